@@ -1,0 +1,20 @@
+import { z } from '@hono/zod-openapi'
+import { userShape } from '../profiles/shapes.ts'
+
+export const authorShape = userShape.pick({ id: true, handle: true, displayName: true, avatar: true }).openapi('Author')
+
+/** The `post` of the HTTP contract. `media` is empty until pictures exist. */
+export const postShape = z
+  .object({
+    id: z.string(),
+    author: authorShape,
+    text: z.string(),
+    media: z.array(z.never()),
+    createdAt: z.iso.datetime(),
+    editedAt: z.iso.datetime().nullable(),
+    version: z.int(),
+  })
+  .openapi('Post')
+
+export type Author = z.infer<typeof authorShape>
+export type Post = z.infer<typeof postShape>

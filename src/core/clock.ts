@@ -1,0 +1,15 @@
+/** Time as an argument, so that tests and the simulation decide it. */
+export interface Clock {
+  /** Milliseconds since the epoch. On Workers it stands still between I/O; that is fine for leases, which are checked after I/O. */
+  now(): number
+  /** Resolves after `ms` milliseconds. */
+  sleep(ms: number): Promise<void>
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+}
+
+/** RFC 3339 in UTC with milliseconds: the form of every time on the wire. */
+export const rfc3339 = (ms: number): string => new Date(ms).toISOString()

@@ -1,0 +1,59 @@
+import { ulid } from 'ulid'
+import type { Clock } from './clock.ts'
+import { hash16 } from './hash16.ts'
+import type { Random } from './random.ts'
+
+/**
+ * Ids route themselves: `slot` (four lowercase hex digits) + ULID (26 lowercase Crockford characters) = 30 characters.
+ * A user's slot is the hash of its own ULID; anything a user owns takes the user's slot and a ULID of its own.
+ */
+const ID = /^[0-9a-f]{4}[0-7][0-9a-hjkmnp-tv-z]{25}$/
+const SLOT_DIGITS = 4
+
+/** Ids are drawn so that any 16 in a row from one isolate cover the 16 sixteenths of the slot space (docs/decisions/0003). */
+const STRATA = 16
+
+export const slotText = (slot: number): string => slot.toString(16).padStart(SLOT_DIGITS, '0')
+
+/** The slot an id or a hash-keyed row lives in: its first four characters. */
+export const slotOf = (id: string): string => id.slice(0, SLOT_DIGITS)
+
+/** True for a well-formed id of any owned thing: canonical ULID, lowercase, 30 characters. */
+export const isId = (text: string): boolean => ID.test(text)
+
+/** True for a well-formed id whose slot is the hash of its ULID: only a user's id is. */
+export const isUserId = (text: string): boolean =>
+  isId(text) && slotText(hash16(text.slice(SLOT_DIGITS))) === slotOf(text)
+
+export interface IdSource {
+  /** A new user's id. */
+  userId(): string
+  /** The id of a new thing that `ownerId` owns; it sorts by time among that owner's things. */
+  ownedId(ownerId: string): string
+  /** A bare lowercase ULID, for what has no slot (attempts, requests). */
+  plain(): string
+}
+
+/** Where ids come from. One an isolate: its only state is where in the slot space the next user is drawn. */
+export function createIdSource(clock: Clock, random: Random): IdSource {
+  const plain = () => ulid(clock.now(), () => random.fraction()).toLowerCase()
+  let next = Math.floor(random.fraction() * STRATA)
+  return {
+    plain,
+    ownedId: (ownerId) => slotOf(ownerId) + plain(),
+    userId() {
+      // Bit-reversed counting (van der Corput): halves are even after 2 draws, quarters after 4, sixteenths after 16.
+      const stratum = bitReverse4(next)
+      next = (next + 1) % STRATA
+      for (;;) {
+        const candidate = plain()
+        const slot = hash16(candidate)
+        if (slot >>> 12 === stratum) return slotText(slot) + candidate
+      }
+    },
+  }
+}
+
+function bitReverse4(value: number): number {
+  return ((value & 1) << 3) | ((value & 2) << 1) | ((value & 4) >>> 1) | ((value & 8) >>> 3)
+}

@@ -1,0 +1,50 @@
+/** Every number that bounds something, in one place; its unit is the last word of its name. */
+export const limits = {
+  // Routing (RESHARDING, routers)
+  routeBudgetMs: 5_000,
+  routeBackoffBaseMs: 10,
+  routeBackoffCapMs: 400,
+  readRetriesMax: 2,
+  readRetryBaseMs: 20,
+  shardsAtOnceMax: 6, // the platform's connection limit per invocation
+  shardsMax: 1_000,
+  boundParametersMax: 100, // D1
+
+  // The shard map
+  mapDataCentreSecondsMax: 10,
+  mapLoadTimeoutMs: 2_000,
+  mapWaitMs: 1_000,
+  mapRetryMs: 1_000,
+
+  // Claims and idempotency keys
+  claimReservationMs: 60_000,
+  signUpAttemptsMax: 3,
+  idempotencyKeyHours: 24,
+  idempotencyKeyCharactersMax: 200,
+
+  // Sessions (DESIGN §8)
+  sessionIdleDays: 14,
+  sessionAbsoluteDays: 90,
+  sessionStampMs: 60_000,
+  sessionLastSeenMs: 600_000,
+  sessionsPerUserMax: 100,
+  stampsHeldMax: 10_000,
+  causalTokenMs: 120_000,
+
+  // Jobs
+  outboxSweepAfterMs: 30_000,
+  outboxResendAfterMs: 900_000,
+  outboxSweepRowsMax: 100,
+  queueSendBatchMax: 100, // Queues
+  inboxDays: 30,
+  outboxDoneDays: 7,
+  housekeepingRowsMax: 500,
+  verificationDays: 7,
+  resetMinutes: 60,
+
+  // HTTP
+  bodyBytesMax: 65_536,
+  pageItemsDefault: 20,
+  pageItemsMax: 100,
+  rowBytesMax: 262_144, // RESHARDING: a row travels as hex in one JSON parameter
+} as const

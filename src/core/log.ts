@@ -1,0 +1,23 @@
+/** One JSON object a line. Never a secret, never an e-mail address: pass ids and codes. */
+export interface Log {
+  info(event: string, fields?: LogFields): void
+  warn(event: string, fields?: LogFields): void
+  error(event: string, fields?: LogFields): void
+}
+
+export type LogFields = Record<string, string | number | boolean | null | undefined>
+
+const EMAIL = /[^\s@"'<>]+@[^\s@"'<>]+\.[^\s@"'<>]+/g
+const BEARER = /[0-9a-f]{4}[0-9a-z]{26}\.[0-9a-f]{4}[0-9a-z]{26}\.[A-Za-z0-9_-]{20,}/g
+
+/** What looks like an e-mail address or a session token is cut out, should it slip into a message. */
+export const redact = (text: string): string => text.replace(BEARER, '[token]').replace(EMAIL, '[e-mail]')
+
+/** A log whose lines all carry `context` (the request's id, say). */
+export function createLog(context: LogFields, write: (level: 'info' | 'warn' | 'error', line: string) => void): Log {
+  const line = (level: 'info' | 'warn' | 'error') => (event: string, fields: LogFields = {}) =>
+    write(level, redact(JSON.stringify({ level, event, ...context, ...fields })))
+  return { info: line('info'), warn: line('warn'), error: line('error') }
+}
+
+export const consoleLog = (context: LogFields): Log => createLog(context, (level, text) => console[level](text))
