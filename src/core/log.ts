@@ -15,8 +15,10 @@ export const redact = (text: string): string => text.replace(BEARER, '[token]').
 
 /** A log whose lines all carry `context` (the request's id, say). */
 export function createLog(context: LogFields, write: (level: 'info' | 'warn' | 'error', line: string) => void): Log {
-  const line = (level: 'info' | 'warn' | 'error') => (event: string, fields: LogFields = {}) =>
-    write(level, redact(JSON.stringify({ level, event, ...context, ...fields })))
+  const line =
+    (level: 'info' | 'warn' | 'error') =>
+    (event: string, fields: LogFields = {}) =>
+      write(level, redact(JSON.stringify({ level, event, ...context, ...fields })))
   return { info: line('info'), warn: line('warn'), error: line('error') }
 }
 

@@ -1,0 +1,17 @@
+import { randomBytes } from 'node:crypto'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+
+/** Makes `.dev.vars` from its example on the first run, with a signing key drawn at random. Returns its values. */
+export function ensureDevVars(root: string): Record<string, string> {
+  const file = path.join(root, '.dev.vars')
+  if (!existsSync(file)) {
+    const example = readFileSync(path.join(root, '.dev.vars.example'), 'utf8')
+    const text = example.replace(/^SIGNING_KEY=$/m, `SIGNING_KEY=${randomBytes(32).toString('base64url')}`)
+    writeFileSync(file, text, { mode: 0o600 })
+    console.log('Made .dev.vars with a signing key of its own.')
+  }
+  const lines = readFileSync(file, 'utf8').split('\n')
+  const pairs = lines.map((line) => /^([A-Z_]+)=(.*)$/.exec(line.trim())).filter((match) => match !== null)
+  return Object.fromEntries(pairs.map((match) => [match[1]!, match[2]!.replace(/^"(.*)"$/, '$1')]))
+}

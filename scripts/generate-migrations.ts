@@ -1,0 +1,62 @@
+/**
+ * `npm run migrations:generate [-- --name what_it_adds]`: drizzle-kit's migration, plus the fences of every sharded
+ * table. Writes nothing when the schema is already migrated; leaves the folder as it was when it refuses.
+ */
+import { execFileSync } from 'node:child_process'
+import { appendFileSync, cpSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import {
+  migratedDatabase,
+  migrationsFolder,
+  missingObjects,
+  readMigrations,
+  refuseRebuilds,
+  shardedTables,
+  wantedObjects,
+} from './shard-schema.ts'
+
+const backup = mkdtempSync(path.join(tmpdir(), 'banyan-migrations-'))
+cpSync(migrationsFolder, backup, { recursive: true })
+try {
+  await generate(process.argv.slice(2))
+} catch (error) {
+  rmSync(migrationsFolder, { recursive: true })
+  cpSync(backup, migrationsFolder, { recursive: true })
+  console.error(error instanceof Error ? error.message : error)
+  process.exitCode = 1
+} finally {
+  rmSync(backup, { recursive: true })
+}
+
+async function generate(args: string[]): Promise<void> {
+  const wanted = wantedObjects(await shardedTables())
+  const before = new Set(readdirSync(migrationsFolder))
+  execFileSync('drizzle-kit', ['generate', ...args], { stdio: ['inherit', 'inherit', 'inherit'] })
+  const added = readdirSync(migrationsFolder).find((name) => name.endsWith('.sql') && !before.has(name))
+  for (const migration of readMigrations()) if (migration.name === added) refuseRebuilds(migration)
+
+  const database = migratedDatabase()
+  const missing = missingObjects(database, wanted)
+  if (missing.length === 0) return void console.log(added ? `Wrote ${added}.` : 'The migrations match the schema.')
+  const isMade = database.prepare('SELECT type FROM sqlite_master WHERE name = ?')
+  const sql = missing.flatMap(({ name, sql }) => {
+    const made = isMade.get(name) as { type: string } | undefined
+    return made ? [`DROP ${made.type.toUpperCase()} ${name};`, `${sql};`] : [`${sql};`]
+  })
+  const target = added ?? customMigration(args)
+  const file = path.join(migrationsFolder, target)
+  const text = sql.join('\n--> statement-breakpoint\n')
+  if (existsSync(file) && added) appendFileSync(file, `\n--> statement-breakpoint\n${text}\n`)
+  else writeFileSync(file, `${text}\n`)
+  console.log(`Wrote ${target} with ${missing.length} fences, views or triggers.`)
+}
+
+/** A migration that only fences: drizzle-kit numbers it, so that its journal stays right. */
+function customMigration(args: string[]): string {
+  const before = new Set(readdirSync(migrationsFolder))
+  execFileSync('drizzle-kit', ['generate', '--custom', ...(args.length > 0 ? args : ['--name', 'fences'])])
+  const added = readdirSync(migrationsFolder).find((name) => name.endsWith('.sql') && !before.has(name))
+  if (!added) throw new Error('drizzle-kit made no migration to put the fences in')
+  return added
+}

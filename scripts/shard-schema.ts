@@ -1,0 +1,69 @@
+import { globSync, readdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { is } from 'drizzle-orm'
+import { SQLiteTable } from 'drizzle-orm/sqlite-core'
+import { type FencedTable, fencedTable, fenceTriggers } from '../src/sharding/fence-sql.ts'
+import type { ShardObject } from '../src/sharding/sharded-table.ts'
+
+const root = path.resolve(import.meta.dirname, '..')
+export const migrationsFolder = path.join(root, 'migrations/shard')
+
+/** Every sharded table of every `schema.ts`, checked; throws where one can't be sharded. */
+export async function shardedTables(): Promise<FencedTable[]> {
+  const tables: FencedTable[] = []
+  for (const file of globSync('src/**/schema.ts', { cwd: root }).sort()) {
+    const module: Record<string, unknown> = await import(path.join(root, file))
+    for (const value of Object.values(module)) if (is(value, SQLiteTable)) tables.push(fencedTable(value))
+  }
+  return tables
+}
+
+/** The views and triggers each shard must have for its tables, in the order in which they can be made. */
+export const wantedObjects = (tables: FencedTable[]): ShardObject[] =>
+  tables.flatMap((table) => [...table.objects, ...fenceTriggers(table)])
+
+export interface Migration {
+  name: string
+  statements: string[]
+}
+
+/** The numbered migrations, oldest first, cut at drizzle-kit's statement breakpoints. */
+export function readMigrations(folder = migrationsFolder): Migration[] {
+  return readdirSync(folder)
+    .filter((name) => name.endsWith('.sql'))
+    .sort()
+    .map((name) => ({ name, statements: splitStatements(readFileSync(path.join(folder, name), 'utf8')) }))
+}
+
+const splitStatements = (sql: string): string[] =>
+  sql
+    .split('--> statement-breakpoint')
+    .map((statement) => statement.trim())
+    .filter((statement) => statement !== '')
+
+/** An empty SQLite database with these migrations applied. */
+export function migratedDatabase(migrations = readMigrations()): DatabaseSync {
+  const database = new DatabaseSync(':memory:')
+  for (const migration of migrations) for (const statement of migration.statements) database.exec(statement)
+  return database
+}
+
+/** What a migrated database lacks of the wanted views and triggers, or has in another form. */
+export function missingObjects(database: DatabaseSync, wanted: ShardObject[]): ShardObject[] {
+  const find = database.prepare('SELECT sql FROM sqlite_master WHERE name = ?')
+  return wanted.filter((object) => (find.get(object.name) as { sql: string } | undefined)?.sql !== object.sql)
+}
+
+/** Throws where a migration would do to a sharded table what a move can't survive. */
+export function refuseRebuilds(migration: Migration): void {
+  for (const statement of migration.statements) {
+    if (/\b__new_|\bDROP TABLE\b|\bRENAME TO\b|PRAGMA foreign_keys/i.test(statement))
+      throw new Error(
+        `${migration.name} rebuilds or drops a table, which would drop its fence and lose rows under a move:\n  ${statement.split('\n')[0]}\n` +
+          'Migrations of sharded tables only add. Add a new column or table, and stop reading the old one (docs/contributing.md).',
+      )
+    if (/\bDROP COLUMN\b/i.test(statement))
+      throw new Error(`${migration.name} drops a column, and the version before this one still reads it: ${statement}`)
+  }
+}

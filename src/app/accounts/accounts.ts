@@ -1,0 +1,302 @@
+import { constantTimeEqual, hmac } from '../../core/digest.ts'
+import { BanyanError } from '../../core/errors.ts'
+import { isId, slotOf } from '../../core/ids.ts'
+import { limits } from '../../core/limits.ts'
+import { newJob, outboxStatement } from '../../jobs/outbox.ts'
+import type { MintedSession, Session } from '../../sessions/sessions.ts'
+import { hashSecret } from '../../sessions/tokens.ts'
+import type { ClaimWish } from '../../sharding/claims.ts'
+import type { RetryKey } from '../../sharding/idempotency.ts'
+import type { ShardDatabase, ShardStatement } from '../../sharding/shards.ts'
+import type { Tiers } from '../../web/context.ts'
+import { isCommonPassword } from './common-passwords.ts'
+import { checkNothing, checkPassword, hashPassword } from './passwords.ts'
+
+const HOUR_MS = 3_600_000
+
+export type AccountTiers = Pick<
+  Tiers,
+  'shards' | 'claims' | 'idempotency' | 'sessions' | 'clock' | 'random' | 'ids' | 'settings' | 'follow' | 'log'
+>
+
+/** A session that has just begun. `stamp` is for the browser's second cookie. */
+export interface SignedIn {
+  userId: string
+  token: string
+  stamp: string | null
+}
+
+export type MailPurpose = 'verify-email' | 'reset-password'
+
+interface AccountRow {
+  id: string
+  email: string
+  passwordHash: string
+  passwordVersion: number
+}
+
+/** E-mail addresses are trimmed and compared without case. */
+export const normaliseEmail = (email: string): string => email.trim().toLowerCase()
+
+export const emailWish = (email: string): ClaimWish => ({ kind: 'email', value: normaliseEmail(email) })
+export const handleWish = (handle: string): ClaimWish => ({ kind: 'handle', value: handle.trim().toLowerCase() })
+
+/** Throws INVALID for a password that is on every attacker's list. Its length is the schema's to check. */
+export function refuseCommonPassword(password: string, pointer: string): void {
+  if (!isCommonPassword(password)) return
+  const detail = 'This password is on lists of common ones. Choose another.'
+  throw new BanyanError('INVALID', detail, { errors: [{ pointer, detail }] })
+}
+
+/**
+ * Begins a session for a login (e-mail or handle) and password. One answer and one time for every way to be wrong. The
+ * session is inserted only while the password that was checked is still the account's.
+ */
+export async function logIn(
+  tiers: AccountTiers,
+  { login, password }: { login: string; password: string },
+  userAgent: string,
+  retry: RetryKey | null,
+): Promise<SignedIn> {
+  const account = await findAccount(tiers, login)
+  if (!account) {
+    await checkNothing(password, tiers.random)
+    throw new BanyanError('WRONG_CREDENTIALS')
+  }
+  const { fits, isOutdated } = await checkPassword(password, account.passwordHash)
+  if (!fits) throw new BanyanError('WRONG_CREDENTIALS')
+
+  const { sessions, shards, idempotency } = tiers
+  const database = shards.of(account.id, { operation: 'accounts.log-in' })
+  const minted = sessions.mint(account.id, userAgent)
+  let began = false
+  const kept = await idempotency.once(
+    account.id,
+    retry,
+    database,
+    { status: 201, answer: { sessionId: minted.id } },
+    async (statements) => {
+      const [inserted] = await database.batch([
+        insertSession(tiers, database, minted, account.passwordVersion),
+        sessions.trim(database, account.id),
+        ...statements,
+      ])
+      began = inserted!.meta.changes === 1
+    },
+  )
+  if (kept) {
+    const { sessionId } = kept.answer as { sessionId: string }
+    const token = await sessions.remint(database, { id: sessionId, userId: account.id })
+    if (!token) throw new BanyanError('SESSION_ENDED', 'The session of this Idempotency-Key has ended. Send a new key.')
+    return { userId: account.id, token, stamp: null }
+  }
+  if (!began) throw new BanyanError('WRONG_CREDENTIALS')
+  if (isOutdated) await rehash(tiers, account, password)
+  return { userId: account.id, token: minted.token, stamp: sessions.started(minted) }
+}
+
+/** The statement that inserts a session while the account's password is still of this version. */
+export const insertSession = (
+  { sessions }: AccountTiers,
+  database: ShardDatabase,
+  minted: MintedSession,
+  passwordVersion: number,
+): ShardStatement =>
+  sessions.insert(
+    database,
+    minted,
+    'EXISTS (SELECT 1 FROM accounts WHERE id = ? AND password_version = ?)',
+    minted.userId,
+    passwordVersion,
+  )
+
+/** Changes the password and ends the user's other sessions, in one batch. Throws WRONG_CREDENTIALS for a wrong current one. */
+export async function changePassword(
+  tiers: AccountTiers,
+  session: Session,
+  { current, next }: { current: string; next: string },
+): Promise<void> {
+  const account = await getAccount(tiers, session.userId)
+  const { fits } = await checkPassword(current, account.passwordHash)
+  if (!fits) throw new BanyanError('WRONG_CREDENTIALS', 'The current password is wrong.')
+  const database = tiers.shards.of(session.userId, { operation: 'accounts.change-password' })
+  await setPassword(tiers, database, account, next, [tiers.sessions.proof(database, session)], session.id)
+}
+
+/** Asks for a mail that proves the address. Sends none when it is proven already. */
+export async function requestVerification(
+  tiers: AccountTiers,
+  session: Session,
+  origin: string,
+  retry: RetryKey | null,
+): Promise<void> {
+  const account = await getAccount(tiers, session.userId)
+  const database = tiers.shards.of(account.id, { operation: 'accounts.request-verification' })
+  const mail = mailStatements(tiers, database, account, 'verify-email', origin)
+  await tiers.idempotency.once(account.id, retry, database, { status: 202, answer: null }, async (statements) => {
+    await database.batch([tiers.sessions.proof(database, session), ...statements, ...mail.statements])
+    tiers.follow([mail.job])
+  })
+}
+
+/** Proves the address a token was mailed to. Throws NOT_FOUND for a token that is malformed, used or too old. */
+export async function verifyEmail(tiers: AccountTiers, token: string): Promise<void> {
+  const { tokenId, secretHash } = readMailToken(tiers, 'verify-email', token)
+  const now = tiers.clock.now()
+  const database = tiers.shards.of(tokenId, { operation: 'accounts.verify-email' })
+  const [verified] = await database.batch([
+    database
+      .prepare(
+        `UPDATE accounts SET email_verified_at = coalesce(email_verified_at, ?1) WHERE (id, email) IN
+         (SELECT user_id, email FROM mail_tokens WHERE id = ?2 AND secret_hash = ?3 AND purpose = 'verify-email' AND expires_at > ?1)`,
+      )
+      .bind(now, tokenId, secretHash),
+    database.prepare('DELETE FROM mail_tokens WHERE id = ? AND secret_hash = ?').bind(tokenId, secretHash),
+  ])
+  if (verified!.meta.changes !== 1) throw tokenGone()
+}
+
+/** Mails a link that sets a new password, to an address that has an account. Says nothing of whether it has. */
+export async function requestPasswordReset(
+  tiers: AccountTiers,
+  email: string,
+  origin: string,
+  retry: RetryKey | null,
+): Promise<void> {
+  const account = await findAccount(tiers, normaliseEmail(email))
+  if (!account) return
+  const database = tiers.shards.of(account.id, { operation: 'accounts.request-reset' })
+  const mail = mailStatements(tiers, database, account, 'reset-password', origin)
+  await tiers.idempotency.once(account.id, retry, database, { status: 202, answer: null }, async (statements) => {
+    await database.batch([...statements, ...mail.statements])
+    tiers.follow([mail.job])
+  })
+}
+
+/** Sets a new password by a mailed token, and ends all of the user's sessions. Throws NOT_FOUND as `verifyEmail` does. */
+export async function resetPassword(tiers: AccountTiers, token: string, password: string): Promise<void> {
+  const { tokenId, secretHash } = readMailToken(tiers, 'reset-password', token)
+  const database = tiers.shards.of(tokenId, { operation: 'accounts.reset-password', read: 'exact' })
+  const account = await database
+    .prepare(
+      `SELECT accounts.id, accounts.email, password_hash AS passwordHash, password_version AS passwordVersion
+       FROM mail_tokens JOIN accounts ON accounts.id = mail_tokens.user_id
+       WHERE mail_tokens.id = ? AND secret_hash = ? AND purpose = 'reset-password' AND expires_at > ?`,
+    )
+    .bind(tokenId, secretHash, tiers.clock.now())
+    .first<AccountRow>()
+  if (!account) throw tokenGone()
+  await setPassword(tiers, database, account, password, [], '')
+}
+
+/** The row of an account that must exist. */
+async function getAccount(tiers: AccountTiers, userId: string): Promise<AccountRow> {
+  const account = await readAccount(tiers, userId)
+  if (!account) throw new BanyanError('SESSION_ENDED', 'The account is gone.')
+  return account
+}
+
+async function findAccount(tiers: AccountTiers, login: string): Promise<AccountRow | null> {
+  const wish = login.includes('@') ? emailWish(login) : handleWish(login)
+  const ownerId = await tiers.claims.findOwner(wish)
+  return ownerId ? readAccount(tiers, ownerId) : null
+}
+
+function readAccount(tiers: AccountTiers, userId: string): Promise<AccountRow | null> {
+  return tiers.shards
+    .of(userId, { operation: 'accounts.read' })
+    .prepare(
+      'SELECT id, email, password_hash AS passwordHash, password_version AS passwordVersion FROM accounts WHERE id = ?',
+    )
+    .bind(userId)
+    .first<AccountRow>()
+}
+
+/** One batch: new hash, conditional on the version that was read; every session but `keptSessionId` ends; reset tokens go. */
+async function setPassword(
+  tiers: AccountTiers,
+  database: ShardDatabase,
+  account: AccountRow,
+  password: string,
+  proofs: ShardStatement[],
+  keptSessionId: string,
+): Promise<void> {
+  const hash = await hashPassword(password, tiers.random)
+  const isSet = 'EXISTS (SELECT 1 FROM accounts WHERE id = ? AND password_hash = ?)'
+  const answers = await database.batch<{ id: string }>([
+    ...proofs,
+    database
+      .prepare(
+        'UPDATE accounts SET password_hash = ?, password_version = password_version + 1 WHERE id = ? AND password_version = ?',
+      )
+      .bind(hash, account.id, account.passwordVersion),
+    database
+      .prepare(`DELETE FROM sessions WHERE user_id = ? AND id <> ? AND ${isSet} RETURNING id`)
+      .bind(account.id, keptSessionId, account.id, hash),
+    database
+      .prepare(`DELETE FROM mail_tokens WHERE user_id = ? AND purpose = 'reset-password' AND ${isSet}`)
+      .bind(account.id, account.id, hash),
+  ])
+  const [changed, ended] = answers.slice(proofs.length)
+  if (changed!.meta.changes !== 1)
+    throw new BanyanError('CONFLICT', 'The password was changed at the same time. Try again with the new one.')
+  tiers.sessions.forget(ended!.results.map((row) => row.id))
+}
+
+async function rehash(tiers: AccountTiers, account: AccountRow, password: string): Promise<void> {
+  const hash = await hashPassword(password, tiers.random)
+  await tiers.shards
+    .of(account.id, { operation: 'accounts.rehash', idempotent: true })
+    .prepare('UPDATE accounts SET password_hash = ? WHERE id = ? AND password_version = ?')
+    .bind(hash, account.id, account.passwordVersion)
+    .run()
+}
+
+// ── tokens that travel by mail ────────────────────────────────────────────────────────────────────
+
+const lifetimeMs: Record<MailPurpose, number> = {
+  'verify-email': limits.verificationDays * 24 * HOUR_MS,
+  'reset-password': limits.resetMinutes * 60_000,
+}
+
+/** The token's row (secret hashed) and the mail's job. The secret is derived, so that each try of the job mails the same. */
+export function mailStatements(
+  tiers: AccountTiers,
+  database: ShardDatabase,
+  account: { id: string; email: string },
+  purpose: MailPurpose,
+  origin: string,
+) {
+  const tokenId = tiers.ids.ownedId(account.id)
+  const now = tiers.clock.now()
+  const job = newJob(tiers.ids, tiers.clock, account.id, `mail.${purpose}`, { tokenId, origin })
+  const secretHash = hashSecret(mailSecret(tiers.settings.signingKey, purpose, tokenId))
+  return {
+    job,
+    statements: [
+      database
+        .prepare(
+          'INSERT INTO mail_tokens (id, user_id, purpose, email, secret_hash, expires_at) VALUES (?, ?, ?, ?, ?, ?)',
+        )
+        .bind(tokenId, account.id, purpose, account.email, secretHash, now + lifetimeMs[purpose]),
+      outboxStatement(database, job),
+    ],
+  }
+}
+
+/** `<token id>.<secret>`, as it stands in the mail's link. */
+export const mailToken = (signingKey: string, purpose: MailPurpose, tokenId: string): string =>
+  `${tokenId}.${mailSecret(signingKey, purpose, tokenId)}`
+
+const mailSecret = (signingKey: string, purpose: MailPurpose, tokenId: string): string =>
+  hmac(signingKey, `mail-token.${purpose}.${tokenId}`)
+
+function readMailToken({ settings }: AccountTiers, purpose: MailPurpose, token: string) {
+  const [tokenId = '', secret = '', ...rest] = token.split('.')
+  const isWellFormed = rest.length === 0 && isId(tokenId) && slotOf(tokenId).length === 4
+  if (!isWellFormed || !constantTimeEqual(secret, mailSecret(settings.signingKey, purpose, tokenId))) throw tokenGone()
+  return { tokenId, secretHash: hashSecret(secret) }
+}
+
+const tokenGone = () =>
+  new BanyanError('NOT_FOUND', 'This link was used, is too old, or is not whole. Ask for a new one.')

@@ -1,0 +1,179 @@
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import { z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import { publicOrigin } from '../../web/api.ts'
+import type { WebEnv } from '../../web/context.ts'
+import type { FieldErrors } from '../../web/fields.tsx'
+import { type FormStatus, parseForm, submit } from '../../web/form.ts'
+import type { Notice } from '../../web/layout.tsx'
+import { limitCredentials } from '../../web/middleware/rate-limits.ts'
+import { requireSession } from '../../web/middleware/session.ts'
+import { page, readForm } from '../../web/page.tsx'
+import { getSelf, updateProfile } from '../profiles/profiles.ts'
+import { profileChange } from '../profiles/routes.ts'
+import { findViewer } from '../profiles/viewer.ts'
+import { requestVerification, verifyEmail } from './accounts.ts'
+import {
+  changePasswordFrom,
+  changePasswordShape,
+  email,
+  endSession,
+  listSessions,
+  logInFrom,
+  logInShape,
+  password,
+  requestResetFrom,
+  resetPasswordFrom,
+  signUpFrom,
+  signUpShape,
+} from './routes.ts'
+import {
+  ForgotPasswordPage,
+  Landing,
+  LogInPage,
+  ResetPasswordPage,
+  SettingsPage,
+  SignUpPage,
+  VerifyEmailPage,
+} from './views.tsx'
+
+type C = Context<WebEnv>
+
+export function accountPages(app: OpenAPIHono<WebEnv>): void {
+  app.get('/', async (c) => {
+    const viewer = await findViewer(c)
+    return viewer ? c.redirect('/home') : page(c, { title: 'Banyan', viewer }, <Landing />)
+  })
+  app.get('/signup', async (c) =>
+    page(c, { title: 'Sign up', viewer: await findViewer(c) }, <SignUpPage values={{}} errors={{}} />),
+  )
+  app.post('/signup', signUpForm)
+  app.get('/login', async (c) =>
+    page(
+      c,
+      { title: 'Log in', viewer: await findViewer(c) },
+      <LogInPage values={{}} errors={{}} next={ownPath(c.req.query('next'))} />,
+    ),
+  )
+  app.post('/login', logInForm)
+  app.post('/logout', async (c) => {
+    if (await c.get('session')()) await endSession(c, 'current')
+    return c.redirect('/', 303)
+  })
+
+  app.get('/settings', (c) => settings(c))
+  app.post('/settings/profile', profileForm)
+  app.post('/settings/password', passwordForm)
+  app.post('/settings/email-verification', async (c) => {
+    const session = await requireSession(c)
+    const failed = await submit(async () => {
+      await limitCredentials(c, session.userId)
+      await requestVerification(c.get('tiers'), session, publicOrigin(c), null)
+    })
+    return failed ? settings(c, failed) : settings(c, { sent: true })
+  })
+  app.post('/settings/sessions/end-others', async (c) => {
+    await c.get('tiers').sessions.endOthers(await requireSession(c))
+    return c.redirect('/settings', 303)
+  })
+  app.post('/settings/sessions/:id/end', async (c) => {
+    await endSession(c, c.req.param('id'))
+    return c.redirect('/settings', 303)
+  })
+
+  app.get('/verify-email/:token', async (c) =>
+    page(
+      c,
+      { title: 'Confirm your e-mail', viewer: await findViewer(c) },
+      <VerifyEmailPage token={c.req.param('token')} />,
+    ),
+  )
+  app.post('/verify-email/:token', async (c) => {
+    await verifyEmail(c.get('tiers'), c.req.param('token'))
+    return c.redirect((await c.get('session')()) ? '/settings' : '/login', 303)
+  })
+  app.get('/forgot-password', (c) =>
+    page(c, { title: 'Set a new password', viewer: null }, <ForgotPasswordPage sent={false} errors={{}} />),
+  )
+  app.post('/forgot-password', async (c) => {
+    const values = readForm(c)
+    const failed = await submit(() => requestResetFrom(c, parseForm(z.object({ email }), values).email))
+    const content = <ForgotPasswordPage sent={!failed} errors={failed?.errors ?? {}} values={values} />
+    return page(c, { title: 'Set a new password', viewer: null, ...statusOf(failed) }, content)
+  })
+  app.get('/reset-password/:token', (c) =>
+    page(
+      c,
+      { title: 'Set a new password', viewer: null },
+      <ResetPasswordPage token={c.req.param('token')} errors={{}} />,
+    ),
+  )
+  app.post('/reset-password/:token', async (c) => {
+    const token = c.req.param('token')
+    const values = readForm(c)
+    const failed = await submit(() => resetPasswordFrom(c, token, parseForm(z.object({ password }), values).password))
+    if (!failed) return c.redirect('/login', 303)
+    const content = <ResetPasswordPage token={token} errors={failed.errors} />
+    return page(c, { title: 'Set a new password', viewer: null, status: failed.status }, content)
+  })
+}
+
+async function signUpForm(c: C) {
+  const values = readForm(c)
+  const failed = await submit(async () => {
+    const { displayName = '', ...rest } = values
+    await signUpFrom(c, parseForm(signUpShape, displayName.trim() ? { ...rest, displayName } : rest), null)
+  })
+  if (!failed) return c.redirect('/home', 303)
+  const content = <SignUpPage values={values} errors={failed.errors} />
+  return page(c, { title: 'Sign up', viewer: null, status: failed.status }, content)
+}
+
+async function logInForm(c: C) {
+  const { next, ...values } = readForm(c)
+  const failed = await submit(() => logInFrom(c, parseForm(logInShape, values), null))
+  if (!failed) return c.redirect(ownPath(next) ?? '/home', 303)
+  const content = <LogInPage values={values} errors={failed.errors} next={ownPath(next)} />
+  return page(c, { title: 'Log in', viewer: null, status: failed.status }, content)
+}
+
+async function profileForm(c: C) {
+  const session = await requireSession(c)
+  const values = readForm(c)
+  const failed = await submit(() => updateProfile(c.get('tiers'), session, parseForm(profileChange, values)))
+  return failed ? settings(c, { ...failed, values }) : settings(c, { notice: { kind: 'good', text: 'Saved.' } })
+}
+
+async function passwordForm(c: C) {
+  await requireSession(c)
+  const values = readForm(c)
+  const failed = await submit(() => changePasswordFrom(c, parseForm(changePasswordShape, values)))
+  if (failed?.status === 401) return settings(c, { status: 422, errors: { current: failed.errors[''] ?? '' } })
+  if (failed) return settings(c, failed)
+  return settings(c, {
+    notice: { kind: 'good', text: 'Your password is changed, and your other sessions are signed out.' },
+  })
+}
+
+interface SettingsState {
+  errors?: FieldErrors
+  status?: FormStatus
+  values?: Record<string, string>
+  sent?: boolean
+  notice?: Notice
+}
+
+async function settings(c: C, { errors = {}, status, values = {}, sent = false, notice }: SettingsState = {}) {
+  const session = await c.get('session')()
+  if (!session) return c.redirect('/login?next=/settings', 303)
+  const [self, sessions] = await Promise.all([getSelf(c.get('tiers'), session.userId), listSessions(c)])
+  const content = <SettingsPage self={self} sessions={sessions} errors={errors} values={values} sent={sent} />
+  return page(c, { title: 'Settings', viewer: self, notice: notice ?? null, ...(status ? { status } : {}) }, content)
+}
+
+/** A path of this site to go on to, or null: never another site's. */
+function ownPath(next: string | undefined): string | null {
+  return next && /^\/(?![/\\])[\x21-\x7e]*$/.test(next) ? next : null
+}
+
+const statusOf = (failed: { status: FormStatus } | null) => (failed ? { status: failed.status } : {})

@@ -1,0 +1,254 @@
+import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import { rfc3339 } from '../../core/clock.ts'
+import { BanyanError, messageOf } from '../../core/errors.ts'
+import { isId } from '../../core/ids.ts'
+import { json, jsonBody, problems, publicOrigin, retryKey, signedIn } from '../../web/api.ts'
+import type { WebEnv } from '../../web/context.ts'
+import { clearSessionCookies, writeSessionCookies } from '../../web/cookies.ts'
+import { limitCredentials } from '../../web/middleware/rate-limits.ts'
+import { requireSession } from '../../web/middleware/session.ts'
+import { getSelf, HANDLE } from '../profiles/profiles.ts'
+import { displayName } from '../profiles/routes.ts'
+import { selfShape } from '../profiles/shapes.ts'
+import {
+  changePassword,
+  logIn,
+  normaliseEmail,
+  refuseCommonPassword,
+  requestPasswordReset,
+  requestVerification,
+  resetPassword,
+  type SignedIn,
+  verifyEmail,
+} from './accounts.ts'
+import { signUp } from './sign-up.ts'
+
+const EMAIL_CHARACTERS_MAX = 254 // RFC 5321 §4.5.3.1.3, less the angle brackets
+
+export const email = z
+  .string()
+  .trim()
+  .max(EMAIL_CHARACTERS_MAX, `An e-mail address has at most ${EMAIL_CHARACTERS_MAX} characters.`)
+  .pipe(z.email('This is not an e-mail address.'))
+
+export const handle = z
+  .string()
+  .trim()
+  .toLowerCase()
+  .regex(HANDLE, 'A handle has 3 to 30 characters of a–z, 0–9 and _, and starts with a letter.')
+
+export const password = z
+  .string()
+  .refine((text) => [...text].length >= 10, 'A password has at least 10 characters.')
+  .refine((text) => [...text].length <= 200, 'A password has at most 200 characters.')
+
+export const signUpShape = z.strictObject({ email, handle, password, displayName: displayName.optional() })
+export const logInShape = z.strictObject({
+  login: z.string().min(1).max(EMAIL_CHARACTERS_MAX),
+  password: z.string().min(1).max(1_000),
+})
+export const changePasswordShape = z.strictObject({ current: z.string().min(1).max(1_000), next: password })
+
+const sessionShape = z
+  .object({
+    id: z.string(),
+    createdAt: z.iso.datetime(),
+    lastSeenAt: z.iso.datetime(),
+    userAgent: z.string(),
+    current: z.boolean(),
+  })
+  .openapi('Session')
+
+const signedInAnswer = json(z.object({ user: selfShape, token: z.string() }), 'Signed in')
+const noContent = { 204: { description: 'Done' } }
+const tokenParam = z.object({ token: z.string() })
+
+export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/api/v1/accounts',
+      request: { body: jsonBody(signUpShape) },
+      responses: { 201: signedInAnswer, ...problems(409, 413, 415, 422, 429, 503) },
+    }),
+    async (c) => c.json(await answerSignedIn(c, await signUpFrom(c, c.req.valid('json'), retryKey(c))), 201),
+  )
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/api/v1/sessions',
+      request: { body: jsonBody(logInShape) },
+      responses: { 201: signedInAnswer, ...problems(401, 413, 415, 422, 429, 503) },
+    }),
+    async (c) => c.json(await answerSignedIn(c, await logInFrom(c, c.req.valid('json'), retryKey(c))), 201),
+  )
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/api/v1/sessions',
+      security: signedIn,
+      responses: { 200: json(z.object({ items: z.array(sessionShape) }), 'One’s sessions'), ...problems(401, 503) },
+    }),
+    async (c) => c.json({ items: await listSessions(c) }, 200),
+  )
+  app.openapi(
+    createRoute({
+      method: 'delete',
+      path: '/api/v1/sessions',
+      security: signedIn,
+      responses: { ...noContent, ...problems(401, 429, 503) },
+    }),
+    async (c) => {
+      await c.get('tiers').sessions.endOthers(await requireSession(c))
+      return c.body(null, 204)
+    },
+  )
+  app.openapi(
+    createRoute({
+      method: 'delete',
+      path: '/api/v1/sessions/{id}',
+      security: signedIn,
+      request: { params: z.object({ id: z.string() }) },
+      responses: { ...noContent, ...problems(401, 404, 429, 503) },
+    }),
+    async (c) => {
+      await endSession(c, c.req.valid('param').id)
+      return c.body(null, 204)
+    },
+  )
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/api/v1/email-verifications',
+      security: signedIn,
+      responses: { 202: { description: 'A mail is on its way' }, ...problems(401, 422, 429, 503) },
+    }),
+    async (c) => {
+      const session = await requireSession(c)
+      await limitCredentials(c, session.userId)
+      await requestVerification(c.get('tiers'), session, publicOrigin(c), retryKey(c))
+      return c.body(null, 202)
+    },
+  )
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/api/v1/email-verifications/{token}',
+      request: { params: tokenParam },
+      responses: { ...noContent, ...problems(404, 429, 503) },
+    }),
+    async (c) => {
+      await verifyEmail(c.get('tiers'), c.req.valid('param').token)
+      return c.body(null, 204)
+    },
+  )
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/api/v1/password-resets',
+      request: { body: jsonBody(z.strictObject({ email })) },
+      responses: {
+        202: { description: 'If the address has an account, a mail is on its way' },
+        ...problems(413, 415, 422, 429, 503),
+      },
+    }),
+    async (c) => {
+      await requestResetFrom(c, c.req.valid('json').email)
+      return c.body(null, 202)
+    },
+  )
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/api/v1/password-resets/{token}',
+      request: { params: tokenParam, body: jsonBody(z.strictObject({ password })) },
+      responses: { ...noContent, ...problems(404, 409, 413, 415, 422, 429, 503) },
+    }),
+    async (c) => {
+      await resetPasswordFrom(c, c.req.valid('param').token, c.req.valid('json').password)
+      return c.body(null, 204)
+    },
+  )
+  app.openapi(
+    createRoute({
+      method: 'put',
+      path: '/api/v1/me/password',
+      security: signedIn,
+      request: { body: jsonBody(changePasswordShape) },
+      responses: { ...noContent, ...problems(401, 409, 413, 415, 422, 429, 503) },
+    }),
+    async (c) => {
+      await changePasswordFrom(c, c.req.valid('json'))
+      return c.body(null, 204)
+    },
+  )
+}
+
+// ── what API and pages share: a request, turned into a call on the noun ───────────────────────────
+
+type C = Context<WebEnv>
+
+const userAgent = (c: C): string => c.req.header('user-agent') ?? ''
+
+export async function signUpFrom(
+  c: C,
+  input: z.infer<typeof signUpShape>,
+  retry: ReturnType<typeof retryKey>,
+): Promise<SignedIn> {
+  refuseCommonPassword(input.password, '/password')
+  await limitCredentials(c, normaliseEmail(input.email))
+  const signedIn = await signUp(c.get('tiers'), input, { origin: publicOrigin(c), userAgent: userAgent(c), retry })
+  writeSessionCookies(c, signedIn)
+  return signedIn
+}
+
+export async function logInFrom(
+  c: C,
+  input: z.infer<typeof logInShape>,
+  retry: ReturnType<typeof retryKey>,
+): Promise<SignedIn> {
+  await limitCredentials(c, input.login)
+  const signedIn = await logIn(c.get('tiers'), input, userAgent(c), retry)
+  writeSessionCookies(c, signedIn)
+  return signedIn
+}
+
+async function answerSignedIn(c: C, { userId, token }: SignedIn) {
+  return { user: await getSelf(c.get('tiers'), userId), token }
+}
+
+export async function listSessions(c: C) {
+  const sessions = await c.get('tiers').sessions.list(await requireSession(c))
+  return sessions.map((one) => ({ ...one, createdAt: rfc3339(one.createdAt), lastSeenAt: rfc3339(one.lastSeenAt) }))
+}
+
+/** `id` may be `current`. */
+export async function endSession(c: C, id: string): Promise<void> {
+  const session = await requireSession(c)
+  const target = id === 'current' ? session.id : id
+  if (!isId(target) || !(await c.get('tiers').sessions.end(session, target)))
+    throw new BanyanError('NOT_FOUND', 'You have no such session.')
+  if (target === session.id) clearSessionCookies(c)
+}
+
+/** Answers before it looks: neither the answer nor its time tells whether the address has an account. */
+export async function requestResetFrom(c: C, address: string): Promise<void> {
+  await limitCredentials(c, address)
+  const tiers = c.get('tiers')
+  const work = requestPasswordReset(tiers, address, publicOrigin(c), retryKey(c))
+  tiers.waitUntil(work.catch((error) => tiers.log.error('password-reset.failed', { reason: messageOf(error) })))
+}
+
+export async function resetPasswordFrom(c: C, token: string, next: string): Promise<void> {
+  refuseCommonPassword(next, '/password')
+  await limitCredentials(c, token)
+  await resetPassword(c.get('tiers'), token, next)
+}
+
+export async function changePasswordFrom(c: C, input: z.infer<typeof changePasswordShape>): Promise<void> {
+  refuseCommonPassword(input.next, '/next')
+  const session = await requireSession(c)
+  await limitCredentials(c, session.userId)
+  await changePassword(c.get('tiers'), session, input)
+}

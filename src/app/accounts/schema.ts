@@ -1,0 +1,32 @@
+import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { sharded } from '../../sharding/sharded-table.ts'
+
+/** Who may sign in. `id` is the user's id. Times are milliseconds. */
+export const accounts = sharded(
+  'users',
+  sqliteTable('accounts', {
+    id: text().primaryKey().notNull(),
+    email: text().notNull(),
+    emailVerifiedAt: integer('email_verified_at'),
+    passwordHash: text('password_hash').notNull(), // PHC string
+    passwordVersion: integer('password_version').notNull(),
+    createdAt: integer('created_at').notNull(),
+  }),
+)
+
+/** Single-use tokens that travel by mail. The secret is derived when the mail is written and is stored as a hash. */
+export const mailTokens = sharded(
+  'users',
+  sqliteTable(
+    'mail_tokens',
+    {
+      id: text().primaryKey().notNull(),
+      userId: text('user_id').notNull(),
+      purpose: text({ enum: ['verify-email', 'reset-password'] }).notNull(),
+      email: text().notNull(), // the address it proves
+      secretHash: text('secret_hash').notNull(),
+      expiresAt: integer('expires_at').notNull(),
+    },
+    (table) => [index('mail_tokens_by_user').on(table.userId, table.purpose)],
+  ),
+)

@@ -1,0 +1,165 @@
+import { BanyanError, hasCode, messageOf } from '../../core/errors.ts'
+import { limits } from '../../core/limits.ts'
+import { newJob, outboxStatement } from '../../jobs/outbox.ts'
+import { type ClaimAttempt, type ClaimWish, claimKey } from '../../sharding/claims.ts'
+import type { RetryKey } from '../../sharding/idempotency.ts'
+import {
+  type AccountTiers,
+  emailWish,
+  handleWish,
+  insertSession,
+  mailStatements,
+  normaliseEmail,
+  type SignedIn,
+} from './accounts.ts'
+import { hashPassword } from './passwords.ts'
+
+export interface SignUpInput {
+  email: string
+  handle: string
+  password: string
+  displayName?: string | undefined
+}
+
+/** One try to make the account. With an Idempotency-Key all requests that carry it share it, so that a retry resumes. */
+interface Attempt extends ClaimAttempt {
+  retry: RetryKey | null
+}
+
+/**
+ * Makes an account: reserves the e-mail address, then the handle, then commits the account, its session and what must
+ * follow in one batch in the new user's slot; the claims are confirmed behind it. Reserving in this order, one after the
+ * other, lets exactly one of several equal sign-ups through. Throws EMAIL_TAKEN or HANDLE_TAKEN.
+ */
+export async function signUp(
+  tiers: AccountTiers,
+  input: SignUpInput,
+  request: { origin: string; userAgent: string; retry: RetryKey | null },
+): Promise<SignedIn> {
+  const passwordHash = await hashPassword(input.password, tiers.random)
+  for (let tries = 1; ; tries++) {
+    const attempt = await beginAttempt(tiers, request.retry)
+    await reserve(tiers, input, attempt)
+    const signedIn = await commit(tiers, input, attempt, passwordHash, request)
+    if (signedIn) return signedIn
+    // A contender barred this attempt while it was frozen: what it reserved is gone, so it starts anew.
+    await abandon(tiers, attempt, [emailWish(input.email), handleWish(input.handle)])
+    if (tries >= limits.signUpAttemptsMax)
+      throw new BanyanError('CONFLICT', 'The sign-up took too long and lost its place. Try again.')
+  }
+}
+
+async function beginAttempt(tiers: AccountTiers, retry: RetryKey | null): Promise<Attempt> {
+  const drawn = { ownerId: tiers.ids.userId(), attemptId: tiers.ids.plain() }
+  if (!retry) return { ...drawn, retry }
+  const { idempotency, shards } = tiers
+  const id = idempotency.signUpId(retry)
+  const database = shards.of(id, { operation: 'sign-up.begin' })
+  const kept = { userId: drawn.ownerId, attemptId: drawn.attemptId, status: 0, answer: null }
+  try {
+    await database.batch(idempotency.statements(database, id, retry, kept))
+    return { ...drawn, retry }
+  } catch (error) {
+    if (!idempotency.isUsed(error)) throw error
+    const earlier = await idempotency.find(id, retry)
+    if (!earlier)
+      throw new BanyanError('CONFLICT', 'Another request with this Idempotency-Key has just failed. Try again.')
+    return { ownerId: earlier.userId, attemptId: earlier.attemptId, retry }
+  }
+}
+
+async function reserve(tiers: AccountTiers, input: SignUpInput, attempt: Attempt): Promise<void> {
+  const email = emailWish(input.email)
+  const handle = handleWish(input.handle)
+  if (!(await tiers.claims.reserve(email, attempt))) {
+    await abandon(tiers, attempt, [])
+    throw taken('EMAIL_TAKEN', '/email', 'An account with this e-mail address exists. Log in, or use another address.')
+  }
+  if (!(await tiers.claims.reserve(handle, attempt))) {
+    await abandon(tiers, attempt, [email])
+    throw taken('HANDLE_TAKEN', '/handle', 'This handle is taken. Choose another.')
+  }
+}
+
+/** The owner's batch. Null when the attempt was barred: nothing was written. */
+async function commit(
+  tiers: AccountTiers,
+  input: SignUpInput,
+  attempt: Attempt,
+  passwordHash: string,
+  { origin, userAgent }: { origin: string; userAgent: string },
+): Promise<SignedIn | null> {
+  const { sessions, claims, shards, ids, clock } = tiers
+  const { ownerId, attemptId } = attempt
+  const database = shards.of(ownerId, { operation: 'sign-up.commit' })
+  const minted = sessions.mint(ownerId, userAgent)
+  const email = normaliseEmail(input.email)
+  const handle = handleWish(input.handle).value
+  const mail = mailStatements(tiers, database, { id: ownerId, email }, 'verify-email', origin)
+  const confirmations = [emailWish(email), handleWish(handle)].map((wish) =>
+    newJob(ids, clock, ownerId, 'claims.confirm', { key: claimKey(wish), ownerId, attemptId }),
+  )
+  try {
+    await database.batch([
+      claims.takeStatement(database, attempt),
+      database
+        .prepare(
+          'INSERT INTO accounts (id, email, email_verified_at, password_hash, password_version, created_at) VALUES (?, ?, NULL, ?, 1, ?)',
+        )
+        .bind(ownerId, email, passwordHash, minted.createdAt),
+      database
+        .prepare("INSERT INTO profiles (id, handle, display_name, bio, created_at, version) VALUES (?, ?, ?, '', ?, 1)")
+        .bind(ownerId, handle, input.displayName?.trim() || handle, minted.createdAt),
+      insertSession(tiers, database, minted, 1),
+      ...mail.statements,
+      ...confirmations.map((job) => outboxStatement(database, job)),
+    ])
+  } catch (error) {
+    if (claims.isAttemptDecided(error)) return resume(tiers, ownerId, userAgent)
+    // Nothing was applied: what was reserved may go. After an unknown outcome it may not; it is settled when it runs out.
+    if (!hasCode(error, 'OUTCOME_UNKNOWN')) await abandon(tiers, attempt, [emailWish(email), handleWish(handle)])
+    throw error
+  }
+  tiers.follow([...confirmations, mail.job])
+  return { userId: ownerId, token: minted.token, stamp: sessions.started(minted) }
+}
+
+/** The same sign-up has committed before: its session gets a new token. Null when there is no account: a bar. */
+async function resume(tiers: AccountTiers, userId: string, userAgent: string): Promise<SignedIn | null> {
+  const { shards, sessions } = tiers
+  const database = shards.of(userId, { read: 'exact', operation: 'sign-up.resume' })
+  const account = await database
+    .prepare(
+      `SELECT password_version AS passwordVersion, (SELECT id FROM sessions WHERE user_id = accounts.id AND sessions.created_at = accounts.created_at) AS sessionId
+       FROM accounts WHERE id = ?`,
+    )
+    .bind(userId)
+    .first<{ passwordVersion: number; sessionId: string | null }>()
+  if (!account) return null
+  if (account.passwordVersion !== 1)
+    throw new BanyanError('WRONG_CREDENTIALS', 'The account exists, and its password was changed since. Log in.')
+  const token = account.sessionId ? await sessions.remint(database, { id: account.sessionId, userId }) : null
+  if (token) return { userId, token, stamp: null }
+  const minted = sessions.mint(userId, userAgent)
+  const inserted = await insertSession(tiers, database, minted, 1).run()
+  if (inserted.meta.changes !== 1) throw new BanyanError('WRONG_CREDENTIALS')
+  return { userId, token: minted.token, stamp: sessions.started(minted) }
+}
+
+/**
+ * Gives up an attempt. One that others may share (its key came with several requests) is barred before what it reserved
+ * is released: else a slower twin could commit an account whose e-mail address is no longer its own.
+ */
+async function abandon(tiers: AccountTiers, attempt: Attempt, reserved: ClaimWish[]): Promise<void> {
+  const { claims, idempotency, log } = tiers
+  try {
+    if (attempt.retry && !(await claims.bar(attempt))) return
+    for (const wish of reserved) await claims.release(wish, attempt)
+    if (attempt.retry) await idempotency.release(idempotency.signUpId(attempt.retry), attempt.attemptId)
+  } catch (error) {
+    log.warn('sign-up.not-released', { reason: messageOf(error) })
+  }
+}
+
+const taken = (code: 'EMAIL_TAKEN' | 'HANDLE_TAKEN', pointer: string, detail: string) =>
+  new BanyanError(code, detail, { errors: [{ pointer, detail }] })

@@ -1,0 +1,101 @@
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import { z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import { BanyanError } from '../../core/errors.ts'
+import { limits } from '../../core/limits.ts'
+import { checkedRetryKey } from '../../web/api.ts'
+import type { WebEnv } from '../../web/context.ts'
+import type { FieldErrors } from '../../web/fields.tsx'
+import { type FormStatus, parseForm, submit } from '../../web/form.ts'
+import { requireSession } from '../../web/middleware/session.ts'
+import { page, readForm } from '../../web/page.tsx'
+import { getByHandle, getSelf } from '../profiles/profiles.ts'
+import { findViewer } from '../profiles/viewer.ts'
+import { ProfilePage } from '../profiles/views.tsx'
+import { createPost, deletePost, editPost, getPost, listPosts } from './posts.ts'
+import { postText } from './routes.ts'
+import { EditPostPage, HomePage, PostPage } from './views.tsx'
+
+type C = Context<WebEnv>
+
+const postForm = z.object({ text: postText })
+
+export function postPages(app: OpenAPIHono<WebEnv>): void {
+  app.get('/home', (c) => home(c))
+  app.post('/posts', async (c) => {
+    const session = await requireSession(c)
+    const { text = '', idempotencyKey } = readForm(c)
+    const failed = await submit(async () => {
+      const retry = idempotencyKey ? checkedRetryKey(c, idempotencyKey) : null
+      await createPost(c.get('tiers'), session, parseForm(postForm, { text }).text, retry)
+    })
+    return failed ? home(c, { text, ...failed }) : c.redirect('/home', 303)
+  })
+  app.get('/posts/:id', async (c) => {
+    const [post, viewer] = await Promise.all([getPost(c.get('tiers'), c.req.param('id')), findViewer(c)])
+    const title = `${post.author.displayName}: ${firstLine(post.text)}`
+    return page(
+      c,
+      { title, description: firstLine(post.text), viewer },
+      <PostPage post={post} own={post.author.id === viewer?.id} />,
+    )
+  })
+  app.get('/posts/:id/edit', (c) => edit(c, c.req.param('id')))
+  app.post('/posts/:id/edit', async (c) => {
+    const session = await requireSession(c)
+    const id = c.req.param('id')
+    const { text = '' } = readForm(c)
+    const failed = await submit(() => editPost(c.get('tiers'), session, id, parseForm(postForm, { text }).text))
+    return failed ? edit(c, id, { text, ...failed }) : c.redirect(`/posts/${id}`, 303)
+  })
+  app.post('/posts/:id/delete', async (c) => {
+    await deletePost(c.get('tiers'), await requireSession(c), c.req.param('id'))
+    return c.redirect('/home', 303)
+  })
+  app.get('/:handle{@[A-Za-z0-9_]+}', async (c) => {
+    const [user, viewer] = await Promise.all([
+      getByHandle(c.get('tiers'), c.req.param('handle').slice(1)),
+      findViewer(c),
+    ])
+    const { items, next } = await listPosts(c.get('tiers'), user.id, pageOf(c))
+    const content = <ProfilePage user={user} posts={items} next={next} own={user.id === viewer?.id} />
+    return page(c, { title: `${user.displayName} (@${user.handle})`, description: user.bio, viewer }, content)
+  })
+}
+
+interface Draft {
+  text: string
+  errors: FieldErrors
+  status: FormStatus
+}
+
+async function home(c: C, draft?: Draft) {
+  const session = await c.get('session')()
+  if (!session) return c.redirect('/login?next=/home', 303)
+  const tiers = c.get('tiers')
+  const [self, { items, next }] = await Promise.all([
+    getSelf(tiers, session.userId),
+    listPosts(tiers, session.userId, pageOf(c)),
+  ])
+  const composer = { text: draft?.text ?? '', errors: draft?.errors ?? {} }
+  const content = (
+    <HomePage self={self} posts={items} next={next} composer={composer} idempotencyKey={crypto.randomUUID()} />
+  )
+  return page(c, { title: 'Home', viewer: self, ...(draft ? { status: draft.status } : {}) }, content)
+}
+
+async function edit(c: C, id: string, draft?: Draft) {
+  const viewer = await findViewer(c)
+  if (!viewer) return c.redirect('/login', 303)
+  const post = await getPost(c.get('tiers'), id)
+  if (post.author.id !== viewer.id) throw new BanyanError('FORBIDDEN', 'Only its author may change a post.')
+  const content = <EditPostPage post={post} text={draft?.text ?? post.text} errors={draft?.errors ?? {}} />
+  return page(c, { title: 'Edit post', viewer, ...(draft ? { status: draft.status } : {}) }, content)
+}
+
+const pageOf = (c: C) => ({ limit: limits.pageItemsDefault, cursor: c.req.query('cursor') })
+
+const firstLine = (text: string): string => {
+  const line = [...(text.trim().split('\n')[0] ?? '')]
+  return line.length > 60 ? `${line.slice(0, 60).join('')}…` : line.join('')
+}

@@ -1,0 +1,143 @@
+import { rfc3339 } from '../../core/clock.ts'
+import { BanyanError } from '../../core/errors.ts'
+import { isId, slotOf } from '../../core/ids.ts'
+import type { Session } from '../../sessions/sessions.ts'
+import type { RetryKey } from '../../sharding/idempotency.ts'
+import { formatCursor, parseCursor } from '../../web/api.ts'
+import type { Tiers } from '../../web/context.ts'
+import type { Post } from './shapes.ts'
+
+export type PostTiers = Pick<Tiers, 'shards' | 'sessions' | 'clock' | 'ids' | 'idempotency'>
+
+export const TEXT_CHARACTERS_MAX = 2_000
+
+interface AuthorRow {
+  authorId: string
+  handle: string
+  displayName: string
+}
+
+interface PostRow extends AuthorRow {
+  id: string
+  text: string
+  createdAt: number
+  editedAt: number | null
+  version: number
+}
+
+const SELECT_POSTS = `SELECT posts.id, text, posts.created_at AS createdAt, edited_at AS editedAt, posts.version, author_id AS authorId,
+  handle, display_name AS displayName FROM posts JOIN profiles ON profiles.id = author_id`
+
+const toPost = (row: PostRow): Post => ({
+  id: row.id,
+  author: { id: row.authorId, handle: row.handle, displayName: row.displayName, avatar: null },
+  text: row.text,
+  media: [],
+  createdAt: rfc3339(row.createdAt),
+  editedAt: row.editedAt === null ? null : rfc3339(row.editedAt),
+  version: row.version,
+})
+
+/** One query: a post lives in its author's slot, and so does the author's profile. */
+export async function findPost({ shards }: Pick<Tiers, 'shards'>, id: string): Promise<Post | null> {
+  if (!isId(id)) return null
+  const row = await shards
+    .of(id, { operation: 'posts.find' })
+    .prepare(`${SELECT_POSTS} WHERE posts.id = ?`)
+    .bind(id)
+    .first<PostRow>()
+  return row && toPost(row)
+}
+
+export async function getPost(tiers: Pick<Tiers, 'shards'>, id: string): Promise<Post> {
+  const post = await findPost(tiers, id)
+  if (!post) throw noSuchPost()
+  return post
+}
+
+/** A user's posts, newest first: within one user's slot, id order is time order. */
+export async function listPosts(
+  { shards }: Pick<Tiers, 'shards'>,
+  authorId: string,
+  { limit, cursor }: { limit: number; cursor?: string | undefined },
+): Promise<{ items: Post[]; next: string | null }> {
+  const before = parseCursor(cursor, (key) => isId(key) && slotOf(key) === slotOf(authorId))
+  const { results } = await shards
+    .of(authorId, { operation: 'posts.list' })
+    .prepare(`${SELECT_POSTS} WHERE author_id = ? AND posts.id < ? ORDER BY posts.id DESC LIMIT ?`)
+    .bind(authorId, before ?? `${slotOf(authorId)}~`, limit + 1)
+    .all<PostRow>()
+  const items = results.slice(0, limit).map(toPost)
+  return { items, next: results.length > limit ? formatCursor(items.at(-1)!.id) : null }
+}
+
+/** Publishes a post. With an Idempotency-Key there is one, and every retry gets the answer of the first. */
+export async function createPost(
+  tiers: PostTiers,
+  session: Session,
+  text: string,
+  retry: RetryKey | null,
+): Promise<Post> {
+  const { shards, sessions, ids, clock, idempotency } = tiers
+  const { userId } = session
+  const drawn = { id: ids.ownedId(userId), createdAt: clock.now() }
+  const database = shards.of(userId, { operation: 'posts.create' })
+  const author = database
+    .prepare('SELECT id AS authorId, handle, display_name AS displayName FROM profiles WHERE id = ?')
+    .bind(userId)
+  let written: AuthorRow | null = null
+  const kept = await idempotency.once(userId, retry, database, { status: 201, answer: drawn }, async (statements) => {
+    const answers = await database.batch<AuthorRow>([
+      sessions.proof(database, session),
+      ...statements,
+      database
+        .prepare('INSERT INTO posts (id, author_id, text, created_at, edited_at, version) VALUES (?, ?, ?, ?, NULL, 1)')
+        .bind(drawn.id, userId, text, drawn.createdAt),
+      author,
+    ])
+    written = answers.at(-1)!.results[0]!
+  })
+  const first = kept ? (kept.answer as typeof drawn) : drawn
+  const by = written ?? (await author.first<AuthorRow>())
+  if (!by) throw new BanyanError('SESSION_ENDED', 'The account is gone.')
+  return toPost({ ...first, ...by, text, editedAt: null, version: 1 })
+}
+
+/** Replaces the text of one's own post; its version rises. Throws NOT_FOUND, or FORBIDDEN for another's. */
+export async function editPost(tiers: PostTiers, session: Session, id: string, text: string): Promise<Post> {
+  const { shards, sessions, clock } = tiers
+  await refuseUnlessMayBeOwn(tiers, session, id)
+  const database = shards.of(session.userId, { operation: 'posts.edit' })
+  const [, edited, found] = await database.batch<PostRow>([
+    sessions.proof(database, session),
+    database
+      .prepare('UPDATE posts SET text = ?, edited_at = ?, version = version + 1 WHERE id = ? AND author_id = ?')
+      .bind(text, clock.now(), id, session.userId),
+    database.prepare(`${SELECT_POSTS} WHERE posts.id = ?`).bind(id),
+  ])
+  if (edited!.meta.changes !== 1) throw found!.results.length === 1 ? notYours() : noSuchPost()
+  return toPost(found!.results[0]!)
+}
+
+/** Deletes one's own post. Throws NOT_FOUND, or FORBIDDEN for another's. */
+export async function deletePost(tiers: PostTiers, session: Session, id: string): Promise<void> {
+  const { shards, sessions } = tiers
+  await refuseUnlessMayBeOwn(tiers, session, id)
+  const database = shards.of(session.userId, { operation: 'posts.delete' })
+  const [, deleted, left] = await database.batch([
+    sessions.proof(database, session),
+    database.prepare('DELETE FROM posts WHERE id = ? AND author_id = ?').bind(id, session.userId),
+    database.prepare('SELECT 1 FROM posts WHERE id = ?').bind(id),
+  ])
+  if (deleted!.meta.changes !== 1) throw left!.results.length === 1 ? notYours() : noSuchPost()
+}
+
+/** A post in another slot than the user's is another's; whether it exists decides which error. */
+async function refuseUnlessMayBeOwn(tiers: PostTiers, session: Session, id: string): Promise<void> {
+  if (!isId(id)) throw noSuchPost()
+  if (slotOf(id) === slotOf(session.userId)) return
+  throw (await findPost(tiers, id)) ? notYours() : noSuchPost()
+}
+
+const noSuchPost = () => new BanyanError('NOT_FOUND', 'There is no such post.')
+const notYours = () => new BanyanError('FORBIDDEN', 'Only its author may change a post.')

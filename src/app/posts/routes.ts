@@ -1,0 +1,82 @@
+import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
+import { json, jsonBody, listOf, pageQuery, problems, retryKey, signedIn } from '../../web/api.ts'
+import type { WebEnv } from '../../web/context.ts'
+import { requireSession } from '../../web/middleware/session.ts'
+import { getByHandle } from '../profiles/profiles.ts'
+import { createPost, deletePost, editPost, getPost, listPosts, TEXT_CHARACTERS_MAX } from './posts.ts'
+import { postShape } from './shapes.ts'
+
+/** 1 to 2,000 characters (code points) that aren't all space. */
+export const postText = z
+  .string()
+  .refine((text) => text.trim() !== '', 'Write something.')
+  .refine((text) => [...text].length <= TEXT_CHARACTERS_MAX, `A post has at most ${TEXT_CHARACTERS_MAX} characters.`)
+
+const idParam = z.object({ id: z.string() })
+const body = jsonBody(z.strictObject({ text: postText }))
+const onePost = json(z.object({ post: postShape }), 'The post')
+
+export function postRoutes(app: OpenAPIHono<WebEnv>): void {
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/api/v1/posts',
+      security: signedIn,
+      request: { body },
+      responses: { 201: onePost, ...problems(401, 413, 415, 422, 429, 503) },
+    }),
+    async (c) => {
+      const session = await requireSession(c)
+      const post = await createPost(c.get('tiers'), session, c.req.valid('json').text, retryKey(c))
+      return c.json({ post }, 201)
+    },
+  )
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/api/v1/posts/{id}',
+      request: { params: idParam },
+      responses: { 200: onePost, ...problems(404, 503) },
+    }),
+    async (c) => c.json({ post: await getPost(c.get('tiers'), c.req.valid('param').id) }, 200),
+  )
+  app.openapi(
+    createRoute({
+      method: 'patch',
+      path: '/api/v1/posts/{id}',
+      security: signedIn,
+      request: { params: idParam, body },
+      responses: { 200: onePost, ...problems(401, 403, 404, 413, 415, 422, 429, 503) },
+    }),
+    async (c) => {
+      const session = await requireSession(c)
+      const post = await editPost(c.get('tiers'), session, c.req.valid('param').id, c.req.valid('json').text)
+      return c.json({ post }, 200)
+    },
+  )
+  app.openapi(
+    createRoute({
+      method: 'delete',
+      path: '/api/v1/posts/{id}',
+      security: signedIn,
+      request: { params: idParam },
+      responses: { 204: { description: 'Deleted' }, ...problems(401, 403, 404, 429, 503) },
+    }),
+    async (c) => {
+      await deletePost(c.get('tiers'), await requireSession(c), c.req.valid('param').id)
+      return c.body(null, 204)
+    },
+  )
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/api/v1/users/{handle}/posts',
+      request: { params: z.object({ handle: z.string() }), query: pageQuery },
+      responses: { 200: json(listOf(postShape), 'Posts, newest first'), ...problems(404, 422, 503) },
+    }),
+    async (c) => {
+      const user = await getByHandle(c.get('tiers'), c.req.valid('param').handle)
+      return c.json(await listPosts(c.get('tiers'), user.id, c.req.valid('query')), 200)
+    },
+  )
+}

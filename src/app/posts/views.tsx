@@ -1,0 +1,233 @@
+import { type FieldErrors, FormError, TextArea } from '../../web/fields.tsx'
+import { Leaf, readableTime, Spread, Timestamp } from '../../web/layout.tsx'
+import type { Self } from '../profiles/shapes.ts'
+import type { Author, Post } from './shapes.ts'
+
+const postCharactersMax = 2_000
+
+/** Past either, a list shows a post's beginning and a link to the rest. The stylesheet clips at as many lines. */
+const previewCharactersMax = 900
+const previewLinesMax = 14
+
+function isLong(text: string): boolean {
+  return text.length > previewCharactersMax || text.split('\n').length > previewLinesMax
+}
+
+const Byline = ({ author }: { author: Author }) => (
+  <a class="byline" href={`/@${author.handle}`}>
+    <Leaf user={author} />
+    <span>
+      <bdi class="byline-name">{author.displayName || author.handle}</bdi>
+      <span class="byline-handle">@{author.handle}</span>
+    </span>
+  </a>
+)
+
+const PostDates = ({ post }: { post: Post }) => (
+  <p class="dates">
+    <a href={`/posts/${post.id}`}>
+      <Timestamp time={post.createdAt} />
+    </a>
+    {post.editedAt ? (
+      <>
+        {' · '}
+        <span title={readableTime(post.editedAt)}>edited</span>
+      </>
+    ) : null}
+  </p>
+)
+
+export type PostCardProps = {
+  post: Post
+  /** False where the page has said already who wrote it. */
+  byline?: boolean
+}
+
+export const PostCard = ({ post, byline = true }: PostCardProps) => (
+  <article class="post">
+    {byline ? (
+      <div class="post-top">
+        <Byline author={post.author} />
+        <PostDates post={post} />
+      </div>
+    ) : (
+      <PostDates post={post} />
+    )}
+    <p class={isLong(post.text) ? 'words words-clipped' : 'words'} dir="auto">
+      {post.text}
+    </p>
+    {isLong(post.text) ? (
+      <p>
+        <a class="text-link" href={`/posts/${post.id}`}>
+          Read the rest
+        </a>
+      </p>
+    ) : null}
+  </article>
+)
+
+export type PostListProps = {
+  posts: Post[]
+  /** The next page's cursor. */
+  next: string | null
+  basePath: string
+  /** What to say when there is none. */
+  empty?: string
+  byline?: boolean
+}
+
+export const PostList = ({ posts, next, basePath, empty = 'Nothing here yet.', byline = true }: PostListProps) => (
+  <>
+    {posts.length === 0 ? (
+      <p class="empty">{empty}</p>
+    ) : (
+      <ol class="posts">
+        {posts.map((post) => (
+          <li>
+            <PostCard post={post} byline={byline} />
+          </li>
+        ))}
+      </ol>
+    )}
+    {next ? (
+      <p class="older">
+        <a class="button button-quiet" href={`${basePath}?cursor=${encodeURIComponent(next)}`}>
+          Older posts
+        </a>
+      </p>
+    ) : null}
+  </>
+)
+
+type Draft = { text: string; errors: FieldErrors }
+
+const Composer = ({ text, errors, idempotencyKey }: Draft & { idempotencyKey: string }) => (
+  <form class="form composer" method="post" action="/posts">
+    <FormError errors={errors} />
+    <input type="hidden" name="idempotencyKey" value={idempotencyKey} />
+    <TextArea
+      id="text"
+      name="text"
+      label="New post"
+      hint="Up to 2,000 characters of plain text."
+      value={text}
+      error={errors.text}
+      rows={4}
+      countTo={postCharactersMax}
+      required
+    />
+    <button class="button" type="submit">
+      Publish
+    </button>
+  </form>
+)
+
+const SelfMargin = ({ self }: { self: Self }) => (
+  <div class="person">
+    <Leaf user={self} size="large" />
+    <div class="person-text">
+      <h1 class="person-name" dir="auto">
+        {self.displayName || self.handle}
+      </h1>
+      <p class="person-handle">
+        <a href={`/@${self.handle}`}>@{self.handle}</a>
+      </p>
+    </div>
+  </div>
+)
+
+export type HomePageProps = {
+  self: Self
+  posts: Post[]
+  next: string | null
+  composer: Draft
+  idempotencyKey: string
+}
+
+export const HomePage = ({ self, posts, next, composer, idempotencyKey }: HomePageProps) => (
+  <Spread margin={<SelfMargin self={self} />}>
+    <Composer {...composer} idempotencyKey={idempotencyKey} />
+    <h2 class="list-title">Your posts</h2>
+    <PostList
+      posts={posts}
+      next={next}
+      basePath="/"
+      empty="Nothing yet. Your first post will stand here."
+      byline={false}
+    />
+  </Spread>
+)
+
+const DeletePost = ({ post }: { post: Post }) => (
+  <details class="confirm">
+    <summary class="button button-quiet">Delete…</summary>
+    <form class="confirm-body" method="post" action={`/posts/${post.id}/delete`}>
+      <p>It goes for good, and its address with it.</p>
+      <button class="button button-bad" type="submit">
+        Delete this post
+      </button>
+    </form>
+  </details>
+)
+
+export type PostPageProps = { post: Post; own: boolean }
+
+export const PostPage = ({ post, own }: PostPageProps) => (
+  <Spread margin={<Byline author={post.author} />}>
+    <article>
+      <h1 class="hidden">
+        Post by <bdi>{post.author.displayName || post.author.handle}</bdi>
+      </h1>
+      <p class="words words-large" dir="auto">
+        {post.text}
+      </p>
+      <PostDates post={post} />
+    </article>
+    {own ? (
+      <div class="post-actions">
+        <a class="button button-quiet" href={`/posts/${post.id}/edit`}>
+          Edit
+        </a>
+        <DeletePost post={post} />
+      </div>
+    ) : null}
+  </Spread>
+)
+
+export type EditPostPageProps = Draft & { post: Post }
+
+export const EditPostPage = ({ post, text, errors }: EditPostPageProps) => (
+  <Spread
+    margin={
+      <>
+        <h1>Edit post</h1>
+        <p class="aside">
+          Published <Timestamp time={post.createdAt} />. It will say that it was edited.
+        </p>
+      </>
+    }
+  >
+    <form class="form composer" method="post" action={`/posts/${post.id}/edit`}>
+      <FormError errors={errors} />
+      <TextArea
+        id="text"
+        name="text"
+        label="Text"
+        hint="Up to 2,000 characters of plain text."
+        value={text}
+        error={errors.text}
+        rows={8}
+        countTo={postCharactersMax}
+        required
+      />
+      <p class="actions">
+        <button class="button" type="submit">
+          Save changes
+        </button>
+        <a class="text-link" href={`/posts/${post.id}`}>
+          Leave it as it was
+        </a>
+      </p>
+    </form>
+  </Spread>
+)

@@ -1,0 +1,94 @@
+import { rfc3339 } from '../../core/clock.ts'
+import { BanyanError } from '../../core/errors.ts'
+import type { Session } from '../../sessions/sessions.ts'
+import type { Tiers } from '../../web/context.ts'
+import type { Self, User } from './shapes.ts'
+
+export type ProfileTiers = Pick<Tiers, 'shards' | 'claims' | 'sessions' | 'clock'>
+
+export const HANDLE = /^[a-z][a-z0-9_]{2,29}$/
+
+export interface ProfileRow {
+  id: string
+  handle: string
+  displayName: string
+  bio: string
+  createdAt: number
+  posts: number
+}
+
+interface SelfRow extends ProfileRow {
+  email: string
+  emailVerifiedAt: number | null
+}
+
+const COLUMNS = `profiles.id, handle, display_name AS displayName, bio, profiles.created_at AS createdAt,
+  (SELECT count(*) FROM posts WHERE author_id = profiles.id) AS posts`
+
+/** Followers and following come with follows; until then nobody has any. */
+const toUser = (row: ProfileRow): User => ({
+  id: row.id,
+  handle: row.handle,
+  displayName: row.displayName,
+  bio: row.bio,
+  avatar: null,
+  createdAt: rfc3339(row.createdAt),
+  followers: 0,
+  following: 0,
+  posts: row.posts,
+})
+
+/**
+ * The user with a handle, or null. Two queries: the claim names the user, the user's shard has the profile. The handle
+ * is compared again there, since a claim may be a reservation that came to nothing.
+ */
+export async function findByHandle(tiers: ProfileTiers, text: string): Promise<User | null> {
+  const handle = text.toLowerCase()
+  if (!HANDLE.test(handle)) return null
+  const id = await tiers.claims.findOwner({ kind: 'handle', value: handle })
+  if (!id) return null
+  const row = await tiers.shards
+    .of(id, { operation: 'profiles.find' })
+    .prepare(`SELECT ${COLUMNS} FROM profiles WHERE id = ? AND handle = ?`)
+    .bind(id, handle)
+    .first<ProfileRow>()
+  return row && toUser(row)
+}
+
+export async function getByHandle(tiers: ProfileTiers, handle: string): Promise<User> {
+  const user = await findByHandle(tiers, handle)
+  if (!user) throw new BanyanError('NOT_FOUND', 'Nobody has this handle.')
+  return user
+}
+
+/** The user as oneself sees it. `read` exact: right after a write of this request. */
+export async function getSelf(tiers: Pick<Tiers, 'shards'>, userId: string): Promise<Self> {
+  const row = await tiers.shards
+    .of(userId, { operation: 'profiles.self' })
+    .prepare(
+      `SELECT ${COLUMNS}, email, email_verified_at AS emailVerifiedAt FROM profiles JOIN accounts ON accounts.id = profiles.id
+       WHERE profiles.id = ?`,
+    )
+    .bind(userId)
+    .first<SelfRow>()
+  if (!row) throw new BanyanError('SESSION_ENDED', 'The account is gone.')
+  return { ...toUser(row), email: row.email, emailVerified: row.emailVerifiedAt !== null }
+}
+
+/** Changes what others see. What isn't given stays as it is. */
+export async function updateProfile(
+  tiers: ProfileTiers,
+  session: Session,
+  change: { displayName?: string | undefined; bio?: string | undefined },
+): Promise<void> {
+  const database = tiers.shards.of(session.userId, { operation: 'profiles.update' })
+  await database.batch([
+    tiers.sessions.proof(database, session),
+    database
+      .prepare(
+        `UPDATE profiles SET display_name = coalesce(?, display_name), bio = coalesce(?, bio), version = version + 1
+         WHERE id = ?`,
+      )
+      .bind(change.displayName ?? null, change.bio ?? null, session.userId),
+  ])
+}

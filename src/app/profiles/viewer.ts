@@ -1,0 +1,15 @@
+import type { Context } from 'hono'
+import type { WebEnv } from '../../web/context.ts'
+import type { Viewer } from '../../web/layout.tsx'
+
+/** Who looks at a page, for its header: nothing is asked where there is no cookie. */
+export async function findViewer(c: Context<WebEnv>): Promise<Viewer | null> {
+  const session = await c.get('session')()
+  if (!session) return null
+  return c
+    .get('tiers')
+    .shards.of(session.userId, { operation: 'profiles.viewer' })
+    .prepare('SELECT id, handle, display_name AS displayName FROM profiles WHERE id = ?')
+    .bind(session.userId)
+    .first<Viewer>()
+}

@@ -1,0 +1,46 @@
+import { messageOf } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+
+/** KV takes no shorter time to live. */
+const TTL_SECONDS_MIN = 60
+
+/**
+ * Copies of records whose truth is in a shard. KV may show an old value, or none, for a minute or more: nothing here
+ * decides anything. A KV that fails reads as a miss.
+ */
+export class KvStore {
+  readonly #kv: KVNamespace
+  readonly #log: Log
+
+  readonly #onCall: () => void
+
+  /** `onCall` is told of each call that goes out, to be counted. */
+  constructor(kv: KVNamespace, log: Log, onCall: () => void) {
+    this.#kv = kv
+    this.#log = log
+    this.#onCall = onCall
+  }
+
+  async get<T>(key: string): Promise<T | null> {
+    return this.#quietly('get', key, () => this.#kv.get<T>(key, 'json'))
+  }
+
+  async put(key: string, value: unknown, ttlSeconds: number): Promise<void> {
+    const expirationTtl = Math.max(TTL_SECONDS_MIN, Math.floor(ttlSeconds))
+    await this.#quietly('put', key, () => this.#kv.put(key, JSON.stringify(value), { expirationTtl }))
+  }
+
+  async delete(key: string): Promise<void> {
+    await this.#quietly('delete', key, () => this.#kv.delete(key))
+  }
+
+  async #quietly<T>(operation: string, key: string, call: () => Promise<T>): Promise<T | null> {
+    this.#onCall()
+    try {
+      return await call()
+    } catch (error) {
+      this.#log.warn('kv.failed', { operation, kind: key.split(':')[0], reason: messageOf(error) })
+      return null
+    }
+  }
+}

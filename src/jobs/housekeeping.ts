@@ -1,0 +1,45 @@
+import type { Clock } from '../core/clock.ts'
+import { limits } from '../core/limits.ts'
+import type { Log } from '../core/log.ts'
+import type { Keyspace } from '../sharding/sharded-table.ts'
+import type { Shards } from '../sharding/shards.ts'
+
+/** Rows of a table that may go when the time in `column` (ms) is `afterMs` in the past. */
+export interface Expiry {
+  keyspace: Keyspace
+  table: string
+  column: string
+  afterMs: number
+  /** SQL that a row must satisfy too. */
+  where?: string
+}
+
+const DAY_MS = 86_400_000
+
+/** What the rooms below the application let go of. */
+export const platformExpiries: Expiry[] = [
+  { keyspace: 'users', table: 'sessions', column: 'idle_at', afterMs: 0 },
+  { keyspace: 'users', table: 'idempotency_keys', column: 'expires_at', afterMs: 0 },
+  // A taken attempt stays: its claim may still be unconfirmed. A sign-up that was barred a day ago can't be frozen still.
+  { keyspace: 'users', table: 'claim_attempts', column: 'created_at', afterMs: DAY_MS, where: "outcome = 'barred'" },
+  { keyspace: 'users', table: 'inbox', column: 'done_at', afterMs: limits.inboxDays * DAY_MS },
+  { keyspace: 'claims', table: 'claim_inbox', column: 'done_at', afterMs: limits.inboxDays * DAY_MS },
+]
+
+/** Deletes expired rows in every shard, a bounded number a table and call. Returns how many rows went. */
+export async function expire(shards: Shards, expiries: Expiry[], clock: Clock, log: Log): Promise<number> {
+  let deleted = 0
+  for (const { keyspace, table, column, afterMs, where = '1' } of expiries) {
+    const { values, failed } = await shards.each(keyspace, (shard) =>
+      shard.run<{ id: string }>(
+        `DELETE FROM ${table} WHERE id IN (SELECT id FROM ${table} WHERE ${column} <= ? AND ${where} AND ${shard.ownedHere('id')} LIMIT ?)
+         RETURNING id`,
+        clock.now() - afterMs,
+        limits.housekeepingRowsMax,
+      ),
+    )
+    for (const { shard, error } of failed) log.error('housekeeping.failed', { table, shard, error })
+    deleted += values.reduce((sum, { results }) => sum + results.length, 0)
+  }
+  return deleted
+}

@@ -1,0 +1,45 @@
+import type { Clock } from '../core/clock.ts'
+import type { IdSource } from '../core/ids.ts'
+import { limits } from '../core/limits.ts'
+import type { ShardDatabase, ShardStatement } from '../sharding/shards.ts'
+
+/** Work that must follow from a change. `body` holds ids and what can't be read again later; never a secret. */
+export interface Job {
+  id: string
+  ownerId: string
+  kind: string
+  body: Record<string, unknown>
+  createdAt: number
+}
+
+/** Draws a job that `ownerId`'s change causes. */
+export const newJob = (ids: IdSource, clock: Clock, ownerId: string, kind: string, body: Job['body']): Job => ({
+  id: ids.ownedId(ownerId),
+  ownerId,
+  kind,
+  body,
+  createdAt: clock.now(),
+})
+
+/** The outbox row, for the batch of the change itself. `condition` is SQL that is true or false. */
+export function outboxStatement(
+  database: ShardDatabase,
+  job: Job,
+  condition = '1',
+  ...values: unknown[]
+): ShardStatement {
+  return database
+    .prepare(
+      `INSERT INTO outbox (id, owner_id, kind, body, state, due_at, created_at)
+       SELECT ?, ?, ?, ?, 'waiting', ?, ? WHERE ${condition}`,
+    )
+    .bind(
+      job.id,
+      job.ownerId,
+      job.kind,
+      JSON.stringify(job.body),
+      job.createdAt + limits.outboxSweepAfterMs,
+      job.createdAt,
+      ...values,
+    )
+}

@@ -1,0 +1,46 @@
+import { sql } from 'drizzle-orm'
+import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { sharded } from '../sharding/sharded-table.ts'
+
+/** What must follow from a change: written in the change's own batch, in the owner's slot. Times are milliseconds. */
+export const outbox = sharded(
+  'users',
+  sqliteTable(
+    'outbox',
+    {
+      id: text().primaryKey().notNull(),
+      ownerId: text('owner_id').notNull(),
+      kind: text().notNull(),
+      body: text().notNull(), // JSON; ids only, never a secret
+      state: text({ enum: ['waiting', 'sent', 'dead'] }).notNull(), // a row whose effect is there is deleted
+      dueAt: integer('due_at').notNull(), // when the sweeper may send it (again)
+      createdAt: integer('created_at').notNull(),
+    },
+    (table) => [index('outbox_due').on(table.dueAt).where(sql`state IN ('waiting', 'sent')`)],
+  ),
+)
+
+const inboxColumns = {
+  id: text().primaryKey().notNull(), // <slot of the effect>.<outbox id>
+  doneAt: integer('done_at').notNull(),
+}
+
+/** Rows that make a job's effect in the `users` keyspace happen once. */
+export const inbox = sharded('users', sqliteTable('inbox', inboxColumns))
+
+/** The same in the `claims` keyspace: an inbox row lives in the effect's slot. */
+export const claimInbox = sharded('claims', sqliteTable('claim_inbox', inboxColumns))
+
+/** Jobs that used up their attempts, for a person to see. */
+export const deadLetters = sharded(
+  'users',
+  sqliteTable('dead_letters', {
+    id: text().primaryKey().notNull(), // the outbox id
+    ownerId: text('owner_id').notNull(),
+    kind: text().notNull(),
+    body: text().notNull(),
+    error: text().notNull(),
+    attempts: integer().notNull(),
+    diedAt: integer('died_at').notNull(),
+  }),
+)

@@ -1,0 +1,43 @@
+import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { sharded } from '../sharding/sharded-table.ts'
+
+/**
+ * `INSERT INTO session_guard (id, now)` aborts the batch unless that session is live in this shard at that time: the
+ * statement every signed-in write carries (INV-6).
+ */
+const sessionGuard = [
+  {
+    name: 'session_guard',
+    sql: 'CREATE VIEW session_guard AS SELECT id, expires_at AS now FROM sessions',
+  },
+  {
+    name: 'session_guard_insert',
+    sql: [
+      'CREATE TRIGGER session_guard_insert INSTEAD OF INSERT ON session_guard',
+      'WHEN NOT EXISTS (SELECT 1 FROM sessions WHERE id = NEW.id AND expires_at > NEW.now AND idle_at > NEW.now) BEGIN',
+      "  SELECT RAISE(ABORT, 'SESSION_ENDED');",
+      'END',
+    ].join('\n'),
+  },
+]
+
+/** A row is a session that lives; revoking deletes it. Times are milliseconds. */
+export const sessions = sharded(
+  'users',
+  sqliteTable(
+    'sessions',
+    {
+      id: text().primaryKey().notNull(),
+      userId: text('user_id').notNull(),
+      secretHash: text('secret_hash').notNull(), // SHA-256 of the token's secret
+      retrySecretHash: text('retry_secret_hash').notNull(), // of the token minted for the latest retry of the log-in; or ''
+      userAgent: text('user_agent').notNull(),
+      createdAt: integer('created_at').notNull(),
+      lastSeenAt: integer('last_seen_at').notNull(),
+      idleAt: integer('idle_at').notNull(), // ends unless seen before
+      expiresAt: integer('expires_at').notNull(), // ends
+    },
+    (table) => [index('sessions_by_user').on(table.userId), index('sessions_by_idle').on(table.idleAt)],
+  ),
+  sessionGuard,
+)

@@ -1,0 +1,76 @@
+import { BanyanError, messageOf } from '../core/errors.ts'
+
+/** What a shard's answer means for the router (DESIGN §4, the answer table). */
+export type Answer =
+  | { kind: 'refused'; code: string } // RAISE(ABORT, code): the batch rolled back whole
+  | { kind: 'constraint'; sqliteCode: string }
+  | { kind: 'not-migrated' }
+  | { kind: 'statement'; sqliteCode: string } // a bug: nothing was applied
+  | { kind: 'transient' } // a network or storage error: it may have been applied
+
+const REFUSED = /^D1_ERROR: ([A-Z][A-Z_]+): SQLITE_CONSTRAINT/
+const SQLITE_CODE = /\b(SQLITE_[A-Z]+)\b(?:.*\bextended: (SQLITE_[A-Z_]+))?/
+const APPLIED_NOTHING = new Set([
+  'SQLITE_CONSTRAINT',
+  'SQLITE_ERROR',
+  'SQLITE_MISMATCH',
+  'SQLITE_TOOBIG',
+  'SQLITE_RANGE',
+  'SQLITE_AUTH',
+  'SQLITE_READONLY',
+])
+
+/** Reads D1's error. D1 gives text only; its form is held by test/workerd/sharding/answers.test.ts. */
+export function answerOf(error: unknown): Answer {
+  const message = messageOf(error)
+  const refused = REFUSED.exec(message)
+  if (refused) return { kind: 'refused', code: refused[1]! }
+  if (/no such table/.test(message)) return { kind: 'not-migrated' }
+  const code = SQLITE_CODE.exec(message)
+  if (code && APPLIED_NOTHING.has(code[1]!)) {
+    const sqliteCode = code[2] ?? code[1]!
+    return code[1] === 'SQLITE_CONSTRAINT' ? { kind: 'constraint', sqliteCode } : { kind: 'statement', sqliteCode }
+  }
+  // Thrown by the client before anything was sent: wrong number of values, a type that can't be bound.
+  if (/^D1_(TYPE|COLUMN_NOTFOUND|EXEC)_ERROR/.test(message) || error instanceof TypeError)
+    return { kind: 'statement', sqliteCode: 'SQLITE_MISUSE' }
+  return { kind: 'transient' }
+}
+
+/** A statement that the database refused. `code` of the SQLite result, and the table's constraint where one was met. */
+export class DatabaseError extends BanyanError {
+  readonly sqliteCode: string
+
+  constructor(code: 'DATABASE_CONSTRAINT' | 'DATABASE_ERROR', sqliteCode: string, cause: unknown) {
+    super(code, messageOf(cause), { cause })
+    this.sqliteCode = sqliteCode
+  }
+}
+
+/** A write that may or may not have been applied. It is never sent again unless the caller said that it is idempotent. */
+export class OutcomeUnknownError extends BanyanError {
+  readonly outcome = 'unknown'
+
+  constructor(cause: unknown) {
+    super('OUTCOME_UNKNOWN', 'The database’s answer was lost. Send the request again with the same Idempotency-Key.', {
+      cause,
+      retryAfterSeconds: 1,
+    })
+  }
+}
+
+/** A trigger of the application that refused: `SESSION_ENDED`, `ROW_TOO_LARGE`, … */
+export class RefusedError extends BanyanError {
+  readonly refusal: string
+
+  constructor(refusal: string, cause: unknown) {
+    super(refusal === 'SESSION_ENDED' || refusal === 'ROW_TOO_LARGE' ? refusal : 'DATABASE_ERROR', undefined, { cause })
+    this.refusal = refusal
+  }
+}
+
+/** True when a batch failed because a row with this table's key is there already. */
+export const isTaken = (error: unknown, table: string): boolean =>
+  error instanceof DatabaseError &&
+  error.sqliteCode === 'SQLITE_CONSTRAINT_PRIMARYKEY' &&
+  error.message.includes(`UNIQUE constraint failed: ${table}.`)

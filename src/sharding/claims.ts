@@ -1,0 +1,191 @@
+import type { Clock } from '../core/clock.ts'
+import { sha256Hex } from '../core/digest.ts'
+import { limits } from '../core/limits.ts'
+import { isTaken } from './answers.ts'
+import type { ShardDatabase, ShardStatement, Shards } from './shards.ts'
+
+export type ClaimKind = 'email' | 'handle'
+
+/** A value that one account wants for itself. `value` is normalised. */
+export interface ClaimWish {
+  kind: ClaimKind
+  value: string
+}
+
+/** Who reserves: the account to be, and this attempt to make it. */
+export interface ClaimAttempt {
+  ownerId: string
+  attemptId: string
+}
+
+interface ClaimRow {
+  ownerId: string
+  attemptId: string
+  state: 'reserved' | 'confirmed'
+  expiresAt: number
+}
+
+/** The claim's row key, whose first four digits are its slot. */
+export const claimKey = ({ kind, value }: ClaimWish): string => sha256Hex(`${kind}\0${value}`)
+
+const attemptRowId = ({ ownerId, attemptId }: ClaimAttempt) => `${ownerId}.${attemptId}`
+
+/**
+ * Values that are unique across all shards (INV-4): reserved with an expiry, then the owner's batch, then confirmed.
+ *
+ * A reservation that ran out may belong to a sign-up that is frozen, or done and not yet confirmed. Looking whether the
+ * owner exists would race with it; so the owner's batch inserts a row under its attempt (`takeStatement`), and whoever
+ * meets the expired reservation first tries to insert a bar under the same key. Exactly one wins.
+ */
+export class Claims {
+  readonly #shards: Shards
+  readonly #clock: Clock
+
+  constructor(shards: Shards, clock: Clock) {
+    this.#shards = shards
+    this.#clock = clock
+  }
+
+  /** Reserves a value; false when another account has it, or is just about to. Repeating it with one attempt is harmless. */
+  async reserve(wish: ClaimWish, attempt: ClaimAttempt): Promise<boolean> {
+    const key = claimKey(wish)
+    const database = this.#shards.of(key, {
+      keyspace: 'claims',
+      operation: `claims.reserve-${wish.kind}`,
+      idempotent: true,
+    })
+    const expiresAt = this.#clock.now() + limits.claimReservationMs
+    const [, found] = await database.batch<ClaimRow>([
+      database
+        .prepare(
+          `INSERT INTO claims (key, kind, owner_id, attempt_id, state, expires_at) VALUES (?, ?, ?, ?, 'reserved', ?)
+           ON CONFLICT (key) DO NOTHING`,
+        )
+        .bind(key, wish.kind, attempt.ownerId, attempt.attemptId, expiresAt),
+      database
+        .prepare(
+          'SELECT owner_id AS ownerId, attempt_id AS attemptId, state, expires_at AS expiresAt FROM claims WHERE key = ?',
+        )
+        .bind(key),
+    ])
+    const claim = found!.results[0]!
+    if (claim.ownerId === attempt.ownerId && claim.attemptId === attempt.attemptId) return true
+    if (claim.state === 'confirmed' || claim.expiresAt > this.#clock.now()) return false
+    return this.#contest(wish, key, claim, attempt)
+  }
+
+  /** The row that makes a reservation the owner's: for the batch that makes the account. */
+  takeStatement(database: ShardDatabase, attempt: ClaimAttempt): ShardStatement {
+    return database
+      .prepare("INSERT INTO claim_attempts (id, outcome, created_at) VALUES (?, 'taken', ?)")
+      .bind(attemptRowId(attempt), this.#clock.now())
+  }
+
+  /** True when a batch failed because its attempt was barred, or had succeeded before. */
+  isAttemptDecided(error: unknown): boolean {
+    return isTaken(error, 'claim_attempts')
+  }
+
+  /** After the owner's batch: the claim is the owner's until released. Conditional on owner and attempt; repeatable. */
+  confirmStatement(database: ShardDatabase, key: string, attempt: ClaimAttempt): ShardStatement {
+    return database
+      .prepare("UPDATE claims SET state = 'confirmed' WHERE key = ? AND owner_id = ? AND attempt_id = ?")
+      .bind(key, attempt.ownerId, attempt.attemptId)
+  }
+
+  /** Gives back a reservation of an attempt that came to nothing. */
+  async release(wish: ClaimWish, attempt: ClaimAttempt): Promise<void> {
+    const key = claimKey(wish)
+    const operation = `claims.release-${wish.kind}`
+    const database = this.#shards.of(key, { keyspace: 'claims', operation, idempotent: true })
+    await this.#releaseStatement(database, key, attempt).run()
+  }
+
+  /** Who holds a value, or is about to: the account may not exist (yet). */
+  async findOwner(wish: ClaimWish): Promise<string | null> {
+    const key = claimKey(wish)
+    return this.#shards
+      .of(key, { keyspace: 'claims', operation: 'claims.find-owner' })
+      .prepare('SELECT owner_id FROM claims WHERE key = ?')
+      .bind(key)
+      .first<string>('owner_id')
+  }
+
+  /**
+   * Settles reservations that ran out, so that no claim stays without its account: those whose attempt never committed
+   * go, the others are confirmed. Returns how many were settled.
+   */
+  async settleExpired(): Promise<number> {
+    const { values, failed } = await this.#shards.each('claims', async (shard) => {
+      const { results } = await shard.run<ClaimRow & { key: string }>(
+        `SELECT key, owner_id AS ownerId, attempt_id AS attemptId, state, expires_at AS expiresAt FROM claims
+         WHERE state = 'reserved' AND expires_at <= ? AND ${shard.ownedHere('key')} LIMIT ?`,
+        this.#clock.now(),
+        limits.outboxSweepRowsMax,
+      )
+      return results
+    })
+    if (failed.length > 0) throw new Error(`claims not settled on ${failed.map(({ shard }) => shard).join(', ')}`)
+    const expired = values.flat()
+    for (const claim of expired) await this.#settle(claim)
+    return expired.length
+  }
+
+  async #settle(expired: ClaimRow & { key: string }): Promise<void> {
+    const isBarred = await this.bar(expired)
+    const database = this.#shards.of(expired.key, { keyspace: 'claims', operation: 'claims.settle', idempotent: true })
+    if (isBarred) await this.#releaseStatement(database, expired.key, expired).run()
+    else await this.confirmStatement(database, expired.key, expired).run()
+  }
+
+  async #contest(wish: ClaimWish, key: string, expired: ClaimRow, attempt: ClaimAttempt): Promise<boolean> {
+    const isBarred = await this.bar(expired)
+    const database = this.#shards.of(key, {
+      keyspace: 'claims',
+      operation: `claims.contest-${wish.kind}`,
+      idempotent: true,
+    })
+    if (!isBarred) {
+      await this.confirmStatement(database, key, expired).run()
+      return false
+    }
+    const [, found] = await database.batch<{ ownerId: string; attemptId: string }>([
+      database
+        .prepare(
+          `UPDATE claims SET owner_id = ?, attempt_id = ?, expires_at = ?
+           WHERE key = ? AND owner_id = ? AND attempt_id = ? AND state = 'reserved'`,
+        )
+        .bind(
+          attempt.ownerId,
+          attempt.attemptId,
+          this.#clock.now() + limits.claimReservationMs,
+          key,
+          expired.ownerId,
+          expired.attemptId,
+        ),
+      database.prepare('SELECT owner_id AS ownerId, attempt_id AS attemptId FROM claims WHERE key = ?').bind(key),
+    ])
+    const holder = found!.results[0]
+    return holder?.ownerId === attempt.ownerId && holder.attemptId === attempt.attemptId
+  }
+
+  #releaseStatement(database: ShardDatabase, key: string, attempt: ClaimAttempt): ShardStatement {
+    return database
+      .prepare("DELETE FROM claims WHERE key = ? AND owner_id = ? AND attempt_id = ? AND state = 'reserved'")
+      .bind(key, attempt.ownerId, attempt.attemptId)
+  }
+
+  /** True when the attempt can never commit: this bar, or an earlier one, stands where its row would have to. */
+  async bar(attempt: ClaimAttempt): Promise<boolean> {
+    const database = this.#shards.of(attempt.ownerId, { operation: 'claims.bar', idempotent: true })
+    const [, found] = await database.batch<{ outcome: string }>([
+      database
+        .prepare(
+          "INSERT INTO claim_attempts (id, outcome, created_at) VALUES (?, 'barred', ?) ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(attemptRowId(attempt), this.#clock.now()),
+      database.prepare('SELECT outcome FROM claim_attempts WHERE id = ?').bind(attemptRowId(attempt)),
+    ])
+    return found!.results[0]!.outcome === 'barred'
+  }
+}

@@ -1,0 +1,138 @@
+import type { Clock } from '../core/clock.ts'
+import { hmac, sha256Hex } from '../core/digest.ts'
+import { BanyanError, messageOf } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
+import { isTaken } from './answers.ts'
+import type { ShardDatabase, ShardStatement, Shards } from './shards.ts'
+
+const HOUR_MS = 3_600_000
+
+/** The `Idempotency-Key` of a request, and what it was sent for. `request` is method, path and body. */
+export interface RetryKey {
+  key: string
+  request: string
+}
+
+/** The first answer, as it was kept: without secrets. */
+export interface KeptAnswer {
+  userId: string
+  attemptId: string
+  status: number // 0: not answered yet
+  answer: unknown
+}
+
+interface KeptRow {
+  bodyHmac: string
+  userId: string
+  attemptId: string
+  status: number
+  answer: string
+}
+
+/**
+ * One effect and one answer a key (24 h). The key's row is inserted in the effect's own batch, in the slot the effect
+ * acts on, so it moves with it. Bodies are kept as a keyed HMAC: they may hold a password.
+ */
+export class Idempotency {
+  readonly #shards: Shards
+  readonly #clock: Clock
+  readonly #signingKey: string
+
+  constructor(shards: Shards, clock: Clock, signingKey: string) {
+    this.#shards = shards
+    this.#clock = clock
+    this.#signingKey = signingKey
+  }
+
+  /** The row id of a signed-in user's key: in the user's slot. */
+  ownedId = (userId: string, { key }: RetryKey): string => `${userId}.${sha256Hex(key)}`
+
+  /** The row id of a sign-up's key: there is no user yet, so it lives in the slot of its own hash. */
+  signUpId = ({ key }: RetryKey): string => sha256Hex(`sign-up\0${key}`)
+
+  /** Statements that make a second batch with this key fail as a whole. An expired row of the same key gives way. */
+  statements(database: ShardDatabase, id: string, retry: RetryKey, kept: KeptAnswer): ShardStatement[] {
+    const now = this.#clock.now()
+    return [
+      database.prepare('DELETE FROM idempotency_keys WHERE id = ? AND expires_at <= ?').bind(id, now),
+      database
+        .prepare(
+          `INSERT INTO idempotency_keys (id, body_hmac, user_id, attempt_id, status, answer, expires_at)
+           VALUES (?, ?, ?, ?, ?, ?, ?)`,
+        )
+        .bind(
+          id,
+          this.#bodyHmac(retry),
+          kept.userId,
+          kept.attemptId,
+          kept.status,
+          JSON.stringify(kept.answer),
+          now + limits.idempotencyKeyHours * HOUR_MS,
+        ),
+    ]
+  }
+
+  /** True when a batch failed because its key was used before. */
+  isUsed(error: unknown): boolean {
+    return isTaken(error, 'idempotency_keys')
+  }
+
+  /** What was kept under a key, or null. Throws IDEMPOTENCY_KEY_REUSED when it was used for another request. */
+  async find(id: string, retry: RetryKey): Promise<KeptAnswer | null> {
+    const row = await this.#shards
+      .of(id, { read: 'exact', operation: 'idempotency.find' })
+      .prepare(
+        `SELECT body_hmac AS bodyHmac, user_id AS userId, attempt_id AS attemptId, status, answer FROM idempotency_keys
+         WHERE id = ? AND expires_at > ?`,
+      )
+      .bind(id, this.#clock.now())
+      .first<KeptRow>()
+    if (!row) return null
+    if (row.bodyHmac !== this.#bodyHmac(retry))
+      throw new BanyanError(
+        'IDEMPOTENCY_KEY_REUSED',
+        'This Idempotency-Key was sent with another request before. Send a new key with a new request.',
+      )
+    return { userId: row.userId, attemptId: row.attemptId, status: row.status, answer: JSON.parse(row.answer) }
+  }
+
+  /**
+   * Commits a signed-in user's batch once a key. `commit` is given the statements to put in its batch, after its proof.
+   * Resolves to what was kept the first time when the key was used before, and to null when `commit` has just run.
+   */
+  async once(
+    userId: string,
+    retry: RetryKey | null,
+    database: ShardDatabase,
+    first: { status: number; answer: unknown },
+    commit: (statements: ShardStatement[]) => Promise<void>,
+  ): Promise<KeptAnswer | null> {
+    if (!retry) {
+      await commit([])
+      return null
+    }
+    const id = this.ownedId(userId, retry)
+    try {
+      await commit(this.statements(database, id, retry, { userId, attemptId: '', ...first }))
+      return null
+    } catch (error) {
+      if (!this.isUsed(error)) throw error
+      const kept = await this.find(id, retry)
+      if (!kept) throw new BanyanError('CONFLICT', `The key has just run out (${messageOf(error)}). Send a new one.`)
+      return kept
+    }
+  }
+
+  /** Gives a sign-up's key back: the attempt came to nothing. */
+  async release(id: string, attemptId: string): Promise<void> {
+    await this.#shards
+      .of(id, { operation: 'idempotency.release', idempotent: true })
+      .prepare('DELETE FROM idempotency_keys WHERE id = ? AND attempt_id = ? AND status = 0')
+      .bind(id, attemptId)
+      .run()
+  }
+
+  #bodyHmac(retry: RetryKey): string {
+    return hmac(this.#signingKey, `idempotency.${retry.request}`)
+  }
+}

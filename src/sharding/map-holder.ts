@@ -1,0 +1,157 @@
+import type { Clock } from '../core/clock.ts'
+import { BanyanError, messageOf } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
+import type { Log } from '../core/log.ts'
+import { type MapWire, ShardMap } from './shard-map.ts'
+
+/** The directory, as an isolate sees it. */
+export interface MapSource {
+  map(): Promise<MapWire>
+}
+
+/** The data centre's copy of the map. A failure of it is no failure: it reads as nothing and is written in vain. */
+export interface MapCopies {
+  get(key: string): Promise<MapWire | null>
+  put(key: string, map: MapWire, ttlSeconds: number): Promise<void>
+}
+
+/** What of the request in hand a load needs. */
+export interface MapRequest {
+  source: MapSource
+  copies: MapCopies
+  log: Log
+  waitUntil(promise: Promise<unknown>): void
+}
+
+export interface HeldMap {
+  map: ShardMap
+  /** False: the lease has run out and the directory doesn't answer. Reads must be exact. */
+  leased: boolean
+}
+
+/**
+ * The map an isolate holds, with its lease. A warm isolate answers from memory: routing costs no call.
+ *
+ * The lease is counted from `issuedAt`, or from the moment this isolate asked, whichever is earlier: a fresh answer is
+ * then never trusted for longer by an isolate whose clock is behind the directory's.
+ */
+export class MapHolder {
+  readonly #clock: Clock
+  readonly #leaseMs: number
+  #held: { map: ShardMap; leaseUntil: number; refreshFrom: number } | null = null
+  #loading: Promise<ShardMap> | null = null
+  #retryAt = 0
+
+  constructor(clock: Clock, leaseMs: number) {
+    this.#clock = clock
+    this.#leaseMs = leaseMs
+  }
+
+  /**
+   * The map to route by. `atLeastEpoch` is the newest epoch the caller knows of (its causal token's).
+   * Throws DIRECTORY_UNAVAILABLE, or what the directory said, when this isolate has never had a map.
+   */
+  async current(request: MapRequest, atLeastEpoch = 0): Promise<HeldMap> {
+    const held = this.#held
+    if (held && held.map.epoch >= atLeastEpoch && this.isLeased()) return { map: held.map, leased: true }
+    if (held && this.#clock.now() < this.#retryAt) return { map: held.map, leased: false }
+    try {
+      const map =
+        held && held.map.epoch < atLeastEpoch
+          ? await this.#load(request, atLeastEpoch - 1)
+          : await this.#shared(request)
+      return { map, leased: this.isLeased() && map.epoch >= atLeastEpoch }
+    } catch (error) {
+      if (!this.#held) throw error
+      this.#retryAt = this.#clock.now() + limits.mapRetryMs
+      request.log.warn('map.kept-without-lease', { epoch: this.#held.map.epoch, reason: messageOf(error) })
+      return { map: this.#held.map, leased: false }
+    }
+  }
+
+  /** True while the held map may name a shard for an unguarded read. Asked again when the read's answer has arrived. */
+  isLeased(): boolean {
+    return this.#held !== null && this.#clock.now() < this.#held.leaseUntil
+  }
+
+  /** A map newer than `epoch`, or null when the directory has none yet or doesn't answer. */
+  async newerThan(epoch: number, request: MapRequest): Promise<ShardMap | null> {
+    if (this.#held && this.#held.map.epoch > epoch) return this.#held.map
+    try {
+      const map = await this.#load(request, epoch)
+      return map.epoch > epoch ? map : null
+    } catch (error) {
+      request.log.warn('map.newer-unavailable', { epoch, reason: messageOf(error) })
+      return null
+    }
+  }
+
+  /** After a response: loads a fresh map when a third of the lease has gone, so that warm requests never wait for one. */
+  async refreshIfDue(request: MapRequest): Promise<void> {
+    const from = Math.max(this.#held?.refreshFrom ?? Number.POSITIVE_INFINITY, this.#retryAt)
+    if (this.#loading || this.#clock.now() < from) return
+    try {
+      await this.#shared(request)
+    } catch (error) {
+      this.#retryAt = this.#clock.now() + limits.mapRetryMs
+      request.log.warn('map.refresh-failed', { reason: messageOf(error) })
+    }
+  }
+
+  /**
+   * One load an isolate at a time. On workerd a promise belongs to the request that made it: should that request end,
+   * everyone who waits for the promise hangs. So it is given to `waitUntil`, and a waiter that has waited enough loads
+   * for itself.
+   */
+  async #shared(request: MapRequest): Promise<ShardMap> {
+    if (this.#loading) {
+      const map = await Promise.race([this.#loading, this.#clock.sleep(limits.mapWaitMs)])
+      return map ?? this.#load(request, null)
+    }
+    const loading = this.#load(request, null).finally(() => {
+      if (this.#loading === loading) this.#loading = null
+    })
+    this.#loading = loading
+    request.waitUntil(loading.catch(() => null))
+    return loading
+  }
+
+  /** From the data centre's copy, else from the directory. `newerThan` null: any map that still has a lease. */
+  async #load(request: MapRequest, newerThan: number | null): Promise<ShardMap> {
+    const key = newerThan === null ? 'current' : `newer-than=${newerThan}`
+    const askedAt = this.#clock.now()
+    const copy = await request.copies.get(key)
+    const epochMin = newerThan === null ? (this.#held?.map.epoch ?? 0) : newerThan + 1
+    if (copy && copy.epoch >= epochMin && this.#leaseUntil(copy, askedAt) > this.#clock.now())
+      return this.#hold(copy, askedAt)
+
+    const map = await this.#ask(request.source)
+    if (newerThan === null || map.epoch > newerThan) {
+      const ttlSeconds = Math.max(1, Math.min(limits.mapDataCentreSecondsMax, Math.floor(this.#leaseMs / 3_000)))
+      request.waitUntil(request.copies.put(key, map, ttlSeconds))
+    }
+    return this.#hold(map, askedAt)
+  }
+
+  async #ask(source: MapSource): Promise<MapWire> {
+    const late = this.#clock.sleep(limits.mapLoadTimeoutMs).then(() => {
+      throw new BanyanError('DIRECTORY_UNAVAILABLE', 'The directory did not answer in time.', { retryAfterSeconds: 1 })
+    })
+    return Promise.race([source.map(), late])
+  }
+
+  /** Epochs never fall: an older map than the held one is not taken up, a map of the same epoch renews the lease. */
+  #hold(wire: MapWire, askedAt: number): ShardMap {
+    const held = this.#held
+    if (held && held.map.epoch > wire.epoch) return held.map
+    const leaseUntil = this.#leaseUntil(wire, askedAt)
+    if (held && held.map.epoch === wire.epoch && held.leaseUntil >= leaseUntil) return held.map
+    const map = held?.map.epoch === wire.epoch ? held.map : new ShardMap(wire)
+    this.#held = { map, leaseUntil, refreshFrom: leaseUntil - (this.#leaseMs * 2) / 3 }
+    return map
+  }
+
+  #leaseUntil(wire: MapWire, askedAt: number): number {
+    return Math.min(wire.issuedAt, askedAt) + this.#leaseMs
+  }
+}

@@ -1,0 +1,349 @@
+import type { Clock } from '../core/clock.ts'
+import { BanyanError, messageOf } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
+import { backoffMs, type Random } from '../core/random.ts'
+import { type Answer, answerOf, DatabaseError, OutcomeUnknownError, RefusedError } from './answers.ts'
+import type { HeldMap, MapHolder, MapRequest } from './map-holder.ts'
+import type { RoutedStatement } from './routed-database.ts'
+import type { ShardEntry, ShardMap } from './shard-map.ts'
+import type { Keyspace } from './sharded-table.ts'
+
+export type Shape = 'objects' | 'arrays'
+type Arrays = [string[], ...unknown[][]]
+
+/** One call of a shard, as an observer sees it. */
+export interface ShardCall {
+  shard: string
+  slot: string
+  /** What the caller named it, so that a double can fail exactly one. */
+  operation: string
+  kind: 'read' | 'exact-read' | 'write'
+  statements: number
+}
+
+export interface ShardObserver {
+  before?(call: ShardCall): void | Promise<void>
+  after?(call: ShardCall, ms: number, error: unknown): void | Promise<void>
+}
+
+/** What every router of a request shares. */
+export interface Routing {
+  holder: MapHolder
+  request: MapRequest
+  shards: ReadonlyMap<string, D1Database>
+  clock: Clock
+  random: Random
+  /** The newest epoch the client knows of. */
+  atLeastEpoch: number
+  observer: ShardObserver
+}
+
+export interface RouteOptions {
+  keyspace: Keyspace
+  /** `exact`: linearizable, from the primary. `lease`: bounded by the map's lease. */
+  read: 'lease' | 'exact'
+  /** The batch may be applied twice without harm, so an answer that was lost is asked for again. */
+  idempotent: boolean
+  operation: string
+}
+
+const GUARD = 'INSERT INTO slot_guard (keyspace, slot) VALUES (?, ?)'
+const STATE = 'SELECT state FROM slots WHERE keyspace = ? AND slot = ?'
+const CHANGES = 'SELECT changes() AS changes'
+
+/** Sends statements to the shard that owns a slot, and handles what it answers. */
+export class Router {
+  readonly #routing: Routing
+  readonly #slot: string
+  readonly #options: RouteOptions
+  readonly #session: Session | null
+
+  constructor(routing: Routing, slot: string, options: RouteOptions, session: Session | null = null) {
+    this.#routing = routing
+    this.#slot = slot
+    this.#options = options
+    this.#session = session
+  }
+
+  withSession(constraintOrBookmark: string): Router {
+    return new Router(this.#routing, this.#slot, this.#options, new Session(constraintOrBookmark))
+  }
+
+  /** `<shard id>:<D1 bookmark>` of the session's latest answer, or null. */
+  bookmark(): string | null {
+    return this.#session?.bookmark() ?? null
+  }
+
+  hasSameRoute(other: Router): boolean {
+    return (
+      this.#routing === other.#routing &&
+      this.#slot === other.#slot &&
+      this.#options.keyspace === other.#options.keyspace
+    )
+  }
+
+  /** One statement's answer: a `D1Result`, or column names and rows as arrays. */
+  async single<T>(statement: RoutedStatement, shape: Shape): Promise<D1Result<T> | [string[], ...T[]]> {
+    if (!statement.isRead) {
+      const [result] = await this.batch<T>([statement])
+      return shape === 'objects' ? result! : (toArrays(result!.results as object[]) as [string[], ...T[]])
+    }
+    if (shape === 'objects') return (await this.#read<T>([statement]))[0]!
+    return (await this.#readArrays(statement)) as [string[], ...T[]]
+  }
+
+  async batch<T>(statements: RoutedStatement[]): Promise<D1Result<T>[]> {
+    if (statements.length === 0) return []
+    return statements.every((statement) => statement.isRead) ? this.#read<T>(statements) : this.#write<T>(statements)
+  }
+
+  // ── writes ────────────────────────────────────────────────────────────────────────────────────
+
+  #write<T>(statements: RoutedStatement[]): Promise<D1Result<T>[]> {
+    return this.#route('write', statements.length, async (shard) => {
+      const database = this.#database(shard)
+      const { sent, own } = guardedBatch(statements)
+      const answers = await database.batch<T>([
+        database.prepare(GUARD).bind(this.#options.keyspace, this.#slot),
+        ...sent.map(({ sql, values }) => database.prepare(sql).bind(...values)),
+      ])
+      return own.map((place) => withOwnChanges(answers, place))
+    })
+  }
+
+  // ── reads ─────────────────────────────────────────────────────────────────────────────────────
+
+  async #read<T>(statements: RoutedStatement[]): Promise<D1Result<T>[]> {
+    const leased = await this.#leased(statements.length, (database) =>
+      statements.length === 1
+        ? bound(database, statements[0]!)
+            .all<T>()
+            .then((result) => [result])
+        : database.batch<T>(statements.map((statement) => bound(database, statement))),
+    )
+    return leased ?? this.#exact<T>(statements.map(({ sql, values }) => ({ sql, values })))
+  }
+
+  async #readArrays(statement: RoutedStatement): Promise<Arrays> {
+    const leased = await this.#leased(1, (database) => bound(database, statement).raw({ columnNames: true }))
+    if (leased) return leased as Arrays
+    // D1's batch answers with objects, in which two columns of one name are one. As a subquery's, SQLite makes them two.
+    const wrapped = { sql: `SELECT * FROM (${statement.sql.replace(/;\s*$/, '')}\n)`, values: statement.values }
+    const [result] = await this.#exact<Record<string, unknown>>([wrapped])
+    return toArrays(result!.results)
+  }
+
+  /**
+   * A read the lease vouches for, or null when it must be exact. The lease is checked before, and again when the answer
+   * has arrived: a read that was held back may have met a purged shard, so its answer is thrown away.
+   */
+  async #leased<R>(
+    statements: number,
+    read: (database: D1Database | D1DatabaseSession) => Promise<R>,
+  ): Promise<R | null> {
+    if (this.#options.read === 'exact') return null
+    const { leased } = await this.#map()
+    if (!leased) return null
+    const answer = await this.#route('read', statements, (shard) => read(this.#database(shard)))
+    return this.#routing.holder.isLeased() ? answer : null
+  }
+
+  /** The state of the slot and the statements in one batch, at the primary. */
+  #exact<T>(statements: { sql: string; values: unknown[] }[]): Promise<D1Result<T>[]> {
+    return this.#route('exact-read', statements.length, async (shard) => {
+      const database = this.#routing.shards.get(shard.binding)!
+      const [state, ...answers] = await database.batch<T>([
+        database.prepare(STATE).bind(this.#options.keyspace, this.#slot),
+        ...statements.map(({ sql, values }) => database.prepare(sql).bind(...values)),
+      ])
+      refuseUnlessOwned((state!.results[0] as { state: string } | undefined)?.state)
+      return answers
+    })
+  }
+
+  // ── the answer table ──────────────────────────────────────────────────────────────────────────
+
+  /** Calls the owner, and handles refusals inside the budget. A batch is sent again only when nothing of it was applied. */
+  async #route<R>(kind: ShardCall['kind'], statements: number, send: (shard: ShardEntry) => Promise<R>): Promise<R> {
+    const { clock } = this.#routing
+    const deadline = clock.now() + limits.routeBudgetMs
+    let { map } = await this.#map()
+    for (let attempt = 0, transients = 0; ; attempt++) {
+      const shard = map.ownerOf(this.#options.keyspace, this.#slot)
+      if (!this.#routing.shards.has(shard.binding)) throw shardUnknown(shard)
+      const outcome = await this.#observed(
+        { shard: shard.id, slot: this.#slot, operation: this.#options.operation, kind, statements },
+        () => send(shard),
+      )
+      if ('value' in outcome) return outcome.value
+      const answer =
+        outcome.error instanceof SlotRefusal
+          ? ({ kind: 'refused', code: outcome.error.code } as const)
+          : answerOf(outcome.error)
+      if (answer.kind === 'transient') {
+        const mayRepeat = kind !== 'write' || this.#options.idempotent
+        if (!mayRepeat) throw new OutcomeUnknownError(outcome.error)
+        if (++transients > limits.readRetriesMax) throw unavailable(shard, outcome.error)
+        await clock.sleep(backoffMs(this.#routing.random, transients, limits.readRetryBaseMs, limits.routeBackoffCapMs))
+        continue
+      }
+      if (!isSlotRefusal(answer)) throw typedError(answer, outcome.error)
+      map = await this.#after(answer.code, map, attempt, deadline)
+    }
+  }
+
+  /** The map to try again with, after a slot's refusal; throws when the budget is used up. */
+  async #after(
+    code: 'SLOT_FENCED' | 'SLOT_NOT_OWNED',
+    map: ShardMap,
+    attempt: number,
+    deadline: number,
+  ): Promise<ShardMap> {
+    const { clock, holder, request, random } = this.#routing
+    if (code === 'SLOT_NOT_OWNED') {
+      const newer = await holder.newerThan(map.epoch, request)
+      if (newer) return newer
+    }
+    if (clock.now() >= deadline) throw new BanyanError(code, slotDetail[code], { retryAfterSeconds: 1 })
+    await clock.sleep(Math.max(1, backoffMs(random, attempt, limits.routeBackoffBaseMs, limits.routeBackoffCapMs)))
+    return (await this.#map()).map
+  }
+
+  async #observed<R>(call: ShardCall, send: () => Promise<R>): Promise<{ value: R } | { error: unknown }> {
+    const { clock, observer } = this.#routing
+    const startedAt = clock.now()
+    const outcome = await attempt(async () => {
+      await observer.before?.(call)
+      return send()
+    })
+    await observer.after?.(call, clock.now() - startedAt, 'error' in outcome ? outcome.error : null)
+    return outcome
+  }
+
+  #map(): Promise<HeldMap> {
+    const { holder, request, atLeastEpoch } = this.#routing
+    return holder.current(request, atLeastEpoch)
+  }
+
+  #database(shard: ShardEntry): D1Database | D1DatabaseSession {
+    const database = this.#routing.shards.get(shard.binding)!
+    return this.#session?.on(shard, database) ?? database
+  }
+}
+
+/** A D1 session, opened on the shard that owns the slot at the time; it covers one database only. */
+class Session {
+  readonly #start: string
+  #shard = ''
+  #open: D1DatabaseSession | null = null
+
+  constructor(start: string) {
+    this.#start = start
+  }
+
+  on(shard: ShardEntry, database: D1Database): D1DatabaseSession {
+    if (this.#open && this.#shard === shard.id) return this.#open
+    this.#open = database.withSession(this.#open ? 'first-primary' : startFor(this.#start, shard))
+    this.#shard = shard.id
+    return this.#open
+  }
+
+  bookmark(): string | null {
+    const bookmark = this.#open?.getBookmark()
+    return bookmark ? `${this.#shard}:${bookmark}` : null
+  }
+}
+
+/** A bookmark means something to its own shard only; another shard is read at its primary. */
+function startFor(constraintOrBookmark: string, shard: ShardEntry): string {
+  if (constraintOrBookmark.startsWith('first-')) return constraintOrBookmark
+  const prefix = `${shard.id}:`
+  return constraintOrBookmark.startsWith(prefix) ? constraintOrBookmark.slice(prefix.length) : 'first-primary'
+}
+
+class SlotRefusal extends Error {
+  readonly code: 'SLOT_FENCED' | 'SLOT_NOT_OWNED'
+
+  constructor(code: 'SLOT_FENCED' | 'SLOT_NOT_OWNED') {
+    super(code)
+    this.code = code
+  }
+}
+
+/** A fenced source doesn't answer exact reads: the target may be writable already. */
+function refuseUnlessOwned(state: string | undefined): void {
+  if (state === 'active' || state === 'moving') return
+  throw new SlotRefusal(state === 'fenced' || state === 'importing' ? 'SLOT_FENCED' : 'SLOT_NOT_OWNED')
+}
+
+const isSlotRefusal = (answer: Answer): answer is { kind: 'refused'; code: 'SLOT_FENCED' | 'SLOT_NOT_OWNED' } =>
+  answer.kind === 'refused' && (answer.code === 'SLOT_FENCED' || answer.code === 'SLOT_NOT_OWNED')
+
+const slotDetail = {
+  SLOT_FENCED: 'The data is being moved to another database. Nothing was written. Try again in a moment.',
+  SLOT_NOT_OWNED:
+    'The data has moved, and its new place is not known here yet. Nothing was written. Try again in a moment.',
+}
+
+function typedError(answer: Exclude<Answer, { kind: 'transient' }>, cause: unknown): BanyanError {
+  switch (answer.kind) {
+    case 'refused':
+      return new RefusedError(answer.code, cause)
+    case 'constraint':
+      return new DatabaseError('DATABASE_CONSTRAINT', answer.sqliteCode, cause)
+    case 'statement':
+      return new DatabaseError('DATABASE_ERROR', answer.sqliteCode, cause)
+    case 'not-migrated':
+      return new BanyanError('MIGRATIONS_PENDING', 'A database is not migrated. Run: npm run migrations:apply', {
+        cause,
+      })
+  }
+}
+
+const shardUnknown = (shard: ShardEntry) =>
+  new BanyanError('SHARD_UNKNOWN', `This version of the Worker has no binding ${shard.binding}. Deploy one that has.`, {
+    retryAfterSeconds: 5,
+  })
+
+const unavailable = (shard: ShardEntry, cause: unknown) =>
+  new BanyanError('SHARD_UNAVAILABLE', `${shard.id} does not answer (${messageOf(cause)}).`, {
+    cause,
+    retryAfterSeconds: 2,
+  })
+
+async function attempt<R>(body: () => Promise<R>): Promise<{ value: R } | { error: unknown }> {
+  try {
+    return { value: await body() }
+  } catch (error) {
+    return { error }
+  }
+}
+
+// ── a guarded batch: guard, statement, changes(), statement, changes(), … ─────────────────────────
+
+/** `own[i]`: where the i-th statement's answer stands, and where its count of changes does (a read has none). */
+function guardedBatch(statements: RoutedStatement[]) {
+  const sent: { sql: string; values: unknown[] }[] = []
+  const own = statements.map(({ sql, values, isRead }) => {
+    const at = sent.push({ sql, values })
+    return { at, countAt: isRead ? null : sent.push({ sql: CHANGES, values: [] }) }
+  })
+  return { sent, own }
+}
+
+/** `meta.changes` counts what triggers wrote too (2 for an insert while its slot is moving); `changes()` doesn't. */
+function withOwnChanges<T>(
+  answers: D1Result<T>[],
+  { at, countAt }: { at: number; countAt: number | null },
+): D1Result<T> {
+  const answer = answers[at]!
+  const changes = countAt === null ? 0 : (answers[countAt]!.results[0] as { changes: number }).changes
+  return { ...answer, meta: { ...answer.meta, changes } }
+}
+
+const bound = (database: D1Database | D1DatabaseSession, { sql, values }: RoutedStatement) =>
+  database.prepare(sql).bind(...values)
+
+function toArrays(rows: object[]): Arrays {
+  return [Object.keys(rows[0] ?? {}), ...rows.map((row) => Object.values(row))]
+}

@@ -1,0 +1,70 @@
+import { BanyanError } from '../core/errors.ts'
+import { type Keyspace, keyspaces } from './sharded-table.ts'
+
+export const SLOT_COUNT = 65_536
+
+export type ShardState = 'serving' | 'draining' | 'read-only' | 'restoring'
+
+export interface ShardEntry {
+  id: string // 'shard-000'
+  binding: string // 'SHARD_000'
+  state: ShardState
+}
+
+/** Consecutive slots of one shard: `[first slot, shard's index]`. It reaches to the next run's start. Tuples don't survive RPC's types. */
+export type Run = number[]
+
+/** The map as the directory sends it. Runs are sorted, start at 0, and so cover every slot. */
+export interface MapWire {
+  epoch: number
+  issuedAt: number // ms, taken after the directory read its storage
+  shards: ShardEntry[]
+  runs: Record<Keyspace, Run[]>
+}
+
+/** Slot → shard, for one epoch. Immutable. */
+export class ShardMap {
+  readonly epoch: number
+  readonly issuedAt: number
+  readonly shards: readonly ShardEntry[]
+  readonly wire: MapWire
+  readonly #owners: Record<Keyspace, Uint16Array>
+
+  constructor(wire: MapWire) {
+    this.wire = wire
+    this.epoch = wire.epoch
+    this.issuedAt = wire.issuedAt
+    this.shards = wire.shards
+    this.#owners = Object.fromEntries(
+      keyspaces.map((keyspace) => [keyspace, expandRuns(wire.runs[keyspace], wire.shards.length)]),
+    ) as Record<Keyspace, Uint16Array>
+  }
+
+  /** The shard that owns a slot, given as four hex digits. */
+  ownerOf(keyspace: Keyspace, slot: string): ShardEntry {
+    return this.shards[this.#owners[keyspace][Number.parseInt(slot, 16)]!]!
+  }
+
+  /** How many slots of a keyspace each shard owns, in the order of `shards`. */
+  slotCounts(keyspace: Keyspace): number[] {
+    const counts = this.shards.map(() => 0)
+    for (const shard of this.#owners[keyspace]) counts[shard]!++
+    return counts
+  }
+}
+
+function expandRuns(runs: Run[], shardCount: number): Uint16Array {
+  const owners = new Uint16Array(SLOT_COUNT)
+  if (runs[0]?.[0] !== 0) throw new BanyanError('INTERNAL', 'the shard map does not start at slot 0000')
+  runs.forEach((run, index) => {
+    const [start, shard] = run as [number, number]
+    const end = runs[index + 1]?.[0] ?? SLOT_COUNT
+    if (end <= start || shard >= shardCount) throw new BanyanError('INTERNAL', 'the shard map’s runs are not in order')
+    owners.fill(shard, start, end)
+  })
+  return owners
+}
+
+/** The runs that give each of `shardCount` shards its even share: contiguous, within one slot of each other. */
+export const evenRuns = (shardCount: number): Run[] =>
+  Array.from({ length: shardCount }, (_, shard) => [Math.floor((shard * SLOT_COUNT) / shardCount), shard])

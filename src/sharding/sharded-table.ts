@@ -1,0 +1,30 @@
+import type { SQLiteTable } from 'drizzle-orm/sqlite-core'
+
+/** A table group with its own slot → shard map. */
+export const keyspaces = ['users', 'claims'] as const
+export type Keyspace = (typeof keyspaces)[number]
+
+/** A view or trigger that belongs to a table, made in each shard by the generated migrations. */
+export interface ShardObject {
+  name: string
+  sql: string
+}
+
+interface Registration {
+  keyspace: Keyspace
+  objects: ShardObject[]
+}
+
+const registrations = new WeakMap<SQLiteTable, Registration>()
+
+/**
+ * Declares a Drizzle table as sharded in `keyspace`: the generator gives it its fence, and refuses it unless its
+ * primary key starts with the slot of the row's owner (INV-1). `objects` are further views and triggers it needs.
+ */
+export function sharded<T extends SQLiteTable>(keyspace: Keyspace, table: T, objects: ShardObject[] = []): T {
+  registrations.set(table, { keyspace, objects })
+  return table
+}
+
+/** How `sharded` was called for this table, or null. */
+export const findRegistration = (table: SQLiteTable): Registration | null => registrations.get(table) ?? null

@@ -1,0 +1,107 @@
+import { BanyanError, messageOf } from '../core/errors.ts'
+import { slotOf } from '../core/ids.ts'
+import { limits } from '../core/limits.ts'
+import { RoutedDatabase } from './routed-database.ts'
+import { type RouteOptions, Router, type Routing } from './router.ts'
+import type { ShardMap } from './shard-map.ts'
+import type { Keyspace } from './sharded-table.ts'
+
+/** The names the other rooms use for what is D1's. */
+export type ShardDatabase = D1Database
+export type ShardStatement = D1PreparedStatement
+
+/** One shard, for housekeeping over many slots. Its row triggers are on; it takes no guard, since it names no slot. */
+export interface ShardVisit {
+  id: string
+  binding: string
+  /** SQL that is true for rows whose slot takes writes here: every housekeeping statement must carry it. */
+  ownedHere(column: string): string
+  run<T = Record<string, unknown>>(sql: string, ...values: unknown[]): Promise<D1Result<T>>
+}
+
+export interface ShardFailure {
+  shard: string
+  error: string
+}
+
+/** The databases, as a request sees them. */
+export class Shards {
+  readonly #routing: Routing
+
+  constructor(routing: Routing) {
+    this.#routing = routing
+  }
+
+  /**
+   * The database of the shard that owns `id`'s slot (its first four characters): a `D1Database`, guarded, fenced and
+   * routed anew when the slot moves.
+   */
+  of(id: string, options: Partial<RouteOptions> = {}): ShardDatabase {
+    const slot = slotOf(id)
+    if (!/^[0-9a-f]{4}$/.test(slot)) throw new BanyanError('NOT_FOUND', 'The id is malformed.')
+    return new RoutedDatabase(
+      new Router(this.#routing, slot, {
+        keyspace: 'users',
+        read: 'lease',
+        idempotent: false,
+        operation: 'unnamed',
+        ...options,
+      }),
+    )
+  }
+
+  /**
+   * Visits every shard, at most six at a time. A shard that fails is named in `failed`, so that a partial answer never
+   * looks complete.
+   */
+  async each<T>(
+    keyspace: Keyspace,
+    visit: (shard: ShardVisit) => Promise<T>,
+  ): Promise<{ values: T[]; failed: ShardFailure[] }> {
+    const map = await this.map()
+    const values: T[] = []
+    const failed: ShardFailure[] = []
+    const waiting = [...map.shards]
+    const worker = async () => {
+      for (let shard = waiting.shift(); shard; shard = waiting.shift()) {
+        const { id, binding } = shard
+        try {
+          values.push(
+            await visit({
+              id,
+              binding,
+              ownedHere: (column) => ownedHere(keyspace, column),
+              run: this.#runner(id, binding),
+            }),
+          )
+        } catch (error) {
+          failed.push({ shard: id, error: messageOf(error) })
+        }
+      }
+    }
+    await Promise.all(Array.from({ length: limits.shardsAtOnceMax }, worker))
+    return { values, failed }
+  }
+
+  /** The map this request routes by. */
+  async map(): Promise<ShardMap> {
+    const { holder, request, atLeastEpoch } = this.#routing
+    return (await holder.current(request, atLeastEpoch)).map
+  }
+
+  #runner(id: string, binding: string): ShardVisit['run'] {
+    return async <T>(sql: string, ...values: unknown[]) => {
+      const database = this.#routing.shards.get(binding)
+      if (!database) throw new BanyanError('SHARD_UNKNOWN', `This version of the Worker has no binding ${binding}.`)
+      const call = { shard: id, slot: '*', operation: 'shards.each', kind: 'write', statements: 1 } as const
+      await this.#routing.observer.before?.(call)
+      return database
+        .prepare(sql)
+        .bind(...values)
+        .all<T>()
+    }
+  }
+}
+
+const ownedHere = (keyspace: Keyspace, column: string) =>
+  `EXISTS (SELECT 1 FROM slots WHERE keyspace = '${keyspace}' AND slot = substr(${column}, 1, 4) AND state IN ('active', 'moving'))`

@@ -1,0 +1,113 @@
+import { OpenAPIHono, z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import { BanyanError, type FieldError } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
+import type { RetryKey } from '../sharding/idempotency.ts'
+import type { WebEnv } from './context.ts'
+
+export const problemShape = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    code: z.string(),
+    requestId: z.string(),
+    errors: z.array(z.object({ pointer: z.string(), detail: z.string() })).optional(),
+  })
+  .openapi('Problem')
+
+/** A room for routes whose bodies and queries are checked by their schemas, which also make the OpenAPI document. */
+export const createApi = (): OpenAPIHono<WebEnv> =>
+  new OpenAPIHono<WebEnv>({
+    defaultHook: (result) => {
+      if (!result.success) throw invalid(result.error.issues, result.target)
+    },
+  })
+
+interface Issue {
+  code?: string | undefined
+  path: PropertyKey[]
+  message: string
+  keys?: string[] | undefined
+}
+
+/** 422 with a pointer a field; 404 where what is malformed is a path. */
+export function invalid(issues: readonly Issue[], target = 'json'): BanyanError {
+  if (target === 'param') return new BanyanError('NOT_FOUND', 'There is nothing at this path.')
+  const errors: FieldError[] = issues.flatMap((issue) =>
+    issue.code === 'unrecognized_keys' && issue.keys
+      ? issue.keys.map((key) => ({ pointer: pointerTo([...issue.path, key]), detail: 'This field is not known here.' }))
+      : [{ pointer: pointerTo(issue.path), detail: issue.message }],
+  )
+  return new BanyanError('INVALID', errors.map(({ pointer, detail }) => `${pointer}: ${detail}`).join(' '), { errors })
+}
+
+const pointerTo = (path: PropertyKey[]): string =>
+  path.map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
+
+const problemContent = { 'application/problem+json': { schema: problemShape } }
+
+/** The problems a route may answer with, for its documentation. */
+export const problems = <const S extends number>(...statuses: S[]) =>
+  Object.fromEntries(statuses.map((status) => [status, { description: 'A problem', content: problemContent }])) as {
+    [K in S]: { description: string; content: typeof problemContent }
+  }
+
+export const json = <T extends z.ZodType>(schema: T, description: string) => ({
+  description,
+  content: { 'application/json': { schema } },
+})
+
+export const jsonBody = <T extends z.ZodType>(schema: T) => ({
+  required: true,
+  content: { 'application/json': { schema } },
+})
+
+export const signedIn = [{ session: [] }, { bearer: [] }] as { [name: string]: string[] }[]
+
+export const pageQuery = z.object({
+  limit: z.coerce.number().int().min(1).max(limits.pageItemsMax).default(limits.pageItemsDefault),
+  cursor: z.string().max(200).optional(),
+})
+
+export const listOf = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item), next: z.string().nullable() })
+
+/** An opaque cursor: the last row's sort key. */
+export const formatCursor = (key: string): string => Buffer.from(key).toString('base64url')
+
+/** The sort key of a cursor that `isKey` accepts. Throws INVALID for anything else. */
+export function parseCursor(cursor: string | undefined, isKey: (key: string) => boolean): string | null {
+  if (cursor === undefined || cursor === '') return null
+  const key = Buffer.from(cursor, 'base64url').toString()
+  if (isKey(key) && formatCursor(key) === cursor) return key
+  const detail = 'This cursor was not given out here. Start without one.'
+  throw new BanyanError('INVALID', detail, { errors: [{ pointer: '/cursor', detail }] })
+}
+
+/** The request's Idempotency-Key and what it came with, or null. Throws INVALID for a key that is too long or not ASCII. */
+export function retryKey(c: Context<WebEnv>): RetryKey | null {
+  const key = c.req.header('idempotency-key')
+  return key === undefined ? null : checkedRetryKey(c, key)
+}
+
+/** The same for a key that came as a form's hidden field. */
+export function checkedRetryKey(c: Context<WebEnv>, key: string): RetryKey {
+  if (key.length < 1 || key.length > limits.idempotencyKeyCharactersMax || !/^[\x20-\x7e]+$/.test(key)) {
+    const detail = `An Idempotency-Key has 1 to ${limits.idempotencyKeyCharactersMax} ASCII characters.`
+    throw new BanyanError('INVALID', detail, { errors: [{ pointer: '/Idempotency-Key', detail }] })
+  }
+  return { key, request: `${c.req.method} ${c.req.path}\n${c.get('bodyText')}` }
+}
+
+/** The address of this site, for links in mails: set, since a `Host` header is anybody's to choose; or localhost. */
+export function publicOrigin(c: Context<WebEnv>): string {
+  const { publicOrigin } = c.get('tiers').settings
+  if (publicOrigin) return publicOrigin
+  const url = new URL(c.req.url)
+  if (isLocalHost(url.hostname)) return url.origin
+  throw new BanyanError('SETTING_MISSING', 'PUBLIC_ORIGIN is not set (https://…): links in mails need it.')
+}
+
+export const isLocalHost = (hostname: string): boolean =>
+  hostname === 'localhost' || hostname.endsWith('.localhost') || hostname === '[::1]' || /^127\./.test(hostname)

@@ -1,0 +1,106 @@
+// Every page works without this script: it only adds comfort.
+
+export {}
+
+const busyMsMax = 10_000
+const clockMs = 30_000
+
+/** A second press sends nothing; a press that leads nowhere is forgotten after `busyMsMax`. */
+function guardSubmits(): void {
+  document.addEventListener('submit', (event) => {
+    const form = event.target as HTMLFormElement
+    if (form.hasAttribute('data-busy')) {
+      event.preventDefault()
+      return
+    }
+    form.setAttribute('data-busy', '')
+    event.submitter?.setAttribute('aria-busy', 'true')
+    setTimeout(() => release(form), busyMsMax)
+  })
+  // A page that comes back from the back-forward cache comes back as it was left.
+  window.addEventListener('pageshow', () => {
+    for (const form of document.forms) release(form)
+  })
+}
+
+function release(form: HTMLFormElement): void {
+  form.removeAttribute('data-busy')
+  for (const button of form.querySelectorAll('[aria-busy]')) button.removeAttribute('aria-busy')
+}
+
+const plural = new Intl.NumberFormat('en')
+
+/** Counts as the server does: code points, a line break as one. */
+function countCharacters(area: HTMLTextAreaElement): void {
+  const max = Number(area.dataset.countTo)
+  const counter = document.createElement('p')
+  counter.className = 'counter'
+  counter.setAttribute('aria-hidden', 'true')
+  const spoken = document.createElement('p')
+  spoken.className = 'hidden'
+  spoken.setAttribute('role', 'status')
+  area.after(counter, spoken)
+
+  let pause: ReturnType<typeof setTimeout> | undefined
+  const update = (): void => {
+    const left = max - [...area.value].length
+    const words = left >= 0 ? `${plural.format(left)} left` : `${plural.format(-left)} too many`
+    counter.textContent = words
+    counter.classList.toggle('counter-over', left < 0)
+    area.setCustomValidity(left < 0 ? `This is ${words}: shorten it to ${plural.format(max)} characters.` : '')
+    clearTimeout(pause)
+    pause = setTimeout(() => {
+      spoken.textContent = left <= 100 ? words : ''
+    }, 1_000)
+  }
+  area.addEventListener('input', update)
+  window.addEventListener('pageshow', update)
+  update()
+}
+
+function growWithText(area: HTMLTextAreaElement): void {
+  if (CSS.supports('field-sizing', 'content')) return
+  const grow = (): void => {
+    area.style.height = 'auto'
+    area.style.height = `${area.scrollHeight + area.offsetHeight - area.clientHeight}px`
+  }
+  area.addEventListener('input', grow)
+  grow()
+}
+
+const units: [unit: Intl.RelativeTimeFormatUnit, seconds: number][] = [
+  ['day', 86_400],
+  ['hour', 3_600],
+  ['minute', 60],
+]
+const relative = new Intl.RelativeTimeFormat('en')
+const local = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'short' })
+
+function sayTime(time: HTMLTimeElement): void {
+  const date = new Date(time.dateTime)
+  const seconds = Math.round((Date.now() - date.getTime()) / 1_000)
+  time.title = local.format(date)
+  time.textContent = seconds < 7 * 86_400 ? sayAgo(Math.max(0, seconds)) : local.format(date)
+}
+
+function sayAgo(seconds: number): string {
+  const unit = units.find(([, length]) => seconds >= length)
+  return unit ? relative.format(-Math.floor(seconds / unit[1]), unit[0]) : 'just now'
+}
+
+function keepTimes(): void {
+  const times = document.querySelectorAll<HTMLTimeElement>('time[data-relative]')
+  const say = (): void => {
+    if (!document.hidden) times.forEach(sayTime)
+  }
+  say()
+  setInterval(say, clockMs)
+  document.addEventListener('visibilitychange', say)
+}
+
+guardSubmits()
+keepTimes()
+for (const area of document.querySelectorAll('textarea')) {
+  growWithText(area)
+  if (area.dataset.countTo) countCharacters(area)
+}

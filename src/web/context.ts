@@ -1,0 +1,77 @@
+import type { Clock } from '../core/clock.ts'
+import type { IdSource } from '../core/ids.ts'
+import type { Log } from '../core/log.ts'
+import type { Random } from '../core/random.ts'
+import type { Job } from '../jobs/outbox.ts'
+import type { Session, Sessions } from '../sessions/sessions.ts'
+import type { Claims } from '../sharding/claims.ts'
+import type { Idempotency } from '../sharding/idempotency.ts'
+import type { Shards } from '../sharding/shards.ts'
+import type { AssetUrls } from './layout.tsx'
+
+/** The settings, read and checked once an isolate (workers/settings.ts). */
+export interface Settings {
+  signingKey: string
+  operatorToken: string | null
+  publicOrigin: string | null
+  jobs: 'queue' | 'inline'
+  rateLimits: 'on' | 'off'
+  leaseMs: number
+  graceMs: number
+  mailFrom: string
+  /** True when a value that is only fit for localhost is in use. */
+  isLocal: boolean
+}
+
+export type RateLimitName = 'requests' | 'writes' | 'credentials'
+
+/** Calls a request made, as `server-timing` tells them. */
+export interface Calls {
+  d1: number
+  kv: number
+  directory: number
+}
+
+export interface DependencyReport {
+  name: string
+  ok: boolean
+  detail: string
+}
+
+/** The tiers, as a request sees them; made from the bindings by workers/context.ts. */
+export interface Tiers {
+  settings: Settings
+  clock: Clock
+  random: Random
+  ids: IdSource
+  log: Log
+  shards: Shards
+  claims: Claims
+  idempotency: Idempotency
+  sessions: Sessions
+  assets: AssetUrls
+  calls: Calls
+  /** True once this request has committed a write: its answer carries a new causal token. */
+  hasWritten(): boolean
+  /** After a commit: takes the outbox rows it wrote to their queue, behind the response. */
+  follow(jobs: Job[]): void
+  /** False when the limit is reached. A limiter that fails lets the request pass. */
+  withinLimit(name: RateLimitName, key: string): Promise<boolean>
+  staticFile(request: Request): Promise<Response>
+  dependencies(): Promise<DependencyReport[]>
+  /** Bytes and queries a second of each shard, as this isolate saw them lately. */
+  shardLoad(shardId: string): { queriesPerSecond: number }
+  waitUntil(promise: Promise<unknown>): void
+}
+
+/** What Hono carries from middleware to routes. */
+export interface WebEnv {
+  Variables: {
+    requestId: string
+    tiers: Tiers
+    /** Whom the request acts for; resolved once, on first use. */
+    session(): Promise<Session | null>
+    /** The body as text, read and bounded by the middleware. */
+    bodyText: string
+  }
+}

@@ -1,0 +1,34 @@
+import type { Context } from 'hono'
+import { deleteCookie, getCookie, setCookie } from 'hono/cookie'
+import { limits } from '../core/limits.ts'
+import type { WebEnv } from './context.ts'
+
+/** `__Host-`: Secure, for this host only, for the whole site (RFC 6265bis §4.1.3). */
+const options = { prefix: 'host', secure: true, path: '/', httpOnly: true, sameSite: 'Lax' } as const
+const DAY_SECONDS = 86_400
+
+type Name = 'session' | 'stamp' | 'causal'
+
+const maxAgeSeconds: Record<Name, number> = {
+  session: limits.sessionAbsoluteDays * DAY_SECONDS,
+  stamp: limits.sessionStampMs / 1_000,
+  causal: limits.causalTokenMs / 1_000,
+}
+
+export const readCookie = (c: Context<WebEnv>, name: Name): string | null => getCookie(c, name, 'host') ?? null
+
+export const writeCookie = (c: Context<WebEnv>, name: Name, value: string): void =>
+  setCookie(c, name, value, { ...options, maxAge: maxAgeSeconds[name] })
+
+export function clearSessionCookies(c: Context<WebEnv>): void {
+  for (const name of ['session', 'stamp'] as const) deleteCookie(c, name, options)
+}
+
+/** After a sign-up or log-in: the browser's two cookies. */
+export function writeSessionCookies(
+  c: Context<WebEnv>,
+  { token, stamp }: { token: string; stamp: string | null },
+): void {
+  writeCookie(c, 'session', token)
+  if (stamp) writeCookie(c, 'stamp', stamp)
+}

@@ -1,0 +1,41 @@
+import type { z } from '@hono/zod-openapi'
+import { BanyanError } from '../core/errors.ts'
+import { invalid } from './api.ts'
+import type { FieldErrors } from './fields.tsx'
+import { publicDetail } from './problems.ts'
+
+/** A form's values as its schema reads them. Throws INVALID, as the API does for the same fields. */
+export function parseForm<T extends z.ZodType>(schema: T, values: Record<string, string>): z.output<T> {
+  const result = schema.safeParse(values)
+  if (!result.success) throw invalid(result.error.issues)
+  return result.data
+}
+
+/** An error by the names of a form's fields; '' is the form as a whole. */
+export function fieldErrors(error: BanyanError): FieldErrors {
+  const fields = (error.errors ?? []).map(({ pointer, detail }) => [pointer.slice(1), detail])
+  return fields.length > 0 ? Object.fromEntries(fields) : { '': publicDetail(error) }
+}
+
+export type FormStatus = 401 | 409 | 422 | 429
+
+/**
+ * Runs what a form asks for. What its user can mend comes back as errors to show beside the form; all else is thrown.
+ */
+export async function submit(run: () => Promise<unknown>): Promise<{ errors: FieldErrors; status: FormStatus } | null> {
+  try {
+    await run()
+    return null
+  } catch (error) {
+    if (
+      error instanceof BanyanError &&
+      isFormStatus(error.status) &&
+      error.code !== 'SESSION_ENDED' &&
+      error.code !== 'NOT_SIGNED_IN'
+    )
+      return { errors: fieldErrors(error), status: error.status }
+    throw error
+  }
+}
+
+const isFormStatus = (status: number): status is FormStatus => [401, 409, 422, 429].includes(status)

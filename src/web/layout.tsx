@@ -1,0 +1,201 @@
+import { html } from 'hono/html'
+import type { Child } from 'hono/jsx'
+
+export type Viewer = { id: string; handle: string; displayName: string }
+export type AssetUrls = { style: string; script: string; icon: string }
+export type Notice = { kind: 'good' | 'bad'; text: string }
+
+const monthNames = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec']
+
+/** RFC 3339 → `23 Nov 2026`, in UTC. */
+export function readableDay(time: string): string {
+  const date = new Date(time)
+  return `${date.getUTCDate()} ${monthNames[date.getUTCMonth()]} ${date.getUTCFullYear()}`
+}
+
+/** RFC 3339 → `23 Nov 2026, 14:05 UTC`. */
+export function readableTime(time: string): string {
+  return `${readableDay(time)}, ${new Date(time).toISOString().slice(11, 16)} UTC`
+}
+
+/** The client script turns it into `5 minutes ago`, and the reader's own time zone. */
+export const Timestamp = ({ time }: { time: string }) => (
+  <time datetime={time} data-relative="">
+    {readableTime(time)}
+  </time>
+)
+
+export const BanyanMark = () => (
+  <svg class="mark" viewBox="0 0 32 32" width="32" height="32" aria-hidden="true" focusable="false">
+    <path d="M1.5 16.5C1.5 11.6 5 9 8.2 8.7 9.5 5 12.6 3 16 3s6.5 2 7.8 5.7c3.2.3 6.7 2.9 6.7 7.8z" />
+    <path d="M13.5 16h5c0 6 .3 9.5 2.5 13H11c2.2-3.5 2.5-7 2.5-13zM6 16h2.3v8.5L7.2 29 6 24.5zM23.7 16H26v5l-1.2 4-1.1-4z" />
+  </svg>
+)
+
+const leafTones = 6
+
+function leafTone(handle: string): number {
+  let sum = 0
+  for (const character of handle) sum += character.codePointAt(0)!
+  return sum % leafTones
+}
+
+function firstGrapheme(text: string): string {
+  for (const { segment } of new Intl.Segmenter().segment(text.trim())) return segment
+  return '·'
+}
+
+type LeafProps = {
+  user: { handle: string; displayName: string; avatar?: { url: string } | null }
+  size?: 'small' | 'large'
+}
+
+/** A person's picture, or the leaf with an initial that stands for it. */
+export const Leaf = ({ user, size }: LeafProps) => {
+  const classes = `leaf tone-${leafTone(user.handle)}${size ? ` leaf-${size}` : ''}`
+  if (user.avatar) return <img class={classes} src={user.avatar.url} alt="" width="44" height="44" loading="lazy" />
+  return (
+    <span class={classes} aria-hidden="true">
+      {firstGrapheme(user.displayName || user.handle)}
+    </span>
+  )
+}
+
+/** The house's page: a margin that says where one is, and the body beside it (below it on a phone). */
+export const Spread = ({ margin, children }: { margin: Child; children: Child }) => (
+  <div class="spread">
+    <div class="spread-margin">{margin}</div>
+    <div class="spread-body">{children}</div>
+  </div>
+)
+
+type NavLinkProps = { href: string; path: string; class?: string; children: Child }
+
+const NavLink = ({ href, path, class: extra, children }: NavLinkProps) => (
+  <a class={extra ? `nav-link ${extra}` : 'nav-link'} href={href} aria-current={href === path ? 'page' : undefined}>
+    {children}
+  </a>
+)
+
+const SignedOutNav = ({ path }: { path: string }) => (
+  <nav class="nav" aria-label="Main">
+    <NavLink href="/login" path={path}>
+      Log in
+    </NavLink>
+    <NavLink href="/signup" path={path}>
+      Sign up
+    </NavLink>
+  </nav>
+)
+
+const SignedInNav = ({ viewer, path }: { viewer: Viewer; path: string }) => (
+  <nav class="nav nav-signed-in" aria-label="Main">
+    <NavLink href="/" path={path}>
+      Home
+    </NavLink>
+    <NavLink href={`/@${viewer.handle}`} path={path} class="nav-profile">
+      <Leaf user={viewer} size="small" />
+      <span class="hidden">Your profile, </span>
+      <span class="nav-handle">@{viewer.handle}</span>
+    </NavLink>
+    <NavLink href="/settings" path={path}>
+      Settings
+    </NavLink>
+    <form method="post" action="/logout">
+      <button class="nav-link" type="submit">
+        Log out
+      </button>
+    </form>
+  </nav>
+)
+
+const Masthead = ({ viewer, path }: { viewer: Viewer | null; path: string }) => (
+  <header class="masthead">
+    <div class="masthead-row">
+      <a class="wordmark" href="/">
+        <BanyanMark />
+        Banyan
+      </a>
+      {viewer ? <SignedInNav viewer={viewer} path={path} /> : <SignedOutNav path={path} />}
+    </div>
+  </header>
+)
+
+const NoticeBar = ({ notice }: { notice: Notice }) => (
+  <p class={`notice notice-${notice.kind}`} role={notice.kind === 'bad' ? 'alert' : 'status'}>
+    {notice.text}
+  </p>
+)
+
+const Head = ({ title, description, assets }: { title: string; description?: string; assets: AssetUrls }) => (
+  <head>
+    <meta charset="utf-8" />
+    <meta name="viewport" content="width=device-width, initial-scale=1" />
+    <title>{title === 'Banyan' ? title : `${title} · Banyan`}</title>
+    {description ? <meta name="description" content={description} /> : null}
+    <meta name="color-scheme" content="light dark" />
+    <meta name="theme-color" content="#f5efe1" media="(prefers-color-scheme: light)" />
+    <meta name="theme-color" content="#0f1a15" media="(prefers-color-scheme: dark)" />
+    <meta name="format-detection" content="telephone=no" />
+    <link rel="icon" href={assets.icon} type="image/svg+xml" />
+    <link rel="stylesheet" href={assets.style} />
+    <script src={assets.script} defer></script>
+  </head>
+)
+
+export type LayoutProps = {
+  title: string
+  description?: string
+  viewer: Viewer | null
+  assets: AssetUrls
+  /** The request's path, without the query: marks the current page in the navigation. */
+  path: string
+  notice?: Notice | null
+  children: Child
+}
+
+/** The whole document, doctype included. */
+export const Layout = ({ title, description, viewer, assets, path, notice, children }: LayoutProps) =>
+  html`<!doctype html>${(
+    <html lang="en">
+      <Head title={title} assets={assets} {...(description ? { description } : {})} />
+      <body>
+        <a class="skip" href="#main">
+          Skip to content
+        </a>
+        <Masthead viewer={viewer} path={path} />
+        <main class="main" id="main" tabindex={-1}>
+          {notice ? <NoticeBar notice={notice} /> : null}
+          {children}
+        </main>
+        <footer class="footer">
+          <p class="footer-row">
+            <BanyanMark />
+            <span>Many roots, one tree.</span>
+            <a href="/api/openapi.json">API</a>
+          </p>
+        </footer>
+      </body>
+    </html>
+  )}`
+
+export type ErrorPageProps = { status: number; title: string; detail: string; requestId: string; howTo?: string }
+
+export const ErrorPage = ({ status, title, detail, requestId, howTo }: ErrorPageProps) => (
+  <section class="failure">
+    <p class="failure-status" aria-hidden="true">
+      {status}
+    </p>
+    <h1>{title}</h1>
+    <p class="lead">{detail}</p>
+    {howTo ? <p>{howTo}</p> : null}
+    <p>
+      <a class="button" href="/">
+        Go to the front page
+      </a>
+    </p>
+    <p class="fine">
+      If you report this, quote request <code>{requestId}</code>
+    </p>
+  </section>
+)

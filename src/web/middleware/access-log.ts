@@ -1,0 +1,16 @@
+import { createMiddleware } from 'hono/factory'
+import { routePath } from 'hono/route'
+import type { WebEnv } from '../context.ts'
+
+/** One line a request, by route and not by path (a path may hold a token), and the `server-timing` header. */
+export const accessLog = () =>
+  createMiddleware<WebEnv>(async function accessLog(c, next) {
+    const { clock, log, calls } = c.get('tiers')
+    const startedAt = clock.now()
+    await next()
+    const ms = clock.now() - startedAt
+    const { d1, kv, directory } = calls
+    const counts = `d1;desc="${d1}", kv;desc="${kv}", directory;desc="${directory}"`
+    c.res.headers.set('server-timing', `total;dur=${ms}, ${counts}`)
+    log.info('request', { method: c.req.method, route: routePath(c, -1), status: c.res.status, ms, d1, kv, directory })
+  })

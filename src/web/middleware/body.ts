@@ -1,0 +1,35 @@
+import { bodyLimit } from 'hono/body-limit'
+import { createMiddleware } from 'hono/factory'
+import { BanyanError } from '../../core/errors.ts'
+import { limits } from '../../core/limits.ts'
+import type { WebEnv } from '../context.ts'
+
+const isApi = (path: string) => path.startsWith('/api/') || path.startsWith('/operator/')
+
+/** Refuses a body that is too large before it is read whole. */
+export const bodySize = () =>
+  bodyLimit({
+    maxSize: limits.bodyBytesMax,
+    onError: () => {
+      throw new BanyanError('BODY_TOO_LARGE', `A body may have ${limits.bodyBytesMax} bytes.`)
+    },
+  })
+
+/** Reads the body, and refuses an API's before any query: a wrong content type is 415, what isn't JSON 400. */
+export const bodyText = () =>
+  createMiddleware<WebEnv>(async function bodyText(c, next) {
+    const text = c.req.method === 'GET' || c.req.method === 'HEAD' ? '' : await c.req.text()
+    c.set('bodyText', text)
+    if (isApi(c.req.path) && text !== '') requireJson(text, c.req.header('content-type') ?? '')
+    await next()
+  })
+
+function requireJson(text: string, contentType: string): void {
+  if (!/^application\/(?:[a-z.+-]+\+)?json(?:;|$)/i.test(contentType.trim()))
+    throw new BanyanError('WRONG_CONTENT_TYPE', 'Send application/json.')
+  try {
+    JSON.parse(text)
+  } catch (error) {
+    throw new BanyanError('MALFORMED_JSON', 'The body could not be read as JSON.', { cause: error })
+  }
+}

@@ -1,0 +1,16 @@
+import { createMiddleware } from 'hono/factory'
+import { formatCausalToken } from '../causal-token.ts'
+import type { WebEnv } from '../context.ts'
+import { writeCookie } from '../cookies.ts'
+
+/** After a request that wrote: the token with which its client reads its own writes, on any isolate. */
+export const causalToken = () =>
+  createMiddleware<WebEnv>(async function causalToken(c, next) {
+    await next()
+    const { settings, clock, shards, hasWritten } = c.get('tiers')
+    if (!hasWritten()) return
+    const { epoch } = await shards.map()
+    const token = formatCausalToken(settings.signingKey, { epoch }, clock.now())
+    c.res.headers.set('x-causal-token', token)
+    if (!c.req.header('authorization')) writeCookie(c, 'causal', token)
+  })

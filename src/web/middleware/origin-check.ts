@@ -1,0 +1,24 @@
+import { createMiddleware } from 'hono/factory'
+import { BanyanError } from '../../core/errors.ts'
+import type { WebEnv } from '../context.ts'
+
+const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+/**
+ * Refuses what another site makes a browser send. Browsers name the origin of every POST; a request with a cookie that
+ * names none is refused too. Bearer tokens aren't sent by browsers of their own accord, so those requests pass.
+ */
+export const originCheck = () =>
+  createMiddleware<WebEnv>(async function originCheck(c, next) {
+    if (!SAFE.has(c.req.method) && !c.req.header('authorization') && !isOwn(c.req.raw))
+      throw new BanyanError('WRONG_ORIGIN', 'Send it from this site, or with a Bearer token instead of a cookie.')
+    await next()
+  })
+
+function isOwn(request: Request): boolean {
+  const origin = request.headers.get('origin')
+  if (origin !== null) return URL.canParse(origin) && new URL(origin).host === new URL(request.url).host
+  const site = request.headers.get('sec-fetch-site')
+  if (site !== null) return site === 'same-origin' || site === 'none'
+  return !request.headers.has('cookie')
+}

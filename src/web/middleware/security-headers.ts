@@ -1,0 +1,24 @@
+import { createMiddleware } from 'hono/factory'
+import type { WebEnv } from '../context.ts'
+
+const headers: Record<string, string> = {
+  'content-security-policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'permissions-policy': 'camera=(), geolocation=(), microphone=()',
+  'referrer-policy': 'strict-origin-when-cross-origin',
+  'strict-transport-security': 'max-age=31536000; includeSubDomains',
+  'x-content-type-options': 'nosniff',
+}
+
+/** Links in mails carry tokens: a page that is opened by one tells nobody where it was. */
+const carriesToken = (path: string) => path.startsWith('/verify-email/') || path.startsWith('/reset-password/')
+
+export const securityHeaders = () =>
+  createMiddleware<WebEnv>(async function securityHeaders(c, next) {
+    await next()
+    for (const [name, value] of Object.entries(headers)) c.res.headers.set(name, value)
+    if (carriesToken(c.req.path)) c.res.headers.set('referrer-policy', 'no-referrer')
+    if (!c.res.headers.has('cache-control')) c.res.headers.set('cache-control', 'no-store')
+  })

@@ -1,0 +1,38 @@
+import type { Context } from 'hono'
+import { createMiddleware } from 'hono/factory'
+import { BanyanError, hasCode } from '../../core/errors.ts'
+import type { Session } from '../../sessions/sessions.ts'
+import type { WebEnv } from '../context.ts'
+import { clearSessionCookies, readCookie, writeCookie } from '../cookies.ts'
+
+const bearerToken = (c: Context<WebEnv>): string | null =>
+  /^Bearer ([^\s]+)$/i.exec(c.req.header('authorization') ?? '')?.[1] ?? null
+
+/** Gives routes `session()`. It costs nothing until a route asks, and is asked once. */
+export const session = () =>
+  createMiddleware<WebEnv>(async function session(c, next) {
+    let asked: Promise<Session | null> | null = null
+    c.set('session', () => {
+      asked ??= authenticate(c)
+      return asked
+    })
+    await next()
+    if (hasCode(c.error, 'SESSION_ENDED') && !bearerToken(c)) clearSessionCookies(c)
+  })
+
+/** The session of a route that needs one. Throws NOT_SIGNED_IN. */
+export async function requireSession(c: Context<WebEnv>): Promise<Session> {
+  const session = await c.get('session')()
+  if (!session) throw new BanyanError('NOT_SIGNED_IN', 'Send a session’s cookie or `Authorization: Bearer <token>`.')
+  return session
+}
+
+async function authenticate(c: Context<WebEnv>): Promise<Session | null> {
+  const bearer = bearerToken(c)
+  const token = bearer ?? readCookie(c, 'session')
+  if (!token) return null
+  const { session, stamp, ended } = await c.get('tiers').sessions.authenticate(token, readCookie(c, 'stamp'))
+  if (!bearer && stamp) writeCookie(c, 'stamp', stamp)
+  if (!bearer && ended) clearSessionCookies(c)
+  return session
+}

@@ -1,0 +1,50 @@
+import type { Context } from 'hono'
+import type { Child } from 'hono/jsx'
+import type { BanyanError } from '../core/errors.ts'
+import type { WebEnv } from './context.ts'
+import type { FormStatus } from './form.ts'
+import { ErrorPage, Layout, type Notice, type Viewer } from './layout.tsx'
+import { publicDetail, retryAfter } from './problems.ts'
+
+export interface Page {
+  title: string
+  description?: string
+  viewer: Viewer | null
+  notice?: Notice | null
+  status?: FormStatus
+}
+
+/** Answers with a whole page. */
+export function page(c: Context<WebEnv>, { status, ...about }: Page, content: Child): Response | Promise<Response> {
+  const { assets } = c.get('tiers')
+  return c.html(
+    <Layout {...about} assets={assets} path={c.req.path}>
+      {content}
+    </Layout>,
+    status ?? 200,
+  )
+}
+
+/** Answers with the page of an error: what happened, and how to mend it. */
+export function errorPage(c: Context<WebEnv>, error: BanyanError): Response | Promise<Response> {
+  const headers = new Headers()
+  retryAfter(error, headers)
+  const assets = c.get('tiers')?.assets
+  const content = (
+    <ErrorPage status={error.status} title={error.title} detail={publicDetail(error)} requestId={c.get('requestId')} />
+  )
+  if (!assets) return c.text(`${error.title}\n\n${publicDetail(error)}\n`, error.status, Object.fromEntries(headers))
+  return c.html(
+    <Layout title={error.title} viewer={null} assets={assets} path={c.req.path}>
+      {content}
+    </Layout>,
+    error.status,
+    Object.fromEntries(headers),
+  )
+}
+
+/** A form's fields as text; browsers end lines with CRLF, and we keep LF. */
+export function readForm(c: Context<WebEnv>): Record<string, string> {
+  const form = new URLSearchParams(c.get('bodyText'))
+  return Object.fromEntries([...form].map(([name, value]) => [name, value.replaceAll('\r\n', '\n')]))
+}

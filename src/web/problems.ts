@@ -1,0 +1,47 @@
+import type { Context } from 'hono'
+import { HTTPException } from 'hono/http-exception'
+import { BanyanError, type ErrorCode } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import type { WebEnv } from './context.ts'
+
+/** What went wrong, as a `BanyanError`: anything else that was thrown is a bug, and says so without saying what. */
+export function toBanyanError(error: unknown, log: Log): BanyanError {
+  if (error instanceof BanyanError) {
+    if (error.status >= 500)
+      log.error('request.failed', { code: error.code, reason: error.message, stack: stackOf(error.cause) })
+    return error
+  }
+  if (error instanceof HTTPException)
+    return new BanyanError(error.status === 400 ? 'BAD_REQUEST' : 'INTERNAL', undefined, { cause: error })
+  log.error('request.bug', { reason: String(error), stack: stackOf(error) })
+  return new BanyanError('INTERNAL', 'The fault is ours and is recorded under the request id.', { cause: error })
+}
+
+/** Codes whose detail was written for operators or by the database: callers get the title only. */
+const hidesDetail = (code: ErrorCode): boolean => code === 'DATABASE_CONSTRAINT' || code === 'DATABASE_ERROR'
+
+export const publicDetail = (error: BanyanError): string => (hidesDetail(error.code) ? error.title : error.message)
+
+/** RFC 9457. */
+export function problemResponse(c: Context<WebEnv>, error: BanyanError): Response {
+  const body = {
+    type: `/problems/${error.code.toLowerCase().replaceAll('_', '-')}`,
+    title: error.title,
+    status: error.status,
+    detail: publicDetail(error),
+    code: error.code,
+    requestId: c.get('requestId'),
+    ...(error.errors ? { errors: error.errors } : {}),
+  }
+  const headers = new Headers({ 'content-type': 'application/problem+json', 'cache-control': 'no-store' })
+  retryAfter(error, headers)
+  if (error.status === 401) headers.set('www-authenticate', 'Bearer')
+  return c.body(JSON.stringify(body), error.status, Object.fromEntries(headers))
+}
+
+/** 429 and 503 always say when to come back. */
+export function retryAfter(error: BanyanError, headers: Headers): void {
+  if (error.status === 503 || error.status === 429) headers.set('retry-after', String(error.retryAfterSeconds ?? 5))
+}
+
+const stackOf = (error: unknown): string | undefined => (error instanceof Error ? error.stack : undefined)

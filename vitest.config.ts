@@ -1,0 +1,38 @@
+import { cloudflareTest } from '@cloudflare/vitest-plugin'
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'] } },
+      {
+        plugins: [
+          cloudflareTest({
+            wrangler: { configPath: './wrangler.toml' },
+            miniflare: {
+              bindings: {
+                SIGNING_KEY: 'a key of at least 32 characters, for tests only',
+                OPERATOR_TOKEN: 'banyan-local',
+                RATE_LIMITS: 'off',
+                LEASE_MS: '30000',
+                GRACE_MS: '300000',
+                JOBS: 'inline',
+              },
+            },
+          }),
+        ],
+        test: { name: 'workerd', include: ['test/workerd/**/*.test.ts'], setupFiles: ['test/support/workerd-setup.ts'] },
+      },
+      {
+        test: {
+          name: 'e2e',
+          include: ['test/e2e/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+          // Each file starts a runtime of its own: two cores hold two.
+          maxWorkers: 2,
+        },
+      },
+    ],
+  },
+})

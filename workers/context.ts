@@ -1,0 +1,184 @@
+import { accountJobs } from '../src/app/accounts/jobs.ts'
+import { assetUrls } from '../src/assets/asset-urls.ts'
+import { createStaticFiles } from '../src/assets/static-files.ts'
+import { KvStore } from '../src/cache/kv-store.ts'
+import { systemClock } from '../src/core/clock.ts'
+import { BanyanError, messageOf } from '../src/core/errors.ts'
+import type { Log } from '../src/core/log.ts'
+import { systemRandom } from '../src/core/random.ts'
+import { Dispatch } from '../src/jobs/dispatch.ts'
+import { Relay } from '../src/jobs/relay.ts'
+import { Sessions } from '../src/sessions/sessions.ts'
+import { Claims } from '../src/sharding/claims.ts'
+import { Idempotency } from '../src/sharding/idempotency.ts'
+import { mapCopies } from '../src/sharding/map-copies.ts'
+import type { MapRequest } from '../src/sharding/map-holder.ts'
+import type { ShardObserver } from '../src/sharding/router.ts'
+import { Shards } from '../src/sharding/shards.ts'
+import type { Calls, DependencyReport, Tiers } from '../src/web/context.ts'
+import type { Env } from './env.ts'
+import { type Isolate, isolateOf } from './isolate.ts'
+import { mailer } from './mailer.ts'
+
+export interface Work {
+  env: Env
+  waitUntil(promise: Promise<unknown>): void
+  log: Log
+  /** The newest epoch that the client knows of. */
+  atLeastEpoch: number
+}
+
+/** What the web tier and the jobs have in common: the databases, and what stands on them. */
+export interface Foundation {
+  isolate: Isolate
+  calls: Calls
+  shards: Shards
+  claims: Claims
+  dispatch: Dispatch
+  relay: Relay
+  hasWritten(): boolean
+  refreshMap(): Promise<void>
+}
+
+const DIRECTORY_NAME = 'directory'
+
+/** Lays the databases for one request or one batch of jobs. Throws SETTING_MISSING. */
+export function openFoundation(work: Work): Foundation {
+  const { env, log } = work
+  const isolate = isolateOf(env)
+  const calls: Calls = { d1: 0, kv: 0, directory: 0 }
+  const written = { yet: false }
+  const request = mapRequest(work, calls)
+  const observer: ShardObserver = {
+    before(call) {
+      calls.d1++
+      isolate.load.count(call.shard)
+    },
+    after(call, ms, error) {
+      if (call.kind === 'write' && error === null) written.yet = true
+      if (error !== null)
+        log.warn('shard.error', { shard: call.shard, operation: call.operation, ms, reason: messageOf(error) })
+    },
+  }
+  const common = { clock: systemClock, random: systemRandom, log }
+  const shards = new Shards({
+    ...common,
+    holder: isolate.holder,
+    request,
+    shards: isolate.shards,
+    atLeastEpoch: work.atLeastEpoch,
+    observer,
+  })
+  const { signingKey, mailFrom, jobs } = isolate.settings
+  const kinds = accountJobs({ signingKey, sendMail: mailer(env.MAIL, mailFrom) })
+  const dispatch = new Dispatch({ ...common, kinds, shards })
+  const queues = { jobs: env.JOBS_QUEUE, media: env.MEDIA_QUEUE }
+  return {
+    isolate,
+    calls,
+    shards,
+    claims: new Claims(shards, systemClock),
+    dispatch,
+    relay: new Relay({ ...common, mode: jobs, queues, dispatch, shards }),
+    hasWritten: () => written.yet,
+    refreshMap: () => isolate.holder.refreshIfDue(request),
+  }
+}
+
+/** The tiers, as the web tier's routes see them. */
+export function openTiers(work: Work): Tiers & { refreshMap(): Promise<void> } {
+  const { env, log, waitUntil } = work
+  const foundation = openFoundation(work)
+  const { isolate, shards, claims, relay, calls } = foundation
+  const { settings, ids, stamps } = isolate
+  const common = { clock: systemClock, random: systemRandom, ids, log, shards }
+  const copies = new KvStore(env.KV, log, () => calls.kv++)
+  return {
+    ...common,
+    settings,
+    claims,
+    calls,
+    idempotency: new Idempotency(shards, systemClock, settings.signingKey),
+    sessions: new Sessions({ ...common, copies, stamps, signingKey: settings.signingKey, waitUntil }),
+    assets: assetUrls(),
+    hasWritten: foundation.hasWritten,
+    follow: (jobs) => waitUntil(relay.send(jobs)),
+    withinLimit: (name, key) => withinLimit(env, isolate, log, name, key),
+    staticFile: (request) =>
+      createStaticFiles({ bundle: env.ASSETS, bucket: env.BUCKET, cache: caches.default, log }).respond(
+        request,
+        waitUntil,
+      ),
+    dependencies: () => dependencies(env, shards),
+    shardLoad: (shard) => ({ queriesPerSecond: isolate.load.queriesPerSecond(shard) }),
+    waitUntil,
+    refreshMap: foundation.refreshMap,
+  }
+}
+
+function mapRequest({ env, log, waitUntil }: Work, calls: Calls): MapRequest {
+  const directory = env.DIRECTORY.get(env.DIRECTORY.idFromName(DIRECTORY_NAME))
+  return {
+    copies: mapCopies(caches.default, directory.id.toString(), log),
+    log,
+    waitUntil,
+    source: {
+      async map() {
+        calls.directory++
+        const reply = await directory.map()
+        if ('map' in reply) return reply.map
+        throw new BanyanError(reply.code, reply.detail, { retryAfterSeconds: 5 })
+      },
+    },
+  }
+}
+
+async function withinLimit(
+  env: Env,
+  { settings }: Isolate,
+  log: Log,
+  name: keyof typeof limiters,
+  key: string,
+): Promise<boolean> {
+  if (settings.rateLimits === 'off') return true
+  try {
+    return (await env[limiters[name]].limit({ key })).success
+  } catch (error) {
+    log.warn('rate-limit.failed', { name, reason: messageOf(error) })
+    return true
+  }
+}
+
+const limiters = {
+  requests: 'RATE_LIMIT_REQUESTS',
+  writes: 'RATE_LIMIT_WRITES',
+  credentials: 'RATE_LIMIT_CREDENTIALS',
+} as const
+
+/** A line a dependency, for `/readyz`. */
+async function dependencies(env: Env, shards: Shards): Promise<DependencyReport[]> {
+  const probe = async (name: string, ask: () => Promise<unknown>): Promise<DependencyReport> => {
+    try {
+      await ask()
+      return { name, ok: true, detail: '' }
+    } catch (error) {
+      return { name, ok: false, detail: messageOf(error) }
+    }
+  }
+  const directory = await probe('directory', () => shards.map())
+  const stores = await Promise.all([
+    probe('kv', () => env.KV.get('readyz')),
+    probe('r2', () => env.BUCKET.head('readyz')),
+  ])
+  if (!directory.ok) return [directory, ...stores]
+  const { values, failed } = await shards.each('users', async ({ id, run }) => {
+    await run('SELECT 1 FROM mover JOIN profiles LIMIT 1')
+    return { name: id, ok: true, detail: '' }
+  })
+  const broken = failed.map(({ shard, error }) => ({
+    name: shard,
+    ok: false,
+    detail: /no such table/.test(error) ? 'not migrated; run: npm run migrations:apply' : error,
+  }))
+  return [directory, ...stores, ...[...values, ...broken].sort((a, b) => a.name.localeCompare(b.name))]
+}

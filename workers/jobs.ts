@@ -1,0 +1,37 @@
+import { accountExpiries } from '../src/app/accounts/jobs.ts'
+import { systemClock } from '../src/core/clock.ts'
+import { messageOf } from '../src/core/errors.ts'
+import { consoleLog } from '../src/core/log.ts'
+import { consume, consumeDead } from '../src/jobs/consumer.ts'
+import { expire, platformExpiries } from '../src/jobs/housekeeping.ts'
+import { openFoundation } from './context.ts'
+import type { Env } from './env.ts'
+
+function open(env: Env, context: ExecutionContext, source: string) {
+  const log = consoleLog({ source })
+  return { log, ...openFoundation({ env, log, atLeastEpoch: 0, waitUntil: (promise) => context.waitUntil(promise) }) }
+}
+
+/** Queue consumers: `banyan-jobs`, `banyan-media`, and their dead-letter queues. */
+export async function queue(batch: MessageBatch, env: Env, context: ExecutionContext): Promise<void> {
+  const { dispatch, log } = open(env, context, batch.queue)
+  await (batch.queue.endsWith('-dead') ? consumeDead : consume)(batch, dispatch, log)
+}
+
+/** Every minute: what a crash left behind is sent, what ran out is settled, what expired goes. */
+export async function scheduled(_controller: ScheduledController, env: Env, context: ExecutionContext): Promise<void> {
+  const { relay, claims, shards, log } = open(env, context, 'cron')
+  const duties: [string, () => Promise<number>][] = [
+    ['outbox.swept', () => relay.sweep()],
+    ['claims.settled', () => claims.settleExpired()],
+    ['rows.expired', () => expire(shards, [...platformExpiries, ...accountExpiries], systemClock, log)],
+  ]
+  for (const [duty, run] of duties) {
+    try {
+      const count = await run()
+      if (count > 0) log.info(duty, { count })
+    } catch (error) {
+      log.error('cron.failed', { duty, reason: messageOf(error) })
+    }
+  }
+}

@@ -1,0 +1,49 @@
+import { BanyanError } from '../src/core/errors.ts'
+import type { Settings } from '../src/web/context.ts'
+import type { Env } from './env.ts'
+
+/** Values that `.dev.vars.example` ships: known to everybody, so refused anywhere but on localhost. */
+const LOCAL_OPERATOR_TOKEN = 'banyan-local'
+const SIGNING_KEY_CHARACTERS_MIN = 32
+
+/** Reads and checks the settings; throws SETTING_MISSING that says how to mend the first one that is wrong. */
+export function readSettings(env: Env): Settings {
+  const signingKey = env.SIGNING_KEY ?? ''
+  if (signingKey.length < SIGNING_KEY_CHARACTERS_MIN)
+    throw new BanyanError(
+      'SETTING_MISSING',
+      `SIGNING_KEY needs at least ${SIGNING_KEY_CHARACTERS_MIN} characters. Locally: npm run dev once, which draws one into .dev.vars. Deployed: npx wrangler secret put SIGNING_KEY`,
+    )
+  const leaseMs = milliseconds('LEASE_MS', env.LEASE_MS, 30_000)
+  const graceMs = milliseconds('GRACE_MS', env.GRACE_MS, 300_000)
+  if (graceMs <= leaseMs)
+    throw new BanyanError('SETTING_MISSING', `GRACE_MS (${graceMs}) must be longer than LEASE_MS (${leaseMs}).`)
+  return {
+    signingKey,
+    operatorToken: env.OPERATOR_TOKEN || null,
+    publicOrigin: env.PUBLIC_ORIGIN || null,
+    jobs: choice('JOBS', env.JOBS, ['queue', 'inline']),
+    rateLimits: choice('RATE_LIMITS', env.RATE_LIMITS, ['on', 'off']),
+    leaseMs,
+    graceMs,
+    mailFrom: env.MAIL_FROM || 'banyan@example.com',
+    isLocal: env.OPERATOR_TOKEN === LOCAL_OPERATOR_TOKEN || env.RATE_LIMITS === 'off',
+  }
+}
+
+function choice<const T extends string>(name: string, value: string | undefined, allowed: readonly [T, ...T[]]): T {
+  if (value === undefined || value === '') return allowed[0]
+  const found = allowed.find((one) => one === value)
+  if (!found) throw new BanyanError('SETTING_MISSING', `${name} is "${value}"; it may be ${allowed.join(' or ')}.`)
+  return found
+}
+
+function milliseconds(name: string, value: string | undefined, fallback: number): number {
+  const number = value === undefined || value === '' ? fallback : Number(value)
+  if (!Number.isSafeInteger(number) || number < 100)
+    throw new BanyanError(
+      'SETTING_MISSING',
+      `${name} is "${value}"; it must be a number of milliseconds, at least 100.`,
+    )
+  return number
+}
