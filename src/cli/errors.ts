@@ -1,0 +1,10 @@
+/** Something its user can mend: what happened, and how. Anything else that is thrown is a bug and shows its stack. */
+export class UserError extends Error {
+  readonly howToMend: string
+
+  constructor(message: string, howToMend: string) {
+    super(message)
+    this.name = 'UserError'
+    this.howToMend = howToMend
+  }
+}

@@ -1,0 +1,34 @@
+import type { Connection } from './client.ts'
+import type { Output } from './main.ts'
+import { bytes, table } from './table.ts'
+
+interface Shard {
+  id: string
+  binding: string
+  state: string
+  slots: number
+  bytes: number
+  users: number
+  queriesPerSecond: number
+}
+
+/** `shards list`: a row a shard, and how even they are. */
+export async function listShards(connection: Connection): Promise<Output> {
+  const answer = await connection.get<{ epoch: number; items: Shard[] }>('/operator/v1/shards')
+  const rows = answer.items.map((shard) => [
+    shard.id,
+    shard.binding,
+    shard.state,
+    String(shard.slots),
+    String(shard.users),
+    bytes(shard.bytes),
+    shard.queriesPerSecond.toFixed(2),
+  ])
+  const head = ['shard', 'binding', 'state', 'slots', 'users', 'size', 'queries/s']
+  const users = answer.items.map((shard) => shard.users)
+  const total = users.reduce((sum, count) => sum + count, 0)
+  const unevenness =
+    total === 0 ? '' : `, the fullest has ${(Math.max(...users) / (total / users.length)).toFixed(2)} of the mean`
+  const summary = `epoch ${answer.epoch}, ${users.length} shards, ${total} users${unevenness}`
+  return { json: answer, text: `${table(head, rows, 3)}\n\n${summary}` }
+}

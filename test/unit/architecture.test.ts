@@ -1,0 +1,87 @@
+import { globSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { expect, test } from 'vitest'
+
+/**
+ * Who may import whom (docs/contributing.md). A room may import itself and what stands behind its name; `workers`
+ * assembles and may import all.
+ */
+const mayImport: Record<string, string[]> = {
+  core: [],
+  sharding: ['core'],
+  cache: ['core'],
+  assets: ['core'],
+  metrics: ['core', 'sharding'],
+  sessions: ['core', 'sharding', 'cache'],
+  jobs: ['core', 'sharding'],
+  web: ['core', 'sharding', 'cache', 'assets', 'metrics', 'sessions', 'jobs'],
+  app: ['core', 'sharding', 'cache', 'assets', 'metrics', 'sessions', 'jobs', 'web'],
+  console: ['core', 'sharding', 'cache', 'assets', 'metrics', 'sessions', 'jobs', 'web'],
+  cli: [],
+}
+
+/** Each kind of binding has one room; `workers` reads them from `env`. */
+const bindingRooms: Record<string, string> = {
+  'D1(?:Database|PreparedStatement|DatabaseSession)': 'sharding',
+  KVNamespace: 'cache',
+  R2Bucket: 'assets',
+  'Queue|MessageBatch': 'jobs',
+  DurableObjectNamespace: 'workers',
+  SendEmail: 'workers',
+  RateLimit: 'workers',
+}
+
+const root = path.resolve(import.meta.dirname, '../..')
+const sources = globSync('{src,workers}/**/*.{ts,tsx}', { cwd: root, exclude: (name) => name === 'client' })
+  .sort()
+  .map((file) => ({ file, room: roomOf(file), text: readFileSync(path.join(root, file), 'utf8') }))
+
+function roomOf(file: string): string {
+  const [top, room] = file.split(path.sep)
+  return top === 'workers' ? 'workers' : room!
+}
+
+function importsOf(file: string, text: string): string[] {
+  const specifiers = [...text.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)].map((match) => match[1]!)
+  return specifiers.map((specifier) => path.relative(root, path.resolve(root, path.dirname(file), specifier)))
+}
+
+test('there is something to look at', () => {
+  expect(sources.length).toBeGreaterThan(50)
+})
+
+test.each(sources.filter(({ room }) => room !== 'workers'))(
+  '$file imports only what its room may',
+  ({ file, room, text }) => {
+    const allowed = mayImport[room]
+    expect(allowed, `a room called ${room} is not in the layout`).toBeDefined()
+    const foreign = importsOf(file, text)
+      .filter((imported) => !imported.startsWith('dist'))
+      .filter((imported) => roomOf(imported) !== room && !allowed!.includes(roomOf(imported)))
+    expect(foreign).toEqual([])
+  },
+)
+
+test('every import names its file with its extension', () => {
+  const bare = sources.flatMap(({ file, text }) =>
+    importsOf(file, text)
+      .filter((imported) => !/\.(ts|tsx)$/.test(imported))
+      .map((imported) => `${file}: ${imported}`),
+  )
+  expect(bare).toEqual([])
+})
+
+test.each(Object.entries(bindingRooms))('%s is spoken of in %s only', (type, room) => {
+  const pattern = new RegExp(`(?<![\\w'./])(?:${type})\\b(?!['\`])`)
+  const elsewhere = sources
+    .filter((source) => source.room !== room && source.room !== 'workers')
+    .filter(({ text }) => pattern.test(withoutComments(text)))
+  expect(elsewhere.map(({ file }) => file)).toEqual([])
+})
+
+test('only workers read env', () => {
+  const readers = sources.filter(({ room, text }) => room !== 'workers' && /\benv\.[A-Z]/.test(withoutComments(text)))
+  expect(readers.filter(({ room }) => room !== 'cli').map(({ file }) => file)).toEqual([])
+})
+
+const withoutComments = (text: string): string => text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/\/\/.*$/gm, '')
