@@ -21,7 +21,11 @@ export default defineConfig({
             },
           }),
         ],
-        test: { name: 'workerd', include: ['test/workerd/**/*.test.ts'], setupFiles: ['test/support/workerd-setup.ts'] },
+        test: {
+          name: 'workerd',
+          include: ['test/workerd/**/*.test.ts'],
+          setupFiles: ['test/support/workerd-setup.ts'],
+        },
       },
       {
         test: {

@@ -7,6 +7,7 @@ import { BanyanError, messageOf } from '../src/core/errors.ts'
 import type { Log } from '../src/core/log.ts'
 import { systemRandom } from '../src/core/random.ts'
 import { Dispatch } from '../src/jobs/dispatch.ts'
+import type { Job } from '../src/jobs/outbox.ts'
 import { Relay } from '../src/jobs/relay.ts'
 import { Sessions } from '../src/sessions/sessions.ts'
 import { Claims } from '../src/sharding/claims.ts'
@@ -86,12 +87,13 @@ export function openFoundation(work: Work): Foundation {
 }
 
 /** The tiers, as the web tier's routes see them. */
-export function openTiers(work: Work): Tiers & { refreshMap(): Promise<void> } {
+export function openTiers(work: Work): Tiers {
   const { env, log, waitUntil } = work
   const foundation = openFoundation(work)
   const { isolate, shards, claims, relay, calls } = foundation
   const { settings, ids, stamps } = isolate
   const common = { clock: systemClock, random: systemRandom, ids, log, shards }
+  const committed: Job[] = []
   const copies = new KvStore(env.KV, log, () => calls.kv++)
   return {
     ...common,
@@ -102,7 +104,11 @@ export function openTiers(work: Work): Tiers & { refreshMap(): Promise<void> } {
     sessions: new Sessions({ ...common, copies, stamps, signingKey: settings.signingKey, waitUntil }),
     assets: assetUrls(),
     hasWritten: foundation.hasWritten,
-    follow: (jobs) => waitUntil(relay.send(jobs)),
+    follow: (jobs) => void committed.push(...jobs),
+    async afterResponse() {
+      await relay.send(committed.splice(0))
+      await foundation.refreshMap()
+    },
     withinLimit: (name, key) => withinLimit(env, isolate, log, name, key),
     staticFile: (request) =>
       createStaticFiles({ bundle: env.ASSETS, bucket: env.BUCKET, cache: caches.default, log }).respond(
@@ -112,7 +118,6 @@ export function openTiers(work: Work): Tiers & { refreshMap(): Promise<void> } {
     dependencies: () => dependencies(env, shards),
     shardLoad: (shard) => ({ queriesPerSecond: isolate.load.queriesPerSecond(shard) }),
     waitUntil,
-    refreshMap: foundation.refreshMap,
   }
 }
 

@@ -16,14 +16,12 @@ import { isolateOf } from './isolate.ts'
 export const web = createWeb(
   (request, bindings, context, requestId) => {
     const env = bindings as Env
-    const tiers = openTiers({
+    return openTiers({
       env,
       waitUntil: (promise) => context.waitUntil(promise),
       log: consoleLog({ requestId }),
       atLeastEpoch: readClientEpoch(request, isolateOf(env).settings.signingKey, systemClock.now()),
     })
-    context.waitUntil(tiers.refreshMap())
-    return tiers
   },
   [accountRoutes, accountPages, profileRoutes, postRoutes, postPages, operatorRoutes],
 )

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
+import path from 'node:path'
 import { UserError } from './errors.ts'
 
 const DEFAULT_URL = 'http://localhost:8787'
@@ -59,6 +60,6 @@ async function explain(response: Response, url: string): Promise<UserError> {
 function localToken(url: string): string | null {
   const { hostname } = new URL(url)
   if (hostname !== 'localhost' && hostname !== '127.0.0.1') return null
-  const file = new URL('../../.dev.vars', import.meta.url)
+  const file = path.join(import.meta.dirname, '../../.dev.vars')
   return existsSync(file) ? (/^OPERATOR_TOKEN=(.+)$/m.exec(readFileSync(file, 'utf8'))?.[1] ?? null) : null
 }

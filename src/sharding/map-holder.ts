@@ -25,8 +25,8 @@ export interface MapRequest {
 
 export interface HeldMap {
   map: ShardMap
-  /** False: the lease has run out and the directory doesn't answer. Reads must be exact. */
-  leased: boolean
+  /** Until when (ms) it vouches for unguarded reads; 0 when its lease has run out and the directory doesn't answer. */
+  leaseUntil: number
 }
 
 /**
@@ -39,7 +39,7 @@ export class MapHolder {
   readonly #clock: Clock
   readonly #leaseMs: number
   #held: { map: ShardMap; leaseUntil: number; refreshFrom: number } | null = null
-  #loading: Promise<ShardMap> | null = null
+  readonly #loading = new Map<string, { promise: Promise<ShardMap>; startedAt: number }>()
   #retryAt = 0
 
   constructor(clock: Clock, leaseMs: number) {
@@ -53,32 +53,38 @@ export class MapHolder {
    */
   async current(request: MapRequest, atLeastEpoch = 0): Promise<HeldMap> {
     const held = this.#held
-    if (held && held.map.epoch >= atLeastEpoch && this.isLeased()) return { map: held.map, leased: true }
-    if (held && this.#clock.now() < this.#retryAt) return { map: held.map, leased: false }
+    if (held && held.map.epoch >= atLeastEpoch && this.#isLeased()) return held
+    if (held && this.#clock.now() < this.#retryAt) return { map: held.map, leaseUntil: 0 }
     try {
-      const map =
-        held && held.map.epoch < atLeastEpoch
-          ? await this.#load(request, atLeastEpoch - 1)
-          : await this.#shared(request)
-      return { map, leased: this.isLeased() && map.epoch >= atLeastEpoch }
+      const map = await this.#shared(request, (held?.map.epoch ?? 0) < atLeastEpoch ? atLeastEpoch - 1 : null)
+      const { leaseUntil } = this.#held!
+      return { map, leaseUntil: map === this.#held!.map && map.epoch >= atLeastEpoch ? leaseUntil : 0 }
     } catch (error) {
       if (!this.#held) throw error
       this.#retryAt = this.#clock.now() + limits.mapRetryMs
       request.log.warn('map.kept-without-lease', { epoch: this.#held.map.epoch, reason: messageOf(error) })
-      return { map: this.#held.map, leased: false }
+      return { map: this.#held.map, leaseUntil: 0 }
     }
   }
 
-  /** True while the held map may name a shard for an unguarded read. Asked again when the read's answer has arrived. */
-  isLeased(): boolean {
-    return this.#held !== null && this.#clock.now() < this.#held.leaseUntil
+  /** True while a map that was taken from here may name a shard for an unguarded read. Asked before the read is sent. */
+  vouchesFor({ leaseUntil }: HeldMap): boolean {
+    return this.#clock.now() < leaseUntil
+  }
+
+  /**
+   * Asked again when the read's answer has arrived. Its own lease must still run, or the same epoch must have been
+   * renewed since: a newer map says nothing of what a read that was held back met at the shard that the old one named.
+   */
+  stillVouchesFor(held: HeldMap): boolean {
+    return this.vouchesFor(held) || (this.#isLeased() && this.#held?.map.epoch === held.map.epoch)
   }
 
   /** A map newer than `epoch`, or null when the directory has none yet or doesn't answer. */
   async newerThan(epoch: number, request: MapRequest): Promise<ShardMap | null> {
     if (this.#held && this.#held.map.epoch > epoch) return this.#held.map
     try {
-      const map = await this.#load(request, epoch)
+      const map = await this.#shared(request, epoch)
       return map.epoch > epoch ? map : null
     } catch (error) {
       request.log.warn('map.newer-unavailable', { epoch, reason: messageOf(error) })
@@ -89,9 +95,9 @@ export class MapHolder {
   /** After a response: loads a fresh map when a third of the lease has gone, so that warm requests never wait for one. */
   async refreshIfDue(request: MapRequest): Promise<void> {
     const from = Math.max(this.#held?.refreshFrom ?? Number.POSITIVE_INFINITY, this.#retryAt)
-    if (this.#loading || this.#clock.now() < from) return
+    if (this.#clock.now() < from) return
     try {
-      await this.#shared(request)
+      await this.#shared(request, null)
     } catch (error) {
       this.#retryAt = this.#clock.now() + limits.mapRetryMs
       request.log.warn('map.refresh-failed', { reason: messageOf(error) })
@@ -99,26 +105,29 @@ export class MapHolder {
   }
 
   /**
-   * One load an isolate at a time. On workerd a promise belongs to the request that made it: should that request end,
-   * everyone who waits for the promise hangs. So it is given to `waitUntil`, and a waiter that has waited enough loads
-   * for itself.
+   * One load of a kind an isolate at a time. On workerd a promise belongs to the request that made it: should that
+   * request end, everyone who waits for the promise hangs. So it is given to `waitUntil`, a waiter that has waited
+   * enough loads for itself, and a load that is that old is waited for by nobody.
    */
-  async #shared(request: MapRequest): Promise<ShardMap> {
-    if (this.#loading) {
-      const map = await Promise.race([this.#loading, this.#clock.sleep(limits.mapWaitMs)])
-      return map ?? this.#load(request, null)
+  async #shared(request: MapRequest, newerThan: number | null): Promise<ShardMap> {
+    const key = copyKey(newerThan)
+    const loading = this.#loading.get(key)
+    if (loading && this.#clock.now() - loading.startedAt < limits.mapWaitMs) {
+      const map = await Promise.race([loading.promise, this.#clock.sleep(limits.mapWaitMs)])
+      if (map) return map
     }
-    const loading = this.#load(request, null).finally(() => {
-      if (this.#loading === loading) this.#loading = null
-    })
-    this.#loading = loading
-    request.waitUntil(loading.catch(() => null))
-    return loading
+    const own = { promise: this.#load(request, newerThan), startedAt: this.#clock.now() }
+    this.#loading.set(key, own)
+    const done = () => {
+      if (this.#loading.get(key) === own) this.#loading.delete(key)
+    }
+    request.waitUntil(own.promise.then(done, done))
+    return own.promise
   }
 
-  /** From the data centre's copy, else from the directory. `newerThan` null: any map that still has a lease. */
+  /** From the data centre's copy, else from the directory. With `newerThan` null, whichever still has a lease. */
   async #load(request: MapRequest, newerThan: number | null): Promise<ShardMap> {
-    const key = newerThan === null ? 'current' : `newer-than=${newerThan}`
+    const key = copyKey(newerThan)
     const askedAt = this.#clock.now()
     const copy = await request.copies.get(key)
     const epochMin = newerThan === null ? (this.#held?.map.epoch ?? 0) : newerThan + 1
@@ -151,7 +160,13 @@ export class MapHolder {
     return map
   }
 
+  #isLeased(): boolean {
+    return this.#held !== null && this.#clock.now() < this.#held.leaseUntil
+  }
+
   #leaseUntil(wire: MapWire, askedAt: number): number {
     return Math.min(wire.issuedAt, askedAt) + this.#leaseMs
   }
 }
+
+const copyKey = (newerThan: number | null): string => (newerThan === null ? 'current' : `newer-than=${newerThan}`)

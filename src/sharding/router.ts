@@ -142,10 +142,11 @@ export class Router {
     read: (database: D1Database | D1DatabaseSession) => Promise<R>,
   ): Promise<R | null> {
     if (this.#options.read === 'exact') return null
-    const { leased } = await this.#map()
-    if (!leased) return null
-    const answer = await this.#route('read', statements, (shard) => read(this.#database(shard)))
-    return this.#routing.holder.isLeased() ? answer : null
+    const { holder } = this.#routing
+    const held = await this.#map()
+    if (!holder.vouchesFor(held)) return null
+    const answer = await this.#route('read', statements, (shard) => read(this.#database(shard)), held)
+    return holder.stillVouchesFor(held) ? answer : null
   }
 
   /** The state of the slot and the statements in one batch, at the primary. */
@@ -164,10 +165,15 @@ export class Router {
   // ── the answer table ──────────────────────────────────────────────────────────────────────────
 
   /** Calls the owner, and handles refusals inside the budget. A batch is sent again only when nothing of it was applied. */
-  async #route<R>(kind: ShardCall['kind'], statements: number, send: (shard: ShardEntry) => Promise<R>): Promise<R> {
+  async #route<R>(
+    kind: ShardCall['kind'],
+    statements: number,
+    send: (shard: ShardEntry) => Promise<R>,
+    held?: HeldMap,
+  ): Promise<R> {
     const { clock } = this.#routing
     const deadline = clock.now() + limits.routeBudgetMs
-    let { map } = await this.#map()
+    let { map } = held ?? (await this.#map())
     for (let attempt = 0, transients = 0; ; attempt++) {
       const shard = map.ownerOf(this.#options.keyspace, this.#slot)
       if (!this.#routing.shards.has(shard.binding)) throw shardUnknown(shard)

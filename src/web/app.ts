@@ -40,8 +40,10 @@ export function createWeb(openTiers: OpenTiers, nouns: Register[]): OpenAPIHono<
 
 const tiers = (openTiers: OpenTiers) =>
   createMiddleware<WebEnv>(async function tiers(c, next) {
-    c.set('tiers', openTiers(c.req.raw, c.env, c.executionCtx, c.get('requestId')))
+    const tiers = openTiers(c.req.raw, c.env, c.executionCtx, c.get('requestId'))
+    c.set('tiers', tiers)
     await next()
+    tiers.waitUntil(tiers.afterResponse())
   })
 
 /** Values that everybody knows must not guard a public address. */

@@ -53,8 +53,10 @@ export interface Tiers {
   calls: Calls
   /** True once this request has committed a write: its answer carries a new causal token. */
   hasWritten(): boolean
-  /** After a commit: takes the outbox rows it wrote to their queue, behind the response. */
+  /** After a commit: its outbox rows go to their queue when the response has been sent. */
   follow(jobs: Job[]): void
+  /** What is left for when the response has been sent: relays the outbox, refreshes the map when it is due. */
+  afterResponse(): Promise<void>
   /** False when the limit is reached. A limiter that fails lets the request pass. */
   withinLimit(name: RateLimitName, key: string): Promise<boolean>
   staticFile(request: Request): Promise<Response>

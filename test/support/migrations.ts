@@ -1,9 +1,14 @@
+/// <reference types="vite/types/importMeta.d.ts" />
 import { applyD1Migrations, type D1Migration } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import type { Env } from '../../workers/env.ts'
 import { boundShards } from '../../workers/env.ts'
 
-const files = import.meta.glob<string>('../../migrations/shard/*.sql', { query: '?raw', import: 'default', eager: true })
+const files = import.meta.glob<string>('../../migrations/shard/*.sql', {
+  query: '?raw',
+  import: 'default',
+  eager: true,
+})
 
 const migrations: D1Migration[] = Object.entries(files)
   .sort(([a], [b]) => a.localeCompare(b))

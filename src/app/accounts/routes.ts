@@ -237,7 +237,7 @@ export async function requestResetFrom(c: C, address: string): Promise<void> {
   await limitCredentials(c, address)
   const tiers = c.get('tiers')
   const work = requestPasswordReset(tiers, address, publicOrigin(c), retryKey(c))
-  tiers.waitUntil(work.catch((error) => tiers.log.error('password-reset.failed', { reason: messageOf(error) })))
+  tiers.waitUntil(work.then(() => tiers.afterResponse()).catch((error) => tiers.log.error('password-reset.failed', { reason: messageOf(error) })))
 }
 
 export async function resetPasswordFrom(c: C, token: string, next: string): Promise<void> {

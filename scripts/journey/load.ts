@@ -1,0 +1,100 @@
+import type { Stack } from './stack.ts'
+
+/** One request as its client saw it. */
+interface Sample {
+  kind: string
+  status: number
+  ms: number
+  calls: Record<'d1' | 'kv' | 'directory', number>
+}
+
+export interface Person {
+  id: string
+  handle: string
+  token: string
+  posts: string[]
+}
+
+const ORIGIN = 'http://localhost'
+const asJson = { 'content-type': 'application/json' }
+
+/** Sends requests, and keeps what came of each. `web` chooses the web worker that a request goes to. */
+export class Load {
+  readonly samples: Sample[] = []
+  readonly #stack: Stack
+  readonly #webs: () => number
+
+  constructor(stack: Stack, chooseWeb: () => number = () => 0) {
+    this.#stack = stack
+    this.#webs = chooseWeb
+  }
+
+  async send(kind: string, path: string, init: RequestInit = {}, web = this.#webs()): Promise<Response> {
+    const startedAt = performance.now()
+    const response = await this.#stack.fetch(web, `${ORIGIN}${path}`, init)
+    const sample = { kind, status: response.status, ms: performance.now() - startedAt, calls: callsOf(response) }
+    this.samples.push(sample)
+    return response
+  }
+
+  async signUp(name: string): Promise<Person> {
+    const body = JSON.stringify({ email: `${name}@example.com`, handle: name, password: 'a long journey 1' })
+    const response = await this.send('sign up', '/api/v1/accounts', { method: 'POST', headers: asJson, body })
+    const { user, token } = (await response.json()) as { user: { id: string; handle: string }; token: string }
+    return { id: user.id, handle: user.handle, token, posts: [] }
+  }
+
+  async post(person: Person, text: string): Promise<Response> {
+    const headers = { ...asJson, authorization: `Bearer ${person.token}` }
+    const response = await this.send('write a post', '/api/v1/posts', {
+      method: 'POST',
+      headers,
+      body: JSON.stringify({ text }),
+    })
+    if (response.status === 201) {
+      const { post } = (await response.clone().json()) as { post: { id: string } }
+      person.posts.push(post.id)
+    }
+    return response
+  }
+
+  readPost(id: string): Promise<Response> {
+    return this.send('read a post', `/api/v1/posts/${id}`)
+  }
+
+  readSelf(person: Person): Promise<Response> {
+    return this.send('read oneself', '/api/v1/me', { headers: { authorization: `Bearer ${person.token}` } })
+  }
+
+  /** What each kind of request took: calls a request, latency, failures. Forgets the samples. */
+  summary(): string[][] {
+    const kinds = Map.groupBy(this.samples.splice(0), (sample) => sample.kind)
+    return [...kinds].map(([kind, samples]) => {
+      const mean = (name: 'd1' | 'kv' | 'directory') =>
+        (samples.reduce((sum, { calls }) => sum + calls[name], 0) / samples.length).toFixed(1)
+      const failed = samples.filter(({ status }) => status >= 500).length
+      const times = samples.map(({ ms }) => ms).sort((a, b) => a - b)
+      return [
+        kind,
+        String(samples.length),
+        mean('d1'),
+        mean('kv'),
+        mean('directory'),
+        percentile(times, 0.5),
+        percentile(times, 0.99),
+        String(failed),
+      ]
+    })
+  }
+}
+
+export const summaryHead = ['request', 'n', 'D1', 'KV', 'directory', 'p50 ms', 'p99 ms', 'failed']
+
+const percentile = (sorted: number[], share: number): string =>
+  (sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)] ?? 0).toFixed(0)
+
+function callsOf(response: Response): Sample['calls'] {
+  const timing = response.headers.get('server-timing') ?? ''
+  const count = (name: string) => Number(new RegExp(`\\b${name};desc="(\\d+)"`).exec(timing)?.[1] ?? 0)
+  return { d1: count('d1'), kv: count('kv'), directory: count('directory') }
+}
