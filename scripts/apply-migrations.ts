@@ -1,4 +1,5 @@
 /** `npm run migrations:apply [-- --shards N] [--persist-to DIR]`: migrates every bound local shard. */
+import './local-environment.ts'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { configFor, migrateLocalShards } from './local-shards.ts'

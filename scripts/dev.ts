@@ -2,6 +2,7 @@
  * `npm run dev [-- --shards N] [wrangler dev's own arguments]`: settings, assets, migrations of every bound shard, then
  * `wrangler dev`. Writes inside the project folder (or `--persist-to DIR`) only.
  */
+import './local-environment.ts'
 import { spawn } from 'node:child_process'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
@@ -64,7 +65,7 @@ const child = spawn(
     '--show-interactive-dev-session=false',
     ...rest,
   ],
-  { cwd: root, stdio: 'inherit', env: { ...process.env, WRANGLER_SEND_METRICS: 'false' } },
+  { cwd: root, stdio: 'inherit' },
 )
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal))
 child.on('exit', (code, signal) => process.exit(code ?? (signal ? 1 : 0)))

@@ -41,6 +41,11 @@ CREATE TRIGGER mover_stays BEFORE DELETE ON mover BEGIN
   SELECT RAISE(ABORT, 'MOVER_ROW_STAYS');
 END;
 --> statement-breakpoint
+-- REPLACE deletes the row that is in its way without firing the trigger above.
+CREATE TRIGGER mover_is_one BEFORE INSERT ON mover WHEN EXISTS (SELECT 1 FROM mover) BEGIN
+  SELECT RAISE(ABORT, 'MOVER_ROW_STAYS');
+END;
+--> statement-breakpoint
 CREATE TRIGGER mover_rises BEFORE UPDATE ON mover WHEN NEW.step < OLD.step OR NEW.id IS NOT OLD.id BEGIN
   SELECT RAISE(ABORT, 'MOVER_STEP_FELL');
 END;

@@ -10,6 +10,9 @@ export type Answer =
 
 const REFUSED = /^D1_ERROR: ([A-Z][A-Z_]+): SQLITE_CONSTRAINT/
 const SQLITE_CODE = /\b(SQLITE_[A-Z]+)\b(?:.*\bextended: (SQLITE_[A-Z_]+))?/
+/** A statement that never ran, and has no SQLite code: a value that can't be bound, or not as many as there are places. */
+const MISUSE =
+  /^D1_(TYPE|EXEC)_ERROR|^D1_ERROR: (Wrong number of parameter bindings|No SQL statements detected|To execute a transaction)/
 const APPLIED_NOTHING = new Set([
   'SQLITE_CONSTRAINT',
   'SQLITE_ERROR',
@@ -31,9 +34,7 @@ export function answerOf(error: unknown): Answer {
     const sqliteCode = code[2] ?? code[1]!
     return code[1] === 'SQLITE_CONSTRAINT' ? { kind: 'constraint', sqliteCode } : { kind: 'statement', sqliteCode }
   }
-  // Thrown by the client before anything was sent: wrong number of values, a type that can't be bound.
-  if (/^D1_(TYPE|COLUMN_NOTFOUND|EXEC)_ERROR/.test(message) || error instanceof TypeError)
-    return { kind: 'statement', sqliteCode: 'SQLITE_MISUSE' }
+  if (MISUSE.test(message) || error instanceof TypeError) return { kind: 'statement', sqliteCode: 'SQLITE_MISUSE' }
   return { kind: 'transient' }
 }
 

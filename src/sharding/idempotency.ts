@@ -50,15 +50,25 @@ export class Idempotency {
   /** The row id of a sign-up's key: there is no user yet, so it lives in the slot of its own hash. */
   signUpId = ({ key }: RetryKey): string => sha256Hex(`sign-up\0${key}`)
 
-  /** Statements that make a second batch with this key fail as a whole. An expired row of the same key gives way. */
-  statements(database: ShardDatabase, id: string, retry: RetryKey, kept: KeptAnswer): ShardStatement[] {
+  /**
+   * Statements that make a second batch with this key fail as a whole. An expired row of the same key gives way. With a
+   * `condition` (SQL that is true or false), only an effect that comes about is kept.
+   */
+  statements(
+    database: ShardDatabase,
+    id: string,
+    retry: RetryKey,
+    kept: KeptAnswer,
+    condition = '1',
+    ...values: unknown[]
+  ): ShardStatement[] {
     const now = this.#clock.now()
     return [
       database.prepare('DELETE FROM idempotency_keys WHERE id = ? AND expires_at <= ?').bind(id, now),
       database
         .prepare(
           `INSERT INTO idempotency_keys (id, body_hmac, user_id, attempt_id, status, answer, expires_at)
-           VALUES (?, ?, ?, ?, ?, ?, ?)`,
+           SELECT ?, ?, ?, ?, ?, ?, ? WHERE ${condition}`,
         )
         .bind(
           id,
@@ -68,6 +78,7 @@ export class Idempotency {
           kept.status,
           JSON.stringify(kept.answer),
           now + limits.idempotencyKeyHours * HOUR_MS,
+          ...values,
         ),
     ]
   }

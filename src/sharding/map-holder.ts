@@ -67,6 +67,11 @@ export class MapHolder {
     }
   }
 
+  /** True when this isolate has had a map: the databases were migrated and given out. */
+  get hasMap(): boolean {
+    return this.#held !== null
+  }
+
   /** True while a map that was taken from here may name a shard for an unguarded read. Asked before the read is sent. */
   vouchesFor({ leaseUntil }: HeldMap): boolean {
     return this.#clock.now() < leaseUntil

@@ -43,7 +43,7 @@ export class RoutedStatement implements D1PreparedStatement {
   async raw<T = unknown[]>(options: { columnNames: true }): Promise<[string[], ...T[]]>
   async raw<T = unknown[]>(options?: { columnNames?: false }): Promise<T[]>
   async raw<T>(options?: { columnNames?: boolean }): Promise<T[] | [string[], ...T[]]> {
-    const rows = (await this.#run<T>('arrays')) as [string[], ...T[]]
+    const rows = (await this.#run<T>(options?.columnNames ? 'named-arrays' : 'arrays')) as [string[], ...T[]]
     return options?.columnNames ? rows : (rows.slice(1) as T[])
   }
 

@@ -8,7 +8,8 @@ import type { RoutedStatement } from './routed-database.ts'
 import type { ShardEntry, ShardMap } from './shard-map.ts'
 import type { Keyspace } from './sharded-table.ts'
 
-export type Shape = 'objects' | 'arrays'
+/** Rows as objects, as arrays, or as arrays whose column names are wanted too. */
+export type Shape = 'objects' | 'arrays' | 'named-arrays'
 type Arrays = [string[], ...unknown[][]]
 
 /** One call of a shard, as an observer sees it. */
@@ -51,6 +52,9 @@ const GUARD = 'INSERT INTO slot_guard (keyspace, slot) VALUES (?, ?)'
 const STATE = 'SELECT state FROM slots WHERE keyspace = ? AND slot = ?'
 const CHANGES = 'SELECT changes() AS changes'
 
+/** Names like `1`, as of `SELECT text, 1`: JavaScript puts such keys of an object first. */
+const WHOLE_NUMBER = /^\d+$/
+
 /** Sends statements to the shard that owns a slot, and handles what it answers. */
 export class Router {
   readonly #routing: Routing
@@ -89,7 +93,7 @@ export class Router {
       return shape === 'objects' ? result! : (toArrays(result!.results as object[]) as [string[], ...T[]])
     }
     if (shape === 'objects') return (await this.#read<T>([statement]))[0]!
-    return (await this.#readArrays(statement)) as [string[], ...T[]]
+    return (await this.#readArrays(statement, shape)) as [string[], ...T[]]
   }
 
   async batch<T>(statements: RoutedStatement[]): Promise<D1Result<T>[]> {
@@ -124,13 +128,26 @@ export class Router {
     return leased ?? this.#exact<T>(statements.map(({ sql, values }) => ({ sql, values })))
   }
 
-  async #readArrays(statement: RoutedStatement): Promise<Arrays> {
+  async #readArrays(statement: RoutedStatement, shape: Shape): Promise<Arrays> {
     const leased = await this.#leased(1, (database) => bound(database, statement).raw({ columnNames: true }))
     if (leased) return leased as Arrays
     // D1's batch answers with objects, in which two columns of one name are one. As a subquery's, SQLite makes them two.
     const wrapped = { sql: `SELECT * FROM (${statement.sql.replace(/;\s*$/, '')}\n)`, values: statement.values }
     const [result] = await this.#exact<Record<string, unknown>>([wrapped])
-    return toArrays(result!.results)
+    const rows = result!.results
+    const isOrdered = !Object.keys(rows[0] ?? {}).some((name) => WHOLE_NUMBER.test(name))
+    if (isOrdered && (rows.length > 0 || shape === 'arrays')) return toArrays(rows)
+    const names = await this.#columnNames(wrapped)
+    return [names, ...rows.map((row) => names.map((name) => row[name]))]
+  }
+
+  /** A statement's column names in their order: of no rows, and of rows as objects, they can't be told. */
+  #columnNames({ sql, values }: { sql: string; values: unknown[] }): Promise<string[]> {
+    return this.#route('read', 1, async (shard) => {
+      const statement = this.#database(shard).prepare(`${sql} LIMIT 0`)
+      const [names] = await statement.bind(...values).raw({ columnNames: true })
+      return names
+    })
   }
 
   /**
@@ -337,13 +354,17 @@ function guardedBatch(statements: RoutedStatement[]) {
   return { sent, own }
 }
 
-/** `meta.changes` counts what triggers wrote too (2 for an insert while its slot is moving); `changes()` doesn't. */
+/**
+ * `meta.changes` counts what triggers wrote too (2 for an insert while its slot is moving); `changes()` doesn't, but
+ * after a statement that changes nothing it still tells of the one before. The lesser is the statement's own.
+ */
 function withOwnChanges<T>(
   answers: D1Result<T>[],
   { at, countAt }: { at: number; countAt: number | null },
 ): D1Result<T> {
   const answer = answers[at]!
-  const changes = countAt === null ? 0 : (answers[countAt]!.results[0] as { changes: number }).changes
+  const counted = countAt === null ? 0 : (answers[countAt]!.results[0] as { changes: number }).changes
+  const changes = Math.min(answer.meta.changes, counted)
   return { ...answer, meta: { ...answer.meta, changes } }
 }
 

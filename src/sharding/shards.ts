@@ -83,6 +83,11 @@ export class Shards {
     return { values, failed }
   }
 
+  /** True when this isolate has had a map: the databases were migrated and given out. */
+  get hasMap(): boolean {
+    return this.#routing.holder.hasMap
+  }
+
   /** The map this request routes by. */
   async map(): Promise<ShardMap> {
     const { holder, request, atLeastEpoch } = this.#routing

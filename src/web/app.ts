@@ -28,11 +28,11 @@ export function createWeb(openTiers: OpenTiers, nouns: Register[]): OpenAPIHono<
   app.onError((error, c) => answerError(c, error))
   app.notFound((c) => answerError(c, new BanyanError('NOT_FOUND', 'There is nothing at this path.')))
   app.use(requestId())
-  app.get('/healthz', (c) => c.text('ok\n'))
+  app.get('/healthz', (c) => c.text('ok\n', 200, { 'server-timing': 'total;dur=0' }))
   app.use(tiers(openTiers), accessLog(), securityHeaders(), localHostOnly(), originCheck(), rateLimits())
   app.get('/readyz', readiness)
   app.all('/assets/*', (c) => c.get('tiers').staticFile(c.req.raw))
-  app.use(bodySize(), bodyText(), session(), causalToken())
+  app.use(setUpOnly(), bodySize(), bodyText(), session(), causalToken())
   for (const register of nouns) register(app)
   describe(app)
   return app
@@ -54,6 +54,14 @@ const localHostOnly = () =>
         'LOCAL_SETTINGS',
         'OPERATOR_TOKEN is the local one, which everybody knows. Set another: npx wrangler secret put OPERATOR_TOKEN',
       )
+    await next()
+  })
+
+/** What isn't set up says so on every page, also on those that need no database. A warm isolate doesn't ask. */
+const setUpOnly = () =>
+  createMiddleware<WebEnv>(async function setUpOnly(c, next) {
+    const { shards } = c.get('tiers')
+    if (!shards.hasMap) await shards.map()
     await next()
   })
 

@@ -90,7 +90,7 @@ const SignedOutNav = ({ path }: { path: string }) => (
 
 const SignedInNav = ({ viewer, path }: { viewer: Viewer; path: string }) => (
   <nav class="nav nav-signed-in" aria-label="Main">
-    <NavLink href="/" path={path}>
+    <NavLink href="/home" path={path}>
       Home
     </NavLink>
     <NavLink href={`/@${viewer.handle}`} path={path} class="nav-profile">

@@ -140,17 +140,24 @@ export async function requestVerification(
 }
 
 /** Proves the address a token was mailed to. Throws NOT_FOUND for a token that is malformed, used or too old. */
-export async function verifyEmail(tiers: AccountTiers, token: string): Promise<void> {
+export async function verifyEmail(tiers: AccountTiers, token: string, retry: RetryKey | null): Promise<void> {
   const { tokenId, secretHash } = readMailToken(tiers, 'verify-email', token)
+  if (await wasAnswered(tiers, tokenId, retry)) return
   const now = tiers.clock.now()
   const database = tiers.shards.of(tokenId, { operation: 'accounts.verify-email' })
+  const live = "id = ? AND secret_hash = ? AND purpose = 'verify-email' AND expires_at > ?"
   const [verified] = await database.batch([
     database
       .prepare(
-        `UPDATE accounts SET email_verified_at = coalesce(email_verified_at, ?1) WHERE (id, email) IN
-         (SELECT user_id, email FROM mail_tokens WHERE id = ?2 AND secret_hash = ?3 AND purpose = 'verify-email' AND expires_at > ?1)`,
+        `UPDATE accounts SET email_verified_at = coalesce(email_verified_at, ?)
+         WHERE (id, email) IN (SELECT user_id, email FROM mail_tokens WHERE ${live})`,
       )
-      .bind(now, tokenId, secretHash),
+      .bind(now, tokenId, secretHash, now),
+    ...keepAnswer(tiers, database, tokenId, retry, `EXISTS (SELECT 1 FROM mail_tokens WHERE ${live})`, [
+      tokenId,
+      secretHash,
+      now,
+    ]),
     database.prepare('DELETE FROM mail_tokens WHERE id = ? AND secret_hash = ?').bind(tokenId, secretHash),
   ])
   if (verified!.meta.changes !== 1) throw tokenGone()
@@ -174,8 +181,14 @@ export async function requestPasswordReset(
 }
 
 /** Sets a new password by a mailed token, and ends all of the user's sessions. Throws NOT_FOUND as `verifyEmail` does. */
-export async function resetPassword(tiers: AccountTiers, token: string, password: string): Promise<void> {
+export async function resetPassword(
+  tiers: AccountTiers,
+  token: string,
+  password: string,
+  retry: RetryKey | null,
+): Promise<void> {
   const { tokenId, secretHash } = readMailToken(tiers, 'reset-password', token)
+  if (await wasAnswered(tiers, tokenId, retry)) return
   const database = tiers.shards.of(tokenId, { operation: 'accounts.reset-password', read: 'exact' })
   const account = await database
     .prepare(
@@ -186,7 +199,27 @@ export async function resetPassword(tiers: AccountTiers, token: string, password
     .bind(tokenId, secretHash, tiers.clock.now())
     .first<AccountRow>()
   if (!account) throw tokenGone()
-  await setPassword(tiers, database, account, password, [], '')
+  const unchanged = 'EXISTS (SELECT 1 FROM accounts WHERE id = ? AND password_version = ?)'
+  const answer = keepAnswer(tiers, database, tokenId, retry, unchanged, [account.id, account.passwordVersion])
+  await setPassword(tiers, database, account, password, answer, '')
+}
+
+/** True when this token's request was answered before under this key. */
+async function wasAnswered({ idempotency }: AccountTiers, tokenId: string, retry: RetryKey | null): Promise<boolean> {
+  return retry !== null && (await idempotency.find(idempotency.ownedId(tokenId, retry), retry)) !== null
+}
+
+function keepAnswer(
+  { idempotency }: AccountTiers,
+  database: ShardDatabase,
+  tokenId: string,
+  retry: RetryKey | null,
+  condition: string,
+  values: unknown[],
+): ShardStatement[] {
+  if (!retry) return []
+  const kept = { userId: tokenId, attemptId: '', status: 204, answer: null }
+  return idempotency.statements(database, idempotency.ownedId(tokenId, retry), retry, kept, condition, ...values)
 }
 
 /** The row of an account that must exist. */
@@ -218,13 +251,13 @@ async function setPassword(
   database: ShardDatabase,
   account: AccountRow,
   password: string,
-  proofs: ShardStatement[],
+  before: ShardStatement[],
   keptSessionId: string,
 ): Promise<void> {
   const hash = await hashPassword(password, tiers.random)
   const isSet = 'EXISTS (SELECT 1 FROM accounts WHERE id = ? AND password_hash = ?)'
   const answers = await database.batch<{ id: string }>([
-    ...proofs,
+    ...before,
     database
       .prepare(
         'UPDATE accounts SET password_hash = ?, password_version = password_version + 1 WHERE id = ? AND password_version = ?',
@@ -237,7 +270,7 @@ async function setPassword(
       .prepare(`DELETE FROM mail_tokens WHERE user_id = ? AND purpose = 'reset-password' AND ${isSet}`)
       .bind(account.id, account.id, hash),
   ])
-  const [changed, ended] = answers.slice(proofs.length)
+  const [changed, ended] = answers.slice(before.length)
   if (changed!.meta.changes !== 1)
     throw new BanyanError('CONFLICT', 'The password was changed at the same time. Try again with the new one.')
   tiers.sessions.forget(ended!.results.map((row) => row.id))

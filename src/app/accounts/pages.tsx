@@ -89,7 +89,7 @@ export function accountPages(app: OpenAPIHono<WebEnv>): void {
     ),
   )
   app.post('/verify-email/:token', async (c) => {
-    await verifyEmail(c.get('tiers'), c.req.param('token'))
+    await verifyEmail(c.get('tiers'), c.req.param('token'), null)
     return c.redirect((await c.get('session')()) ? '/settings' : '/login', 303)
   })
   app.get('/forgot-password', (c) =>

@@ -139,7 +139,7 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
       responses: { ...noContent, ...problems(404, 429, 503) },
     }),
     async (c) => {
-      await verifyEmail(c.get('tiers'), c.req.valid('param').token)
+      await verifyEmail(c.get('tiers'), c.req.valid('param').token, retryKey(c))
       return c.body(null, 204)
     },
   )
@@ -237,13 +237,17 @@ export async function requestResetFrom(c: C, address: string): Promise<void> {
   await limitCredentials(c, address)
   const tiers = c.get('tiers')
   const work = requestPasswordReset(tiers, address, publicOrigin(c), retryKey(c))
-  tiers.waitUntil(work.then(() => tiers.afterResponse()).catch((error) => tiers.log.error('password-reset.failed', { reason: messageOf(error) })))
+  tiers.waitUntil(
+    work
+      .then(() => tiers.afterResponse())
+      .catch((error) => tiers.log.error('password-reset.failed', { reason: messageOf(error) })),
+  )
 }
 
 export async function resetPasswordFrom(c: C, token: string, next: string): Promise<void> {
   refuseCommonPassword(next, '/password')
   await limitCredentials(c, token)
-  await resetPassword(c.get('tiers'), token, next)
+  await resetPassword(c.get('tiers'), token, next, retryKey(c))
 }
 
 export async function changePasswordFrom(c: C, input: z.infer<typeof changePasswordShape>): Promise<void> {

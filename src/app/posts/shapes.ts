@@ -9,7 +9,7 @@ export const postShape = z
     id: z.string(),
     author: authorShape,
     text: z.string(),
-    media: z.array(z.never()),
+    media: z.array(z.never().openapi({ type: 'object' })).max(0),
     createdAt: z.iso.datetime(),
     editedAt: z.iso.datetime().nullable(),
     version: z.int(),

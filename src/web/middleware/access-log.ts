@@ -1,5 +1,6 @@
+import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
-import { routePath } from 'hono/route'
+import { matchedRoutes } from 'hono/route'
 import type { WebEnv } from '../context.ts'
 
 /** One line a request, by route and not by path (a path may hold a token), and the `server-timing` header. */
@@ -12,5 +13,8 @@ export const accessLog = () =>
     const { d1, kv, directory } = calls
     const counts = `d1;desc="${d1}", kv;desc="${kv}", directory;desc="${directory}"`
     c.res.headers.set('server-timing', `total;dur=${ms}, ${counts}`)
-    log.info('request', { method: c.req.method, route: routePath(c, -1), status: c.res.status, ms, d1, kv, directory })
+    log.info('request', { method: c.req.method, route: routeOf(c), status: c.res.status, ms, d1, kv, directory })
   })
+
+/** The pattern that answered, not the path; middleware is registered for every path. */
+const routeOf = (c: Context<WebEnv>): string => matchedRoutes(c).findLast(({ path }) => path !== '/*')?.path ?? 'none'

@@ -1,0 +1,240 @@
+/**
+ * `npm run mutants [-- --only NAME]`: takes out one safeguard at a time, in a copy of the tree, and runs the tests that
+ * guard it. Each must go red; one that stays green is a safeguard that nothing holds. Exits 1 then.
+ */
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { parseArgs } from 'node:util'
+import { root } from './local-shards.ts'
+
+interface Mutant {
+  name: string
+  file: string
+  take: RegExp
+  leave: string
+  project: 'unit' | 'workerd'
+  tests: string
+}
+
+const firstTables = 'migrations/shard/0001_first_tables.sql'
+const sharding = { project: 'workerd', tests: 'test/workerd/sharding' } as const
+const accounts = { project: 'workerd', tests: 'test/workerd/accounts' } as const
+const sessions = { project: 'workerd', tests: 'test/workerd/sessions' } as const
+
+const mutants: Mutant[] = [
+  {
+    name: 'guard',
+    file: 'src/sharding/router.ts',
+    take: /const GUARD = .*/,
+    leave: "const GUARD = 'SELECT ?, ?'",
+    ...sharding,
+  },
+  ...(['INSERT', 'UPDATE', 'DELETE'] as const).map((event) => ({
+    name: `${event.toLowerCase()} trigger`,
+    file: firstTables,
+    take: new RegExp(`(BEFORE ${event} ON .*\\nWHEN )`, 'g'),
+    leave: '$1 0 AND ',
+    ...sharding,
+  })),
+  {
+    name: 'capture of changes',
+    file: firstTables,
+    take: /AND state = 'moving';/g,
+    leave: "AND state = 'nothing';",
+    ...sharding,
+  },
+  {
+    name: 'changed primary key',
+    file: firstTables,
+    take: /SELECT RAISE\(ABORT, 'PRIMARY_KEY_CHANGED'\)/g,
+    leave: 'SELECT 1',
+    ...sharding,
+  },
+  {
+    name: 'bound on a row',
+    file: firstTables,
+    take: /SELECT RAISE\(ABORT, 'ROW_TOO_LARGE'\)/g,
+    leave: 'SELECT 1',
+    ...sharding,
+  },
+  {
+    name: 'mover’s step',
+    file: 'migrations/shard/0000_shard.sql',
+    take: /SELECT RAISE\(ABORT, 'STEP_MISMATCH'\)/,
+    leave: 'SELECT 1',
+    ...sharding,
+  },
+  {
+    name: 'own count of changes',
+    file: 'src/sharding/router.ts',
+    take: /meta: \{ \.\.\.answer\.meta, changes \}/,
+    leave: 'meta: answer.meta',
+    ...sharding,
+  },
+  {
+    name: 'state check of exact reads',
+    file: 'src/sharding/router.ts',
+    take: / {6}refuseUnlessOwned\(.*\n/,
+    leave: '',
+    ...sharding,
+  },
+  {
+    name: 'lease asked on arrival',
+    file: 'src/sharding/router.ts',
+    take: /holder\.stillVouchesFor\(held\) \? answer : null/,
+    leave: 'answer',
+    ...sharding,
+  },
+  {
+    name: 'lost answers of writes',
+    file: 'src/sharding/router.ts',
+    take: /const mayRepeat = .*/,
+    leave: 'const mayRepeat = true',
+    ...sharding,
+  },
+  {
+    name: 'identity of a shard',
+    file: 'src/sharding/directory.ts',
+    take: /if \(identity\?\.deployment !== deployment \|\| identity\.shard !== shard\.id\)/,
+    leave: 'if (!identity)',
+    ...sharding,
+  },
+  {
+    name: 'bar',
+    file: 'src/sharding/claims.ts',
+    take: /return found!\.results\[0\]!\.outcome === 'barred'/,
+    leave: 'return true',
+    ...accounts,
+  },
+  {
+    name: 'owner’s attempt row',
+    file: 'src/app/accounts/sign-up.ts',
+    take: / {6}claims\.takeStatement\(database, attempt\),\n/,
+    leave: '',
+    ...accounts,
+  },
+  {
+    name: 'release of a lost reservation',
+    file: 'src/sharding/claims.ts',
+    take: /await this\.#releaseStatement\(database, key, attempt\)\.run\(\)/,
+    leave: 'await Promise.resolve(database)',
+    ...accounts,
+  },
+  {
+    name: 'session statement',
+    file: 'src/sessions/sessions.ts',
+    take: /'INSERT INTO session_guard \(id, now\) VALUES \(\?, \?\)'/,
+    leave: "'SELECT ?, ?'",
+    ...sessions,
+  },
+  {
+    name: '60 s stamp',
+    file: 'src/sessions/sessions.ts',
+    take: /return age >= 0 && age < limits\.sessionStampMs/,
+    leave: 'return true',
+    ...sessions,
+  },
+  {
+    name: 'password version of a log-in',
+    file: 'src/app/accounts/accounts.ts',
+    take: /'EXISTS \(SELECT 1 FROM accounts WHERE id = \? AND password_version = \?\)'/,
+    leave: "'EXISTS (SELECT 1 FROM accounts WHERE id = ? AND password_version >= coalesce(?, 0) * 0)'",
+    ...sessions,
+  },
+  {
+    name: 'inbox',
+    file: 'src/jobs/dispatch.ts',
+    take: /await database\.batch\(\[row, \.\.\.statements\(database\)\]\)/,
+    leave: 'await database.batch([database.prepare("SELECT 1"), ...statements(database)])',
+    project: 'workerd',
+    tests: 'test/workerd/jobs',
+  },
+  {
+    name: 'catch per message',
+    file: 'src/jobs/dispatch.ts',
+    take: /return this\.#failed\(job, kind, attempt, messageOf\(error\)\)/,
+    leave: 'throw error',
+    project: 'workerd',
+    tests: 'test/workerd/jobs',
+  },
+  {
+    name: 'epochs never fall',
+    file: 'src/sharding/map-holder.ts',
+    take: /if \(held && held\.map\.epoch > wire\.epoch\) return held\.map/,
+    leave: '',
+    project: 'unit',
+    tests: 'test/unit/sharding',
+  },
+  {
+    name: 'lease from the earlier clock',
+    file: 'src/sharding/map-holder.ts',
+    take: /Math\.min\(wire\.issuedAt, askedAt\)/,
+    leave: 'wire.issuedAt',
+    project: 'unit',
+    tests: 'test/unit/sharding',
+  },
+]
+
+const { values } = parseArgs({ options: { only: { type: 'string' } } })
+const chosen = mutants.filter(({ name }) => !values.only || name === values.only)
+if (chosen.length === 0) {
+  console.error(`There is no mutant "${values.only}". There are: ${mutants.map(({ name }) => name).join(', ')}.`)
+  process.exit(1)
+}
+
+const copy = path.join(root, '.mutants')
+const parts = [
+  'src',
+  'workers',
+  'test',
+  'scripts',
+  'migrations',
+  'dist',
+  'wrangler.toml',
+  'package.json',
+  'tsconfig.json',
+  'vitest.config.ts',
+  '.dev.vars.example',
+]
+rmSync(copy, { recursive: true, force: true })
+mkdirSync(copy)
+for (const part of parts) cpSync(path.join(root, part), path.join(copy, part), { recursive: true })
+symlinkSync(path.join(root, 'node_modules'), path.join(copy, 'node_modules'))
+
+const survivors: string[] = []
+for (const [index, mutant] of chosen.entries()) {
+  const startedAt = performance.now()
+  const red = isRed(mutant)
+  if (!red) survivors.push(mutant.name)
+  const seconds = ((performance.now() - startedAt) / 1_000).toFixed(0)
+  console.log(
+    `${String(index + 1).padStart(2)}/${chosen.length}  ${red ? `red (${red})` : 'STILL GREEN'}  without: ${mutant.name}  ${seconds} s`,
+  )
+}
+rmSync(copy, { recursive: true, force: true })
+console.log(
+  survivors.length === 0 ? `\nAll ${chosen.length} turn a test red.` : `\nNothing holds: ${survivors.join(', ')}`,
+)
+process.exitCode = survivors.length === 0 ? 0 : 1
+
+/** How many tests fail without the safeguard, or null when none does. Throws when the run itself can't be read. */
+function isRed({ name, file, take, leave, project, tests }: Mutant): string | null {
+  const target = path.join(copy, file)
+  const original = readFileSync(target, 'utf8')
+  const mutated = original.replace(take, leave)
+  if (mutated === original) throw new Error(`The mutant "${name}" finds nothing to take out of ${file}.`)
+  writeFileSync(target, mutated)
+  try {
+    const report = path.join(copy, 'report.json')
+    rmSync(report, { force: true })
+    const args = ['run', '--project', project, tests, '--reporter', 'json', '--outputFile', report]
+    spawnSync('vitest', args, { cwd: copy, stdio: 'ignore' })
+    const { numFailedTests, numPassedTests } = JSON.parse(readFileSync(report, 'utf8')) as Record<string, number>
+    if (numFailedTests! + numPassedTests! === 0)
+      throw new Error(`No test ran for the mutant "${name}" (${readdirSync(copy)}).`)
+    return numFailedTests === 0 ? null : `${numFailedTests} tests`
+  } finally {
+    writeFileSync(target, original)
+  }
+}

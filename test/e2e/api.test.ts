@@ -1,0 +1,442 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { isId, isUserId, slotOf } from '../../src/core/ids.ts'
+import type { Answer, Bearer, Client, RequestOptions } from '../support/http-client.ts'
+import { documentedRoutes, faultsOf, type OpenApiDocument, routeOf } from '../support/openapi.ts'
+import { OPERATOR_TOKEN, type Stack, startStack } from '../support/stack.ts'
+
+interface User {
+  id: string
+  handle: string
+  displayName: string
+  bio: string
+  posts: number
+  email?: string
+  emailVerified?: boolean
+}
+
+interface Post {
+  id: string
+  text: string
+  version: number
+  createdAt: string
+  editedAt: string | null
+  author: { id: string; handle: string }
+}
+
+type Sessions = { items: { id: string; current: boolean; userAgent: string }[] }
+type SignedIn = { user: User; token: string }
+type Page = { items: Post[]; next: string | null }
+type Problem = { code: string; requestId: string; errors?: { pointer: string }[] }
+
+let stack: Stack
+let document: OpenApiDocument
+const seen = new Set<string>()
+
+beforeAll(async () => {
+  stack = await startStack()
+  document = (await stack.bearer().get('/api/openapi.json')).json()
+})
+afterAll(() => stack?.close())
+
+/** A client each of whose answers is held against the document: its status, its shape, its headers. */
+function held<T extends Client>(client: T): T {
+  const request = client.request
+  const checked = async (method: string, path: string, options?: RequestOptions): Promise<Answer> => {
+    const answer = await request(method, path, options)
+    const route = routeOf(document, method, path)
+    expect(route, `${method} ${path} is documented`).not.toBeNull()
+    expect(faultsOf(document, route!, answer)).toEqual([])
+    expect(answer.headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/)
+    expect(answer.headers.get('server-timing')).toMatch(
+      /^total;dur=\d+, d1;desc="\d+", kv;desc="\d+", directory;desc="\d+"$/,
+    )
+    expect(answer.headers.get('cache-control')).toBe('no-store')
+    seen.add(`${route!.name} ${answer.status}`)
+    return answer
+  }
+  return Object.assign(client, {
+    request: checked,
+    get: (path: string, options?: RequestOptions) => checked('GET', path, options),
+    post: (path: string, json?: unknown, options?: RequestOptions) =>
+      checked('POST', path, { ...options, ...(json === undefined ? {} : { json }) }),
+  })
+}
+
+let people = 0
+const PASSWORD = 'seven quiet herons'
+
+function newPerson(): { email: string; handle: string; password: string } {
+  people++
+  return { email: `person${people}@example.com`, handle: `person_${people}`, password: PASSWORD }
+}
+
+async function signUp(person = newPerson()): Promise<Bearer & { user: User }> {
+  const client = held(stack.bearer())
+  const answer = await client.post('/api/v1/accounts', person)
+  expect(answer.status).toBe(201)
+  return Object.assign(client, { user: answer.json<SignedIn>().user })
+}
+
+async function logIn(login: string, password = PASSWORD): Promise<Bearer> {
+  const client = held(stack.bearer())
+  expect((await client.post('/api/v1/sessions', { login, password })).status).toBe(201)
+  return client
+}
+
+function expectProblem(answer: Answer, status: number, code: string): Problem {
+  expect(answer.json()).toMatchObject({ status, code })
+  expect(answer.status).toBe(status)
+  return answer.json()
+}
+
+describe('accounts', () => {
+  test('a sign-up answers with oneself and a token, and the token signs in', async () => {
+    const client = held(stack.bearer())
+    const person = { email: '  Ada.Lovelace@Example.com ', handle: 'Ada_L', password: PASSWORD, displayName: ' Ada ' }
+    const answer = await client.post('/api/v1/accounts', person)
+    expect(answer.status).toBe(201)
+    const { user, token } = answer.json<SignedIn>()
+    expect(user).toMatchObject({ email: 'ada.lovelace@example.com', handle: 'ada_l', displayName: 'Ada', bio: '' })
+    expect(user).toMatchObject({ avatar: null, followers: 0, following: 0, posts: 0, emailVerified: false })
+    expect(isUserId(user.id)).toBe(true)
+    expect(token.startsWith(`${user.id}.${slotOf(user.id)}`)).toBe(true)
+    expect(answer.headers.get('x-causal-token')).not.toBeNull()
+    expect((await client.get('/api/v1/me')).json()).toEqual({ user })
+  })
+
+  test('a browser gets its cookies, each for this host alone and out of reach of scripts', async () => {
+    const client = held(stack.browser())
+    const answer = await client.post('/api/v1/accounts', newPerson())
+    expect(answer.cookies.map(({ name }) => name)).toEqual(['__Host-session', '__Host-stamp', '__Host-causal'])
+    for (const { attributes } of answer.cookies)
+      expect(attributes.toSorted()).toEqual([
+        'HttpOnly',
+        expect.stringMatching(/^Max-Age=\d+$/),
+        'Path=/',
+        'SameSite=Lax',
+        'Secure',
+      ])
+    expect((await client.get('/api/v1/me')).status).toBe(200)
+    client.cookies.delete('__Host-session')
+    expectProblem(await client.get('/api/v1/me'), 401, 'NOT_SIGNED_IN')
+  })
+
+  test('an e-mail address and a handle are taken whatever their case, and a refused sign-up keeps neither', async () => {
+    const { user } = await signUp()
+    const other = held(stack.bearer())
+    const sameEmail = { ...newPerson(), email: user.email!.toUpperCase() }
+    const refused = expectProblem(await other.post('/api/v1/accounts', sameEmail), 409, 'EMAIL_TAKEN')
+    expect(refused.errors).toMatchObject([{ pointer: '/email' }])
+    const sameHandle = { ...newPerson(), handle: user.handle.toUpperCase() }
+    const again = expectProblem(await other.post('/api/v1/accounts', sameHandle), 409, 'HANDLE_TAKEN')
+    expect(again.errors).toMatchObject([{ pointer: '/handle' }])
+    await signUp({ ...sameHandle, handle: newPerson().handle })
+    await signUp({ ...sameEmail, email: newPerson().email })
+  })
+
+  test('an Idempotency-Key makes one account of two sign-ups, and both tokens work', async () => {
+    const person = newPerson()
+    const headers = { 'idempotency-key': 'sign-up-once' }
+    const first = held(stack.bearer())
+    const second = held(stack.bearer())
+    const one = (await first.post('/api/v1/accounts', person, { headers })).json<SignedIn>()
+    const answer = await second.post('/api/v1/accounts', person, { headers })
+    expect(answer.status).toBe(201)
+    expect(answer.json<SignedIn>().user.id).toBe(one.user.id)
+    expect(second.token).not.toBe(first.token)
+    for (const client of [first, second]) expect((await client.get('/api/v1/me')).status).toBe(200)
+    expect((await second.get('/api/v1/sessions')).json<Sessions>().items).toHaveLength(1)
+    const otherBody = await held(stack.bearer()).post('/api/v1/accounts', newPerson(), { headers })
+    expectProblem(otherBody, 422, 'IDEMPOTENCY_KEY_REUSED')
+  })
+})
+
+describe('sessions', () => {
+  test('one logs in by handle or by e-mail, in any case', async () => {
+    const { user } = await signUp()
+    for (const login of [user.handle.toUpperCase(), ` ${user.email!.toUpperCase()}`]) {
+      const answer = await held(stack.bearer()).post('/api/v1/sessions', { login, password: PASSWORD })
+      expect(answer.status).toBe(201)
+      expect(answer.json<SignedIn>().user.id).toBe(user.id)
+    }
+  })
+
+  test('a wrong password and an unknown login get the same answer', async () => {
+    const { user } = await signUp()
+    const tries = [user.handle, 'nobody_here', 'nobody@example.com', '/../@'].map((login) =>
+      held(stack.bearer()).post('/api/v1/sessions', { login, password: 'not this one' }),
+    )
+    const answers = (await Promise.all(tries)).map((answer) => expectProblem(answer, 401, 'WRONG_CREDENTIALS'))
+    for (const { requestId, ...said } of answers) {
+      expect(requestId).not.toBe('')
+      const { requestId: _, ...first } = answers[0]!
+      expect(said).toEqual(first)
+    }
+  })
+
+  test('they are listed with what opened them; one ends another, and its token is refused', async () => {
+    const client = await signUp()
+    const phone = held(stack.bearer())
+    const headers = { 'user-agent': 'A phone/1.0' }
+    await phone.post('/api/v1/sessions', { login: client.user.handle, password: PASSWORD }, { headers })
+    const { items } = (await client.get('/api/v1/sessions')).json<Sessions>()
+    expect(items.map(({ current }) => current)).toEqual([false, true])
+    expect(items[0]!.userAgent).toBe('A phone/1.0')
+    expect((await client.request('DELETE', `/api/v1/sessions/${items[0]!.id}`)).status).toBe(204)
+    expectProblem(await phone.post('/api/v1/posts', { text: 'too late' }), 401, 'NOT_SIGNED_IN')
+    expectProblem(await client.request('DELETE', `/api/v1/sessions/${items[0]!.id}`), 404, 'NOT_FOUND')
+    expect((await client.get('/api/v1/sessions')).json<Sessions>().items).toHaveLength(1)
+  })
+
+  test('another user’s session can’t be ended', async () => {
+    const [client, other] = [await signUp(), await signUp()]
+    const { items } = (await other.get('/api/v1/sessions')).json<Sessions>()
+    expectProblem(await client.request('DELETE', `/api/v1/sessions/${items[0]!.id}`), 404, 'NOT_FOUND')
+    expect((await other.get('/api/v1/me')).status).toBe(200)
+  })
+
+  test('logging out ends the session and takes the browser’s cookies', async () => {
+    const client = held(stack.browser())
+    await client.post('/api/v1/accounts', newPerson())
+    const before = new Map(client.cookies)
+    const answer = await client.request('DELETE', '/api/v1/sessions/current')
+    expect(answer.status).toBe(204)
+    expect([...client.cookies.keys()]).toEqual(['__Host-causal'])
+    for (const [name, value] of before) client.cookies.set(name, value)
+    expectProblem(await client.post('/api/v1/posts', { text: 'too late' }), 401, 'NOT_SIGNED_IN')
+    expect([...client.cookies.keys()]).toEqual(['__Host-causal'])
+  })
+
+  test('all others end at once', async () => {
+    const client = await signUp()
+    const others = [await logIn(client.user.handle), await logIn(client.user.handle)]
+    expect((await client.request('DELETE', '/api/v1/sessions')).status).toBe(204)
+    for (const other of others) expectProblem(await other.get('/api/v1/me'), 401, 'NOT_SIGNED_IN')
+    expect((await client.get('/api/v1/sessions')).json<Sessions>().items).toMatchObject([{ current: true }])
+  })
+
+  test('an Idempotency-Key makes one session of two log-ins', async () => {
+    const { user } = await signUp()
+    const headers = { 'idempotency-key': 'log-in-once' }
+    const clients = [held(stack.bearer()), held(stack.bearer())]
+    for (const client of clients)
+      expect(
+        (await client.post('/api/v1/sessions', { login: user.handle, password: PASSWORD }, { headers })).status,
+      ).toBe(201)
+    const ids = clients.map(({ token }) => token!.split('.')[1])
+    expect(ids[0]).toBe(ids[1])
+    for (const client of clients) expect((await client.get('/api/v1/sessions')).json<Sessions>().items).toHaveLength(2)
+  })
+})
+
+// At once: a mail waits a second in its queue.
+describe.concurrent('tokens that travel by mail', () => {
+  const expire = async (userId: string) => {
+    for (const database of stack.databases.values())
+      await database.prepare('UPDATE mail_tokens SET expires_at = 1 WHERE user_id = ?').bind(userId).run()
+  }
+
+  test('an e-mail address is verified once by the mail of the sign-up, and by a later one', async () => {
+    const client = await signUp()
+    const first = await stack.mailedToken('verify-email', client.user.id)
+    expect((await client.post('/api/v1/email-verifications')).status).toBe(202)
+    const second = await stack.mailedToken('verify-email', client.user.id, 2)
+    expect(second).not.toBe(first)
+    const visitor = held(stack.bearer())
+    expect((await visitor.post(`/api/v1/email-verifications/${second}`)).status).toBe(204)
+    expect((await client.get('/api/v1/me')).json()).toMatchObject({ user: { emailVerified: true } })
+    expectProblem(await visitor.post(`/api/v1/email-verifications/${second}`), 404, 'NOT_FOUND')
+    expect((await visitor.post(`/api/v1/email-verifications/${first}`)).status).toBe(204)
+  })
+
+  test('an expired one verifies nothing, and neither does a password reset’s', async () => {
+    const client = await signUp()
+    const token = await stack.mailedToken('verify-email', client.user.id)
+    await expire(client.user.id)
+    expectProblem(await client.post(`/api/v1/email-verifications/${token}`), 404, 'NOT_FOUND')
+    await client.post('/api/v1/password-resets', { email: client.user.email })
+    const reset = await stack.mailedToken('reset-password', client.user.id)
+    expectProblem(await client.post(`/api/v1/email-verifications/${reset}`), 404, 'NOT_FOUND')
+    expect((await client.get('/api/v1/me')).json()).toMatchObject({ user: { emailVerified: false } })
+  })
+
+  test('a password is set anew once, which ends every session', async () => {
+    const client = await signUp()
+    const visitor = held(stack.bearer())
+    const known = await visitor.post('/api/v1/password-resets', { email: ` ${client.user.email!.toUpperCase()}` })
+    const unknown = await visitor.post('/api/v1/password-resets', { email: 'nobody@example.com' })
+    expect([known.status, unknown.status]).toEqual([202, 202])
+    const token = await stack.mailedToken('reset-password', client.user.id)
+    const password = 'eight louder herons'
+    expect((await visitor.post(`/api/v1/password-resets/${token}`, { password })).status).toBe(204)
+    expectProblem(await client.post('/api/v1/posts', { text: 'too late' }), 401, 'NOT_SIGNED_IN')
+    const old = await visitor.post('/api/v1/sessions', { login: client.user.handle, password: PASSWORD })
+    expectProblem(old, 401, 'WRONG_CREDENTIALS')
+    await logIn(client.user.handle, password)
+    expectProblem(await visitor.post(`/api/v1/password-resets/${token}`, { password }), 404, 'NOT_FOUND')
+  })
+
+  test('an expired one sets no password, and neither does a verification’s', async () => {
+    const client = await signUp()
+    const body = { password: 'eight louder herons' }
+    const verification = await stack.mailedToken('verify-email', client.user.id)
+    expectProblem(await client.post(`/api/v1/password-resets/${verification}`, body), 404, 'NOT_FOUND')
+    await client.post('/api/v1/password-resets', { email: client.user.email })
+    const token = await stack.mailedToken('reset-password', client.user.id)
+    await expire(client.user.id)
+    expectProblem(await client.post(`/api/v1/password-resets/${token}`, body), 404, 'NOT_FOUND')
+    await logIn(client.user.handle)
+  })
+})
+
+describe('oneself', () => {
+  test('a change of the profile is seen by oneself and by others', async () => {
+    const client = await signUp()
+    const bio = 'Lines,\n  kept — «as» they’re 打つ 👩‍🚀 typed'
+    const answer = await client.request('PATCH', '/api/v1/me', { json: { displayName: '  Åsa  ', bio } })
+    expect(answer.json()).toMatchObject({ user: { displayName: 'Åsa', bio } })
+    expect(answer.headers.get('x-causal-token')).not.toBeNull()
+    const onlyBio = await client.request('PATCH', '/api/v1/me', { json: { bio: '' } })
+    expect(onlyBio.json()).toMatchObject({ user: { displayName: 'Åsa', bio: '' } })
+    expect((await client.request('PATCH', '/api/v1/me', { json: {} })).json()).toEqual(onlyBio.json())
+    const seenByOthers = await held(stack.bearer()).get(`/api/v1/users/${client.user.handle.toUpperCase()}`)
+    expect(seenByOthers.json()).toMatchObject({ user: { displayName: 'Åsa', bio: '', posts: 0 } })
+    expect(seenByOthers.headers.get('x-causal-token')).toBeNull()
+  })
+
+  test('a changed password ends the other sessions and keeps this one', async () => {
+    const client = await signUp()
+    const other = await logIn(client.user.handle)
+    const next = 'nine silent herons'
+    const wrong = await client.request('PUT', '/api/v1/me/password', { json: { current: 'not this one', next } })
+    expectProblem(wrong, 401, 'WRONG_CREDENTIALS')
+    expect((await other.get('/api/v1/me')).status).toBe(200)
+    const answer = await client.request('PUT', '/api/v1/me/password', { json: { current: PASSWORD, next } })
+    expect(answer.status).toBe(204)
+    expectProblem(await other.get('/api/v1/me'), 401, 'NOT_SIGNED_IN')
+    expect((await client.get('/api/v1/me')).status).toBe(200)
+    await logIn(client.user.handle, next)
+  })
+})
+
+describe('posts', () => {
+  test('a post is published, read, edited and deleted', async () => {
+    const client = await signUp()
+    const visitor = held(stack.bearer())
+    const text = 'The heron\n\n  stands. שלום 👩‍🚀 "&<>'
+    const created = await client.post('/api/v1/posts', { text })
+    expect(created.status).toBe(201)
+    expect(created.headers.get('x-causal-token')).not.toBeNull()
+    const { post } = created.json<{ post: Post }>()
+    expect(post).toMatchObject({ text, version: 1, editedAt: null, media: [], author: { id: client.user.id } })
+    expect(isId(post.id) && slotOf(post.id) === slotOf(client.user.id)).toBe(true)
+    expect((await visitor.get(`/api/v1/posts/${post.id}`)).json()).toEqual({ post })
+    expect((await visitor.get(`/api/v1/users/${client.user.handle}`)).json()).toMatchObject({ user: { posts: 1 } })
+
+    const edited = await client.request('PATCH', `/api/v1/posts/${post.id}`, { json: { text: 'It flew.' } })
+    expect(edited.json()).toMatchObject({
+      post: { id: post.id, text: 'It flew.', version: 2, createdAt: post.createdAt },
+    })
+    expect(edited.json<{ post: Post }>().post.editedAt).not.toBeNull()
+    expect((await visitor.get(`/api/v1/posts/${post.id}`)).json()).toEqual(edited.json())
+
+    expect((await client.request('DELETE', `/api/v1/posts/${post.id}`)).status).toBe(204)
+    expectProblem(await visitor.get(`/api/v1/posts/${post.id}`), 404, 'NOT_FOUND')
+    expectProblem(await client.request('DELETE', `/api/v1/posts/${post.id}`), 404, 'NOT_FOUND')
+    expectProblem(
+      await client.request('PATCH', `/api/v1/posts/${post.id}`, { json: { text: 'Back.' } }),
+      404,
+      'NOT_FOUND',
+    )
+  })
+
+  test('an Idempotency-Key makes one post of three tries, two of them at once', async () => {
+    const client = await signUp()
+    const headers = { 'idempotency-key': 'post-once' }
+    const publish = () => client.post('/api/v1/posts', { text: 'Once.' }, { headers })
+    const answers = [...(await Promise.all([publish(), publish()])), await publish()]
+    expect(answers.map(({ status }) => status)).toEqual([201, 201, 201])
+    expect(new Set(answers.map(({ text }) => text)).size).toBe(1)
+    expect((await client.get(`/api/v1/users/${client.user.handle}/posts`)).json<Page>().items).toHaveLength(1)
+    const other = await client.post('/api/v1/posts', { text: 'Twice.' }, { headers })
+    expectProblem(other, 422, 'IDEMPOTENCY_KEY_REUSED')
+    // Keys are each user's own.
+    expect((await (await signUp()).post('/api/v1/posts', { text: 'Mine.' }, { headers })).status).toBe(201)
+  })
+
+  test('a cursor walks all of 45 posts exactly once, newest first', async () => {
+    const client = await signUp()
+    const written: string[] = []
+    for (let number = 1; number <= 45; number++)
+      written.unshift((await client.post('/api/v1/posts', { text: `Post ${number}` })).json<{ post: Post }>().post.id)
+    const visitor = held(stack.bearer())
+    const path = `/api/v1/users/${client.user.handle}/posts`
+    const pages: Page[] = []
+    for (let next: string | null = ''; next !== null; next = pages.at(-1)!.next)
+      pages.push((await visitor.get(`${path}?limit=20${next && `&cursor=${next}`}`)).json())
+    expect(pages.map(({ items }) => items.length)).toEqual([20, 20, 5])
+    expect(pages.flatMap(({ items }) => items.map(({ id }) => id))).toEqual(written)
+    expect((await visitor.get(path)).json<Page>().items).toHaveLength(20)
+    const all = (await visitor.get(`${path}?limit=100`)).json<Page>()
+    expect([all.items.length, all.next]).toEqual([45, null])
+    expect((await visitor.get(`${path}?limit=45`)).json<Page>().next).toBeNull()
+
+    const foreign = Buffer.from((await signUp()).user.id).toString('base64url')
+    const mangled = [
+      foreign,
+      `${pages[0]!.next}x`,
+      pages[0]!.next!.slice(1),
+      'null',
+      '%00',
+      '%F0%9F%91%A9',
+      'a'.repeat(201),
+    ]
+    for (const query of [
+      'limit=0',
+      'limit=101',
+      'limit=abc',
+      'limit=1.5',
+      'limit=',
+      ...mangled.map((text) => `cursor=${text}`),
+    ]) {
+      const { errors } = expectProblem(await visitor.get(`${path}?${query}`), 422, 'INVALID')
+      expect(errors).toMatchObject([{ pointer: `/${query.split('=')[0]}` }])
+    }
+  })
+})
+
+describe('what watches and operates', () => {
+  test('/healthz answers while the isolate lives, and /readyz has a line for each dependency', async () => {
+    const client = stack.bearer()
+    const alive = await client.get('/healthz')
+    expect([alive.status, alive.text]).toEqual([200, 'ok\n'])
+    const ready = await client.get('/readyz')
+    expect(ready.status).toBe(200)
+    expect(ready.text.trim().split('\n')).toEqual(
+      ['directory', 'kv', 'r2', 'shard-000', 'shard-001'].map((name) => `ok   ${name}`),
+    )
+    for (const { headers } of [alive, ready])
+      for (const name of ['x-request-id', 'server-timing']) expect(headers.get(name)).not.toBeNull()
+  })
+
+  test('operators see the shards', async () => {
+    const visitor = held(stack.bearer())
+    const answer = await visitor.get('/operator/v1/shards', { headers: { authorization: `Bearer ${OPERATOR_TOKEN}` } })
+    expect(answer.status).toBe(200)
+    expect(answer.json()).toMatchObject({
+      epoch: 1,
+      items: [
+        { id: 'shard-000', binding: 'SHARD_000', state: 'serving', slots: 32_768 },
+        { id: 'shard-001', binding: 'SHARD_001', state: 'serving', slots: 32_768 },
+      ],
+    })
+  })
+
+  test('the document is OpenAPI 3.1, and every success that it names was seen here', () => {
+    expect(document.openapi).toBe('3.1.0')
+    const named = documentedRoutes(document).flatMap(({ name, successes }) =>
+      successes.map((status) => `${name} ${status}`),
+    )
+    expect(named.filter((success) => !seen.has(success))).toEqual([])
+  })
+})

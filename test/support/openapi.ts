@@ -1,0 +1,133 @@
+/** The OpenAPI document as a judge: does an answer have a status, a type and a shape that its route documents? */
+import type { Answer } from './http-client.ts'
+
+type Schema = {
+  $ref?: string
+  allOf?: Schema[]
+  type?: string | string[]
+  properties?: Record<string, Schema>
+  required?: string[]
+  additionalProperties?: boolean
+  items?: Schema
+  maxItems?: number
+  enum?: unknown[]
+  format?: string
+  [keyword: string]: unknown
+}
+
+interface Operation {
+  responses: Record<string, { content?: Record<string, { schema: Schema }> }>
+  requestBody?: { content: Record<string, { schema: Schema }> }
+}
+
+export interface OpenApiDocument {
+  openapi: string
+  paths: Record<string, Record<string, Operation>>
+  components: { schemas: Record<string, Schema> }
+}
+
+export interface DocumentedRoute {
+  /** `POST /api/v1/accounts`, as the document writes paths. */
+  name: string
+  method: string
+  path: string
+  successes: number[]
+  hasBody: boolean
+}
+
+const KNOWN = new Set([
+  ...['$ref', 'allOf', 'type', 'properties', 'required', 'additionalProperties', 'items', 'maxItems', 'enum', 'format'],
+])
+
+export const documentedRoutes = (document: OpenApiDocument): DocumentedRoute[] =>
+  Object.entries(document.paths).flatMap(([path, operations]) =>
+    Object.entries(operations).map(([method, operation]) => ({
+      name: `${method.toUpperCase()} ${path}`,
+      method: method.toUpperCase(),
+      path,
+      successes: Object.keys(operation.responses)
+        .map(Number)
+        .filter((status) => status < 400),
+      hasBody: operation.requestBody !== undefined,
+    })),
+  )
+
+/** The documented route that a request meets, or null. */
+export function routeOf(document: OpenApiDocument, method: string, path: string): DocumentedRoute | null {
+  const [bare = ''] = path.split('?')
+  return (
+    documentedRoutes(document).find(
+      (route) =>
+        route.method === method &&
+        new RegExp(`^${route.path.replaceAll(/[.]/g, '\\.').replaceAll(/\{\w+\}/g, '[^/]+')}$`).test(bare),
+    ) ?? null
+  )
+}
+
+/** What is wrong with an answer by the document: nothing, in an empty list. */
+export function faultsOf(document: OpenApiDocument, route: DocumentedRoute, answer: Answer): string[] {
+  const response = document.paths[route.path]![route.method.toLowerCase()]!.responses[answer.status]
+  if (!response) return [`${route.name} doesn't document ${answer.status}: ${answer.text}`]
+  const [type] = Object.keys(response.content ?? {})
+  if (!type) return answer.text === '' ? [] : [`${route.name} ${answer.status} has a body: ${answer.text}`]
+  const sent = answer.headers.get('content-type')
+  if (sent !== type) return [`${route.name} ${answer.status} is ${sent}, and documented as ${type}`]
+  return shapeFaults(document, response.content![type]!.schema, answer.json(), '')
+}
+
+/**
+ * What in `value` doesn't fit the schema. Objects are closed, also where JSON Schema would leave them open: a field that
+ * no schema names is a field that got out. Throws for a keyword that it doesn't know.
+ */
+export function shapeFaults(document: OpenApiDocument, schema: Schema, value: unknown, at: string): string[] {
+  const flat = flatten(document, schema)
+  const unknown = Object.keys(flat).filter((keyword) => !KNOWN.has(keyword))
+  if (unknown.length > 0) throw new Error(`the schema at ${at || '/'} has keywords not checked here: ${unknown}`)
+  const types = [flat.type ?? []].flat()
+  if (!types.includes(typeOf(value)) && !(types.includes('number') && typeOf(value) === 'integer'))
+    return [`${at || '/'} is ${typeOf(value)}, and should be ${types.join(' or ')}`]
+  if (flat.enum && !flat.enum.includes(value)) return [`${at} is ${JSON.stringify(value)}`]
+  if (
+    typeof value === 'string' &&
+    flat.format === 'date-time' &&
+    !/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/.test(value)
+  )
+    return [`${at} is not a time in UTC by RFC 3339: ${value}`]
+  if (Array.isArray(value)) {
+    const tooMany = value.length > (flat.maxItems ?? Number.POSITIVE_INFINITY) ? [`${at} has too many items`] : []
+    return [...tooMany, ...value.flatMap((item, index) => shapeFaults(document, flat.items!, item, `${at}/${index}`))]
+  }
+  if (typeof value === 'object' && value !== null) return objectFaults(document, flat, value, at)
+  return []
+}
+
+function objectFaults(document: OpenApiDocument, schema: Schema, value: object, at: string): string[] {
+  const { properties = {}, required = [] } = schema
+  return [
+    ...required.filter((name) => !(name in value)).map((name) => `${at}/${name} is missing`),
+    ...Object.entries(value).flatMap(([name, part]) =>
+      properties[name]
+        ? shapeFaults(document, properties[name], part, `${at}/${name}`)
+        : [`${at}/${name} is not documented`],
+    ),
+  ]
+}
+
+/** The schema with its reference followed and its parts (`allOf`) as one. */
+function flatten(document: OpenApiDocument, schema: Schema): Schema {
+  if (schema.$ref) return flatten(document, document.components.schemas[schema.$ref.split('/').at(-1)!]!)
+  if (!schema.allOf) return schema
+  const parts = schema.allOf.map((part) => flatten(document, part))
+  return {
+    type: 'object',
+    properties: Object.assign({}, ...parts.map((part) => part.properties ?? {})) as Record<string, Schema>,
+    required: parts.flatMap((part) => part.required ?? []),
+  }
+}
+
+function typeOf(value: unknown): string {
+  if (value === null) return 'null'
+  if (Array.isArray(value)) return 'array'
+  if (Number.isInteger(value)) return 'integer'
+  return typeof value
+}

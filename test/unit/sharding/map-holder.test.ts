@@ -1,0 +1,329 @@
+import { describe, expect, test } from 'vitest'
+import { type HeldMap, MapHolder } from '../../../src/sharding/map-holder.ts'
+import { HeldCopies, ManualClock, mapRequest, mapWire, ScriptedSource } from '../../support/sharding-doubles.ts'
+
+const LEASE = 30_000
+const START = 1_000_000
+
+/** A holder, its clock, and a directory that answers epoch `epoch` as of `skew` ms off the isolate's clock. */
+function stand({ epoch = 1, skew = 0, copies = new HeldCopies() } = {}) {
+  const clock = new ManualClock(START)
+  const directory = { epoch, skew, isAway: false }
+  const source = new ScriptedSource(() => {
+    if (directory.isAway) throw new Error('Network connection lost.')
+    return mapWire(directory.epoch, clock.now() + directory.skew, 0)
+  })
+  const holder = new MapHolder(clock, LEASE)
+  const request = mapRequest(source, copies)
+  const noCopy = mapRequest(source)
+  let last: HeldMap | null = null
+  /** What the holder gives a request now: its epoch, and whether unguarded reads may go by it. */
+  const given = async (atLeastEpoch = 0, asking = noCopy) => {
+    last = await holder.current(asking, atLeastEpoch)
+    return { epoch: last.map.epoch, leased: holder.vouchesFor(last) }
+  }
+  /** Whether unguarded reads may still go by what was given last. */
+  const isLeased = () => holder.vouchesFor(last!)
+  return { clock, directory, source, holder, copies, request, noCopy, given, isLeased }
+}
+
+/** Lets everything run that waits for no time. */
+const settle = () => new Promise((resolve) => setImmediate(resolve))
+
+describe('the lease', () => {
+  test.each([
+    ['the same time', 0, LEASE],
+    ['a directory whose clock is behind: from issuedAt', -4_000, LEASE - 4_000],
+    ['a directory whose clock is ahead: from the moment of asking', 7_000, LEASE],
+    ['an answer that took 1.5 s: from the moment of asking', 0, LEASE - 1_500],
+  ])('%s', async (name, skew, lasts) => {
+    const { clock, directory, source, given, isLeased } = stand({ skew })
+    if (name.includes('took'))
+      source.reply = () => {
+        clock.advance(1_500)
+        return mapWire(1, clock.now() + directory.skew, 0)
+      }
+    expect(await given()).toEqual({ leased: true, epoch: 1 })
+    const from = clock.now()
+    clock.time = from + lasts - 1
+    expect(isLeased()).toBe(true)
+    clock.time = from + lasts
+    expect(isLeased()).toBe(false)
+  })
+
+  test('a warm isolate makes no call until the lease has run out, then one', async () => {
+    const { clock, source, given } = stand()
+    await given()
+    for (let i = 0; i < 100; i++) {
+      clock.advance(299)
+      expect((await given()).leased).toBe(true)
+    }
+    expect(source.calls).toBe(1)
+    clock.advance(100)
+    expect((await given()).leased).toBe(true)
+    expect(source.calls).toBe(2)
+  })
+
+  test('refreshIfDue loads from a third of the lease on, once, and never for an isolate without a map', async () => {
+    const { clock, source, holder, noCopy, given, isLeased } = stand()
+    await holder.refreshIfDue(noCopy)
+    expect(source.calls).toBe(0)
+    await given()
+    clock.advance(9_999)
+    await holder.refreshIfDue(noCopy)
+    expect(source.calls).toBe(1)
+    clock.advance(1)
+    await Promise.all([holder.refreshIfDue(noCopy), holder.refreshIfDue(noCopy), holder.refreshIfDue(noCopy)])
+    expect(source.calls).toBe(2)
+    await given()
+    clock.advance(29_999)
+    expect(isLeased()).toBe(true)
+    expect(source.calls).toBe(2)
+  })
+})
+
+describe('one load at a time', () => {
+  test('fifty cold requests', async () => {
+    const { source, holder, noCopy } = stand()
+    const held = await Promise.all(Array.from({ length: 50 }, () => holder.current(noCopy)))
+    expect(source.calls).toBe(1)
+    expect(new Set(held.map(({ map }) => map)).size).toBe(1)
+  })
+
+  test('fifty refused writes that want a newer map', async () => {
+    const { directory, source, holder, noCopy, given } = stand()
+    await given()
+    directory.epoch = 2
+    const maps = await Promise.all(Array.from({ length: 50 }, () => holder.newerThan(1, noCopy)))
+    expect(maps.map((map) => map?.epoch)).toEqual(Array.from({ length: 50 }, () => 2))
+    expect(source.calls).toBe(2)
+  })
+
+  test('fifty requests of clients that know a newer epoch', async () => {
+    const { directory, source, given } = stand()
+    await given()
+    directory.epoch = 2
+    const held = await Promise.all(Array.from({ length: 50 }, () => given(2)))
+    expect(held.every(({ epoch, leased }) => epoch === 2 && leased)).toBe(true)
+    expect(source.calls).toBe(2)
+  })
+
+  test.each([
+    ['current', 0],
+    ['newerThan', 1],
+  ])('%s: when the leader’s request ended and its load never settles, waiters load for themselves after 1 s', async (_, newerThan) => {
+    const { clock, directory, source, holder, request, noCopy, given } = stand()
+    if (newerThan) await given()
+    directory.epoch = newerThan + 1
+    const callsBefore = source.calls
+    const ask = () => (newerThan ? holder.newerThan(newerThan, noCopy) : holder.current(noCopy).then(({ map }) => map))
+    const answering = source.reply
+    const dead = new Promise<never>(() => undefined)
+    // A request that ended takes its timers with it: nothing of the leader's ever fires.
+    const frozen = mapRequest({ map: () => dead }, { get: () => dead, put: async () => undefined })
+    void (newerThan ? holder.newerThan(newerThan, frozen) : holder.current(frozen))
+    await settle()
+    source.reply = answering
+    const waiters = Promise.all([ask(), ask(), ask()])
+    await settle()
+    expect(source.calls).toBe(callsBefore)
+    clock.advance(1_000)
+    expect((await waiters).map((map) => map?.epoch)).toEqual([1, 1, 1].map((one) => one + newerThan))
+
+    // Nor does the dead load stand in anybody's way later.
+    if (newerThan) return
+    clock.advance(10_000)
+    await holder.refreshIfDue(noCopy)
+    const calls = source.calls
+    clock.advance(LEASE - 1)
+    expect((await given()).leased).toBe(true)
+    expect(source.calls).toBe(calls)
+    clock.advance(1)
+    expect((await given()).leased).toBe(true)
+    expect(source.calls).toBe(calls + 1)
+  })
+})
+
+describe('the data centre’s copy', () => {
+  test.each([
+    ['fresh', 1, START - 9_000, 0],
+    ['of a newer epoch than the directory’s answer would be', 3, START - 1_000, 0],
+    ['whose lease has run out', 1, START - LEASE, 1],
+  ])('%s: calls of the directory', async (_, epoch, issuedAt, calls) => {
+    const copies = new HeldCopies()
+    copies.held.set('current', mapWire(epoch, issuedAt, 0))
+    const { clock, source, request, given, isLeased } = stand({ copies })
+    expect(await given(0, request)).toEqual({ epoch, leased: true })
+    expect(source.calls).toBe(calls)
+    clock.time = (calls ? START : issuedAt) + LEASE
+    expect(isLeased()).toBe(false)
+  })
+
+  test('older than the held epoch is passed over, and a directory that answers an older one is not believed', async () => {
+    const { clock, directory, source, holder, copies, request, given } = stand({ epoch: 5 })
+    await given(0, request)
+    clock.advance(LEASE)
+    copies.held.set('current', mapWire(4, clock.now(), 1))
+    expect((await holder.current(request)).map.epoch).toBe(5)
+    expect(source.calls).toBe(2)
+    directory.epoch = 4
+    copies.held.clear()
+    clock.advance(LEASE)
+    expect(await given(0, request)).toEqual({ leased: false, epoch: 5 })
+  })
+
+  test('under newer-than=1 it serves whoever was refused at epoch 1, unless it is not newer', async () => {
+    const { clock, directory, source, holder, copies, request, given } = stand()
+    await given(0, request)
+    copies.held.set('newer-than=1', mapWire(1, clock.now(), 0))
+    directory.epoch = 2
+    expect((await holder.newerThan(1, request))?.epoch).toBe(2)
+    expect(source.calls).toBe(2)
+    expect(copies.held.get('newer-than=1')?.epoch).toBe(2)
+
+    const neighbour = new MapHolder(clock, LEASE)
+    await neighbour.current(request)
+    expect((await neighbour.newerThan(1, request))?.epoch).toBe(2)
+    expect(source.calls).toBe(2)
+  })
+
+  test('an answer that is not newer is not put where others look for a newer one', async () => {
+    const { holder, copies, request, given } = stand()
+    await given(0, request)
+    expect(await holder.newerThan(1, request)).toBeNull()
+    expect([...copies.held.keys()]).toEqual(['current'])
+  })
+
+  test.each(['cold', 'warm'])('a client that knows epoch 2 makes a %s isolate pass over the copy of epoch 1', async (kind) => {
+    const copies = new HeldCopies()
+    const { clock, directory, source, request, given } = stand({ copies })
+    if (kind === 'warm') await given(0, request)
+    copies.held.set('current', mapWire(1, clock.now(), 0))
+    directory.epoch = 2
+    expect(await given(2, request)).toEqual({ leased: true, epoch: 2 })
+    expect(await given(2, request)).toEqual({ leased: true, epoch: 2 })
+    expect(source.calls).toBe(kind === 'warm' ? 2 : 1)
+  })
+
+  test('a client that knows an epoch the directory doesn’t is answered without a lease', async () => {
+    const { directory, given } = stand()
+    expect(await given(9)).toEqual({ leased: false, epoch: 1 })
+    expect(await given(1)).toEqual({ leased: true, epoch: 1 })
+  })
+})
+
+describe('the directory away', () => {
+  test('for longer than the lease: the held map without a lease, asked again each second, leased once it is back', async () => {
+    const { clock, directory, source, given } = stand()
+    await given()
+    directory.isAway = true
+    clock.advance(LEASE)
+    expect(await given()).toEqual({ leased: false, epoch: 1 })
+    expect(source.calls).toBe(2)
+    directory.isAway = false
+    clock.advance(999)
+    expect((await given()).leased).toBe(false)
+    expect(source.calls).toBe(2)
+    clock.advance(1)
+    expect((await given()).leased).toBe(true)
+    expect(source.calls).toBe(3)
+  })
+
+  test('while the lease lasts: nobody notices, and the refresh waits a second between its tries', async () => {
+    const { clock, directory, source, holder, noCopy, given } = stand()
+    await given()
+    directory.isAway = true
+    clock.advance(10_000)
+    await holder.refreshIfDue(noCopy)
+    await holder.refreshIfDue(noCopy)
+    expect(source.calls).toBe(2)
+    expect((await given()).leased).toBe(true)
+    clock.advance(1_000)
+    directory.isAway = false
+    await holder.refreshIfDue(noCopy)
+    clock.advance(LEASE - 1)
+    expect((await given()).leased).toBe(true)
+    expect(source.calls).toBe(3)
+  })
+
+  test.each([
+    ['fails', () => Promise.reject(new Error('Network connection lost.'))],
+    ['doesn’t answer within 2 s', () => new Promise<never>(() => undefined)],
+  ])('%s, and there never was a map: DIRECTORY_UNAVAILABLE', async (_, reply) => {
+    const { clock, source, holder, noCopy } = stand()
+    source.reply = reply
+    const asked = holder.current(noCopy).catch((error: unknown) => error)
+    await settle()
+    clock.advance(2_000)
+    expect(await asked).toMatchObject({ code: 'DIRECTORY_UNAVAILABLE', status: 503, retryAfterSeconds: 1 })
+  })
+
+  test('newerThan answers null, and the held map stays', async () => {
+    const { clock, directory, holder, noCopy, given } = stand()
+    await given()
+    directory.isAway = true
+    expect(await holder.newerThan(1, noCopy)).toBeNull()
+    expect((await given()).leased).toBe(true)
+  })
+})
+
+describe('the isolate’s clock', () => {
+  test('steps back an hour: the lease does not last an hour longer', async () => {
+    const { clock, source, given, isLeased } = stand()
+    await given()
+    clock.time -= 3_600_000
+    expect(isLeased()).toBe(false)
+    expect((await given()).leased).toBe(true)
+    expect(source.calls).toBe(2)
+    clock.advance(LEASE - 1)
+    expect(isLeased()).toBe(true)
+    clock.advance(1)
+    expect(isLeased()).toBe(false)
+  })
+
+  test('steps back an hour while the directory is away: it is asked again after a second, not after an hour', async () => {
+    const { clock, directory, given } = stand()
+    await given()
+    directory.isAway = true
+    clock.advance(LEASE)
+    await given()
+    clock.time -= 3_600_000
+    directory.isAway = false
+    await given()
+    clock.advance(1_000)
+    expect((await given()).leased).toBe(true)
+  })
+
+  test('steps forward an hour: the lease is over, and the next answer’s counts from issuedAt', async () => {
+    const { clock, directory, given, isLeased } = stand()
+    await given()
+    clock.time += 3_600_000
+    directory.skew = -3_600_000
+    expect(isLeased()).toBe(false)
+    expect((await given()).leased).toBe(false)
+  })
+
+  test('steps back within a lease: it never lasts longer than two', async () => {
+    const { clock, given, isLeased } = stand()
+    await given()
+    clock.advance(LEASE - 1)
+    clock.time = START
+    expect(isLeased()).toBe(true)
+    clock.advance(LEASE)
+    expect(isLeased()).toBe(false)
+  })
+})
+
+test('epochs never fall, whichever of two loads answers first', async () => {
+  const { clock, source, holder, noCopy } = stand()
+  await given()
+  const late = Promise.withResolvers<ReturnType<typeof mapWire>>()
+  source.reply = () => late.promise
+  const slow = holder.newerThan(1, noCopy)
+  await settle()
+  source.reply = () => mapWire(4, clock.now(), 1)
+  expect((await holder.current(noCopy, 4)).map.epoch).toBe(4)
+  late.resolve(mapWire(3, clock.now(), 0))
+  expect((await slow)?.epoch).toBe(4)
+  expect((await holder.current(noCopy)).map.ownerOf('users', '0000').id).toBe('shard-001')
+})
