@@ -40,9 +40,18 @@ async function generate(args: string[]): Promise<void> {
   const missing = missingObjects(database, wanted)
   if (missing.length === 0) return void console.log(added ? `Wrote ${added}.` : 'The migrations match the schema.')
   const isMade = database.prepare('SELECT type FROM sqlite_master WHERE name = ?')
-  const sql = missing.flatMap(({ name, sql }) => {
+  // Dropping a view drops its triggers, so they are made again with it.
+  const remade = new Set(missing.map(({ name }) => name))
+  const tableOf = database.prepare('SELECT tbl_name FROM sqlite_master WHERE name = ?')
+  const lost = wanted.filter(({ name }) => {
+    const row = tableOf.get(name) as { tbl_name: string } | undefined
+    return row && row.tbl_name !== name && remade.has(row.tbl_name) && !remade.has(name)
+  })
+  const sql = [...missing, ...lost].flatMap(({ name, sql }) => {
     const made = isMade.get(name) as { type: string } | undefined
-    return made ? [`DROP ${made.type.toUpperCase()} ${name};`, `${sql};`] : [`${sql};`]
+    return made && !lost.some((object) => object.name === name)
+      ? [`DROP ${made.type.toUpperCase()} ${name};`, `${sql};`]
+      : [`${sql};`]
   })
   const target = added ?? customMigration(args)
   const file = path.join(migrationsFolder, target)

@@ -1,11 +1,16 @@
 import { accountExpiries } from '../src/app/accounts/jobs.ts'
 import { systemClock } from '../src/core/clock.ts'
 import { messageOf } from '../src/core/errors.ts'
-import { consoleLog } from '../src/core/log.ts'
+import { limits } from '../src/core/limits.ts'
+import { consoleLog, type Log } from '../src/core/log.ts'
 import { consume, consumeDead } from '../src/jobs/consumer.ts'
 import { expire, platformExpiries } from '../src/jobs/housekeeping.ts'
+import type { Claims } from '../src/sharding/claims.ts'
+import type { ShardWindow } from '../src/sharding/shards.ts'
 import { openFoundation } from './context.ts'
 import type { Env } from './env.ts'
+
+const MINUTE_MS = 60_000
 
 function open(env: Env, context: ExecutionContext, source: string) {
   const log = consoleLog({ source })
@@ -19,12 +24,13 @@ export async function queue(batch: MessageBatch, env: Env, context: ExecutionCon
 }
 
 /** Every minute: what a crash left behind is sent, what ran out is settled, what expired goes. */
-export async function scheduled(_controller: ScheduledController, env: Env, context: ExecutionContext): Promise<void> {
+export async function scheduled(controller: ScheduledController, env: Env, context: ExecutionContext): Promise<void> {
   const { relay, claims, shards, log } = open(env, context, 'cron')
+  const window = { turn: Math.floor(controller.scheduledTime / MINUTE_MS), size: limits.cronShardsMax }
   const duties: [string, () => Promise<number>][] = [
-    ['outbox.swept', () => relay.sweep()],
-    ['claims.settled', () => claims.settleExpired()],
-    ['rows.expired', () => expire(shards, [...platformExpiries, ...accountExpiries], systemClock, log)],
+    ['outbox.swept', () => relay.sweep(window)],
+    ['claims.settled', () => settle(claims, window, log)],
+    ['rows.expired', () => expire(shards, [...platformExpiries, ...accountExpiries], systemClock, log, window)],
   ]
   for (const [duty, run] of duties) {
     try {
@@ -34,4 +40,10 @@ export async function scheduled(_controller: ScheduledController, env: Env, cont
       log.error('cron.failed', { duty, reason: messageOf(error) })
     }
   }
+}
+
+async function settle(claims: Claims, window: ShardWindow, log: Log): Promise<number> {
+  const { settled, failures } = await claims.settleExpired(window)
+  for (const reason of failures) log.warn('claim.not-settled', { reason })
+  return settled
 }

@@ -21,14 +21,21 @@ export function readSettings(env: Env): Settings {
   return {
     signingKey,
     operatorToken: env.OPERATOR_TOKEN || null,
-    publicOrigin: env.PUBLIC_ORIGIN || null,
+    publicOrigin: origin('PUBLIC_ORIGIN', env.PUBLIC_ORIGIN),
     jobs: choice('JOBS', env.JOBS, ['queue', 'inline']),
     rateLimits: choice('RATE_LIMITS', env.RATE_LIMITS, ['on', 'off']),
     leaseMs,
     graceMs,
     mailFrom: env.MAIL_FROM || 'banyan@example.com',
-    isLocal: env.OPERATOR_TOKEN === LOCAL_OPERATOR_TOKEN || env.RATE_LIMITS === 'off',
+    localOnly: localOnly(env),
   }
+}
+
+function localOnly(env: Env): string | null {
+  if (env.OPERATOR_TOKEN === LOCAL_OPERATOR_TOKEN)
+    return 'OPERATOR_TOKEN is the local one, which everybody knows. Set another: npx wrangler secret put OPERATOR_TOKEN'
+  if (env.RATE_LIMITS === 'off') return 'RATE_LIMITS is off, which is for localhost. Set it to on in wrangler.toml.'
+  return null
 }
 
 function choice<const T extends string>(name: string, value: string | undefined, allowed: readonly [T, ...T[]]): T {
@@ -36,6 +43,13 @@ function choice<const T extends string>(name: string, value: string | undefined,
   const found = allowed.find((one) => one === value)
   if (!found) throw new BanyanError('SETTING_MISSING', `${name} is "${value}"; it may be ${allowed.join(' or ')}.`)
   return found
+}
+
+function origin(name: string, value: string | undefined): string | null {
+  if (value === undefined || value === '') return null
+  if (!URL.canParse(value) || !/^https?:$/.test(new URL(value).protocol))
+    throw new BanyanError('SETTING_MISSING', `${name} is "${value}"; it must be an address like https://example.com.`)
+  return new URL(value).origin
 }
 
 function milliseconds(name: string, value: string | undefined, fallback: number): number {

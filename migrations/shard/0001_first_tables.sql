@@ -17,6 +17,7 @@ CREATE TABLE `mail_tokens` (
 );
 --> statement-breakpoint
 CREATE INDEX `mail_tokens_by_user` ON `mail_tokens` (`user_id`,`purpose`);--> statement-breakpoint
+CREATE INDEX `mail_tokens_expiry` ON `mail_tokens` (`expires_at`);--> statement-breakpoint
 CREATE TABLE `posts` (
 	`id` text PRIMARY KEY NOT NULL,
 	`author_id` text NOT NULL,
@@ -41,6 +42,7 @@ CREATE TABLE `claim_inbox` (
 	`done_at` integer NOT NULL
 );
 --> statement-breakpoint
+CREATE INDEX `claim_inbox_done` ON `claim_inbox` (`done_at`);--> statement-breakpoint
 CREATE TABLE `dead_letters` (
 	`id` text PRIMARY KEY NOT NULL,
 	`owner_id` text NOT NULL,
@@ -56,12 +58,14 @@ CREATE TABLE `inbox` (
 	`done_at` integer NOT NULL
 );
 --> statement-breakpoint
+CREATE INDEX `inbox_done` ON `inbox` (`done_at`);--> statement-breakpoint
 CREATE TABLE `outbox` (
 	`id` text PRIMARY KEY NOT NULL,
 	`owner_id` text NOT NULL,
 	`kind` text NOT NULL,
 	`body` text NOT NULL,
 	`state` text NOT NULL,
+	`attempts` integer NOT NULL,
 	`due_at` integer NOT NULL,
 	`created_at` integer NOT NULL
 );
@@ -87,6 +91,7 @@ CREATE TABLE `claim_attempts` (
 	`created_at` integer NOT NULL
 );
 --> statement-breakpoint
+CREATE INDEX `claim_attempts_barred` ON `claim_attempts` (`created_at`) WHERE outcome = 'barred';--> statement-breakpoint
 CREATE TABLE `claims` (
 	`key` text PRIMARY KEY NOT NULL,
 	`kind` text NOT NULL,
@@ -96,6 +101,7 @@ CREATE TABLE `claims` (
 	`expires_at` integer NOT NULL
 );
 --> statement-breakpoint
+CREATE INDEX `claims_reserved` ON `claims` (`expires_at`) WHERE state = 'reserved';--> statement-breakpoint
 CREATE TABLE `idempotency_keys` (
 	`id` text PRIMARY KEY NOT NULL,
 	`body_hmac` text NOT NULL,
@@ -105,7 +111,8 @@ CREATE TABLE `idempotency_keys` (
 	`answer` text NOT NULL,
 	`expires_at` integer NOT NULL
 );
-
+--> statement-breakpoint
+CREATE INDEX `idempotency_keys_expiry` ON `idempotency_keys` (`expires_at`);
 --> statement-breakpoint
 CREATE TRIGGER accounts_fence_insert BEFORE INSERT ON "accounts"
 WHEN (SELECT state FROM slots WHERE keyspace = 'users' AND slot = substr(NEW."id", 1, 4)) IS NOT 'active' OR coalesce(length(CAST(NEW."id" AS BLOB)), 0) + coalesce(length(CAST(NEW."email" AS BLOB)), 0) + coalesce(length(CAST(NEW."email_verified_at" AS BLOB)), 0) + coalesce(length(CAST(NEW."password_hash" AS BLOB)), 0) + coalesce(length(CAST(NEW."password_version" AS BLOB)), 0) + coalesce(length(CAST(NEW."created_at" AS BLOB)), 0) > 262144 BEGIN
@@ -423,8 +430,8 @@ WHEN (SELECT state FROM slots WHERE keyspace = 'users' AND slot = substr(OLD."id
 END;
 --> statement-breakpoint
 CREATE TRIGGER outbox_fence_insert BEFORE INSERT ON "outbox"
-WHEN (SELECT state FROM slots WHERE keyspace = 'users' AND slot = substr(NEW."id", 1, 4)) IS NOT 'active' OR coalesce(length(CAST(NEW."id" AS BLOB)), 0) + coalesce(length(CAST(NEW."owner_id" AS BLOB)), 0) + coalesce(length(CAST(NEW."kind" AS BLOB)), 0) + coalesce(length(CAST(NEW."body" AS BLOB)), 0) + coalesce(length(CAST(NEW."state" AS BLOB)), 0) + coalesce(length(CAST(NEW."due_at" AS BLOB)), 0) + coalesce(length(CAST(NEW."created_at" AS BLOB)), 0) > 262144 BEGIN
-  SELECT RAISE(ABORT, 'ROW_TOO_LARGE') WHERE coalesce(length(CAST(NEW."id" AS BLOB)), 0) + coalesce(length(CAST(NEW."owner_id" AS BLOB)), 0) + coalesce(length(CAST(NEW."kind" AS BLOB)), 0) + coalesce(length(CAST(NEW."body" AS BLOB)), 0) + coalesce(length(CAST(NEW."state" AS BLOB)), 0) + coalesce(length(CAST(NEW."due_at" AS BLOB)), 0) + coalesce(length(CAST(NEW."created_at" AS BLOB)), 0) > 262144;
+WHEN (SELECT state FROM slots WHERE keyspace = 'users' AND slot = substr(NEW."id", 1, 4)) IS NOT 'active' OR coalesce(length(CAST(NEW."id" AS BLOB)), 0) + coalesce(length(CAST(NEW."owner_id" AS BLOB)), 0) + coalesce(length(CAST(NEW."kind" AS BLOB)), 0) + coalesce(length(CAST(NEW."body" AS BLOB)), 0) + coalesce(length(CAST(NEW."state" AS BLOB)), 0) + coalesce(length(CAST(NEW."attempts" AS BLOB)), 0) + coalesce(length(CAST(NEW."due_at" AS BLOB)), 0) + coalesce(length(CAST(NEW."created_at" AS BLOB)), 0) > 262144 BEGIN
+  SELECT RAISE(ABORT, 'ROW_TOO_LARGE') WHERE coalesce(length(CAST(NEW."id" AS BLOB)), 0) + coalesce(length(CAST(NEW."owner_id" AS BLOB)), 0) + coalesce(length(CAST(NEW."kind" AS BLOB)), 0) + coalesce(length(CAST(NEW."body" AS BLOB)), 0) + coalesce(length(CAST(NEW."state" AS BLOB)), 0) + coalesce(length(CAST(NEW."attempts" AS BLOB)), 0) + coalesce(length(CAST(NEW."due_at" AS BLOB)), 0) + coalesce(length(CAST(NEW."created_at" AS BLOB)), 0) > 262144;
   SELECT CASE (SELECT state FROM slots WHERE keyspace = 'users' AND slot = substr(NEW."id", 1, 4))
     WHEN 'active' THEN NULL
     WHEN 'moving' THEN NULL
@@ -438,9 +445,9 @@ WHEN (SELECT state FROM slots WHERE keyspace = 'users' AND slot = substr(NEW."id
 END;
 --> statement-breakpoint
 CREATE TRIGGER outbox_fence_update BEFORE UPDATE ON "outbox"
-WHEN (SELECT state FROM slots WHERE keyspace = 'users' AND slot = substr(NEW."id", 1, 4)) IS NOT 'active' OR coalesce(length(CAST(NEW."id" AS BLOB)), 0) + coalesce(length(CAST(NEW."owner_id" AS BLOB)), 0) + coalesce(length(CAST(NEW."kind" AS BLOB)), 0) + coalesce(length(CAST(NEW."body" AS BLOB)), 0) + coalesce(length(CAST(NEW."state" AS BLOB)), 0) + coalesce(length(CAST(NEW."due_at" AS BLOB)), 0) + coalesce(length(CAST(NEW."created_at" AS BLOB)), 0) > 262144 OR NEW."id" IS NOT OLD."id" BEGIN
+WHEN (SELECT state FROM slots WHERE keyspace = 'users' AND slot = substr(NEW."id", 1, 4)) IS NOT 'active' OR coalesce(length(CAST(NEW."id" AS BLOB)), 0) + coalesce(length(CAST(NEW."owner_id" AS BLOB)), 0) + coalesce(length(CAST(NEW."kind" AS BLOB)), 0) + coalesce(length(CAST(NEW."body" AS BLOB)), 0) + coalesce(length(CAST(NEW."state" AS BLOB)), 0) + coalesce(length(CAST(NEW."attempts" AS BLOB)), 0) + coalesce(length(CAST(NEW."due_at" AS BLOB)), 0) + coalesce(length(CAST(NEW."created_at" AS BLOB)), 0) > 262144 OR NEW."id" IS NOT OLD."id" BEGIN
   SELECT RAISE(ABORT, 'PRIMARY_KEY_CHANGED') WHERE NEW."id" IS NOT OLD."id";
-  SELECT RAISE(ABORT, 'ROW_TOO_LARGE') WHERE coalesce(length(CAST(NEW."id" AS BLOB)), 0) + coalesce(length(CAST(NEW."owner_id" AS BLOB)), 0) + coalesce(length(CAST(NEW."kind" AS BLOB)), 0) + coalesce(length(CAST(NEW."body" AS BLOB)), 0) + coalesce(length(CAST(NEW."state" AS BLOB)), 0) + coalesce(length(CAST(NEW."due_at" AS BLOB)), 0) + coalesce(length(CAST(NEW."created_at" AS BLOB)), 0) > 262144;
+  SELECT RAISE(ABORT, 'ROW_TOO_LARGE') WHERE coalesce(length(CAST(NEW."id" AS BLOB)), 0) + coalesce(length(CAST(NEW."owner_id" AS BLOB)), 0) + coalesce(length(CAST(NEW."kind" AS BLOB)), 0) + coalesce(length(CAST(NEW."body" AS BLOB)), 0) + coalesce(length(CAST(NEW."state" AS BLOB)), 0) + coalesce(length(CAST(NEW."attempts" AS BLOB)), 0) + coalesce(length(CAST(NEW."due_at" AS BLOB)), 0) + coalesce(length(CAST(NEW."created_at" AS BLOB)), 0) > 262144;
   SELECT CASE (SELECT state FROM slots WHERE keyspace = 'users' AND slot = substr(NEW."id", 1, 4))
     WHEN 'active' THEN NULL
     WHEN 'moving' THEN NULL

@@ -5,7 +5,6 @@
 const catalogue = {
   // 4xx: what the caller can change
   MALFORMED_JSON: [400, 'The body is not JSON'],
-  BAD_REQUEST: [400, 'The request is malformed'],
   NOT_SIGNED_IN: [401, 'Sign in first'],
   SESSION_ENDED: [401, 'The session has ended'],
   WRONG_CREDENTIALS: [401, 'The login or the password is wrong'],

@@ -35,6 +35,9 @@ export const limits = {
   outboxSweepAfterMs: 30_000,
   outboxResendAfterMs: 900_000,
   outboxSweepRowsMax: 100,
+  cronShardsMax: 40, // visited a minute, one window after the other
+  cronJobsMax: 200,
+  cronClaimsMax: 100,
   queueSendBatchMax: 100, // Queues
   inboxDays: 30,
   outboxDoneDays: 7,

@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
 import { slotOf } from '../core/ids.ts'
-import type { Log } from '../core/log.ts'
+import { type Log, redact } from '../core/log.ts'
 import { backoffMs, type Random } from '../core/random.ts'
 import { isTaken } from '../sharding/answers.ts'
 import type { Keyspace } from '../sharding/sharded-table.ts'
@@ -71,16 +71,16 @@ export class Dispatch {
     }
   }
 
-  /** Records a job that used up its attempts, for a person to see and redrive. Idempotent. */
+  /** Records a job that used up its attempts, for a person to see and redrive. Idempotent; a job that is done has no row. */
   async bury(job: Job, attempts: number, error: string): Promise<void> {
     const database = this.#options.shards.of(job.id, { operation: 'jobs.bury', idempotent: true })
     await database.batch([
       database
         .prepare(
-          `INSERT INTO dead_letters (id, owner_id, kind, body, error, attempts, died_at) VALUES (?, ?, ?, ?, ?, ?, ?)
-           ON CONFLICT (id) DO NOTHING`,
+          `INSERT INTO dead_letters (id, owner_id, kind, body, error, attempts, died_at)
+           SELECT id, owner_id, kind, body, ?, ?, ? FROM outbox WHERE id = ? ON CONFLICT (id) DO NOTHING`,
         )
-        .bind(job.id, job.ownerId, job.kind, JSON.stringify(job.body), error, attempts, this.#options.clock.now()),
+        .bind(redact(error), attempts, this.#options.clock.now(), job.id),
       database.prepare("UPDATE outbox SET state = 'dead' WHERE id = ?").bind(job.id),
     ])
     this.#options.log.error('job.dead', { job: job.id, kind: job.kind, attempts, error })
@@ -125,12 +125,13 @@ export class Dispatch {
     }
   }
 
+  /** Also where an earlier try was buried: what is done is no dead letter. */
   async #finish(job: Job): Promise<void> {
-    await this.#options.shards
-      .of(job.id, { operation: 'jobs.finish', idempotent: true })
-      .prepare("DELETE FROM outbox WHERE id = ? AND state <> 'dead'")
-      .bind(job.id)
-      .run()
+    const database = this.#options.shards.of(job.id, { operation: 'jobs.finish', idempotent: true })
+    await database.batch([
+      database.prepare('DELETE FROM outbox WHERE id = ?').bind(job.id),
+      database.prepare('DELETE FROM dead_letters WHERE id = ?').bind(job.id),
+    ])
   }
 
   async #failed(job: Job, kind: JobKind | undefined, attempt: number, error: string): Promise<Verdict> {

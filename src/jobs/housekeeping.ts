@@ -2,7 +2,7 @@ import type { Clock } from '../core/clock.ts'
 import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Keyspace } from '../sharding/sharded-table.ts'
-import type { Shards } from '../sharding/shards.ts'
+import type { Shards, ShardWindow } from '../sharding/shards.ts'
 
 /** Rows of a table that may go when the time in `column` (ms) is `afterMs` in the past. */
 export interface Expiry {
@@ -27,16 +27,25 @@ export const platformExpiries: Expiry[] = [
 ]
 
 /** Deletes expired rows in every shard, a bounded number a table and call. Returns how many rows went. */
-export async function expire(shards: Shards, expiries: Expiry[], clock: Clock, log: Log): Promise<number> {
+export async function expire(
+  shards: Shards,
+  expiries: Expiry[],
+  clock: Clock,
+  log: Log,
+  window?: ShardWindow,
+): Promise<number> {
   let deleted = 0
   for (const { keyspace, table, column, afterMs, where = '1' } of expiries) {
-    const { values, failed } = await shards.each(keyspace, (shard) =>
-      shard.run<{ id: string }>(
-        `DELETE FROM ${table} WHERE id IN (SELECT id FROM ${table} WHERE ${column} <= ? AND ${where} AND ${shard.ownedHere('id')} LIMIT ?)
+    const { values, failed } = await shards.each(
+      keyspace,
+      (shard) =>
+        shard.run<{ id: string }>(
+          `DELETE FROM ${table} WHERE id IN (SELECT id FROM ${table} WHERE ${column} <= ? AND ${where} AND ${shard.ownedHere('id')} LIMIT ?)
          RETURNING id`,
-        clock.now() - afterMs,
-        limits.housekeepingRowsMax,
-      ),
+          clock.now() - afterMs,
+          limits.housekeepingRowsMax,
+        ),
+      window,
     )
     for (const { shard, error } of failed) log.error('housekeeping.failed', { table, shard, error })
     deleted += values.reduce((sum, { results }) => sum + results.length, 0)

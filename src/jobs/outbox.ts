@@ -10,6 +10,8 @@ export interface Job {
   kind: string
   body: Record<string, unknown>
   createdAt: number
+  /** Attempts made inline so far; a queue counts its own. */
+  attempts: number
 }
 
 /** Draws a job that `ownerId`'s change causes. */
@@ -19,6 +21,7 @@ export const newJob = (ids: IdSource, clock: Clock, ownerId: string, kind: strin
   kind,
   body,
   createdAt: clock.now(),
+  attempts: 0,
 })
 
 /** The outbox row, for the batch of the change itself. `condition` is SQL that is true or false. */
@@ -30,8 +33,8 @@ export function outboxStatement(
 ): ShardStatement {
   return database
     .prepare(
-      `INSERT INTO outbox (id, owner_id, kind, body, state, due_at, created_at)
-       SELECT ?, ?, ?, ?, 'waiting', ?, ? WHERE ${condition}`,
+      `INSERT INTO outbox (id, owner_id, kind, body, state, attempts, due_at, created_at)
+       SELECT ?, ?, ?, ?, 'waiting', 0, ?, ? WHERE ${condition}`,
     )
     .bind(
       job.id,

@@ -3,7 +3,7 @@ import { messageOf } from '../core/errors.ts'
 import { slotOf } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
-import type { Shards } from '../sharding/shards.ts'
+import type { Shards, ShardWindow } from '../sharding/shards.ts'
 import type { Dispatch } from './dispatch.ts'
 import type { Job } from './outbox.ts'
 
@@ -35,30 +35,49 @@ export class Relay {
    * Sends what a crash left behind: rows not sent in time, and rows sent long ago whose effect has not come. Returns how
    * many jobs it sent.
    */
-  async sweep(): Promise<number> {
+  async sweep(window?: ShardWindow): Promise<number> {
     const { shards, clock, log } = this.#options
-    const { values, failed } = await shards.each('users', async (shard) => {
-      const { results } = await shard.run<Omit<Job, 'body'> & { body: string }>(
-        `SELECT id, owner_id AS ownerId, kind, body, created_at AS createdAt FROM outbox
+    const { values, failed } = await shards.each(
+      'users',
+      async (shard) => {
+        const { results } = await shard.run<Omit<Job, 'body'> & { body: string }>(
+          `SELECT id, owner_id AS ownerId, kind, body, attempts, created_at AS createdAt FROM outbox
          WHERE due_at <= ? AND state IN ('waiting', 'sent') AND ${shard.ownedHere('id')} ORDER BY due_at LIMIT ?`,
-        clock.now(),
-        limits.outboxSweepRowsMax,
-      )
-      return results.map((row): Job => ({ ...row, body: JSON.parse(row.body) as Job['body'] }))
-    })
+          clock.now(),
+          limits.outboxSweepRowsMax,
+        )
+        return results.map((row): Job => ({ ...row, body: JSON.parse(row.body) as Job['body'] }))
+      },
+      window,
+    )
     for (const { shard, error } of failed) log.error('outbox.sweep-failed', { shard, error })
-    const jobs = values.flat()
+    const jobs = values
+      .flat()
+      .sort((a, b) => a.createdAt - b.createdAt)
+      .slice(0, limits.cronJobsMax)
     await this.send(jobs)
     return jobs.length
   }
 
   async #runInline(job: Job): Promise<void> {
     const { dispatch, log } = this.#options
-    const verdict = await dispatch.run(job, 1)
-    if (verdict.kind === 'dead')
-      await dispatch
-        .bury(job, 1, verdict.error)
-        .catch((error) => log.error('job.bury-failed', { reason: messageOf(error) }))
+    const attempt = job.attempts + 1
+    const verdict = await dispatch.run(job, attempt)
+    try {
+      if (verdict.kind === 'dead') await dispatch.bury(job, attempt, verdict.error)
+      if (verdict.kind === 'retry') await this.#postpone(job, attempt, verdict.delaySeconds)
+    } catch (error) {
+      log.error('job.verdict-not-kept', { job: job.id, verdict: verdict.kind, reason: messageOf(error) })
+    }
+  }
+
+  /** The sweeper runs it again when its delay is over; until then it is in nobody's way. */
+  async #postpone(job: Job, attempts: number, delaySeconds: number): Promise<void> {
+    await this.#options.shards
+      .of(job.id, { operation: 'outbox.postpone', idempotent: true })
+      .prepare("UPDATE outbox SET attempts = ?, due_at = ? WHERE id = ? AND state <> 'dead'")
+      .bind(attempts, this.#options.clock.now() + delaySeconds * 1_000, job.id)
+      .run()
   }
 
   async #enqueue(queue: 'jobs' | 'media', jobs: Job[]): Promise<void> {

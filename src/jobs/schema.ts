@@ -13,6 +13,7 @@ export const outbox = sharded(
       kind: text().notNull(),
       body: text().notNull(), // JSON; ids only, never a secret
       state: text({ enum: ['waiting', 'sent', 'dead'] }).notNull(), // a row whose effect is there is deleted
+      attempts: integer().notNull(), // made inline; a queue counts its own
       dueAt: integer('due_at').notNull(), // when the sweeper may send it (again)
       createdAt: integer('created_at').notNull(),
     },
@@ -26,10 +27,16 @@ const inboxColumns = {
 }
 
 /** Rows that make a job's effect in the `users` keyspace happen once. */
-export const inbox = sharded('users', sqliteTable('inbox', inboxColumns))
+export const inbox = sharded(
+  'users',
+  sqliteTable('inbox', inboxColumns, (table) => [index('inbox_done').on(table.doneAt)]),
+)
 
 /** The same in the `claims` keyspace: an inbox row lives in the effect's slot. */
-export const claimInbox = sharded('claims', sqliteTable('claim_inbox', inboxColumns))
+export const claimInbox = sharded(
+  'claims',
+  sqliteTable('claim_inbox', inboxColumns, (table) => [index('claim_inbox_done').on(table.doneAt)]),
+)
 
 /** Jobs that used up their attempts, for a person to see. */
 export const deadLetters = sharded(

@@ -6,7 +6,7 @@ import type { IdSource } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Random } from '../core/random.ts'
-import type { ShardDatabase, ShardStatement, Shards } from '../sharding/shards.ts'
+import type { ShardDatabase, ShardStatement, Shards, SqlCondition } from '../sharding/shards.ts'
 import type { Stamps } from './stamps.ts'
 import { formatToken, hashSecret, newSecret, parseToken, type Token } from './tokens.ts'
 
@@ -104,17 +104,17 @@ export class Sessions {
     }
   }
 
-  /** The statement that inserts it, where `condition` (SQL that is true or false) holds. */
-  insert(database: ShardDatabase, minted: MintedSession, condition = '1', ...values: unknown[]): ShardStatement {
+  /** The statement that inserts it, where the condition holds. */
+  insert(database: ShardDatabase, minted: MintedSession, onlyIf: SqlCondition): ShardStatement {
     const { id, userId, secretHash, userAgent, createdAt } = minted
     const idleAt = createdAt + limits.sessionIdleDays * DAY_MS
     const expiresAt = createdAt + limits.sessionAbsoluteDays * DAY_MS
     return database
       .prepare(
         `INSERT INTO sessions (id, user_id, secret_hash, retry_secret_hash, user_agent, created_at, last_seen_at, idle_at, expires_at)
-         SELECT ?, ?, ?, '', ?, ?, ?, ?, ? WHERE ${condition}`,
+         SELECT ?, ?, ?, '', ?, ?, ?, ?, ? WHERE ${onlyIf.sql}`,
       )
-      .bind(id, userId, secretHash, userAgent, createdAt, createdAt, idleAt, expiresAt, ...values)
+      .bind(id, userId, secretHash, userAgent, createdAt, createdAt, idleAt, expiresAt, ...onlyIf.values)
   }
 
   /** Deletes the user's oldest sessions beyond the limit. */
@@ -129,13 +129,15 @@ export class Sessions {
 
   /**
    * A new token for a session whose first answer may have been lost; the first token keeps working. `database` is the
-   * user's; null when the session has ended since.
+   * user's; null when the session has ended since, or the condition doesn't hold any more.
    */
-  async remint(database: ShardDatabase, session: Session): Promise<string | null> {
+  async remint(database: ShardDatabase, session: Session, onlyIf: SqlCondition): Promise<string | null> {
     const secret = newSecret(this.#options.random)
     const result = await database
-      .prepare('UPDATE sessions SET retry_secret_hash = ? WHERE id = ? AND user_id = ? AND expires_at > ?')
-      .bind(hashSecret(secret), session.id, session.userId, this.#options.clock.now())
+      .prepare(
+        `UPDATE sessions SET retry_secret_hash = ? WHERE id = ? AND user_id = ? AND expires_at > ? AND ${onlyIf.sql}`,
+      )
+      .bind(hashSecret(secret), session.id, session.userId, this.#options.clock.now(), ...onlyIf.values)
       .run()
     if (result.meta.changes !== 1) return null
     return formatToken({ userId: session.userId, sessionId: session.id, secret })
@@ -170,7 +172,7 @@ export class Sessions {
       .of(session.userId, { operation: 'sessions.list' })
       .prepare(
         `SELECT id, created_at AS createdAt, last_seen_at AS lastSeenAt, user_agent AS userAgent FROM sessions
-         WHERE user_id = ? AND idle_at > ? ORDER BY created_at DESC, id DESC`,
+         WHERE user_id = ?1 AND idle_at > ?2 AND expires_at > ?2 ORDER BY created_at DESC, id DESC`,
       )
       .bind(session.userId, this.#options.clock.now())
       .all<Omit<SessionSummary, 'current'>>()
@@ -256,7 +258,7 @@ export class Sessions {
     try {
       await this.#options.shards
         .of(row.userId, { operation: 'sessions.seen', idempotent: true })
-        .prepare('UPDATE sessions SET last_seen_at = ?, idle_at = ? WHERE id = ?')
+        .prepare('UPDATE sessions SET last_seen_at = ?, idle_at = min(?, expires_at) WHERE id = ?')
         .bind(now, now + limits.sessionIdleDays * DAY_MS, row.id)
         .run()
     } catch (error) {

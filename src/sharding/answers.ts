@@ -34,7 +34,7 @@ export function answerOf(error: unknown): Answer {
     const sqliteCode = code[2] ?? code[1]!
     return code[1] === 'SQLITE_CONSTRAINT' ? { kind: 'constraint', sqliteCode } : { kind: 'statement', sqliteCode }
   }
-  if (MISUSE.test(message) || error instanceof TypeError) return { kind: 'statement', sqliteCode: 'SQLITE_MISUSE' }
+  if (MISUSE.test(message)) return { kind: 'statement', sqliteCode: 'SQLITE_MISUSE' }
   return { kind: 'transient' }
 }
 
@@ -70,8 +70,11 @@ export class RefusedError extends BanyanError {
   }
 }
 
+/** The last where D1's text lacks the extended code. A sharded table has no other UNIQUE than its key. */
+const keyIsTaken = new Set(['SQLITE_CONSTRAINT_PRIMARYKEY', 'SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_CONSTRAINT'])
+
 /** True when a batch failed because a row with this table's key is there already. */
 export const isTaken = (error: unknown, table: string): boolean =>
   error instanceof DatabaseError &&
-  error.sqliteCode === 'SQLITE_CONSTRAINT_PRIMARYKEY' &&
+  keyIsTaken.has(error.sqliteCode) &&
   error.message.includes(`UNIQUE constraint failed: ${table}.`)

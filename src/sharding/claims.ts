@@ -1,8 +1,9 @@
 import type { Clock } from '../core/clock.ts'
 import { sha256Hex } from '../core/digest.ts'
+import { messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import { isTaken } from './answers.ts'
-import type { ShardDatabase, ShardStatement, Shards } from './shards.ts'
+import type { ShardDatabase, ShardStatement, Shards, ShardWindow } from './shards.ts'
 
 export type ClaimKind = 'email' | 'handle'
 
@@ -16,6 +17,12 @@ export interface ClaimWish {
 export interface ClaimAttempt {
   ownerId: string
   attemptId: string
+}
+
+export interface SettledClaims {
+  settled: number
+  /** What could not be settled this time, and why. */
+  failures: string[]
 }
 
 interface ClaimRow {
@@ -113,22 +120,34 @@ export class Claims {
 
   /**
    * Settles reservations that ran out, so that no claim stays without its account: those whose attempt never committed
-   * go, the others are confirmed. Returns how many were settled.
+   * go, the others are confirmed.
    */
-  async settleExpired(): Promise<number> {
-    const { values, failed } = await this.#shards.each('claims', async (shard) => {
-      const { results } = await shard.run<ClaimRow & { key: string }>(
-        `SELECT key, owner_id AS ownerId, attempt_id AS attemptId, state, expires_at AS expiresAt FROM claims
-         WHERE state = 'reserved' AND expires_at <= ? AND ${shard.ownedHere('key')} LIMIT ?`,
-        this.#clock.now(),
-        limits.outboxSweepRowsMax,
-      )
-      return results
-    })
-    if (failed.length > 0) throw new Error(`claims not settled on ${failed.map(({ shard }) => shard).join(', ')}`)
-    const expired = values.flat()
-    for (const claim of expired) await this.#settle(claim)
-    return expired.length
+  async settleExpired(window?: ShardWindow): Promise<SettledClaims> {
+    const { values, failed } = await this.#shards.each(
+      'claims',
+      async (shard) => {
+        const { results } = await shard.run<ClaimRow & { key: string }>(
+          `SELECT key, owner_id AS ownerId, attempt_id AS attemptId, state, expires_at AS expiresAt FROM claims
+           WHERE state = 'reserved' AND expires_at <= ? AND ${shard.ownedHere('key')} ORDER BY expires_at LIMIT ?`,
+          this.#clock.now(),
+          limits.cronClaimsMax,
+        )
+        return results
+      },
+      window,
+    )
+    const failures = failed.map(({ shard, error }) => `${shard}: ${error}`)
+    let settled = 0
+    for (const claim of values.flat().slice(0, limits.cronClaimsMax)) {
+      try {
+        await this.#settle(claim)
+        settled++
+      } catch (error) {
+        // Its owner's shard is away: the others are settled all the same.
+        failures.push(messageOf(error))
+      }
+    }
+    return { settled, failures }
   }
 
   async #settle(expired: ClaimRow & { key: string }): Promise<void> {

@@ -1,9 +1,9 @@
 import type { Clock } from '../core/clock.ts'
 import { hmac, sha256Hex } from '../core/digest.ts'
-import { BanyanError, messageOf } from '../core/errors.ts'
+import { BanyanError } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import { isTaken } from './answers.ts'
-import type { ShardDatabase, ShardStatement, Shards } from './shards.ts'
+import { always, type ShardDatabase, type ShardStatement, type Shards, type SqlCondition } from './shards.ts'
 
 const HOUR_MS = 3_600_000
 
@@ -52,15 +52,14 @@ export class Idempotency {
 
   /**
    * Statements that make a second batch with this key fail as a whole. An expired row of the same key gives way. With a
-   * `condition` (SQL that is true or false), only an effect that comes about is kept.
+   * condition, only an effect that comes about is kept.
    */
   statements(
     database: ShardDatabase,
     id: string,
     retry: RetryKey,
     kept: KeptAnswer,
-    condition = '1',
-    ...values: unknown[]
+    onlyIf = always,
   ): ShardStatement[] {
     const now = this.#clock.now()
     return [
@@ -68,7 +67,7 @@ export class Idempotency {
       database
         .prepare(
           `INSERT INTO idempotency_keys (id, body_hmac, user_id, attempt_id, status, answer, expires_at)
-           SELECT ?, ?, ?, ?, ?, ?, ? WHERE ${condition}`,
+           SELECT ?, ?, ?, ?, ?, ?, ? WHERE ${onlyIf.sql}`,
         )
         .bind(
           id,
@@ -78,7 +77,7 @@ export class Idempotency {
           kept.status,
           JSON.stringify(kept.answer),
           now + limits.idempotencyKeyHours * HOUR_MS,
-          ...values,
+          ...onlyIf.values,
         ),
     ]
   }
@@ -115,7 +114,7 @@ export class Idempotency {
     userId: string,
     retry: RetryKey | null,
     database: ShardDatabase,
-    first: { status: number; answer: unknown },
+    first: { status: number; answer: unknown; onlyIf?: SqlCondition },
     commit: (statements: ShardStatement[]) => Promise<void>,
   ): Promise<KeptAnswer | null> {
     if (!retry) {
@@ -124,12 +123,14 @@ export class Idempotency {
     }
     const id = this.ownedId(userId, retry)
     try {
-      await commit(this.statements(database, id, retry, { userId, attemptId: '', ...first }))
+      const { status, answer, onlyIf } = first
+      await commit(this.statements(database, id, retry, { userId, attemptId: '', status, answer }, onlyIf))
       return null
     } catch (error) {
       if (!this.isUsed(error)) throw error
       const kept = await this.find(id, retry)
-      if (!kept) throw new BanyanError('CONFLICT', `The key has just run out (${messageOf(error)}). Send a new one.`)
+      if (!kept)
+        throw new BanyanError('CONFLICT', 'This Idempotency-Key has just run out. Send a new one.', { cause: error })
       return kept
     }
   }

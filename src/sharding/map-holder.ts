@@ -54,7 +54,7 @@ export class MapHolder {
   async current(request: MapRequest, atLeastEpoch = 0): Promise<HeldMap> {
     const held = this.#held
     if (held && held.map.epoch >= atLeastEpoch && this.#isLeased()) return held
-    if (held && this.#clock.now() < this.#retryAt) return { map: held.map, leaseUntil: 0 }
+    if (held && this.#isResting()) return { map: held.map, leaseUntil: 0 }
     try {
       const map = await this.#shared(request, (held?.map.epoch ?? 0) < atLeastEpoch ? atLeastEpoch - 1 : null)
       const { leaseUntil } = this.#held!
@@ -74,7 +74,7 @@ export class MapHolder {
 
   /** True while a map that was taken from here may name a shard for an unguarded read. Asked before the read is sent. */
   vouchesFor({ leaseUntil }: HeldMap): boolean {
-    return this.#clock.now() < leaseUntil
+    return isWithin(leaseUntil - this.#clock.now(), this.#leaseMs)
   }
 
   /**
@@ -99,8 +99,7 @@ export class MapHolder {
 
   /** After a response: loads a fresh map when a third of the lease has gone, so that warm requests never wait for one. */
   async refreshIfDue(request: MapRequest): Promise<void> {
-    const from = Math.max(this.#held?.refreshFrom ?? Number.POSITIVE_INFINITY, this.#retryAt)
-    if (this.#clock.now() < from) return
+    if (!this.#held || this.#clock.now() < this.#held.refreshFrom || this.#isResting()) return
     try {
       await this.#shared(request, null)
     } catch (error) {
@@ -151,7 +150,13 @@ export class MapHolder {
     const late = this.#clock.sleep(limits.mapLoadTimeoutMs).then(() => {
       throw new BanyanError('DIRECTORY_UNAVAILABLE', 'The directory did not answer in time.', { retryAfterSeconds: 1 })
     })
-    return Promise.race([source.map(), late])
+    try {
+      return await Promise.race([source.map(), late])
+    } catch (error) {
+      if (error instanceof BanyanError) throw error
+      const detail = `The directory does not answer (${messageOf(error)}).`
+      throw new BanyanError('DIRECTORY_UNAVAILABLE', detail, { cause: error, retryAfterSeconds: 1 })
+    }
   }
 
   /** Epochs never fall: an older map than the held one is not taken up, a map of the same epoch renews the lease. */
@@ -159,19 +164,27 @@ export class MapHolder {
     const held = this.#held
     if (held && held.map.epoch > wire.epoch) return held.map
     const leaseUntil = this.#leaseUntil(wire, askedAt)
-    if (held && held.map.epoch === wire.epoch && held.leaseUntil >= leaseUntil) return held.map
+    if (held && held.map.epoch === wire.epoch && held.leaseUntil >= leaseUntil && this.#isLeased()) return held.map
     const map = held?.map.epoch === wire.epoch ? held.map : new ShardMap(wire)
     this.#held = { map, leaseUntil, refreshFrom: leaseUntil - (this.#leaseMs * 2) / 3 }
     return map
   }
 
   #isLeased(): boolean {
-    return this.#held !== null && this.#clock.now() < this.#held.leaseUntil
+    return this.#held !== null && this.vouchesFor(this.#held)
+  }
+
+  /** True for a moment after the directory didn't answer: it isn't asked again before. */
+  #isResting(): boolean {
+    return isWithin(this.#retryAt - this.#clock.now(), limits.mapRetryMs)
   }
 
   #leaseUntil(wire: MapWire, askedAt: number): number {
     return Math.min(wire.issuedAt, askedAt) + this.#leaseMs
   }
 }
+
+/** True while there is time left; more than there was at first means that the clock has stepped back since. */
+const isWithin = (leftMs: number, wholeMs: number): boolean => leftMs > 0 && leftMs <= wholeMs
 
 const copyKey = (newerThan: number | null): string => (newerThan === null ? 'current' : `newer-than=${newerThan}`)

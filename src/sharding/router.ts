@@ -7,6 +7,7 @@ import type { HeldMap, MapHolder, MapRequest } from './map-holder.ts'
 import type { RoutedStatement } from './routed-database.ts'
 import type { ShardEntry, ShardMap } from './shard-map.ts'
 import type { Keyspace } from './sharded-table.ts'
+import { isEmpty } from './statement-kind.ts'
 
 /** Rows as objects, as arrays, or as arrays whose column names are wanted too. */
 export type Shape = 'objects' | 'arrays' | 'named-arrays'
@@ -47,6 +48,9 @@ export interface RouteOptions {
   idempotent: boolean
   operation: string
 }
+
+/** With full jitter, about half a second. */
+const FENCED_TRIES_BEFORE_ASKING = 6
 
 const GUARD = 'INSERT INTO slot_guard (keyspace, slot) VALUES (?, ?)'
 const STATE = 'SELECT state FROM slots WHERE keyspace = ? AND slot = ?'
@@ -103,16 +107,16 @@ export class Router {
 
   // ── writes ────────────────────────────────────────────────────────────────────────────────────
 
-  #write<T>(statements: RoutedStatement[]): Promise<D1Result<T>[]> {
-    return this.#route('write', statements.length, async (shard) => {
+  async #write<T>(statements: RoutedStatement[]): Promise<D1Result<T>[]> {
+    const { sent, own } = guardedBatch(statements)
+    const answers = await this.#route('write', statements.length, (shard) => {
       const database = this.#database(shard)
-      const { sent, own } = guardedBatch(statements)
-      const answers = await database.batch<T>([
+      return database.batch<T>([
         database.prepare(GUARD).bind(this.#options.keyspace, this.#slot),
         ...sent.map(({ sql, values }) => database.prepare(sql).bind(...values)),
       ])
-      return own.map((place) => withOwnChanges(answers, place))
     })
+    return own.map((place) => withOwnChanges(answers, place))
   }
 
   // ── reads ─────────────────────────────────────────────────────────────────────────────────────
@@ -206,11 +210,14 @@ export class Router {
       if (answer.kind === 'transient') {
         const mayRepeat = kind !== 'write' || this.#options.idempotent
         if (!mayRepeat) throw new OutcomeUnknownError(outcome.error)
-        if (++transients > limits.readRetriesMax) throw unavailable(shard, outcome.error)
+        if (++transients > limits.readRetriesMax)
+          throw kind === 'write' ? new OutcomeUnknownError(outcome.error) : unavailable(shard, outcome.error)
         await clock.sleep(backoffMs(this.#routing.random, transients, limits.readRetryBaseMs, limits.routeBackoffCapMs))
         continue
       }
       if (!isSlotRefusal(answer)) throw typedError(answer, outcome.error)
+      // A batch that may have been applied, and was sent again, must not be told that nothing was written.
+      if (kind === 'write' && transients > 0 && clock.now() >= deadline) throw new OutcomeUnknownError(outcome.error)
       map = await this.#after(answer.code, map, attempt, deadline)
     }
   }
@@ -223,12 +230,15 @@ export class Router {
     deadline: number,
   ): Promise<ShardMap> {
     const { clock, holder, request, random } = this.#routing
-    if (code === 'SLOT_NOT_OWNED') {
+    // Fenced for so long, the slot may be writable at its next owner already, and the source not yet retired.
+    if (code === 'SLOT_NOT_OWNED' || attempt >= FENCED_TRIES_BEFORE_ASKING) {
       const newer = await holder.newerThan(map.epoch, request)
       if (newer) return newer
     }
-    if (clock.now() >= deadline) throw new BanyanError(code, slotDetail[code], { retryAfterSeconds: 1 })
-    await clock.sleep(Math.max(1, backoffMs(random, attempt, limits.routeBackoffBaseMs, limits.routeBackoffCapMs)))
+    const leftMs = deadline - clock.now()
+    if (leftMs <= 0) throw new BanyanError(code, slotDetail[code], { retryAfterSeconds: 1 })
+    const waitMs = backoffMs(random, attempt, limits.routeBackoffBaseMs, limits.routeBackoffCapMs)
+    await clock.sleep(Math.min(leftMs, Math.max(1, waitMs)))
     return (await this.#map()).map
   }
 
@@ -348,6 +358,8 @@ async function attempt<R>(body: () => Promise<R>): Promise<{ value: R } | { erro
 function guardedBatch(statements: RoutedStatement[]) {
   const sent: { sql: string; values: unknown[] }[] = []
   const own = statements.map(({ sql, values, isRead }) => {
+    // D1 leaves it out of the batch's answers, and all after it would be taken for another's.
+    if (isEmpty(sql)) throw new DatabaseError('DATABASE_ERROR', 'SQLITE_MISUSE', 'The statement is empty.')
     const at = sent.push({ sql, values })
     return { at, countAt: isRead ? null : sent.push({ sql: CHANGES, values: [] }) }
   })

@@ -3,12 +3,20 @@ import { slotOf } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import { RoutedDatabase } from './routed-database.ts'
 import { type RouteOptions, Router, type Routing } from './router.ts'
-import type { ShardMap } from './shard-map.ts'
+import type { ShardEntry, ShardMap } from './shard-map.ts'
 import type { Keyspace } from './sharded-table.ts'
 
 /** The names the other rooms use for what is D1's. */
 export type ShardDatabase = D1Database
 export type ShardStatement = D1PreparedStatement
+
+/** SQL that is true or false, with its values: for statements that only do something where it holds. */
+export interface SqlCondition {
+  sql: string
+  values: unknown[]
+}
+
+export const always: SqlCondition = { sql: '1', values: [] }
 
 /** One shard, for housekeeping over many slots. Its row triggers are on; it takes no guard, since it names no slot. */
 export interface ShardVisit {
@@ -22,6 +30,12 @@ export interface ShardVisit {
 export interface ShardFailure {
   shard: string
   error: string
+}
+
+/** Which shards a turn visits: an invocation has 1,000 queries, and there may be 1,000 shards. */
+export interface ShardWindow {
+  turn: number
+  size: number
 }
 
 /** The databases, as a request sees them. */
@@ -52,16 +66,17 @@ export class Shards {
 
   /**
    * Visits every shard, at most six at a time. A shard that fails is named in `failed`, so that a partial answer never
-   * looks complete.
+   * looks complete. With a `window` it visits the shards whose turn it is.
    */
   async each<T>(
     keyspace: Keyspace,
     visit: (shard: ShardVisit) => Promise<T>,
+    window?: ShardWindow,
   ): Promise<{ values: T[]; failed: ShardFailure[] }> {
     const map = await this.map()
     const values: T[] = []
     const failed: ShardFailure[] = []
-    const waiting = [...map.shards]
+    const waiting = window ? within(map.shards, window) : [...map.shards]
     const worker = async () => {
       for (let shard = waiting.shift(); shard; shard = waiting.shift()) {
         const { id, binding } = shard
@@ -106,6 +121,12 @@ export class Shards {
         .all<T>()
     }
   }
+}
+
+/** Consecutive turns go round all shards. */
+function within(shards: readonly ShardEntry[], { turn, size }: ShardWindow): ShardEntry[] {
+  const count = Math.min(size, shards.length)
+  return Array.from({ length: count }, (_, index) => shards[(turn * count + index) % shards.length]!)
 }
 
 const ownedHere = (keyspace: Keyspace, column: string) =>

@@ -8,3 +8,7 @@ export function isPlainlyRead(sql: string): boolean {
   if (/^select\b/i.test(text)) return true
   return /^with\b/i.test(text) && !/\b(insert|update|delete|replace)\b/i.test(text)
 }
+
+/** True for a text without a statement in it: blanks, comments and semicolons only. */
+export const isEmpty = (sql: string): boolean =>
+  sql.replace(/^(?:[\s;]+|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)+/, '') === ''

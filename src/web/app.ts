@@ -49,11 +49,8 @@ const tiers = (openTiers: OpenTiers) =>
 /** Values that everybody knows must not guard a public address. */
 const localHostOnly = () =>
   createMiddleware<WebEnv>(async function localHostOnly(c, next) {
-    if (c.get('tiers').settings.isLocal && !isLocalHost(new URL(c.req.url).hostname))
-      throw new BanyanError(
-        'LOCAL_SETTINGS',
-        'OPERATOR_TOKEN is the local one, which everybody knows. Set another: npx wrangler secret put OPERATOR_TOKEN',
-      )
+    const { localOnly } = c.get('tiers').settings
+    if (localOnly && !isLocalHost(new URL(c.req.url).hostname)) throw new BanyanError('LOCAL_SETTINGS', localOnly)
     await next()
   })
 

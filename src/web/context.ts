@@ -19,8 +19,8 @@ export interface Settings {
   leaseMs: number
   graceMs: number
   mailFrom: string
-  /** True when a value that is only fit for localhost is in use. */
-  isLocal: boolean
+  /** What is set in a way that is fit for localhost only, and how to mend it; or null. */
+  localOnly: string | null
 }
 
 export type RateLimitName = 'requests' | 'writes' | 'credentials'

@@ -1,6 +1,9 @@
 import type { z } from '@hono/zod-openapi'
-import { BanyanError } from '../core/errors.ts'
-import { invalid } from './api.ts'
+import type { Context } from 'hono'
+import { BanyanError, hasCode } from '../core/errors.ts'
+import type { RetryKey } from '../sharding/idempotency.ts'
+import { checkedRetryKey, invalid } from './api.ts'
+import type { WebEnv } from './context.ts'
 import type { FieldErrors } from './fields.tsx'
 import { publicDetail } from './problems.ts'
 
@@ -14,7 +17,7 @@ export function parseForm<T extends z.ZodType>(schema: T, values: Record<string,
 /** An error by the names of a form's fields; '' is the form as a whole. */
 export function fieldErrors(error: BanyanError): FieldErrors {
   const fields = (error.errors ?? []).map(({ pointer, detail }) => [pointer.slice(1), detail])
-  return fields.length > 0 ? Object.fromEntries(fields) : { '': publicDetail(error) }
+  return fields.length > 0 ? Object.fromEntries(fields) : { '': publicDetail(error, '') }
 }
 
 export type FormStatus = 401 | 409 | 422 | 429
@@ -35,6 +38,23 @@ export async function submit(run: () => Promise<unknown>): Promise<{ errors: Fie
     )
       return { errors: fieldErrors(error), status: error.status }
     throw error
+  }
+}
+
+/**
+ * Runs once a form's key, so that a form that is sent twice has one effect. With other contents (its sender went back and
+ * wrote something else) it is another request.
+ */
+export async function onceOrAnew<T>(
+  c: Context<WebEnv>,
+  key: string | undefined,
+  run: (retry: RetryKey | null) => Promise<T>,
+): Promise<T> {
+  try {
+    return await run(key ? checkedRetryKey(c, key) : null)
+  } catch (error) {
+    if (!hasCode(error, 'IDEMPOTENCY_KEY_REUSED')) throw error
+    return run(null)
   }
 }
 

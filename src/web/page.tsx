@@ -31,9 +31,15 @@ export function errorPage(c: Context<WebEnv>, error: BanyanError): Response | Pr
   retryAfter(error, headers)
   const assets = c.get('tiers')?.assets
   const content = (
-    <ErrorPage status={error.status} title={error.title} detail={publicDetail(error)} requestId={c.get('requestId')} />
+    <ErrorPage
+      status={error.status}
+      title={error.title}
+      detail={publicDetail(error, c.req.path)}
+      requestId={c.get('requestId')}
+    />
   )
-  if (!assets) return c.text(`${error.title}\n\n${publicDetail(error)}\n`, error.status, Object.fromEntries(headers))
+  if (!assets)
+    return c.text(`${error.title}\n\n${publicDetail(error, c.req.path)}\n`, error.status, Object.fromEntries(headers))
   return c.html(
     <Layout title={error.title} viewer={null} assets={assets} path={c.req.path}>
       {content}

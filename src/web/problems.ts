@@ -11,16 +11,25 @@ export function toBanyanError(error: unknown, log: Log): BanyanError {
       log.error('request.failed', { code: error.code, reason: error.message, stack: stackOf(error.cause) })
     return error
   }
-  if (error instanceof HTTPException)
-    return new BanyanError(error.status === 400 ? 'BAD_REQUEST' : 'INTERNAL', undefined, { cause: error })
+  // Hono throws a 400 for one thing only: a body that is announced as JSON and is empty.
+  if (error instanceof HTTPException && error.status === 400)
+    return new BanyanError('MALFORMED_JSON', 'The body could not be read as JSON.', { cause: error })
   log.error('request.bug', { reason: String(error), stack: stackOf(error) })
   return new BanyanError('INTERNAL', 'The fault is ours and is recorded under the request id.', { cause: error })
 }
 
 /** Codes whose detail was written for operators or by the database: callers get the title only. */
-const hidesDetail = (code: ErrorCode): boolean => code === 'DATABASE_CONSTRAINT' || code === 'DATABASE_ERROR'
+const internal: ErrorCode[] = [
+  'DATABASE_CONSTRAINT',
+  'DATABASE_ERROR',
+  'DIRECTORY_UNAVAILABLE',
+  'SHARD_FOREIGN',
+  'SHARD_UNAVAILABLE',
+]
 
-export const publicDetail = (error: BanyanError): string => (hidesDetail(error.code) ? error.title : error.message)
+/** Operators see all of it. */
+export const publicDetail = (error: BanyanError, path: string): string =>
+  internal.includes(error.code) && !path.startsWith('/operator/') ? `${error.title}.` : error.message
 
 /** RFC 9457. */
 export function problemResponse(c: Context<WebEnv>, error: BanyanError): Response {
@@ -28,7 +37,7 @@ export function problemResponse(c: Context<WebEnv>, error: BanyanError): Respons
     type: `/problems/${error.code.toLowerCase().replaceAll('_', '-')}`,
     title: error.title,
     status: error.status,
-    detail: publicDetail(error),
+    detail: publicDetail(error, c.req.path),
     code: error.code,
     requestId: c.get('requestId'),
     ...(error.errors ? { errors: error.errors } : {}),

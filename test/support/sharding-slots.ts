@@ -12,8 +12,7 @@ export type SlotState = (typeof slotStates)[number]
 
 /** The statement that brings a slot into a state. */
 export function slotStatement(database: D1Database, keyspace: Keyspace, slot: string, state: SlotState, epoch = 1) {
-  if (state === null)
-    return database.prepare('DELETE FROM slots WHERE keyspace = ? AND slot = ?').bind(keyspace, slot)
+  if (state === null) return database.prepare('DELETE FROM slots WHERE keyspace = ? AND slot = ?').bind(keyspace, slot)
   return database
     .prepare(
       `INSERT INTO slots (keyspace, slot, state, epoch, move_id) VALUES (?, ?, ?, ?, 'move-1')

@@ -9,8 +9,8 @@ import { type Bearer, type Browser, bearer, browser } from './http-client.ts'
 export const OPERATOR_TOKEN = 'an operator’s token, for tests'.replaceAll(/[^\w-]+/g, '-')
 export const SIGNING_KEY = 'a key of at least 32 characters, for tests only'
 
-const MAIL_WAIT_MS = 10_000
-const MAIL_POLL_MS = 50
+const WAIT_MS = 10_000
+const POLL_MS = 50
 
 export interface StackOptions {
   /** How many databases are bound; the shipped configuration binds two. */
@@ -32,6 +32,8 @@ export interface Stack {
   browser(): Browser
   /** A client that keeps a Bearer token and the newest causal token. */
   bearer(): Bearer
+  /** Who owns a slot (0–65,535) by the directory's own tables: a binding's name, by keyspace. */
+  slotOwners(): Promise<Record<string, (slot: number) => string>>
   /** Runs what the cron trigger runs. */
   cron(): Promise<void>
   /** The token in the newest mail of this kind to a user, once there are `count` of them. */
@@ -74,19 +76,31 @@ export async function startStack({
     databases: new Map(names.map((name) => [name, env[name] as D1Database])),
     browser: () => browser(url),
     bearer: () => bearer(url),
+    async slotOwners() {
+      const storage = await worker.getDurableObjectStorage('DIRECTORY' as never, { name: 'directory' })
+      const rows = await storage.exec(
+        'SELECT keyspace, start, binding FROM runs JOIN shards ON ordinal = shard ORDER BY start DESC',
+      )
+      const runs = rows as unknown as { keyspace: string; start: number; binding: string }[]
+      const ownerIn = (keyspace: string) => (slot: number) =>
+        runs.find((run) => run.keyspace === keyspace && run.start <= slot)!.binding
+      return Object.fromEntries(runs.map(({ keyspace }) => [keyspace, ownerIn(keyspace)]))
+    },
     cron: async () => {
       await worker.scheduled({ cron: '* * * * *' })
     },
     mailCount: (kind, userId) => mails(kind, userId).length,
     async mailedToken(kind, userId, count = 1) {
-      for (const deadline = Date.now() + MAIL_WAIT_MS; Date.now() < deadline; await sleep(MAIL_POLL_MS)) {
-        const tokens = mails(kind, userId)
-        if (tokens.length >= count) return tokens.at(-1)!
-      }
-      throw new Error(`no ${kind} mail to ${userId} within ${MAIL_WAIT_MS} ms`)
+      await until(`${kind} mail ${count} to ${userId}`, async () => mails(kind, userId).length >= count)
+      return mails(kind, userId).at(-1)!
     },
     close: () => harness.close(),
   }
+}
+
+async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
+  for (const deadline = Date.now() + WAIT_MS; !(await holds()); await sleep(POLL_MS))
+    if (Date.now() > deadline) throw new Error(`waited ${WAIT_MS} ms in vain: ${what}`)
 }
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
@@ -130,4 +144,12 @@ export async function rowCounts({ databases }: Pick<Stack, 'databases'>): Promis
     })
   }
   return counts
+}
+
+/** Waits until what was written has had all its consequences: no job waits, and none is under way. */
+export async function outboxesDrained(stack: Pick<Stack, 'databases'>): Promise<void> {
+  await until('empty outboxes', async () => {
+    const counts = Object.entries(await rowCounts(stack))
+    return counts.every(([table, rows]) => !table.endsWith('.outbox') || rows === 0)
+  })
 }

@@ -1,13 +1,13 @@
 import { constantTimeEqual, hmac } from '../../core/digest.ts'
-import { BanyanError } from '../../core/errors.ts'
+import { BanyanError, messageOf } from '../../core/errors.ts'
 import { isId, slotOf } from '../../core/ids.ts'
 import { limits } from '../../core/limits.ts'
 import { newJob, outboxStatement } from '../../jobs/outbox.ts'
 import type { MintedSession, Session } from '../../sessions/sessions.ts'
 import { hashSecret } from '../../sessions/tokens.ts'
-import type { ClaimWish } from '../../sharding/claims.ts'
+import { type ClaimWish, claimKey } from '../../sharding/claims.ts'
 import type { RetryKey } from '../../sharding/idempotency.ts'
-import type { ShardDatabase, ShardStatement } from '../../sharding/shards.ts'
+import type { ShardDatabase, ShardStatement, SqlCondition } from '../../sharding/shards.ts'
 import type { Tiers } from '../../web/context.ts'
 import { isCommonPassword } from './common-passwords.ts'
 import { checkNothing, checkPassword, hashPassword } from './passwords.ts'
@@ -16,7 +16,17 @@ const HOUR_MS = 3_600_000
 
 export type AccountTiers = Pick<
   Tiers,
-  'shards' | 'claims' | 'idempotency' | 'sessions' | 'clock' | 'random' | 'ids' | 'settings' | 'follow' | 'log'
+  | 'shards'
+  | 'claims'
+  | 'idempotency'
+  | 'sessions'
+  | 'clock'
+  | 'random'
+  | 'ids'
+  | 'settings'
+  | 'follow'
+  | 'log'
+  | 'waitUntil'
 >
 
 /** A session that has just begun. `stamp` is for the browser's second cookie. */
@@ -33,6 +43,7 @@ interface AccountRow {
   email: string
   passwordHash: string
   passwordVersion: number
+  emailVerifiedAt: number | null
 }
 
 /** E-mail addresses are trimmed and compared without case. */
@@ -74,7 +85,7 @@ export async function logIn(
     account.id,
     retry,
     database,
-    { status: 201, answer: { sessionId: minted.id } },
+    { status: 201, answer: { sessionId: minted.id }, onlyIf: passwordIs(account) },
     async (statements) => {
       const [inserted] = await database.batch([
         insertSession(tiers, database, minted, account.passwordVersion),
@@ -86,12 +97,12 @@ export async function logIn(
   )
   if (kept) {
     const { sessionId } = kept.answer as { sessionId: string }
-    const token = await sessions.remint(database, { id: sessionId, userId: account.id })
+    const token = await sessions.remint(database, { id: sessionId, userId: account.id }, passwordIs(account))
     if (!token) throw new BanyanError('SESSION_ENDED', 'The session of this Idempotency-Key has ended. Send a new key.')
     return { userId: account.id, token, stamp: null }
   }
   if (!began) throw new BanyanError('WRONG_CREDENTIALS')
-  if (isOutdated) await rehash(tiers, account, password)
+  if (isOutdated) tiers.waitUntil(rehash(tiers, account, password))
   return { userId: account.id, token: minted.token, stamp: sessions.started(minted) }
 }
 
@@ -101,14 +112,13 @@ export const insertSession = (
   database: ShardDatabase,
   minted: MintedSession,
   passwordVersion: number,
-): ShardStatement =>
-  sessions.insert(
-    database,
-    minted,
-    'EXISTS (SELECT 1 FROM accounts WHERE id = ? AND password_version = ?)',
-    minted.userId,
-    passwordVersion,
-  )
+): ShardStatement => sessions.insert(database, minted, passwordIs({ id: minted.userId, passwordVersion }))
+
+/** True in SQL while the account's password is of the version that was read. */
+export const passwordIs = ({ id, passwordVersion }: { id: string; passwordVersion: number }): SqlCondition => ({
+  sql: 'EXISTS (SELECT 1 FROM accounts WHERE id = ? AND password_version = ?)',
+  values: [id, passwordVersion],
+})
 
 /** Changes the password and ends the user's other sessions, in one batch. Throws WRONG_CREDENTIALS for a wrong current one. */
 export async function changePassword(
@@ -131,6 +141,7 @@ export async function requestVerification(
   retry: RetryKey | null,
 ): Promise<void> {
   const account = await getAccount(tiers, session.userId)
+  if (account.emailVerifiedAt !== null) return
   const database = tiers.shards.of(account.id, { operation: 'accounts.request-verification' })
   const mail = mailStatements(tiers, database, account, 'verify-email', origin)
   await tiers.idempotency.once(account.id, retry, database, { status: 202, answer: null }, async (statements) => {
@@ -153,14 +164,14 @@ export async function verifyEmail(tiers: AccountTiers, token: string, retry: Ret
          WHERE (id, email) IN (SELECT user_id, email FROM mail_tokens WHERE ${live})`,
       )
       .bind(now, tokenId, secretHash, now),
-    ...keepAnswer(tiers, database, tokenId, retry, `EXISTS (SELECT 1 FROM mail_tokens WHERE ${live})`, [
-      tokenId,
-      secretHash,
-      now,
-    ]),
+    ...keepAnswer(tiers, database, tokenId, retry, {
+      sql: `EXISTS (SELECT 1 FROM mail_tokens WHERE ${live})`,
+      values: [tokenId, secretHash, now],
+    }),
     database.prepare('DELETE FROM mail_tokens WHERE id = ? AND secret_hash = ?').bind(tokenId, secretHash),
   ])
-  if (verified!.meta.changes !== 1) throw tokenGone()
+  // A twin with the same key may have been first.
+  if (verified!.meta.changes !== 1 && !(await wasAnswered(tiers, tokenId, retry))) throw tokenGone()
 }
 
 /** Mails a link that sets a new password, to an address that has an account. Says nothing of whether it has. */
@@ -192,15 +203,15 @@ export async function resetPassword(
   const database = tiers.shards.of(tokenId, { operation: 'accounts.reset-password', read: 'exact' })
   const account = await database
     .prepare(
-      `SELECT accounts.id, accounts.email, password_hash AS passwordHash, password_version AS passwordVersion
+      `SELECT accounts.id, accounts.email, password_hash AS passwordHash, password_version AS passwordVersion,
+       email_verified_at AS emailVerifiedAt
        FROM mail_tokens JOIN accounts ON accounts.id = mail_tokens.user_id
        WHERE mail_tokens.id = ? AND secret_hash = ? AND purpose = 'reset-password' AND expires_at > ?`,
     )
     .bind(tokenId, secretHash, tiers.clock.now())
     .first<AccountRow>()
   if (!account) throw tokenGone()
-  const unchanged = 'EXISTS (SELECT 1 FROM accounts WHERE id = ? AND password_version = ?)'
-  const answer = keepAnswer(tiers, database, tokenId, retry, unchanged, [account.id, account.passwordVersion])
+  const answer = keepAnswer(tiers, database, tokenId, retry, passwordIs(account))
   await setPassword(tiers, database, account, password, answer, '')
 }
 
@@ -214,12 +225,11 @@ function keepAnswer(
   database: ShardDatabase,
   tokenId: string,
   retry: RetryKey | null,
-  condition: string,
-  values: unknown[],
+  onlyIf: SqlCondition,
 ): ShardStatement[] {
   if (!retry) return []
   const kept = { userId: tokenId, attemptId: '', status: 204, answer: null }
-  return idempotency.statements(database, idempotency.ownedId(tokenId, retry), retry, kept, condition, ...values)
+  return idempotency.statements(database, idempotency.ownedId(tokenId, retry), retry, kept, onlyIf)
 }
 
 /** The row of an account that must exist. */
@@ -232,14 +242,16 @@ async function getAccount(tiers: AccountTiers, userId: string): Promise<AccountR
 async function findAccount(tiers: AccountTiers, login: string): Promise<AccountRow | null> {
   const wish = login.includes('@') ? emailWish(login) : handleWish(login)
   const ownerId = await tiers.claims.findOwner(wish)
-  return ownerId ? readAccount(tiers, ownerId) : null
+  // Where nobody has the login, a row that isn't there is read in its stead: as many calls, and as long.
+  return readAccount(tiers, ownerId ?? `${slotOf(claimKey(wish))}.nobody`)
 }
 
 function readAccount(tiers: AccountTiers, userId: string): Promise<AccountRow | null> {
   return tiers.shards
     .of(userId, { operation: 'accounts.read' })
     .prepare(
-      'SELECT id, email, password_hash AS passwordHash, password_version AS passwordVersion FROM accounts WHERE id = ?',
+      `SELECT id, email, password_hash AS passwordHash, password_version AS passwordVersion,
+       email_verified_at AS emailVerifiedAt FROM accounts WHERE id = ?`,
     )
     .bind(userId)
     .first<AccountRow>()
@@ -276,7 +288,16 @@ async function setPassword(
   tiers.sessions.forget(ended!.results.map((row) => row.id))
 }
 
+/** Behind the response: a log-in that has begun doesn't fail for it. */
 async function rehash(tiers: AccountTiers, account: AccountRow, password: string): Promise<void> {
+  try {
+    await replaceHash(tiers, account, password)
+  } catch (error) {
+    tiers.log.warn('password.not-rehashed', { reason: messageOf(error) })
+  }
+}
+
+async function replaceHash(tiers: AccountTiers, account: AccountRow, password: string): Promise<void> {
   const hash = await hashPassword(password, tiers.random)
   await tiers.shards
     .of(account.id, { operation: 'accounts.rehash', idempotent: true })

@@ -4,7 +4,7 @@ import type { Context } from 'hono'
 import { publicOrigin } from '../../web/api.ts'
 import type { WebEnv } from '../../web/context.ts'
 import type { FieldErrors } from '../../web/fields.tsx'
-import { type FormStatus, parseForm, submit } from '../../web/form.ts'
+import { type FormStatus, onceOrAnew, parseForm, submit } from '../../web/form.ts'
 import type { Notice } from '../../web/layout.tsx'
 import { limitCredentials } from '../../web/middleware/rate-limits.ts'
 import { requireSession } from '../../web/middleware/session.ts'
@@ -45,7 +45,11 @@ export function accountPages(app: OpenAPIHono<WebEnv>): void {
     return viewer ? c.redirect('/home') : page(c, { title: 'Banyan', viewer }, <Landing />)
   })
   app.get('/signup', async (c) =>
-    page(c, { title: 'Sign up', viewer: await findViewer(c) }, <SignUpPage values={{}} errors={{}} />),
+    page(
+      c,
+      { title: 'Sign up', viewer: await findViewer(c) },
+      <SignUpPage values={{}} errors={{}} idempotencyKey={crypto.randomUUID()} />,
+    ),
   )
   app.post('/signup', signUpForm)
   app.get('/login', async (c) =>
@@ -119,13 +123,15 @@ export function accountPages(app: OpenAPIHono<WebEnv>): void {
 }
 
 async function signUpForm(c: C) {
-  const values = readForm(c)
+  const { idempotencyKey, displayName = '', ...rest } = readForm(c)
   const failed = await submit(async () => {
-    const { displayName = '', ...rest } = values
-    await signUpFrom(c, parseForm(signUpShape, displayName.trim() ? { ...rest, displayName } : rest), null)
+    const input = parseForm(signUpShape, displayName.trim() ? { ...rest, displayName } : rest)
+    await onceOrAnew(c, idempotencyKey, (retry) => signUpFrom(c, input, retry))
   })
   if (!failed) return c.redirect('/home', 303)
-  const content = <SignUpPage values={values} errors={failed.errors} />
+  const content = (
+    <SignUpPage values={{ ...rest, displayName }} errors={failed.errors} idempotencyKey={crypto.randomUUID()} />
+  )
   return page(c, { title: 'Sign up', viewer: null, status: failed.status }, content)
 }
 

@@ -70,7 +70,7 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
       method: 'post',
       path: '/api/v1/accounts',
       request: { body: jsonBody(signUpShape) },
-      responses: { 201: signedInAnswer, ...problems(409, 413, 415, 422, 429, 503) },
+      responses: { 201: signedInAnswer, ...problems(400, 401, 403, 409, 413, 415, 422, 429, 503) },
     }),
     async (c) => c.json(await answerSignedIn(c, await signUpFrom(c, c.req.valid('json'), retryKey(c))), 201),
   )
@@ -79,7 +79,7 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
       method: 'post',
       path: '/api/v1/sessions',
       request: { body: jsonBody(logInShape) },
-      responses: { 201: signedInAnswer, ...problems(401, 413, 415, 422, 429, 503) },
+      responses: { 201: signedInAnswer, ...problems(400, 401, 403, 409, 413, 415, 422, 429, 503) },
     }),
     async (c) => c.json(await answerSignedIn(c, await logInFrom(c, c.req.valid('json'), retryKey(c))), 201),
   )
@@ -97,7 +97,7 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
       method: 'delete',
       path: '/api/v1/sessions',
       security: signedIn,
-      responses: { ...noContent, ...problems(401, 429, 503) },
+      responses: { ...noContent, ...problems(401, 403, 429, 503) },
     }),
     async (c) => {
       await c.get('tiers').sessions.endOthers(await requireSession(c))
@@ -110,7 +110,7 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
       path: '/api/v1/sessions/{id}',
       security: signedIn,
       request: { params: z.object({ id: z.string() }) },
-      responses: { ...noContent, ...problems(401, 404, 429, 503) },
+      responses: { ...noContent, ...problems(401, 403, 404, 429, 503) },
     }),
     async (c) => {
       await endSession(c, c.req.valid('param').id)
@@ -122,7 +122,7 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
       method: 'post',
       path: '/api/v1/email-verifications',
       security: signedIn,
-      responses: { 202: { description: 'A mail is on its way' }, ...problems(401, 422, 429, 503) },
+      responses: { 202: { description: 'A mail is on its way' }, ...problems(401, 403, 409, 422, 429, 503) },
     }),
     async (c) => {
       const session = await requireSession(c)
@@ -136,7 +136,7 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
       method: 'post',
       path: '/api/v1/email-verifications/{token}',
       request: { params: tokenParam },
-      responses: { ...noContent, ...problems(404, 429, 503) },
+      responses: { ...noContent, ...problems(403, 404, 429, 503) },
     }),
     async (c) => {
       await verifyEmail(c.get('tiers'), c.req.valid('param').token, retryKey(c))
@@ -150,7 +150,7 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
       request: { body: jsonBody(z.strictObject({ email })) },
       responses: {
         202: { description: 'If the address has an account, a mail is on its way' },
-        ...problems(413, 415, 422, 429, 503),
+        ...problems(400, 403, 413, 415, 422, 429, 503),
       },
     }),
     async (c) => {
@@ -163,7 +163,7 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
       method: 'post',
       path: '/api/v1/password-resets/{token}',
       request: { params: tokenParam, body: jsonBody(z.strictObject({ password })) },
-      responses: { ...noContent, ...problems(404, 409, 413, 415, 422, 429, 503) },
+      responses: { ...noContent, ...problems(400, 403, 404, 409, 413, 415, 422, 429, 503) },
     }),
     async (c) => {
       await resetPasswordFrom(c, c.req.valid('param').token, c.req.valid('json').password)
@@ -176,7 +176,7 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
       path: '/api/v1/me/password',
       security: signedIn,
       request: { body: jsonBody(changePasswordShape) },
-      responses: { ...noContent, ...problems(401, 409, 413, 415, 422, 429, 503) },
+      responses: { ...noContent, ...problems(400, 401, 403, 409, 413, 415, 422, 429, 503) },
     }),
     async (c) => {
       await changePasswordFrom(c, c.req.valid('json'))
@@ -234,7 +234,7 @@ export async function endSession(c: C, id: string): Promise<void> {
 
 /** Answers before it looks: neither the answer nor its time tells whether the address has an account. */
 export async function requestResetFrom(c: C, address: string): Promise<void> {
-  await limitCredentials(c, address)
+  await limitCredentials(c, address, 'reset')
   const tiers = c.get('tiers')
   const work = requestPasswordReset(tiers, address, publicOrigin(c), retryKey(c))
   tiers.waitUntil(

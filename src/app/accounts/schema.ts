@@ -27,6 +27,9 @@ export const mailTokens = sharded(
       secretHash: text('secret_hash').notNull(),
       expiresAt: integer('expires_at').notNull(),
     },
-    (table) => [index('mail_tokens_by_user').on(table.userId, table.purpose)],
+    (table) => [
+      index('mail_tokens_by_user').on(table.userId, table.purpose),
+      index('mail_tokens_expiry').on(table.expiresAt),
+    ],
   ),
 )

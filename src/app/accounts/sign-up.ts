@@ -10,6 +10,7 @@ import {
   insertSession,
   mailStatements,
   normaliseEmail,
+  passwordIs,
   type SignedIn,
 } from './accounts.ts'
 import { hashPassword } from './passwords.ts'
@@ -71,13 +72,19 @@ async function beginAttempt(tiers: AccountTiers, retry: RetryKey | null): Promis
 async function reserve(tiers: AccountTiers, input: SignUpInput, attempt: Attempt): Promise<void> {
   const email = emailWish(input.email)
   const handle = handleWish(input.handle)
-  if (!(await tiers.claims.reserve(email, attempt))) {
-    await abandon(tiers, attempt, [])
-    throw taken('EMAIL_TAKEN', '/email', 'An account with this e-mail address exists. Log in, or use another address.')
-  }
-  if (!(await tiers.claims.reserve(handle, attempt))) {
-    await abandon(tiers, attempt, [email])
-    throw taken('HANDLE_TAKEN', '/handle', 'This handle is taken. Choose another.')
+  try {
+    if (!(await tiers.claims.reserve(email, attempt)))
+      throw taken(
+        'EMAIL_TAKEN',
+        '/email',
+        'An account with this e-mail address exists. Log in, or use another address.',
+      )
+    if (!(await tiers.claims.reserve(handle, attempt)))
+      throw taken('HANDLE_TAKEN', '/handle', 'This handle is taken. Choose another.')
+  } catch (error) {
+    // Also when a shard was away: else the address would be taken by its own first try.
+    await abandon(tiers, attempt, hasCode(error, 'EMAIL_TAKEN') ? [] : [email, handle])
+    throw error
   }
 }
 
@@ -138,7 +145,9 @@ async function resume(tiers: AccountTiers, userId: string, userAgent: string): P
   if (!account) return null
   if (account.passwordVersion !== 1)
     throw new BanyanError('WRONG_CREDENTIALS', 'The account exists, and its password was changed since. Log in.')
-  const token = account.sessionId ? await sessions.remint(database, { id: account.sessionId, userId }) : null
+  const token = account.sessionId
+    ? await sessions.remint(database, { id: account.sessionId, userId }, passwordIs({ id: userId, passwordVersion: 1 }))
+    : null
   if (token) return { userId, token, stamp: null }
   const minted = sessions.mint(userId, userAgent)
   const inserted = await insertSession(tiers, database, minted, 1).run()

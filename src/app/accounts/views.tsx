@@ -110,9 +110,9 @@ export const Landing = () => (
   </div>
 )
 
-export type SignUpPageProps = { values: Values; errors: FieldErrors }
+export type SignUpPageProps = { values: Values; errors: FieldErrors; idempotencyKey: string }
 
-export const SignUpPage = ({ values, errors }: SignUpPageProps) => (
+export const SignUpPage = ({ values, errors, idempotencyKey }: SignUpPageProps) => (
   <Spread
     margin={
       <>
@@ -125,6 +125,7 @@ export const SignUpPage = ({ values, errors }: SignUpPageProps) => (
   >
     <form class="form" method="post" action="/signup">
       <FormError errors={errors} />
+      <input type="hidden" name="idempotencyKey" value={idempotencyKey} />
       <TextField
         id="email"
         name="email"

@@ -3,10 +3,9 @@ import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { BanyanError } from '../../core/errors.ts'
 import { limits } from '../../core/limits.ts'
-import { checkedRetryKey } from '../../web/api.ts'
 import type { WebEnv } from '../../web/context.ts'
 import type { FieldErrors } from '../../web/fields.tsx'
-import { type FormStatus, parseForm, submit } from '../../web/form.ts'
+import { type FormStatus, onceOrAnew, parseForm, submit } from '../../web/form.ts'
 import { requireSession } from '../../web/middleware/session.ts'
 import { page, readForm } from '../../web/page.tsx'
 import { getByHandle, getSelf } from '../profiles/profiles.ts'
@@ -26,8 +25,8 @@ export function postPages(app: OpenAPIHono<WebEnv>): void {
     const session = await requireSession(c)
     const { text = '', idempotencyKey } = readForm(c)
     const failed = await submit(async () => {
-      const retry = idempotencyKey ? checkedRetryKey(c, idempotencyKey) : null
-      await createPost(c.get('tiers'), session, parseForm(postForm, { text }).text, retry)
+      const parsed = parseForm(postForm, { text })
+      await onceOrAnew(c, idempotencyKey, (retry) => createPost(c.get('tiers'), session, parsed.text, retry))
     })
     return failed ? home(c, { text, ...failed }) : c.redirect('/home', 303)
   })
@@ -86,7 +85,7 @@ async function home(c: C, draft?: Draft) {
 
 async function edit(c: C, id: string, draft?: Draft) {
   const viewer = await findViewer(c)
-  if (!viewer) return c.redirect('/login', 303)
+  if (!viewer) return c.redirect(`/login?next=/posts/${encodeURIComponent(id)}/edit`, 303)
   const post = await getPost(c.get('tiers'), id)
   if (post.author.id !== viewer.id) throw new BanyanError('FORBIDDEN', 'Only its author may change a post.')
   const content = <EditPostPage post={post} text={draft?.text ?? post.text} errors={draft?.errors ?? {}} />

@@ -23,7 +23,7 @@ export function postRoutes(app: OpenAPIHono<WebEnv>): void {
       path: '/api/v1/posts',
       security: signedIn,
       request: { body },
-      responses: { 201: onePost, ...problems(401, 413, 415, 422, 429, 503) },
+      responses: { 201: onePost, ...problems(400, 401, 403, 409, 413, 415, 422, 429, 503) },
     }),
     async (c) => {
       const session = await requireSession(c)
@@ -46,7 +46,7 @@ export function postRoutes(app: OpenAPIHono<WebEnv>): void {
       path: '/api/v1/posts/{id}',
       security: signedIn,
       request: { params: idParam, body },
-      responses: { 200: onePost, ...problems(401, 403, 404, 413, 415, 422, 429, 503) },
+      responses: { 200: onePost, ...problems(400, 401, 403, 404, 413, 415, 422, 429, 503) },
     }),
     async (c) => {
       const session = await requireSession(c)

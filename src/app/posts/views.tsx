@@ -151,7 +151,7 @@ export const HomePage = ({ self, posts, next, composer, idempotencyKey }: HomePa
     <PostList
       posts={posts}
       next={next}
-      basePath="/"
+      basePath="/home"
       empty="Nothing yet. Your first post will stand here."
       byline={false}
     />

@@ -36,7 +36,10 @@ export function profileRoutes(app: OpenAPIHono<WebEnv>): void {
       path: '/api/v1/me',
       security: signedIn,
       request: { body: jsonBody(profileChange) },
-      responses: { 200: json(z.object({ user: selfShape }), 'Oneself'), ...problems(401, 413, 415, 422, 429, 503) },
+      responses: {
+        200: json(z.object({ user: selfShape }), 'Oneself'),
+        ...problems(400, 401, 403, 413, 415, 422, 429, 503),
+      },
     }),
     async (c) => {
       const session = await requireSession(c)

@@ -25,7 +25,7 @@ export const bodyText = () =>
   })
 
 function requireJson(text: string, contentType: string): void {
-  if (!/^application\/(?:[a-z.+-]+\+)?json(?:;|$)/i.test(contentType.trim()))
+  if (!/^application\/(?:[a-z0-9.+-]+\+)?json$/i.test(contentType.split(';')[0]!.trim()))
     throw new BanyanError('WRONG_CONTENT_TYPE', 'Send application/json.')
   try {
     JSON.parse(text)

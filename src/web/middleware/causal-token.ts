@@ -2,6 +2,7 @@ import { createMiddleware } from 'hono/factory'
 import { formatCausalToken } from '../causal-token.ts'
 import type { WebEnv } from '../context.ts'
 import { writeCookie } from '../cookies.ts'
+import { bearerToken } from './session.ts'
 
 /** After a request that wrote: the token with which its client reads its own writes, on any isolate. */
 export const causalToken = () =>
@@ -12,5 +13,5 @@ export const causalToken = () =>
     const { epoch } = await shards.map()
     const token = formatCausalToken(settings.signingKey, { epoch }, clock.now())
     c.res.headers.set('x-causal-token', token)
-    if (!c.req.header('authorization')) writeCookie(c, 'causal', token)
+    if (!bearerToken(c)) writeCookie(c, 'causal', token)
   })

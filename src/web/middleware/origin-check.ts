@@ -1,6 +1,7 @@
 import { createMiddleware } from 'hono/factory'
 import { BanyanError } from '../../core/errors.ts'
 import type { WebEnv } from '../context.ts'
+import { bearerToken } from './session.ts'
 
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
 
@@ -10,7 +11,7 @@ const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
  */
 export const originCheck = () =>
   createMiddleware<WebEnv>(async function originCheck(c, next) {
-    if (!SAFE.has(c.req.method) && !c.req.header('authorization') && !isOwn(c.req.raw))
+    if (!SAFE.has(c.req.method) && !bearerToken(c) && !isOwn(c.req.raw))
       throw new BanyanError('WRONG_ORIGIN', 'Send it from this site, or with a Bearer token instead of a cookie.')
     await next()
   })

@@ -6,7 +6,18 @@ import type { RateLimitName, WebEnv } from '../context.ts'
 
 const PERIOD_SECONDS = 60
 
-const address = (c: Context<WebEnv>): string => c.req.header('cf-connecting-ip') ?? 'local'
+/** An IPv4 address, or the first 64 bits of an IPv6 one: the rest is its holder's to choose. */
+export function addressKey(address: string): string {
+  if (!address.includes(':')) return address
+  const [head = '', tail] = address.split('::')
+  const before = head.split(':').filter((group) => group !== '')
+  const after = (tail ?? '').split(':').filter((group) => group !== '')
+  const zeros = tail === undefined ? [] : Array<string>(Math.max(0, 8 - before.length - after.length)).fill('0')
+  const groups = [...before, ...zeros, ...after].slice(0, 4).map((group) => group.toLowerCase().replace(/^0+(?=.)/, ''))
+  return `${groups.join(':')}::/64`
+}
+
+const address = (c: Context<WebEnv>): string => addressKey(c.req.header('cf-connecting-ip') ?? 'local')
 
 /** Limits by client address: all requests, and writes apart. */
 export const rateLimits = () =>
@@ -17,9 +28,9 @@ export const rateLimits = () =>
   })
 
 /** Limits guessing: by address, and by the login that is tried, wherever from. */
-export async function limitCredentials(c: Context<WebEnv>, login: string): Promise<void> {
+export async function limitCredentials(c: Context<WebEnv>, login: string, purpose = 'login'): Promise<void> {
   await refuseBeyond(c, 'credentials', `address:${address(c)}`)
-  await refuseBeyond(c, 'credentials', `login:${sha256Hex(login.trim().toLowerCase())}`)
+  await refuseBeyond(c, 'credentials', `${purpose}:${sha256Hex(login.trim().toLowerCase())}`)
 }
 
 async function refuseBeyond(c: Context<WebEnv>, name: RateLimitName, key: string): Promise<void> {

@@ -5,7 +5,8 @@ import type { Session } from '../../sessions/sessions.ts'
 import type { WebEnv } from '../context.ts'
 import { clearSessionCookies, readCookie, writeCookie } from '../cookies.ts'
 
-const bearerToken = (c: Context<WebEnv>): string | null =>
+/** The token of `Authorization: Bearer`, or null: with any other scheme a request acts by its cookie. */
+export const bearerToken = (c: Context<WebEnv>): string | null =>
   /^Bearer ([^\s]+)$/i.exec(c.req.header('authorization') ?? '')?.[1] ?? null
 
 /** Gives routes `session()`. It costs nothing until a route asks, and is asked once. */

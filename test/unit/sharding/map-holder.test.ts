@@ -111,37 +111,41 @@ describe('one load at a time', () => {
   test.each([
     ['current', 0],
     ['newerThan', 1],
-  ])('%s: when the leader’s request ended and its load never settles, waiters load for themselves after 1 s', async (_, newerThan) => {
-    const { clock, directory, source, holder, request, noCopy, given } = stand()
-    if (newerThan) await given()
-    directory.epoch = newerThan + 1
-    const callsBefore = source.calls
-    const ask = () => (newerThan ? holder.newerThan(newerThan, noCopy) : holder.current(noCopy).then(({ map }) => map))
-    const answering = source.reply
-    const dead = new Promise<never>(() => undefined)
-    // A request that ended takes its timers with it: nothing of the leader's ever fires.
-    const frozen = mapRequest({ map: () => dead }, { get: () => dead, put: async () => undefined })
-    void (newerThan ? holder.newerThan(newerThan, frozen) : holder.current(frozen))
-    await settle()
-    source.reply = answering
-    const waiters = Promise.all([ask(), ask(), ask()])
-    await settle()
-    expect(source.calls).toBe(callsBefore)
-    clock.advance(1_000)
-    expect((await waiters).map((map) => map?.epoch)).toEqual([1, 1, 1].map((one) => one + newerThan))
+  ])(
+    '%s: when the leader’s request ended and its load never settles, waiters load for themselves after 1 s',
+    async (_, newerThan) => {
+      const { clock, directory, source, holder, noCopy, given } = stand()
+      if (newerThan) await given()
+      directory.epoch = newerThan + 1
+      const callsBefore = source.calls
+      const ask = () =>
+        newerThan ? holder.newerThan(newerThan, noCopy) : holder.current(noCopy).then(({ map }) => map)
+      const answering = source.reply
+      const dead = new Promise<never>(() => undefined)
+      // A request that ended takes its timers with it: nothing of the leader's ever fires.
+      const frozen = mapRequest({ map: () => dead }, { get: () => dead, put: async () => undefined })
+      void (newerThan ? holder.newerThan(newerThan, frozen) : holder.current(frozen))
+      await settle()
+      source.reply = answering
+      const waiters = Promise.all([ask(), ask(), ask()])
+      await settle()
+      expect(source.calls).toBe(callsBefore)
+      clock.advance(1_000)
+      expect((await waiters).map((map) => map?.epoch)).toEqual([1, 1, 1].map((one) => one + newerThan))
 
-    // Nor does the dead load stand in anybody's way later.
-    if (newerThan) return
-    clock.advance(10_000)
-    await holder.refreshIfDue(noCopy)
-    const calls = source.calls
-    clock.advance(LEASE - 1)
-    expect((await given()).leased).toBe(true)
-    expect(source.calls).toBe(calls)
-    clock.advance(1)
-    expect((await given()).leased).toBe(true)
-    expect(source.calls).toBe(calls + 1)
-  })
+      // Nor does the dead load stand in anybody's way later.
+      if (newerThan) return
+      clock.advance(10_000)
+      await holder.refreshIfDue(noCopy)
+      const calls = source.calls
+      clock.advance(LEASE - 1)
+      expect((await given()).leased).toBe(true)
+      expect(source.calls).toBe(calls)
+      clock.advance(1)
+      expect((await given()).leased).toBe(true)
+      expect(source.calls).toBe(calls + 1)
+    },
+  )
 })
 
 describe('the data centre’s copy', () => {
@@ -194,19 +198,22 @@ describe('the data centre’s copy', () => {
     expect([...copies.held.keys()]).toEqual(['current'])
   })
 
-  test.each(['cold', 'warm'])('a client that knows epoch 2 makes a %s isolate pass over the copy of epoch 1', async (kind) => {
-    const copies = new HeldCopies()
-    const { clock, directory, source, request, given } = stand({ copies })
-    if (kind === 'warm') await given(0, request)
-    copies.held.set('current', mapWire(1, clock.now(), 0))
-    directory.epoch = 2
-    expect(await given(2, request)).toEqual({ leased: true, epoch: 2 })
-    expect(await given(2, request)).toEqual({ leased: true, epoch: 2 })
-    expect(source.calls).toBe(kind === 'warm' ? 2 : 1)
-  })
+  test.each(['cold', 'warm'])(
+    'a client that knows epoch 2 makes a %s isolate pass over the copy of epoch 1',
+    async (kind) => {
+      const copies = new HeldCopies()
+      const { clock, directory, source, request, given } = stand({ copies })
+      if (kind === 'warm') await given(0, request)
+      copies.held.set('current', mapWire(1, clock.now(), 0))
+      directory.epoch = 2
+      expect(await given(2, request)).toEqual({ leased: true, epoch: 2 })
+      expect(await given(2, request)).toEqual({ leased: true, epoch: 2 })
+      expect(source.calls).toBe(kind === 'warm' ? 2 : 1)
+    },
+  )
 
   test('a client that knows an epoch the directory doesn’t is answered without a lease', async () => {
-    const { directory, given } = stand()
+    const { given } = stand()
     expect(await given(9)).toEqual({ leased: false, epoch: 1 })
     expect(await given(1)).toEqual({ leased: true, epoch: 1 })
   })
@@ -259,7 +266,7 @@ describe('the directory away', () => {
   })
 
   test('newerThan answers null, and the held map stays', async () => {
-    const { clock, directory, holder, noCopy, given } = stand()
+    const { directory, holder, noCopy, given } = stand()
     await given()
     directory.isAway = true
     expect(await holder.newerThan(1, noCopy)).toBeNull()
@@ -315,7 +322,7 @@ describe('the isolate’s clock', () => {
 })
 
 test('epochs never fall, whichever of two loads answers first', async () => {
-  const { clock, source, holder, noCopy } = stand()
+  const { clock, source, holder, noCopy, given } = stand()
   await given()
   const late = Promise.withResolvers<ReturnType<typeof mapWire>>()
   source.reply = () => late.promise

@@ -1,20 +1,80 @@
-import { env } from 'cloudflare:workers'
 import { expect, test } from 'vitest'
-import { answerOf } from '../../../src/sharding/answers.ts'
-import type { Env } from '../../../workers/env.ts'
+import { type Answer, answerOf, DatabaseError, isTaken } from '../../../src/sharding/answers.ts'
+import { connectionLost } from '../../support/sharding-doubles.ts'
+import { databases, rejectionOf } from '../../support/sharding-slots.ts'
 
-const shard = (env as unknown as Env & { SHARD_000: D1Database }).SHARD_000
+const shard = databases.SHARD_000
+const constraint = (sqliteCode: string): Answer => ({ kind: 'constraint', sqliteCode })
+const statement = (sqliteCode: string): Answer => ({ kind: 'statement', sqliteCode })
+const SLOT_ROW = "INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('users', '00aa', 'active', 1)"
 
-async function errorOf(...statements: string[]): Promise<unknown> {
-  try {
-    await shard.batch(statements.map((sql) => shard.prepare(sql)))
-  } catch (error) {
-    return error
-  }
-  throw new Error('it did not fail')
-}
+/** What D1 really says, and what it means: each is sent alone and as the second statement of a batch. */
+const refused: [string, string, unknown[], Answer][] = [
+  [
+    'RAISE of a view’s trigger',
+    "INSERT INTO slot_guard VALUES ('users', 'ffff')",
+    [],
+    { kind: 'refused', code: 'SLOT_NOT_OWNED' },
+  ],
+  ['RAISE of a table’s trigger', 'DELETE FROM mover', [], { kind: 'refused', code: 'MOVER_ROW_STAYS' }],
+  ['PRIMARY KEY', `${SLOT_ROW}, ('users', '00aa', 'active', 1)`, [], constraint('SQLITE_CONSTRAINT_PRIMARYKEY')],
+  ['UNIQUE', "INSERT INTO names VALUES ('ada'), ('ada')", [], constraint('SQLITE_CONSTRAINT_UNIQUE')],
+  [
+    'NOT NULL',
+    "INSERT INTO slots (keyspace, slot, state) VALUES ('users', '00ab', 'active')",
+    [],
+    constraint('SQLITE_CONSTRAINT_NOTNULL'),
+  ],
+  ['CHECK', "INSERT INTO slots VALUES ('users', '00ab', 'odd', 1, NULL)", [], constraint('SQLITE_CONSTRAINT_CHECK')],
+  ['datatype mismatch', "UPDATE slot_changes SET seq = 'text'", [], statement('SQLITE_MISMATCH')],
+  ['syntax error', 'SELEC 1', [], statement('SQLITE_ERROR')],
+  ['no such column', 'SELECT none FROM slots', [], statement('SQLITE_ERROR')],
+  ['integer overflow at run time', 'SELECT abs(-9223372036854775808)', [], statement('SQLITE_ERROR')],
+  ['more than 100 parameters', `SELECT ${Array(101).fill('?').join()}`, Array(101).fill(1), statement('SQLITE_ERROR')],
+  ['not authorized', "ATTACH 'x' AS y", [], statement('SQLITE_AUTH')],
+  ['no such table', 'SELECT * FROM later', [], { kind: 'not-migrated' }],
+  ['too few values', 'SELECT ?, ?', [1], statement('SQLITE_MISUSE')],
+  ['too many values', 'SELECT ?', [1, 2], statement('SQLITE_MISUSE')],
+  ['no statement', '', [], statement('SQLITE_MISUSE')],
+  ['a transaction', 'BEGIN', [], statement('SQLITE_MISUSE')],
+  ['undefined', 'SELECT ?', [undefined], statement('SQLITE_MISUSE')],
+  ['an object', 'SELECT ?', [{}], statement('SQLITE_MISUSE')],
+  ['a bigint', 'SELECT ?', [1n], statement('SQLITE_MISUSE')],
+]
 
-test('a refusal by RAISE carries its code', async () => {
-  const error = await errorOf("INSERT INTO slot_guard (keyspace, slot) VALUES ('users', 'ffff')")
-  expect(answerOf(error)).toEqual({ kind: 'refused', code: 'SLOT_NOT_OWNED' })
+test.each(refused)('%s', async (name, sql, values, answer) => {
+  await shard.prepare('CREATE TABLE IF NOT EXISTS names (name TEXT UNIQUE)').run()
+  await shard.prepare("INSERT INTO slot_changes (move_id, tbl, pk) VALUES ('m', 't', '[]')").run()
+  const alone = async () =>
+    shard
+      .prepare(sql)
+      .bind(...values)
+      .run()
+  const batched = async () => shard.batch([shard.prepare(SLOT_ROW), shard.prepare(sql).bind(...values)])
+  expect([name, answerOf(await rejectionOf(alone()))]).toEqual([name, answer])
+  if (sql !== '' && name !== 'PRIMARY KEY')
+    expect([name, answerOf(await rejectionOf(batched()))]).toEqual([name, answer])
+  // "Nothing was applied" is true: the batch's first statement is undone.
+  expect(await shard.prepare("SELECT count(*) AS n FROM slots WHERE slot = '00aa'").first('n')).toBe(0)
+})
+
+test.each([
+  connectionLost(),
+  new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.'),
+  new Error('D1_ERROR: Internal error in D1 DB storage caused object to be reset.'),
+  new Error('D1_ERROR: database is locked: SQLITE_BUSY'),
+  new Error('something nobody has seen yet'),
+  'not even an error',
+])('%s may have been applied', (error) => {
+  expect(answerOf(error)).toEqual({ kind: 'transient' })
+})
+
+test('a taken key is told from another table’s, and from another constraint', async () => {
+  const error = await rejectionOf(shard.prepare(`${SLOT_ROW}, ('users', '00aa', 'active', 1)`).run())
+  const taken = new DatabaseError('DATABASE_CONSTRAINT', 'SQLITE_CONSTRAINT_PRIMARYKEY', error)
+  expect([isTaken(taken, 'slots'), isTaken(taken, 'slot'), isTaken(taken, 'claims')]).toEqual([true, false, false])
+  const other = ['SQLITE_CONSTRAINT_NOTNULL', 'SQLITE_ERROR'].map(
+    (code) => new DatabaseError('DATABASE_CONSTRAINT', code, error),
+  )
+  expect(other.map((one) => isTaken(one, 'slots'))).toEqual([false, false])
 })

@@ -3,7 +3,14 @@ import { limits } from '../../../src/core/limits.ts'
 import { type FencedTable, fencedTable, fenceTriggers } from '../../../src/sharding/fence-sql.ts'
 import { findRegistration, type Keyspace } from '../../../src/sharding/sharded-table.ts'
 import { ManualClock, routedShards } from '../../support/sharding-doubles.ts'
-import { databases, rejectionOf, type SlotState, setSlot, slotStatement, slotStates } from '../../support/sharding-slots.ts'
+import {
+  databases,
+  rejectionOf,
+  type SlotState,
+  setSlot,
+  slotStatement,
+  slotStates,
+} from '../../support/sharding-slots.ts'
 
 const shard = databases.SHARD_000
 const SLOT = '00aa'
@@ -86,8 +93,7 @@ const contents = async (table: string) =>
     ),
   )
 
-const captures = async () =>
-  (await shard.prepare('SELECT DISTINCT move_id, tbl, pk FROM slot_changes').all()).results
+const captures = async () => (await shard.prepare('SELECT DISTINCT move_id, tbl, pk FROM slot_changes').all()).results
 
 // Backoffs pass a hundred times as fast, so that a refused write takes three round trips and not seventeen.
 const shards = routedShards({ databases, clock: new ManualClock(1_000_000, 100) }).shards
@@ -118,12 +124,12 @@ describe.each(nouns)('in keyspace $keyspace', (noun) => {
     }
     expect((await sent).meta.changes).toBe(meetsRow(write) ? 1 : 0)
     const key = state === 'moving' ? capturedKey(write) : null
-    expect(await captures()).toEqual(
-      key ? [{ move_id: 'move-1', tbl: noun.table, pk: JSON.stringify([key]) }] : [],
-    )
+    expect(await captures()).toEqual(key ? [{ move_id: 'move-1', tbl: noun.table, pk: JSON.stringify([key]) }] : [])
   })
 
-  const placed = cases.flatMap(([state, write]) => (['first', 'last'] as const).map((at) => [state, write, at] as const))
+  const placed = cases.flatMap(([state, write]) =>
+    (['first', 'last'] as const).map((at) => [state, write, at] as const),
+  )
 
   test.each(placed)('slot %s, %s: %s of a routed batch of three', async (state, write, at) => {
     await prepare(noun, state)
@@ -165,17 +171,20 @@ describe.each(nouns)('in keyspace $keyspace', (noun) => {
     expect(await shard.prepare('SELECT open FROM mover').first('open')).toBe(0)
   })
 
-  test.each(['active', 'moving'] as const)('slot %s: a changed primary key is refused, into and out of the slot', async (state) => {
-    await prepare(noun, state)
-    const before = await contents(noun.table)
-    for (const to of [ABSENT, idIn(NEIGHBOUR, 'a1')]) {
-      const sql = `UPDATE ${noun.table} SET ${noun.key} = ? WHERE ${noun.key} = ?`
-      expect((await rejectionOf(shard.prepare(sql).bind(to, OLD).run())).message).toContain('PRIMARY_KEY_CHANGED')
-      expect(await contents(noun.table)).toBe(before)
-    }
-    // Set to what it was, it is no change.
-    await shard.prepare(`UPDATE ${noun.table} SET ${noun.key} = ${noun.key} WHERE ${noun.key} = ?`).bind(OLD).run()
-  })
+  test.each(['active', 'moving'] as const)(
+    'slot %s: a changed primary key is refused, into and out of the slot',
+    async (state) => {
+      await prepare(noun, state)
+      const before = await contents(noun.table)
+      for (const to of [ABSENT, idIn(NEIGHBOUR, 'a1')]) {
+        const sql = `UPDATE ${noun.table} SET ${noun.key} = ? WHERE ${noun.key} = ?`
+        expect((await rejectionOf(shard.prepare(sql).bind(to, OLD).run())).message).toContain('PRIMARY_KEY_CHANGED')
+        expect(await contents(noun.table)).toBe(before)
+      }
+      // Set to what it was, it is no change.
+      await shard.prepare(`UPDATE ${noun.table} SET ${noun.key} = ${noun.key} WHERE ${noun.key} = ?`).bind(OLD).run()
+    },
+  )
 })
 
 test('a slot is its keyspace’s own: the same slot may be fenced in one and active in the other', async () => {
@@ -270,7 +279,9 @@ describe('every sharded table', () => {
       .all<{ name: string }>()
     const undeclared = results
       .map(({ name }) => name)
-      .filter((name) => !name.startsWith('_cf_') && name !== 'd1_migrations' && !tables.some((table) => table.name === name))
+      .filter(
+        (name) => !name.startsWith('_cf_') && name !== 'd1_migrations' && !tables.some((table) => table.name === name),
+      )
     expect(undeclared.sort()).toEqual(own)
   })
 })

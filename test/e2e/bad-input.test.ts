@@ -1,0 +1,613 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Answer, Bearer, Browser, Client, RequestOptions } from '../support/http-client.ts'
+import { documentedRoutes, faultsOf, type OpenApiDocument, routeOf } from '../support/openapi.ts'
+import { OPERATOR_TOKEN, outboxesDrained, rowCounts, type Stack, startStack } from '../support/stack.ts'
+
+const PASSWORD = 'seven quiet herons'
+const BODY_BYTES_MAX = 65_536
+
+let stack: Stack
+let document: OpenApiDocument
+let author: Bearer
+let other: Bearer
+let visitor: Bearer
+let cookies: Browser
+let postId: string
+let sessionId: string
+let rowsBefore: Record<string, number>
+
+beforeAll(async () => {
+  stack = await startStack()
+  visitor = stack.bearer()
+  author = await signUp('author')
+  other = await signUp('other')
+  cookies = stack.browser()
+  await cookies.post('/api/v1/sessions', { login: 'author', password: PASSWORD })
+  postId = (await author.post('/api/v1/posts', { text: 'Hands off.' })).json<{ post: { id: string } }>().post.id
+  sessionId = author.token!.split('.')[1]!
+  document = (await visitor.get('/api/openapi.json')).json()
+  await outboxesDrained(stack)
+  rowsBefore = await rowCounts(stack)
+})
+afterAll(() => stack?.close())
+
+async function signUp(handle: string): Promise<Bearer> {
+  const client = stack.bearer()
+  const answer = await client.post('/api/v1/accounts', { email: `${handle}@example.com`, handle, password: PASSWORD })
+  expect(answer.status).toBe(201)
+  return client
+}
+
+// ── what every refusal looks like ─────────────────────────────────────────────────────────────────
+
+interface Problem {
+  errors?: { pointer: string; detail: string }[]
+}
+
+function expectProblem(answer: Answer, status: number, code: string, about: string): Problem {
+  const said = `${about} → ${answer.status} ${answer.text.slice(0, 300)}`
+  expect(answer.headers.get('content-type'), said).toBe('application/problem+json')
+  const problem = answer.json<Record<string, unknown>>()
+  expect([answer.status, problem.status, problem.code], said).toEqual([status, status, code])
+  for (const name of ['type', 'title', 'detail', 'requestId']) expect(problem[name], said).toMatch(/./)
+  const known = ['type', 'title', 'status', 'detail', 'code', 'requestId', 'errors']
+  expect(
+    Object.keys(problem).filter((name) => !known.includes(name)),
+    said,
+  ).toEqual([])
+  expect(problem.requestId, said).toBe(answer.headers.get('x-request-id'))
+  expect(answer.headers.get('server-timing'), said).not.toBeNull()
+  expect(answer.text, said).not.toMatch(/D1_|SQLITE|SELECT |INSERT |\.tsx?:\d|node_modules/)
+  if (status === 401) expect(answer.headers.get('www-authenticate'), said).toBe('Bearer')
+  return problem
+}
+
+/** Sends it and expects the refusal; where the route is documented, the document must name this status. */
+async function refused(
+  client: Client,
+  [method, path, options = {}]: [method: string, path: string, options?: RequestOptions | undefined],
+  [status, code]: [status: number, code: string],
+): Promise<Problem> {
+  const answer = await client.request(method, path, options)
+  const body = options.body ?? JSON.stringify(options.json ?? options.form ?? '')
+  const about = `${method} ${path.slice(0, 120)} ${String(body).slice(0, 160)}`
+  const problem = expectProblem(answer, status, code, about)
+  const route = routeOf(document, method, path)
+  if (route) expect(faultsOf(document, route, answer), about).toEqual([])
+  return problem
+}
+
+// ── the table: every route that takes a body, and what each field refuses ─────────────────────────
+
+interface Field {
+  isOptional?: boolean
+  /** Texts that are refused. Other types than text always are. */
+  refuses: string[]
+}
+
+interface BodyRoute {
+  route: string
+  path: () => string
+  who: () => Client
+  valid: Record<string, unknown>
+  fields: Record<string, Field>
+}
+
+const email: Field = {
+  refuses: [
+    '',
+    'a',
+    'a@',
+    '@example.com',
+    'a b@example.com',
+    'a@example',
+    'a@@example.com',
+    'a\u0000@example.com',
+    `${'a'.repeat(243)}@example.com`,
+  ],
+}
+const handle: Field = {
+  refuses: [
+    '',
+    'ab',
+    'a'.repeat(31),
+    '1abc',
+    '_abc',
+    'with-dash',
+    'with space',
+    'naïve',
+    'a\u0000bc',
+    'ａｂｃ',
+    '../..',
+    'a.b.c',
+  ],
+}
+const password: Field = {
+  refuses: ['', 'nine char', '🦩'.repeat(9), 'x'.repeat(201), 'qwertyuiop', 'aaaaaaaaaaaa', 'PASSWORD123'],
+}
+const text: Field = { refuses: ['', ' \n\t ', '\u00a0', 'a'.repeat(2_001), '👩'.repeat(2_001)] }
+const displayName: Field = { isOptional: true, refuses: ['', '   ', 'a'.repeat(51), '👩'.repeat(51)] }
+const someone = { email: 'new@example.com', handle: 'new_one', password: 'seven quiet herons' }
+
+const bodyRoutes: BodyRoute[] = [
+  {
+    route: 'POST /api/v1/accounts',
+    path: () => '/api/v1/accounts',
+    who: () => visitor,
+    valid: someone,
+    fields: { email, handle, password, displayName },
+  },
+  {
+    route: 'POST /api/v1/sessions',
+    path: () => '/api/v1/sessions',
+    who: () => visitor,
+    valid: { login: 'author', password: PASSWORD },
+    fields: { login: { refuses: ['', 'a'.repeat(255)] }, password: { refuses: ['', 'a'.repeat(1_001)] } },
+  },
+  {
+    route: 'POST /api/v1/password-resets',
+    path: () => '/api/v1/password-resets',
+    who: () => visitor,
+    valid: { email: 'author@example.com' },
+    fields: { email },
+  },
+  {
+    route: 'POST /api/v1/password-resets/{token}',
+    path: () => `/api/v1/password-resets/${postId}.${'a'.repeat(43)}`,
+    who: () => visitor,
+    valid: { password: 'nine silent herons' },
+    fields: { password },
+  },
+  {
+    route: 'PUT /api/v1/me/password',
+    path: () => '/api/v1/me/password',
+    who: () => author,
+    valid: { current: PASSWORD, next: 'nine silent herons' },
+    fields: { current: { refuses: ['', 'a'.repeat(1_001)] }, next: password },
+  },
+  {
+    route: 'PATCH /api/v1/me',
+    path: () => '/api/v1/me',
+    who: () => author,
+    valid: { displayName: 'A', bio: 'B' },
+    fields: { displayName, bio: { isOptional: true, refuses: ['a'.repeat(301), '👩'.repeat(301)] } },
+  },
+  {
+    route: 'POST /api/v1/posts',
+    path: () => '/api/v1/posts',
+    who: () => author,
+    valid: { text: 'A post.' },
+    fields: { text },
+  },
+  {
+    route: 'PATCH /api/v1/posts/{id}',
+    path: () => `/api/v1/posts/${postId}`,
+    who: () => author,
+    valid: { text: 'A post.' },
+    fields: { text },
+  },
+]
+
+const methodOf = ({ route }: BodyRoute) => route.split(' ')[0]!
+const JSON_TYPE = { 'content-type': 'application/json' }
+
+test('the table has every route that the document gives a body', () => {
+  const documented = documentedRoutes(document).filter(({ hasBody }) => hasBody)
+  expect(bodyRoutes.map(({ route }) => route).toSorted()).toEqual(documented.map(({ name }) => name).toSorted())
+})
+
+describe.each(bodyRoutes)('$route', (row) => {
+  const send = (options: RequestOptions, expected: [number, string]) =>
+    refused(row.who(), [methodOf(row), row.path(), options], expected)
+
+  test('refuses what is not JSON', async () => {
+    for (const body of [
+      '{',
+      '{"a":1,}',
+      'undefined',
+      "{'a':1}",
+      '\u0000',
+      '{"a":"\n"}',
+      '{} {}',
+      new Uint8Array([0xff, 0xfe]),
+    ])
+      await send({ body, headers: JSON_TYPE }, [400, 'MALFORMED_JSON'])
+    await send({ headers: JSON_TYPE }, [400, 'MALFORMED_JSON'])
+  })
+
+  test('refuses another content type', async () => {
+    const body = JSON.stringify(row.valid)
+    for (const type of [
+      'text/plain',
+      'application/x-www-form-urlencoded',
+      'multipart/form-data; boundary=x',
+      'text/json',
+      'application/jsonp',
+      'json',
+    ])
+      await send({ body, headers: { 'content-type': type } }, [415, 'WRONG_CONTENT_TYPE'])
+    await send({ body: new TextEncoder().encode(body) }, [415, 'WRONG_CONTENT_TYPE'])
+  })
+
+  test('refuses a body that is too large, also one that comes in chunks of unknown number', async () => {
+    const of = (bytes: number) => '"'.padEnd(bytes - 1, 'a').concat('"')
+    await send({ body: of(BODY_BYTES_MAX + 1), headers: JSON_TYPE }, [413, 'BODY_TOO_LARGE'])
+    const chunks = new Blob([of(BODY_BYTES_MAX + 1)]).stream() as unknown as ReadableStream
+    await send({ body: chunks, headers: JSON_TYPE }, [413, 'BODY_TOO_LARGE'])
+    await send({ body: of(BODY_BYTES_MAX), headers: JSON_TYPE }, [422, 'INVALID'])
+  })
+
+  test('refuses JSON that is not an object, and fields that are not known', async () => {
+    for (const json of [null, [], [row.valid], 'text', 1, true]) await send({ json }, [422, 'INVALID'])
+    const pointers = { nickname: '/nickname', 'a/b~c': '/a~1b~0c', constructor: '/constructor', '': '/' }
+    for (const [name, pointer] of Object.entries(pointers)) {
+      const { errors } = await send({ json: { ...row.valid, [name]: 'x' } }, [422, 'INVALID'])
+      expect(errors).toMatchObject([{ pointer }])
+    }
+    const prototype = `{"__proto__":{"x":1},${JSON.stringify(row.valid).slice(1)}`
+    const { errors } = await send({ body: prototype, headers: JSON_TYPE }, [422, 'INVALID'])
+    expect(errors).toMatchObject([{ pointer: '/__proto__' }])
+  })
+
+  test.each(Object.entries(row.fields))(
+    'refuses a %s that is missing or wrong, and points at it',
+    async (name, field) => {
+      const { [name]: _, ...without } = row.valid
+      const points = async (json: unknown) => {
+        const { errors } = await send({ json }, [422, 'INVALID'])
+        expect([...new Set(errors?.map(({ pointer }) => pointer))], JSON.stringify(json).slice(0, 80)).toEqual([
+          `/${name}`,
+        ])
+      }
+      if (!field.isOptional) await points(without)
+      for (const value of [null, 1, true, {}, [], ['text'], ...field.refuses])
+        await points({ ...row.valid, [name]: value })
+    },
+  )
+})
+
+describe('a path that is malformed', () => {
+  const strange = () =>
+    [
+      ...[
+        'x',
+        'null',
+        '0',
+        '-1',
+        '%20',
+        '%00',
+        'a%00b',
+        '%0a',
+        '%',
+        '%zz',
+        '%E0%A4%A',
+        '%F0%9F%91%A9',
+        '🦩',
+        '‮',
+        'constructor',
+        '__proto__',
+      ],
+      ...[
+        "'%20OR%201=1--",
+        '%22',
+        '%3Cscript%3E',
+        '..%2f..%2f',
+        'a'.repeat(5_000),
+        postId.toUpperCase(),
+        `${postId}0`,
+        postId.slice(1),
+      ],
+      ...[
+        postId.replace(/^..../, '00zz'),
+        `${postId.slice(0, 4)}8${postId.slice(5)}`,
+        `${postId.slice(0, 29)}u`,
+        `0000${postId.slice(4)}`,
+      ],
+      ...[
+        `ffff${postId.slice(4)}`,
+        `${sessionId.slice(0, 4)}01${'0'.repeat(24)}`,
+        `${postId}.${'a'.repeat(43)}`,
+        `${postId}.a.b`,
+        '.',
+        '..a',
+      ],
+    ].filter((part) => part !== '.')
+
+  const paths: [string, string, string, RequestOptions?][] = [
+    ['a post’s id', 'GET', '/api/v1/posts/…'],
+    ['a post’s id', 'PATCH', '/api/v1/posts/…', { json: { text: 'Mine?' } }],
+    ['a post’s id', 'DELETE', '/api/v1/posts/…'],
+    ['a session’s id', 'DELETE', '/api/v1/sessions/…'],
+    ['a handle', 'GET', '/api/v1/users/…'],
+    ['a handle', 'GET', '/api/v1/users/…/posts'],
+    ['a token', 'POST', '/api/v1/email-verifications/…'],
+    ['a token', 'POST', '/api/v1/password-resets/…', { json: { password: 'nine silent herons' } }],
+  ]
+
+  test.each(paths)('%s is nothing that is there: %s %s', async (_, method, path, options) => {
+    await Promise.all(
+      strange().map((part) => refused(author, [method, path.replace('…', part), options], [404, 'NOT_FOUND'])),
+    )
+  })
+
+  const pages: [string, string, Record<string, string>?][] = [
+    ['GET', '/posts/…'],
+    ['GET', '/posts/…/edit'],
+    ['POST', '/posts/…/edit', { text: 'Mine?' }],
+    ['POST', '/posts/…/delete', {}],
+    ['GET', '/@…'],
+    ['GET', '/…'],
+    ['POST', '/settings/sessions/…/end', {}],
+    ['POST', '/verify-email/…', {}],
+  ]
+
+  test.each(pages)('a person gets a page that says so: %s %s', async (method, path, form) => {
+    const answerFor = async (part: string) => {
+      const answer = await cookies.request(method, path.replace('…', part), form ? { form } : {})
+      expect(
+        [answer.status, answer.headers.get('content-type')],
+        `${method} ${path.replace('…', part).slice(0, 80)}`,
+      ).toEqual([404, 'text/html; charset=UTF-8'])
+      expect(answer.text).toContain(answer.headers.get('x-request-id'))
+    }
+    await Promise.all(strange().map(answerFor))
+  })
+
+  test('a handle that nobody has, and a route that isn’t there', async () => {
+    await refused(visitor, ['GET', '/api/v1/users/nobody_here'], [404, 'NOT_FOUND'])
+    await refused(visitor, ['GET', '/api/v1/users/nobody_here/posts'], [404, 'NOT_FOUND'])
+    for (const path of [
+      '/api',
+      '/api/',
+      '/api/v1',
+      '/api/v1/nothing',
+      '/api/v2/posts',
+      '/nothing',
+      '//',
+      '/api/v1/posts/',
+      `/api/v1/posts/${postId}/x`,
+    ])
+      await refused(visitor, ['GET', path], [404, 'NOT_FOUND'])
+    for (const [method, path] of [
+      ['PUT', '/api/v1/posts'],
+      ['DELETE', '/api/v1/accounts'],
+      ['POST', '/api/v1/me'],
+      ['GET', '/api/v1/password-resets'],
+      ['OPTIONS', '/api/v1/posts'],
+      ['PURGE', '/api/v1/posts'],
+      ['POST', '/healthz'],
+    ])
+      await refused(author, [method!, path!], [404, 'NOT_FOUND'])
+  })
+})
+
+describe('who may', () => {
+  const signedInRoutes = (): [string, string, RequestOptions?][] => [
+    ['GET', '/api/v1/sessions'],
+    ['DELETE', '/api/v1/sessions'],
+    ['DELETE', '/api/v1/sessions/current'],
+    ['DELETE', `/api/v1/sessions/${sessionId}`],
+    ['POST', '/api/v1/email-verifications'],
+    ['PUT', '/api/v1/me/password', { json: { current: PASSWORD, next: 'nine silent herons' } }],
+    ['GET', '/api/v1/me'],
+    ['PATCH', '/api/v1/me', { json: { bio: 'not mine' } }],
+    ['POST', '/api/v1/posts', { json: { text: 'not mine' } }],
+    ['PATCH', `/api/v1/posts/${postId}`, { json: { text: 'not mine' } }],
+    ['DELETE', `/api/v1/posts/${postId}`],
+  ]
+
+  test('the routes here are those that the document says need a session', () => {
+    const secured = Object.entries(document.paths).flatMap(([path, operations]) =>
+      Object.entries(operations)
+        .filter(([, operation]) =>
+          JSON.stringify((operation as { security?: unknown }).security ?? '').includes('session'),
+        )
+        .map(([method]) => `${method.toUpperCase()} ${path}`),
+    )
+    const here = signedInRoutes().map(([method, path]) => routeOf(document, method, path)!.name)
+    expect([...new Set(here)].toSorted()).toEqual(secured.toSorted())
+  })
+
+  test('no token, a malformed one, and one that was put together of two are refused', async () => {
+    const [userId, session, secret] = author.token!.split('.') as [string, string, string]
+    const [otherId, otherSession] = other.token!.split('.') as [string, string, string]
+    const tokens = [
+      ...[
+        'x',
+        '..',
+        '...',
+        'a'.repeat(5_000),
+        `${userId}.${session}`,
+        `${userId}.${session}.${secret}.x`,
+        `${userId}.${session}.`,
+      ],
+      ...[
+        `${userId}.${session}.${secret.slice(1)}A`,
+        `${otherId}.${session}.${secret}`,
+        `${userId}.${otherSession}.${secret}`,
+      ],
+      ...[`${otherId}.${otherSession}.${secret}`, `ffff${userId.slice(4)}.ffff${session.slice(4)}.${secret}`],
+    ]
+    const headers = [
+      '',
+      'Bearer',
+      'Bearer ',
+      'Basic YTpi',
+      secret,
+      `Bearer ${secret} x`,
+      ...tokens.map((token) => `Bearer ${token}`),
+    ]
+    for (const [method, path, options] of signedInRoutes()) {
+      await refused(visitor, [method, path, options], [401, 'NOT_SIGNED_IN'])
+      const tries = headers.map((authorization) => ({ ...options, headers: { authorization } }))
+      await Promise.all(tries.map((one) => refused(visitor, [method, path, one], [401, 'NOT_SIGNED_IN'])))
+    }
+    for (const token of tokens)
+      await refused(
+        visitor,
+        ['GET', '/api/v1/me', { headers: { cookie: `__Host-session=${token}` } }],
+        [401, 'NOT_SIGNED_IN'],
+      )
+  })
+
+  test('another’s post stays as it is', async () => {
+    await refused(other, ['PATCH', `/api/v1/posts/${postId}`, { json: { text: 'Mine.' } }], [403, 'FORBIDDEN'])
+    await refused(other, ['DELETE', `/api/v1/posts/${postId}`], [403, 'FORBIDDEN'])
+  })
+
+  test('a write with a cookie must name this origin, and a log-in from elsewhere is refused', async () => {
+    const session = `__Host-session=${cookies.cookies.get('__Host-session')}`
+    const elsewhere: Record<string, string>[] = [
+      { origin: 'https://elsewhere.example' },
+      { origin: 'null' },
+      { origin: `${stack.url.origin}.elsewhere.example` },
+      { origin: stack.url.origin.replace(/:\d+$/, '') },
+      { 'sec-fetch-site': 'cross-site' },
+      { 'sec-fetch-site': 'same-site' },
+      {},
+      { origin: 'https://elsewhere.example', authorization: 'Basic YTpi' },
+    ]
+    for (const [method, path, options] of signedInRoutes().filter(([method]) => method !== 'GET'))
+      for (const from of elsewhere)
+        await refused(
+          stack.bearer(),
+          [method, path, { ...options, headers: { cookie: session, ...from } }],
+          [403, 'WRONG_ORIGIN'],
+        )
+    const logIn = { json: { login: 'author', password: PASSWORD }, headers: { origin: 'https://elsewhere.example' } }
+    await refused(visitor, ['POST', '/api/v1/sessions', logIn], [403, 'WRONG_ORIGIN'])
+  })
+
+  test('operators have a token of their own', async () => {
+    const tokens = [
+      '',
+      'Bearer',
+      'Bearer x',
+      `Bearer ${OPERATOR_TOKEN}x`,
+      `Basic ${OPERATOR_TOKEN}`,
+      `Bearer ${author.token}`,
+    ]
+    for (const authorization of tokens)
+      await refused(
+        visitor,
+        ['GET', '/operator/v1/shards', { headers: { authorization } }],
+        [401, 'OPERATOR_TOKEN_REQUIRED'],
+      )
+    await refused(visitor, ['GET', '/operator/v1/nothing'], [401, 'OPERATOR_TOKEN_REQUIRED'])
+    const operator = { headers: { authorization: `Bearer ${OPERATOR_TOKEN}` } }
+    await refused(visitor, ['GET', '/operator/v1/nothing', operator], [404, 'NOT_FOUND'])
+    await refused(visitor, ['GET', '/api/v1/me', operator], [401, 'NOT_SIGNED_IN'])
+  })
+
+  test('an Idempotency-Key is text of a bounded length', async () => {
+    for (const key of ['', 'a'.repeat(201), 'ü', 'a\tb'])
+      for (const [method, path, options] of [
+        ['POST', '/api/v1/posts', { json: { text: 'Once.' } }],
+        ['POST', '/api/v1/accounts', { json: someone }],
+        ['POST', '/api/v1/sessions', { json: { login: 'author', password: PASSWORD } }],
+        ['POST', '/api/v1/password-resets', { json: { email: 'author@example.com' } }],
+        ['POST', '/api/v1/email-verifications', {}],
+      ] as [string, string, RequestOptions][]) {
+        const { errors } = await refused(
+          author,
+          [method, path, { ...options, headers: { 'idempotency-key': key } }],
+          [422, 'INVALID'],
+        )
+        expect(errors).toMatchObject([{ pointer: '/Idempotency-Key' }])
+      }
+  })
+})
+
+describe('a person is answered with a page', () => {
+  const expectPage = (answer: Answer, status: number, words: string) => {
+    expect([answer.status, answer.headers.get('content-type')]).toEqual([status, 'text/html; charset=UTF-8'])
+    expect(answer.text).toContain(words)
+    expect(answer.headers.get('content-security-policy')).toContain("default-src 'none'")
+  }
+
+  test('also where there is nothing, or nothing for this person', async () => {
+    expectPage(await cookies.get('/nothing'), 404, 'Not found')
+    expectPage(await cookies.get('/@nobody_here'), 404, 'Nobody has this handle')
+    const stranger = stack.browser()
+    await stranger.post('/api/v1/sessions', { login: 'other', password: PASSWORD })
+    expectPage(await stranger.get(`/posts/${postId}/edit`), 403, 'Only its author')
+    expectPage(await stranger.submit(`/posts/${postId}/edit`, { text: 'Mine.' }), 403, 'Only its author')
+    expectPage(await stranger.submit(`/posts/${postId}/delete`, {}), 403, 'Only its author')
+    await stranger.request('DELETE', '/api/v1/sessions/current')
+    const evil = { form: {}, headers: { origin: 'https://elsewhere.example' } }
+    expectPage(await cookies.request('POST', '/logout', evil), 403, 'another site')
+    expectPage(await cookies.submit('/posts', { text: 'a'.repeat(BODY_BYTES_MAX) }), 413, 'too large')
+    expectPage(await stack.browser().submit('/posts', { text: 'Whose?' }), 401, 'Sign in')
+  })
+
+  test('a form that is wrong comes back with what was typed', async () => {
+    const typed = { email: 'not an address', handle: 'B d', password: 'short', displayName: '"><b>' }
+    const page = await stack.browser().submit('/signup', typed)
+    expectPage(page, 422, 'This is not an e-mail address.')
+    expect(page.text).toContain('value="B d"')
+    expect(page.text).toContain('value="&quot;&gt;&lt;b&gt;"')
+    expect(page.text).not.toContain('value="short"')
+    expectPage(await stack.browser().submit('/login', { login: 'author', password: 'not this one' }), 401, 'is wrong')
+    expectPage(await cookies.submit('/posts', { text: ' ' }), 422, 'Write something.')
+    expectPage(
+      await cookies.submit(`/posts/${postId}/edit`, { text: 'a'.repeat(2_001) }),
+      422,
+      'at most 2000 characters',
+    )
+    expectPage(await cookies.submit('/settings/profile', { displayName: '', bio: 'typed' }), 422, 'A display name has')
+    expectPage(
+      await cookies.submit('/settings/password', { current: 'not this one', next: 'nine silent herons' }),
+      422,
+      'is wrong',
+    )
+    expectPage(await stack.browser().submit('/forgot-password', { email: 'x' }), 422, 'This is not an e-mail address.')
+    expectPage(await stack.browser().submit('/reset-password/x', { password: 'short' }), 422, 'at least 10 characters')
+  })
+})
+
+test('and nothing of all this was written', async () => {
+  await outboxesDrained(stack)
+  expect(await rowCounts(stack)).toEqual(rowsBefore)
+  expect((await visitor.get(`/api/v1/posts/${postId}`)).json()).toMatchObject({
+    post: { text: 'Hands off.', version: 1 },
+  })
+  expect((await author.get('/api/v1/me')).json()).toMatchObject({ user: { displayName: 'author', bio: '', posts: 1 } })
+})
+
+test('what is just inside the limits is accepted, and comes back as it was sent', async () => {
+  const label = 'b'.repeat(61)
+  const longest = { email: `${'a'.repeat(64)}@${label}.${label}.${label}.de`, handle: 'a'.repeat(30) }
+  expect(longest.email).toHaveLength(253)
+  const people = [
+    { ...longest, password: '🦩🌳'.repeat(100), displayName: '👩'.repeat(50) },
+    { email: 'a@b.de', handle: 'abc', password: 'ten chars!', displayName: 'A' },
+  ]
+  for (const person of people) {
+    const answer = await stack.bearer().post('/api/v1/accounts', person)
+    expect(answer.status, answer.text).toBe(201)
+    expect(answer.json()).toMatchObject({ user: { handle: person.handle, displayName: person.displayName } })
+    const { handle: login, password } = person
+    expect((await stack.bearer().post('/api/v1/sessions', { login, password })).status).toBe(201)
+  }
+  const bio = '👩'.repeat(300)
+  expect((await author.request('PATCH', '/api/v1/me', { json: { bio } })).json()).toMatchObject({ user: { bio } })
+  for (const [number, text] of [
+    '.',
+    '👩'.repeat(2_000),
+    ' \u00a0x ',
+    'a\u0000b',
+    '\u202e\ufeff\u0300',
+    '\\u0000 "\'',
+    '‮',
+  ].entries()) {
+    const answer = await author.post(
+      '/api/v1/posts',
+      { text },
+      { headers: { 'idempotency-key': `~ ${number}`.padEnd(200, '!') } },
+    )
+    expect(answer.status, answer.text).toBe(201)
+    const { post } = answer.json<{ post: { id: string; text: string } }>()
+    expect(post.text).toBe(text)
+    expect((await visitor.get(`/api/v1/posts/${post.id}`)).json()).toEqual({ post })
+  }
+})

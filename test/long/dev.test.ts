@@ -1,0 +1,131 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { root } from '../../scripts/local-shards.ts'
+import { bearer, browser } from '../support/http-client.ts'
+
+const START_MS = 60_000
+
+let folder: string
+let child: ChildProcess | null = null
+let output = ''
+
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'banyan-dev-'))
+})
+afterEach(async () => {
+  await stop()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+const inFolder = (name: string) => path.join(folder, name)
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  const { port } = server.address() as { port: number }
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+/** Starts a command in the project, as somebody whose home is an empty folder. */
+function start(command: string, ...parameters: string[]): void {
+  output = ''
+  child = spawn(command, parameters, {
+    cwd: root,
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      PATH: process.env.PATH!,
+      HOME: inFolder('home'),
+      npm_config_cache: inFolder('npm-cache'), // npm's own notes about each run
+      CLOUDFLARE_CF_FETCH_ENABLED: 'false',
+    },
+  })
+  for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (chunk: Buffer) => (output += chunk))
+}
+
+async function stop(): Promise<void> {
+  if (!child || child.exitCode !== null || child.signalCode !== null) return
+  const ended = new Promise((resolve) => child!.once('exit', resolve))
+  process.kill(-child.pid!, 'SIGTERM')
+  await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 5_000))])
+  child = null
+}
+
+/** The first answer, once there is a server. */
+async function answerOf(url: URL) {
+  for (const deadline = Date.now() + START_MS; Date.now() < deadline; ) {
+    if (child!.exitCode !== null) break
+    try {
+      return await bearer(url).get('/readyz')
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 200))
+    }
+  }
+  throw new Error(`nothing answers at ${url}:\n${output}`)
+}
+
+const filesIn = (name: string): string[] => {
+  try {
+    return readdirSync(inFolder(name), { recursive: true, encoding: 'utf8' })
+  } catch {
+    return []
+  }
+}
+
+test('npm run dev serves one migrated shard, hands arguments on, and leaves the home folder empty', async () => {
+  const port = await freePort()
+  const url = new URL(`http://127.0.0.1:${port}`)
+  const ours = ['--port', String(port), '--shards', '1', '--persist-to', inFolder('state')]
+  start('npm', 'run', 'dev', '--', ...ours, '--var', 'PUBLIC_ORIGIN:https://handed-on.example')
+  const ready = await answerOf(url)
+  expect(ready.status, ready.text).toBe(200)
+  expect(ready.text).toBe('ok   directory\nok   kv\nok   r2\nok   shard-000\n')
+
+  const client = bearer(url)
+  const person = { email: 'dev@example.com', handle: 'dev', password: 'seven quiet herons' }
+  expect((await client.post('/api/v1/accounts', person)).status).toBe(201)
+  expect((await client.post('/api/v1/posts', { text: 'It runs.' })).status).toBe(201)
+  const page = await browser(url).get('/@dev')
+  expect(page.text).toContain('It runs.')
+  const mail = await expect
+    .poll(() => /^Text: (.*\.txt)$/m.exec(output)?.[1], { timeout: 10_000 })
+    .toMatch(/^.*email-text.*$/)
+    .then(async () => (await import('node:fs')).readFileSync(/^Text: (.*\.txt)$/m.exec(output)![1]!, 'utf8'))
+  expect(mail).toContain('https://handed-on.example/verify-email/')
+  await stop()
+  expect(filesIn('home')).toEqual([])
+  expect(filesIn('state').length).toBeGreaterThan(0)
+})
+
+test('wrangler dev without migrations says on every page what to run', async () => {
+  const port = await freePort()
+  const url = new URL(`http://127.0.0.1:${port}`)
+  start('npx', 'wrangler', 'dev', '--port', String(port), '--persist-to', inFolder('state'))
+  const ready = await answerOf(url)
+  expect(ready.status).toBe(503)
+  expect(ready.text).toContain('npm run migrations:apply')
+  const visitor = browser(url)
+  for (const path of [
+    '/',
+    '/signup',
+    '/login',
+    '/home',
+    '/settings',
+    '/@ada',
+    '/posts/x',
+    '/forgot-password',
+    '/verify-email/x',
+  ]) {
+    const page = await visitor.get(path)
+    expect([path, page.status, page.headers.get('content-type')]).toEqual([path, 503, 'text/html; charset=UTF-8'])
+    expect(page.text).toContain('npm run migrations:apply')
+    expect(page.text).not.toMatch(/\.tsx?:\d|node_modules| at \w+ \(/)
+  }
+  const answer = await bearer(url).get('/api/v1/users/ada')
+  expect([answer.status, answer.json<{ code: string }>().code]).toEqual([503, 'MIGRATIONS_PENDING'])
+})

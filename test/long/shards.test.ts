@@ -1,0 +1,17 @@
+import { expect, test } from 'vitest'
+import { expectRowsInPlace, signUpMany } from '../support/shard-placement.ts'
+import { startStack } from '../support/stack.ts'
+
+test.each([1, 2, 4])(
+  '200 people who sign up lie evenly on %i shards, each row on the shard that its id names',
+  async (shards) => {
+    const stack = await startStack({ shards })
+    try {
+      const ids = await signUpMany(stack, 200)
+      expect(new Set(ids).size).toBe(200)
+      await expectRowsInPlace(stack, ids)
+    } finally {
+      await stack.close()
+    }
+  },
+)

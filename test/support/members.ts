@@ -1,0 +1,25 @@
+import { type SignUpInput, signUp } from '../../src/app/accounts/sign-up.ts'
+import type { Session } from '../../src/sessions/sessions.ts'
+import type { World } from './tiers.ts'
+import { somebody } from './worker-isolate.ts'
+
+export interface Member extends SignUpInput {
+  userId: string
+  token: string
+  stamp: string
+  session: Session
+}
+
+/** Somebody who has just signed up, and whose consequences have all come. KV shows the session's copy. */
+export async function member(world: World): Promise<Member> {
+  const isolate = world.isolate()
+  const input = somebody()
+  const { userId, token, stamp } = await signUp(isolate.tiers, input, {
+    origin: 'http://localhost',
+    userAgent: 'a browser',
+    retry: null,
+  })
+  await isolate.afterResponse()
+  world.kv.arrive()
+  return { ...input, userId, token, stamp: stamp!, session: { id: token.split('.')[1]!, userId } }
+}

@@ -1,0 +1,208 @@
+import { env } from 'cloudflare:workers'
+import type { AccountTiers } from '../../src/app/accounts/accounts.ts'
+import { accountJobs, type Mail } from '../../src/app/accounts/jobs.ts'
+import { KvStore } from '../../src/cache/kv-store.ts'
+import { createIdSource } from '../../src/core/ids.ts'
+import { createLog } from '../../src/core/log.ts'
+import { systemRandom } from '../../src/core/random.ts'
+import { Dispatch, type JobKinds } from '../../src/jobs/dispatch.ts'
+import type { Job } from '../../src/jobs/outbox.ts'
+import { Relay } from '../../src/jobs/relay.ts'
+import { Sessions } from '../../src/sessions/sessions.ts'
+import { Stamps } from '../../src/sessions/stamps.ts'
+import { Claims } from '../../src/sharding/claims.ts'
+import { Idempotency } from '../../src/sharding/idempotency.ts'
+import { MapHolder, type MapSource } from '../../src/sharding/map-holder.ts'
+import type { ShardCall } from '../../src/sharding/router.ts'
+import { Shards } from '../../src/sharding/shards.ts'
+import type { Settings } from '../../src/web/context.ts'
+import { boundShards, type Env } from '../../workers/env.ts'
+import { isolateOf } from '../../workers/isolate.ts'
+import { UnkindKv } from './kv-double.ts'
+import { connectionLost, linkedDatabase, ManualClock, mapRequest } from './sharding-doubles.ts'
+
+const bindings = env as unknown as Env
+
+/** Whole milliseconds, as the real clock's; a backoff may move it by a part of one. */
+class WholeClock extends ManualClock {
+  override now(): number {
+    return Math.floor(this.time)
+  }
+}
+
+type Moment = 'before' | 'after'
+
+/** Where a call is held. A crash is a hold that is never let go. */
+export interface Hold {
+  reached: Promise<void>
+  letGo(): void
+}
+
+export interface IsolateOptions {
+  kinds?: JobKinds
+  mode?: 'queue' | 'inline'
+  settings?: Partial<Settings>
+}
+
+/** Time, KV, mails and queues that several isolates have in common; the shards are the runtime's. */
+export class World {
+  readonly clock = new WholeClock(Date.now())
+  readonly kv = new UnkindKv(this.clock)
+  readonly mails: Mail[] = []
+  readonly queued: Job[] = []
+  isQueueDown = false
+  readonly logged: string[] = []
+
+  /** A fresh isolate's tiers, whose shard calls can be held and failed by operation name. */
+  isolate(options: IsolateOptions = {}) {
+    return new TestIsolate(this, options)
+  }
+}
+
+/** The first call of an operation that comes is treated so; `*` is any. */
+interface Fault {
+  operation: string
+  moment: Moment
+  run(): Promise<void> | void
+}
+
+export class TestIsolate {
+  readonly tiers: AccountTiers
+  readonly dispatch: Dispatch
+  readonly relay: Relay
+  readonly calls: ShardCall[] = []
+  /** Jobs of committed batches, which wait for their response to be sent. */
+  readonly committed: Job[] = []
+  /** What goes on after the response. */
+  readonly background: Promise<unknown>[] = []
+  readonly #faults: Fault[] = []
+  #losesNext = false
+
+  constructor(world: World, { kinds, mode = 'inline', settings }: IsolateOptions) {
+    const { clock } = world
+    const log = createLog({}, (_level, line) => world.logged.push(line))
+    const databases = [...boundShards(bindings)].map(
+      ([name, database]) => [name, linkedDatabase(database, (send) => this.#send(send))] as const,
+    )
+    const shards = new Shards({
+      holder: new MapHolder(clock, 30_000),
+      request: { ...mapRequest(directory(clock)), log },
+      shards: new Map(databases),
+      clock,
+      random: systemRandom,
+      atLeastEpoch: 0,
+      observer: {
+        before: async (call) => {
+          this.calls.push(call)
+          await this.#meet(call.operation, 'before')
+        },
+        after: (call) => this.#meet(call.operation, 'after'),
+      },
+    })
+    const common = { clock, random: systemRandom, log, shards, ids: createIdSource(clock, systemRandom) }
+    const { signingKey } = isolateOf(bindings).settings
+    const sendMail = async (mail: Mail) => void world.mails.push(mail)
+    this.dispatch = new Dispatch({ ...common, kinds: kinds ?? accountJobs({ signingKey, sendMail }) })
+    const queue = {
+      sendBatch: async (messages: Iterable<{ body: Job }>) => {
+        if (world.isQueueDown) throw new Error('Queue sendBatch failed: 500 Internal Server Error')
+        for (const { body } of messages) world.queued.push(body)
+      },
+    } as unknown as Queue
+    this.relay = new Relay({ ...common, mode, queues: { jobs: queue, media: queue }, dispatch: this.dispatch })
+    const waitUntil = (promise: Promise<unknown>) => void this.background.push(promise)
+    this.tiers = {
+      ...common,
+      settings: { ...isolateOf(bindings).settings, ...settings },
+      claims: new Claims(shards, clock),
+      idempotency: new Idempotency(shards, clock, signingKey),
+      sessions: new Sessions({
+        ...common,
+        copies: new KvStore(world.kv.binding, log, () => undefined),
+        stamps: new Stamps(100),
+        signingKey,
+        waitUntil,
+      }),
+      follow: (jobs) => void this.committed.push(...jobs),
+      waitUntil,
+    }
+  }
+
+  /** What is left for when the response has been sent. */
+  async afterResponse(): Promise<void> {
+    await this.relay.send(this.committed.splice(0))
+    await this.settled()
+  }
+
+  async settled(): Promise<void> {
+    while (this.background.length > 0) await Promise.all(this.background.splice(0))
+  }
+
+  /** What cron does for claims and outbox. */
+  async cron(): Promise<void> {
+    await this.relay.sweep()
+    await this.tiers.claims.settleExpired()
+  }
+
+  /** The next call of this operation waits there until it is let go. */
+  holdAt(operation: string, moment: Moment): Hold {
+    const reached = Promise.withResolvers<void>()
+    const released = Promise.withResolvers<void>()
+    this.#at(operation, moment, async () => {
+      reached.resolve()
+      await released.promise
+    })
+    return { reached: reached.promise, letGo: () => released.resolve() }
+  }
+
+  /** Something else happens there, once. */
+  meanwhile(operation: string, moment: Moment, run: () => Promise<unknown>): void {
+    this.#at(operation, moment, async () => void (await run()))
+  }
+
+  /** The next call of this operation has no effect and fails so. */
+  failAt(operation: string, error: Error): void {
+    this.#at(operation, 'before', () => {
+      throw error
+    })
+  }
+
+  /** The next call of this operation has its effect, and its answer is lost. */
+  loseAnswerOf(operation: string): void {
+    this.#at(operation, 'before', () => {
+      this.#losesNext = true
+    })
+  }
+
+  operations(): string[] {
+    return this.calls.map(({ operation }) => operation)
+  }
+
+  #at(operation: string, moment: Moment, run: Fault['run']): void {
+    this.#faults.push({ operation, moment, run })
+  }
+
+  async #meet(operation: string, moment: Moment): Promise<void> {
+    const index = this.#faults.findIndex((fault) => fault.operation === operation && fault.moment === moment)
+    if (index < 0) return
+    const [fault] = this.#faults.splice(index, 1)
+    await fault!.run()
+  }
+
+  async #send(send: () => Promise<unknown>): Promise<unknown> {
+    const isLost = this.#losesNext
+    this.#losesNext = false
+    const answer = await send()
+    if (isLost) throw connectionLost()
+    return answer
+  }
+}
+
+/** The real directory; its lease is counted by the world's clock. */
+const directory = (clock: ManualClock): MapSource => ({
+  async map() {
+    const reply = await bindings.DIRECTORY.get(bindings.DIRECTORY.idFromName('directory')).map()
+    if (!('map' in reply)) throw new Error(reply.detail)
+    return { ...reply.map, issuedAt: clock.now() }
+  },
+})

@@ -1,0 +1,70 @@
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
+import { env } from 'cloudflare:workers'
+import type { Env } from '../../workers/env.ts'
+import worker from '../../workers/main.ts'
+
+export interface SentMail {
+  to: string
+  text: string
+  headers: Record<string, string>
+}
+
+export interface WorkerAnswer {
+  status: number
+  headers: Headers
+  text: string
+  json<T = Record<string, unknown>>(): T
+}
+
+export interface WorkerRequest {
+  json?: unknown
+  /** A body as it is. */
+  body?: string
+  token?: string
+  /** The Idempotency-Key. */
+  key?: string
+  headers?: Record<string, string>
+}
+
+/** The whole Worker in an isolate of its own: it remembers nothing of what others were asked. Mails are kept. */
+export function workerIsolate(overrides: Partial<Env> = {}) {
+  const mails: SentMail[] = []
+  const MAIL = { send: async (mail: SentMail) => void mails.push(mail) } as unknown as SendEmail
+  const own: Env = { ...(env as unknown as Env), MAIL, ...overrides }
+
+  async function request(method: string, path: string, options: WorkerRequest = {}): Promise<WorkerAnswer> {
+    const { json, body, token, key, headers } = options
+    const context = createExecutionContext()
+    const sent = new Request<unknown, IncomingRequestCfProperties>(`http://localhost${path}`, {
+      method,
+      redirect: 'manual',
+      headers: {
+        ...(json === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...(key === undefined ? {} : { 'idempotency-key': key }),
+        ...headers,
+      },
+      ...(json === undefined && body === undefined ? {} : { body: body ?? JSON.stringify(json) }),
+    })
+    const response = await worker.fetch(sent, own, context)
+    const text = await response.text()
+    await waitOnExecutionContext(context)
+    return { status: response.status, headers: response.headers, text, json: () => JSON.parse(text) }
+  }
+
+  async function cron(): Promise<void> {
+    const context = createExecutionContext()
+    await worker.scheduled({ scheduledTime: Date.now(), cron: '* * * * *', noRetry: () => undefined }, own, context)
+    await waitOnExecutionContext(context)
+  }
+
+  return { env: own, mails, request, cron }
+}
+
+let people = 0
+
+/** Nobody has these yet. */
+export function somebody() {
+  people++
+  return { email: `somebody.${people}@example.com`, handle: `somebody_${people}`, password: 'a pass phrase of mine' }
+}

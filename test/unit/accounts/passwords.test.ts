@@ -1,0 +1,136 @@
+import * as crypto from 'node:crypto'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
+import { type AccountTiers, logIn } from '../../../src/app/accounts/accounts.ts'
+import { isCommonPassword } from '../../../src/app/accounts/common-passwords.ts'
+import { checkNothing, checkPassword, hashPassword, scryptCost } from '../../../src/app/accounts/passwords.ts'
+import { BanyanError } from '../../../src/core/errors.ts'
+import { systemRandom } from '../../../src/core/random.ts'
+
+vi.mock('node:crypto', async (original) => {
+  const real = await original<typeof crypto>()
+  return { ...real, scrypt: vi.fn(real.scrypt) }
+})
+
+const scrypt = vi.mocked(crypto.scrypt)
+const PASSWORD = 'a pass phrase of mine'
+
+beforeEach(() => {
+  scrypt.mockClear()
+})
+
+/** What each derivation cost: N, r, p and the length of the hash. */
+const work = () =>
+  scrypt.mock.calls.map((call: unknown[]) => {
+    const { N, r, p } = call[3] as crypto.ScryptOptions
+    return { N, r, p, bytes: call[2] }
+  })
+
+const todaysWork = { N: 16_384, r: 8, p: 5, bytes: 32 }
+
+describe('a password’s hash', () => {
+  test('is a PHC string with its parameters, a salt of 16 bytes of its own, and 32 bytes', async () => {
+    const phc = await hashPassword(PASSWORD, systemRandom)
+    expect(phc).toMatch(/^\$scrypt\$ln=14,r=8,p=5\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$/)
+    expect(await hashPassword(PASSWORD, systemRandom)).not.toBe(phc)
+    expect(work()).toEqual([todaysWork, todaysWork])
+  })
+
+  test('is scrypt of RFC 7914: its third test vector, as a PHC string', async () => {
+    // RFC 7914 §12: scrypt("pleaseletmein", "SodiumChloride", N=16384, r=8, p=1); the first 32 of its 64 bytes.
+    const hash = '7023bdcb3afd7348461c06cd81fd38ebfda8fbba904f8e3ea9b543f6545da1f2'
+    const base64 = (bytes: Buffer) => bytes.toString('base64').replace(/=+$/, '')
+    const phc = `$scrypt$ln=14,r=8,p=1$${base64(Buffer.from('SodiumChloride'))}$${base64(Buffer.from(hash, 'hex'))}`
+    expect(await checkPassword('pleaseletmein', phc)).toEqual({ fits: true, isOutdated: true })
+    expect(await checkPassword('pleaseletmeIn', phc)).toEqual({ fits: false, isOutdated: true })
+  })
+
+  test.each([
+    [PASSWORD, true],
+    [`${PASSWORD} `, false],
+    [PASSWORD.toUpperCase(), false],
+    ['', false],
+  ])('%j fits: %s', async (password, fits) => {
+    expect(await checkPassword(password, await hashPassword(PASSWORD, systemRandom))).toEqual({
+      fits,
+      isOutdated: false,
+    })
+  })
+
+  test.each([
+    ['composed and decomposed', 'crème brûlée zehn', 'crème brûlée zehn'.normalize('NFD')],
+    ['a ligature and its letters', 'ﬁnancial office', 'financial office'],
+    ['wide and plain digits', '１２３４ pass phrase', '1234 pass phrase'],
+  ])('is of the NFKC form: %s', async (_name, one, other) => {
+    expect(one).not.toBe(other)
+    const light = { ln: 2, r: 1, p: 1 }
+    expect(await checkPassword(other, await hashPassword(one, systemRandom, light))).toMatchObject({ fits: true })
+  })
+
+  test.each([
+    { ...scryptCost, ln: 13 },
+    { ...scryptCost, r: 4 },
+    { ...scryptCost, p: 1 },
+  ])('of another cost ($ln, $r, $p) fits and is outdated', async (cost) => {
+    const phc = await hashPassword(PASSWORD, systemRandom, cost)
+    expect(await checkPassword(PASSWORD, phc)).toEqual({ fits: true, isOutdated: true })
+  })
+
+  test.each(['', '$argon2id$v=19$m=1$a$b', '$scrypt$ln=14,r=8$a$b', `x${'$scrypt$ln=14,r=8,p=5$AAAA$AAAA'}`])(
+    'that is none (%j) is an error, not a refusal',
+    async (phc) => {
+      await expect(checkPassword(PASSWORD, phc)).rejects.toThrow(/PHC/)
+    },
+  )
+})
+
+describe('the work of a log-in', () => {
+  /** Tiers of which a log-in that fails needs only these; an account's row, or none. */
+  const tiersWith = (row: object | null): AccountTiers => {
+    const statement = { bind: () => statement, first: async () => row }
+    return {
+      claims: { findOwner: async () => (row ? '0000owner' : null) },
+      shards: { of: () => ({ prepare: () => statement }) },
+      random: systemRandom,
+    } as unknown as AccountTiers
+  }
+
+  test.each(['somebody@example.com', 'somebody'])(
+    'an unknown login and a wrong password: the same, and one answer (%s)',
+    async (login) => {
+      const row = { id: '0000owner', passwordHash: await hashPassword(PASSWORD, systemRandom), passwordVersion: 1 }
+      const tried = []
+      for (const account of [row, null]) {
+        scrypt.mockClear()
+        const error = await logIn(tiersWith(account), { login, password: 'a wrong one' }, '', null).catch((e) => e)
+        expect(error).toBeInstanceOf(BanyanError)
+        tried.push({ code: error.code, message: error.message, work: work() })
+      }
+      expect(tried[0]).toEqual({ code: 'WRONG_CREDENTIALS', message: expect.any(String), work: [todaysWork] })
+      expect(tried[1]).toEqual(tried[0])
+    },
+  )
+
+  test('checking nothing derives once, at today’s cost', async () => {
+    await checkNothing(PASSWORD, systemRandom)
+    expect(work()).toEqual([todaysWork])
+  })
+})
+
+describe('common passwords', () => {
+  test.each([
+    'password123',
+    'PassWord123',
+    'qwertyuiop',
+    'aaaaaaaaaa',
+    '😀'.repeat(10),
+    'abcdefghijkl',
+    '9876543210',
+    'lkjihgfedcba',
+  ])('%j is one', (password) => {
+    expect(isCommonPassword(password)).toBe(true)
+  })
+
+  test.each([PASSWORD, 'password123 too', 'aaaaaaaaab', 'abcdefghik', 'acegikmoqs'])('%j is none', (password) => {
+    expect(isCommonPassword(password)).toBe(false)
+  })
+})

@@ -1,0 +1,94 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { hash16 } from '../../../src/core/hash16.ts'
+import { createIdSource, isId, isUserId, slotOf, slotText } from '../../../src/core/ids.ts'
+import { ManualClock, seededRandom } from '../../support/sharding-doubles.ts'
+
+const seeds = fc.integer({ min: 0, max: 2 ** 32 - 1 })
+const sourceOf = (seed: number, clock = new ManualClock(1_760_000_000_000)) => createIdSource(clock, seededRandom(seed))
+
+test('a user’s id is 30 lowercase characters, and starts with the hash of the rest', () => {
+  fc.assert(
+    fc.property(seeds, (seed) => {
+      const id = sourceOf(seed).userId()
+      expect(id).toMatch(/^[0-9a-f]{4}[0-7][0-9a-hjkmnp-tv-z]{25}$/)
+      expect(slotOf(id)).toBe(hash16(id.slice(4)).toString(16).padStart(4, '0'))
+      expect(isUserId(id) && isId(id)).toBe(true)
+    }),
+  )
+})
+
+describe('what is no user’s id', () => {
+  const id = sourceOf(1).userId()
+  /** The same change with the right hash, so that nothing but the form is wrong. */
+  const rehashed = (ulid: string) => slotText(hash16(ulid)) + ulid
+
+  test.each([
+    ['', ''],
+    ['a character less', rehashed(id.slice(4, -1))],
+    ['a character more', rehashed(`${id.slice(4)}0`)],
+    ['uppercase', id.toUpperCase()],
+    ['an uppercase ULID', rehashed(id.slice(4).toUpperCase())],
+    ['a ULID past the largest', rehashed(`8${id.slice(5)}`)],
+    ...[...'ilou'].map((letter) => [`the letter ${letter}`, rehashed(id.slice(4, -1) + letter)]),
+    ['a slot that is not hexadecimal', `g${id.slice(1)}`],
+    ['a line break at the end', `${id}\n`],
+    ['a blank before', ` ${id}`],
+    ['another script’s digit', rehashed(`${id.slice(4, -1)}٣`)],
+  ])('%s', (_, text) => {
+    expect([isId(text!), isUserId(text!)]).toEqual([false, false])
+  })
+
+  test('any other slot before its ULID', () => {
+    fc.assert(
+      fc.property(seeds, fc.integer({ min: 1, max: 65_535 }), (seed, off) => {
+        const ulid = sourceOf(seed).plain()
+        const wrong = slotText((hash16(ulid) + off) % 65_536) + ulid
+        expect([isId(wrong), isUserId(wrong)]).toEqual([true, false])
+      }),
+    )
+  })
+})
+
+describe('users spread over the slots, for any seed', () => {
+  test('any 16 in a row cover the 16 sixteenths', () => {
+    fc.assert(
+      fc.property(seeds, (seed) => {
+        const source = sourceOf(seed)
+        const strata = Array.from({ length: 40 }, () => source.userId()[0])
+        for (let from = 0; from + 16 <= strata.length; from++)
+          expect(new Set(strata.slice(from, from + 16)).size).toBe(16)
+      }),
+      { numRuns: 20 },
+    )
+  })
+
+  test.each([1, 2, 4])('200 users on %i shards: the fullest has at most 1.25 of the mean', (shards) => {
+    fc.assert(
+      fc.property(seeds, (seed) => {
+        const source = sourceOf(seed)
+        const counts = Array(shards).fill(0) as number[]
+        for (let user = 0; user < 200; user++)
+          counts[Math.floor((Number.parseInt(slotOf(source.userId()), 16) * shards) / 65_536)]!++
+        expect(Math.max(...counts) / (200 / shards)).toBeLessThanOrEqual(1.25)
+      }),
+      { numRuns: 10 },
+    )
+  })
+})
+
+test('what a user owns is in the user’s slot, and sorts by time', () => {
+  fc.assert(
+    fc.property(seeds, fc.array(fc.integer({ min: 1, max: 10 ** 9 }), { maxLength: 20 }), (seed, steps) => {
+      const clock = new ManualClock(1_760_000_000_000)
+      const source = sourceOf(seed, clock)
+      const owner = source.userId()
+      const owned = steps.map((ms) => {
+        clock.advance(ms)
+        return source.ownedId(owner)
+      })
+      expect(owned.every((id) => isId(id) && slotOf(id) === slotOf(owner))).toBe(true)
+      expect(owned.toSorted()).toEqual(owned)
+    }),
+  )
+})

@@ -1,0 +1,178 @@
+import type { DatabaseSync } from 'node:sqlite'
+import { index, integer, primaryKey, real, sqliteTable, text, unique, uniqueIndex } from 'drizzle-orm/sqlite-core'
+import { describe, expect, test } from 'vitest'
+import {
+  migratedDatabase,
+  missingObjects,
+  readMigrations,
+  refuseRebuilds,
+  shardedTables,
+  wantedObjects,
+} from '../../../scripts/shard-schema.ts'
+import { fencedTable, fenceTriggers } from '../../../src/sharding/fence-sql.ts'
+import { sharded } from '../../../src/sharding/sharded-table.ts'
+
+const id = () => text().primaryKey().notNull()
+const parent = sharded('users', sqliteTable('parent', { id: id() }))
+
+describe('the migrations', () => {
+  test('make what the schema wants: nothing is missing, nothing has another form', async () => {
+    const tables = await shardedTables()
+    expect(tables.length).toBeGreaterThan(5)
+    expect(missingObjects(migratedDatabase(), wantedObjects(tables))).toEqual([])
+  })
+
+  test('without one fence, or with another one, are found out', async () => {
+    const wanted = wantedObjects(await shardedTables())
+    const database = migratedDatabase()
+    database.exec('DROP TRIGGER posts_fence_delete')
+    database.exec(
+      'DROP TRIGGER claims_fence_insert; CREATE TRIGGER claims_fence_insert BEFORE INSERT ON claims BEGIN SELECT 1; END',
+    )
+    expect(
+      missingObjects(database, wanted)
+        .map(({ name }) => name)
+        .sort(),
+    ).toEqual(['claims_fence_insert', 'posts_fence_delete'])
+  })
+
+  test('rebuild and drop nothing', () => {
+    for (const migration of readMigrations()) expect(() => refuseRebuilds(migration)).not.toThrow()
+  })
+})
+
+describe('a table that a shard can’t hold is refused, and the error says why', () => {
+  test.each([
+    ['that is not declared', () => sqliteTable('t', { id: id() }), /declare it with sharded/],
+    [
+      'with a foreign key',
+      () => sharded('users', sqliteTable('t', { id: id(), p: text().references(() => parent.id) })),
+      /foreign keys/,
+    ],
+    [
+      'with a unique column',
+      () => sharded('users', sqliteTable('t', { id: id(), email: text().unique() })),
+      /secondary UNIQUE/,
+    ],
+    [
+      'with a unique constraint',
+      () =>
+        sharded(
+          'users',
+          sqliteTable('t', { id: id(), a: text() }, (t) => [unique().on(t.a)]),
+        ),
+      /secondary UNIQUE/,
+    ],
+    [
+      'with a unique index',
+      () =>
+        sharded(
+          'users',
+          sqliteTable('t', { id: id(), a: text() }, (t) => [uniqueIndex('u').on(t.a)]),
+        ),
+      /unique index/,
+    ],
+    [
+      'with AUTOINCREMENT',
+      () => sharded('users', sqliteTable('t', { id: integer().primaryKey({ autoIncrement: true }) })),
+      /AUTOINCREMENT/,
+    ],
+    ['without a key', () => sharded('users', sqliteTable('t', { id: text().notNull() })), /no primary key/],
+    [
+      'whose key is a number',
+      () => sharded('users', sqliteTable('t', { id: integer().primaryKey().notNull() })),
+      /starts with id/,
+    ],
+    [
+      'whose key’s first column is a number',
+      () =>
+        sharded(
+          'users',
+          sqliteTable('t', { n: integer().notNull(), id: text().notNull() }, (t) => [
+            primaryKey({ columns: [t.n, t.id] }),
+          ]),
+        ),
+      /starts with n/,
+    ],
+    [
+      'whose key may be NULL',
+      () =>
+        sharded(
+          'users',
+          sqliteTable('t', { id: text().notNull(), n: integer() }, (t) => [primaryKey({ columns: [t.id, t.n] })]),
+        ),
+      /n is in the primary key and may be NULL/,
+    ],
+    [
+      'whose key has a REAL',
+      () =>
+        sharded(
+          'users',
+          sqliteTable('t', { id: text().notNull(), n: real().notNull() }, (t) => [
+            primaryKey({ columns: [t.id, t.n] }),
+          ]),
+        ),
+      /neither text nor integer/,
+    ],
+  ])('%s', (_, table, why) => {
+    expect(() => fencedTable(table())).toThrow(why)
+  })
+
+  test('but a plain index and a key of two columns are fine', () => {
+    const table = sharded(
+      'claims',
+      sqliteTable('t', { id: text().notNull(), n: integer().notNull() }, (t) => [
+        primaryKey({ columns: [t.id, t.n] }),
+        index('i').on(t.n),
+      ]),
+    )
+    expect(fencedTable(table)).toMatchObject({ name: 't', keyspace: 'claims', key: ['id', 'n'], columns: ['id', 'n'] })
+  })
+})
+
+test.each([
+  ['a rebuild', 'CREATE TABLE `__new_posts` (id text)'],
+  ['a rebuild’s copy', 'INSERT INTO `__new_posts` SELECT * FROM posts'],
+  ['a rename', 'ALTER TABLE `__new_posts` RENAME TO `posts`'],
+  ['DROP TABLE', 'DROP TABLE `posts`'],
+  ['drop table in lowercase', 'drop table posts'],
+  ['switching checks off', 'PRAGMA foreign_keys=OFF'],
+  ['DROP COLUMN', 'ALTER TABLE `posts` DROP COLUMN `text`'],
+])('a migration with %s is refused by name', (_, statement) => {
+  const migration = { name: '0007_later.sql', statements: ['CREATE INDEX i ON posts (version)', statement] }
+  expect(() => refuseRebuilds(migration)).toThrow(/0007_later\.sql/)
+})
+
+test('a migration that only adds is not', () => {
+  const statements = [
+    'CREATE TABLE t (id text)',
+    'ALTER TABLE posts ADD `pinned` integer',
+    'DROP TRIGGER posts_fence_insert',
+  ]
+  expect(() => refuseRebuilds({ name: 'n', statements })).not.toThrow()
+})
+
+describe('a key of two columns, of which the second is a number', () => {
+  const table = sharded(
+    'users',
+    sqliteTable('pairs', { id: text().notNull(), n: integer().notNull(), text: text() }, (t) => [
+      primaryKey({ columns: [t.id, t.n] }),
+    ]),
+  )
+  const database: DatabaseSync = migratedDatabase()
+  database.exec('CREATE TABLE pairs (id TEXT NOT NULL, n INTEGER NOT NULL, text TEXT, PRIMARY KEY (id, n))')
+  for (const { sql } of fenceTriggers(fencedTable(table))) database.exec(sql)
+  database.exec("INSERT INTO slots (keyspace, slot, state, epoch, move_id) VALUES ('users', '0a0b', 'moving', 1, 'm')")
+
+  test('is captured whole, in key order, and neither part may change', () => {
+    database.exec(`INSERT INTO pairs VALUES ('0a0b"x', 7, NULL)`)
+    database.exec("UPDATE pairs SET text = 'é' WHERE n = 7")
+    expect(() => database.exec('UPDATE pairs SET n = 8')).toThrow('PRIMARY_KEY_CHANGED')
+    expect(() => database.exec("UPDATE pairs SET id = '0a0bx'")).toThrow('PRIMARY_KEY_CHANGED')
+    database.exec('DELETE FROM pairs')
+    const captured = database.prepare('SELECT move_id, tbl, pk FROM slot_changes').all()
+    expect(captured.map((row) => ({ ...row }))).toEqual(
+      Array.from({ length: 3 }, () => ({ move_id: 'm', tbl: 'pairs', pk: '["0a0b\\"x",7]' })),
+    )
+  })
+})

@@ -1,0 +1,254 @@
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
+import { env as bindings } from 'cloudflare:workers'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { type MailPurpose, mailToken } from '../../../src/app/accounts/accounts.ts'
+import { boundShards, type Env } from '../../../workers/env.ts'
+import worker from '../../../workers/main.ts'
+import { web } from '../../../workers/web.ts'
+import { type CountedEnv, type Counts, countedEnv } from './counted-env.ts'
+import { type Row, table, type Who } from './table.ts'
+
+const ORIGIN = 'http://localhost'
+const PASSWORD = 'seven quiet herons'
+const OPERATOR = (bindings as unknown as Env).OPERATOR_TOKEN!
+
+interface Person {
+  userId: string
+  handle: string
+  email: string
+  token: string
+  cookie: string
+  postId: string
+}
+
+interface Asked {
+  path?: string
+  json?: unknown
+  form?: Record<string, string>
+  headers?: Record<string, string>
+}
+
+interface World {
+  warm: CountedEnv
+  author: Person
+  newPerson(): { email: string; handle: string; password: string }
+  /** A person of one's own, for what changes who may sign in. */
+  signUp(): Promise<Person>
+  mailedToken(purpose: MailPurpose, userId: string): Promise<string>
+}
+
+let world: World
+let firstCounts: Counts
+
+/** One request to an isolate: its answer, and what it asked until then. */
+async function counted(
+  isolate: CountedEnv,
+  route: string,
+  who: Who,
+  { path, json, form, headers: more = {} }: Asked,
+  person?: Person,
+): Promise<{ answer: Response; counts: Counts; text: string }> {
+  const [method = '', pattern = ''] = route.replace('ALL ', 'GET ').split(' ')
+  const headers = new Headers({ accept: 'text/html', ...more })
+  if (person && who === 'browser') headers.set('cookie', person.cookie)
+  if (person && who.startsWith('bearer')) headers.set('authorization', `Bearer ${person.token}`)
+  if (who === 'operator') headers.set('authorization', `Bearer ${OPERATOR}`)
+  if (method !== 'GET') headers.set('origin', ORIGIN)
+  let body: string | null = null
+  if (json !== undefined) {
+    headers.set('content-type', 'application/json')
+    body = JSON.stringify(json)
+  } else if (form) {
+    headers.set('content-type', 'application/x-www-form-urlencoded')
+    body = new URLSearchParams(form).toString()
+  }
+  const request = new Request(ORIGIN + (path ?? pattern), { method, headers, body, redirect: 'manual' })
+  const context = createExecutionContext()
+  const before = { ...isolate.counts }
+  isolate.closeQueues()
+  const answer = await worker.fetch(request as Parameters<typeof worker.fetch>[0], isolate.env, context)
+  const { d1, kv, directory } = isolate.counts
+  isolate.openQueues()
+  const text = await answer.text()
+  await waitOnExecutionContext(context)
+  return { answer, text, counts: { d1: d1 - before.d1, kv: kv - before.kv, directory: directory - before.directory } }
+}
+
+const cookiesOf = (answer: Response): string =>
+  answer.headers
+    .getSetCookie()
+    .map((line) => line.split(';')[0])
+    .join('; ')
+
+beforeAll(async () => {
+  const warm = countedEnv(bindings as unknown as Env)
+  firstCounts = (await counted(warm, 'GET /login', 'visitor', {})).counts
+  let people = 0
+  const newPerson = () => {
+    people++
+    return { email: `person${people}@example.com`, handle: `person_${people}`, password: PASSWORD }
+  }
+  const signUp = async (): Promise<Person> => {
+    const { email, handle, password } = newPerson()
+    const json = { email, handle, password }
+    const { answer, text } = await counted(warm, 'POST /api/v1/accounts', 'visitor', { json })
+    expect(answer.status, text).toBe(201)
+    const { user, token } = JSON.parse(text) as { user: { id: string }; token: string }
+    const person = { userId: user.id, handle, email, token, cookie: cookiesOf(answer), postId: '' }
+    const post = await counted(warm, 'POST /api/v1/posts', 'bearer', { json: { text: 'A post.' } }, person)
+    return { ...person, postId: (JSON.parse(post.text) as { post: { id: string } }).post.id }
+  }
+  const mailedToken = async (purpose: MailPurpose, userId: string) => {
+    for (const database of boundShards(bindings as unknown as Env).values()) {
+      const id = await database
+        .prepare('SELECT id FROM mail_tokens WHERE user_id = ? AND purpose = ?')
+        .bind(userId, purpose)
+        .first<string>('id')
+      if (id) return mailToken(warm.env.SIGNING_KEY!, purpose, id)
+    }
+    throw new Error(`no ${purpose} token of ${userId}`)
+  }
+  world = { warm, author: await signUp(), newPerson, signUp, mailedToken }
+})
+
+/** How a row's request is made, where its route alone doesn't say. It may begin with a person of its own. */
+type Make = (world: World) => (Asked & { person?: Person }) | Promise<Asked & { person: Person }>
+
+const ofPost: Make = ({ author }) => ({ path: `/posts/${author.postId}` })
+const ownPerson = async (make: (person: Person) => Asked | Promise<Asked>): Promise<Asked & { person: Person }> => {
+  const person = await world.signUp()
+  return { ...(await make(person)), person }
+}
+
+const newSession = async (person: Person): Promise<string> => {
+  const json = { login: person.handle, password: PASSWORD }
+  const { text } = await counted(world.warm, 'POST /api/v1/sessions', 'visitor', { json })
+  return (JSON.parse(text) as { token: string }).token.split('.')[1]!
+}
+
+const next = 'nine silent herons'
+const resetToken = async (person: Person): Promise<string> => {
+  await counted(world.warm, 'POST /api/v1/password-resets', 'visitor', { json: { email: person.email } })
+  return world.mailedToken('reset-password', person.userId)
+}
+
+const requests: Record<string, Make> = {
+  'POST /api/v1/accounts': ({ newPerson }) => ({ json: newPerson() }),
+  'POST /api/v1/sessions': ({ author }) => ({ json: { login: author.handle, password: PASSWORD } }),
+  'DELETE /api/v1/sessions': () => ownPerson(() => ({})),
+  'DELETE /api/v1/sessions/:id': () => ownPerson(() => ({ path: '/api/v1/sessions/current' })),
+  'POST /api/v1/email-verifications/:token': () =>
+    ownPerson(async ({ userId }) => ({
+      path: `/api/v1/email-verifications/${await world.mailedToken('verify-email', userId)}`,
+    })),
+  'POST /api/v1/password-resets': ({ author }) => ({ json: { email: author.email } }),
+  'POST /api/v1/password-resets/:token': () =>
+    ownPerson(async (person) => ({
+      path: `/api/v1/password-resets/${await resetToken(person)}`,
+      json: { password: next },
+    })),
+  'PUT /api/v1/me/password': () => ownPerson(() => ({ json: { current: PASSWORD, next } })),
+  'PATCH /api/v1/me': () => ({ json: { bio: 'Still here.' } }),
+  'GET /api/v1/users/:handle': ({ author }) => ({ path: `/api/v1/users/${author.handle}` }),
+  'GET /api/v1/users/:handle/posts': ({ author }) => ({ path: `/api/v1/users/${author.handle}/posts` }),
+  'POST /api/v1/posts': () => ({ json: { text: 'Another.' } }),
+  'GET /api/v1/posts/:id': ({ author }) => ({ path: `/api/v1/posts/${author.postId}` }),
+  'PATCH /api/v1/posts/:id': ({ author }) => ({ path: `/api/v1/posts/${author.postId}`, json: { text: 'Better.' } }),
+  'DELETE /api/v1/posts/:id': () => ownPerson(({ postId }) => ({ path: `/api/v1/posts/${postId}` })),
+  'ALL /assets/*': () => ({ path: '/assets/none.0123456789abcdef.css' }),
+  'POST /signup': ({ newPerson }) => ({ form: newPerson() }),
+  'POST /login': ({ author }) => ({ form: { login: author.handle, password: PASSWORD } }),
+  'POST /logout': () => ownPerson(() => ({ form: {} })),
+  'POST /settings/profile': () => ({ form: { displayName: 'Ada', bio: '' } }),
+  'POST /settings/password': () => ownPerson(() => ({ form: { current: PASSWORD, next } })),
+  'POST /settings/email-verification': () => ownPerson(() => ({ form: {} })),
+  'POST /api/v1/email-verifications': () => ownPerson(() => ({})),
+  'POST /settings/sessions/end-others': () => ownPerson(() => ({ form: {} })),
+  'POST /settings/sessions/:id/end': () =>
+    ownPerson(async (person) => ({ path: `/settings/sessions/${await newSession(person)}/end`, form: {} })),
+  'GET /verify-email/:token': () => ({ path: '/verify-email/x' }),
+  'POST /verify-email/:token': () =>
+    ownPerson(async ({ userId }) => ({
+      path: `/verify-email/${await world.mailedToken('verify-email', userId)}`,
+      form: {},
+    })),
+  'POST /forgot-password': ({ author }) => ({ form: { email: author.email } }),
+  'GET /reset-password/:token': () => ({ path: '/reset-password/x' }),
+  'POST /reset-password/:token': () =>
+    ownPerson(async (person) => ({ path: `/reset-password/${await resetToken(person)}`, form: { password: next } })),
+  'POST /posts': () => ({ form: { text: 'A form’s.', idempotencyKey: crypto.randomUUID() } }),
+  'GET /posts/:id': ofPost,
+  'GET /posts/:id/edit': ({ author }) => ({ path: `/posts/${author.postId}/edit` }),
+  'POST /posts/:id/edit': ({ author }) => ({ path: `/posts/${author.postId}/edit`, form: { text: 'Best.' } }),
+  'POST /posts/:id/delete': () => ownPerson(({ postId }) => ({ path: `/posts/${postId}/delete`, form: {} })),
+  'GET /:handle{@[A-Za-z0-9_]+}': ({ author }) => ({ path: `/@${author.handle}` }),
+}
+
+test('each route and page has a row, and each row a route', () => {
+  const routes = web.routes
+    .filter(({ method, path }) => method !== 'ALL' || path === '/assets/*')
+    .map(({ method, path }) => `${method} ${path}`)
+  const rows = table.map(({ route }) => route)
+  expect([...new Set(rows)].toSorted()).toEqual([...new Set(routes)].toSorted())
+})
+
+test('an isolate’s first request asks the directory for the map, and no database', () => {
+  expect(firstCounts).toEqual({ d1: 0, kv: 0, directory: 1 })
+})
+
+describe('a warm isolate', () => {
+  test.each(table)('$route, $who: $d1 D1, $kv KV', async ({ route, who, why, ...figures }: Row) => {
+    const { person = world.author, ...asked } = (await requests[route]?.(world)) ?? {}
+    const isolate = who === 'bearer, not met in a minute' ? await otherIsolate() : world.warm
+    const { answer, counts, text } = await counted(isolate, route, who, asked, person)
+    const isThere = answer.status < 400 || route === 'ALL /assets/*'
+    expect(isThere, `${answer.status} ${text}`).toBe(true)
+    expect(why).not.toBe('')
+    expect(counts).toEqual(figures)
+  })
+
+  test('says itself what it asked, in server-timing', async () => {
+    const { author, warm } = world
+    const { answer, counts } = await counted(warm, 'POST /api/v1/posts', 'bearer', { json: { text: 'Timed.' } }, author)
+    const { d1, kv, directory } = counts
+    const said = answer.headers.get('server-timing')
+    expect(said).toContain(`d1;desc="${d1}", kv;desc="${kv}", directory;desc="${directory}"`)
+  })
+})
+
+/** Warm, but it has not met any session. */
+async function otherIsolate(): Promise<CountedEnv> {
+  const isolate = countedEnv(bindings as unknown as Env)
+  await counted(isolate, 'GET /login', 'visitor', {})
+  return isolate
+}
+
+describe('settings that are not fit for where they are', () => {
+  const ask = async (settings: Partial<Env>, url: string) => {
+    const isolate = countedEnv(bindings as unknown as Env, settings)
+    const headers = { authorization: `Bearer ${settings.OPERATOR_TOKEN ?? ''}` }
+    const request = new Request(url, { headers }) as Parameters<typeof worker.fetch>[0]
+    const context = createExecutionContext()
+    const answer = await worker.fetch(request, isolate.env, context)
+    const problem = (await answer.json()) as { code: string }
+    await waitOnExecutionContext(context)
+    return [answer.status, problem.code]
+  }
+
+  test('without an operator’s token the operators’ API is not there', async () => {
+    for (const path of ['/operator/v1/shards', '/operator/v1/nothing'])
+      expect(await ask({ OPERATOR_TOKEN: '' }, ORIGIN + path)).toEqual([404, 'NOT_FOUND'])
+  })
+
+  test('what everybody knows guards no public address', async () => {
+    const url = 'https://banyan.example/operator/v1/shards'
+    expect(await ask({ OPERATOR_TOKEN: 'banyan-local', RATE_LIMITS: 'on' }, url)).toEqual([503, 'LOCAL_SETTINGS'])
+    expect(await ask({ OPERATOR_TOKEN: 'drawn at random', RATE_LIMITS: 'off' }, url)).toEqual([503, 'LOCAL_SETTINGS'])
+  })
+
+  test('a key that is too short, and times that are out of order, say how to mend them', async () => {
+    expect(await ask({ SIGNING_KEY: 'short' }, `${ORIGIN}/api/v1/me`)).toEqual([503, 'SETTING_MISSING'])
+    expect(await ask({ GRACE_MS: '600000' }, `${ORIGIN}/api/v1/me`)).toEqual([503, 'SETTING_MISSING'])
+    expect(await ask({ JOBS: 'sometimes' }, `${ORIGIN}/api/v1/me`)).toEqual([503, 'SETTING_MISSING'])
+  })
+})

@@ -1,0 +1,107 @@
+import type { Env } from '../../../workers/env.ts'
+
+export interface Counts {
+  d1: number
+  kv: number
+  directory: number
+}
+
+export interface CountedEnv {
+  env: Env
+  counts: Counts
+  /** Lets jobs go to their queue; until then the relay waits, so that nothing behind a response is counted with it. */
+  openQueues(): void
+  closeQueues(): void
+}
+
+/**
+ * The bindings, each call of a database, of KV and of the directory counted when it is made. The isolate's memory hangs
+ * on this object (workers/isolate.ts): one is one isolate.
+ */
+export function countedEnv(bindings: Env, settings: Partial<Env> = {}): CountedEnv {
+  const counts: Counts = { d1: 0, kv: 0, directory: 0 }
+  let gate = Promise.withResolvers<void>()
+  const queue = { send: () => gate.promise, sendBatch: () => gate.promise } as unknown as Queue
+  const shards = Object.entries(bindings)
+    .filter(([name]) => /^SHARD_\d{3}$/.test(name))
+    .map(([name, database]) => [name, countedDatabase(database as unknown as D1Database, () => counts.d1++)])
+  const env: Env = {
+    ...bindings,
+    ...(Object.fromEntries(shards) as Record<string, D1Database>),
+    KV: countedMethods(bindings.KV, ['get', 'getWithMetadata', 'put', 'delete', 'list'], () => counts.kv++),
+    DIRECTORY: countedDirectory(bindings.DIRECTORY, () => counts.directory++),
+    JOBS_QUEUE: queue,
+    MEDIA_QUEUE: queue,
+    JOBS: 'queue',
+    LEASE_MS: '600000',
+    GRACE_MS: '1200000',
+    ...settings,
+  }
+  return {
+    env,
+    counts,
+    openQueues: () => gate.resolve(),
+    closeQueues: () => {
+      gate = Promise.withResolvers<void>()
+    },
+  }
+}
+
+/** The object with these methods counted; all else as it is. */
+function countedMethods<T extends object>(target: T, methods: string[], count: () => void): T {
+  return new Proxy(target, {
+    get(object, name) {
+      const value = Reflect.get(object, name, object) as unknown
+      if (typeof value !== 'function') return value
+      return (...parameters: unknown[]) => {
+        if (methods.includes(String(name))) count()
+        return Reflect.apply(value, object, parameters) as unknown
+      }
+    },
+  })
+}
+
+/** A batch is one call, however many statements; so is a statement that is run by itself. */
+function countedDatabase(database: D1Database, count: () => void): D1Database {
+  const originals = new WeakMap<object, D1PreparedStatement>()
+  const statement = (original: D1PreparedStatement): D1PreparedStatement => {
+    const counted = countedMethods(original, ['all', 'first', 'run', 'raw'], count)
+    const bindable = new Proxy(counted, {
+      get: (object, name) =>
+        name === 'bind'
+          ? (...values: unknown[]) => statement(original.bind(...values))
+          : Reflect.get(object, name, object),
+    })
+    originals.set(bindable, original)
+    return bindable
+  }
+  const wrapped = {
+    prepare: (sql: string) => statement(database.prepare(sql)),
+    batch(statements: D1PreparedStatement[]) {
+      count()
+      return database.batch(statements.map((one) => originals.get(one) ?? one))
+    },
+    withSession: () => {
+      throw new Error('sessions of replicas are not counted yet')
+    },
+  }
+  return wrapped as unknown as D1Database
+}
+
+/** Stubs are made without a call; each of their methods is one. */
+function countedDirectory(namespace: Env['DIRECTORY'], count: () => void): Env['DIRECTORY'] {
+  const wrapped = {
+    idFromName: (name: string) => namespace.idFromName(name),
+    get(id: DurableObjectId) {
+      const stub = namespace.get(id)
+      return {
+        id: stub.id,
+        map() {
+          count()
+          return stub.map()
+        },
+      }
+    },
+  }
+  return wrapped as unknown as Env['DIRECTORY']
+}

@@ -1,0 +1,143 @@
+/** Who asks. A `bearer` sends a token, a `browser` its cookies; both were met by this isolate within the last minute. */
+export type Who = 'visitor' | 'browser' | 'bearer' | 'bearer, not met in a minute' | 'operator'
+
+/** What a warm isolate asks before it has answered. Work behind the response (the relay, the map's refresh) isn't here. */
+export interface Row {
+  route: string
+  who: Who
+  /** Queries or batches. */
+  d1: number
+  /** Reads, writes and deletions; those that the answer doesn't wait for are counted too. */
+  kv: number
+  directory: number
+  why: string
+}
+
+const row = (route: string, who: Who, d1: number, kv: number, why: string): Row => ({
+  route,
+  who,
+  d1,
+  kv,
+  directory: 0,
+  why,
+})
+
+/**
+ * One row for each route and page, and more where who asks makes a difference. A figure that rises is a decision: it
+ * takes an edit here and a page in docs/decisions/ that says what it buys.
+ */
+export const table: Row[] = [
+  row('GET /healthz', 'visitor', 0, 0, 'says only that the isolate lives'),
+  row('GET /readyz', 'visitor', 2, 1, 'it is what it is for: a query a shard (two here), and one key'),
+  row('ALL /assets/*', 'visitor', 0, 0, 'the CDN, the bundle and R2 only'),
+  row('GET /api/openapi.json', 'visitor', 0, 0, 'generated from the routes'),
+  row(
+    'POST /api/v1/accounts',
+    'visitor',
+    4,
+    1,
+    'reserve the e-mail address, reserve the handle, commit, read oneself; the session’s copy is put',
+  ),
+  row(
+    'POST /api/v1/sessions',
+    'visitor',
+    4,
+    1,
+    'the claim names the account, read it, insert the session, read oneself; the session’s copy is put',
+  ),
+  row('GET /api/v1/sessions', 'bearer', 1, 1, 'the session’s copy, the list'),
+  row('DELETE /api/v1/sessions', 'bearer', 1, 1, 'the session’s copy, one batch with the session’s proof'),
+  row(
+    'DELETE /api/v1/sessions/:id',
+    'bearer',
+    1,
+    2,
+    'the session’s copy, one batch; the ended session’s copy is deleted',
+  ),
+  row(
+    'POST /api/v1/email-verifications',
+    'bearer',
+    2,
+    1,
+    'the session’s copy, read the account, one batch of token and outbox row',
+  ),
+  row(
+    'POST /api/v1/email-verifications/:token',
+    'visitor',
+    1,
+    0,
+    'one batch: the token names the shard, and is checked in it',
+  ),
+  row(
+    'POST /api/v1/password-resets',
+    'visitor',
+    1,
+    0,
+    'nothing is waited for: the look-up has begun when the answer goes',
+  ),
+  row(
+    'POST /api/v1/password-resets/:token',
+    'visitor',
+    2,
+    1,
+    'read token and account, one batch; the ended session’s copy is deleted',
+  ),
+  row('GET /api/v1/me', 'bearer', 1, 1, 'the session’s copy, oneself'),
+  row(
+    'GET /api/v1/me',
+    'bearer, not met in a minute',
+    2,
+    1,
+    'the session’s copy, the session’s row since its stamp is old, oneself',
+  ),
+  row('PATCH /api/v1/me', 'bearer', 2, 1, 'the session’s copy, one batch, read oneself'),
+  row('PUT /api/v1/me/password', 'bearer', 2, 1, 'the session’s copy, read the hash, one batch'),
+  row('GET /api/v1/users/:handle', 'visitor', 2, 0, 'the claim names the user, the user’s shard has the profile'),
+  row('GET /api/v1/users/:handle/posts', 'visitor', 3, 0, 'the claim, the profile, the posts'),
+  row('POST /api/v1/posts', 'bearer', 1, 1, 'the session’s copy, one batch that also reads the author'),
+  row('GET /api/v1/posts/:id', 'visitor', 1, 0, 'post and author lie in one slot, which the id names'),
+  row('GET /api/v1/posts/:id', 'bearer', 1, 0, 'who reads makes no difference, so nobody asks'),
+  row('PATCH /api/v1/posts/:id', 'bearer', 1, 1, 'the session’s copy, one batch that also reads the post'),
+  row('DELETE /api/v1/posts/:id', 'bearer', 1, 1, 'the session’s copy, one batch'),
+  row('GET /operator/v1/shards', 'operator', 2, 0, 'a query a shard: two here'),
+  row('GET /', 'visitor', 0, 0, 'a page without data'),
+  row('GET /', 'browser', 1, 1, 'the session’s copy, and whether its account is there, before it leads on to /home'),
+  row('GET /signup', 'visitor', 0, 0, 'a page without data'),
+  row('POST /signup', 'visitor', 3, 1, 'as the API’s, without reading oneself'),
+  row('GET /login', 'visitor', 0, 0, 'a page without data'),
+  row('POST /login', 'visitor', 3, 1, 'as the API’s, without reading oneself'),
+  row('POST /logout', 'browser', 1, 2, 'the session’s copy, one batch; the ended session’s copy is deleted'),
+  row('GET /settings', 'browser', 2, 1, 'the session’s copy; oneself and the sessions, at once'),
+  row('POST /settings/profile', 'browser', 3, 1, 'one batch, and the page of settings again'),
+  row('POST /settings/password', 'browser', 4, 1, 'as the API’s, and the page of settings again'),
+  row('POST /settings/email-verification', 'browser', 4, 1, 'as the API’s, and the page of settings again'),
+  row('POST /settings/sessions/end-others', 'browser', 1, 1, 'the session’s copy, one batch'),
+  row(
+    'POST /settings/sessions/:id/end',
+    'browser',
+    1,
+    2,
+    'the session’s copy, one batch; the ended session’s copy is deleted',
+  ),
+  row('GET /verify-email/:token', 'visitor', 0, 0, 'asks for a click first'),
+  row('POST /verify-email/:token', 'visitor', 1, 0, 'as the API’s'),
+  row('GET /forgot-password', 'visitor', 0, 0, 'a page without data'),
+  row('POST /forgot-password', 'visitor', 1, 0, 'as the API’s'),
+  row('GET /reset-password/:token', 'visitor', 0, 0, 'asks for the password first'),
+  row('POST /reset-password/:token', 'visitor', 2, 1, 'as the API’s'),
+  row('GET /home', 'browser', 2, 1, 'the session’s copy; oneself and one’s posts, at once'),
+  row('POST /posts', 'browser', 1, 1, 'as the API’s'),
+  row('GET /posts/:id', 'visitor', 1, 0, 'as the API’s'),
+  row('GET /posts/:id', 'browser', 2, 1, 'the session’s copy and the viewer, for the page’s header'),
+  row('GET /posts/:id/edit', 'browser', 2, 1, 'the session’s copy, the viewer, the post'),
+  row('POST /posts/:id/edit', 'browser', 1, 1, 'as the API’s'),
+  row('POST /posts/:id/delete', 'browser', 1, 1, 'as the API’s'),
+  row('GET /:handle{@[A-Za-z0-9_]+}', 'visitor', 3, 0, 'the claim, the profile, the posts'),
+  row(
+    'GET /:handle{@[A-Za-z0-9_]+}',
+    'browser',
+    4,
+    1,
+    'the same, and the session’s copy and the viewer for the page’s header',
+  ),
+]
