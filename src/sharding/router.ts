@@ -230,13 +230,13 @@ export class Router {
     deadline: number,
   ): Promise<ShardMap> {
     const { clock, holder, request, random } = this.#routing
+    const leftMs = deadline - clock.now()
+    if (leftMs <= 0) throw new BanyanError(code, slotDetail[code], { retryAfterSeconds: 1 })
     // Fenced for so long, the slot may be writable at its next owner already, and the source not yet retired.
     if (code === 'SLOT_NOT_OWNED' || attempt >= FENCED_TRIES_BEFORE_ASKING) {
       const newer = await holder.newerThan(map.epoch, request)
       if (newer) return newer
     }
-    const leftMs = deadline - clock.now()
-    if (leftMs <= 0) throw new BanyanError(code, slotDetail[code], { retryAfterSeconds: 1 })
     const waitMs = backoffMs(random, attempt, limits.routeBackoffBaseMs, limits.routeBackoffCapMs)
     await clock.sleep(Math.min(leftMs, Math.max(1, waitMs)))
     return (await this.#map()).map
