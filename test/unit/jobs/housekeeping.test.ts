@@ -16,7 +16,10 @@ const periodic: [string, string][] = [
     `expiry of ${table}`,
     `SELECT id FROM ${table} WHERE ${column} <= 1 AND ${where} LIMIT 1`,
   ]),
-  ['sweep of the outbox', "SELECT id FROM outbox WHERE due_at <= 1 AND state IN ('waiting', 'sent') ORDER BY due_at LIMIT 1"],
+  [
+    'sweep of the outbox',
+    "SELECT id FROM outbox WHERE due_at <= 1 AND state IN ('waiting', 'sent') ORDER BY due_at LIMIT 1",
+  ],
   [
     'reservations that ran out',
     "SELECT key FROM claims WHERE state = 'reserved' AND expires_at <= 1 ORDER BY expires_at LIMIT 1",
