@@ -29,6 +29,8 @@ export async function listShards(connection: Connection): Promise<Output> {
   const total = users.reduce((sum, count) => sum + count, 0)
   const unevenness =
     total === 0 ? '' : `, the fullest has ${(Math.max(...users) / (total / users.length)).toFixed(2)} of the mean`
-  const summary = `epoch ${answer.epoch}, ${users.length} shards, ${total} users${unevenness}`
+  const summary = `epoch ${answer.epoch}, ${counted(users.length, 'shard')}, ${counted(total, 'user')}${unevenness}`
   return { json: answer, text: `${table(head, rows, 3)}\n\n${summary}` }
 }
+
+const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`

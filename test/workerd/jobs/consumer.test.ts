@@ -58,9 +58,23 @@ describe('a batch of messages', () => {
     ])
     expect(acked).toEqual(['a', 'd', 'e', 'f', 'g', 'h'])
     expect(retried.map(({ msgId }) => msgId).toSorted()).toEqual(['b', 'c'])
-    console.error('DBG', JSON.stringify(retried), world.logged.filter((line) => line.includes('job.failed')).join())
     expect((await rows('dead_letters')).map((row) => row.kind).toSorted()).toEqual(['failing', 'unheard-of'])
     expect(world.logged.filter((line) => line.includes('job.unreadable'))).toHaveLength(3)
+  })
+
+  test.each([
+    [1, 20],
+    [2, 40],
+  ])('after attempt %d a failed one is retried within %d seconds', async (attempts, secondsMax) => {
+    const { commit, isolate } = await setUp()
+    const retry = vi.fn<Message['retry']>()
+    const failed = { ...message('a', await commit('failing'), attempts), ack: () => undefined, retry }
+    const batch = { queue: 'banyan-jobs', messages: [failed] } as unknown as MessageBatch
+    await consume(batch, isolate.dispatch, isolate.tiers.log)
+    expect(retry).toHaveBeenCalledOnce()
+    const { delaySeconds } = retry.mock.calls[0]![0]!
+    expect(delaySeconds).toBeGreaterThanOrEqual(0)
+    expect(delaySeconds).toBeLessThanOrEqual(secondsMax)
   })
 
   test('a dead letter that can’t be written is retried: it is not lost', async () => {
