@@ -6,6 +6,7 @@ export default defineConfig({
     silent: 'passed-only',
     projects: [
       { test: { name: 'unit', include: ['test/unit/**/*.test.ts'] } },
+      { test: { name: 'model', include: ['test/model/**/*.test.ts'], testTimeout: 30_000 } },
       {
         plugins: [
           cloudflareTest({
@@ -42,6 +43,8 @@ export default defineConfig({
         test: {
           name: 'long',
           include: ['test/long/**/*.test.ts'],
+          // The model keeps some millions of states.
+          execArgv: ['--max-old-space-size=6144'],
           testTimeout: 300_000,
           hookTimeout: 120_000,
           maxWorkers: 2,

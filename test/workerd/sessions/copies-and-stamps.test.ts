@@ -265,6 +265,8 @@ describe('a session ends by itself', () => {
     const used = world.isolate()
     await ask(used, ada.token)
     await used.settled() // seen: the idle time-out is put off, the absolute one is not
+    const [row] = await rows('sessions')
+    expect(row!.idle_at, 'by which housekeeping lets it go').toBe(row!.expires_at)
     world.clock.advance(2 * SECOND)
     expect(await world.isolate().tiers.sessions.list(ada.session)).toEqual([])
   })

@@ -1,0 +1,49 @@
+import type { Bounds, Safeguard } from './protocol.ts'
+
+/** The smallest world: one mover that may crash and start again, one writer, one attempt to cut over, one move. */
+export const smallest: Bounds = {
+  moves: 1,
+  raises: 3,
+  aborts: 0,
+  reverses: 0,
+  attempts: 1,
+  tries: 1,
+  movers: 1,
+  writers: 1,
+}
+
+/** The smallest bounds in which the model finds what goes wrong without each safeguard. */
+export const mutants: Record<Safeguard, Partial<Bounds>> = {
+  'step check on data': {},
+  'step check on purge': { movers: 2, moves: 2 },
+  'step check on un-fence': { attempts: 2 },
+  'step check on activate': { movers: 2, moves: 2 },
+  'step row stays': { movers: 2, moves: 2 },
+  'un-fence known to the directory': { movers: 2, attempts: 2 },
+  'commit after the fence': {},
+  'activate after the commit': {},
+  'final drain': {},
+  'idempotency keys travel': { tries: 2 },
+  guard: {},
+  'raised steps are still one’s own': { movers: 2, attempts: 2 },
+  'exact reads refused by a fenced source': {},
+  'abort of a reverse keeps the rows': { reverses: 1, aborts: 1 },
+  'lease read checked on arrival': {},
+  'purge waits for the leases': {},
+  'reverse turns the same record round': { reverses: 1 },
+}
+
+/** Those that take seconds: two incarnations over two moves. */
+export const isSlow = (safeguard: Safeguard): boolean => mutants[safeguard].moves === 2
+
+/** Worlds that are visited whole, with every safeguard in place: small ones, and those that take a minute. */
+export const quickWorlds: Partial<Bounds>[] = [
+  { attempts: 2, tries: 2, aborts: 1, reverses: 1 },
+  { moves: 2, aborts: 1 },
+  { movers: 2 },
+]
+export const slowWorlds: Partial<Bounds>[] = [
+  { movers: 2, attempts: 2, aborts: 1, writers: 2 },
+  { movers: 2, moves: 2 },
+  { movers: 2, reverses: 1 },
+]
