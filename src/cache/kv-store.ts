@@ -1,4 +1,6 @@
+import { type Clock, systemClock } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 
 /** KV takes no shorter time to live. */
@@ -6,19 +8,21 @@ const TTL_SECONDS_MIN = 60
 
 /**
  * Copies of records whose truth is in a shard. KV may show an old value, or none, for a minute or more: nothing here
- * decides anything. A KV that fails reads as a miss.
+ * decides anything. A KV that fails, or doesn't answer within a second, reads as a miss.
  */
 export class KvStore {
   readonly #kv: KVNamespace
   readonly #log: Log
 
   readonly #onCall: () => void
+  readonly #clock: Clock
 
   /** `onCall` is told of each call that goes out, to be counted. */
-  constructor(kv: KVNamespace, log: Log, onCall: () => void) {
+  constructor(kv: KVNamespace, log: Log, onCall: () => void, clock: Clock = systemClock) {
     this.#kv = kv
     this.#log = log
     this.#onCall = onCall
+    this.#clock = clock
   }
 
   async get<T>(key: string): Promise<T | null> {
@@ -34,10 +38,15 @@ export class KvStore {
     await this.#quietly('delete', key, () => this.#kv.delete(key))
   }
 
+  async #late(): Promise<never> {
+    await this.#clock.sleep(limits.kvWaitMs)
+    throw new Error(`KV did not answer within ${limits.kvWaitMs} ms`)
+  }
+
   async #quietly<T>(operation: string, key: string, call: () => Promise<T>): Promise<T | null> {
     this.#onCall()
     try {
-      return await call()
+      return await Promise.race([call(), this.#late()])
     } catch (error) {
       this.#log.warn('kv.failed', { operation, kind: key.split(':')[0], reason: messageOf(error) })
       return null

@@ -16,6 +16,9 @@ export const limits = {
   mapWaitMs: 1_000,
   mapRetryMs: 1_000,
 
+  // KV
+  kvWaitMs: 1_000,
+
   // Claims and idempotency keys
   claimReservationMs: 60_000,
   signUpAttemptsMax: 3,

@@ -8,10 +8,11 @@ export interface Log {
 export type LogFields = Record<string, string | number | boolean | null | undefined>
 
 const EMAIL = /[^\s@"<>]+@[^\s@"'<>]+\.[^\s@"'<>]+/g
-const BEARER = /[0-9a-f]{4}[0-9a-z]{26}\.[0-9a-f]{4}[0-9a-z]{26}\.[A-Za-z0-9_-]{20,}/g
+/** Of a session: user's id, session's id, secret. Of a mailed link: token's id, secret. */
+const TOKEN = /[0-9a-f]{4}[0-9a-z]{26}\.(?:[0-9a-f]{4}[0-9a-z]{26}\.)?[A-Za-z0-9_-]{20,}/g
 
 /** What looks like an e-mail address or a session token is cut out, should it slip into a message. */
-export const redact = (text: string): string => text.replace(BEARER, '[token]').replace(EMAIL, '[e-mail]')
+export const redact = (text: string): string => text.replace(TOKEN, '[token]').replace(EMAIL, '[e-mail]')
 
 // Value by value: in JSON's text an address may end at a backslash that belongs to the quote after it.
 const redacted = (_key: string, value: unknown): unknown => (typeof value === 'string' ? redact(value) : value)

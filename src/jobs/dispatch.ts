@@ -36,6 +36,9 @@ export interface JobKind {
 
 export type JobKinds = Record<string, JobKind>
 
+/** While a deployment goes out, an older version meets jobs of a newer one: they are tried again, not buried. */
+const unknownKind = { attemptsMax: 10, backoffBaseSeconds: 15 }
+
 const BACKOFF_CAP_SECONDS = 3_600
 const inboxTable: Record<Keyspace, string> = { users: 'inbox', claims: 'claim_inbox' }
 
@@ -135,9 +138,10 @@ export class Dispatch {
   }
 
   async #failed(job: Job, kind: JobKind | undefined, attempt: number, error: string): Promise<Verdict> {
-    if (!kind || attempt >= kind.attemptsMax) return { kind: 'dead', error }
+    const { attemptsMax, backoffBaseSeconds } = kind ?? unknownKind
+    if (attempt >= attemptsMax) return { kind: 'dead', error }
     const delaySeconds = Math.ceil(
-      backoffMs(this.#options.random, attempt, kind.backoffBaseSeconds * 1_000, BACKOFF_CAP_SECONDS * 1_000) / 1_000,
+      backoffMs(this.#options.random, attempt, backoffBaseSeconds * 1_000, BACKOFF_CAP_SECONDS * 1_000) / 1_000,
     )
     this.#options.log.warn('job.failed', { job: job.id, kind: job.kind, attempt, delaySeconds, error })
     return { kind: 'retry', delaySeconds }

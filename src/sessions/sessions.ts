@@ -236,7 +236,8 @@ export class Sessions {
       .first<SessionRow>()
     const now = clock.now()
     if (!row || row.expiresAt <= now || row.idleAt <= now) {
-      this.forget([token.sessionId])
+      // Nothing is deleted for a token that merely looks like one.
+      if (copy) this.forget([token.sessionId])
       return { session: null, stamp: null, ended: true }
     }
     const fresh: Copy = {

@@ -1,8 +1,10 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
+import { hasCode } from '../../core/errors.ts'
 import { publicOrigin } from '../../web/api.ts'
 import type { WebEnv } from '../../web/context.ts'
+import { clearSessionCookies } from '../../web/cookies.ts'
 import type { FieldErrors } from '../../web/fields.tsx'
 import { type FormStatus, onceOrAnew, parseForm, submit } from '../../web/form.ts'
 import type { Notice } from '../../web/layout.tsx'
@@ -61,7 +63,7 @@ export function accountPages(app: OpenAPIHono<WebEnv>): void {
   )
   app.post('/login', logInForm)
   app.post('/logout', async (c) => {
-    if (await c.get('session')()) await endSession(c, 'current')
+    await logOut(c)
     return c.redirect('/', 303)
   })
 
@@ -120,6 +122,16 @@ export function accountPages(app: OpenAPIHono<WebEnv>): void {
     const content = <ResetPasswordPage token={token} errors={failed.errors} />
     return page(c, { title: 'Set a new password', viewer: null, status: failed.status }, content)
   })
+}
+
+/** Who was signed out elsewhere in the meantime is as signed out as they wish. */
+async function logOut(c: C): Promise<void> {
+  try {
+    if (await c.get('session')()) await endSession(c, 'current')
+  } catch (error) {
+    if (!hasCode(error, 'SESSION_ENDED')) throw error
+    clearSessionCookies(c)
+  }
 }
 
 async function signUpForm(c: C) {

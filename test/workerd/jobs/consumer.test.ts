@@ -51,13 +51,15 @@ describe('a batch of messages', () => {
       message('b', await commit('failing')),
       message('c', await commit('throwing'), 2),
       message('d', await commit('failing'), 3),
-      message('e', await commit('unheard-of')),
+      message('e', await commit('unheard-of'), 10),
+      // A newer version's, met by this one while a deployment goes out.
+      message('i', await commit('unheard-of')),
       message('f', 'nothing of ours'),
       message('g', { id: 'x', kind: 'good' }),
       message('h', null),
     ])
     expect(acked).toEqual(['a', 'd', 'e', 'f', 'g', 'h'])
-    expect(retried.map(({ msgId }) => msgId).toSorted()).toEqual(['b', 'c'])
+    expect(retried.map(({ msgId }) => msgId).toSorted()).toEqual(['b', 'c', 'i'])
     expect((await rows('dead_letters')).map((row) => row.kind).toSorted()).toEqual(['failing', 'unheard-of'])
     expect(world.logged.filter((line) => line.includes('job.unreadable'))).toHaveLength(3)
   })

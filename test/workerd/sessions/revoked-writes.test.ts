@@ -87,7 +87,6 @@ const forms: [string, Record<string, string>?][] = [
   ['/settings/email-verification'],
   ['/settings/sessions/end-others'],
   ['/settings/sessions/{id}/end'],
-  ['/logout'],
 ]
 
 describe('a session revoked elsewhere, in an isolate that holds a fresh stamp and finds the copy in KV', () => {
@@ -132,6 +131,14 @@ describe('a session revoked elsewhere, in an isolate that holds a fresh stamp an
     const before = await everything()
     const answer = await submit(pathOf(path), fields)
     expect(answer.status).toBe(401)
+    expect(await everything()).toEqual(before)
+  })
+
+  test('logging out goes home all the same, clears the cookies, and nothing is written', async () => {
+    const before = await everything()
+    const answer = await submit('/logout', undefined)
+    expect([answer.status, answer.headers.get('location')]).toEqual([303, '/'])
+    expect(answer.headers.get('set-cookie')).toMatch(/__Host-session=;.*Max-Age=0/)
     expect(await everything()).toEqual(before)
   })
 })
