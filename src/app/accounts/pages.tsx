@@ -15,6 +15,7 @@ import { getSelf, updateProfile } from '../profiles/profiles.ts'
 import { profileChange } from '../profiles/routes.ts'
 import { findViewer } from '../profiles/viewer.ts'
 import { requestVerification, verifyEmail } from './accounts.ts'
+import { Landing } from './landing.tsx'
 import {
   changePasswordFrom,
   changePasswordShape,
@@ -29,15 +30,8 @@ import {
   signUpFrom,
   signUpShape,
 } from './routes.ts'
-import {
-  ForgotPasswordPage,
-  Landing,
-  LogInPage,
-  ResetPasswordPage,
-  SettingsPage,
-  SignUpPage,
-  VerifyEmailPage,
-} from './views.tsx'
+import { SettingsPage } from './settings-views.tsx'
+import { ForgotPasswordPage, LogInPage, ResetPasswordPage, SignUpPage, VerifyEmailPage } from './views.tsx'
 
 type C = Context<WebEnv>
 

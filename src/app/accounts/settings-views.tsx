@@ -1,0 +1,213 @@
+import { type FieldErrors, FormError, TextArea, TextField } from '../../web/fields.tsx'
+import { Timestamp } from '../../web/layout.tsx'
+import type { Self } from '../profiles/shapes.ts'
+
+type Values = Record<string, string>
+
+/** Times are RFC 3339. */
+export type SessionRow = {
+  id: string
+  createdAt: string
+  lastSeenAt: string
+  userAgent: string | null
+  current: boolean
+}
+
+const browsers: [pattern: RegExp, name: string][] = [
+  [/\bEdg(e|A|iOS)?\//, 'Edge'],
+  [/\bOPR\//, 'Opera'],
+  [/\b(Firefox|FxiOS)\//, 'Firefox'],
+  [/\b(Chrome|CriOS)\//, 'Chrome'],
+  [/\bSafari\//, 'Safari'],
+]
+const systems: [pattern: RegExp, name: string][] = [
+  [/iPhone|iPad/, 'iOS'],
+  [/Android/, 'Android'],
+  [/Windows/, 'Windows'],
+  [/Mac OS X|Macintosh/, 'macOS'],
+  [/CrOS/, 'ChromeOS'],
+  [/Linux/, 'Linux'],
+]
+
+/** A User-Agent as a person would say it: `Firefox on Linux`; what no pattern knows is shown as it came. */
+export function describeUserAgent(userAgent: string | null): string {
+  if (!userAgent) return 'Unknown device'
+  const browser = browsers.find(([pattern]) => pattern.test(userAgent))?.[1]
+  const system = systems.find(([pattern]) => pattern.test(userAgent))?.[1]
+  if (browser && system) return `${browser} on ${system}`
+  return browser ?? userAgent.slice(0, 80)
+}
+
+const SessionItem = ({ session }: { session: SessionRow }) => (
+  <li class="session">
+    <div>
+      <p class="session-name">
+        <bdi>{describeUserAgent(session.userAgent)}</bdi>
+        {session.current ? <span class="badge">This one</span> : null}
+      </p>
+      <p class="fine">
+        Last seen <Timestamp time={session.lastSeenAt} />
+      </p>
+      <p class="fine">
+        Logged in <Timestamp time={session.createdAt} />
+      </p>
+    </div>
+    {session.current ? null : (
+      <form method="post" action={`/settings/sessions/${session.id}/end`}>
+        <button class="button button-quiet" type="submit">
+          Sign out<span class="hidden"> {describeUserAgent(session.userAgent)}</span>
+        </button>
+      </form>
+    )}
+  </li>
+)
+
+const SessionsSection = ({ sessions }: { sessions: SessionRow[] }) => (
+  <section class="settings" aria-labelledby="sessions">
+    <div>
+      <h2 id="sessions">Sessions</h2>
+      <p class="aside">Where you are logged in.</p>
+    </div>
+    <div>
+      <ul class="sessions">
+        {sessions.map((session) => (
+          <SessionItem session={session} />
+        ))}
+      </ul>
+      {sessions.some((session) => !session.current) ? (
+        <form method="post" action="/settings/sessions/end-others">
+          <button class="button button-quiet" type="submit">
+            Sign out all others
+          </button>
+        </form>
+      ) : null}
+    </div>
+  </section>
+)
+
+type ProfileSectionProps = { self: Self; values: Values; errors: FieldErrors }
+
+const ProfileSection = ({ self, values, errors }: ProfileSectionProps) => (
+  <section class="settings" aria-labelledby="profile">
+    <div>
+      <h2 id="profile">Profile</h2>
+      <p class="aside">
+        What people see at <a href={`/@${self.handle}`}>@{self.handle}</a>.
+      </p>
+    </div>
+    <form class="form" method="post" action="/settings/profile">
+      <TextField
+        id="displayName"
+        name="displayName"
+        label="Display name"
+        value={values.displayName ?? self.displayName}
+        error={errors.displayName}
+        autocomplete="name"
+      />
+      <TextArea
+        id="bio"
+        name="bio"
+        label="Bio"
+        hint="A few lines about you. Plain text."
+        value={values.bio ?? self.bio}
+        error={errors.bio}
+        rows={4}
+      />
+      <button class="button" type="submit">
+        Save profile
+      </button>
+    </form>
+  </section>
+)
+
+const EmailSection = ({ self, sent }: { self: Self; sent: boolean }) => (
+  <section class="settings" aria-labelledby="email">
+    <div>
+      <h2 id="email">E-mail</h2>
+      <p class="aside">Only you see it.</p>
+    </div>
+    <div class="form">
+      <p class="email">
+        <bdi>{self.email}</bdi>
+        {self.emailVerified ? <span class="badge">Confirmed</span> : <span class="badge badge-bad">Not confirmed</span>}
+      </p>
+      {self.emailVerified ? null : (
+        <form class="form" method="post" action="/settings/email-verification">
+          <p>
+            {sent
+              ? 'A new link is on its way. It can take a minute; look in the spam folder too.'
+              : 'Open the link we sent you to confirm it. Didn’t get it, or is it more than a week old?'}
+          </p>
+          <button class="button button-quiet" type="submit">
+            Send again
+          </button>
+        </form>
+      )}
+    </div>
+  </section>
+)
+
+const PasswordSection = ({ self, errors }: { self: Self; errors: FieldErrors }) => (
+  <section class="settings" aria-labelledby="password">
+    <div>
+      <h2 id="password">Password</h2>
+      <p class="aside">Changing it signs you out everywhere else.</p>
+    </div>
+    <form class="form" method="post" action="/settings/password">
+      <input
+        class="hidden"
+        type="text"
+        aria-label="Handle"
+        value={self.handle}
+        autocomplete="username"
+        readonly
+        tabindex={-1}
+      />
+      <TextField
+        id="current"
+        name="current"
+        type="password"
+        label="Current password"
+        error={errors.current}
+        autocomplete="current-password"
+        required
+        literal
+      />
+      <TextField
+        id="next"
+        name="next"
+        type="password"
+        label="New password"
+        hint="At least 10 characters."
+        error={errors.next}
+        autocomplete="new-password"
+        required
+        literal
+      />
+      <button class="button" type="submit">
+        Change password
+      </button>
+    </form>
+  </section>
+)
+
+export type SettingsPageProps = {
+  self: Self
+  sessions: SessionRow[]
+  errors: FieldErrors
+  /** What was typed, when the profile form comes back with errors. */
+  values?: Values
+  /** A new verification mail was just asked for. */
+  sent?: boolean
+}
+
+export const SettingsPage = ({ self, sessions, errors, values = {}, sent = false }: SettingsPageProps) => (
+  <>
+    <h1>Settings</h1>
+    <FormError errors={errors} />
+    <ProfileSection self={self} values={values} errors={errors} />
+    <EmailSection self={self} sent={sent} />
+    <PasswordSection self={self} errors={errors} />
+    <SessionsSection sessions={sessions} />
+  </>
+)
