@@ -12,6 +12,7 @@ const mayImport: Record<string, string[]> = {
   cache: ['core'],
   assets: ['core'],
   metrics: ['core', 'sharding'],
+  resharding: ['core', 'sharding'],
   sessions: ['core', 'sharding', 'cache'],
   jobs: ['core', 'sharding'],
   web: ['core', 'sharding', 'cache', 'assets', 'metrics', 'sessions', 'jobs'],
