@@ -84,9 +84,8 @@ export const Landing = () => (
           is still one tree.
         </p>
         <p>
-          The server under this site grows the same way. It is called Banyan too, and it runs on Cloudflare. Each
-          account lives whole in one of its databases. When they fill up, its operators add another, and a share of the
-          accounts moves across while people go on reading and writing.
+          The server under this site is built the same way. It is called Banyan too, and it is made for Cloudflare. Each
+          account lives whole in one of several databases, and its own address says in which.
         </p>
       </div>
     </section>
