@@ -163,7 +163,7 @@ const limiters = {
   credentials: 'RATE_LIMIT_CREDENTIALS',
 } as const
 
-/** A line a dependency, for `/readyz`. Reasons go to the log; a missing migration is said, since its reader can mend it. */
+/** A line a dependency, for `/readyz`, with the reason where one is away. */
 async function dependencies(env: Env, shards: Shards): Promise<DependencyReport[]> {
   const probe = async (name: string, ask: () => Promise<unknown>): Promise<DependencyReport> => {
     try {

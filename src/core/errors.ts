@@ -12,7 +12,6 @@ const catalogue = {
   FORBIDDEN: [403, 'Not allowed'],
   WRONG_ORIGIN: [403, 'The request comes from another site'],
   NOT_FOUND: [404, 'Not found'],
-  METHOD_NOT_ALLOWED: [405, 'Method not allowed'],
   EMAIL_TAKEN: [409, 'The e-mail address is taken'],
   HANDLE_TAKEN: [409, 'The handle is taken'],
   CONFLICT: [409, 'The request met a conflicting change'],

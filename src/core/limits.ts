@@ -7,8 +7,6 @@ export const limits = {
   readRetriesMax: 2,
   readRetryBaseMs: 20,
   shardsAtOnceMax: 6, // the platform's connection limit per invocation
-  shardsMax: 1_000,
-  boundParametersMax: 100, // D1
 
   // The shard map
   mapDataCentreSecondsMax: 10,
@@ -43,7 +41,6 @@ export const limits = {
   cronClaimsMax: 100,
   queueSendBatchMax: 100, // Queues
   inboxDays: 30,
-  outboxDoneDays: 7,
   housekeepingRowsMax: 500,
   verificationDays: 7,
   resetMinutes: 60,

@@ -1,4 +1,4 @@
-import type { Clock } from '../core/clock.ts'
+import { type Clock, DAY_MS } from '../core/clock.ts'
 import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Keyspace } from '../sharding/sharded-table.ts'
@@ -13,8 +13,6 @@ export interface Expiry {
   /** SQL that a row must satisfy too. */
   where?: string
 }
-
-const DAY_MS = 86_400_000
 
 /** What the rooms below the application let go of. */
 export const platformExpiries: Expiry[] = [

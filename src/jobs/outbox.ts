@@ -24,17 +24,12 @@ export const newJob = (ids: IdSource, clock: Clock, ownerId: string, kind: strin
   attempts: 0,
 })
 
-/** The outbox row, for the batch of the change itself. `condition` is SQL that is true or false. */
-export function outboxStatement(
-  database: ShardDatabase,
-  job: Job,
-  condition = '1',
-  ...values: unknown[]
-): ShardStatement {
+/** The outbox row, for the batch of the change itself. */
+export function outboxStatement(database: ShardDatabase, job: Job): ShardStatement {
   return database
     .prepare(
       `INSERT INTO outbox (id, owner_id, kind, body, state, attempts, due_at, created_at)
-       SELECT ?, ?, ?, ?, 'waiting', 0, ?, ? WHERE ${condition}`,
+       VALUES (?, ?, ?, ?, 'waiting', 0, ?, ?)`,
     )
     .bind(
       job.id,
@@ -43,6 +38,5 @@ export function outboxStatement(
       JSON.stringify(job.body),
       job.createdAt + limits.outboxSweepAfterMs,
       job.createdAt,
-      ...values,
     )
 }

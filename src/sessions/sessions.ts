@@ -1,5 +1,5 @@
 import type { KvStore } from '../cache/kv-store.ts'
-import type { Clock } from '../core/clock.ts'
+import { type Clock, DAY_MS } from '../core/clock.ts'
 import { constantTimeEqual, sign, verifySigned } from '../core/digest.ts'
 import { messageOf } from '../core/errors.ts'
 import type { IdSource } from '../core/ids.ts'
@@ -10,7 +10,6 @@ import type { ShardDatabase, ShardStatement, Shards, SqlCondition } from '../sha
 import type { Stamps } from './stamps.ts'
 import { formatToken, hashSecret, newSecret, parseToken, type Token } from './tokens.ts'
 
-const DAY_MS = 86_400_000
 const USER_AGENT_CHARACTERS_MAX = 256
 const STAMP = 'session-stamp'
 

@@ -1,11 +1,9 @@
-import type { Clock } from '../core/clock.ts'
+import { type Clock, HOUR_MS } from '../core/clock.ts'
 import { hmac, sha256Hex } from '../core/digest.ts'
 import { BanyanError } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import { isTaken } from './answers.ts'
 import { always, type ShardDatabase, type ShardStatement, type Shards, type SqlCondition } from './shards.ts'
-
-const HOUR_MS = 3_600_000
 
 /** The `Idempotency-Key` of a request, and what it was sent for. `request` is method, path and body. */
 export interface RetryKey {

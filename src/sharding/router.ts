@@ -13,6 +13,11 @@ import { isEmpty } from './statement-kind.ts'
 export type Shape = 'objects' | 'arrays' | 'named-arrays'
 type Arrays = [string[], ...unknown[][]]
 
+interface Sql {
+  sql: string
+  values: unknown[]
+}
+
 /** One call of a shard, as an observer sees it. */
 export interface ShardCall {
   shard: string
@@ -113,7 +118,7 @@ export class Router {
       const database = this.#database(shard)
       return database.batch<T>([
         database.prepare(GUARD).bind(this.#options.keyspace, this.#slot),
-        ...sent.map(({ sql, values }) => database.prepare(sql).bind(...values)),
+        ...sent.map((statement) => bound(database, statement)),
       ])
     })
     return own.map((place) => withOwnChanges(answers, place))
@@ -129,7 +134,7 @@ export class Router {
             .then((result) => [result])
         : database.batch<T>(statements.map((statement) => bound(database, statement))),
     )
-    return leased ?? this.#exact<T>(statements.map(({ sql, values }) => ({ sql, values })))
+    return leased ?? this.#exact<T>(statements)
   }
 
   async #readArrays(statement: RoutedStatement, shape: Shape): Promise<Arrays> {
@@ -146,10 +151,10 @@ export class Router {
   }
 
   /** A statement's column names in their order: of no rows, and of rows as objects, they can't be told. */
-  #columnNames({ sql, values }: { sql: string; values: unknown[] }): Promise<string[]> {
+  #columnNames({ sql, values }: Sql): Promise<string[]> {
     return this.#route('read', 1, async (shard) => {
-      const statement = this.#database(shard).prepare(`${sql} LIMIT 0`)
-      const [names] = await statement.bind(...values).raw({ columnNames: true })
+      const statement = bound(this.#database(shard), { sql: `${sql} LIMIT 0`, values })
+      const [names] = await statement.raw({ columnNames: true })
       return names
     })
   }
@@ -171,12 +176,12 @@ export class Router {
   }
 
   /** The state of the slot and the statements in one batch, at the primary. */
-  #exact<T>(statements: { sql: string; values: unknown[] }[]): Promise<D1Result<T>[]> {
+  #exact<T>(statements: Sql[]): Promise<D1Result<T>[]> {
     return this.#route('exact-read', statements.length, async (shard) => {
       const database = this.#routing.shards.get(shard.binding)!
       const [state, ...answers] = await database.batch<T>([
         database.prepare(STATE).bind(this.#options.keyspace, this.#slot),
-        ...statements.map(({ sql, values }) => database.prepare(sql).bind(...values)),
+        ...statements.map((statement) => bound(database, statement)),
       ])
       refuseUnlessOwned((state!.results[0] as { state: string } | undefined)?.state)
       return answers
@@ -356,7 +361,7 @@ async function attempt<R>(body: () => Promise<R>): Promise<{ value: R } | { erro
 
 /** `own[i]`: where the i-th statement's answer stands, and where its count of changes does (a read has none). */
 function guardedBatch(statements: RoutedStatement[]) {
-  const sent: { sql: string; values: unknown[] }[] = []
+  const sent: Sql[] = []
   const own = statements.map(({ sql, values, isRead }) => {
     // D1 leaves it out of the batch's answers, and all after it would be taken for another's.
     if (isEmpty(sql)) throw new DatabaseError('DATABASE_ERROR', 'SQLITE_MISUSE', 'The statement is empty.')
@@ -380,8 +385,7 @@ function withOwnChanges<T>(
   return { ...answer, meta: { ...answer.meta, changes } }
 }
 
-const bound = (database: D1Database | D1DatabaseSession, { sql, values }: RoutedStatement) =>
-  database.prepare(sql).bind(...values)
+const bound = (database: D1Database | D1DatabaseSession, { sql, values }: Sql) => database.prepare(sql).bind(...values)
 
 function toArrays(rows: object[]): Arrays {
   return [Object.keys(rows[0] ?? {}), ...rows.map((row) => Object.values(row))]

@@ -15,7 +15,7 @@ export function parseForm<T extends z.ZodType>(schema: T, values: Record<string,
 }
 
 /** An error by the names of a form's fields; '' is the form as a whole. */
-export function fieldErrors(error: BanyanError): FieldErrors {
+function fieldErrors(error: BanyanError): FieldErrors {
   const fields = (error.errors ?? []).map(({ pointer, detail }) => [pointer.slice(1), detail])
   return fields.length > 0 ? Object.fromEntries(fields) : { '': publicDetail(error, '') }
 }

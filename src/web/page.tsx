@@ -11,7 +11,7 @@ export interface Page {
   description?: string
   viewer: Viewer | null
   notice?: Notice | null
-  status?: FormStatus
+  status?: FormStatus | undefined
 }
 
 /** Answers with a whole page. */

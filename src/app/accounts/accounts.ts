@@ -1,9 +1,10 @@
+import { DAY_MS } from '../../core/clock.ts'
 import { constantTimeEqual, hmac } from '../../core/digest.ts'
 import { BanyanError, messageOf } from '../../core/errors.ts'
 import { isId, slotOf } from '../../core/ids.ts'
 import { limits } from '../../core/limits.ts'
 import { newJob, outboxStatement } from '../../jobs/outbox.ts'
-import type { MintedSession, Session } from '../../sessions/sessions.ts'
+import type { Session } from '../../sessions/sessions.ts'
 import { hashSecret } from '../../sessions/tokens.ts'
 import { type ClaimWish, claimKey } from '../../sharding/claims.ts'
 import type { RetryKey } from '../../sharding/idempotency.ts'
@@ -11,8 +12,6 @@ import type { ShardDatabase, ShardStatement, SqlCondition } from '../../sharding
 import type { Tiers } from '../../web/context.ts'
 import { isCommonPassword } from './common-passwords.ts'
 import { checkNothing, checkPassword, hashPassword } from './passwords.ts'
-
-const HOUR_MS = 3_600_000
 
 export type AccountTiers = Pick<
   Tiers,
@@ -45,6 +44,9 @@ interface AccountRow {
   passwordVersion: number
   emailVerifiedAt: number | null
 }
+
+/** Whose password, and which of its versions. */
+type PasswordOf = Pick<AccountRow, 'id' | 'passwordVersion'>
 
 /** E-mail addresses are trimmed and compared without case. */
 export const normaliseEmail = (email: string): string => email.trim().toLowerCase()
@@ -88,7 +90,7 @@ export async function logIn(
     { status: 201, answer: { sessionId: minted.id }, onlyIf: passwordIs(account) },
     async (statements) => {
       const [inserted] = await database.batch([
-        insertSession(tiers, database, minted, account.passwordVersion),
+        sessions.insert(database, minted, passwordIs(account)),
         sessions.trim(database, account.id),
         ...statements,
       ])
@@ -106,16 +108,8 @@ export async function logIn(
   return { userId: account.id, token: minted.token, stamp: sessions.started(minted) }
 }
 
-/** The statement that inserts a session while the account's password is still of this version. */
-export const insertSession = (
-  { sessions }: AccountTiers,
-  database: ShardDatabase,
-  minted: MintedSession,
-  passwordVersion: number,
-): ShardStatement => sessions.insert(database, minted, passwordIs({ id: minted.userId, passwordVersion }))
-
 /** True in SQL while the account's password is of the version that was read. */
-export const passwordIs = ({ id, passwordVersion }: { id: string; passwordVersion: number }): SqlCondition => ({
+export const passwordIs = ({ id, passwordVersion }: PasswordOf): SqlCondition => ({
   sql: 'EXISTS (SELECT 1 FROM accounts WHERE id = ? AND password_version = ?)',
   values: [id, passwordVersion],
 })
@@ -203,13 +197,12 @@ export async function resetPassword(
   const database = tiers.shards.of(tokenId, { operation: 'accounts.reset-password', read: 'exact' })
   const account = await database
     .prepare(
-      `SELECT accounts.id, accounts.email, password_hash AS passwordHash, password_version AS passwordVersion,
-       email_verified_at AS emailVerifiedAt
+      `SELECT accounts.id, password_version AS passwordVersion
        FROM mail_tokens JOIN accounts ON accounts.id = mail_tokens.user_id
        WHERE mail_tokens.id = ? AND secret_hash = ? AND purpose = 'reset-password' AND expires_at > ?`,
     )
     .bind(tokenId, secretHash, tiers.clock.now())
-    .first<AccountRow>()
+    .first<PasswordOf>()
   if (!account) throw tokenGone()
   const answer = keepAnswer(tiers, database, tokenId, retry, passwordIs(account))
   await setPassword(tiers, database, account, password, answer, '')
@@ -261,7 +254,7 @@ function readAccount(tiers: AccountTiers, userId: string): Promise<AccountRow | 
 async function setPassword(
   tiers: AccountTiers,
   database: ShardDatabase,
-  account: AccountRow,
+  account: PasswordOf,
   password: string,
   before: ShardStatement[],
   keptSessionId: string,
@@ -309,7 +302,7 @@ async function replaceHash(tiers: AccountTiers, account: AccountRow, password: s
 // ── tokens that travel by mail ────────────────────────────────────────────────────────────────────
 
 const lifetimeMs: Record<MailPurpose, number> = {
-  'verify-email': limits.verificationDays * 24 * HOUR_MS,
+  'verify-email': limits.verificationDays * DAY_MS,
   'reset-password': limits.resetMinutes * 60_000,
 }
 
@@ -347,7 +340,7 @@ const mailSecret = (signingKey: string, purpose: MailPurpose, tokenId: string): 
 
 function readMailToken({ settings }: AccountTiers, purpose: MailPurpose, token: string) {
   const [tokenId = '', secret = '', ...rest] = token.split('.')
-  const isWellFormed = rest.length === 0 && isId(tokenId) && slotOf(tokenId).length === 4
+  const isWellFormed = rest.length === 0 && isId(tokenId)
   if (!isWellFormed || !constantTimeEqual(secret, mailSecret(settings.signingKey, purpose, tokenId))) throw tokenGone()
   return { tokenId, secretHash: hashSecret(secret) }
 }

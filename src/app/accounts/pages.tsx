@@ -99,7 +99,7 @@ export function accountPages(app: OpenAPIHono<WebEnv>): void {
     const values = readForm(c)
     const failed = await submit(() => requestResetFrom(c, parseForm(z.object({ email }), values).email))
     const content = <ForgotPasswordPage sent={!failed} errors={failed?.errors ?? {}} values={values} />
-    return page(c, { title: 'Set a new password', viewer: null, ...statusOf(failed) }, content)
+    return page(c, { title: 'Set a new password', viewer: null, status: failed?.status }, content)
   })
   app.get('/reset-password/:token', (c) =>
     page(
@@ -180,12 +180,10 @@ async function settings(c: C, { errors = {}, status, values = {}, sent = false, 
   if (!session) return c.redirect('/login?next=/settings', 303)
   const [self, sessions] = await Promise.all([getSelf(c.get('tiers'), session.userId), listSessions(c)])
   const content = <SettingsPage self={self} sessions={sessions} errors={errors} values={values} sent={sent} />
-  return page(c, { title: 'Settings', viewer: self, notice: notice ?? null, ...(status ? { status } : {}) }, content)
+  return page(c, { title: 'Settings', viewer: self, notice: notice ?? null, status }, content)
 }
 
 /** A path of this site to go on to, or null: never another site's. */
 function ownPath(next: string | undefined): string | null {
   return next && /^\/(?![/\\])[\x21-\x7e]*$/.test(next) ? next : null
 }
-
-const statusOf = (failed: { status: FormStatus } | null) => (failed ? { status: failed.status } : {})

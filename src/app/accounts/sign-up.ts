@@ -7,7 +7,6 @@ import {
   type AccountTiers,
   emailWish,
   handleWish,
-  insertSession,
   mailStatements,
   normaliseEmail,
   passwordIs,
@@ -117,7 +116,7 @@ async function commit(
       database
         .prepare("INSERT INTO profiles (id, handle, display_name, bio, created_at, version) VALUES (?, ?, ?, '', ?, 1)")
         .bind(ownerId, handle, input.displayName?.trim() || handle, minted.createdAt),
-      insertSession(tiers, database, minted, 1),
+      sessions.insert(database, minted, firstPassword(ownerId)),
       ...mail.statements,
       ...confirmations.map((job) => outboxStatement(database, job)),
     ])
@@ -146,11 +145,11 @@ async function resume(tiers: AccountTiers, userId: string, userAgent: string): P
   if (account.passwordVersion !== 1)
     throw new BanyanError('WRONG_CREDENTIALS', 'The account exists, and its password was changed since. Log in.')
   const token = account.sessionId
-    ? await sessions.remint(database, { id: account.sessionId, userId }, passwordIs({ id: userId, passwordVersion: 1 }))
+    ? await sessions.remint(database, { id: account.sessionId, userId }, firstPassword(userId))
     : null
   if (token) return { userId, token, stamp: null }
   const minted = sessions.mint(userId, userAgent)
-  const inserted = await insertSession(tiers, database, minted, 1).run()
+  const inserted = await sessions.insert(database, minted, firstPassword(userId)).run()
   if (inserted.meta.changes !== 1) throw new BanyanError('WRONG_CREDENTIALS')
   return { userId, token: minted.token, stamp: sessions.started(minted) }
 }
@@ -169,6 +168,9 @@ async function abandon(tiers: AccountTiers, attempt: Attempt, reserved: ClaimWis
     log.warn('sign-up.not-released', { reason: messageOf(error) })
   }
 }
+
+/** While the password is the one that the account was made with. */
+const firstPassword = (id: string) => passwordIs({ id, passwordVersion: 1 })
 
 const taken = (code: 'EMAIL_TAKEN' | 'HANDLE_TAKEN', pointer: string, detail: string) =>
   new BanyanError(code, detail, { errors: [{ pointer, detail }] })

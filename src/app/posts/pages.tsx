@@ -80,7 +80,7 @@ async function home(c: C, draft?: Draft) {
   const content = (
     <HomePage self={self} posts={items} next={next} composer={composer} idempotencyKey={crypto.randomUUID()} />
   )
-  return page(c, { title: 'Home', viewer: self, ...(draft ? { status: draft.status } : {}) }, content)
+  return page(c, { title: 'Home', viewer: self, status: draft?.status }, content)
 }
 
 async function edit(c: C, id: string, draft?: Draft) {
@@ -89,7 +89,7 @@ async function edit(c: C, id: string, draft?: Draft) {
   const post = await getPost(c.get('tiers'), id)
   if (post.author.id !== viewer.id) throw new BanyanError('FORBIDDEN', 'Only its author may change a post.')
   const content = <EditPostPage post={post} text={draft?.text ?? post.text} errors={draft?.errors ?? {}} />
-  return page(c, { title: 'Edit post', viewer, ...(draft ? { status: draft.status } : {}) }, content)
+  return page(c, { title: 'Edit post', viewer, status: draft?.status }, content)
 }
 
 const pageOf = (c: C) => ({ limit: limits.pageItemsDefault, cursor: c.req.query('cursor') })

@@ -61,7 +61,7 @@ export async function getByHandle(tiers: ProfileTiers, handle: string): Promise<
   return user
 }
 
-/** The user as oneself sees it. `read` exact: right after a write of this request. */
+/** The user as oneself sees it. */
 export async function getSelf(tiers: Pick<Tiers, 'shards'>, userId: string): Promise<Self> {
   const row = await tiers.shards
     .of(userId, { operation: 'profiles.self' })
