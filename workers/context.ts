@@ -17,9 +17,11 @@ import type { MapRequest } from '../src/sharding/map-holder.ts'
 import type { ShardObserver } from '../src/sharding/router.ts'
 import { Shards } from '../src/sharding/shards.ts'
 import type { Calls, DependencyReport, Tiers } from '../src/web/context.ts'
+import { DIRECTORY_NAME } from './coordinator.ts'
 import type { Env } from './env.ts'
 import { type Isolate, isolateOf } from './isolate.ts'
 import { mailer } from './mailer.ts'
+import { directoryMoves } from './moves.ts'
 
 export interface Work {
   env: Env
@@ -40,8 +42,6 @@ export interface Foundation {
   hasWritten(): boolean
   refreshMap(): Promise<void>
 }
-
-const DIRECTORY_NAME = 'directory'
 
 /** `/readyz` is anybody's to ask: it looks at some shards, and at others ten seconds later. */
 const READINESS_SHARDS_MAX = 8
@@ -106,6 +106,7 @@ export function openTiers(work: Work): Tiers {
     idempotency: new Idempotency(shards, systemClock, settings.signingKey),
     sessions: new Sessions({ ...common, copies, stamps, signingKey: settings.signingKey, waitUntil }),
     assets: assetUrls(),
+    moves: directoryMoves(env, log, () => calls.directory++),
     hasWritten: foundation.hasWritten,
     follow: (jobs) => void committed.push(...jobs),
     async afterResponse() {

@@ -2,38 +2,149 @@ import { DurableObject } from 'cloudflare:workers'
 import { systemClock } from '../src/core/clock.ts'
 import { base64url } from '../src/core/digest.ts'
 import { BanyanError, type ErrorCode } from '../src/core/errors.ts'
+import { createIdSource } from '../src/core/ids.ts'
+import { consoleLog } from '../src/core/log.ts'
 import { systemRandom } from '../src/core/random.ts'
+import { Mover } from '../src/resharding/move.ts'
+import { MoveAlarm } from '../src/resharding/move-alarm.ts'
+import { MoveLedger, type MoveWish } from '../src/resharding/move-ledger.ts'
+import type { MoveAnswer, MoveBook, MoveChange, MoveProgress, MoveRecord, SeenMove } from '../src/resharding/record.ts'
+import { SCHEMA_VERSION } from '../src/resharding/shard-side.ts'
 import { Directory } from '../src/sharding/directory.ts'
 import type { MapWire } from '../src/sharding/shard-map.ts'
 import { boundShards, type Env } from './env.ts'
+import { readMoveSettings } from './settings.ts'
+
+export const DIRECTORY_NAME = 'directory'
 
 /** An answer of the directory. Errors travel as values: a class doesn't survive RPC, a code does. */
-export type DirectoryReply = { map: MapWire } | { code: ErrorCode; detail: string }
+export type Reply<T> = T | Refusal
 
-/** The Durable Object that owns the shard map. There is one, named `directory`. */
+export interface Refusal {
+  code: ErrorCode
+  detail: string
+  retryAfterSeconds?: number
+}
+
+export type DirectoryReply = Reply<{ map: MapWire }>
+
+/** The Durable Object that owns the shard map and the record of moves. There is one, named `directory`. */
 export class DirectoryObject extends DurableObject<Env> {
   readonly #directory: Directory
+  readonly #ledger: MoveLedger
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
-    this.#directory = new Directory({
-      storage: {
-        rows: <T>(sql: string, ...values: (string | number | null)[]) =>
-          ctx.storage.sql.exec(sql, ...values).toArray() as T[],
-        transaction: (body) => ctx.storage.transactionSync(body),
+    const shards = boundShards(env)
+    const storage = {
+      rows: <T>(sql: string, ...values: (string | number | null)[]) =>
+        ctx.storage.sql.exec(sql, ...values).toArray() as T[],
+      transaction: <T>(body: () => T) => ctx.storage.transactionSync(body),
+    }
+    const common = { storage, clock: systemClock }
+    this.#directory = new Directory({ ...common, shards, newDeploymentId: () => base64url(systemRandom.bytes(12)) })
+    this.#ledger = new MoveLedger({
+      ...common,
+      ...readMoveSettings(env),
+      directory: this.#directory,
+      newId: createIdSource(systemClock, systemRandom).plain,
+      async schemaVersion({ binding }) {
+        const database = shards.get(binding)
+        if (!database) throw new BanyanError('SHARD_UNKNOWN', `This version of the Worker has no binding ${binding}.`)
+        return (await database.prepare(SCHEMA_VERSION).first<string>('version'))!
       },
-      shards: boundShards(env),
-      clock: systemClock,
-      newDeploymentId: () => base64url(systemRandom.bytes(12)),
     })
   }
 
   async map(): Promise<DirectoryReply> {
-    try {
-      return { map: await this.#directory.map() }
-    } catch (error) {
-      if (error instanceof BanyanError) return { code: error.code, detail: error.message }
-      throw error
-    }
+    return replied(async () => ({ map: await this.#directory.map() }))
+  }
+
+  async planMoves(wish: MoveWish): Promise<Reply<{ moves: MoveRecord[] }>> {
+    return replied(async () => {
+      await this.#directory.map() // the first boot must be over
+      return { moves: await this.#ledger.plan(wish) }
+    })
+  }
+
+  async listMoves(page: { limit: number; before: string | null }): Promise<MoveRecord[]> {
+    return this.#ledger.list(page)
+  }
+
+  /** The moves that a mover has work for, or will have. */
+  async openMoves(): Promise<MoveRecord[]> {
+    return this.#ledger.open()
+  }
+
+  async findMove(id: string): Promise<MoveRecord | null> {
+    return this.#ledger.find(id)
+  }
+
+  async steerMove(id: string, verb: 'abort' | 'reverse' | 'complete'): Promise<Reply<{ move: MoveRecord }>> {
+    return replied(async () => ({ move: this.#ledger[verb](id) }))
+  }
+
+  async changeMove(seen: SeenMove, change: MoveChange, progress: MoveProgress | null): Promise<MoveAnswer> {
+    return this.#ledger.change(seen, change, progress)
+  }
+
+  async reportMove(id: string, progress: MoveProgress): Promise<void> {
+    this.#ledger.report(id, progress)
+  }
+}
+
+/** The Durable Object that drives one move, by alarms. Its name is the move's id. */
+export class MoverObject extends DurableObject<Env> {
+  readonly #alarm: MoveAlarm
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env)
+    const mover = new Mover({
+      book: moveBook(env),
+      shards: boundShards(env),
+      clock: systemClock,
+      random: systemRandom,
+      log: consoleLog({ source: 'mover' }),
+      share: readMoveSettings(env).moveShare,
+    })
+    const { storage } = ctx
+    this.#alarm = new MoveAlarm(
+      {
+        findMove: async () => (await storage.get<string>('move')) ?? null,
+        keepMove: (moveId) => storage.put('move', moveId),
+        setAlarm: (at) => storage.setAlarm(at),
+        deleteAlarm: () => storage.deleteAlarm(),
+      },
+      systemClock,
+      (moveId) => mover.turn(moveId),
+    )
+  }
+
+  async wake(moveId: string): Promise<void> {
+    await this.#alarm.wake(moveId)
+  }
+
+  override async alarm(): Promise<void> {
+    await this.#alarm.ring()
+  }
+}
+
+/** The directory's book of moves, by RPC. */
+function moveBook(env: Env): MoveBook {
+  const directory = () => env.DIRECTORY.get(env.DIRECTORY.idFromName(DIRECTORY_NAME))
+  return {
+    find: (id) => directory().findMove(id) as Promise<MoveRecord | null>,
+    change: (seen, change, progress) => directory().changeMove(seen, change, progress) as Promise<MoveAnswer>,
+    report: (id, progress) => directory().reportMove(id, progress),
+  }
+}
+
+async function replied<T>(body: () => Promise<T>): Promise<Reply<T>> {
+  try {
+    return await body()
+  } catch (error) {
+    if (!(error instanceof BanyanError)) throw error
+    const { code, message, retryAfterSeconds } = error
+    return { code, detail: message, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) }
   }
 }

@@ -1,4 +1,4 @@
-import type { DirectoryObject } from './coordinator.ts'
+import type { DirectoryObject, MoverObject } from './coordinator.ts'
 
 /** The bindings of wrangler.toml. Only the files in `workers/` read them. */
 export interface Env {
@@ -6,6 +6,7 @@ export interface Env {
   KV: KVNamespace
   BUCKET: R2Bucket
   DIRECTORY: DurableObjectNamespace<DirectoryObject>
+  MOVER: DurableObjectNamespace<MoverObject>
   JOBS_QUEUE: Queue
   MEDIA_QUEUE: Queue
   MAIL: SendEmail
@@ -18,6 +19,7 @@ export interface Env {
   JOBS?: string
   LEASE_MS?: string
   GRACE_MS?: string
+  MOVE_SHARE?: string
   RATE_LIMITS?: string
   MAIL_FROM?: string
 }

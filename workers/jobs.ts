@@ -9,6 +9,7 @@ import type { Claims } from '../src/sharding/claims.ts'
 import type { ShardWindow } from '../src/sharding/shards.ts'
 import { openFoundation } from './context.ts'
 import type { Env } from './env.ts'
+import { wakeOpenMoves } from './moves.ts'
 
 const MINUTE_MS = 60_000
 
@@ -23,11 +24,13 @@ export async function queue(batch: MessageBatch, env: Env, context: ExecutionCon
   await (batch.queue.endsWith('-dead') ? consumeDead : consume)(batch, dispatch, log)
 }
 
-/** Every minute: what a crash left behind is sent, what ran out is settled, what expired goes. */
+/** Every minute: moves that sleep are woken, what a crash left behind is sent, what ran out is settled, what expired goes. */
 export async function scheduled(controller: ScheduledController, env: Env, context: ExecutionContext): Promise<void> {
   const { relay, claims, shards, log } = open(env, context, 'cron')
-  const window = { turn: Math.floor(controller.scheduledTime / MINUTE_MS), size: limits.cronShardsMax }
+  const turn = Math.floor(controller.scheduledTime / MINUTE_MS)
+  const window = { turn, size: limits.cronShardsMax }
   const duties: [string, () => Promise<number>][] = [
+    ['moves.woken', () => wakeOpenMoves(env, log, turn)],
     ['outbox.swept', () => relay.sweep(window)],
     ['claims.settled', () => settle(claims, window, log)],
     ['rows.expired', () => expire(shards, [...platformExpiries, ...accountExpiries], systemClock, log, window)],

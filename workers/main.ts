@@ -2,7 +2,7 @@ import type { Env } from './env.ts'
 import { queue, scheduled } from './jobs.ts'
 import { web } from './web.ts'
 
-export { DirectoryObject } from './coordinator.ts'
+export { DirectoryObject, MoverObject } from './coordinator.ts'
 
 export default {
   fetch: (request, env, context) => web.fetch(request, env, context),

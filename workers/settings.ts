@@ -14,21 +14,32 @@ export function readSettings(env: Env): Settings {
       'SETTING_MISSING',
       `SIGNING_KEY needs at least ${SIGNING_KEY_CHARACTERS_MIN} characters. Locally: npm run dev once, which draws one into .dev.vars. Deployed: npx wrangler secret put SIGNING_KEY`,
     )
-  const leaseMs = milliseconds('LEASE_MS', env.LEASE_MS, 30_000)
-  const graceMs = milliseconds('GRACE_MS', env.GRACE_MS, 300_000)
-  if (graceMs <= leaseMs)
-    throw new BanyanError('SETTING_MISSING', `GRACE_MS (${graceMs}) must be longer than LEASE_MS (${leaseMs}).`)
   return {
     signingKey,
+    ...readMoveSettings(env),
     operatorToken: env.OPERATOR_TOKEN || null,
     publicOrigin: origin('PUBLIC_ORIGIN', env.PUBLIC_ORIGIN),
     jobs: choice('JOBS', env.JOBS, ['queue', 'inline']),
     rateLimits: choice('RATE_LIMITS', env.RATE_LIMITS, ['on', 'off']),
-    leaseMs,
-    graceMs,
     mailFrom: env.MAIL_FROM || 'banyan@example.com',
     localOnly: localOnly(env),
   }
+}
+
+/** Those of the Durable Objects, which need no signing key. Throws SETTING_MISSING. */
+export function readMoveSettings(env: Env): Pick<Settings, 'leaseMs' | 'graceMs' | 'moveShare'> {
+  const leaseMs = milliseconds('LEASE_MS', env.LEASE_MS, 30_000)
+  const graceMs = milliseconds('GRACE_MS', env.GRACE_MS, 300_000)
+  if (graceMs <= leaseMs)
+    throw new BanyanError('SETTING_MISSING', `GRACE_MS (${graceMs}) must be longer than LEASE_MS (${leaseMs}).`)
+  return { leaseMs, graceMs, moveShare: share('MOVE_SHARE', env.MOVE_SHARE, 0.25) }
+}
+
+function share(name: string, value: string | undefined, fallback: number): number {
+  const number = value === undefined || value === '' ? fallback : Number(value)
+  if (!(number > 0 && number <= 1))
+    throw new BanyanError('SETTING_MISSING', `${name} is "${value}"; it must be above 0 and at most 1.`)
+  return number
 }
 
 function localOnly(env: Env): string | null {

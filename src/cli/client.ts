@@ -1,13 +1,15 @@
 import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
-import { UserError } from './errors.ts'
+import { NotNow, UserError } from './errors.ts'
 
 const DEFAULT_URL = 'http://localhost:8787'
 const TIMEOUT_MS = 30_000
 
 export interface Connection {
-  /** GETs a path of the operators' API. Throws UserError that says how to mend it. */
+  /** GETs a path of the operators' API. Throws UserError that says how to mend it; NotNow where that is to wait. */
   get<T>(path: string): Promise<T>
+  /** POSTs to it, once: an answer that is lost leaves open what was done. */
+  post<T>(path: string, body?: object): Promise<T>
 }
 
 interface Problem {
@@ -23,36 +25,59 @@ export function connect(options: { url?: string | undefined; token?: string | un
   if (!URL.canParse(url)) throw new UserError(`"${url}" is not a URL.`, `Give one like ${DEFAULT_URL} with --url.`)
   const token = options.token ?? process.env.BANYAN_TOKEN ?? localToken(url)
   if (!token) throw new UserError('No operator’s token.', 'Give one with --token, or set BANYAN_TOKEN.')
+  const authorization = `Bearer ${token}`
+  async function request<T>(path: string, init: RequestInit): Promise<T> {
+    const response = await ask(new URL(path, url), init)
+    if (response.ok) return (await response.json()) as T
+    throw await explain(response, url)
+  }
   return {
-    async get<T>(path: string) {
-      const response = await ask(new URL(path, url), token)
-      if (response.ok) return (await response.json()) as T
-      throw await explain(response, url)
-    },
+    get: (path) => request(path, { headers: { authorization } }),
+    post: (path, body) =>
+      request(path, {
+        method: 'POST',
+        headers: { authorization, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      }),
   }
 }
 
-async function ask(url: URL, token: string): Promise<Response> {
+async function ask(url: URL, init: RequestInit): Promise<Response> {
   try {
-    return await fetch(url, { headers: { authorization: `Bearer ${token}` }, signal: AbortSignal.timeout(TIMEOUT_MS) })
+    return await fetch(url, { ...init, signal: AbortSignal.timeout(TIMEOUT_MS) })
   } catch (error) {
     const reason = (error as { cause?: { code?: string } }).cause?.code ?? (error as Error).message
-    throw new UserError(
+    const mayBeDone = init.method === 'POST' && !NEVER_SENT.includes(reason)
+    throw new NotNow(
       `${url.origin} does not answer (${reason}).`,
-      'Is it running? Locally: npm run dev. Elsewhere: --url URL.',
+      mayBeDone
+        ? 'It may have been done all the same. Look before you try again: npm run banyan -- moves list'
+        : 'Is it running? Locally: npm run dev. Elsewhere: --url URL.',
     )
   }
 }
+
+/** Reasons with which no request has left. */
+const NEVER_SENT = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']
 
 async function explain(response: Response, url: string): Promise<UserError> {
   const problem: Problem = await response.json().then(
     (body) => body as Problem,
     () => ({}),
   )
-  const what = `${url} answered ${response.status} ${problem.code ?? ''}: ${problem.detail ?? problem.title ?? 'no detail'}`
-  if (response.status === 401) return new UserError(what, 'Give the right token with --token or BANYAN_TOKEN.')
-  if (response.status === 404)
-    return new UserError(what, 'Is an OPERATOR_TOKEN configured there, and is this the right --url?')
+  const { status, headers } = response
+  const seconds = headers.get('retry-after')
+  const what = `${url} answered ${status} ${problem.code ?? ''}: ${problem.detail ?? problem.title ?? 'no detail'}`
+  if (status === 401) return new UserError(what, 'Give the right token with --token or BANYAN_TOKEN.')
+  if (status === 404)
+    return new UserError(
+      what,
+      'Is it written right, is this the right --url, and is an OPERATOR_TOKEN configured there?',
+    )
+  if (status === 422) return new UserError(what, 'How to write it: npm run banyan -- help')
+  if (status === 409)
+    return new UserError(what, seconds ? `Try again in ${seconds} s.` : 'Its state: npm run banyan -- moves list')
+  if (status === 429 || status >= 502) return new NotNow(what, `Try again in ${seconds ?? 'some'} s.`)
   return new UserError(what, `Its logs have more under request ${problem.requestId ?? '(no id)'}.`)
 }
 

@@ -8,3 +8,6 @@ export class UserError extends Error {
     this.howToMend = howToMend
   }
 }
+
+/** The server isn't there, or asks to come back later: who only waits may try again. */
+export class NotNow extends UserError {}

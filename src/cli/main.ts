@@ -1,28 +1,34 @@
 /** `banyan <noun> <verb>`: the operators' command. Talks to the operators' API of a running Banyan. */
 import { parseArgs } from 'node:util'
 import { connect } from './client.ts'
+import type { Command } from './command.ts'
 import { UserError } from './errors.ts'
 import { helpText } from './help.ts'
-import { listShards } from './shards.ts'
+import { moveCommands } from './moves.ts'
+import { shardCommands } from './shards.ts'
 
-/** What a command prints: rows for people, or the API's own answer with `--json`. */
-export interface Output {
-  json: unknown
-  text: string
-}
-
-const commands: Record<string, (connection: ReturnType<typeof connect>) => Promise<Output>> = {
-  'shards list': listShards,
-}
+const commands: Record<string, Command> = { ...shardCommands, ...moveCommands }
+const forAll = ['url', 'token', 'json', 'help']
 
 async function run(args: string[]): Promise<void> {
   const { values, positionals } = readArguments(args)
-  const name = positionals.join(' ')
-  if (values.help || name === '' || name === 'help') return void console.log(helpText)
-  const command = commands[name]
+  const [noun = '', verb = '', ...operands] = positionals
+  if (values.help || noun === '' || noun === 'help') return void console.log(helpText)
+  const name = `${noun} ${verb}`.trim()
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
   if (!command) throw new UserError(`There is no command "${name}".`, 'Known commands: npm run banyan -- help')
-  const output = await command(connect(values))
+  refuseOthers(name, command, operands, Object.keys(values))
+  const output = await command.run(connect(values), operands, values)
   console.log(values.json ? JSON.stringify(output.json, null, 2) : output.text)
+  if (output.isFailure) process.exitCode = 1
+}
+
+function refuseOthers(name: string, { operands, options }: Command, given: string[], givenOptions: string[]): void {
+  const usage = ['npm run banyan --', name, ...operands].join(' ')
+  if (given.length !== operands.length)
+    throw new UserError(`"${name}" takes ${operands.join(' and ') || 'nothing more'}.`, `Write: ${usage}`)
+  const foreign = givenOptions.find((option) => !forAll.includes(option) && !(options as string[]).includes(option))
+  if (foreign) throw new UserError(`"${name}" has no option --${foreign}.`, 'Options: npm run banyan -- help')
 }
 
 function readArguments(args: string[]) {
@@ -35,6 +41,11 @@ function readArguments(args: string[]) {
         token: { type: 'string' },
         json: { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h', default: false },
+        keyspace: { type: 'string' },
+        until: { type: 'string' },
+        cursor: { type: 'string' },
+        follow: { type: 'boolean' },
+        'no-wait': { type: 'boolean' },
       },
     })
   } catch (error) {

@@ -1,6 +1,6 @@
 import type { Connection } from './client.ts'
-import type { Output } from './main.ts'
-import { bytes, table } from './table.ts'
+import type { Command, Output } from './command.ts'
+import { bytes, counted, table } from './table.ts'
 
 interface Shard {
   id: string
@@ -13,7 +13,7 @@ interface Shard {
 }
 
 /** `shards list`: a row a shard, and how even they are. */
-export async function listShards(connection: Connection): Promise<Output> {
+async function listShards(connection: Connection): Promise<Output> {
   const answer = await connection.get<{ epoch: number; items: Shard[] }>('/operator/v1/shards')
   const rows = answer.items.map((shard) => [
     shard.id,
@@ -33,4 +33,6 @@ export async function listShards(connection: Connection): Promise<Output> {
   return { json: answer, text: `${table(head, rows, 3)}\n\n${summary}` }
 }
 
-const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`
+export const shardCommands: Record<string, Command> = {
+  'shards list': { operands: [], options: [], run: listShards },
+}

@@ -4,6 +4,7 @@ import { constantTimeEqual, sha256Hex } from '../core/digest.ts'
 import { BanyanError } from '../core/errors.ts'
 import { json, problems } from '../web/api.ts'
 import type { WebEnv } from '../web/context.ts'
+import { moveRoutes, operatorsOnly } from './move-routes.ts'
 import { listShards } from './shards.ts'
 
 export const shardShape = z
@@ -25,7 +26,7 @@ export function operatorRoutes(app: OpenAPIHono<WebEnv>): void {
     createRoute({
       method: 'get',
       path: '/operator/v1/shards',
-      security: [{ operator: [] }],
+      security: operatorsOnly,
       responses: {
         200: json(z.object({ epoch: z.int(), items: z.array(shardShape) }), 'The shards'),
         ...problems(401, 404, 503),
@@ -33,6 +34,7 @@ export function operatorRoutes(app: OpenAPIHono<WebEnv>): void {
     }),
     async (c) => c.json(await listShards(c.get('tiers')), 200),
   )
+  moveRoutes(app)
   app.openAPIRegistry.registerComponent('securitySchemes', 'operator', { type: 'http', scheme: 'bearer' })
 }
 

@@ -8,6 +8,7 @@ import type { Random } from './random.ts'
  * A user's slot is the hash of its own ULID; anything a user owns takes the user's slot and a ULID of its own.
  */
 const ID = /^[0-9a-f]{4}[0-7][0-9a-hjkmnp-tv-z]{25}$/
+const PLAIN_ID = /^[0-7][0-9a-hjkmnp-tv-z]{25}$/
 const SLOT_DIGITS = 4
 
 /** Ids are drawn so that any 16 in a row from one isolate cover the 16 sixteenths of the slot space (docs/decisions/0003). */
@@ -24,6 +25,9 @@ export const isId = (text: string): boolean => ID.test(text)
 /** True for a well-formed id whose slot is the hash of its ULID: only a user's id is. */
 export const isUserId = (text: string): boolean =>
   isId(text) && slotText(hash16(text.slice(SLOT_DIGITS))) === slotOf(text)
+
+/** True for a bare lowercase ULID: the id of what has no slot. */
+export const isPlainId = (text: string): boolean => PLAIN_ID.test(text)
 
 export interface IdSource {
   /** A new user's id. */

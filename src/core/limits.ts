@@ -17,6 +17,31 @@ export const limits = {
   // KV
   kvWaitMs: 1_000,
 
+  // Moves (RESHARDING)
+  moveTurnMs: 15_000, // an alarm's work; the next goes on
+  moveWatchMs: 5_000, // an alarm that died is followed by another
+  moveCutoverBudgetMs: 2_000,
+  moveCutoverAttemptsMax: 20,
+  moveChunkRowsMin: 50,
+  moveChunkRowsFirst: 200,
+  moveChunkRowsMax: 5_000,
+  moveChunkBytesMax: 600_000, // as hex twice as many; a value may have 2 MB
+  moveTextBytesMax: 1_900_000,
+  moveTailRowsMax: 500,
+  moveTailShort: 50, // changes: a tail this short is left to the cutover
+  moveLogRowsMax: 200_000, // changes that wait; more abort the move, never the application
+  moveBatchMs: 100, // what a round should take; stretches grow and shrink by it
+  moveRestMsMax: 5_000,
+  movePurgeRowsMax: 1_000,
+  moveReportMs: 500,
+  moveLeaseMarginMs: 1_000,
+  moveLaneRetryMs: 500,
+  moveRetryBaseMs: 50,
+  moveRetryCapMs: 5_000,
+  moveRetryAfterSeconds: 5,
+  moversAtOnceMax: 6, // the platform's connection limit per invocation
+  moveDifferencesMax: 10, // named in a failed move's report
+
   // Claims and idempotency keys
   claimReservationMs: 60_000,
   signUpAttemptsMax: 3,
@@ -39,6 +64,7 @@ export const limits = {
   cronShardsMax: 40, // visited a minute, one window after the other
   cronJobsMax: 200,
   cronClaimsMax: 100,
+  cronMovesMax: 100, // woken a minute, one hundred after the other
   queueSendBatchMax: 100, // Queues
   inboxDays: 30,
   housekeepingRowsMax: 500,

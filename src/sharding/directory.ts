@@ -1,6 +1,14 @@
 import type { Clock } from '../core/clock.ts'
 import { BanyanError, messageOf } from '../core/errors.ts'
-import { evenRuns, type MapWire, type Run, type ShardEntry, type ShardState, SLOT_COUNT } from './shard-map.ts'
+import {
+  evenRuns,
+  type MapWire,
+  type Run,
+  reassignRuns,
+  type ShardEntry,
+  type ShardState,
+  SLOT_COUNT,
+} from './shard-map.ts'
 import { type Keyspace, keyspaces } from './sharded-table.ts'
 
 /** The storage of the directory's Durable Object: its SQLite database. */
@@ -43,22 +51,53 @@ export class Directory {
     return this.#readMap()
   }
 
-  #readMap(): MapWire {
-    const { storage, clock } = this.#options
-    const shards = storage.rows<ShardEntry>('SELECT id, binding, state FROM shards ORDER BY ordinal')
-    const runs = Object.fromEntries(keyspaces.map((keyspace) => [keyspace, this.#runs(keyspace)]))
-    const epoch = Number(this.#meta('epoch'))
-    // After the reads: an object that was replaced may not know it until it touches storage.
-    return { epoch, shards, runs: runs as Record<Keyspace, Run[]>, issuedAt: clock.now() }
+  /** The shards in the order of the map's indexes. */
+  shardEntries(): ShardEntry[] {
+    return this.#options.storage
+      .rows<ShardEntry & { minBookmark: string | null }>(
+        `SELECT id, binding, state, bookmark AS minBookmark FROM shards LEFT JOIN bookmarks ON shard = ordinal ORDER BY ordinal`,
+      )
+      .map(({ minBookmark, ...shard }) => (minBookmark === null ? shard : { ...shard, minBookmark }))
   }
 
-  #runs(keyspace: Keyspace): Run[] {
+  runs(keyspace: Keyspace): Run[] {
     return this.#options.storage
       .rows<{ start: number; shard: number }>(
         'SELECT start, shard FROM runs WHERE keyspace = ? ORDER BY start',
         keyspace,
       )
       .map(({ start, shard }) => [start, shard])
+  }
+
+  /**
+   * Gives slots (`[first, last]`) to a shard: the only way in which the map changes after the first boot. To be called
+   * inside a transaction. `minBookmark`: from where on a replica of that shard knows of them. Returns the new epoch.
+   */
+  reassign(keyspace: Keyspace, slots: [number, number][], shardId: string, minBookmark: string | null): number {
+    const { storage } = this.#options
+    const ordinal = this.shardEntries().findIndex(({ id }) => id === shardId)
+    const runs = reassignRuns(this.runs(keyspace), slots, ordinal)
+    storage.rows('DELETE FROM runs WHERE keyspace = ?', keyspace)
+    for (const [start, shard] of runs as [number, number][])
+      storage.rows('INSERT INTO runs (keyspace, start, shard) VALUES (?, ?, ?)', keyspace, start, shard)
+    if (minBookmark !== null)
+      storage.rows(
+        'INSERT INTO bookmarks (shard, bookmark) VALUES (?, ?) ON CONFLICT (shard) DO UPDATE SET bookmark = excluded.bookmark',
+        ordinal,
+        minBookmark,
+      )
+    const epoch = Number(this.#meta('epoch')) + 1
+    this.#setMeta('epoch', String(epoch))
+    return epoch
+  }
+
+  #readMap(): MapWire {
+    const { clock } = this.#options
+    const shards = this.shardEntries()
+    const runs = Object.fromEntries(keyspaces.map((keyspace) => [keyspace, this.runs(keyspace)]))
+    const epoch = Number(this.#meta('epoch'))
+    // After the reads: an object that was replaced may not know it until it touches storage.
+    return { epoch, shards, runs: runs as Record<Keyspace, Run[]>, issuedAt: clock.now() }
   }
 
   async #boot(): Promise<void> {
@@ -94,7 +133,7 @@ export class Directory {
     })
     return {
       deployment: this.#meta('deployment')!,
-      shards: storage.rows<ShardEntry>('SELECT id, binding, state FROM shards ORDER BY ordinal'),
+      shards: this.shardEntries(),
     }
   }
 
@@ -120,7 +159,7 @@ export class Directory {
       WITH RECURSIVE numbers (n) AS (SELECT ?2 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?3)
       SELECT ?1, printf('%04x', n), 'active', 1 FROM numbers WHERE true ON CONFLICT DO NOTHING`
     const ranges = keyspaces.flatMap((keyspace) => {
-      const runs = this.#runs(keyspace)
+      const runs = this.runs(keyspace)
       const ends = runs.map((_, index) => (runs[index + 1]?.[0] ?? SLOT_COUNT) - 1)
       return runs.flatMap(([start, owner], index) =>
         owner === ordinal ? [[seed, keyspace, start!, ends[index]!] as const] : [],
@@ -170,6 +209,7 @@ export class Directory {
     storage.rows(
       'CREATE TABLE IF NOT EXISTS shards (ordinal INTEGER PRIMARY KEY, id TEXT NOT NULL, binding TEXT NOT NULL, state TEXT NOT NULL)',
     )
+    storage.rows('CREATE TABLE IF NOT EXISTS bookmarks (shard INTEGER PRIMARY KEY, bookmark TEXT NOT NULL)')
     storage.rows(
       `CREATE TABLE IF NOT EXISTS runs (keyspace TEXT NOT NULL, start INTEGER NOT NULL CHECK (start BETWEEN 0 AND ${SLOT_COUNT - 1}), shard INTEGER NOT NULL, PRIMARY KEY (keyspace, start))`,
     )

@@ -140,8 +140,7 @@ export class MapHolder {
 
     const map = await this.#ask(request.source)
     if (newerThan === null || map.epoch > newerThan) {
-      const ttlSeconds = Math.max(1, Math.min(limits.mapDataCentreSecondsMax, Math.floor(this.#leaseMs / 3_000)))
-      request.waitUntil(request.copies.put(key, map, ttlSeconds))
+      request.waitUntil(request.copies.put(key, map, copySeconds(this.#leaseMs)))
     }
     return this.#hold(map, askedAt)
   }
@@ -188,3 +187,7 @@ export class MapHolder {
 const isWithin = (leftMs: number, wholeMs: number): boolean => leftMs > 0 && leftMs <= wholeMs
 
 const copyKey = (newerThan: number | null): string => (newerThan === null ? 'current' : `newer-than=${newerThan}`)
+
+/** How long the data centre keeps a copy of the map. */
+export const copySeconds = (leaseMs: number): number =>
+  Math.max(1, Math.min(limits.mapDataCentreSecondsMax, Math.floor(leaseMs / 3_000)))

@@ -292,8 +292,12 @@ class Session {
   }
 }
 
-/** A bookmark means something to its own shard only; another shard is read at its primary. */
+/**
+ * A bookmark means something to its own shard only; another shard is read at its primary. Where slots were moved to the
+ * shard, any replica won't do: it must have seen them come.
+ */
 function startFor(constraintOrBookmark: string, shard: ShardEntry): string {
+  if (constraintOrBookmark === 'first-unconstrained' && shard.minBookmark) return shard.minBookmark
   if (constraintOrBookmark.startsWith('first-')) return constraintOrBookmark
   const prefix = `${shard.id}:`
   return constraintOrBookmark.startsWith(prefix) ? constraintOrBookmark.slice(prefix.length) : 'first-primary'

@@ -9,6 +9,8 @@ export interface ShardEntry {
   id: string // 'shard-000'
   binding: string // 'SHARD_000'
   state: ShardState
+  /** A replica that is behind this D1 bookmark may not know of slots that were moved here. */
+  minBookmark?: string
 }
 
 /** Consecutive slots of one shard: `[first slot, shard's index]`. It reaches to the next run's start. Tuples don't survive RPC's types. */
@@ -68,3 +70,14 @@ function expandRuns(runs: Run[], shardCount: number): Uint16Array {
 /** The runs that give each of `shardCount` shards its even share: contiguous, within one slot of each other. */
 export const evenRuns = (shardCount: number): Run[] =>
   Array.from({ length: shardCount }, (_, shard) => [Math.floor((shard * SLOT_COUNT) / shardCount), shard])
+
+/** The runs with some slots (`[first, last]`) given to another shard, as few as can be. */
+export function reassignRuns(runs: Run[], slots: [number, number][], shard: number): Run[] {
+  const owners = expandRuns(runs, Number.MAX_SAFE_INTEGER)
+  for (const [first, last] of slots) owners.fill(shard, first, last + 1)
+  const reassigned: Run[] = []
+  owners.forEach((owner, slot) => {
+    if (slot === 0 || owner !== owners[slot - 1]) reassigned.push([slot, owner])
+  })
+  return reassigned
+}

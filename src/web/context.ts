@@ -3,6 +3,8 @@ import type { IdSource } from '../core/ids.ts'
 import type { Log } from '../core/log.ts'
 import type { Random } from '../core/random.ts'
 import type { Job } from '../jobs/outbox.ts'
+import type { MoveWish } from '../resharding/move-ledger.ts'
+import type { MoveRecord } from '../resharding/record.ts'
 import type { Session, Sessions } from '../sessions/sessions.ts'
 import type { Claims } from '../sharding/claims.ts'
 import type { Idempotency } from '../sharding/idempotency.ts'
@@ -18,6 +20,8 @@ export interface Settings {
   rateLimits: 'on' | 'off'
   leaseMs: number
   graceMs: number
+  /** Of each database's time that a move may take: above 0, at most 1. */
+  moveShare: number
   mailFrom: string
   /** What is set in a way that is fit for localhost only, and how to mend it; or null. */
   localOnly: string | null
@@ -38,6 +42,20 @@ export interface DependencyReport {
   detail: string
 }
 
+export type MoveVerb = 'abort' | 'reverse' | 'complete'
+
+/** The directory's book of moves, as operators use it. What is planned or steered has its mover woken. */
+export interface Moves {
+  /** One move a source; none where the target has all of the slots. Throws as `MoveLedger.plan`, and OUTCOME_UNKNOWN. */
+  plan(wish: MoveWish): Promise<MoveRecord[]>
+  /** Newest first. `before` is the id of the last one of the page before. Throws DIRECTORY_UNAVAILABLE. */
+  list(page: { limit: number; before: string | null }): Promise<MoveRecord[]>
+  /** Throws DIRECTORY_UNAVAILABLE. */
+  find(id: string): Promise<MoveRecord | null>
+  /** Throws NOT_FOUND, MOVE_STATE, SHARD_IN_MOVE, OUTCOME_UNKNOWN. */
+  steer(id: string, verb: MoveVerb): Promise<MoveRecord>
+}
+
 /** The tiers, as a request sees them; made from the bindings by workers/context.ts. */
 export interface Tiers {
   settings: Settings
@@ -50,6 +68,7 @@ export interface Tiers {
   idempotency: Idempotency
   sessions: Sessions
   assets: AssetUrls
+  moves: Moves
   calls: Calls
   /** True once this request has committed a write: its answer carries a new causal token. */
   hasWritten(): boolean

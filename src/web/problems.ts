@@ -48,9 +48,11 @@ export function problemResponse(c: Context<WebEnv>, error: BanyanError): Respons
   return c.body(JSON.stringify(body), error.status, Object.fromEntries(headers))
 }
 
-/** 429 and 503 always say when to come back. */
+/** 429 and 503 always say when to come back; others where it is known. */
 export function retryAfter(error: BanyanError, headers: Headers): void {
-  if (error.status === 503 || error.status === 429) headers.set('retry-after', String(error.retryAfterSeconds ?? 5))
+  const isForLater = error.status === 503 || error.status === 429
+  const seconds = error.retryAfterSeconds ?? (isForLater ? 5 : null)
+  if (seconds !== null) headers.set('retry-after', String(seconds))
 }
 
 const stackOf = (error: unknown): string | undefined => (error instanceof Error ? error.stack : undefined)

@@ -432,6 +432,41 @@ describe('what watches and operates', () => {
     })
   })
 
+  test('operators move slots, turn a move round, complete it and abort one', async () => {
+    const operator = Object.assign(held(stack.bearer()), { token: OPERATOR_TOKEN })
+    interface Move {
+      id: string
+      state: string
+    }
+    const moveOf = (answer: Answer) => answer.json<{ move: Move }>().move
+    const reaches = async (id: string, state: string) => {
+      while (moveOf(await operator.get(`/operator/v1/moves/${id}`)).state !== state)
+        await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    const plan = async () => {
+      const answer = await operator.post('/operator/v1/moves', { slots: '00fe-00ff', target: 'shard-001' })
+      expect(answer.status, answer.text).toBe(202)
+      return answer.json<{ moves: [Move] }>().moves[0]
+    }
+    const aborted = await plan()
+    expect((await operator.post(`/operator/v1/moves/${aborted.id}/abort`)).status).toBe(202)
+    await reaches(aborted.id, 'aborted')
+
+    const { id } = await plan()
+    await reaches(id, 'settling')
+    expect(moveOf(await operator.post(`/operator/v1/moves/${id}/reverse`))).toMatchObject({
+      source: 'shard-001',
+      target: 'shard-000',
+      reversed: true,
+    })
+    await reaches(id, 'settling')
+    expect((await operator.post(`/operator/v1/moves/${id}/complete`)).status).toBe(202)
+    await reaches(id, 'done')
+    const list = await operator.get('/operator/v1/moves?limit=1')
+    expect(list.json()).toMatchObject({ items: [{ id, state: 'done', progress: 1 }], next: expect.any(String) })
+    expect((await operator.post(`/operator/v1/moves/${id}/abort`)).status).toBe(409)
+  })
+
   test('the document is OpenAPI 3.1, and every success that it names was seen here', () => {
     expect(document.openapi).toBe('3.1.0')
     const named = documentedRoutes(document).flatMap(({ name, successes }) =>

@@ -11,6 +11,7 @@ let document: OpenApiDocument
 let author: Bearer
 let other: Bearer
 let visitor: Bearer
+let operator: Bearer
 let cookies: Browser
 let postId: string
 let sessionId: string
@@ -19,6 +20,7 @@ let rowsBefore: Record<string, number>
 beforeAll(async () => {
   stack = await startStack()
   visitor = stack.bearer()
+  operator = Object.assign(stack.bearer(), { token: OPERATOR_TOKEN })
   author = await signUp('author')
   other = await signUp('other')
   cookies = stack.browser()
@@ -186,6 +188,17 @@ const bodyRoutes: BodyRoute[] = [
     valid: { text: 'A post.' },
     fields: { text },
   },
+  {
+    route: 'POST /operator/v1/moves',
+    path: () => '/operator/v1/moves',
+    who: () => operator,
+    valid: { slots: '0000-00ff', target: 'shard-001', keyspace: 'users' },
+    fields: {
+      slots: { refuses: ['', '0', '00FF', '00ff-0000', '0000,0000', '0000;0001', '\u00000000', '0000\n'] },
+      target: { refuses: ['', 'shard-1', 'SHARD_001', 'shard-001\u0000', 'a'.repeat(101)] },
+      keyspace: { isOptional: true, refuses: ['', 'posts', 'Users'] },
+    },
+  },
 ]
 
 const methodOf = ({ route }: BodyRoute) => route.split(' ')[0]!
@@ -313,6 +326,7 @@ describe('a path that is malformed', () => {
       ],
     ].filter((part) => part !== '.')
 
+  const operators = { headers: { authorization: `Bearer ${OPERATOR_TOKEN}` } }
   const paths: [string, string, string, RequestOptions?][] = [
     ['a post’s id', 'GET', '/api/v1/posts/…'],
     ['a post’s id', 'PATCH', '/api/v1/posts/…', { json: { text: 'Mine?' } }],
@@ -320,6 +334,10 @@ describe('a path that is malformed', () => {
     ['a session’s id', 'DELETE', '/api/v1/sessions/…'],
     ['a handle', 'GET', '/api/v1/users/…'],
     ['a handle', 'GET', '/api/v1/users/…/posts'],
+    ['a move’s id', 'GET', '/operator/v1/moves/…', operators],
+    ['a move’s id', 'POST', '/operator/v1/moves/…/abort', operators],
+    ['a move’s id', 'POST', '/operator/v1/moves/…/reverse', operators],
+    ['a move’s id', 'POST', '/operator/v1/moves/…/complete', operators],
     ['a token', 'POST', '/api/v1/email-verifications/…'],
     ['a token', 'POST', '/api/v1/password-resets/…', { json: { password: 'nine silent herons' } }],
   ]

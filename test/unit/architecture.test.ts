@@ -15,9 +15,9 @@ const mayImport: Record<string, string[]> = {
   resharding: ['core', 'sharding'],
   sessions: ['core', 'sharding', 'cache'],
   jobs: ['core', 'sharding'],
-  web: ['core', 'sharding', 'cache', 'assets', 'metrics', 'sessions', 'jobs'],
+  web: ['core', 'sharding', 'resharding', 'cache', 'assets', 'metrics', 'sessions', 'jobs'],
   app: ['core', 'sharding', 'cache', 'assets', 'metrics', 'sessions', 'jobs', 'web'],
-  console: ['core', 'sharding', 'cache', 'assets', 'metrics', 'sessions', 'jobs', 'web'],
+  console: ['core', 'sharding', 'resharding', 'cache', 'assets', 'metrics', 'sessions', 'jobs', 'web'],
   cli: [],
 }
 

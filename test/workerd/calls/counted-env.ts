@@ -90,18 +90,10 @@ function countedDatabase(database: D1Database, count: () => void): D1Database {
 
 /** Stubs are made without a call; each of their methods is one. */
 function countedDirectory(namespace: Env['DIRECTORY'], count: () => void): Env['DIRECTORY'] {
+  const methods = ['map', 'planMoves', 'steerMove', 'listMoves', 'findMove']
   const wrapped = {
     idFromName: (name: string) => namespace.idFromName(name),
-    get(id: DurableObjectId) {
-      const stub = namespace.get(id)
-      return {
-        id: stub.id,
-        map() {
-          count()
-          return stub.map()
-        },
-      }
-    },
+    get: (id: DurableObjectId) => countedMethods(namespace.get(id), methods, count),
   }
   return wrapped as unknown as Env['DIRECTORY']
 }

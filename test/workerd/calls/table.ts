@@ -22,6 +22,9 @@ const row = (route: string, who: Who, d1: number, kv: number, why: string): Row 
   why,
 })
 
+/** One call of the directory, which keeps the book of moves, and nothing else. A mover is woken by a call of its own. */
+const ofBook = (route: string, why: string): Row => ({ ...row(route, 'operator', 0, 0, why), directory: 1 })
+
 /**
  * One row for each route and page, and more where who asks makes a difference. A figure that rises is a decision: it
  * takes an edit here and a page in docs/decisions/ that says what it buys.
@@ -100,6 +103,12 @@ export const table: Row[] = [
   row('PATCH /api/v1/posts/:id', 'bearer', 1, 1, 'the session’s copy, one batch that also reads the post'),
   row('DELETE /api/v1/posts/:id', 'bearer', 1, 1, 'the session’s copy, one batch'),
   row('GET /operator/v1/shards', 'operator', 2, 0, 'a query a shard: two here'),
+  ofBook('POST /operator/v1/moves', 'the directory plans; it asks the shards for their migrations'),
+  ofBook('GET /operator/v1/moves', 'a page of the book'),
+  ofBook('GET /operator/v1/moves/:id', 'a row of the book'),
+  ofBook('POST /operator/v1/moves/:id/abort', 'the record is changed, and the mover does the rest'),
+  ofBook('POST /operator/v1/moves/:id/reverse', 'as an abort'),
+  ofBook('POST /operator/v1/moves/:id/complete', 'as an abort'),
   row('GET /', 'visitor', 0, 0, 'a page without data'),
   row('GET /', 'browser', 1, 1, 'the session’s copy, and whether its account is there, before it leads on to /home'),
   row('GET /signup', 'visitor', 0, 0, 'a page without data'),

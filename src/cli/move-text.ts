@@ -1,0 +1,84 @@
+import { counted } from './table.ts'
+
+/** A move as the operators' API tells it. */
+export interface Move {
+  id: string
+  keyspace: string
+  slots: string
+  source: string
+  target: string
+  state: string
+  /** From 0 to 1. */
+  progress: number
+  rowsCopied: number
+  rowsTotal: number
+  rowsVerified: number
+  cutoverMs: number | null
+  reversed: boolean
+  createdAt: string
+  settlesAt: string | null
+  ending?: string
+  error?: string
+}
+
+/** A reverse that was given up is settling again, with its error. */
+export const hasFailed = ({ state, error }: Move): boolean =>
+  state === 'failed' || state === 'aborted' || (state === 'settling' && error !== undefined)
+
+export const stateOf = ({ state, ending }: Move): string => (ending ? `${state}, being undone` : state)
+
+export const percent = ({ progress }: Move): string => `${Math.floor(progress * 100)}%`
+
+export function rowsOf({ rowsCopied, rowsTotal, rowsVerified }: Move): string {
+  // The total is what was counted before the copy: rows that came since are copied too.
+  const copied = `${rowsCopied.toLocaleString('en')} of ${counted(Math.max(rowsTotal, rowsCopied), 'row')} copied`
+  return rowsVerified === 0 ? copied : `${copied}, ${rowsVerified.toLocaleString('en')} verified`
+}
+
+/** The first of many ranges, and how many more there are. */
+export function shortened(slots: string): string {
+  const [first = '', ...others] = slots.split(',')
+  const [from, to] = first.split('-')
+  const range = from === to ? from! : first
+  return others.length === 0 ? range : `${range} +${others.length}`
+}
+
+const slotsOf = ({ slots, keyspace }: Move) => `slots ${shortened(slots)} of ${keyspace}`
+export const planText = (move: Move) =>
+  `Move ${move.id}: ${slotsOf(move)} from ${move.source} to ${move.target}. ${watch(move)}`
+export const watch = ({ id }: Move) => `Watch it: npm run banyan -- moves show ${id} --follow`
+export const time = (rfc3339: string) => rfc3339.replace('T', ' ').replace(/(\.\d+)?Z$/, ' UTC')
+
+export function outcome(move: Move): string {
+  const { id, source, target, state, rowsTotal, cutoverMs, settlesAt, error } = move
+  const head = `Move ${id}, ${slotsOf(move)}:`
+  if (state === 'aborted') return `${head} aborted. All is at ${source}, as it was.`
+  if (state === 'failed') return `${head} failed, and all is at ${source}, as it was. ${error}`
+  const held = cutoverMs === null ? '' : ` Their writes waited for ${cutoverMs} ms.`
+  const moved = `${head} ${target} has them, with ${counted(rowsTotal, 'row')}.${held}`
+  if (state === 'purging') return `${moved} Their rows at ${source} are going.`
+  if (state === 'done') return `${moved} Nothing of them is left at ${source}.`
+  const stayed = error === undefined ? moved : `${head} could not be taken back: ${error}`
+  return `${stayed}
+  Until ${time(settlesAt!)} it settles: ${source} keeps its rows for routers with the map before, and
+  npm run banyan -- moves reverse ${id} takes it back.`
+}
+
+export function details(move: Move): string {
+  const lines: [string, string | null][] = [
+    ['move', move.id],
+    ['slots', `${move.slots} of ${move.keyspace}`],
+    ['from', move.reversed ? `${move.source} (it was turned round)` : move.source],
+    ['to', move.target],
+    ['state', move.state === 'settling' ? `settling until ${time(move.settlesAt!)}` : stateOf(move)],
+    ['done', percent(move)],
+    ['rows', rowsOf(move)],
+    ['cutover', move.cutoverMs === null ? null : `${move.cutoverMs} ms`],
+    ['planned', time(move.createdAt)],
+    ['error', move.error ?? null],
+  ]
+  return lines
+    .filter(([, value]) => value !== null)
+    .map(([name, value]) => `${name.padEnd(9)}${value}`)
+    .join('\n')
+}

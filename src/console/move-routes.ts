@@ -1,0 +1,91 @@
+import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
+import { moveStates, parseRanges } from '../resharding/record.ts'
+import { keyspaces } from '../sharding/sharded-table.ts'
+import { json, jsonBody, listOf, pageQuery, problems } from '../web/api.ts'
+import type { WebEnv } from '../web/context.ts'
+import { getMove, listMoves, planMoves, steerMove } from './moves.ts'
+
+export const moveShape = z
+  .object({
+    id: z.string(),
+    keyspace: z.enum(keyspaces),
+    slots: z.string(),
+    source: z.string(),
+    target: z.string(),
+    state: z.enum(moveStates),
+    /** From 0 to 1. */
+    progress: z.number(),
+    rowsCopied: z.int(),
+    rowsTotal: z.int(),
+    rowsVerified: z.int(),
+    cutoverMs: z.int().nullable(),
+    /** Turned round once: `source` and `target` have changed places. */
+    reversed: z.boolean(),
+    createdAt: z.iso.datetime(),
+    /** Until then it can be reversed, and the source keeps its rows. */
+    settlesAt: z.iso.datetime().nullable(),
+    /** While it is being undone: what it will be then. */
+    ending: z.enum(['aborted', 'failed']).optional(),
+    error: z.string().optional(),
+  })
+  .openapi('Move')
+
+const SLOTS_DETAIL =
+  'Slots are four hex digits in lower case: "00ff", a range "0000-0fff", or several with commas between, none twice.'
+
+export const wishShape = z.strictObject({
+  slots: z.string().refine((text) => parseRanges(text) !== null, SLOTS_DETAIL),
+  target: z.string().min(1).max(100),
+  keyspace: z.enum(keyspaces).default('users'),
+})
+
+const idParam = z.object({ id: z.string() })
+const oneMove = json(z.object({ move: moveShape }), 'The move')
+export const operatorsOnly = [{ operator: [] }] as { [name: string]: string[] }[]
+
+export function moveRoutes(app: OpenAPIHono<WebEnv>): void {
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/operator/v1/moves',
+      security: operatorsOnly,
+      request: { body: jsonBody(wishShape) },
+      responses: {
+        202: json(z.object({ moves: z.array(moveShape) }), 'One move a source; slots already there are left out'),
+        ...problems(400, 401, 404, 409, 413, 415, 422, 429, 503),
+      },
+    }),
+    async (c) => c.json({ moves: await planMoves(c.get('tiers'), c.req.valid('json')) }, 202),
+  )
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/operator/v1/moves',
+      security: operatorsOnly,
+      request: { query: pageQuery },
+      responses: { 200: json(listOf(moveShape), 'Moves, newest first'), ...problems(401, 404, 422, 503) },
+    }),
+    async (c) => c.json(await listMoves(c.get('tiers'), c.req.valid('query')), 200),
+  )
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/operator/v1/moves/{id}',
+      security: operatorsOnly,
+      request: { params: idParam },
+      responses: { 200: oneMove, ...problems(401, 404, 503) },
+    }),
+    async (c) => c.json({ move: await getMove(c.get('tiers'), c.req.valid('param').id) }, 200),
+  )
+  for (const verb of ['abort', 'reverse', 'complete'] as const)
+    app.openapi(
+      createRoute({
+        method: 'post',
+        path: `/operator/v1/moves/{id}/${verb}`,
+        security: operatorsOnly,
+        request: { params: idParam },
+        responses: { 202: oneMove, ...problems(401, 404, 409, 413, 415, 429, 503) },
+      }),
+      async (c) => c.json({ move: await steerMove(c.get('tiers'), c.req.valid('param').id, verb) }, 202),
+    )
+}

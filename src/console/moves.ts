@@ -1,0 +1,72 @@
+import type { z } from '@hono/zod-openapi'
+import { BanyanError, hasCode } from '../core/errors.ts'
+import { isPlainId } from '../core/ids.ts'
+import { formatRanges, fractionDone, type MoveRecord, parseRanges } from '../resharding/record.ts'
+import { formatCursor, parseCursor } from '../web/api.ts'
+import type { MoveVerb, Tiers } from '../web/context.ts'
+import type { moveShape, wishShape } from './move-routes.ts'
+
+type Move = z.infer<typeof moveShape>
+type MoveTiers = Pick<Tiers, 'moves'>
+
+/**
+ * Plans one move a source. Throws INVALID for slots that can't be read and for an unknown target, and 409s that say
+ * what is in the way.
+ */
+export async function planMoves({ moves }: MoveTiers, wish: z.infer<typeof wishShape>): Promise<Move[]> {
+  const { keyspace, target, slots } = wish
+  try {
+    return (await moves.plan({ keyspace, target, ranges: parseRanges(slots)! })).map(toMove)
+  } catch (error) {
+    // To the ledger it isn't there; to the caller it is a field that is wrong.
+    if (!hasCode(error, 'NOT_FOUND')) throw error
+    throw new BanyanError('INVALID', error.message, { errors: [{ pointer: '/target', detail: error.message }] })
+  }
+}
+
+/** Newest first. */
+export async function listMoves(
+  { moves }: MoveTiers,
+  { limit, cursor }: { limit: number; cursor?: string | undefined },
+): Promise<{ items: Move[]; next: string | null }> {
+  const records = await moves.list({ limit: limit + 1, before: parseCursor(cursor, isPlainId) })
+  const items = records.slice(0, limit).map(toMove)
+  return { items, next: records.length > limit ? formatCursor(items.at(-1)!.id) : null }
+}
+
+/** Throws NOT_FOUND. */
+export async function getMove({ moves }: MoveTiers, id: string): Promise<Move> {
+  const record = isPlainId(id) ? await moves.find(id) : null
+  if (!record) throw noMove(id)
+  return toMove(record)
+}
+
+/** Throws NOT_FOUND, MOVE_STATE, SHARD_IN_MOVE. */
+export async function steerMove({ moves }: MoveTiers, id: string, verb: MoveVerb): Promise<Move> {
+  if (!isPlainId(id)) throw noMove(id)
+  return toMove(await moves.steer(id, verb))
+}
+
+const noMove = (id: string) => new BanyanError('NOT_FOUND', `There is no move "${id}". See: banyan moves list`)
+
+function toMove(record: MoveRecord): Move {
+  const { id, keyspace, state, rowsCopied, rowsTotal, rowsVerified, cutoverMs, reversed, ending, error } = record
+  return {
+    id,
+    keyspace,
+    slots: formatRanges(record.ranges),
+    source: record.source.id,
+    target: record.target.id,
+    state,
+    progress: fractionDone(record),
+    rowsCopied,
+    rowsTotal,
+    rowsVerified,
+    cutoverMs,
+    reversed,
+    createdAt: new Date(record.createdAt).toISOString(),
+    settlesAt: record.settlesAt === null ? null : new Date(record.settlesAt).toISOString(),
+    ...(ending === null ? {} : { ending }),
+    ...(error === null ? {} : { error }),
+  }
+}

@@ -1,0 +1,42 @@
+import { limits } from '../core/limits.ts'
+import type { PackedRows } from './rows.ts'
+import type { MovedTable } from './tables.ts'
+
+/** Rows that aren't equal at both shards: the move fails, and its report names them. */
+export class Difference extends Error {
+  override readonly name = 'Difference'
+}
+
+/** Throws `Difference` with the rows' keys unless both sides hold the same rows. */
+export function compareRows(table: MovedTable, source: PackedRows, target: PackedRows): void {
+  if (source.rows === target.rows && source.plain === target.plain && source.tagged === target.tagged) return
+  const left = rowsByKey(table, source)
+  const right = rowsByKey(table, target)
+  const differences = [
+    ...[...left]
+      .filter(([key, row]) => right.get(key) !== row)
+      .map(([key]) => [key, right.has(key) ? 'differs' : 'is missing at the target']),
+    ...[...right.keys()].filter((key) => !left.has(key)).map((key) => [key, 'is at the target only']),
+  ]
+  // Equal rows in another order are equal.
+  if (differences.length === 0) return
+  const named = differences.slice(0, limits.moveDifferencesMax).map(([key, what]) => `${table.name} ${key} ${what}`)
+  const more = differences.length > named.length ? `; and ${differences.length - named.length} more` : ''
+  throw new Difference(`${named.join('; ')}${more}`)
+}
+
+/** Plain rows are such that JavaScript reads them exactly; tagged ones are text. */
+function rowsByKey({ key, columns }: MovedTable, { plain, tagged }: PackedRows): Map<string, string> {
+  const places = key.map((column) => columns.indexOf(column))
+  const rows = [plain, tagged].flatMap((text, isTagged) =>
+    ((text === null ? [] : JSON.parse(text)) as unknown[][]).map((row) => {
+      const named = places.map((place) => (isTagged ? readTagged(String(row[place])) : row[place]))
+      return [JSON.stringify(named), `${isTagged}${JSON.stringify(row)}`] as const
+    }),
+  )
+  return new Map(rows)
+}
+
+function readTagged(text: string): string | number {
+  return text.startsWith('i') ? Number(text.slice(1)) : Buffer.from(text.slice(1), 'hex').toString()
+}

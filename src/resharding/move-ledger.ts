@@ -1,0 +1,397 @@
+import type { Clock } from '../core/clock.ts'
+import { BanyanError } from '../core/errors.ts'
+import { slotText } from '../core/ids.ts'
+import { limits } from '../core/limits.ts'
+import type { Directory, DirectoryStorage } from '../sharding/directory.ts'
+import { copySeconds } from '../sharding/map-holder.ts'
+import { type ShardEntry, SLOT_COUNT } from '../sharding/shard-map.ts'
+import type { Keyspace } from '../sharding/sharded-table.ts'
+import {
+  countSlots,
+  formatRanges,
+  isBeforeCommit,
+  isOver,
+  type MoveAnswer,
+  type MoveChange,
+  type MoveProgress,
+  type MoveRecord,
+  type MoveState,
+  type SeenMove,
+  type SlotRange,
+  slotNumber,
+} from './record.ts'
+
+export interface MoveLedgerOptions {
+  storage: DirectoryStorage
+  directory: Directory
+  clock: Clock
+  leaseMs: number
+  graceMs: number
+  newId: () => string
+  /** Which migrations a shard has: two shards with equal texts have equal schemas. */
+  schemaVersion: (shard: ShardEntry) => Promise<string>
+}
+
+export interface MoveWish {
+  keyspace: Keyspace
+  ranges: SlotRange[]
+  target: string
+}
+
+/** What each state may become by its mover. All else is an operator's, or the undoing of a move. */
+const next: Partial<Record<MoveState, MoveState[]>> = {
+  planned: ['preparing'],
+  preparing: ['copying', 'catching-up'],
+  copying: ['catching-up'],
+  'catching-up': ['verifying', 'cutover'],
+  verifying: ['cutover'],
+  cutover: ['cutover', 'committed'],
+  committed: ['settling'],
+  settling: ['purging'],
+  purging: ['done'],
+}
+
+/**
+ * The directory's book of moves: one row a move, in the directory's own storage, so that the commit changes the map and
+ * the record in one transaction. Every change is a compare-and-set; lanes are given out here and nowhere else.
+ */
+export class MoveLedger {
+  readonly #options: MoveLedgerOptions
+
+  constructor(options: MoveLedgerOptions) {
+    this.#options = options
+    options.storage.rows(
+      `CREATE TABLE IF NOT EXISTS moves (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
+       is_over INTEGER NOT NULL, record TEXT NOT NULL)`,
+    )
+    options.storage.rows('CREATE INDEX IF NOT EXISTS moves_open ON moves (number) WHERE is_over = 0')
+  }
+
+  find(id: string): MoveRecord | null {
+    const row = this.#options.storage.rows<{ record: string }>('SELECT record FROM moves WHERE id = ?', id)[0]
+    return row ? (JSON.parse(row.record) as MoveRecord) : null
+  }
+
+  /** Newest first. `before` is the id of the last one of the page before. */
+  list({ limit, before }: { limit: number; before: string | null }): MoveRecord[] {
+    return this.#read(
+      'number < coalesce((SELECT number FROM moves WHERE id = ?), 9e18) ORDER BY number DESC LIMIT ?',
+      before,
+      limit,
+    )
+  }
+
+  /** The moves that a mover has work for, or will have, oldest first. */
+  open(): MoveRecord[] {
+    return this.#read('is_over = 0 ORDER BY number')
+  }
+
+  /**
+   * Plans one move a source; slots that the target has already are left out, so there may be none. Throws NOT_FOUND for
+   * an unknown target, SLOTS_IN_MOVE, SHARD_IN_MOVE, SHARD_NOT_SERVING, SCHEMA_VERSIONS_DIFFER.
+   */
+  async plan(wish: MoveWish): Promise<MoveRecord[]> {
+    const target = this.#shard(wish.target)
+    if (!target) throw new BanyanError('NOT_FOUND', `There is no shard "${wish.target}". See: banyan shards list`)
+    await this.#refuseDifferentSchemas(target, [...this.#sources(wish, target).keys()])
+    return this.#options.storage.transaction(() => {
+      const records = [...this.#sources(wish, target)].map(([source, ranges]) =>
+        this.#draft(wish.keyspace, source, target, ranges),
+      )
+      const open = this.open()
+      for (const record of records) refuse(record, open, this.#entry(record.source.id), this.#entry(record.target.id))
+      for (const record of records)
+        this.#options.storage.rows(
+          'INSERT INTO moves (id, is_over, record) VALUES (?, 0, ?)',
+          record.id,
+          JSON.stringify(record),
+        )
+      return records
+    })
+  }
+
+  /** A mover's compare-and-set. Its progress is kept with it. */
+  change(seen: SeenMove, change: MoveChange, progress: MoveProgress | null): MoveAnswer {
+    return this.#options.storage.transaction(() => {
+      const found = this.find(seen.id)
+      if (!found || !isAsSeen(found, seen)) return { outcome: 'changed' }
+      const record = { ...found, ...progress }
+      if ('lanes' in change) return this.#lanes(record, change.lanes)
+      if (change.to === 'ended') return this.#end(record)
+      if (change.to === 'failed') return this.#undo(record, 'failed', change.error)
+      if (record.ending || !next[record.state]?.includes(change.to)) return { outcome: 'changed' }
+      return this.#advance(record, change)
+    })
+  }
+
+  report(id: string, progress: MoveProgress): void {
+    const record = this.find(id)
+    if (record) this.#write({ ...record, ...progress })
+  }
+
+  /** Undoes a move whose map hasn't changed; a reverse goes back to settling. Throws NOT_FOUND, MOVE_STATE. */
+  abort(id: string): MoveRecord {
+    return this.#byOperator(id, (record) => {
+      if (!isBeforeCommit(record) || record.ending)
+        throw notNow(
+          record,
+          'abort',
+          record.state === 'settling' ? 'It can be reversed.' : 'Only a move that has not committed can.',
+        )
+      return this.#undo(record, 'aborted', null).record
+    })
+  }
+
+  /** Takes a settling move back, with the writes that the target has taken since. Throws NOT_FOUND, MOVE_STATE, SHARD_IN_MOVE. */
+  reverse(id: string): MoveRecord {
+    return this.#byOperator(id, (record) => {
+      if (record.state !== 'settling') throw notNow(record, 'reverse', 'A move can be reversed while it is settling.')
+      if (!this.#lanesAreFree(record)) throw laneBusy(record)
+      return this.#write({
+        ...record,
+        state: 'preparing',
+        hasLanes: true,
+        reversed: !record.reversed,
+        source: record.target,
+        target: record.source,
+        rowsCopied: 0,
+        rowsVerified: 0,
+        error: null,
+      })
+    })
+  }
+
+  /** Ends the settling as soon as the last lease that names the source has run out. Throws NOT_FOUND, MOVE_STATE. */
+  complete(id: string): MoveRecord {
+    return this.#byOperator(id, (record) => {
+      if (record.state !== 'settling') throw notNow(record, 'complete', 'Only a settling move can be completed.')
+      const leasesEnd = record.committedAt! + longestLeaseMs(this.#options.leaseMs)
+      return this.#write({ ...record, settlesAt: Math.min(record.settlesAt!, leasesEnd) })
+    })
+  }
+
+  // ── what a change needs ───────────────────────────────────────────────────────────────────────
+
+  #advance(record: MoveRecord, change: Extract<MoveChange, { to: MoveState }>): MoveAnswer {
+    const now = this.#options.clock.now()
+    switch (change.to) {
+      case 'preparing': {
+        const leasesEnd = this.#leasesOfTargetEnd(record)
+        if (leasesEnd > now) return { outcome: 'waits', record, retryAt: leasesEnd }
+        return this.#takeLanes({ ...record, state: 'preparing' })
+      }
+      case 'cutover':
+        return this.#recorded({ ...record, state: 'cutover', attempt: record.attempt + 1, attemptAt: now })
+      case 'committed': {
+        const epoch = this.#options.directory.reassign(
+          record.keyspace,
+          record.ranges.map(([first, last]) => [slotNumber(first), slotNumber(last)]),
+          record.target.id,
+          'bookmark' in change ? change.bookmark : null,
+        )
+        return this.#recorded({ ...record, state: 'committed', epoch, committedAt: now })
+      }
+      case 'settling': {
+        const cutoverMs = ('cutoverMs' in change ? change.cutoverMs : null) ?? now - record.attemptAt!
+        const settlesAt = record.committedAt! + this.#options.graceMs
+        return this.#recorded({ ...record, state: 'settling', hasLanes: false, cutoverMs, settlesAt })
+      }
+      case 'purging':
+        if (record.settlesAt! > now) return { outcome: 'waits', record, retryAt: record.settlesAt! }
+        return this.#takeLanes({ ...record, state: 'purging' })
+      case 'done':
+        return this.#recorded({ ...record, state: 'done', hasLanes: false })
+      default:
+        return this.#recorded({ ...record, state: change.to })
+    }
+  }
+
+  /** A move that nothing was done for ends at once; any other is undone by its mover first. */
+  #undo(record: MoveRecord, ending: 'aborted' | 'failed', error: string | null): { outcome: 'recorded' } & MoveAnswer {
+    if (record.state === 'planned') return this.#recorded({ ...record, state: ending, error })
+    return this.#recorded({ ...record, ending, error })
+  }
+
+  #end(record: MoveRecord): MoveAnswer {
+    if (!record.ending) return { outcome: 'changed' }
+    const ended = { ...record, ending: null, hasLanes: false }
+    if (!record.reversed) return this.#recorded({ ...ended, state: record.ending })
+    const { source, target } = record
+    return this.#recorded({ ...ended, state: 'settling', reversed: false, source: target, target: source })
+  }
+
+  #lanes(record: MoveRecord, wish: 'take' | 'leave'): MoveAnswer {
+    return wish === 'take' ? this.#takeLanes(record) : this.#recorded({ ...record, hasLanes: false })
+  }
+
+  #takeLanes(record: MoveRecord): MoveAnswer {
+    if (this.#lanesAreFree(record)) return this.#recorded({ ...record, hasLanes: true })
+    return {
+      outcome: 'waits',
+      record: this.find(record.id)!,
+      retryAt: this.#options.clock.now() + limits.moveLaneRetryMs,
+    }
+  }
+
+  #lanesAreFree({ id, source, target }: MoveRecord): boolean {
+    const shards = [source.id, target.id]
+    return !this.open().some(
+      (other) =>
+        other.id !== id && other.hasLanes && (shards.includes(other.source.id) || shards.includes(other.target.id)),
+    )
+  }
+
+  /** When the last lease runs out under which somebody may read these slots at the target, from before it lost them. */
+  #leasesOfTargetEnd({ id, keyspace, ranges, target }: MoveRecord): number {
+    const leaseMs = longestLeaseMs(this.#options.leaseMs)
+    const since = this.#options.clock.now() - leaseMs
+    return this.#read("json_extract(record, '$.committedAt') > ? AND id <> ?", since, id)
+      .filter((other) => other.keyspace === keyspace && other.source.id === target.id && overlaps(other.ranges, ranges))
+      .reduce((end, other) => Math.max(end, other.committedAt! + leaseMs), 0)
+  }
+
+  // ── planning ──────────────────────────────────────────────────────────────────────────────────
+
+  /** The wished slots by the shard that owns them now. */
+  #sources({ keyspace, ranges }: MoveWish, target: ShardEntry): Map<ShardEntry, SlotRange[]> {
+    const { directory } = this.#options
+    const shards = directory.shardEntries()
+    const runs = directory.runs(keyspace)
+    const sources = new Map<ShardEntry, SlotRange[]>()
+    for (const [first, last] of ranges)
+      runs.forEach(([start, ordinal], index) => {
+        const owner = shards[ordinal!]!
+        const from = Math.max(start!, slotNumber(first))
+        const to = Math.min((runs[index + 1]?.[0] ?? SLOT_COUNT) - 1, slotNumber(last))
+        if (owner.id === target.id || from > to) return
+        sources.set(owner, [...(sources.get(owner) ?? []), [slotText(from), slotText(to)]])
+      })
+    return sources
+  }
+
+  #draft(keyspace: Keyspace, source: ShardEntry, target: ShardEntry, ranges: SlotRange[]): MoveRecord {
+    return {
+      id: this.#options.newId(),
+      keyspace,
+      ranges,
+      slots: countSlots(ranges),
+      source: { id: source.id, binding: source.binding },
+      target: { id: target.id, binding: target.binding },
+      state: 'planned',
+      attempt: 0,
+      reversed: false,
+      ending: null,
+      hasLanes: false,
+      epoch: null,
+      rowsTotal: 0,
+      rowsCopied: 0,
+      rowsVerified: 0,
+      cutoverMs: null,
+      error: null,
+      createdAt: this.#options.clock.now(),
+      attemptAt: null,
+      committedAt: null,
+      settlesAt: null,
+    }
+  }
+
+  async #refuseDifferentSchemas(target: ShardEntry, sources: ShardEntry[]): Promise<void> {
+    const expected = await this.#options.schemaVersion(target)
+    for (const source of sources) {
+      const version = await this.#options.schemaVersion(source)
+      if (version !== expected)
+        throw new BanyanError(
+          'SCHEMA_VERSIONS_DIFFER',
+          `${source.id} is at ${version}, and ${target.id} at ${expected}. Migrate all shards first: npm run migrations:apply`,
+        )
+    }
+  }
+
+  // ── rows ──────────────────────────────────────────────────────────────────────────────────────
+
+  #byOperator(id: string, change: (record: MoveRecord) => MoveRecord): MoveRecord {
+    return this.#options.storage.transaction(() => {
+      const record = this.find(id)
+      if (!record) throw new BanyanError('NOT_FOUND', `There is no move "${id}". See: banyan moves list`)
+      return change(record)
+    })
+  }
+
+  #recorded(record: MoveRecord): { outcome: 'recorded'; record: MoveRecord; retryAt: number } {
+    return { outcome: 'recorded', record: this.#write(record), retryAt: 0 }
+  }
+
+  #write(record: MoveRecord): MoveRecord {
+    this.#options.storage.rows(
+      'UPDATE moves SET record = ?, is_over = ? WHERE id = ?',
+      JSON.stringify(record),
+      isOver(record) ? 1 : 0,
+      record.id,
+    )
+    return record
+  }
+
+  #read(where: string, ...values: (string | number | null)[]): MoveRecord[] {
+    return this.#options.storage
+      .rows<{ record: string }>(`SELECT record FROM moves WHERE ${where}`, ...values)
+      .map(({ record }) => JSON.parse(record) as MoveRecord)
+  }
+
+  #shard(id: string): ShardEntry | undefined {
+    return this.#options.directory.shardEntries().find((shard) => shard.id === id)
+  }
+
+  #entry(id: string): ShardEntry {
+    return this.#shard(id)!
+  }
+}
+
+/**
+ * How long after a commit an isolate may still read by the map before it. Its clock may be behind: then a copy out of the
+ * data centre's cache has a whole lease from the moment it was asked for, however old it is.
+ */
+const longestLeaseMs = (leaseMs: number): number => leaseMs + copySeconds(leaseMs) * 1_000 + limits.moveLeaseMarginMs
+
+const isAsSeen = (record: MoveRecord, seen: SeenMove): boolean =>
+  record.state === seen.state &&
+  record.attempt === seen.attempt &&
+  record.reversed === seen.reversed &&
+  record.ending === seen.ending &&
+  record.hasLanes === seen.hasLanes
+
+const overlaps = (left: SlotRange[], right: SlotRange[]): boolean =>
+  left.some(([first, last]) => right.some((other) => first <= other[1] && other[0] <= last))
+
+function refuse(record: MoveRecord, open: MoveRecord[], source: ShardEntry, target: ShardEntry): void {
+  for (const shard of [source, target])
+    if (shard.state === 'read-only' || shard.state === 'restoring')
+      throw new BanyanError('SHARD_NOT_SERVING', `${shard.id} is ${shard.state}.`)
+  if (target.state !== 'serving')
+    throw new BanyanError('SHARD_NOT_SERVING', `${target.id} is ${target.state}: it takes no slots.`)
+  const retryAfterSeconds = limits.moveRetryAfterSeconds
+  const holder = open.find((other) => other.keyspace === record.keyspace && overlaps(other.ranges, record.ranges))
+  if (holder)
+    throw new BanyanError(
+      'SLOTS_IN_MOVE',
+      `Slots of ${formatRanges(record.ranges)} are in move ${holder.id} (${holder.state}). Wait until it is done, or abort it.`,
+      { retryAfterSeconds },
+    )
+  const shards = [source.id, target.id]
+  const busy = open.find(
+    (other) =>
+      (other.hasLanes || other.state === 'planned') &&
+      (shards.includes(other.source.id) || shards.includes(other.target.id)),
+  )
+  if (busy)
+    throw new BanyanError('SHARD_IN_MOVE', `Move ${busy.id} (${busy.state}) is at ${source.id} or ${target.id}.`, {
+      retryAfterSeconds,
+    })
+}
+
+const laneBusy = ({ source, target }: MoveRecord) =>
+  new BanyanError('SHARD_IN_MOVE', `Another move is at ${source.id} or ${target.id}.`, {
+    retryAfterSeconds: limits.moveRetryAfterSeconds,
+  })
+
+const notNow = ({ id, state, ending }: MoveRecord, verb: string, why: string) =>
+  new BanyanError('MOVE_STATE', `Move ${id} is ${ending ? 'being undone' : state}, so it can't ${verb}. ${why}`)

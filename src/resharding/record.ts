@@ -1,0 +1,144 @@
+import { SLOT_COUNT } from '../sharding/shard-map.ts'
+import type { Keyspace } from '../sharding/sharded-table.ts'
+
+/** What a move goes through, in this order; the last two are other ways to end. */
+export const moveStates = [
+  'planned',
+  'preparing',
+  'copying',
+  'catching-up',
+  'verifying',
+  'cutover',
+  'committed',
+  'settling',
+  'purging',
+  'done',
+  'aborted',
+  'failed',
+] as const
+export type MoveState = (typeof moveStates)[number]
+
+/** First and last slot, both included, as four hex digits. */
+export type SlotRange = [string, string]
+
+/** One of the two shards of a move. */
+export interface MoveShard {
+  id: string
+  binding: string
+}
+
+/** A move, as the directory holds it. A reverse turns the same record round: `source` and `target` change places. */
+export interface MoveRecord {
+  id: string
+  keyspace: Keyspace
+  ranges: SlotRange[]
+  slots: number
+  source: MoveShard
+  target: MoveShard
+  state: MoveState
+  /** Rises with each try to cut over, and never falls: the commit is a compare-and-set on it. */
+  attempt: number
+  reversed: boolean
+  /** Set while the move is being undone: the state that it will end in. A reverse goes back to `settling` instead. */
+  ending: 'aborted' | 'failed' | null
+  /** True while the move holds the lanes of both its shards. */
+  hasLanes: boolean
+  /** The map's epoch since this move's latest commit. */
+  epoch: number | null
+  rowsTotal: number
+  rowsCopied: number
+  rowsVerified: number
+  cutoverMs: number | null
+  error: string | null
+  createdAt: number
+  /** When this attempt to cut over was recorded (ms). */
+  attemptAt: number | null
+  committedAt: number | null
+  /** When the settling ends (ms). */
+  settlesAt: number | null
+}
+
+/** What a compare-and-set of the record compares: all that another incarnation, or an operator, may have changed. */
+export type SeenMove = Pick<MoveRecord, 'id' | 'state' | 'attempt' | 'reversed' | 'ending' | 'hasLanes'>
+
+export type MoveProgress = Pick<MoveRecord, 'rowsTotal' | 'rowsCopied' | 'rowsVerified'>
+
+/** What the mover wants of the record next. */
+export type MoveChange =
+  | { to: 'preparing' | 'copying' | 'catching-up' | 'verifying' | 'settling' | 'purging' | 'done'; cutoverMs?: number }
+  /** The next attempt: recorded before the source is fenced, and before it is un-fenced. */
+  | { to: 'cutover' }
+  /** The point of no return: map, epoch and record in one transaction. */
+  | { to: 'committed'; bookmark: string | null }
+  | { to: 'failed'; error: string }
+  /** What was to be undone is undone. */
+  | { to: 'ended' }
+  /** The lanes between two turns of a purge. */
+  | { lanes: 'take' | 'leave' }
+
+/** `waits`: not now, ask again at `retryAt` (ms). `changed`: the record isn't what the caller saw. */
+export type MoveAnswer = { outcome: 'changed' } | { outcome: 'recorded' | 'waits'; record: MoveRecord; retryAt: number }
+
+/** The directory's book of moves, as a mover sees it. Each call is one transaction there. */
+export interface MoveBook {
+  find(id: string): Promise<MoveRecord | null>
+  change(seen: SeenMove, change: MoveChange, progress: MoveProgress | null): Promise<MoveAnswer>
+  report(id: string, progress: MoveProgress): Promise<void>
+}
+
+/** True when nothing is left to do, ever. */
+export const isOver = ({ state }: Pick<MoveRecord, 'state'>): boolean =>
+  state === 'done' || state === 'aborted' || state === 'failed'
+
+/** States in which an operator may still abort: the map hasn't changed. */
+export const isBeforeCommit = ({ state }: Pick<MoveRecord, 'state'>): boolean =>
+  moveStates.indexOf(state) < moveStates.indexOf('committed')
+
+/** How far a move is, from 0 to 1: copying is half of the way, verifying most of the rest. */
+export function fractionDone({ state, rowsTotal, rowsCopied, rowsVerified }: MoveRecord): number {
+  if (isOver({ state })) return 1
+  const of = (rows: number) => (rowsTotal === 0 ? 1 : Math.min(1, rows / rowsTotal))
+  switch (state) {
+    case 'planned':
+    case 'preparing':
+      return 0
+    case 'copying':
+      return 0.5 * of(rowsCopied)
+    case 'catching-up':
+      return 0.5
+    case 'verifying':
+      return 0.5 + 0.4 * of(rowsVerified)
+    case 'cutover':
+      return 0.9
+    default:
+      return 0.95
+  }
+}
+
+const SLOT_RANGE = /^([0-9a-f]{4})(?:-([0-9a-f]{4}))?$/
+
+/** Reads `0000-0fff`, `00ff`, or several of these with commas between; null where the text isn't that. */
+export function parseRanges(text: string): SlotRange[] | null {
+  const ranges: SlotRange[] = []
+  for (const part of text.split(',')) {
+    const match = SLOT_RANGE.exec(part)
+    if (!match) return null
+    const first = match[1]!
+    const last = match[2] ?? first
+    if (last < first) return null
+    ranges.push([first, last])
+  }
+  ranges.sort(([a], [b]) => (a < b ? -1 : 1))
+  return ranges.every(([first], index) => index === 0 || first > ranges[index - 1]![1]) ? ranges : null
+}
+
+export const formatRanges = (ranges: SlotRange[]): string => ranges.map(([first, last]) => `${first}-${last}`).join(',')
+
+export const slotNumber = (slot: string): number => Number.parseInt(slot, 16)
+
+export const countSlots = (ranges: SlotRange[]): number =>
+  ranges.reduce((sum, [first, last]) => sum + slotNumber(last) - slotNumber(first) + 1, 0)
+
+/** The text that sorts right after every key of a slot: the next slot, or what follows `ffff`. */
+export const slotAfter = (slot: string): string =>
+  slotNumber(slot) + 1 === SLOT_COUNT ? 'g' : (slotNumber(slot) + 1).toString(16).padStart(4, '0')

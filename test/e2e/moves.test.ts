@@ -1,0 +1,167 @@
+import { spawn } from 'node:child_process'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { root } from '../../scripts/local-shards.ts'
+import { shardedTables } from '../../scripts/shard-schema.ts'
+import { slotOf } from '../../src/core/ids.ts'
+import type { Bearer } from '../support/http-client.ts'
+import { OPERATOR_TOKEN, outboxesDrained, type Stack, startStack } from '../support/stack.ts'
+
+// A quarter of all slots, and so two of any eight people.
+const SLOTS = '0000-3fff'
+const isMoved = (key: string) => slotOf(key) <= '3fff'
+
+let stack: Stack
+const writers: { client: Bearer; id: string }[] = []
+
+beforeAll(async () => {
+  stack = await startStack()
+  for (let number = 0; number < 8; number++) {
+    const client = stack.bearer()
+    const person = { email: `p${number}@example.com`, handle: `p_${number}`, password: 'seven quiet herons' }
+    const answer = await client.post('/api/v1/accounts', person)
+    expect(answer.status, answer.text).toBe(201)
+    const { id } = answer.json<{ user: { id: string } }>().user
+    if (isMoved(id)) writers.push({ client, id })
+  }
+  expect(writers).toHaveLength(2)
+})
+afterAll(() => stack?.close())
+
+interface Ran {
+  code: number | null
+  stdout: string
+  stderr: string
+}
+
+/** Runs the operators' command in a process of its own, without a terminal. */
+function banyan(...args: string[]): Promise<Ran> {
+  const command = ['src/cli/main.ts', ...args, '--url', stack.url.origin, '--token', OPERATOR_TOKEN]
+  const child = spawn(process.execPath, command, { cwd: root })
+  const ran: Ran = { code: null, stdout: '', stderr: '' }
+  child.stdout.on('data', (text) => {
+    ran.stdout += text
+  })
+  child.stderr.on('data', (text) => {
+    ran.stderr += text
+  })
+  return new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', (code) => resolve({ ...ran, code }))
+  })
+}
+
+/** Posts as fast as it is answered, until it is told to stop. Resolves to the texts that were taken, and what else came. */
+function writing({ client }: { client: Bearer }) {
+  let isStopped = false
+  const run = async () => {
+    const taken: string[] = []
+    const refused: string[] = []
+    for (let number = 0; !isStopped; number++) {
+      const text = `number ${number}`
+      const answer = await client.post('/api/v1/posts', { text })
+      if (answer.status === 201) taken.push(text)
+      else refused.push(`${answer.status} ${answer.text}`)
+    }
+    return { taken, refused }
+  }
+  const ended = run()
+  return {
+    stop() {
+      isStopped = true
+      return ended
+    },
+  }
+}
+
+/** The rows of a table, by binding, that lie in the slots that are moved. */
+async function movedRows(table: string, key: string): Promise<Record<string, Record<string, string>[]>> {
+  const found = [...stack.databases].map(async ([binding, database]) => {
+    const { results } = await database.prepare(`SELECT * FROM "${table}"`).all<Record<string, string>>()
+    return [binding, results.filter((row) => isMoved(row[key]!))] as const
+  })
+  return Object.fromEntries(await Promise.all(found))
+}
+
+test('a quarter of the slots moves by one command, while people of it write: nothing is refused, and nothing lost', async () => {
+  const writings = writers.map(writing)
+  const started = await banyan('moves', 'start', SLOTS, 'shard-001', '--until', 'done')
+  const written = await Promise.all(writings.map((one) => one.stop()))
+
+  expect(started.code, started.stderr).toBe(0)
+  const [, id = '', rows = '', cutoverMs = ''] =
+    /^Move (\w{26}), slots 0000-3fff of users: shard-001 has them, with ([\d,]+) rows. Their writes waited for (\d+) ms. Nothing of them is left at shard-000.\n$/.exec(
+      started.stdout,
+    ) ?? []
+  expect(id, started.stdout).not.toBe('')
+  expect(Number(rows.replaceAll(',', ''))).toBeGreaterThan(10)
+  expect(Number(cutoverMs)).toBeLessThan(2_000)
+  const states = started.stderr.split('\n').map((line) => /% {2}([a-z-]+)/.exec(line)?.[1])
+  expect(states.filter((state) => ['planned', 'settling', 'done'].includes(state!))).toEqual([
+    'planned',
+    'settling',
+    'done',
+  ])
+
+  for (const [index, { taken, refused }] of written.entries()) {
+    expect(refused).toEqual([])
+    expect(taken.length).toBeGreaterThan(50)
+    const posts = (await movedRows('posts', 'id')).SHARD_001!
+    const texts = posts.filter((post) => post.author_id === writers[index]!.id).map(({ text }) => text!)
+    expect(texts.toSorted()).toEqual(taken.toSorted())
+  }
+  await outboxesDrained(stack)
+  for (const table of (await shardedTables()).filter(({ keyspace }) => keyspace === 'users')) {
+    const { SHARD_000 } = await movedRows(table.name, table.key[0]!)
+    expect(SHARD_000, table.name).toEqual([])
+  }
+  const profiles = (await movedRows('profiles', 'id')).SHARD_001!.map((profile) => profile.id)
+  expect(profiles.toSorted()).toEqual(writers.map(({ id }) => id).toSorted())
+  expect((await stack.slotOwners()).users!(0x3fff)).toBe('SHARD_001')
+
+  const shown = await banyan('moves', 'show', id)
+  expect(shown).toMatchObject({ code: 0, stderr: '' })
+  expect(shown.stdout).toContain(`cutover  ${cutoverMs} ms`)
+  const listed = await banyan('moves', 'list')
+  expect(listed.stdout).toMatch(new RegExp(`${id} +users +0000-3fff +shard-000 +shard-001 +done +100% `))
+  expect(await banyan('moves', 'start', SLOTS, 'shard-001')).toMatchObject({
+    code: 0,
+    stdout: 'Nothing to move: shard-001 has all of these slots.\n',
+  })
+  const aborted = await banyan('moves', 'abort', id)
+  expect(aborted).toMatchObject({ code: 1, stdout: '' })
+  expect(aborted.stderr).toContain('409 MOVE_STATE')
+})
+
+test('a move is planned without waiting, watched, turned round, and completed', async () => {
+  const planned = await banyan('moves', 'start', '4000', 'shard-001', '--no-wait', '--json')
+  expect(planned).toMatchObject({ code: 0, stderr: '' })
+  const { id } = (JSON.parse(planned.stdout) as { moves: [{ id: string }] }).moves[0]
+  const followed = await banyan('moves', 'show', id, '--follow', '--json')
+  expect(followed.code).toBe(0)
+  expect(JSON.parse(followed.stdout)).toMatchObject({ move: { id, state: 'settling', target: 'shard-001' } })
+  const reversed = await banyan('moves', 'reverse', id)
+  expect(reversed.stdout).toContain('Slots 4000 go back from shard-001 to shard-000.')
+  expect((await banyan('moves', 'show', id, '--follow')).stdout).toContain('shard-001 (it was turned round)')
+  const completed = await banyan('moves', 'complete', id)
+  expect(completed.stdout).toMatch(/^The rows left at shard-001 go at \d{4}-.* UTC, when the last lease is over\./)
+  expect((await banyan('moves', 'show', id, '--follow', '--until', 'done')).stdout).toMatch(/^state {4}done$/m)
+})
+
+test('what is written wrong is said, with how to mend it', async () => {
+  const wrong: [string[], string][] = [
+    [['moves'], 'There is no command "moves".'],
+    [['moves', 'start', '0000'], '"moves start" takes SLOTS and TARGET.'],
+    [['moves', 'list', '--follow'], '"moves list" has no option --follow.'],
+    [['moves', 'start', '0000', 'shard-001', '--until', 'never'], '--until is "never".'],
+    [['moves', 'start', '00', 'shard-001'], '422 INVALID: /slots'],
+    [['moves', 'start', '0000', 'shard-007'], '422 INVALID: There is no shard "shard-007".'],
+    [['moves', 'show', 'x'], '404 NOT_FOUND'],
+  ]
+  const answers = await Promise.all(wrong.map(([args]) => banyan(...args)))
+  for (const [index, { code, stdout, stderr }] of answers.entries()) {
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    expect(stderr).toContain(wrong[index]![1])
+    expect(stderr).not.toContain('at file:')
+    expect(stderr.trim().split('\n').length).toBeGreaterThanOrEqual(2)
+  }
+})

@@ -1,0 +1,418 @@
+/**
+ * D1 over node:sqlite: what the binding does, says and refuses, with the network left to who simulates it. Errors, types
+ * and counts were taken from the local D1; test/workerd/sharding/answers.test.ts holds the texts that the router reads.
+ */
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
+
+export interface SimulatedCall {
+  /** Values as they go over the wire: numbers, texts, blobs and nulls. */
+  statements: { sql: string; values: unknown[] }[]
+}
+
+/**
+ * How a round trip gets there and back: it may wait, fail before or after `execute`, call it much later, more than once
+ * or never. `execute` runs the whole call as one transaction, synchronously, and returns its answers or throws D1's
+ * error. The answers are handed through as they are: for `raw()` their rows are arrays, the first one the names.
+ */
+export type Transport = (call: SimulatedCall, execute: () => D1Result<unknown>[]) => Promise<D1Result<unknown>[]>
+
+type Shape = 'objects' | 'arrays'
+type Row = unknown[]
+
+/** D1's own, enforced by SQLite: of a text, a blob or a row, of a statement's text, and of its parameters. */
+const valueBytesMax = 2_000_000
+const statementBytesMax = 100_000
+const parametersMax = 100
+
+/** The texts of a simulated application are some hundreds. */
+const preparedMax = 2_000
+
+interface Prepared {
+  statement: StatementSync
+  isRead: boolean
+  changesSchema: boolean
+  parameters: number
+  names: string[]
+}
+
+/** One database, shared by many connections. Nobody else writes to it while a call runs: a call is one step. */
+export class SimulatedShard {
+  readonly #sqlite: DatabaseSync
+  readonly #prepared = new Map<string, Prepared>()
+  readonly #totalChanges: StatementSync
+  readonly #savepoint: StatementSync
+  readonly #release: StatementSync
+  readonly #undo: StatementSync
+  #commits = 0
+  #marked: { commits: number } | null = null
+  #schemaChanged = false
+
+  constructor(sqlite: DatabaseSync) {
+    const { limits } = sqlite as DatabaseSync & { limits: Record<'length' | 'sqlLength' | 'variableNumber', number> }
+    limits.length = valueBytesMax
+    limits.sqlLength = statementBytesMax
+    limits.variableNumber = parametersMax
+    this.#sqlite = sqlite
+    this.#totalChanges = sqlite.prepare('SELECT total_changes()')
+    returnArrays(this.#totalChanges)
+    this.#savepoint = sqlite.prepare('SAVEPOINT batch')
+    this.#release = sqlite.prepare('RELEASE batch')
+    this.#undo = sqlite.prepare('ROLLBACK TO batch')
+  }
+
+  /** A `D1Database` as one process sees it. */
+  connection(transport: Transport): D1Database {
+    return new Connection(this, transport)
+  }
+
+  /** How many calls changed something: what a bookmark stands for. */
+  get commits(): number {
+    return this.#commits
+  }
+
+  /** Remembers the state as it is now, for `reset()`. */
+  mark(): void {
+    if (this.#marked) this.#sqlite.exec('COMMIT')
+    this.#sqlite.exec('BEGIN')
+    this.#marked = { commits: this.#commits }
+    this.#schemaChanged = false
+  }
+
+  /** Back to the state at `mark()`: at the cost of the pages that were written since, and prepared statements stay. */
+  reset(): void {
+    if (!this.#marked) throw new Error('reset() goes back to a mark(), and there is none')
+    this.#sqlite.exec('ROLLBACK')
+    this.#sqlite.exec('BEGIN')
+    this.#commits = this.#marked.commits
+    if (this.#schemaChanged) this.#prepared.clear()
+    this.#schemaChanged = false
+  }
+
+  /** Runs the statements as one transaction. Throws D1's error, and then none of them has happened. */
+  execute({ statements }: SimulatedCall, shape: Shape = 'objects'): D1Result<unknown>[] {
+    const answers: D1Result<unknown>[] = []
+    const last = statements.length - 1
+    let changesBefore = -1
+    let changed = 0
+    let isOpen = false
+    try {
+      for (let index = 0; index <= last; index++) {
+        const { sql, values } = statements[index]!
+        const prepared = this.#prepared.get(sql) ?? this.#prepare(sql)
+        if (values.length !== prepared.parameters)
+          throw new D1Refusal('Wrong number of parameter bindings for SQL query.')
+        if (prepared.isRead) {
+          answers.push(answer(shaped(prepared, read(prepared, values), shape), 0))
+          continue
+        }
+        if (changesBefore < 0) changesBefore = this.#countChanges()
+        // A statement that fails undoes itself. Only what was written before it in its call needs the savepoint.
+        if (!isOpen && index < last) {
+          this.#savepoint.get()
+          isOpen = true
+        }
+        const rows = write(prepared, values)
+        const changesAfter = this.#countChanges()
+        answers.push(answer(shaped(prepared, rows, shape), changesAfter - changesBefore))
+        changed += changesAfter - changesBefore
+        changesBefore = changesAfter
+        if (prepared.changesSchema) this.#forgetSchema()
+      }
+    } catch (error) {
+      if (isOpen) {
+        this.#undo.get()
+        this.#release.get()
+        if (this.#schemaChanged) this.#prepared.clear()
+      }
+      throw asD1Error(error)
+    }
+    if (isOpen) this.#release.get()
+    if (changed > 0) this.#commits++
+    return answers
+  }
+
+  /** With the rows that triggers wrote, which changes() leaves out and D1's meta doesn't. */
+  #countChanges(): number {
+    return (this.#totalChanges.get() as unknown as [number])[0]
+  }
+
+  #prepare(sql: string): Prepared {
+    refuseStatement(sql)
+    const statement = this.#sqlite.prepare(sql)
+    refuseRest(sql.slice(statement.sourceSQL.length))
+    const names = statement.columns().map(({ name }) => name)
+    const isRead = READ.test(sql)
+    returnArrays(statement)
+    // node:sqlite won't round an integer over 2^53. A read that meets one is done again; a write can't be.
+    if (!isRead) statement.setReadBigInts(true)
+    const prepared = { statement, isRead, changesSchema: SCHEMA.test(sql), parameters: countParameters(sql), names }
+    if (this.#prepared.size >= preparedMax) this.#prepared.clear()
+    this.#prepared.set(sql, prepared)
+    return prepared
+  }
+
+  /** `SELECT *` may have other columns from now on. */
+  #forgetSchema(): void {
+    this.#schemaChanged = true
+    this.#prepared.clear()
+  }
+}
+
+/** No word that writes is in it: meta.changes is 0 without being counted. All else is taken for a write. */
+const READ = /^\s*(?:select\b|with\b(?![\s\S]*\b(?:insert|update|delete|replace)\b))/i
+const SCHEMA = /^\s*(?:create|alter|drop)\b/i
+const TRANSACTION = /^\s*(?:begin|commit|end|rollback|savepoint|release)\b/i
+const UNAUTHORIZED = /^\s*(?:(?:attach|detach|vacuum)\b|pragma\b[^(]*=)/i
+
+function refuseStatement(sql: string): void {
+  if (sql.trim() === '') throw new D1Refusal('No SQL statements detected.')
+  if (TRANSACTION.test(sql))
+    throw new D1Refusal('To execute a transaction, please use the state.storage.transaction() or …')
+  if (UNAUTHORIZED.test(sql)) throw new D1Refusal('not authorized: SQLITE_AUTH')
+}
+
+/** SQLite would leave it out without a word. D1 takes several statements, and answers with the last one's rows. */
+function refuseRest(rest: string): void {
+  if (rest.trim() === '') return
+  if (/^\s*(?:--|\/\*)/.test(rest)) throw new D1Refusal('SQL code did not contain a statement.')
+  throw new D1Refusal('the simulation takes one statement at a time: SQLITE_ERROR')
+}
+
+const PLACES = /'(?:[^']|'')*'|"[^"]*"|`[^`]*`|\[[^\]]*\]|--[^\n]*|\/\*[\s\S]*?\*\/|\?(\d*)/g
+
+/** The largest number of a place for a value: `?` takes the next one. node:sqlite doesn't tell, and takes too few. */
+function countParameters(sql: string): number {
+  let count = 0
+  for (const [, digits] of sql.matchAll(PLACES))
+    if (digits !== undefined) count = Math.max(count, digits === '' ? count + 1 : Number(digits))
+  return count
+}
+
+/** In Node since 24; its types here are older. */
+function returnArrays(statement: StatementSync): void {
+  const newer = statement as StatementSync & { setReturnArrays(enabled: boolean): void }
+  newer.setReturnArrays(true)
+}
+
+function read({ statement }: Prepared, values: unknown[]): Row[] {
+  try {
+    return statement.all(...(values as SQLInputValue[])) as unknown as Row[]
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== 'ERR_OUT_OF_RANGE') throw error
+    statement.setReadBigInts(true)
+    return statement.all(...(values as SQLInputValue[])) as unknown as Row[]
+  }
+}
+
+const NO_ROWS: Row[] = []
+
+function write({ statement, names }: Prepared, values: unknown[]): Row[] {
+  if (names.length > 0) return statement.all(...(values as SQLInputValue[])) as unknown as Row[]
+  // Without RETURNING the first step is the whole statement.
+  statement.get(...(values as SQLInputValue[]))
+  return NO_ROWS
+}
+
+// ── answers ─────────────────────────────────────────────────────────────────────────────────────
+
+function shaped({ names }: Prepared, rows: Row[], shape: Shape): unknown[] {
+  if (shape === 'arrays') return [[...names], ...rows.map((row) => row.map(asJson))]
+  const objects: unknown[] = []
+  for (const row of rows) {
+    const object: Record<string, unknown> = {}
+    for (let index = 0; index < names.length; index++) object[names[index]!] = asJson(row[index])
+    objects.push(object)
+  }
+  return objects
+}
+
+/** An answer travels as JSON: blobs are arrays of bytes, integers are rounded, and there is no infinity. */
+function asJson(value: unknown): unknown {
+  if (typeof value === 'string' || value === null) return value
+  if (typeof value === 'number') return Number.isFinite(value) ? value : null
+  return typeof value === 'bigint' ? Number(value) : Array.from(value as Uint8Array)
+}
+
+const answer = (results: unknown[], changes: number): D1Result<unknown> => ({
+  success: true,
+  meta: {
+    changes,
+    rows_written: changes,
+    rows_read: 0,
+    duration: 0,
+    last_row_id: 0,
+    size_after: 0,
+    changed_db: changes > 0,
+  },
+  results,
+})
+
+// ── errors ──────────────────────────────────────────────────────────────────────────────────────
+
+/** What D1 refuses, and SQLite wouldn't. */
+class D1Refusal extends Error {}
+
+const resultCodes: Record<number, string> = {
+  7: 'SQLITE_NOMEM',
+  8: 'SQLITE_READONLY',
+  13: 'SQLITE_FULL',
+  18: 'SQLITE_TOOBIG',
+  20: 'SQLITE_MISMATCH',
+  23: 'SQLITE_AUTH',
+  25: 'SQLITE_RANGE',
+}
+
+const constraintCodes: Record<number, string> = {
+  275: 'SQLITE_CONSTRAINT_CHECK',
+  787: 'SQLITE_CONSTRAINT_FOREIGNKEY',
+  1299: 'SQLITE_CONSTRAINT_NOTNULL',
+  1555: 'SQLITE_CONSTRAINT_PRIMARYKEY',
+  1811: 'SQLITE_CONSTRAINT_TRIGGER',
+  2067: 'SQLITE_CONSTRAINT_UNIQUE',
+  2579: 'SQLITE_CONSTRAINT_ROWID',
+  3091: 'SQLITE_CONSTRAINT_DATATYPE',
+}
+
+/** An error in D1's words. What neither D1 nor SQLite refused is a mistake of this file, and stays as it is. */
+function asD1Error(error: unknown): unknown {
+  if (error instanceof D1Refusal) return new Error(`D1_ERROR: ${error.message}`)
+  const { code, errcode, message } = error as { code?: string; errcode?: number; message: string }
+  if (code === 'ERR_INVALID_ARG_VALUE') return new Error('D1_ERROR: SQL code did not contain a statement.')
+  if (code !== 'ERR_SQLITE_ERROR' || errcode === undefined) return error
+  return new Error(`D1_ERROR: ${message}: ${sqliteCode(errcode)}`)
+}
+
+function sqliteCode(errcode: number): string {
+  // The extended code has the plain one in its low byte; 19 is SQLITE_CONSTRAINT.
+  if ((errcode & 0xff) !== 19) return resultCodes[errcode & 0xff] ?? 'SQLITE_ERROR'
+  const extended = constraintCodes[errcode]
+  return extended ? `SQLITE_CONSTRAINT (extended: ${extended})` : 'SQLITE_CONSTRAINT'
+}
+
+// ── the binding ─────────────────────────────────────────────────────────────────────────────────
+
+class Connection implements D1Database {
+  readonly #shard: SimulatedShard
+  readonly #transport: Transport
+
+  constructor(shard: SimulatedShard, transport: Transport) {
+    this.#shard = shard
+    this.#transport = transport
+  }
+
+  prepare(sql: string): Statement {
+    return new Statement(this, null, sql, [])
+  }
+
+  batch<T = unknown>(statements: D1PreparedStatement[]): Promise<D1Result<T>[]> {
+    return this.batchIn<T>(null, statements)
+  }
+
+  /** There is one copy of the data, so that every constraint is met by it. */
+  withSession(_constraintOrBookmark?: string): D1DatabaseSession {
+    const session: Session = { bookmark: null }
+    return {
+      prepare: (sql) => new Statement(this, session, sql, []),
+      batch: (statements) => this.batchIn(session, statements),
+      getBookmark: () => session.bookmark,
+    }
+  }
+
+  async batchIn<T>(session: Session | null, statements: D1PreparedStatement[]): Promise<D1Result<T>[]> {
+    if (statements.length === 0) throw new Error('D1_ERROR: No SQL statements detected.')
+    const own = statements.map((statement) => {
+      if (statement instanceof Statement && statement.connection === this) return statement
+      throw new Error('D1_TYPE_ERROR: a batch takes statements that were prepared on its own connection')
+    })
+    return (await this.send(session, own, 'objects')) as D1Result<T>[]
+  }
+
+  send(session: Session | null, statements: Statement[], shape: Shape): Promise<D1Result<unknown>[]> {
+    const call = { statements: statements.map(({ sql, values }) => ({ sql, values })) }
+    if (session) return this.#sendIn(session, call, shape)
+    return this.#transport(call, () => this.#shard.execute(call, shape))
+  }
+
+  async #sendIn(session: Session, call: SimulatedCall, shape: Shape): Promise<D1Result<unknown>[]> {
+    let commits = 0
+    const answers = await this.#transport(call, () => {
+      const executed = this.#shard.execute(call, shape)
+      commits = this.#shard.commits
+      return executed
+    })
+    const bookmark = String(commits).padStart(12, '0')
+    if (session.bookmark === null || bookmark > session.bookmark) session.bookmark = bookmark
+    return answers
+  }
+
+  async exec(_sql: string): Promise<D1ExecResult> {
+    throw new Error('a simulated database has no exec()')
+  }
+
+  async dump(): Promise<ArrayBuffer> {
+    throw new Error('a simulated database has no dump()')
+  }
+}
+
+interface Session {
+  bookmark: string | null
+}
+
+class Statement implements D1PreparedStatement {
+  readonly connection: Connection
+  readonly session: Session | null
+  readonly sql: string
+  readonly values: unknown[]
+
+  constructor(connection: Connection, session: Session | null, sql: string, values: unknown[]) {
+    this.connection = connection
+    this.session = session
+    this.sql = sql
+    this.values = values
+  }
+
+  bind(...values: unknown[]): Statement {
+    return new Statement(this.connection, this.session, this.sql, values.map(asBound))
+  }
+
+  async all<T = Record<string, unknown>>(): Promise<D1Result<T>> {
+    const [result] = await this.connection.send(this.session, [this], 'objects')
+    return result as D1Result<T>
+  }
+
+  run<T = Record<string, unknown>>(): Promise<D1Result<T>> {
+    return this.all<T>()
+  }
+
+  async first<T = unknown>(column: string): Promise<T | null>
+  async first<T = Record<string, unknown>>(): Promise<T | null>
+  async first<T>(column?: string): Promise<T | null> {
+    const { results } = await this.all<Record<string, unknown>>()
+    const row = results[0]
+    if (row === undefined) return null
+    if (column === undefined) return row as T
+    if (!(column in row)) throw new Error(`D1_COLUMN_NOTFOUND: Column not found (${column})`)
+    return row[column] as T
+  }
+
+  async raw<T = unknown[]>(options: { columnNames: true }): Promise<[string[], ...T[]]>
+  async raw<T = unknown[]>(options?: { columnNames?: false }): Promise<T[]>
+  async raw<T>(options?: { columnNames?: boolean }): Promise<T[] | [string[], ...T[]]> {
+    const [result] = await this.connection.send(this.session, [this], 'arrays')
+    const rows = result!.results as [string[], ...T[]]
+    return options?.columnNames ? rows : (rows.slice(1) as T[])
+  }
+}
+
+const isByte = (value: unknown): value is number => typeof value === 'number' && value >= 0 && value < 256
+
+/** A value as it goes over the wire, as JSON; blobs are copied, since a call may run much later. */
+function asBound(value: unknown): unknown {
+  if (typeof value === 'string' || value === null) return value
+  if (typeof value === 'number') return Number.isFinite(value) ? value : null
+  if (typeof value === 'boolean') return value ? 1 : 0
+  if (Array.isArray(value) && value.every(isByte)) return Uint8Array.from(value)
+  if (value instanceof ArrayBuffer) return new Uint8Array(value.slice(0))
+  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength).slice()
+  throw new Error(`D1_TYPE_ERROR: Type '${typeof value}' not supported for value '${value}'`)
+}

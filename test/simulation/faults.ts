@@ -1,0 +1,110 @@
+import type { Scheduler } from './scheduler.ts'
+
+/** What may happen to one call. */
+export const callFaults = ['failed before', 'answer lost', 'held back', 'slow', 'crash', 'freeze'] as const
+/** What may happen around a move, at whatever step it is. */
+export const worldFaults = [
+  'twin',
+  'abort',
+  'directory evicted',
+  'directory away',
+  'shard away',
+  'shard restarted',
+  'isolate frozen',
+  'isolate gone',
+  'clock step',
+] as const
+export type CallFault = (typeof callFaults)[number]
+export type Fault = CallFault | (typeof worldFaults)[number]
+export const faults: readonly Fault[] = [...callFaults, ...worldFaults]
+
+/** The steps of a move, as its batches and its calls of the directory are named. */
+export const moverSteps = [
+  'find',
+  'to preparing',
+  'raise',
+  'read',
+  'prepare',
+  'clear',
+  'to copying',
+  'capture',
+  'total',
+  'copy',
+  'to catching-up',
+  'catch-up',
+  'to verifying',
+  'verify',
+  'count',
+  'to cutover',
+  'fence',
+  'drain',
+  'un-fence',
+  'to committed',
+  'activate',
+  'retire',
+  'to settling',
+  'to purging',
+  'lanes',
+  'purge',
+  'forget',
+  'finish',
+  'to done',
+  'restore',
+  'drop',
+  'to ended',
+] as const
+export type MoverStep = (typeof moverSteps)[number]
+
+/** How often each fault met each step: `table[step][fault]`. */
+export type FaultTable = Record<string, Record<string, number>>
+
+/** Draws faults, and counts them. After `calm()` none comes any more. */
+export class Faults {
+  readonly table: FaultTable = {}
+  readonly #scheduler: Scheduler
+  #isCalm = false
+
+  constructor(scheduler: Scheduler) {
+    this.#scheduler = scheduler
+  }
+
+  get isCalm(): boolean {
+    return this.#isCalm
+  }
+
+  calm(): void {
+    this.#isCalm = true
+  }
+
+  count(step: string, fault: Fault): void {
+    const row = (this.table[step] ??= {})
+    row[fault] = (row[fault] ?? 0) + 1
+  }
+
+  /** What happens to a call of an isolate: seldom anything. */
+  ofCall(): CallFault | null {
+    return this.#draw([0.008, 0.008, 0.006, 0.02, 0, 0])
+  }
+
+  /** What happens to a batch of a mover, or to its call of the directory. */
+  ofMover(): CallFault | null {
+    return this.#draw([0.005, 0.007, 0.007, 0.015, 0.008, 0.003])
+  }
+
+  #draw(rates: number[]): CallFault | null {
+    let point = this.#scheduler.random.fraction()
+    if (this.#isCalm) return null
+    for (const [index, rate] of rates.entries()) {
+      if (point < rate) return callFaults[index]!
+      point -= rate
+    }
+    return null
+  }
+}
+
+export function addTables(into: FaultTable, table: FaultTable): void {
+  for (const [step, row] of Object.entries(table)) {
+    const sums = (into[step] ??= {})
+    for (const [fault, count] of Object.entries(row)) sums[fault] = (sums[fault] ?? 0) + count
+  }
+}

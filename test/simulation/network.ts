@@ -1,0 +1,85 @@
+import { connectionLost } from '../support/sharding-doubles.ts'
+import type { CallFault } from './faults.ts'
+import type { Process } from './processes.ts'
+import type { Scheduler } from './scheduler.ts'
+
+/** Somebody who can be called: a shard, or the directory. */
+export interface Place {
+  name: string
+  /** Until when it doesn't answer (true time, ms). */
+  awayUntil: number
+  /** Calls that it has taken and not answered, to be lost when it restarts. */
+  pending: Set<() => void>
+}
+
+export const newPlace = (name: string): Place => ({ name, awayUntil: 0, pending: new Set() })
+
+export interface Trip {
+  from: Process
+  to: Place
+  fault: CallFault | null
+  /** How long each way takes (ms), without faults. */
+  delay(): number
+}
+
+/** A call that is held back arrives when whole moves may have come and gone. */
+const HELD_MS_MAX = 25_000
+
+/** One round trip. `arrive` has the effect; what it returns or throws is the answer, unless that is lost. */
+export function travel<T>(
+  scheduler: Scheduler,
+  trip: Trip,
+  late: (isOnTheWay: 1 | -1) => void,
+  arrive: () => T | Promise<T>,
+): Promise<T> {
+  const { from, to, fault, delay } = trip
+  return new Promise<T>((resolve, reject) => {
+    const answer = (run: () => void) => scheduler.after(delay(), () => from.receive(run))
+    const lose = () => answer(() => reject(connectionLost()))
+    const slowMs = fault === 'slow' ? scheduler.between(100, 1_200) : 0
+    if (fault === 'crash') {
+      // Its last call may never have left, arrive all the same, or arrive much later.
+      from.die()
+      const fate = scheduler.below(3)
+      if (fate === 0) return
+      if (fate === 1) return void scheduler.after(delay(), () => void attempt(arrive))
+      return hold(scheduler, late, arrive)
+    }
+    if (fault === 'freeze') from.freeze(scheduler.between(200, 9_000))
+    if (fault === 'held back') {
+      lose()
+      return hold(scheduler, late, arrive)
+    }
+    scheduler.after(delay() + slowMs, async () => {
+      if (fault === 'failed before' || to.awayUntil > scheduler.now()) return lose()
+      const restart = () => lose()
+      to.pending.add(restart)
+      const outcome = await attempt(arrive)
+      if (!to.pending.delete(restart)) return
+      if (fault === 'answer lost') return lose()
+      answer(() => ('value' in outcome ? resolve(outcome.value) : reject(outcome.error)))
+    })
+  })
+}
+
+function hold(scheduler: Scheduler, late: (isOnTheWay: 1 | -1) => void, arrive: () => unknown): void {
+  late(1)
+  scheduler.after(scheduler.between(50, HELD_MS_MAX), () => {
+    late(-1)
+    void attempt(async () => arrive())
+  })
+}
+
+/** It forgets whom it owes an answer. */
+export function restart(place: Place): void {
+  for (const lose of place.pending) lose()
+  place.pending.clear()
+}
+
+async function attempt<T>(body: () => T | Promise<T>): Promise<{ value: T } | { error: unknown }> {
+  try {
+    return { value: await body() }
+  } catch (error) {
+    return { error }
+  }
+}

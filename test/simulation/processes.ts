@@ -1,0 +1,54 @@
+import type { Clock } from '../../src/core/clock.ts'
+import type { Scheduler } from './scheduler.ts'
+
+/** Somebody who computes: an isolate, an incarnation of a mover, the directory's object. It may freeze, and it may die. */
+export class Process {
+  readonly name: string
+  readonly clock: Clock
+  /** How far its clock is from the true time (ms). */
+  skewMs = 0
+  readonly #scheduler: Scheduler
+  #isAlive = true
+  #frozenUntil = 0
+  readonly #mourners: (() => void)[] = []
+
+  constructor(scheduler: Scheduler, name: string, skewMs = 0) {
+    this.#scheduler = scheduler
+    this.name = name
+    this.skewMs = skewMs
+    this.clock = {
+      now: () => Math.floor(scheduler.now() + this.skewMs),
+      sleep: (ms) => new Promise((resolve) => this.after(ms, resolve)),
+    }
+  }
+
+  get isAlive(): boolean {
+    return this.#isAlive
+  }
+
+  /** Something reaches it. Who is dead goes on with nothing, whatever it waits for. */
+  receive(run: () => void): void {
+    if (!this.#isAlive) return
+    const waitMs = this.#frozenUntil - this.#scheduler.now()
+    if (waitMs > 0) this.#scheduler.after(waitMs, () => this.receive(run))
+    else run()
+  }
+
+  after(ms: number, run: () => void): void {
+    this.#scheduler.after(ms, () => this.receive(run))
+  }
+
+  freeze(ms: number): void {
+    this.#frozenUntil = Math.max(this.#frozenUntil, this.#scheduler.now() + ms)
+  }
+
+  /** Told when it dies: who waits for its answer. */
+  onDeath(run: () => void): void {
+    this.#mourners.push(run)
+  }
+
+  die(): void {
+    this.#isAlive = false
+    for (const run of this.#mourners.splice(0)) run()
+  }
+}

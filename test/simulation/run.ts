@@ -1,0 +1,245 @@
+import type { MoveRecord } from '../../src/resharding/record.ts'
+import { Client, History } from './clients.ts'
+import { type Fault, type FaultTable, moverSteps } from './faults.ts'
+import { finalChecks } from './final-checks.ts'
+import { restart } from './network.ts'
+import { Process } from './processes.ts'
+import { neighbourhood, resetTemplate, SHARD_COUNT, type Template } from './template.ts'
+import { callDirectory, World } from './world.ts'
+
+const CLIENTS = 5
+export const OPERATIONS_MIN = 300
+/** A move that isn't far enough by then goes on in the calm. */
+const OPERATIONS_MAX = 360
+const EVENTS_MAX = 400_000
+const CALM_MS_MAX = 240_000
+
+export interface SeedReport {
+  seed: number
+  operations: number
+  events: number
+  /** In which states the moves ended. */
+  moves: Record<string, number>
+  table: FaultTable
+  violation: string | null
+  trace: string[]
+}
+
+/** Runs one seed: clients, operator and faults until there were enough of each, then calm, then the last questions. */
+export async function runSeed(template: Template, seed: number, isTraced = false): Promise<SeedReport> {
+  resetTemplate(template)
+  const world = new World(template, seed, isTraced)
+  const history = new History()
+  const clients = Array.from({ length: CLIENTS }, (_, index) => new Client(world, history, `client ${index + 1}`))
+  for (const client of clients) client.start()
+  const operator = new Operator(world)
+  operator.start()
+  trouble(world)
+  let events = 0
+  try {
+    const afterEach = () => {
+      if (world.checker.violation) throw new Violation()
+    }
+    events += await world.scheduler.run({
+      isDone: () =>
+        history.operations >= OPERATIONS_MIN && (operator.isContent || history.operations >= OPERATIONS_MAX),
+      afterEach,
+      eventsMax: EVENTS_MAX,
+    })
+    world.note(() => 'from here on no fault')
+    world.faults.calm()
+    operator.stop()
+    for (const client of clients) client.isStopped = true
+    for (const shard of world.shards) shard.isReadOnly = false
+    world.isQueueDown = false
+    const until = world.scheduler.now() + CALM_MS_MAX
+    events += await world.scheduler.run({
+      isDone: () => world.scheduler.now() > until || isQuiet(world),
+      afterEach,
+      eventsMax: EVENTS_MAX,
+    })
+    finalChecks(world, history)
+  } catch (error) {
+    if (!(error instanceof Violation)) world.checker.report(`stuck: ${(error as Error).stack}`)
+  }
+  const moves: Record<string, number> = {}
+  for (const { state, ending } of world.directory.ledger.list({ limit: 100, before: null })) {
+    const end = ending ? `${state} (${ending})` : state
+    moves[end] = (moves[end] ?? 0) + 1
+  }
+  return {
+    seed,
+    operations: history.operations,
+    events,
+    moves,
+    table: world.faults.table,
+    violation: world.checker.violation,
+    trace: world.trace ?? [],
+  }
+}
+
+class Violation extends Error {}
+
+/** Nothing is under way, and nothing is left behind. */
+function isQuiet(world: World): boolean {
+  if (world.held > 0 || world.queued > 0 || world.openMoves().length > 0) return false
+  return world.shards.every(
+    (shard) =>
+      (world.checker.ask(shard, 'SELECT count(*) AS rows FROM outbox').get() as { rows: number }).rows === 0 &&
+      (
+        world.checker.ask(shard, "SELECT count(*) AS rows FROM claims WHERE state = 'reserved'").get() as {
+          rows: number
+        }
+      ).rows === 0,
+  )
+}
+
+/** Who moves slots: there and back, in both keyspaces, and changes her mind. */
+class Operator {
+  readonly #world: World
+  readonly #process: Process
+  readonly #patience: 'committed' | 'done'
+  #hasPlanned = false
+  #isStopped = false
+
+  constructor(world: World) {
+    this.#world = world
+    this.#process = new Process(world.scheduler, 'operator')
+    this.#patience = world.scheduler.chance(0.3) ? 'done' : 'committed'
+  }
+
+  /** At least one move was there, and got far enough while clients wrote. */
+  get isContent(): boolean {
+    if (this.#patience === 'committed' && this.#world.checker.epoch > 1) return true
+    return this.#hasPlanned && this.#world.openMoves().length === 0
+  }
+
+  stop(): void {
+    this.#isStopped = true
+  }
+
+  start(): void {
+    const { scheduler } = this.#world
+    scheduler.after(scheduler.between(500, 1_500), () => void this.#live())
+  }
+
+  async #live(): Promise<void> {
+    const { scheduler } = this.#world
+    while (!this.#isStopped) {
+      const open = this.#world.openMoves()
+      const dice = scheduler.random.fraction()
+      if (open.length === 0 || (open.length < 2 && dice < 0.12)) await this.#plan()
+      else if (dice < 0.2) await this.#steer(scheduler.pick(open))
+      await scheduler.sleep(scheduler.between(200, 1_500))
+    }
+  }
+
+  async #plan(): Promise<void> {
+    const { scheduler, directory } = this.#world
+    const keyspace = scheduler.chance(0.7) ? 'users' : 'claims'
+    const [first, last] = neighbourhood[keyspace]
+    const middle = `${first.slice(0, 3)}7`
+    const ranges = scheduler.pick<[string, string][]>([
+      [[first, last]],
+      [[first, last]],
+      [[first, middle]],
+      [
+        [first, `${first.slice(0, 3)}2`],
+        [`${first.slice(0, 3)}9`, last],
+      ],
+    ])
+    const target = this.#world.shards[scheduler.below(SHARD_COUNT)]!.id
+    try {
+      const moves = await callDirectory(
+        this.#world,
+        this.#process,
+        () => null,
+        () => directory.ledger.plan({ keyspace, ranges, target }),
+      )
+      this.#hasPlanned ||= moves.length > 0
+      for (const { id } of moves) this.#world.mover(id).wake(this.#process)
+    } catch (error) {
+      this.#world.note(() => `operator: ${(error as Error).message}`)
+    }
+  }
+
+  async #steer(move: MoveRecord): Promise<void> {
+    const { scheduler, directory, faults } = this.#world
+    const verb = move.state === 'settling' ? scheduler.pick(['reverse', 'complete', 'complete'] as const) : 'abort'
+    if (verb === 'abort' && scheduler.chance(0.75)) return
+    try {
+      await callDirectory(
+        this.#world,
+        this.#process,
+        () => null,
+        () => directory.ledger[verb](move.id),
+      )
+      this.#world.note(() => `operator: ${verb} ${move.id}`)
+      if (verb === 'abort') faults.count(this.#world.mover(move.id).step, 'abort')
+      this.#world.mover(move.id).wake(this.#process)
+    } catch (error) {
+      this.#world.note(() => `operator: ${(error as Error).message}`)
+    }
+  }
+}
+
+/** What goes wrong around the moves. Each is counted at the step at which a move is just then. */
+function trouble(world: World): void {
+  const { scheduler, faults } = world
+  const met = (fault: Fault) => {
+    for (const { id } of world.openMoves()) {
+      const { step } = world.mover(id)
+      if ((moverSteps as readonly string[]).includes(step)) faults.count(step, fault)
+    }
+    world.note(() => `trouble: ${fault}`)
+  }
+  const kinds: (() => void)[] = [
+    () => {
+      met('directory evicted')
+      world.directory.evict()
+    },
+    () => {
+      met('directory away')
+      world.directory.place.awayUntil = scheduler.now() + scheduler.between(50, 3_000)
+    },
+    () => {
+      met('shard away')
+      scheduler.pick(world.shards).place.awayUntil = scheduler.now() + scheduler.between(50, 900)
+    },
+    () => {
+      met('shard restarted')
+      restart(scheduler.pick(world.shards).place)
+    },
+    () => {
+      met('isolate frozen')
+      world.isolate().process.freeze(scheduler.between(300, 5_000))
+    },
+    () => {
+      met('isolate gone')
+      world.replaceIsolate(scheduler.below(world.isolates.length))
+    },
+    () => {
+      met('clock step')
+      // Together less than the margin by which a lease's end is waited for.
+      const { process } = world.isolate()
+      process.skewMs += scheduler.pick([-1, 1]) * scheduler.between(0, 120)
+      world.directory.process.skewMs = scheduler.between(-250, 250)
+    },
+    () => {
+      const shard = scheduler.pick(world.shards)
+      shard.isReadOnly = scheduler.chance(0.15)
+      scheduler.after(300, () => {
+        shard.isReadOnly = false
+      })
+    },
+    () => {
+      world.kv.isDown = scheduler.chance(0.3)
+      world.isQueueDown = scheduler.chance(0.3)
+    },
+  ]
+  scheduler.after(scheduler.between(100, 700), function strike() {
+    if (faults.isCalm) return
+    scheduler.pick(kinds)()
+    scheduler.after(scheduler.between(200, 2_400), strike)
+  })
+}

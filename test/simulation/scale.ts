@@ -1,0 +1,41 @@
+import { scryptCost } from '../../src/app/accounts/passwords.ts'
+import { limits } from '../../src/core/limits.ts'
+
+export const LEASE_MS = 2_000
+export const GRACE_MS = 10_000
+
+/**
+ * Everything smaller, so that few rows make many stretches, and a second holds what takes minutes: the relations between
+ * the numbers stay. To be called before anything else.
+ */
+export function scaleDown(): void {
+  Object.assign(scryptCost, { ln: 1, r: 1, p: 1 })
+  Object.assign(limits, {
+    moveTurnMs: 4_000,
+    moveWatchMs: 1_500,
+    moveCutoverBudgetMs: 500,
+    moveCutoverAttemptsMax: 60,
+    moveChunkRowsMin: 8,
+    moveChunkRowsFirst: 10,
+    moveChunkRowsMax: 30,
+    moveChunkBytesMax: 300_000,
+    moveTailRowsMax: 24,
+    moveTailShort: 8,
+    moveBatchMs: 40,
+    moveRestMsMax: 30,
+    movePurgeRowsMax: 24,
+    moveReportMs: 100,
+    moveLaneRetryMs: 200,
+    moveRetryBaseMs: 20,
+    moveRetryCapMs: 500,
+    claimReservationMs: 2_500,
+    outboxSweepAfterMs: 1_500,
+    outboxResendAfterMs: 4_000,
+    sessionStampMs: 3_000,
+    sessionLastSeenMs: 5_000,
+    mapRetryMs: 300,
+    mapLoadTimeoutMs: 1_200,
+    mapWaitMs: 400,
+    kvWaitMs: 400,
+  })
+}

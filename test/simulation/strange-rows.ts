@@ -1,0 +1,64 @@
+import { DatabaseSync } from 'node:sqlite'
+
+/** Ends of keys, and texts: JavaScript and SQLite order some of them differently, JSON escapes others. */
+export const odd = [
+  '',
+  ' ',
+  'A',
+  'a',
+  'ä',
+  '\u{1f333}',
+  '\uffff',
+  '10',
+  '2',
+  "'",
+  '"\\',
+  '\n\t',
+  '\u0001',
+  'line\r\n',
+  '%_',
+  '{"a":[1]}',
+]
+
+/** SQL literals: values that JavaScript or JSON would change, and plain ones. */
+export const strangeValues = [
+  "'plain'",
+  "''",
+  "'emoji 🌳👩‍👩‍👧‍👦'",
+  "'a' || char(0) || 'b'",
+  "CAST(x'ff00fe' AS TEXT)",
+  "CAST(x'c328' AS TEXT)",
+  `'"\\'' ]}'`,
+  '9223372036854775807',
+  '(-9223372036854775807 - 1)',
+  '9007199254740993',
+  '1.0 / 3.0',
+  '1.7976931348623157e308',
+  '9e999',
+  '-0.0',
+  "x'00ff10'",
+  "x''",
+  "'007'",
+  '0',
+  "printf('%.20000c', 'x')",
+]
+
+const scratch = new DatabaseSync(':memory:')
+scratch.exec('CREATE TABLE mail_tokens (email TEXT, secret_hash TEXT, expires_at INTEGER)')
+const known = new Map<string, string>()
+
+/** A strange row's values as a text: storage class and exact value of each. */
+export const STRANGE_PRINT = ['email', 'secret_hash', 'expires_at']
+  .map((column) => `typeof(${column}) || ' ' || quote(${column}) || ' ' || hex(${column})`)
+  .join(` || ', ' || `)
+
+/** What SQLite makes of three literals in a row's columns. */
+export function expectedStrange(literals: string[]): string {
+  const key = literals.join(', ')
+  const found = known.get(key)
+  if (found) return found
+  scratch.exec(`DELETE FROM mail_tokens; INSERT INTO mail_tokens VALUES (${key})`)
+  const { print } = scratch.prepare(`SELECT ${STRANGE_PRINT} AS print FROM mail_tokens`).get() as { print: string }
+  known.set(key, print)
+  return print
+}

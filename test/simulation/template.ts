@@ -1,0 +1,143 @@
+import { createHash } from 'node:crypto'
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
+import { migratedDatabase, readMigrations } from '../../scripts/shard-schema.ts'
+import { hash16 } from '../../src/core/hash16.ts'
+import { slotOf, slotText } from '../../src/core/ids.ts'
+import { FIND_TABLES, type MovedTable, readTables } from '../../src/resharding/tables.ts'
+import { claimKey } from '../../src/sharding/claims.ts'
+import { Directory, type DirectoryStorage } from '../../src/sharding/directory.ts'
+import { type Keyspace, keyspaces } from '../../src/sharding/sharded-table.ts'
+import { SimulatedShard } from './database.ts'
+
+export const SHARD_COUNT = 3
+
+/** Where everything happens: slots of one shard at first, so that one move meets every user. */
+export const neighbourhood: Record<Keyspace, [string, string]> = { users: ['7a40', '7a4f'], claims: ['20c0', '21bf'] }
+
+/** A Durable Object's SQLite storage. Several instances of an object may have it, one after the other. */
+export class SimulatedStorage implements DirectoryStorage {
+  readonly #sqlite = new DatabaseSync(':memory:')
+  readonly #statements = new Map<string, StatementSync>()
+
+  rows<T>(sql: string, ...values: (string | number | null)[]): T[] {
+    let statement = this.#statements.get(sql)
+    if (!statement) {
+      statement = this.#sqlite.prepare(sql)
+      this.#statements.set(sql, statement)
+    }
+    return statement.all(...(values as SQLInputValue[])) as T[]
+  }
+
+  transaction<T>(body: () => T): T {
+    this.#sqlite.exec('SAVEPOINT change')
+    try {
+      const result = body()
+      this.#sqlite.exec('RELEASE change')
+      return result
+    } catch (error) {
+      this.#sqlite.exec('ROLLBACK TO change; RELEASE change')
+      throw error
+    }
+  }
+
+  mark(): void {
+    this.#sqlite.exec('BEGIN')
+  }
+
+  reset(): void {
+    this.#sqlite.exec('ROLLBACK; BEGIN')
+  }
+}
+
+export interface TemplateShard {
+  id: string
+  binding: string
+  simulated: SimulatedShard
+  /** To look at, past the simulation. */
+  sqlite: DatabaseSync
+}
+
+/** Migrated databases after the directory's first boot: made once a process, and taken back to there for every seed. */
+export interface Template {
+  shards: TemplateShard[]
+  storage: SimulatedStorage
+  tables: Record<Keyspace, MovedTable[]>
+  /** Ids of users, handles, e-mail addresses and keys of sign-ups whose slots are in the neighbourhood. */
+  userIds: string[]
+  handles: string[]
+  emails: string[]
+  signUpKeys: string[]
+}
+
+export async function makeTemplate(): Promise<Template> {
+  const shards = Array.from({ length: SHARD_COUNT }, (_, index): TemplateShard => {
+    const number = String(index).padStart(3, '0')
+    const sqlite = migratedDatabase()
+    sqlite.exec('CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT)')
+    const applied = sqlite.prepare('INSERT INTO d1_migrations (name) VALUES (?)')
+    for (const { name } of readMigrations()) applied.run(name)
+    return { id: `shard-${number}`, binding: `SHARD_${number}`, sqlite, simulated: new SimulatedShard(sqlite) }
+  })
+  const storage = new SimulatedStorage()
+  const direct = new Map(
+    shards.map(({ binding, simulated }) => [binding, simulated.connection(async (_call, execute) => execute())]),
+  )
+  const clock = { now: () => 0, sleep: async () => undefined }
+  await new Directory({ storage, shards: direct, clock, newDeploymentId: () => 'simulated' }).map()
+  const find = shards[0]!.sqlite.prepare(FIND_TABLES)
+  const tables = Object.fromEntries(
+    keyspaces.map((keyspace) => [keyspace, readTables(keyspace, find.all(keyspace) as never)]),
+  ) as Template['tables']
+  for (const shard of shards) shard.simulated.mark()
+  storage.mark()
+  return {
+    shards,
+    storage,
+    tables,
+    userIds: drawUserIds(60),
+    handles: numbered(
+      40,
+      (number) => `h${number}`,
+      (value) => isNear('claims', claimKey({ kind: 'handle', value })),
+    ),
+    emails: numbered(
+      60,
+      (number) => `e${number}@x.yz`,
+      (value) => isNear('claims', claimKey({ kind: 'email', value })),
+    ),
+    signUpKeys: numbered(
+      20,
+      (number) => `k${number}`,
+      (value) => isNear('users', sha256(`sign-up\0${value}`)),
+    ),
+  }
+}
+
+export function resetTemplate({ shards, storage }: Template): void {
+  for (const shard of shards) shard.simulated.reset()
+  storage.reset()
+}
+
+export function isNear(keyspace: Keyspace, key: string): boolean {
+  const [first, last] = neighbourhood[keyspace]
+  return slotOf(key) >= first && slotOf(key) <= last
+}
+
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
+
+function numbered(count: number, make: (number: number) => string, fits: (value: string) => boolean): string[] {
+  const found: string[] = []
+  for (let number = 0; found.length < count; number++) if (fits(make(number))) found.push(make(number))
+  return found
+}
+
+/** Their ULIDs are counted, since it takes 4,096 of them to find one that is near. */
+const drawUserIds = (count: number): string[] =>
+  numbered(
+    count,
+    (number) => {
+      const ulid = `01hf7yat00${String(number).padStart(16, '0')}`
+      return slotText(hash16(ulid)) + ulid
+    },
+    (id) => isNear('users', id),
+  )

@@ -1,0 +1,572 @@
+import type { AccountTiers } from '../../src/app/accounts/accounts.ts'
+import { accountJobs, type Mail } from '../../src/app/accounts/jobs.ts'
+import { KvStore } from '../../src/cache/kv-store.ts'
+import type { IdSource } from '../../src/core/ids.ts'
+import { createIdSource } from '../../src/core/ids.ts'
+import type { Log } from '../../src/core/log.ts'
+import type { Random } from '../../src/core/random.ts'
+import { consume } from '../../src/jobs/consumer.ts'
+import { Dispatch } from '../../src/jobs/dispatch.ts'
+import type { Job } from '../../src/jobs/outbox.ts'
+import { Relay } from '../../src/jobs/relay.ts'
+import { Mover } from '../../src/resharding/move.ts'
+import { MoveAlarm } from '../../src/resharding/move-alarm.ts'
+import { MoveLedger } from '../../src/resharding/move-ledger.ts'
+import type { MoveAnswer, MoveBook, MoveRecord } from '../../src/resharding/record.ts'
+import { isOver } from '../../src/resharding/record.ts'
+import { SCHEMA_VERSION } from '../../src/resharding/shard-side.ts'
+import { Sessions } from '../../src/sessions/sessions.ts'
+import { Stamps } from '../../src/sessions/stamps.ts'
+import { Claims } from '../../src/sharding/claims.ts'
+import { Directory } from '../../src/sharding/directory.ts'
+import { Idempotency } from '../../src/sharding/idempotency.ts'
+import { type MapCopies, MapHolder, type MapRequest } from '../../src/sharding/map-holder.ts'
+import type { ShardCall } from '../../src/sharding/router.ts'
+import type { MapWire } from '../../src/sharding/shard-map.ts'
+import { Shards } from '../../src/sharding/shards.ts'
+import type { Settings } from '../../src/web/context.ts'
+import { UnkindKv } from '../support/kv-double.ts'
+import { seededRandom } from '../support/sharding-doubles.ts'
+import { Checker } from './checker.ts'
+import type { SimulatedCall } from './database.ts'
+import { Faults } from './faults.ts'
+import { newPlace, type Place, restart, travel } from './network.ts'
+import { Process } from './processes.ts'
+import { GRACE_MS, LEASE_MS } from './scale.ts'
+import { Scheduler } from './scheduler.ts'
+import type { Template, TemplateShard } from './template.ts'
+
+const ISOLATES = 3
+const SIGNING_KEY = 'a key of at least 32 characters, for tests only'
+const CRON_MS = 4_000
+
+/** A shard, and the way to it. */
+export interface Shard extends TemplateShard {
+  place: Place
+  isReadOnly: boolean
+}
+
+/** The whole application around one template: what a seed decides happens here. */
+export class World {
+  readonly scheduler: Scheduler
+  readonly random: Random
+  readonly faults: Faults
+  readonly checker: Checker
+  readonly template: Template
+  readonly shards: Shard[]
+  readonly directory: DirectoryHost
+  readonly movers = new Map<string, MoverHost>()
+  readonly isolates: Isolate[] = []
+  readonly copies: DataCentre
+  readonly kv: UnkindKv
+  readonly mails: Mail[] = []
+  /** Calls that were given up by who sent them, and will arrive. */
+  held = 0
+  /** Messages that the queue has and nobody has acknowledged. */
+  queued = 0
+  isQueueDown = false
+  isKvDown = false
+  /** What happened, where somebody wants to read it. */
+  readonly trace: string[] | null
+  readonly userIds: string[]
+  #isolateCount = 0
+
+  constructor(template: Template, seed: number, isTraced: boolean) {
+    this.template = template
+    this.random = seededRandom(seed)
+    this.scheduler = new Scheduler(this.random)
+    this.faults = new Faults(this.scheduler)
+    this.trace = isTraced ? [] : null
+    this.shards = template.shards.map((shard) => ({ ...shard, place: newPlace(shard.id), isReadOnly: false }))
+    this.checker = new Checker(this)
+    this.directory = new DirectoryHost(this)
+    this.copies = new DataCentre(this)
+    this.kv = new UnkindKv({ now: () => Math.floor(this.scheduler.now()), sleep: async () => undefined })
+    const start = this.scheduler.below(template.userIds.length)
+    this.userIds = [...template.userIds.slice(start), ...template.userIds.slice(0, start)]
+    for (let index = 0; index < ISOLATES; index++) this.replaceIsolate(index)
+    this.#cron()
+  }
+
+  note(line: () => string): void {
+    if (!this.trace) return
+    this.trace.push(`${((this.scheduler.now() - 1_700_000_000_000) / 1_000).toFixed(3).padStart(8)}  ${line()}`)
+  }
+
+  late = (change: 1 | -1): void => {
+    this.held += change
+  }
+
+  /** A cold isolate in the place of another, with a clock of its own. */
+  replaceIsolate(index: number): void {
+    this.isolates[index]?.process.die()
+    // Some clocks are wrong by much more than a lease; what matters is that they go at the same pace.
+    const skewMs = this.scheduler.pick([0, 0, 0, 300, -300, -90_000, 90_000])
+    this.isolates[index] = new Isolate(this, new Process(this.scheduler, `isolate ${++this.#isolateCount}`, skewMs))
+  }
+
+  isolate(): Isolate {
+    return this.scheduler.pick(this.isolates)
+  }
+
+  /** An isolate of its own, as a consumer or a cron has. */
+  freshIsolate(name: string): Isolate {
+    return new Isolate(this, new Process(this.scheduler, name))
+  }
+
+  mover(moveId: string): MoverHost {
+    const known = this.movers.get(moveId)
+    if (known) return known
+    const host = new MoverHost(this, moveId)
+    this.movers.set(moveId, host)
+    return host
+  }
+
+  openMoves(): MoveRecord[] {
+    return this.directory.ledger.open()
+  }
+
+  enqueue(job: Job): void {
+    this.queued++
+    const twice = this.scheduler.chance(0.1) && !this.faults.isCalm
+    if (twice) this.queued++
+    for (let copies = twice ? 2 : 1; copies > 0; copies--) this.#deliver(job, 1, this.scheduler.between(1, 600))
+  }
+
+  #deliver(job: Job, attempt: number, afterMs: number): void {
+    this.scheduler.after(afterMs, () => {
+      const isolate = this.freshIsolate('consumer')
+      let isSettled = false
+      const settle = () => {
+        if (isSettled) return
+        isSettled = true
+        this.queued--
+      }
+      // A consumer that dies acknowledges nothing: the message comes again.
+      const again = (delayMs: number) => {
+        if (isSettled) return
+        isSettled = true
+        this.#deliver(job, attempt + 1, delayMs)
+      }
+      isolate.process.onDeath(() => again(500))
+      const message = {
+        id: job.id,
+        body: job,
+        attempts: attempt,
+        ack: settle,
+        retry: (options?: { delaySeconds?: number }) => again(Math.min(2_000, (options?.delaySeconds ?? 1) * 1_000)),
+      }
+      const { dispatch } = isolate.request()
+      void consume({ messages: [message] } as unknown as MessageBatch, dispatch, isolate.log)
+      if (this.scheduler.chance(0.03) && !this.faults.isCalm)
+        this.scheduler.after(this.scheduler.between(1, 40), () => isolate.process.die())
+    })
+  }
+
+  #cron(): void {
+    this.scheduler.after(CRON_MS, () => {
+      this.#cron()
+      const isolate = this.freshIsolate('cron')
+      const { relay, tiers } = isolate.request()
+      void relay
+        .sweep()
+        .then(() => tiers.claims.settleExpired())
+        .catch((error: unknown) => this.note(() => `cron: ${String(error)}`))
+      for (const { id } of this.openMoves()) this.mover(id).wake(isolate.process)
+    })
+  }
+}
+
+/** The data centre's copies of the map, with their expiry. */
+class DataCentre implements MapCopies {
+  readonly #world: World
+  readonly #held = new Map<string, { text: string; until: number }>()
+
+  constructor(world: World) {
+    this.#world = world
+  }
+
+  async get(key: string): Promise<MapWire | null> {
+    const held = this.#held.get(key)
+    return held && held.until > this.#world.scheduler.now() ? (JSON.parse(held.text) as MapWire) : null
+  }
+
+  async put(key: string, map: MapWire, ttlSeconds: number): Promise<void> {
+    this.#held.set(key, { text: JSON.stringify(map), until: this.#world.scheduler.now() + ttlSeconds * 1_000 })
+  }
+}
+
+/** The directory's Durable Object: its storage stays, its instances come and go. */
+export class DirectoryHost {
+  readonly place = newPlace('directory')
+  readonly #world: World
+  #process!: Process
+  #directory!: Directory
+  #ledger!: MoveLedger
+  #instances = 0
+  #moves = 0
+
+  constructor(world: World) {
+    this.#world = world
+    this.#start(0)
+  }
+
+  get ledger(): MoveLedger {
+    return this.#ledger
+  }
+
+  get process(): Process {
+    return this.#process
+  }
+
+  evict(): void {
+    const { skewMs } = this.#process
+    this.#process.die()
+    restart(this.place)
+    this.#start(skewMs)
+  }
+
+  async map(): Promise<MapWire> {
+    return structuredClone(await this.#directory.map())
+  }
+
+  #start(skewMs: number): void {
+    const world = this.#world
+    this.#process = new Process(world.scheduler, `directory ${++this.#instances}`, skewMs)
+    const common = { storage: world.template.storage, clock: this.#process.clock }
+    const shards = connections(
+      world,
+      this.#process,
+      () => 'schema version',
+      () => null,
+    )
+    this.#directory = new Directory({ ...common, shards, newDeploymentId: () => 'simulated' })
+    this.#ledger = new MoveLedger({
+      ...common,
+      directory: this.#directory,
+      leaseMs: LEASE_MS,
+      graceMs: GRACE_MS,
+      newId: () => `move-${++this.#moves}`,
+      schemaVersion: async ({ binding }) =>
+        (await shards.get(binding)!.prepare(SCHEMA_VERSION).first<string>('version'))!,
+    })
+  }
+}
+
+/** A move's Durable Object: an alarm, and incarnations of which more than one may be at work. */
+export class MoverHost {
+  readonly #world: World
+  readonly #moveId: string
+  #alarmAt: number | null = null
+  #kept: string | null = null
+  #ringing = 0
+  #count = 0
+  #object: { process: Process; alarm: MoveAlarm } | null = null
+  /** The step at which the latest incarnation is. */
+  step = 'find'
+
+  constructor(world: World, moveId: string) {
+    this.#world = world
+    this.#moveId = moveId
+  }
+
+  wake(from: Process): void {
+    const { scheduler } = this.#world
+    scheduler.after(scheduler.between(1, 10), () => {
+      if (from.isAlive) void this.#current().alarm.wake(this.#moveId)
+    })
+  }
+
+  /** Another incarnation beside the one that is at work, as when the object was replaced and doesn't know it yet. */
+  twin(): void {
+    if (this.#ringing === 0 || !this.#object) return
+    this.#object = null
+    this.#ring()
+  }
+
+  #current() {
+    if (this.#object?.process.isAlive) return this.#object
+    const world = this.#world
+    const process = new Process(
+      world.scheduler,
+      `mover ${this.#moveId}.${++this.#count}`,
+      world.scheduler.pick([0, 0, 200, -200]),
+    )
+    const step = { now: 'find' }
+    const draw = () => world.faults.ofMover()
+    const at = (name: string) => {
+      step.now = name
+      this.step = name
+    }
+    const mover = new Mover({
+      book: moveBook(world, process, at),
+      shards: connections(world, process, () => step.now, draw),
+      clock: process.clock,
+      random: world.random,
+      log: tracingLog(world, process.name),
+      share: 0.5,
+      observer: {
+        async before(_shard, operation) {
+          at(operation)
+        },
+      },
+    })
+    const storage = {
+      findMove: async () => this.#kept,
+      keepMove: async (moveId: string) => {
+        this.#kept = moveId
+      },
+      setAlarm: async (time: number) => {
+        // The object's clock may be off; the platform's alarm is not.
+        this.#setAlarm(time - process.skewMs)
+      },
+      deleteAlarm: async () => {
+        this.#alarmAt = null
+      },
+    }
+    const alarm = new MoveAlarm(storage, process.clock, (moveId) => mover.turn(moveId))
+    this.#object = { process, alarm }
+    process.onDeath(() => {
+      this.#ringing = Math.max(0, this.#ringing - 1)
+    })
+    return this.#object
+  }
+
+  #setAlarm(at: number): void {
+    this.#alarmAt = at
+    this.#world.scheduler.after(Math.max(0, at - this.#world.scheduler.now()), () => this.#due(at))
+  }
+
+  #due(at: number): void {
+    if (this.#alarmAt !== at) return
+    if (this.#ringing > 0 && this.#object?.process.isAlive) {
+      // An alarm waits for the one that is at work, but for an object that was given up for dead.
+      this.#world.scheduler.after(50, () => this.#due(at))
+      return
+    }
+    const { scheduler, faults } = this.#world
+    // Retried too often: only cron wakes it.
+    if (scheduler.chance(0.02) && !faults.isCalm) return
+    this.#alarmAt = null
+    this.#ring()
+    if (scheduler.chance(0.03) && !faults.isCalm) {
+      faults.count(this.step, 'twin')
+      scheduler.after(scheduler.between(0, 300), () => this.twin())
+    }
+  }
+
+  #ring(): void {
+    const { process, alarm } = this.#current()
+    this.#ringing++
+    this.#world.note(() => `${process.name} rings`)
+    void alarm.ring().then(() => {
+      if (process.isAlive) this.#ringing = Math.max(0, this.#ringing - 1)
+    })
+  }
+}
+
+/** An isolate of the Worker: the map it holds, and a request's tiers. */
+export class Isolate {
+  readonly process: Process
+  readonly holder: MapHolder
+  readonly stamps = new Stamps(100)
+  readonly log: Log
+  readonly #world: World
+
+  constructor(world: World, process: Process) {
+    this.#world = world
+    this.process = process
+    this.holder = new MapHolder(process.clock, LEASE_MS)
+    this.log = tracingLog(world, process.name)
+  }
+
+  /** What one request has. `atLeastEpoch` is its client's. */
+  request(atLeastEpoch = 0) {
+    const world = this.#world
+    const { clock } = this.process
+    const calls = new Map<string, ShardCall[]>()
+    const current = { call: null as ShardCall | null }
+    const waitUntil = (promise: Promise<unknown>) => void promise.catch((error: unknown) => error)
+    const request: MapRequest = {
+      copies: world.copies,
+      log: this.log,
+      waitUntil,
+      source: {
+        map: () =>
+          callDirectory(
+            world,
+            this.process,
+            () => world.faults.ofCall(),
+            () => world.directory.map(),
+          ),
+      },
+    }
+    const shards = new Shards({
+      holder: this.holder,
+      request,
+      shards: connections(
+        world,
+        this.process,
+        (shardId) => {
+          current.call = calls.get(shardId)?.shift() ?? null
+          return current.call?.operation ?? 'unnamed'
+        },
+        () => world.faults.ofCall(),
+        () => current.call,
+      ),
+      clock,
+      random: world.random,
+      atLeastEpoch,
+      observer: {
+        before(call) {
+          const waiting = calls.get(call.shard)
+          if (waiting) waiting.push(call)
+          else calls.set(call.shard, [call])
+        },
+      },
+    })
+    const ids = idSource(world, clock)
+    const common = { clock, random: world.random, log: this.log, shards, ids }
+    const dispatch = new Dispatch({
+      ...common,
+      kinds: accountJobs({ signingKey: SIGNING_KEY, sendMail: async (mail) => void world.mails.push(mail) }),
+    })
+    const queue = {
+      sendBatch: async (messages: Iterable<{ body: Job }>) => {
+        await this.process.clock.sleep(2)
+        if (world.isQueueDown) throw new Error('Queue sendBatch failed: 500 Internal Server Error')
+        for (const { body } of messages) world.enqueue(body)
+      },
+    } as unknown as Queue
+    const relay = new Relay({ ...common, mode: 'queue', queues: { jobs: queue, media: queue }, dispatch })
+    const tiers: AccountTiers = {
+      ...common,
+      settings: { signingKey: SIGNING_KEY } as Settings,
+      claims: new Claims(shards, clock),
+      idempotency: new Idempotency(shards, clock, SIGNING_KEY),
+      sessions: new Sessions({
+        ...common,
+        copies: new KvStore(world.kv.binding, this.log, () => undefined),
+        stamps: this.stamps,
+        signingKey: SIGNING_KEY,
+        waitUntil,
+      }),
+      // Behind the response; where the isolate dies, the sweeper finds the rows.
+      follow: (jobs) => this.process.after(1, () => void relay.send(jobs)),
+      waitUntil,
+    }
+    return { tiers, dispatch, relay }
+  }
+}
+
+function idSource(world: World, clock: { now(): number }): IdSource {
+  const source = createIdSource({ now: () => clock.now(), sleep: async () => undefined }, world.random)
+  return {
+    ...source,
+    userId() {
+      const id = world.userIds.shift()
+      if (!id) throw new Error('the template has too few user ids')
+      return id
+    },
+  }
+}
+
+/** The shards' bindings as one process has them. `operation` is asked once a call, in the order of the calls. */
+function connections(
+  world: World,
+  process: Process,
+  operation: (shardId: string) => string,
+  draw: () => ReturnType<Faults['ofCall']>,
+  callOf: () => ShardCall | null = () => null,
+): Map<string, D1Database> {
+  const isMover = process.name.startsWith('mover')
+  const delay = isMover ? () => world.scheduler.between(2, 14) : () => world.scheduler.between(1, 6)
+  return new Map(
+    world.shards.map((shard) => [
+      shard.binding,
+      shard.simulated.connection((call, execute) => {
+        const step = operation(shard.id)
+        const shardCall = callOf()
+        const fault = draw()
+        if (isMover && fault) world.faults.count(step, fault)
+        if (fault) world.note(() => `${process.name}: ${step} at ${shard.id}: ${fault}`)
+        return travel(world.scheduler, { from: process, to: shard.place, fault, delay }, world.late, () =>
+          execution(world, shard, process, step, shardCall, call, execute),
+        )
+      }),
+    ]),
+  )
+}
+
+function execution(
+  world: World,
+  shard: Shard,
+  process: Process,
+  step: string,
+  shardCall: ShardCall | null,
+  call: SimulatedCall,
+  execute: () => D1Result<unknown>[],
+): D1Result<unknown>[] {
+  if (shard.isReadOnly && call.statements.some(({ sql }) => /^\s*(INSERT|UPDATE|DELETE)/.test(sql)))
+    throw new Error('D1_ERROR: attempt to write a readonly database: SQLITE_READONLY')
+  try {
+    const answers = execute()
+    world.note(() => `${process.name}: ${step} at ${shard.id}`)
+    world.checker.executed(shard, process, step, shardCall, call, answers)
+    return answers
+  } catch (error) {
+    world.note(() => `${process.name}: ${step} at ${shard.id}: ${(error as Error).message}`)
+    throw error
+  }
+}
+
+export function callDirectory<T>(
+  world: World,
+  from: Process,
+  draw: () => ReturnType<Faults['ofCall']>,
+  handle: () => T | Promise<T>,
+): Promise<T> {
+  return travel(
+    world.scheduler,
+    { from, to: world.directory.place, fault: draw(), delay: () => world.scheduler.between(1, 8) },
+    world.late,
+    handle,
+  )
+}
+
+function moveBook(world: World, process: Process, at: (step: string) => void): MoveBook {
+  const call = <T>(step: string, handle: () => T): Promise<T> => {
+    at(step)
+    const draw = () => {
+      const fault = world.faults.ofMover()
+      if (fault) {
+        world.faults.count(step, fault)
+        world.note(() => `${process.name}: ${step}: ${fault}`)
+      }
+      return fault
+    }
+    return callDirectory(world, process, draw, handle)
+  }
+  return {
+    find: (id) => call('find', () => world.directory.ledger.find(id)),
+    change: (seen, change, progress) =>
+      call('lanes' in change ? 'lanes' : `to ${change.to === 'failed' ? 'ended' : change.to}`, (): MoveAnswer => {
+        const answer = world.directory.ledger.change(seen, change, progress)
+        world.note(() => `${process.name}: ${JSON.stringify(change)}: ${answer.outcome}`)
+        if (answer.outcome === 'recorded') world.checker.recorded(answer.record)
+        return answer
+      }),
+    report: async (id, progress) => {
+      // An object of the version before doesn't know this call.
+      if (world.scheduler.chance(0.02) && !world.faults.isCalm)
+        throw new TypeError('The RPC receiver does not implement the method "reportMove".')
+      await call('find', () => world.directory.ledger.report(id, progress))
+    },
+  }
+}
+
+function tracingLog(world: World, name: string): Log {
+  const line = (event: string, fields?: object) =>
+    world.note(() => `${name}: ${event} ${fields ? JSON.stringify(fields) : ''}`)
+  return { info: line, warn: line, error: line }
+}

@@ -1,0 +1,85 @@
+import { BanyanError, messageOf } from '../src/core/errors.ts'
+import { limits } from '../src/core/limits.ts'
+import type { Log } from '../src/core/log.ts'
+import type { MoveRecord } from '../src/resharding/record.ts'
+import type { Moves } from '../src/web/context.ts'
+import { DIRECTORY_NAME, type DirectoryObject, type Reply } from './coordinator.ts'
+import type { Env } from './env.ts'
+
+/** The directory's book of moves, by RPC. `count` is called once a call. */
+export function directoryMoves(env: Env, log: Log, count: () => void): Moves {
+  const directory = () => {
+    count()
+    return directoryOf(env)
+  }
+  return {
+    list: (page) => read(() => directory().listMoves(page)),
+    find: (id) => read(() => directory().findMove(id)),
+    async plan(wish) {
+      const { moves } = await written(() => directory().planMoves(wish))
+      await wake(env, log, moves)
+      return moves
+    },
+    async steer(id, verb) {
+      const { move } = await written(() => directory().steerMove(id, verb))
+      await wake(env, log, [move])
+      return move
+    },
+  }
+}
+
+/** Cron's part: an alarm that was never set, or is lost, is set here. Consecutive turns go round all open moves. */
+export async function wakeOpenMoves(env: Env, log: Log, turn: number): Promise<number> {
+  const open = await directoryOf(env).openMoves()
+  const count = Math.min(limits.cronMovesMax, open.length)
+  const due = Array.from({ length: count }, (_, index) => open[(turn * count + index) % open.length]!)
+  return wake(env, log, due)
+}
+
+/** With the types of the object's own methods: in RPC's, tuples are arrays. */
+const directoryOf = (env: Env) =>
+  env.DIRECTORY.get(env.DIRECTORY.idFromName(DIRECTORY_NAME)) as unknown as Pick<
+    DirectoryObject,
+    'planMoves' | 'steerMove' | 'listMoves' | 'findMove' | 'openMoves'
+  >
+
+/** Wakes each one's mover. One that can't be woken now is cron's to wake: the move is recorded all the same. */
+async function wake(env: Env, log: Log, moves: MoveRecord[]): Promise<number> {
+  const waiting = [...moves]
+  let woken = 0
+  const worker = async () => {
+    for (let move = waiting.shift(); move; move = waiting.shift()) {
+      try {
+        await env.MOVER.get(env.MOVER.idFromName(move.id)).wake(move.id)
+        woken++
+      } catch (error) {
+        log.warn('move.not-woken', { move: move.id, reason: messageOf(error) })
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: limits.moversAtOnceMax }, worker))
+  return woken
+}
+
+async function read<T>(ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask()
+  } catch (error) {
+    const detail = `The directory does not answer: ${messageOf(error)}`
+    throw new BanyanError('DIRECTORY_UNAVAILABLE', detail, { cause: error })
+  }
+}
+
+/** A refusal becomes the error that it was; when no answer comes, the directory may have recorded it all the same. */
+async function written<T extends object>(ask: () => Promise<Reply<T>>): Promise<T> {
+  let reply: Reply<T>
+  try {
+    reply = await ask()
+  } catch (error) {
+    const detail = `The directory did not answer (${messageOf(error)}). See: banyan moves list`
+    throw new BanyanError('OUTCOME_UNKNOWN', detail, { cause: error })
+  }
+  if (!('code' in reply)) return reply
+  const { code, detail, retryAfterSeconds } = reply
+  throw new BanyanError(code, detail, retryAfterSeconds === undefined ? {} : { retryAfterSeconds })
+}
