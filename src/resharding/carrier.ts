@@ -73,6 +73,7 @@ export class Carrier {
   readonly #pace: Pace
   readonly #ranges: [string, string][]
   #tables: MovedTable[] = []
+  #boundTail = ''
   #cursors: Cursors
   #schemas: [string, string] = ['', '']
   #compares = false
@@ -95,6 +96,7 @@ export class Carrier {
   /** Takes up what the shards say. Cursors of another move are nobody's. */
   begin(source: SideReport, target: SideReport, state: MoveRecord['state']): void {
     this.#tables = source.tables
+    this.#boundTail = boundTailSql(source.tables, limits.moveTailRowsMax)
     this.#schemas = [source.schema, target.schema]
     this.#compares = state === 'verifying' || state === 'cutover'
     if (target.moveId === this.#move.id) this.#cursors = JSON.parse(target.cursors) as Cursors
@@ -164,6 +166,11 @@ export class Carrier {
     return (await this.#round({ operation: 'drain', isLast: true })).waiting === 0
   }
 
+  /** Keeps what was found equal, so that the next turn goes on behind it. */
+  async keepPlace(): Promise<void> {
+    await this.#target.batch('keep', [keep(this.#move.id, this.#cursors)])
+  }
+
   /** Deletes some rows of the move's slots, where all of these are in the state. True when none is left. */
   async purge(operation: string, side: ShardSide, state: SlotState): Promise<boolean> {
     const ranges = JSON.stringify(this.#ranges)
@@ -215,7 +222,7 @@ export class Carrier {
       ...prelude,
       // What the target has, and was found to have where that is asked, is done with.
       statement('DELETE FROM slot_changes WHERE move_id = ? AND seq <= ?', id, seq),
-      statement(boundTailSql(this.#tables, limits.moveTailRowsMax), id, seq, limits.moveChunkBytesMax),
+      statement(this.#boundTail, id, seq, limits.moveChunkBytesMax),
     ]
     const answers = await this.#source.batch<never>(operation, [
       ...before,

@@ -151,6 +151,7 @@ export class MoveLedger {
         ...record,
         state: 'preparing',
         hasLanes: true,
+        turns: record.turns + 1,
         reversed: !record.reversed,
         source: record.target,
         target: record.source,
@@ -215,9 +216,10 @@ export class MoveLedger {
   #end(record: MoveRecord): MoveAnswer {
     if (!record.ending) return { outcome: 'changed' }
     const ended = { ...record, ending: null, hasLanes: false }
-    if (!record.reversed) return this.#recorded({ ...ended, state: record.ending })
-    const { source, target } = record
-    return this.#recorded({ ...ended, state: 'settling', reversed: false, source: target, target: source })
+    if (record.turns === 0) return this.#recorded({ ...ended, state: record.ending })
+    const { source, target, turns, reversed } = record
+    const back = { turns: turns + 1, reversed: !reversed, source: target, target: source }
+    return this.#recorded({ ...ended, ...back, state: 'settling' })
   }
 
   #lanes(record: MoveRecord, wish: 'take' | 'leave'): MoveAnswer {
@@ -279,6 +281,7 @@ export class MoveLedger {
       target: { id: target.id, binding: target.binding },
       state: 'planned',
       attempt: 0,
+      turns: 0,
       reversed: false,
       ending: null,
       hasLanes: false,
@@ -355,7 +358,7 @@ const longestLeaseMs = (leaseMs: number): number => leaseMs + copySeconds(leaseM
 const isAsSeen = (record: MoveRecord, seen: SeenMove): boolean =>
   record.state === seen.state &&
   record.attempt === seen.attempt &&
-  record.reversed === seen.reversed &&
+  record.turns === seen.turns &&
   record.ending === seen.ending &&
   record.hasLanes === seen.hasLanes
 

@@ -155,10 +155,11 @@ class Incarnation {
     await this.#target.raise()
     await this.#pause('raised')
     await this.#derive()
-    for (;;) {
+    // However short its time, a turn gets one step further.
+    for (let steps = 0; ; steps++) {
       if (isOver(this.#record)) return null
       if (this.#record.state === 'settling') return this.#record.settlesAt
-      if (this.#options.clock.now() >= this.#until && !this.#isCuttingOver()) return this.#rest()
+      if (steps > 0 && this.#options.clock.now() >= this.#until && !this.#isCuttingOver()) return this.#rest()
       try {
         await this.#step()
       } catch (error) {
@@ -170,7 +171,7 @@ class Incarnation {
   /** Where the move is, by what the directory and both shards say now that no earlier incarnation can change it. */
   async #derive(): Promise<void> {
     const record = await this.#options.book.find(this.#record.id)
-    if (record?.reversed !== this.#record.reversed) throw new Interrupted('the move was turned round', false)
+    if (record?.turns !== this.#record.turns) throw new Interrupted('the move was turned round', false)
     this.#record = record
     const source = await this.#source.read()
     const target = await this.#target.read()
@@ -205,7 +206,7 @@ class Incarnation {
 
   // 1. The target makes room. A reverse finds its rows there, and keeps them.
   async #prepare(): Promise<void> {
-    if (this.#record.reversed) {
+    if (this.#record.turns > 0) {
       await this.#target.batch('prepare', [
         ...this.#target.turn(['moved', 'importing'], 'importing'),
         this.#carrier.firstCursors(),
@@ -331,7 +332,7 @@ class Incarnation {
 
   // Aborted or failed: the source is as it was. A reverse goes back to settling, and rows and captures stay.
   async #undo(): Promise<void> {
-    if (this.#record.reversed) {
+    if (this.#record.turns > 0) {
       await this.#source.batch('restore', this.#source.turn(['moving', 'fenced'], 'moving'))
       await this.#pause('restored')
       await this.#target.batch('drop', this.#target.turn(['importing', 'moved'], 'moved'))
@@ -388,6 +389,7 @@ class Incarnation {
   /** The turn is over; another goes on at once. A purge lets others have the lanes in between. */
   async #rest(): Promise<number> {
     if (this.#record.state === 'purging') await this.#change({ lanes: 'leave' })
+    if (this.#record.state === 'verifying') await this.#carrier.keepPlace()
     return this.#options.clock.now()
   }
 
@@ -400,11 +402,11 @@ class Incarnation {
   }
 }
 
-const seen = ({ id, state, attempt, reversed, ending, hasLanes }: MoveRecord): SeenMove => ({
+const seen = ({ id, state, attempt, turns, ending, hasLanes }: MoveRecord): SeenMove => ({
   id,
   state,
   attempt,
-  reversed,
+  turns,
   ending,
   hasLanes,
 })

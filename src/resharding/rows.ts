@@ -46,6 +46,19 @@ const keyColumns = ({ key }: MovedTable, json: string): string =>
 const rowBytes = ({ columns }: MovedTable): string =>
   `${columns.map((column) => `coalesce(octet_length(${quoted(column)}), 0)`).join(' + ')} + ${8 * columns.length}`
 
+/** A table's statements are made once: they are long, and are sent in every round. */
+function perTable<A extends (string | number | boolean)[]>(build: (table: MovedTable, ...args: A) => string) {
+  const made = new WeakMap<MovedTable, Map<string, string>>()
+  return (table: MovedTable, ...args: A): string => {
+    const key = args.join()
+    const known = made.get(table) ?? new Map<string, string>()
+    made.set(table, known)
+    const sql = known.get(key) ?? build(table, ...args)
+    known.set(key, sql)
+    return sql
+  }
+}
+
 // ── packing and unpacking ─────────────────────────────────────────────────────────────────────────
 
 /** `length` counts characters and stops at a NUL. Looking for other characters (GLOB) takes five times as long. */
@@ -73,7 +86,7 @@ function packed(table: MovedTable, packing: Packing, where: string): string {
 }
 
 /** Inserts the packed rows in `?1`, or makes the rows with their keys equal to them. */
-export function upsertSql(table: MovedTable, form: 'plain' | 'tagged'): string {
+export const upsertSql = perTable((table: MovedTable, form: 'plain' | 'tagged'): string => {
   const values = table.columns.map((_, place) => {
     const value = `json_extract(value, '$[${place}]')`
     return form === 'plain' ? value : untagged(value)
@@ -83,16 +96,20 @@ export function upsertSql(table: MovedTable, form: 'plain' | 'tagged'): string {
   return `INSERT INTO ${quoted(table.name)} (${table.columns.map(quoted).join(', ')})
    SELECT ${values.join(', ')} FROM json_each(?1) WHERE true
    ON CONFLICT ${keyTuple(table)} DO ${update === '' ? 'NOTHING' : `UPDATE SET ${update}`}`
-}
+})
 
 /** Deletes the rows with the keys in `?1` (a JSON array of keys). */
-export const deleteSql = (table: MovedTable): string =>
-  `DELETE FROM ${quoted(table.name)}
-   WHERE ${keyTuple(table)} IN (SELECT ${keyColumns(table, 'value')} FROM json_each(?1))`
+export const deleteSql = perTable(
+  (table: MovedTable): string =>
+    `DELETE FROM ${quoted(table.name)}
+   WHERE ${keyTuple(table)} IN (SELECT ${keyColumns(table, 'value')} FROM json_each(?1))`,
+)
 
 /** The rows with the keys in `?1` (a JSON array of keys), packed. */
-export const namedSql = (table: MovedTable, packing: Packing): string =>
-  `SELECT ${packed(table, packing, `${keyTuple(table)} IN (SELECT ${keyColumns(table, 'value')} FROM json_each(?1))`)}`
+export const namedSql = perTable(
+  (table: MovedTable, packing: Packing): string =>
+    `SELECT ${packed(table, packing, `${keyTuple(table)} IN (SELECT ${keyColumns(table, 'value')} FROM json_each(?1))`)}`,
+)
 
 // ── a table's rows in key order, stretch by stretch ───────────────────────────────────────────────
 
@@ -116,8 +133,10 @@ const stretchEndSql = (table: MovedTable, hasCursor: boolean, rowsMax: number): 
    WHERE bytes <= ?4 OR bytes = size ORDER BY ${table.key.map((column) => `${quoted(column)} DESC`).join(', ')} LIMIT 1`
 
 /** Keeps where the next stretch ends in the source's own mover row, for the other statements of the same batch. */
-export const boundStretchSql = (table: MovedTable, hasCursor: boolean, rowsMax: number): string =>
-  `UPDATE mover SET cursors = json_set(cursors, '$.end', (${stretchEndSql(table, hasCursor, rowsMax)})) WHERE id = 1`
+export const boundStretchSql = perTable(
+  (table: MovedTable, hasCursor: boolean, rowsMax: number): string =>
+    `UPDATE mover SET cursors = json_set(cursors, '$.end', (${stretchEndSql(table, hasCursor, rowsMax)})) WHERE id = 1`,
+)
 
 const STRETCH_END = "(SELECT json_extract(cursors, '$.end') FROM mover)"
 
@@ -125,28 +144,27 @@ const STRETCH_END = "(SELECT json_extract(cursors, '$.end') FROM mover)"
  * That end, as `end`, or null where no row is behind it. `?1` to `?3` as above. Who writes at the end of a table would keep
  * a walk busy for ever that ended only where it meets no row; what he writes is captured anyway.
  */
-export const stretchReachSql = (table: MovedTable): string =>
-  `SELECT CASE WHEN EXISTS (SELECT 1 FROM ${quoted(table.name)} WHERE ?1 IS NOT NULL AND ${keyTuple(table)} > (${keyColumns(table, STRETCH_END)})
-     AND ${beforeEnd(table)}) THEN ${STRETCH_END} END AS "end"`
+export const stretchReachSql = perTable(
+  (table: MovedTable): string =>
+    `SELECT CASE WHEN EXISTS (SELECT 1 FROM ${quoted(table.name)} WHERE ?1 IS NOT NULL AND ${keyTuple(table)} > (${keyColumns(table, STRETCH_END)})
+     AND ${beforeEnd(table)}) THEN ${STRETCH_END} END AS "end"`,
+)
 
 /**
  * The rows after the cursor, packed; `?1` to `?3` as above. Up to `bound`: where the batch says that the stretch ends; the
  * key in `?4`; or the end of the slots.
  */
-export function stretchSql(
-  table: MovedTable,
-  packing: Packing,
-  hasCursor: boolean,
-  bound: 'stretch' | 'key' | 'slots',
-): string {
-  // Of two upper bounds SQLite might take the wider one.
-  const end = {
-    stretch: `?2 IS NOT NULL AND ${keyTuple(table)} <= (${keyColumns(table, STRETCH_END)})`,
-    key: `?2 IS NOT NULL AND ${keyTuple(table)} <= (${keyColumns(table, '?4')})`,
-    slots: beforeEnd(table),
-  }
-  return `SELECT ${packed(table, packing, `${afterCursor(table, hasCursor)} AND ${end[bound]}`)}`
-}
+export const stretchSql = perTable(
+  (table: MovedTable, packing: Packing, hasCursor: boolean, bound: 'stretch' | 'key' | 'slots'): string => {
+    // Of two upper bounds SQLite might take the wider one.
+    const end = {
+      stretch: `?2 IS NOT NULL AND ${keyTuple(table)} <= (${keyColumns(table, STRETCH_END)})`,
+      key: `?2 IS NOT NULL AND ${keyTuple(table)} <= (${keyColumns(table, '?4')})`,
+      slots: beforeEnd(table),
+    }
+    return `SELECT ${packed(table, packing, `${afterCursor(table, hasCursor)} AND ${end[bound]}`)}`
+  },
+)
 
 /** `?1`: ranges of slots as JSON, `[[first, the one after the last], …]`. */
 const inRanges = (table: MovedTable): string =>
@@ -154,11 +172,13 @@ const inRanges = (table: MovedTable): string =>
    CROSS JOIN ${quoted(table.name)} ON ${quoted(table.key[0]!)} >= banyan_first AND ${quoted(table.key[0]!)} < banyan_after`
 
 /** Deletes rows in the ranges `?1`, `rowsMax` at the most. */
-export const purgeSql = (table: MovedTable, rowsMax: number): string =>
-  `DELETE FROM ${quoted(table.name)} WHERE ${keyTuple(table)} IN (SELECT ${keyList(table)} FROM ${inRanges(table)} LIMIT ${rowsMax})`
+export const purgeSql = perTable(
+  (table: MovedTable, rowsMax: number): string =>
+    `DELETE FROM ${quoted(table.name)} WHERE ${keyTuple(table)} IN (SELECT ${keyList(table)} FROM ${inRanges(table)} LIMIT ${rowsMax})`,
+)
 
 /** How many rows there are in the ranges `?1`, as `rows`. */
-export const countSql = (table: MovedTable): string => `SELECT count(*) AS rows FROM ${inRanges(table)}`
+export const countSql = perTable((table: MovedTable): string => `SELECT count(*) AS rows FROM ${inRanges(table)}`)
 
 // ── the tail: captured changes that the target hasn't got yet ─────────────────────────────────────
 
@@ -184,8 +204,8 @@ export const TAIL_REACH = `SELECT ${TAIL_END} AS seq,
   (SELECT count(*) FROM slot_changes WHERE move_id = ?1 AND seq > ${TAIL_END}) AS waiting`
 
 /** What the tail says of a table: the changed keys (JSON, or null), and their rows as they are now, packed. `?1` move, `?2` `seq`. */
-export function tailSql(table: MovedTable, packing: Packing): string {
+export const tailSql = perTable((table: MovedTable, packing: Packing): string => {
   const changes = `FROM slot_changes WHERE move_id = ?1 AND tbl = ${literal(table.name)} AND seq > ?2 AND seq <= ${TAIL_END}`
   const named = `${keyTuple(table)} IN (SELECT ${keyColumns(table, 'pk')} ${changes})`
   return `SELECT (SELECT '[' || group_concat(DISTINCT pk) || ']' ${changes}) AS keys, ${packed(table, packing, named)}`
-}
+})

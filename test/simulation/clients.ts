@@ -5,7 +5,7 @@ import { hasCode, messageOf } from '../../src/core/errors.ts'
 import type { RetryKey } from '../../src/sharding/idempotency.ts'
 import { Register } from './registers.ts'
 import { LEASE_MS } from './scale.ts'
-import { expectedStrange, odd, strangeValues } from './strange-rows.ts'
+import { expectedStrange, odd, strangeTriples } from './strange-rows.ts'
 import type { Isolate, World } from './world.ts'
 
 const TRIES_MAX = 8
@@ -35,6 +35,8 @@ export interface Creation {
 /** What clients did, and what they were told. */
 export class History {
   operations = 0
+  /** Who has done this many together goes on at leisure. */
+  readonly operationsWanted: number
   readonly posts = new Map<string, Register>()
   readonly strange = new Map<string, Register>()
   readonly creations: Creation[] = []
@@ -45,6 +47,10 @@ export class History {
   readonly ending = new Set<string>()
   /** Strange rows that somebody writes just now: the order of two writers would be anybody's guess. */
   readonly busy = new Set<string>()
+
+  constructor(operationsWanted: number) {
+    this.operationsWanted = operationsWanted
+  }
 }
 
 /** Somebody with an account, or about to have one, who does one thing after the other. */
@@ -73,7 +79,8 @@ export class Client {
       if (!this.#account) await this.#signUp()
       else await this.#act(this.#account)
       this.#history.operations++
-      await scheduler.sleep(scheduler.between(5, 120))
+      const isAtLeisure = this.#history.operations >= this.#history.operationsWanted
+      await scheduler.sleep(isAtLeisure ? scheduler.between(60, 900) : scheduler.between(5, 120))
     }
   }
 
@@ -261,9 +268,7 @@ export class Client {
     if (this.#history.busy.has(id)) return
     this.#history.strange.set(id, register)
     this.#history.busy.add(id)
-    const literals = scheduler.chance(0.2)
-      ? null
-      : [scheduler.pick(strangeValues), scheduler.pick(strangeValues), scheduler.pick(strangeValues)]
+    const literals = scheduler.chance(0.2) ? null : scheduler.pick(strangeTriples)
     const write = register.begin(literals && expectedStrange(literals), scheduler.now())
     const outcome = await this.#ask(account.epoch, ({ tiers }) => {
       const database = tiers.shards.of(id, { operation: 'strange.write' })
@@ -315,7 +320,10 @@ export class Client {
     body: (request: ReturnType<Isolate['request']>, session: { id: string; userId: string }) => Promise<T>,
   ): Promise<{ value: T | null; epoch: number } | { error: unknown }> {
     const outcome = await this.#ask(account.epoch, async (request): Promise<{ did: T } | null> => {
-      const { session } = await request.tiers.sessions.authenticate(account.token, null)
+      // Mostly, as with a copy and a fresh stamp: nobody is asked.
+      const { session } = this.#world.scheduler.chance(0.3)
+        ? await request.tiers.sessions.authenticate(account.token, null)
+        : { session: { id: account.sessionId, userId: account.userId } }
       return session && { did: await body(request, session) }
     })
     if (!('value' in outcome)) return outcome

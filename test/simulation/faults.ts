@@ -34,6 +34,7 @@ export const moverSteps = [
   'catch-up',
   'to verifying',
   'verify',
+  'keep',
   'count',
   'to cutover',
   'fence',
@@ -88,7 +89,7 @@ export class Faults {
 
   /** What happens to a batch of a mover, or to its call of the directory. */
   ofMover(): CallFault | null {
-    return this.#draw([0.005, 0.007, 0.007, 0.015, 0.008, 0.003])
+    return this.#draw([0.006, 0.009, 0.009, 0.02, 0.01, 0.004])
   }
 
   #draw(rates: number[]): CallFault | null {

@@ -4,13 +4,14 @@ import { type Fault, type FaultTable, moverSteps } from './faults.ts'
 import { finalChecks } from './final-checks.ts'
 import { restart } from './network.ts'
 import { Process } from './processes.ts'
+import { drawScale } from './scale.ts'
 import { neighbourhood, resetTemplate, SHARD_COUNT, type Template } from './template.ts'
 import { callDirectory, World } from './world.ts'
 
 const CLIENTS = 5
 export const OPERATIONS_MIN = 300
 /** A move that isn't far enough by then goes on in the calm. */
-const OPERATIONS_MAX = 360
+const TROUBLE_MS_MAX = 40_000
 const EVENTS_MAX = 400_000
 const CALM_MS_MAX = 240_000
 
@@ -29,12 +30,14 @@ export interface SeedReport {
 export async function runSeed(template: Template, seed: number, isTraced = false): Promise<SeedReport> {
   resetTemplate(template)
   const world = new World(template, seed, isTraced)
-  const history = new History()
+  drawScale(world.scheduler)
+  const history = new History(OPERATIONS_MIN)
   const clients = Array.from({ length: CLIENTS }, (_, index) => new Client(world, history, `client ${index + 1}`))
   for (const client of clients) client.start()
   const operator = new Operator(world)
   operator.start()
   trouble(world)
+  const troubleUntil = world.scheduler.now() + TROUBLE_MS_MAX
   let events = 0
   try {
     const afterEach = () => {
@@ -42,7 +45,7 @@ export async function runSeed(template: Template, seed: number, isTraced = false
     }
     events += await world.scheduler.run({
       isDone: () =>
-        history.operations >= OPERATIONS_MIN && (operator.isContent || history.operations >= OPERATIONS_MAX),
+        history.operations >= OPERATIONS_MIN && (operator.isContent || world.scheduler.now() > troubleUntil),
       afterEach,
       eventsMax: EVENTS_MAX,
     })
@@ -52,9 +55,10 @@ export async function runSeed(template: Template, seed: number, isTraced = false
     for (const client of clients) client.isStopped = true
     for (const shard of world.shards) shard.isReadOnly = false
     world.isQueueDown = false
+    let waited = 0
     const until = world.scheduler.now() + CALM_MS_MAX
     events += await world.scheduler.run({
-      isDone: () => world.scheduler.now() > until || isQuiet(world),
+      isDone: () => world.scheduler.now() > until || isQuiet(world, ++waited),
       afterEach,
       eventsMax: EVENTS_MAX,
     })
@@ -81,8 +85,8 @@ export async function runSeed(template: Template, seed: number, isTraced = false
 class Violation extends Error {}
 
 /** Nothing is under way, and nothing is left behind. */
-function isQuiet(world: World): boolean {
-  if (world.held > 0 || world.queued > 0 || world.openMoves().length > 0) return false
+function isQuiet(world: World, events: number): boolean {
+  if (events % 32 !== 0 || world.held > 0 || world.queued > 0 || world.openMoves().length > 0) return false
   return world.shards.every(
     (shard) =>
       (world.checker.ask(shard, 'SELECT count(*) AS rows FROM outbox').get() as { rows: number }).rows === 0 &&
@@ -100,18 +104,19 @@ class Operator {
   readonly #process: Process
   readonly #patience: 'committed' | 'done'
   #hasPlanned = false
+  #asked = 0
   #isStopped = false
 
   constructor(world: World) {
     this.#world = world
     this.#process = new Process(world.scheduler, 'operator')
-    this.#patience = world.scheduler.chance(0.3) ? 'done' : 'committed'
+    this.#patience = world.scheduler.chance(0.4) ? 'done' : 'committed'
   }
 
   /** At least one move was there, and got far enough while clients wrote. */
   get isContent(): boolean {
     if (this.#patience === 'committed' && this.#world.checker.epoch > 1) return true
-    return this.#hasPlanned && this.#world.openMoves().length === 0
+    return ++this.#asked % 32 === 0 && this.#hasPlanned && this.#world.openMoves().length === 0
   }
 
   stop(): void {

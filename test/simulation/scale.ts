@@ -1,5 +1,6 @@
 import { scryptCost } from '../../src/app/accounts/passwords.ts'
 import { limits } from '../../src/core/limits.ts'
+import type { Scheduler } from './scheduler.ts'
 
 export const LEASE_MS = 2_000
 export const GRACE_MS = 10_000
@@ -37,5 +38,15 @@ export function scaleDown(): void {
     mapLoadTimeoutMs: 1_200,
     mapWaitMs: 400,
     kvWaitMs: 400,
+  })
+}
+
+/** What differs from seed to seed: else some steps would hardly ever come. */
+export function drawScale(scheduler: Scheduler): void {
+  Object.assign(limits, {
+    moveTailRowsMax: scheduler.pick([2, 4, 24]),
+    moveCutoverBudgetMs: scheduler.pick([40, 120, 500]),
+    moveTurnMs: scheduler.pick([100, 700, 4_000]),
+    movePurgeRowsMax: scheduler.pick([4, 24]),
   })
 }

@@ -21,7 +21,7 @@ export const odd = [
 ]
 
 /** SQL literals: values that JavaScript or JSON would change, and plain ones. */
-export const strangeValues = [
+const strangeValues = [
   "'plain'",
   "''",
   "'emoji 🌳👩‍👩‍👧‍👦'",
@@ -42,6 +42,13 @@ export const strangeValues = [
   '0',
   "printf('%.20000c', 'x')",
 ]
+
+/** Three values a row. Few combinations, since each is a statement of its own. */
+export const strangeTriples: string[][] = strangeValues.map((value, index) => [
+  value,
+  strangeValues[(index * 7 + 3) % strangeValues.length]!,
+  strangeValues[(index * 5 + 1) % strangeValues.length]!,
+])
 
 const scratch = new DatabaseSync(':memory:')
 scratch.exec('CREATE TABLE mail_tokens (email TEXT, secret_hash TEXT, expires_at INTEGER)')

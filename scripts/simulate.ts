@@ -1,0 +1,167 @@
+/**
+ * `npm run simulate -- --seeds 1000 [--from 1] [--workers 2] [--first]`: the simulation, a seed after the other, on several
+ * cores; `--first` stops at the first violation. `npm run simulate -- --seed 17` replays one, with all that happened in it.
+ * Prints how often each fault met each step of a move, and seeds a second. Exit code 1 where an invariant is violated.
+ */
+import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
+import path from 'node:path'
+import { parseArgs } from 'node:util'
+import { isMainThread, parentPort, Worker } from 'node:worker_threads'
+import { addTables, type FaultTable, faults, moverSteps } from '../test/simulation/faults.ts'
+import { runSeed, type SeedReport } from '../test/simulation/run.ts'
+import { scaleDown } from '../test/simulation/scale.ts'
+import { makeTemplate } from '../test/simulation/template.ts'
+
+const CHUNK_SEEDS = 20
+const TRACE_LINES = 60
+const PROGRESS_MS = 1_000
+
+type Report = Omit<SeedReport, 'trace'>
+
+if (isMainThread) await main()
+else await work()
+
+async function work(): Promise<void> {
+  // Refusals are thrown by the thousand, and nobody reads where.
+  Error.stackTraceLimit = 0
+  scaleDown()
+  const template = await makeTemplate()
+  parentPort!.on('message', async ({ from, to }: { from: number; to: number }) => {
+    const reports: Report[] = []
+    for (let seed = from; seed < to; seed++) {
+      const { trace: _, ...report } = await runSeed(template, seed)
+      reports.push(report)
+      if (report.violation) break
+    }
+    parentPort!.postMessage(reports)
+  })
+  parentPort!.postMessage([])
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      seeds: { type: 'string', default: '1000' },
+      from: { type: 'string', default: '1' },
+      seed: { type: 'string' },
+      workers: { type: 'string', default: String(availableParallelism()) },
+      first: { type: 'boolean', default: false },
+    },
+  })
+  if (values.seed !== undefined) return replay(whole('--seed', values.seed))
+  const sums = await sweep({
+    from: whole('--from', values.from),
+    count: whole('--seeds', values.seeds),
+    workers: whole('--workers', values.workers),
+    stopsAtFirst: values.first,
+  })
+  printTable(sums.table)
+  const ends = Object.entries(sums.moves).map(([end, count]) => `${count} ${end}`)
+  console.log(
+    `\n${sums.seeds} seeds in ${(sums.ms / 1_000).toFixed(1)} s, ${(sums.seeds / (sums.ms / 1_000)).toFixed(1)} a second`,
+  )
+  console.log(`${sums.operations.toLocaleString('en')} operations; moves: ${ends.join(', ')}`)
+  console.log(`${sums.broken.length} violations`)
+  for (const { seed, violation } of sums.broken.slice(0, 10))
+    console.log(`  seed ${seed}: ${violation!.split('\n')[0]}`)
+  if (sums.broken.length === 0) return
+  console.log(`\nAt commit ${commit()}; replay: npm run simulate -- --seed ${sums.broken[0]!.seed}`)
+  process.exitCode = 1
+}
+
+async function replay(seed: number): Promise<void> {
+  scaleDown()
+  const report = await runSeed(await makeTemplate(), seed, true)
+  const file = path.join(tmpdir(), `banyan-seed-${seed}.txt`)
+  writeFileSync(file, `${report.trace.join('\n')}\n`)
+  console.log(report.trace.slice(-TRACE_LINES).join('\n'))
+  console.log(`\nAll ${report.trace.length} lines: ${file}`)
+  console.log(
+    `Seed ${seed} at commit ${commit()}: ${report.operations} operations, ${report.violation ?? 'no violation'}`,
+  )
+  process.exitCode = report.violation ? 1 : 0
+}
+
+interface Sums {
+  seeds: number
+  operations: number
+  ms: number
+  moves: Record<string, number>
+  table: FaultTable
+  broken: Report[]
+}
+
+function sweep(options: { from: number; count: number; workers: number; stopsAtFirst: boolean }): Promise<Sums> {
+  const sums: Sums = { seeds: 0, operations: 0, ms: 0, moves: {}, table: {}, broken: [] }
+  const startedAt = performance.now()
+  const end = options.from + options.count
+  let next = options.from
+  let shownAt = 0
+  return new Promise((resolve, reject) => {
+    let busy = options.workers
+    for (let index = 0; index < options.workers; index++) {
+      const worker = new Worker(import.meta.filename)
+      worker.on('error', reject)
+      worker.on('message', (reports: Report[]) => {
+        for (const report of reports) add(sums, report)
+        sums.ms = performance.now() - startedAt
+        const isOver = next >= end || (options.stopsAtFirst && sums.broken.length > 0)
+        if (sums.ms - shownAt > PROGRESS_MS || isOver) {
+          shownAt = sums.ms
+          progress(sums, options.count)
+        }
+        if (isOver) {
+          void worker.terminate()
+          if (--busy === 0) resolve(sums)
+          return
+        }
+        const from = next
+        next = Math.min(end, next + CHUNK_SEEDS)
+        worker.postMessage({ from, to: next })
+      })
+    }
+  })
+}
+
+function add(sums: Sums, report: Report): void {
+  sums.seeds++
+  sums.operations += report.operations
+  addTables(sums.table, report.table)
+  for (const [state, count] of Object.entries(report.moves)) sums.moves[state] = (sums.moves[state] ?? 0) + count
+  if (report.violation) sums.broken.push(report)
+}
+
+function progress({ seeds, ms, broken }: Sums, count: number): void {
+  if (!process.stderr.isTTY) return
+  const width = 30
+  const done = Math.round((seeds / count) * width)
+  const rate = (seeds / (ms / 1_000)).toFixed(1)
+  const bar = `${'█'.repeat(done)}${'░'.repeat(width - done)}`
+  process.stderr.write(
+    `\r${bar} ${seeds}/${count}  ${rate} seeds/s  ${broken.length} violations ${seeds === count ? '\n' : ''}`,
+  )
+}
+
+function printTable(table: FaultTable): void {
+  const cells = moverSteps.map((step) => faults.map((fault) => table[step]?.[fault] ?? 0))
+  const head = faults.map((fault) => fault.split(' '))
+  console.log(`\nHow often a fault met a step:\n`)
+  for (const line of [0, 1])
+    console.log(' '.repeat(16) + head.map((words) => (words[line] ?? '').padStart(10)).join(''))
+  moverSteps.forEach((step, row) => {
+    console.log(step.padEnd(16) + cells[row]!.map((count) => String(count).padStart(10)).join(''))
+  })
+  const empty = cells.flat().filter((count) => count === 0).length
+  console.log(`\n${empty} of ${cells.flat().length} cells are empty`)
+}
+
+function commit(): string {
+  return execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).trim()
+}
+
+function whole(option: string, text: string): number {
+  if (!/^\d+$/.test(text)) throw new Error(`${option} takes a whole number, and got "${text}"`)
+  return Number(text)
+}
