@@ -3,16 +3,13 @@
  * guard it. Each must go red; one that stays green is a safeguard that nothing holds. Exits 1 then.
  */
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { root } from './local-shards.ts'
+import { type Cut, MutatedCopy } from './mutated-copy.ts'
 
-interface Mutant {
+interface Mutant extends Cut {
   name: string
-  file: string
-  take: RegExp
-  leave: string
   project: 'unit' | 'workerd'
   tests: string
 }
@@ -183,25 +180,7 @@ if (chosen.length === 0) {
   process.exit(1)
 }
 
-const copy = path.join(root, '.mutants')
-const parts = [
-  'src',
-  'workers',
-  'test',
-  'scripts',
-  'migrations',
-  'dist',
-  'wrangler.toml',
-  'package.json',
-  'tsconfig.json',
-  'vitest.config.ts',
-  '.dev.vars.example',
-]
-rmSync(copy, { recursive: true, force: true })
-mkdirSync(copy)
-for (const part of parts) cpSync(path.join(root, part), path.join(copy, part), { recursive: true })
-symlinkSync(path.join(root, 'node_modules'), path.join(copy, 'node_modules'))
-
+const copy = new MutatedCopy('tests')
 const survivors: string[] = []
 for (const [index, mutant] of chosen.entries()) {
   const startedAt = performance.now()
@@ -212,29 +191,22 @@ for (const [index, mutant] of chosen.entries()) {
     `${String(index + 1).padStart(2)}/${chosen.length}  ${red ? `red (${red})` : 'STILL GREEN'}  without: ${mutant.name}  ${seconds} s`,
   )
 }
-rmSync(copy, { recursive: true, force: true })
+copy.remove()
 console.log(
   survivors.length === 0 ? `\nAll ${chosen.length} turn a test red.` : `\nNothing holds: ${survivors.join(', ')}`,
 )
 process.exitCode = survivors.length === 0 ? 0 : 1
 
 /** How many tests fail without the safeguard, or null when none does. Throws when the run itself can't be read. */
-function isRed({ name, file, take, leave, project, tests }: Mutant): string | null {
-  const target = path.join(copy, file)
-  const original = readFileSync(target, 'utf8')
-  const mutated = original.replace(take, leave)
-  if (mutated === original) throw new Error(`The mutant "${name}" finds nothing to take out of ${file}.`)
-  writeFileSync(target, mutated)
-  try {
-    const report = path.join(copy, 'report.json')
+function isRed({ name, project, tests, ...cut }: Mutant): string | null {
+  return copy.without([cut], () => {
+    const report = path.join(copy.folder, 'report.json')
     rmSync(report, { force: true })
     const args = ['run', '--project', project, tests, '--reporter', 'json', '--outputFile', report]
-    spawnSync('vitest', args, { cwd: copy, stdio: 'ignore' })
+    spawnSync('vitest', args, { cwd: copy.folder, stdio: 'ignore' })
     const { numFailedTests, numPassedTests } = JSON.parse(readFileSync(report, 'utf8')) as Record<string, number>
     if (numFailedTests! + numPassedTests! === 0)
-      throw new Error(`No test ran for the mutant "${name}" (${readdirSync(copy)}).`)
+      throw new Error(`No test ran for the mutant "${name}" (${readdirSync(copy.folder)}).`)
     return numFailedTests === 0 ? null : `${numFailedTests} tests`
-  } finally {
-    writeFileSync(target, original)
-  }
+  })
 }

@@ -175,10 +175,10 @@ const preparedOf = new WeakMap<object, Map<string, StatementSync>>()
 
 /** Kept with the database, over all seeds. */
 function prepared({ sqlite }: Shard, sql: string): StatementSync {
-  let statements = preparedOf.get(sqlite)
-  if (!statements) preparedOf.set(sqlite, (statements = new Map()))
-  let statement = statements.get(sql)
-  if (!statement) statements.set(sql, (statement = sqlite.prepare(sql)))
+  const statements = preparedOf.get(sqlite) ?? new Map<string, StatementSync>()
+  preparedOf.set(sqlite, statements)
+  const statement = statements.get(sql) ?? sqlite.prepare(sql)
+  statements.set(sql, statement)
   return statement
 }
 

@@ -252,12 +252,7 @@ export class Client {
     const startedAt = scheduler.now()
     const outcome = await this.#ask(isOwn ? account.epoch : 0, ({ tiers }) => findPost(tiers, post.id))
     if (!('value' in outcome)) return
-    const found = outcome.value?.text ?? null
-    const allowed = post.allowed(startedAt, isOwn ? 0 : LEASE_MS * 2 + 1_500)
-    if (!allowed.has(found))
-      this.#world.checker.report(
-        `M4: ${post.id} reads ${JSON.stringify(found)}${isOwn ? ' by its author' : ''}, and may be ${JSON.stringify([...allowed])}`,
-      )
+    judge(this.#world, post, outcome.value?.text ?? null, startedAt, isOwn ? 0 : STALE_MS)
   }
 
   /** Rows of every kind that a column takes, under keys that sort oddly: written, written over, deleted, written again. */
@@ -358,6 +353,39 @@ export class Client {
       })
     })
   }
+}
+
+/** Somebody without an account who reads what is there, and waits as long as it takes. */
+export function visit(world: World, history: History): void {
+  const { scheduler } = world
+  const again = () => {
+    if (!world.faults.isCalm) scheduler.after(scheduler.between(100, 700), read)
+  }
+  const read = () => {
+    again()
+    const posts = [...history.posts.values()]
+    if (posts.length === 0) return
+    const post = scheduler.pick(posts)
+    const startedAt = scheduler.now()
+    const { tiers } = world.visitors.request()
+    findPost(tiers, post.id).then(
+      (found) => judge(world, post, found?.text ?? null, startedAt, STALE_MS),
+      (error: unknown) => world.note(() => `visitor: ${messageOf(error)}`),
+    )
+  }
+  again()
+}
+
+/** A lease, and what a copy of the map may have been old when it was taken up. */
+const STALE_MS = LEASE_MS * 2 + 1_500
+
+function judge(world: World, post: Register, found: string | null, startedAt: number, staleMs: number): void {
+  const allowed = post.allowed(startedAt, staleMs)
+  if (allowed.has(found)) return
+  const whose = staleMs === 0 ? ' by its author' : ''
+  world.checker.report(
+    `M4: ${post.id} reads ${JSON.stringify(found)}${whose}, and may be ${JSON.stringify([...allowed])}`,
+  )
 }
 
 /** Told that nothing was written. */

@@ -78,7 +78,8 @@ export class Faults {
   }
 
   count(step: string, fault: Fault): void {
-    const row = (this.table[step] ??= {})
+    this.table[step] ??= {}
+    const row = this.table[step]
     row[fault] = (row[fault] ?? 0) + 1
   }
 
@@ -105,7 +106,8 @@ export class Faults {
 
 export function addTables(into: FaultTable, table: FaultTable): void {
   for (const [step, row] of Object.entries(table)) {
-    const sums = (into[step] ??= {})
+    into[step] ??= {}
+    const sums = into[step]
     for (const [fault, count] of Object.entries(row)) sums[fault] = (sums[fault] ?? 0) + count
   }
 }

@@ -22,8 +22,11 @@ export interface Trip {
   delay(): number
 }
 
-/** A call that is held back arrives when whole moves may have come and gone. */
-const HELD_MS_MAX = 25_000
+/** A call that is held back arrives in the midst of what comes next, or when whole moves have come and gone. */
+const heldMs = (scheduler: Scheduler): number => scheduler.between(10, scheduler.pick([150, 600, 25_000]))
+
+/** Mostly a little, now and then for so long that a lease runs out. */
+const slowMs = (scheduler: Scheduler): number => scheduler.between(40, scheduler.pick([300, 300, 1_200, 1_200, 12_000]))
 
 /** One round trip. `arrive` has the effect; what it returns or throws is the answer, unless that is lost. */
 export function travel<T>(
@@ -36,7 +39,7 @@ export function travel<T>(
   return new Promise<T>((resolve, reject) => {
     const answer = (run: () => void) => scheduler.after(delay(), () => from.receive(run))
     const lose = () => answer(() => reject(connectionLost()))
-    const slowMs = fault === 'slow' ? scheduler.between(100, 1_200) : 0
+    const lateMs = fault === 'slow' ? slowMs(scheduler) : 0
     if (fault === 'crash') {
       // Its last call may never have left, arrive all the same, or arrive much later.
       from.die()
@@ -45,12 +48,12 @@ export function travel<T>(
       if (fate === 1) return void scheduler.after(delay(), () => void attempt(arrive))
       return hold(scheduler, late, arrive)
     }
-    if (fault === 'freeze') from.freeze(scheduler.between(200, 9_000))
+    if (fault === 'freeze') from.freeze(scheduler.between(30, scheduler.pick([200, 1_000, 9_000])))
     if (fault === 'held back') {
       lose()
       return hold(scheduler, late, arrive)
     }
-    scheduler.after(delay() + slowMs, async () => {
+    scheduler.after(delay() + lateMs, async () => {
       if (fault === 'failed before' || to.awayUntil > scheduler.now()) return lose()
       const restart = () => lose()
       to.pending.add(restart)
@@ -64,7 +67,7 @@ export function travel<T>(
 
 function hold(scheduler: Scheduler, late: (isOnTheWay: 1 | -1) => void, arrive: () => unknown): void {
   late(1)
-  scheduler.after(scheduler.between(50, HELD_MS_MAX), () => {
+  scheduler.after(heldMs(scheduler), () => {
     late(-1)
     void attempt(async () => arrive())
   })

@@ -1,5 +1,5 @@
 import type { MoveRecord } from '../../src/resharding/record.ts'
-import { Client, History } from './clients.ts'
+import { Client, History, visit } from './clients.ts'
 import { type Fault, type FaultTable, moverSteps } from './faults.ts'
 import { finalChecks } from './final-checks.ts'
 import { restart } from './network.ts'
@@ -34,6 +34,7 @@ export async function runSeed(template: Template, seed: number, isTraced = false
   const history = new History(OPERATIONS_MIN)
   const clients = Array.from({ length: CLIENTS }, (_, index) => new Client(world, history, `client ${index + 1}`))
   for (const client of clients) client.start()
+  visit(world, history)
   const operator = new Operator(world)
   operator.start()
   trouble(world)
@@ -217,11 +218,13 @@ function trouble(world: World): void {
     },
     () => {
       met('isolate frozen')
-      world.isolate().process.freeze(scheduler.between(300, 5_000))
+      const isolate = scheduler.chance(0.4) ? world.visitors : world.isolate()
+      isolate.process.freeze(scheduler.between(300, 5_000))
     },
     () => {
       met('isolate gone')
-      world.replaceIsolate(scheduler.below(world.isolates.length))
+      if (scheduler.chance(0.2)) world.replaceVisitors()
+      else world.replaceIsolate(scheduler.below(world.isolates.length))
     },
     () => {
       met('clock step')

@@ -56,6 +56,8 @@ export class World {
   readonly directory: DirectoryHost
   readonly movers = new Map<string, MoverHost>()
   readonly isolates: Isolate[] = []
+  /** One that nobody writes through: only the end of a lease tells it of a new map. */
+  visitors!: Isolate
   readonly copies: DataCentre
   readonly kv: UnkindKv
   readonly mails: Mail[] = []
@@ -84,6 +86,7 @@ export class World {
     const start = this.scheduler.below(template.userIds.length)
     this.userIds = [...template.userIds.slice(start), ...template.userIds.slice(0, start)]
     for (let index = 0; index < ISOLATES; index++) this.replaceIsolate(index)
+    this.replaceVisitors()
     this.#cron()
   }
 
@@ -102,6 +105,12 @@ export class World {
     // Some clocks are wrong by much more than a lease; what matters is that they go at the same pace.
     const skewMs = this.scheduler.pick([0, 0, 0, 300, -300, -90_000, 90_000])
     this.isolates[index] = new Isolate(this, new Process(this.scheduler, `isolate ${++this.#isolateCount}`, skewMs))
+  }
+
+  replaceVisitors(): void {
+    this.visitors?.process.die()
+    const skewMs = this.scheduler.pick([0, 0, 300, -300, -90_000])
+    this.visitors = new Isolate(this, new Process(this.scheduler, `visitors ${++this.#isolateCount}`, skewMs))
   }
 
   isolate(): Isolate {

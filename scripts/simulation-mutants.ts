@@ -1,0 +1,179 @@
+/**
+ * `npm run simulate:mutants [-- --only NAME] [--seeds 2000]`: takes one safeguard out, in a copy of the tree, and runs the
+ * simulation until it finds a violation. A safeguard that another one backs up is taken out together with it (`with`).
+ * Exits 1 where nothing was found.
+ */
+import { spawnSync } from 'node:child_process'
+import path from 'node:path'
+import { parseArgs } from 'node:util'
+import { type Cut, MutatedCopy } from './mutated-copy.ts'
+
+interface Mutant {
+  name: string
+  cuts: Cut[]
+  /** What else is taken out, since it alone would hold. */
+  with?: string
+}
+
+const cut = (file: string, take: RegExp, leave: string): Cut => ({ file, take, leave })
+
+const mover = 'src/resharding/move.ts'
+const carrier = 'src/resharding/carrier.ts'
+const side = 'src/resharding/shard-side.ts'
+const ledger = 'src/resharding/move-ledger.ts'
+const router = 'src/sharding/router.ts'
+const shard = 'migrations/shard/0000_shard.sql'
+const tables = 'migrations/shard/0001_first_tables.sql'
+
+const noGuard = cut(router, /const GUARD = .*/, "const GUARD = 'SELECT ?, ?'")
+const noStep = cut(shard, /SELECT RAISE\(ABORT, 'STEP_MISMATCH'\) WHERE .*/, 'SELECT 1;')
+const noExpectation = cut(
+  'migrations/shard/0002_moves.sql',
+  /SELECT RAISE\(ABORT, 'SLOT_STATE_UNEXPECTED'\) WHERE/,
+  'SELECT 1 WHERE',
+)
+const noVerification = cut(mover, /if \(this\.#options\.verifies \?\? true\)/, 'if (false)')
+const noTrigger = (event: 'INSERT' | 'UPDATE' | 'DELETE') =>
+  cut(tables, new RegExp(`(BEFORE ${event} ON .*\\nWHEN )`, 'g'), '$1 0 AND ')
+const noPurgeWait = cut(ledger, /if \(record\.settlesAt! > now\) return/, 'if (now < 0) return')
+
+const mutants: Mutant[] = [
+  { name: 'guard', cuts: [noGuard] },
+  { name: 'insert trigger', cuts: [noTrigger('INSERT')] },
+  { name: 'update trigger', cuts: [noTrigger('UPDATE')] },
+  { name: 'delete trigger', cuts: [noTrigger('DELETE')] },
+  { name: 'capture of changes', cuts: [cut(tables, /AND state = 'moving';/g, "AND state = 'nothing';")] },
+  { name: 'step', cuts: [noStep] },
+  { name: 'from-state check', cuts: [noExpectation, noStep], with: 'step' },
+  {
+    name: 'raised steps are still one’s own',
+    cuts: [cut(side, /if \(step !== this\.#step\) throw .*/, '')],
+  },
+  { name: 'attempt check', cuts: [cut(ledger, / {2}record\.attempt === seen\.attempt &&\n/, '')] },
+  {
+    name: 'un-fence known to the directory',
+    cuts: [cut(mover, /(if \(this\.#record\.attempt >= limits[\s\S]*?\)\n {4})await this\.#recordAttempt\(\)/, '$1')],
+  },
+  {
+    name: 'lease',
+    cuts: [
+      cut(
+        'src/sharding/map-holder.ts',
+        /return isWithin\(leaseUntil - this\.#clock\.now\(\), this\.#leaseMs\)/,
+        'return leaseUntil > 0',
+      ),
+    ],
+  },
+  {
+    name: 'lease asked on arrival',
+    cuts: [cut(router, /holder\.stillVouchesFor\(held\) \? answer : null/, 'answer')],
+  },
+  { name: 'wait before purging', cuts: [noPurgeWait] },
+  {
+    name: 'exact reads refused by a fenced source',
+    cuts: [
+      cut(
+        router,
+        /if \(state === 'active' \|\| state === 'moving'\) return/,
+        "if (state !== undefined && state !== 'importing') return",
+      ),
+    ],
+  },
+  { name: 'window', cuts: [cut(carrier, / {6}this\.#target\.shut,\n/, '')] },
+  {
+    name: 'final drain',
+    cuts: [
+      cut(
+        carrier,
+        /return \(await this\.#round\(\{ operation: 'fence', prelude, isLast: true \}\)\)\.waiting === 0/,
+        "await this.#source.batch('fence', prelude)\n    return true",
+      ),
+    ],
+  },
+  {
+    name: 'verification',
+    cuts: [noVerification, cut(carrier, /\.\.\.upserts\(tail\.table, tail\)\]/, ']')],
+    with: 'rows of the tail are not written',
+  },
+  {
+    name: 'exact values',
+    cuts: [cut('src/resharding/rows.ts', /plain !== null && \(plain\.length > .*\)/, 'plain === ""'), noVerification],
+    with: 'verification',
+  },
+  {
+    name: 'travelling idempotency keys',
+    cuts: [
+      cut(
+        'src/resharding/tables.ts',
+        /WHERE fences\.type = 'trigger'/,
+        "WHERE tables.name <> 'idempotency_keys' AND fences.type = 'trigger'",
+      ),
+    ],
+  },
+  { name: 'retry rule', cuts: [cut(router, /const mayRepeat = .*/, 'const mayRepeat = true')] },
+  {
+    name: 'bar',
+    cuts: [cut('src/sharding/claims.ts', /return found!\.results\[0\]!\.outcome === 'barred'/, 'return true')],
+  },
+  {
+    name: 'session statement',
+    cuts: [
+      cut('src/sessions/sessions.ts', /'INSERT INTO session_guard \(id, now\) VALUES \(\?, \?\)'/, "'SELECT ?, ?'"),
+    ],
+  },
+  {
+    name: 'captured changes stay until the target has them',
+    cuts: [
+      cut(
+        carrier,
+        /statement\('DELETE FROM slot_changes WHERE move_id = \? AND seq <= \?', id, seq\)/,
+        "statement('DELETE FROM slot_changes WHERE move_id = ? AND ? >= 0', id, seq)",
+      ),
+    ],
+  },
+  {
+    name: 'a reverse keeps the rows',
+    cuts: [
+      cut(
+        mover,
+        /return this\.#change\(\{ to: 'catching-up' \}\)/,
+        "await this.#clear('clear')\n      return this.#change({ to: 'catching-up' })",
+      ),
+      noVerification,
+    ],
+    with: 'verification',
+  },
+  {
+    name: 'lanes',
+    cuts: [cut(ledger, /if \(this\.#lanesAreFree\(record\)\) return this/, 'if (record) return this'), noStep],
+    with: 'step',
+  },
+]
+
+const { values } = parseArgs({ options: { only: { type: 'string' }, seeds: { type: 'string', default: '2000' } } })
+const chosen = mutants.filter(({ name }) => !values.only || name === values.only)
+if (chosen.length === 0) {
+  console.error(`There is no mutant "${values.only}". There are: ${mutants.map(({ name }) => name).join(', ')}.`)
+  process.exit(1)
+}
+
+const copy = new MutatedCopy('simulation')
+let missed = 0
+for (const { name, cuts, with: backup } of chosen) {
+  const label = backup ? `${name} (with: ${backup})` : name
+  const { seeds, found } = copy.without(cuts, simulate)
+  if (!found) missed++
+  console.log(`${label.padEnd(58)} ${found ? `found in ${seeds} seeds: ${found}` : `NOTHING in ${seeds} seeds`}`)
+}
+copy.remove()
+console.log(`\n${chosen.length - missed} of ${chosen.length} found`)
+process.exitCode = missed === 0 ? 0 : 1
+
+/** Seeds until the first violation, and what it was. */
+function simulate(): { seeds: number; found: string | null } {
+  const args = [path.join(copy.folder, 'scripts/simulate.ts'), '--seeds', values.seeds, '--first']
+  const { stdout, stderr } = spawnSync(process.execPath, args, { cwd: copy.folder, encoding: 'utf8' })
+  const seeds = /^(\d+) seeds in/m.exec(stdout)?.[1]
+  if (seeds === undefined) throw new Error(`The simulation did not run:\n${stdout}\n${stderr}`)
+  return { seeds: Number(seeds), found: /^ {2}seed \d+: (.*)$/m.exec(stdout)?.[1] ?? null }
+}
