@@ -1,0 +1,10 @@
+/**
+ * Seeds that once found something, and what it was. A seed stands for an interleaving only as long as nothing changes what
+ * is drawn before it; they are run all the same, as seeds like any other.
+ */
+export const failedSeeds: [number, string][] = [
+  [3, 'cursors of the source were taken for the target’s when a move was turned round twice'],
+  [25, 'a move that was turned round a second time was prepared as if the target had no rows'],
+  [204, 'the same, after a lost answer of the commit'],
+  [5021, 'turns that ended before their first step: a verification that never went on'],
+]

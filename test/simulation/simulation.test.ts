@@ -1,0 +1,39 @@
+import { beforeAll, expect, test } from 'vitest'
+import { failedSeeds } from './failed-seeds.ts'
+import { OPERATIONS_MIN, runSeed, type SeedReport } from './run.ts'
+import { scaleDown } from './scale.ts'
+import { makeTemplate, type Template } from './template.ts'
+
+/** What fits: `npm run simulate` runs as many as one likes. */
+const TIME_MS = 15_000
+const SEEDS_MIN = 20
+
+let template: Template
+beforeAll(async () => {
+  scaleDown()
+  template = await makeTemplate()
+})
+
+function expectSound({ seed, violation, operations, moves }: SeedReport): void {
+  expect(violation, `seed ${seed}; replay: npm run simulate -- --seed ${seed}`).toBeNull()
+  expect(operations).toBeGreaterThanOrEqual(OPERATIONS_MIN)
+  expect(Object.keys(moves).length).toBeGreaterThan(0)
+}
+
+test.each(failedSeeds)('seed %i is sound, which once found: %s', async (seed) => {
+  expectSound(await runSeed(template, seed))
+})
+
+test('as many seeds as fit are sound', async () => {
+  const until = performance.now() + TIME_MS
+  let seed = 1
+  for (; seed <= SEEDS_MIN || performance.now() < until; seed++) expectSound(await runSeed(template, seed))
+  expect(seed).toBeGreaterThan(SEEDS_MIN)
+})
+
+test('a seed decides everything: it runs twice in the same way', async () => {
+  const first = await runSeed(template, 7, true)
+  const second = await runSeed(template, 7, true)
+  expect(second.trace).toEqual(first.trace)
+  expect(first.trace.length).toBeGreaterThan(1_000)
+})

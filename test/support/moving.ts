@@ -1,0 +1,126 @@
+import { runInDurableObject } from 'cloudflare:test'
+import { env } from 'cloudflare:workers'
+import { systemClock } from '../../src/core/clock.ts'
+import { systemRandom } from '../../src/core/random.ts'
+import { Mover, type PausePoint } from '../../src/resharding/move.ts'
+import { type MoveAnswer, type MoveBook, type MoveRecord, slotAfter } from '../../src/resharding/record.ts'
+import { FIND_TABLES, readTables } from '../../src/resharding/tables.ts'
+import { MapHolder } from '../../src/sharding/map-holder.ts'
+import type { Keyspace } from '../../src/sharding/sharded-table.ts'
+import { Shards } from '../../src/sharding/shards.ts'
+import type { DirectoryObject } from '../../workers/coordinator.ts'
+import type { Env } from '../../workers/env.ts'
+import { mapRequest, quietLog } from './sharding-doubles.ts'
+import { databases } from './sharding-slots.ts'
+
+const bindings = env as unknown as Env
+const directory = () => bindings.DIRECTORY.get(bindings.DIRECTORY.idFromName('directory'))
+
+/** The real directory's book of moves, by RPC. */
+const book: MoveBook = {
+  find: (id) => directory().findMove(id) as Promise<MoveRecord | null>,
+  change: (seen, change, progress) => directory().changeMove(seen, change, progress) as Promise<MoveAnswer>,
+  report: (id, progress) => directory().reportMove(id, progress),
+}
+
+export const shards = new Map<string, D1Database>(Object.entries(databases))
+
+/** Plans the move of one slot to the other shard. Its mover is in the test's hands. */
+export async function planMove(keyspace: Keyspace, slot: string, target: string): Promise<MoveRecord> {
+  await directory().map()
+  const reply = await directory().planMoves({ keyspace, ranges: [[slot, slot]], target })
+  if (!('moves' in reply)) throw new Error(`${reply.code}: ${reply.detail}`)
+  return reply.moves[0]! as MoveRecord
+}
+
+export async function steer(id: string, verb: 'abort' | 'reverse' | 'complete'): Promise<void> {
+  const reply = await directory().steerMove(id, verb)
+  if (!('move' in reply)) throw new Error(`${reply.code}: ${reply.detail}`)
+}
+
+export const record = async (id: string): Promise<MoveRecord> => (await book.find(id))!
+
+/** A mover that runs in the test. `at` is called at each pause point; what it throws is a crash there. */
+export function mover(at: (point: PausePoint) => Promise<void> | void = () => undefined): Mover {
+  const pause = async (point: PausePoint) => void (await at(point))
+  return new Mover({ book, shards, clock: systemClock, random: systemRandom, log: quietLog, share: 1, pause })
+}
+
+/** Turns until the move has nothing to do for a while. Throws where it never comes to that. */
+export async function drive(id: string, at?: (point: PausePoint) => Promise<void> | void): Promise<MoveRecord> {
+  const one = mover(at)
+  for (let turns = 0; turns < 20; turns++) {
+    const comeBackAt = await one.turn(id)
+    if (comeBackAt === null || comeBackAt > systemClock.now() + 10_000) return record(id)
+  }
+  throw new Error(`no end of it: ${JSON.stringify(await record(id))}`)
+}
+
+/** Runs `body` the first time that the point is met. */
+export function once(point: PausePoint, body: () => Promise<void> | void) {
+  let isDone = false
+  return async (met: PausePoint) => {
+    if (met !== point || isDone) return
+    isDone = true
+    await body()
+  }
+}
+
+/** The routed databases, with a map of now. */
+export function routed(): Shards {
+  const source = {
+    async map() {
+      const reply = await directory().map()
+      if (!('map' in reply)) throw new Error(reply.detail)
+      return reply.map
+    },
+  }
+  const observer = {}
+  const holder = new MapHolder(systemClock, 30_000)
+  return new Shards({
+    holder,
+    request: mapRequest(source),
+    shards,
+    clock: systemClock,
+    random: systemRandom,
+    atLeastEpoch: 0,
+    observer,
+  })
+}
+
+export async function epoch(): Promise<number> {
+  const reply = await directory().map()
+  if (!('map' in reply)) throw new Error(reply.detail)
+  return reply.map.epoch
+}
+
+/** All that a shard holds of a slot: its state, and its rows by table, exactly. */
+export async function holdings(binding: string, keyspace: Keyspace, slot: string) {
+  const database = shards.get(binding)!
+  const found = await database.prepare(FIND_TABLES).bind(keyspace).all<never>()
+  const rows: Record<string, string[]> = {}
+  for (const { name, columns, key } of readTables(keyspace, found.results)) {
+    const line = columns.map((column) => `quote("${column}")`).join(" || ',' || ")
+    const { results } = await database
+      .prepare(`SELECT ${line} AS line FROM "${name}" WHERE "${key[0]}" >= ? AND "${key[0]}" < ? ORDER BY 1`)
+      .bind(slot, slotAfter(slot))
+      .all<{ line: string }>()
+    if (results.length > 0) rows[name] = results.map((row) => row.line)
+  }
+  const state = await database
+    .prepare('SELECT state FROM slots WHERE keyspace = ? AND slot = ?')
+    .bind(keyspace, slot)
+    .first<string>('state')
+  const changes = await database
+    .prepare('SELECT count(*) AS n FROM slot_changes WHERE substr(pk, 3, 4) = ?')
+    .bind(slot)
+    .first<number>('n')
+  return { state, rows, changes }
+}
+
+/** The settling is over now, whatever the clock says: leases of tests are nobody's. */
+export async function settleNow(id: string): Promise<void> {
+  await runInDurableObject(directory(), async (_: DirectoryObject, state) => {
+    state.storage.sql.exec("UPDATE moves SET record = json_set(record, '$.settlesAt', 1) WHERE id = ?", id)
+  })
+}
