@@ -1,6 +1,6 @@
 import type { KvStore } from '../cache/kv-store.ts'
 import { type Clock, DAY_MS } from '../core/clock.ts'
-import { constantTimeEqual, sign, verifySigned } from '../core/digest.ts'
+import { constantTimeEqual, hmac, sign, verifySigned } from '../core/digest.ts'
 import { messageOf } from '../core/errors.ts'
 import type { IdSource } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
@@ -127,11 +127,12 @@ export class Sessions {
   }
 
   /**
-   * A new token for a session whose first answer may have been lost; the first token keeps working. `database` is the
-   * user's; null when the session has ended since, or the condition doesn't hold any more.
+   * A second token for a session whose first answer may have been lost; the first token keeps working. It is derived, so
+   * that every retry gets the same: one that was given up, and is still under way, takes nobody's token away. `database` is
+   * the user's; null when the session has ended since, or the condition doesn't hold any more.
    */
   async remint(database: ShardDatabase, session: Session, onlyIf: SqlCondition): Promise<string | null> {
-    const secret = newSecret(this.#options.random)
+    const secret = hmac(this.#options.signingKey, `session-retry.${session.id}`)
     const result = await database
       .prepare(
         `UPDATE sessions SET retry_secret_hash = ? WHERE id = ? AND user_id = ? AND expires_at > ? AND ${onlyIf.sql}`,

@@ -6,5 +6,7 @@ export const failedSeeds: [number, string][] = [
   [3, 'cursors of the source were taken for the target’s when a move was turned round twice'],
   [25, 'a move that was turned round a second time was prepared as if the target had no rows'],
   [204, 'the same, after a lost answer of the commit'],
+  [2420, 'a sign-up that its client had given up took the token away that the retry had got'],
+  [4281, 'the same'],
   [5021, 'turns that ended before their first step: a verification that never went on'],
 ]

@@ -8,10 +8,10 @@ import { systemRandom } from '../../../src/core/random.ts'
 
 vi.mock('node:crypto', async (original) => {
   const real = await original<typeof crypto>()
-  return { ...real, scrypt: vi.fn(real.scrypt) }
+  return { ...real, scryptSync: vi.fn(real.scryptSync) }
 })
 
-const scrypt = vi.mocked(crypto.scrypt)
+const scrypt = vi.mocked(crypto.scryptSync)
 const PASSWORD = 'a pass phrase of mine'
 
 beforeEach(() => {
