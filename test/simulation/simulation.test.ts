@@ -5,7 +5,7 @@ import { scaleDown } from './scale.ts'
 import { makeTemplate, type Template } from './template.ts'
 
 /** What fits: `npm run simulate` runs as many as one likes. */
-const TIME_MS = 15_000
+const TIME_MS = 8_000
 const SEEDS_MIN = 20
 
 let template: Template

@@ -89,36 +89,26 @@ test('claims move by the same way', async () => {
   expect((await at('SHARD_000')).state).toBe('active')
 })
 
-describe.each(onTheWay)('at the pause point "%s"', (point) => {
-  test('a crash is survived: another incarnation goes on', async () => {
-    const before = await at('SHARD_000')
-    const { id } = await planMove('users', slot, 'shard-001')
-    const settled = await drive(
-      id,
-      once(point, () => {
-        throw new Error('crash')
-      }),
-    )
-    expect(settled.state).toBe('settling')
-    expect((await at('SHARD_001')).rows).toEqual(before.rows)
-  })
-
-  test('a write is at the owner afterwards, once', async () => {
+test.each(onTheWay)(
+  'a write and a crash at the pause point "%s": the write is at the owner afterwards, once',
+  async (point) => {
     const { id } = await planMove('users', slot, 'shard-001')
     let written: Promise<unknown> = Promise.resolve()
-    await drive(
+    const settled = await drive(
       id,
       once(point, async () => {
         written = write(`written-at-${point}`)
         if (!fenced.includes(point)) await written
+        throw new Error('crash')
       }),
     )
     await written
-    const { rows } = await at('SHARD_001')
-    expect(rows.posts!.filter((line) => line.includes(`written-at-${point}'`))).toHaveLength(1)
-    expect(rows.posts).toHaveLength(6)
-  })
-})
+    expect(settled).toMatchObject({ state: 'settling', error: null })
+    const { posts } = (await at('SHARD_001')).rows
+    expect(posts!.filter((line) => line.includes(`written-at-${point}'`))).toHaveLength(1)
+    expect(posts).toHaveLength(6)
+  },
+)
 
 test.each(beforeCommit)('aborted at the pause point "%s", a move leaves map and source as they were', async (point) => {
   const before = await at('SHARD_000')

@@ -1,0 +1,277 @@
+import { beforeEach, describe, expect, test } from 'vitest'
+import { boundTailSql, countSql, type PackedRows, purgeSql, TAIL_REACH, tailSql } from '../../../src/resharding/rows.ts'
+import type { MovedTable } from '../../../src/resharding/tables.ts'
+import {
+  insert,
+  keysOf,
+  makeStrangeTables,
+  pack,
+  packUpTo,
+  source,
+  strange,
+  stretch,
+} from '../../support/strange-table.ts'
+
+beforeEach(makeStrangeTables)
+
+const ids = [
+  '0000',
+  '0000 ',
+  '0000A',
+  '0000a',
+  '0000ä',
+  '0000\u{10000}',
+  '0000\uffff',
+  '00010',
+  '0001',
+  'ffffz',
+  '0000\'"\\',
+]
+
+type Bounds = NonNullable<Parameters<typeof stretch>[1]>
+
+/** Every stretch of the slots, as the keys that each brought. */
+async function walk(bounds: Bounds): Promise<string[][]> {
+  const stretches: string[][] = []
+  for (let cursor: string | null = null; ; ) {
+    const { end, ...packs } = await stretch(cursor, bounds)
+    const keys = keysOf(packs)
+    expect(keys).toHaveLength(packs.rows)
+    stretches.push(keys.map((key) => JSON.stringify(key)))
+    expect(await packUpTo(source, cursor, end)).toEqual(packs)
+    if (end === null) return stretches
+    cursor = end
+  }
+}
+
+async function keysInOrder(): Promise<string[]> {
+  const { results } = await source
+    .prepare('SELECT json_array(id, part) AS key FROM "strange ""table""" ORDER BY id, part')
+    .all<{ key: string }>()
+  return results.map(({ key }) => key)
+}
+
+describe('keys that sort oddly', () => {
+  const parts = [-1, 2, 10, 9007199254740991]
+
+  test.each([1, 3, 1_000])(
+    'are walked %i rows at a time, each exactly once, in SQLite’s own order',
+    async (rowsMax) => {
+      await insert(ids.flatMap((id) => parts.map((part) => [id, part, "'x'"] as [string, number, string])))
+      const walked = await walk({ rowsMax, packing: 'mixed' })
+      expect(walked.every((keys) => keys.length <= rowsMax)).toBe(true)
+      expect(walked).toHaveLength(Math.ceil((ids.length * parts.length) / rowsMax))
+      // One stretch's plain rows come before its tagged ones; stretch after stretch they are in order.
+      const order = await keysInOrder()
+      let before = 0
+      for (const keys of walked) {
+        expect(keys.toSorted()).toEqual(order.slice(before, before + keys.length).toSorted())
+        before += keys.length
+      }
+      expect(before).toBe(order.length)
+    },
+  )
+
+  test('a stretch holds the rows of its slots only, and ends where they end', async () => {
+    await insert(ids.map((id) => [id, 1, "'x'"]))
+    const slots = { first: '0001', after: '0002' }
+    const { end, ...packs } = await stretch(null, slots)
+    expect(end).toBeNull()
+    expect(keysOf(packs).map(([id]) => id)).toEqual(['0001', '00010'])
+    const { end: half } = await stretch(null, { ...slots, rowsMax: 1 })
+    expect(half).toBe('["0001",1]')
+    expect(await stretch(half, slots)).toMatchObject({ rows: 1, end: null })
+    expect(keysOf(await pack('mixed', source, 'ffff', 'g'))).toEqual([['ffffz', 1]])
+  })
+
+  test('a stretch of slots without rows is nothing, and the last', async () => {
+    await insert(ids.map((id) => [id, 1, "'x'"]))
+    const nothing = { rows: 0, plain: null, tagged: null, end: null }
+    expect(await stretch(null, { first: '0100', after: '0200' })).toEqual(nothing)
+  })
+
+  test('a stretch whose cursor’s row is gone goes on behind it', async () => {
+    await insert(ids.map((id) => [id, 1, "'x'"]))
+    const { end } = await stretch(null, { rowsMax: 5 })
+    await source.prepare('DELETE FROM "strange ""table""" WHERE json_array(id, part) = ?').bind(end).run()
+    expect(await stretch(end)).toMatchObject({ rows: ids.length - 5, end: null })
+  })
+
+  test('rows that are inserted behind the cursor don’t come, before the end they do', async () => {
+    await insert(ids.map((id) => [id, 1, "'x'"]))
+    const { end } = await stretch(null, { rowsMax: 5 })
+    await insert([
+      ['0000', 0, "'behind'"],
+      ['ffff', 0, "'ahead'"],
+    ])
+    expect(await stretch(end)).toMatchObject({ rows: ids.length - 5 + 1, end: null })
+  })
+})
+
+describe('a stretch bounded by bytes', () => {
+  const sized = (sizes: number[]) =>
+    insert(sizes.map((size, part) => ['0000', part, `replace(hex(zeroblob(${size})), '00', 'x')`]))
+  const lengths = async (bounds: Bounds) => (await walk(bounds)).map((keys) => keys.length)
+
+  test('holds as many rows as fit', async () => {
+    await sized(Array(10).fill(1_000))
+    expect(await lengths({ bytesMax: 3_500 })).toEqual([3, 3, 3, 1])
+  })
+
+  test('holds one row that is larger alone, wherever it stands', async () => {
+    await sized([10, 5_000, 10, 10, 9_000, 9_000, 10])
+    expect(await lengths({ bytesMax: 1_000 })).toEqual([1, 1, 2, 1, 1, 1])
+  })
+
+  test('counts the bytes of any class, not characters, and not what is NULL', async () => {
+    await insert([
+      ['0000', 1, "replace(hex(zeroblob(250)), '00', '🌳')"],
+      ['0000', 2, 'zeroblob(1000)'],
+      ['0000', 3, 'NULL'],
+      ['0000', 4, '9223372036854775807'],
+    ])
+    expect(await lengths({ bytesMax: 1_050 })).toEqual([1, 1, 2])
+  })
+})
+
+test('rows are purged and counted in several ranges, and in these only', async () => {
+  await insert(
+    ['0000', '0001', '0001a', '0002', '0005', '0006', '0007', 'ffff'].flatMap((id) => [
+      [id, 1, "'x'"],
+      [id, 2, "'x'"],
+    ]),
+  )
+  const ranges = JSON.stringify([
+    ['0001', '0002'],
+    ['0005', '0007'],
+    ['ffff', 'g'],
+  ])
+  const count = () => source.prepare(countSql(strange)).bind(ranges).first<number>('rows')
+  const purge = async (rowsMax: number) =>
+    (await source.prepare(purgeSql(strange, rowsMax)).bind(ranges).run()).meta.changes
+  expect(await count()).toBe(10)
+  expect([await purge(4), await count()]).toEqual([4, 6])
+  expect([await purge(4), await purge(4), await purge(4), await count()]).toEqual([4, 2, 0, 0])
+  expect((await keysInOrder()).map((key) => JSON.parse(key)[0])).toEqual([
+    ...['0000', '0000', '0002', '0002', '0007', '0007'],
+  ])
+})
+
+describe('the tail of captured changes', () => {
+  const MOVE = 'move-1'
+  const posts: MovedTable = { name: 'inbox', keyspace: 'users', key: ['id'], columns: ['id', 'done_at'] }
+  const tables = [posts, strange]
+
+  beforeEach(async () => {
+    await source.batch([
+      source.prepare('DELETE FROM slot_changes'),
+      source.prepare("DELETE FROM sqlite_sequence WHERE name = 'slot_changes'"),
+      source.prepare('UPDATE mover SET cursors = ?').bind('{}'),
+    ])
+  })
+
+  /** As the fence's triggers write them; the first has `seq` 1. */
+  const capture = (changes: [pk: unknown[], move?: string, table?: string][]) =>
+    source.batch(
+      changes.map(([pk, move = MOVE, table = strange.name]) =>
+        source
+          .prepare('INSERT INTO slot_changes (move_id, tbl, pk) VALUES (?, ?, ?)')
+          .bind(move, table, JSON.stringify(pk)),
+      ),
+    )
+
+  /** What a mover's batch asks for, for all tables. */
+  async function tail({ after = 0, rowsMax = 500, bytesMax = 100_000 } = {}) {
+    const [, reach, ...tails] = await source.batch<never>([
+      source.prepare(boundTailSql(tables, rowsMax)).bind(MOVE, after, bytesMax),
+      source.prepare(TAIL_REACH).bind(MOVE, after),
+      ...tables.map((table) => source.prepare(tailSql(table, 'mixed')).bind(MOVE, after)),
+    ])
+    const [inbox, ours] = tails.map(({ results }) => results[0]! as PackedRows & { keys: string | null })
+    return { ...(reach!.results[0]! as { seq: number; changes: number; waiting: number }), inbox: inbox!, ours: ours! }
+  }
+
+  const nothing = { keys: null, rows: 0, plain: null, tagged: null }
+
+  test('is nothing where nothing changed, and reaches to where it was', async () => {
+    await insert([['0000', 1, "'x'"]])
+    expect(await tail({ after: 7 })).toEqual({ seq: 7, changes: 0, waiting: 0, inbox: nothing, ours: nothing })
+  })
+
+  test('brings changed rows as they are now, and the keys of those that are gone', async () => {
+    await insert([
+      ['0000', 1, "'as it is now'"],
+      ['0000', 2, "'unchanged'"],
+      ['0000', 4, '0.5'],
+    ])
+    await capture([[['0000', 1]], [['0000', 3]], [['0000', 4]]])
+    expect(await tail()).toEqual({
+      seq: 3,
+      changes: 3,
+      waiting: 0,
+      inbox: nothing,
+      ours: {
+        keys: '[["0000",1],["0000",3],["0000",4]]',
+        rows: 2,
+        plain: '[["0000",1,"as it is now"]]',
+        tagged: '[["t30303030","i4","r0.5"]]',
+      },
+    })
+  })
+
+  test('brings a row that changed twice once', async () => {
+    await insert([['0000', 1, "'x'"]])
+    await capture([[['0000', 1]], [['0000', 1]], [['0000', 1]]])
+    expect(await tail()).toMatchObject({ seq: 3, changes: 3, ours: { keys: '[["0000",1]]', rows: 1 } })
+  })
+
+  test('brings each table’s rows with that table', async () => {
+    await insert([['0000', 1, "'x'"]])
+    await capture([[['0000x'], MOVE, 'inbox'], [['0000', 1]]])
+    const { inbox, ours } = await tail()
+    expect([inbox.keys, ours.keys]).toEqual(['[["0000x"]]', '[["0000",1]]'])
+  })
+
+  test('leaves out what the target has, and what another move captured', async () => {
+    await insert([1, 2, 3, 4].map((part) => ['0000', part, "'x'"]))
+    await capture([[['0000', 1]], [['0000', 2], 'move-2'], [['0000', 3]], [['0000', 4], 'move-2']])
+    expect(await tail({ after: 1 })).toMatchObject({
+      seq: 3,
+      changes: 1,
+      waiting: 0,
+      ours: { keys: '[["0000",3]]', rows: 1 },
+    })
+  })
+
+  test('is bounded by rows; what waits behind it is counted, of this move only', async () => {
+    await insert([1, 2, 3, 4, 5].map((part) => ['0000', part, "'x'"]))
+    await capture([1, 2, 3, 4, 5].map((part) => [['0000', part]]))
+    await capture([[['0000', 1], 'move-2']])
+    const first = await tail({ rowsMax: 2 })
+    expect(first).toMatchObject({ seq: 2, waiting: 3, ours: { keys: '[["0000",1],["0000",2]]', rows: 2 } })
+    expect(await tail({ after: first.seq, rowsMax: 2 })).toMatchObject({ seq: 4, waiting: 1 })
+    expect(await tail({ after: 4, rowsMax: 2 })).toMatchObject({ seq: 5, waiting: 0, ours: { rows: 1 } })
+  })
+
+  test('is bounded by the bytes of the rows as they are now, over all tables; one comes in any case', async () => {
+    const kilobyte = "replace(hex(zeroblob(1000)), '00', 'x')"
+    await insert([1, 2, 3].map((part) => ['0000', part, kilobyte]))
+    await capture([[['0000', 1]], [['0000', 9]], [['0000x'], MOVE, 'inbox'], [['0000', 2]], [['0000', 3]]])
+    expect(await tail({ bytesMax: 1_500 })).toMatchObject({ seq: 3, waiting: 2 })
+    expect(await tail({ bytesMax: 10 })).toMatchObject({ seq: 1, waiting: 4, ours: { rows: 1 } })
+    expect(await tail({ after: 3, bytesMax: 10 })).toMatchObject({ seq: 4, waiting: 1 })
+    expect(await tail({ after: 3, bytesMax: 3_000 })).toMatchObject({ seq: 5, waiting: 0 })
+  })
+
+  test('ends at a table that isn’t known here no more than at any other', async () => {
+    await capture([[['x'], MOVE, 'dropped'], [['0000', 1]]])
+    expect(await tail()).toMatchObject({ seq: 2, waiting: 0, ours: { keys: '[["0000",1]]' } })
+  })
+
+  test('names keys that sort oddly', async () => {
+    await insert(ids.map((id) => [id, 1, "'x'"]))
+    await capture(ids.map((id) => [[id, 1]]))
+    const { ours } = await tail()
+    expect(keysOf(ours).toSorted()).toEqual(ids.map((id) => [id, 1]).toSorted())
+  })
+})
