@@ -1,7 +1,8 @@
 /**
  * `npm run simulate:mutants [-- --only NAME] [--seeds 2000]`: takes one safeguard out, in a copy of the tree, and runs the
  * simulation until it finds a violation. A safeguard that another one backs up is taken out together with it (`with`).
- * Exits 1 where nothing was found.
+ * Exits 1 where nothing was found. What
+ * only an exhaustive search finds is a mutant of the model (`npm run model`).
  */
 import { spawnSync } from 'node:child_process'
 import path from 'node:path'
@@ -45,10 +46,6 @@ const mutants: Mutant[] = [
   { name: 'capture of changes', cuts: [cut(tables, /AND state = 'moving';/g, "AND state = 'nothing';")] },
   { name: 'step', cuts: [noStep] },
   { name: 'from-state check', cuts: [noExpectation, noStep], with: 'step' },
-  {
-    name: 'raised steps are still one’s own',
-    cuts: [cut(side, /if \(step !== this\.#step\) throw .*/, '')],
-  },
   { name: 'attempt check', cuts: [cut(ledger, / {2}record\.attempt === seen\.attempt &&\n/, '')] },
   {
     name: 'un-fence known to the directory',
@@ -63,10 +60,6 @@ const mutants: Mutant[] = [
         'return leaseUntil > 0',
       ),
     ],
-  },
-  {
-    name: 'lease asked on arrival',
-    cuts: [cut(router, /holder\.stillVouchesFor\(held\) \? answer : null/, 'answer')],
   },
   { name: 'wait before purging', cuts: [noPurgeWait] },
   {

@@ -88,7 +88,7 @@ test('a thousand doubles of any size arrive bit for bit', async () => {
   const bits = crypto.getRandomValues(new BigUint64Array(1_000))
   const doubles = [...new Float64Array(bits.buffer)].filter(Number.isFinite)
   await source
-    .prepare(`INSERT INTO "strange ""table""" SELECT '0000', key, value FROM json_each(?)`)
+    .prepare(`INSERT INTO "strange ""table""" SELECT '0000', key, CAST(value AS REAL) FROM json_each(?)`)
     .bind(JSON.stringify(doubles))
     .run()
   expect(await carry()).toMatchObject({ rows: doubles.length, plain: null })

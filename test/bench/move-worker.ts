@@ -1,0 +1,170 @@
+/**
+ * What `npm run bench:move` runs inside workerd, in a Durable Object as a mover does: so that a round trip to a shard is
+ * the binding's. Directory, ledger, mover and databases are the real ones.
+ */
+import { DurableObject } from 'cloudflare:workers'
+import { systemClock } from '../../src/core/clock.ts'
+import { limits } from '../../src/core/limits.ts'
+import { systemRandom } from '../../src/core/random.ts'
+import { Mover } from '../../src/resharding/move.ts'
+import { MoveLedger } from '../../src/resharding/move-ledger.ts'
+import type { MoveBook } from '../../src/resharding/record.ts'
+import { Directory } from '../../src/sharding/directory.ts'
+
+interface BenchEnv {
+  BENCH: DurableObjectNamespace<Bench>
+  SHARD_000: D1Database
+  SHARD_001: D1Database
+}
+
+export type BenchKind = 'plain' | 'move' | 'verified move'
+
+export interface BenchSetting {
+  rows: number
+  /** Of 100 rows, how many hold a character that isn't ASCII. */
+  nonAscii: number
+}
+
+export interface BenchResult {
+  ms: number
+  rounds: number
+}
+
+const FIRST = '0000'
+const LAST = '00ff'
+const AFTER = '0100'
+const COLUMNS = ['id', 'author_id', 'text', 'created_at', 'edited_at', 'version']
+
+export class Bench extends DurableObject<BenchEnv> {
+  readonly #directory: Directory
+  readonly #ledger: MoveLedger
+  readonly #shards: Map<string, D1Database>
+  #moves = 0
+
+  constructor(ctx: DurableObjectState, env: BenchEnv) {
+    super(ctx, env)
+    this.#shards = new Map([
+      ['SHARD_000', env.SHARD_000],
+      ['SHARD_001', env.SHARD_001],
+    ])
+    const storage = {
+      rows: <T>(sql: string, ...values: (string | number | null)[]) =>
+        ctx.storage.sql.exec(sql, ...values).toArray() as T[],
+      transaction: <T>(body: () => T) => ctx.storage.transactionSync(body),
+    }
+    const common = { storage, clock: systemClock }
+    this.#directory = new Directory({ ...common, shards: this.#shards, newDeploymentId: () => 'bench' })
+    this.#ledger = new MoveLedger({
+      ...common,
+      directory: this.#directory,
+      leaseMs: 30_000,
+      graceMs: 300_000,
+      newId: () => `move-${++this.#moves}`,
+      schemaVersion: async () => 'the same',
+    })
+  }
+
+  async fill({ rows, nonAscii }: BenchSetting): Promise<void> {
+    await this.#directory.map()
+    const fill = `INSERT INTO posts (id, author_id, text, created_at, edited_at, version)
+      WITH RECURSIVE numbers (n) AS (SELECT ?1 UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < ?2)
+      SELECT printf('%04x01k%021d', n % 256, n), printf('%04x01j%021d', n % 256, n % 5000),
+        CASE WHEN n / 256 % 100 < ?3 THEN '🌳 ' ELSE '' END || substr(hex(randomblob(140)), 1, 40 + n % 200),
+        1700000000000 + n, NULL, 1
+      FROM numbers`
+    for (let from = 0; from < rows; from += 10_000)
+      await this.env.SHARD_000.prepare(fill)
+        .bind(from, Math.min(rows, from + 10_000), nonAscii)
+        .run()
+  }
+
+  async measure(kind: BenchKind): Promise<BenchResult> {
+    await this.#reset(kind)
+    return kind === 'plain' ? this.#copy() : this.#move(kind === 'verified move')
+  }
+
+  /** Rows as `json_each` takes them, and no more: what any copy by way of JavaScript costs. */
+  async #copy(): Promise<BenchResult> {
+    const { SHARD_000, SHARD_001 } = this.env
+    const rowsMax = await this.#rowsOfStretch()
+    const read = `SELECT json_group_array(json_array(${COLUMNS.join(', ')})) AS rows, max(id) AS last
+      FROM (SELECT * FROM posts WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ${rowsMax})`
+    const write = `INSERT INTO posts (${COLUMNS.join(', ')})
+      SELECT ${COLUMNS.map((_, place) => `json_extract(value, '$[${place}]')`).join(', ')} FROM json_each(?1)`
+    const startedAt = systemClock.now()
+    let rounds = 0
+    for (let last: string | null = FIRST; ; rounds++) {
+      const chunk: { rows: string; last: string | null } = (await SHARD_000.prepare(read).bind(last, AFTER).first())!
+      last = chunk.last
+      if (last === null) return { ms: systemClock.now() - startedAt, rounds }
+      await SHARD_001.prepare(write).bind(chunk.rows).run()
+    }
+  }
+
+  /** As many as the mover takes at once, when it has found its pace. */
+  async #rowsOfStretch(): Promise<number> {
+    const bytes = COLUMNS.map((column) => `coalesce(octet_length(${column}), 0)`).join(' + ')
+    const average = await this.env.SHARD_000.prepare(`SELECT avg(${bytes}) AS bytes FROM posts`).first<number>('bytes')
+    const fit = Math.floor(limits.moveChunkBytesMax / (average! + 8 * COLUMNS.length))
+    return Math.min(limits.moveChunkRowsMax, fit)
+  }
+
+  async #move(verifies: boolean): Promise<BenchResult> {
+    const [planned] = await this.#ledger.plan({ keyspace: 'users', ranges: [[FIRST, LAST]], target: 'shard-001' })
+    const ledger = this.#ledger
+    const book: MoveBook = {
+      find: async (id) => ledger.find(id),
+      change: async (...change) => ledger.change(...change),
+      report: async (...progress) => ledger.report(...progress),
+    }
+    let rounds = 0
+    const observer = {
+      async before(shard: string) {
+        if (shard === 'shard-000') rounds++
+      },
+    }
+    const log = { info: () => undefined, warn: console.warn, error: console.error }
+    const options = { book, shards: this.#shards, clock: systemClock, random: systemRandom, log, share: 1 }
+    const mover = new Mover({ ...options, verifies, observer })
+    const startedAt = systemClock.now()
+    while (ledger.find(planned!.id)!.state !== 'settling') {
+      await mover.turn(planned!.id)
+      const { state, error } = ledger.find(planned!.id)!
+      if (error) throw new Error(`${state}: ${error}`)
+    }
+    return { ms: systemClock.now() - startedAt, rounds }
+  }
+
+  /** Rows and slots are the source's again; a plain copy's target has them active too. */
+  async #reset(kind: BenchKind): Promise<void> {
+    const { SHARD_000, SHARD_001 } = this.env
+    this.ctx.storage.sql.exec('DELETE FROM moves')
+    const slots: [number, number] = [Number.parseInt(FIRST, 16), Number.parseInt(LAST, 16)]
+    this.#directory.reassign('users', [slots], 'shard-000', null)
+    const mine = "keyspace = 'users' AND slot >= ? AND slot < ?"
+    await SHARD_000.batch([
+      SHARD_000.prepare(`UPDATE slots SET state = 'active', move_id = NULL WHERE ${mine}`).bind(FIRST, AFTER),
+      SHARD_000.prepare('DELETE FROM slot_changes'),
+    ])
+    await SHARD_001.batch([
+      SHARD_001.prepare(
+        `INSERT INTO slots (keyspace, slot, state, epoch)
+         WITH RECURSIVE numbers (n) AS (SELECT ?1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?2)
+         SELECT 'users', printf('%04x', n), 'active', 1 FROM numbers WHERE true
+         ON CONFLICT DO UPDATE SET state = excluded.state, move_id = NULL`,
+      ).bind(...slots),
+      SHARD_001.prepare('DELETE FROM posts'),
+      SHARD_001.prepare('DELETE FROM slot_changes'),
+      ...(kind === 'plain' ? [] : [SHARD_001.prepare(`DELETE FROM slots WHERE ${mine}`).bind(FIRST, AFTER)]),
+    ])
+  }
+}
+
+export default {
+  async fetch(request, env) {
+    const bench = env.BENCH.get(env.BENCH.idFromName('bench'))
+    const { fill, kind } = await request.json<{ fill?: BenchSetting; kind?: BenchKind }>()
+    if (fill) return Response.json(await bench.fill(fill).then(() => ({})))
+    return Response.json(await bench.measure(kind!))
+  },
+} satisfies ExportedHandler<BenchEnv>
