@@ -20,7 +20,6 @@ const cut = (file: string, take: RegExp, leave: string): Cut => ({ file, take, l
 
 const mover = 'src/resharding/move.ts'
 const carrier = 'src/resharding/carrier.ts'
-const side = 'src/resharding/shard-side.ts'
 const ledger = 'src/resharding/move-ledger.ts'
 const router = 'src/sharding/router.ts'
 const shard = 'migrations/shard/0000_shard.sql'

@@ -25,7 +25,7 @@ export const limits = {
   moveChunkRowsMin: 50,
   moveChunkRowsFirst: 200,
   moveChunkRowsMax: 5_000,
-  moveChunkBytesMax: 600_000, // as hex twice as many; a value may have 2 MB
+  moveChunkBytesMax: 300_000, // JSON writes a control character with six; a value may have 2 MB
   moveTextBytesMax: 1_900_000,
   moveTailRowsMax: 500,
   moveTailShort: 50, // changes: a tail this short is left to the cutover

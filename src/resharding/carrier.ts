@@ -128,8 +128,7 @@ export class Carrier {
   async copyStretch(): Promise<boolean> {
     if (!this.#isCounted && this.#cursors.rowsTotal === 0) await this.#count()
     const { place } = this.#cursors
-    if (place.table < this.#tables.length)
-      await this.#pace.round(() => this.#round({ operation: 'copy', stretch: place }))
+    if (place.table < this.#tables.length) await this.#carryStretch('copy', place)
     return this.#cursors.place.table >= this.#tables.length
   }
 
@@ -138,9 +137,16 @@ export class Carrier {
     if (this.#cursors.place.walk === 'copy') this.#cursors.place = firstPlace('verify')
     this.#compares = true
     const { place } = this.#cursors
-    if (place.table < this.#tables.length)
-      await this.#pace.round(() => this.#round({ operation: 'verify', stretch: place }))
+    if (place.table < this.#tables.length) await this.#carryStretch('verify', place)
     return this.#cursors.place.table >= this.#tables.length
+  }
+
+  async #carryStretch(operation: string, stretch: Place): Promise<void> {
+    const { rowsMax } = this.#pace
+    await this.#pace.round(
+      () => this.#round({ operation, stretch }),
+      ({ rows }) => rows!.rows === rowsMax,
+    )
   }
 
   /** True when both sides were found to have as many rows in each table. Throws `Difference`. */

@@ -37,6 +37,9 @@ function rowsByKey({ key, columns }: MovedTable, { plain, tagged }: PackedRows):
   return new Map(rows)
 }
 
+/** What JavaScript can't tell from another value stays as it travels: two rows must never share a key here. */
 function readTagged(text: string): string | number {
-  return text.startsWith('i') ? Number(text.slice(1)) : Buffer.from(text.slice(1), 'hex').toString()
+  if (text.startsWith('i')) return Number.isSafeInteger(Number(text.slice(1))) ? Number(text.slice(1)) : text
+  const decoded = Buffer.from(text.slice(1), 'hex').toString()
+  return decoded.includes('\ufffd') ? text : decoded
 }

@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { freePort } from '../../scripts/free-port.ts'
 import { root } from '../../scripts/local-shards.ts'
 import { bearer, browser } from '../support/http-client.ts'
 
@@ -22,14 +22,6 @@ afterEach(async () => {
 })
 
 const inFolder = (name: string) => path.join(folder, name)
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
 
 /** Starts a command in the project, as somebody whose home is an empty folder. */
 function start(command: string, ...parameters: string[]): void {

@@ -1,9 +1,10 @@
 import { runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
-import { systemClock } from '../../src/core/clock.ts'
+import { type Clock, systemClock } from '../../src/core/clock.ts'
 import { systemRandom } from '../../src/core/random.ts'
 import { Mover, type PausePoint } from '../../src/resharding/move.ts'
 import { type MoveAnswer, type MoveBook, type MoveRecord, slotAfter } from '../../src/resharding/record.ts'
+import type { BatchObserver } from '../../src/resharding/shard-side.ts'
 import { FIND_TABLES, readTables } from '../../src/resharding/tables.ts'
 import { MapHolder } from '../../src/sharding/map-holder.ts'
 import type { Keyspace } from '../../src/sharding/sharded-table.ts'
@@ -40,15 +41,17 @@ export async function steer(id: string, verb: 'abort' | 'reverse' | 'complete'):
 
 export const record = async (id: string): Promise<MoveRecord> => (await book.find(id))!
 
-/** A mover that runs in the test. `at` is called at each pause point; what it throws is a crash there. */
-export function mover(at: (point: PausePoint) => Promise<void> | void = () => undefined): Mover {
-  const pause = async (point: PausePoint) => void (await at(point))
-  return new Mover({ book, shards, clock: systemClock, random: systemRandom, log: quietLog, share: 1, pause })
+type AtPoint = (point: PausePoint) => Promise<void> | void
+
+/** A mover that runs in the test. `pause` is called at each pause point; what it throws is a crash there. */
+export function mover(given: { pause?: AtPoint; clock?: Clock; observer?: BatchObserver } = {}): Mover {
+  const pause = async (point: PausePoint) => void (await given.pause?.(point))
+  return new Mover({ book, shards, clock: systemClock, random: systemRandom, log: quietLog, share: 1, ...given, pause })
 }
 
 /** Turns until the move has nothing to do for a while. Throws where it never comes to that. */
-export async function drive(id: string, at?: (point: PausePoint) => Promise<void> | void): Promise<MoveRecord> {
-  const one = mover(at)
+export async function drive(id: string, pause: AtPoint = () => undefined, clock = systemClock): Promise<MoveRecord> {
+  const one = mover({ pause, clock })
   for (let turns = 0; turns < 20; turns++) {
     const comeBackAt = await one.turn(id)
     if (comeBackAt === null || comeBackAt > systemClock.now() + 10_000) return record(id)
@@ -119,8 +122,21 @@ export async function holdings(binding: string, keyspace: Keyspace, slot: string
 }
 
 /** The settling is over now, whatever the clock says: leases of tests are nobody's. */
-export async function settleNow(id: string): Promise<void> {
-  await runInDurableObject(directory(), async (_: DirectoryObject, state) => {
-    state.storage.sql.exec("UPDATE moves SET record = json_set(record, '$.settlesAt', 1) WHERE id = ?", id)
+export const settleNow = (id: string) => setOfRecord(id, 'settlesAt')
+
+/** Slots that this move took from a shard may come back there: the last lease on it is over. */
+export const leasesAreOver = (id: string) => setOfRecord(id, 'committedAt')
+
+/** What a test before left behind, it may have failed, keeps nobody from moving on. */
+export const endOpenMoves = () =>
+  runInDurableObject(directory(), async (_: DirectoryObject, state) => {
+    state.storage.sql.exec(
+      `UPDATE moves SET is_over = 1, record = json_set(record, '$.state', 'failed', '$.hasLanes', json('false'))
+       WHERE is_over = 0`,
+    )
   })
-}
+
+const setOfRecord = (id: string, field: 'settlesAt' | 'committedAt') =>
+  runInDurableObject(directory(), async (_: DirectoryObject, state) => {
+    state.storage.sql.exec(`UPDATE moves SET record = json_set(record, '$.${field}', 1) WHERE id = ?`, id)
+  })

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest'
+import { limits } from '../../../src/core/limits.ts'
 import { boundTailSql, countSql, type PackedRows, purgeSql, TAIL_REACH, tailSql } from '../../../src/resharding/rows.ts'
 import type { MovedTable } from '../../../src/resharding/tables.ts'
 import {
@@ -132,6 +133,17 @@ describe('a stretch bounded by bytes', () => {
     ])
     expect(await lengths({ bytesMax: 1_050 })).toEqual([1, 1, 2])
   })
+
+  // Also as the source reads it: SQL's own values have the limit, and one that is longer never arrives to be packed anew.
+  test('keeps below the longest value of D1, however JSON writes it', async () => {
+    await insert(
+      Array.from({ length: 12 }, (_, part) => ['0000', part, "replace(hex(zeroblob(36000)), '00', char(1))"]),
+    )
+    const { rows, plain } = await stretch(null, { bytesMax: limits.moveChunkBytesMax })
+    expect(rows).toBeGreaterThan(1)
+    expect(plain!.length).toBeGreaterThan(1_000_000)
+    expect(plain!.length).toBeLessThan(limits.moveTextBytesMax)
+  })
 })
 
 test('rows are purged and counted in several ranges, and in these only', async () => {
@@ -159,8 +171,8 @@ test('rows are purged and counted in several ranges, and in these only', async (
 
 describe('the tail of captured changes', () => {
   const MOVE = 'move-1'
-  const posts: MovedTable = { name: 'inbox', keyspace: 'users', key: ['id'], columns: ['id', 'done_at'] }
-  const tables = [posts, strange]
+  const inboxTable: MovedTable = { name: 'inbox', keyspace: 'users', key: ['id'], columns: ['id', 'done_at'] }
+  const tables = [inboxTable, strange]
 
   beforeEach(async () => {
     await source.batch([

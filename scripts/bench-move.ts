@@ -1,0 +1,83 @@
+/**
+ * `npm run bench:move [-- --rows 100000 --repetitions 3 --non-ascii 10]`: a move of 256 slots, pace off, against a plain
+ * copy of the same rows by way of `json_each`, in the same run. Times vary with the machine; the ratios hardly do.
+ */
+import './journey/quiet.ts'
+import './local-environment.ts'
+import path from 'node:path'
+import { parseArgs } from 'node:util'
+import { createTestHarness, unstable_readConfig } from 'wrangler'
+import { table } from '../src/cli/table.ts'
+import type { BenchKind, BenchResult, BenchSetting } from '../test/bench/move-worker.ts'
+import { configFor, root } from './local-shards.ts'
+
+const RATIO_MIN = 0.5
+
+const { values } = parseArgs({
+  options: {
+    rows: { type: 'string', default: '100000' },
+    repetitions: { type: 'string', default: '3' },
+    'non-ascii': { type: 'string', default: '10' },
+  },
+})
+const setting: BenchSetting = { rows: Number(values.rows), nonAscii: Number(values['non-ascii']) }
+
+const { d1_databases, compatibility_date, compatibility_flags } = unstable_readConfig({
+  config: configFor(2).configPath,
+})
+const harness = createTestHarness({
+  root,
+  workers: [
+    {
+      config: {
+        name: 'banyan-bench',
+        main: path.join(root, 'test/bench/move-worker.ts'),
+        compatibility_date,
+        compatibility_flags,
+        d1_databases,
+        durable_objects: { bindings: [{ name: 'BENCH', class_name: 'Bench' }] },
+        migrations: [{ tag: 'v1', new_sqlite_classes: ['Bench'] }],
+      },
+    },
+  ],
+})
+
+async function ask<T>(question: { fill: BenchSetting } | { kind: BenchKind }): Promise<T> {
+  const answer = await harness.getWorker().fetch('/', { method: 'POST', body: JSON.stringify(question) })
+  if (!answer.ok) throw new Error(await answer.text())
+  return (await answer.json()) as T
+}
+
+const kinds: BenchKind[] = ['plain', 'move', 'verified move']
+const results = new Map<BenchKind, BenchResult[]>(kinds.map((kind) => [kind, []]))
+await harness.listen()
+try {
+  for (const { binding } of d1_databases) await harness.getWorker().applyD1Migrations(binding as never)
+  await ask({ fill: setting })
+  await ask({ kind: 'plain' }) // the first of all finds cold files, and is not counted
+  for (let repetition = 0; repetition < Number(values.repetitions); repetition++)
+    for (const kind of kinds) results.get(kind)!.push(await ask<BenchResult>({ kind }))
+} finally {
+  await harness.close()
+}
+
+const median = (numbers: number[]) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1]!
+const medianMs = (kind: BenchKind) => median(results.get(kind)!.map(({ ms }) => ms))
+const ratio = (kind: BenchKind) => medianMs('plain') / medianMs(kind)
+const lines = kinds.map((kind) => [
+  kind,
+  results
+    .get(kind)!
+    .map(({ ms }) => ms)
+    .join(' '),
+  String(medianMs(kind)),
+  String(Math.round(setting.rows / (medianMs(kind) / 1_000))),
+  String(results.get(kind)![0]!.rounds),
+  ratio(kind).toFixed(2),
+])
+console.log(`${setting.rows} rows, of which ${setting.nonAscii} % are not ASCII\n`)
+console.log(table(['', 'ms each', 'median ms', 'rows/s', 'rounds', 'plain / it'], lines, 2))
+if (ratio('move') < RATIO_MIN) {
+  console.log(`\nA move without verification should reach ${RATIO_MIN} of a plain copy.`)
+  process.exitCode = 1
+}

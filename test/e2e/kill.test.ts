@@ -1,0 +1,7 @@
+import { test } from 'vitest'
+import { runWithKills } from '../support/kill-run.ts'
+
+// 20 kills: test/long/kill.test.ts
+test('3 kills of the whole runtime in the middle of moves: every acknowledged write is there once, where its slot belongs', async () => {
+  await runWithKills({ kills: 3, uptimeMs: [1_000, 2_500] })
+})

@@ -1,0 +1,192 @@
+/** One run against a stack that is killed again and again: people who write, an operator who moves their slots. */
+import { expect } from 'vitest'
+import { slotOf, slotText } from '../../src/core/ids.ts'
+import type { Random } from '../../src/core/random.ts'
+import type { MoveRecord } from '../../src/resharding/record.ts'
+import { SLOT_COUNT } from '../../src/sharding/shard-map.ts'
+import { expectEverythingInPlace, expectOutboxesDrain, expectPostsRead } from './kill-checks.ts'
+import { type KillableStack, startKillableStack } from './killable-stack.ts'
+import { PersistentClient, type Retries } from './persistent-client.ts'
+import { PersistentWriter } from './persistent-writer.ts'
+import { type MovableSlots, type MoveAnswer, RestlessOperator } from './restless-operator.ts'
+import { seededRandom } from './sharding-doubles.ts'
+
+const SHARDS = ['shard-000', 'shard-001', 'shard-002', 'shard-003']
+const WRITERS = 16
+const SIGN_UPS_AT_ONCE = 4
+const WRITER_PAUSE_MS = 60
+const OPERATOR_PAUSE_MS = 100
+const NEWCOMER_PAUSE_MS = 2_000
+const MOMENT_MS = 1_000
+
+/** How many slots are moved with a writer's, and how many of the claims at a time. */
+const WIDTHS = [1, 64, 1_024]
+const CLAIMS_WIDTH = 2_048
+
+export interface KillRun {
+  kills: number
+  /** How long it runs between two kills (ms), at least and at most. */
+  uptimeMs: [number, number]
+}
+
+/** What a kill met: the moves that had a mover at work. */
+type Met = MoveRecord[]
+
+/** Prints what was done, and throws where anything was lost, doubled, left behind or read wrongly. */
+export async function runWithKills({ kills, uptimeMs }: KillRun): Promise<void> {
+  const seed = Date.now() % 100_000
+  const startedAt = Date.now()
+  // With no rest between its batches a move is over in a second, and there are many.
+  const vars = { LEASE_MS: '2000', GRACE_MS: '5000', MOVE_SHARE: '1' }
+  const stack = await startKillableStack({ shards: SHARDS.length, vars })
+  try {
+    const run = new Run(stack, seededRandom(seed))
+    await run.signUp()
+    const met = await run.killTimes(kills, uptimeMs)
+    await run.finish()
+    const seconds = Math.round((Date.now() - startedAt) / 1_000)
+    process.stdout.write(`${run.summary(met)} Seed ${seed}, ${seconds} s.\n`)
+    expect(met.filter((moves) => moves.length > 0).length, 'kills inside a move').toBeGreaterThan(0)
+  } catch (error) {
+    process.stdout.write(`Seed ${seed}. What the runtime logged as errors:\n${stack.errors().slice(-20).join('\n')}\n`)
+    throw error
+  } finally {
+    await stack.close()
+  }
+}
+
+class Run {
+  readonly #stack: KillableStack
+  readonly #random: Random
+  readonly #retries: Retries = { cutOff: 0, unavailable: 0 }
+  readonly #writers: PersistentWriter[]
+  readonly #newcomers: PersistentWriter[] = []
+  readonly #movable: MovableSlots[] = []
+  readonly #operator: RestlessOperator
+  #moves: MoveAnswer[] = []
+
+  constructor(stack: KillableStack, random: Random) {
+    this.#stack = stack
+    this.#random = random
+    this.#writers = Array.from({ length: WRITERS }, (_, index) => this.#person(`writer_${index}`))
+    this.#operator = new RestlessOperator(this.#client(), random, SHARDS, this.#movable)
+  }
+
+  async signUp(): Promise<void> {
+    const waiting = [...this.#writers]
+    const worker = async () => {
+      for (let writer = waiting.shift(); writer; writer = waiting.shift()) await writer.signUp()
+    }
+    await Promise.all(Array.from({ length: SIGN_UPS_AT_ONCE }, worker))
+    for (const [index, { id }] of this.#writers.entries())
+      this.#movable.push({ keyspace: 'users', slots: slotsAround(slotOf(id), WIDTHS[index % WIDTHS.length]!) })
+    for (let slot = 0; slot < SLOT_COUNT; slot += CLAIMS_WIDTH)
+      this.#movable.push({ keyspace: 'claims', slots: slotsAround(slotText(slot), CLAIMS_WIDTH) })
+  }
+
+  /** All at once, until it has been killed so many times. Resolves to what each kill met. */
+  async killTimes(count: number, uptimeMs: [number, number]): Promise<Met[]> {
+    let isOn = true
+    const during = async (pauseMs: number, step: () => Promise<void>) => {
+      for (; isOn; await this.#pause(0, pauseMs)) await step()
+    }
+    const working = Promise.all([
+      ...this.#writers.map((writer) => during(WRITER_PAUSE_MS, () => writer.step())),
+      during(OPERATOR_PAUSE_MS, () => this.#operator.step()),
+      during(NEWCOMER_PAUSE_MS, () => this.#welcome()),
+    ])
+    const failed = new Promise<never>((_, reject) => working.catch(reject))
+    const killing = async () => {
+      const met: Met[] = []
+      while (isOn && met.length < count) met.push(await this.#killOnce(met.length, uptimeMs))
+      await this.#pause(uptimeMs[0], uptimeMs[0])
+      return met
+    }
+    try {
+      return await Promise.race([killing(), failed])
+    } finally {
+      isOn = false
+      await working
+    }
+  }
+
+  async finish(): Promise<void> {
+    this.#moves = await this.#operator.finish()
+    const people = [...this.#writers, ...this.#newcomers]
+    await expectPostsRead(this.#stack.url, people)
+    await this.#stack.kill()
+    await expectEverythingInPlace(this.#stack, people)
+    await expectOutboxesDrain(this.#stack)
+    expect([...people, this.#operator].flatMap(({ violations }) => violations)).toEqual([])
+    expect(this.#moves.filter(({ state }) => state === 'failed')).toEqual([])
+  }
+
+  summary(met: Met[]): string {
+    const writes = { posts: 0, edits: 0, deletes: 0, mails: 0, reads: 0 }
+    for (const { acknowledged } of this.#writers)
+      for (const kind of Object.keys(writes) as (keyof typeof writes)[]) writes[kind] += acknowledged[kind]
+    const { cutOff, unavailable } = this.#retries
+    const inside = met.filter((moves) => moves.length > 0).length
+    return [
+      `Acknowledged: ${told(writes)}, ${this.#writers.length + this.#newcomers.length} sign-ups.`,
+      `Sent again: ${cutOff} cut off, ${unavailable} unavailable.`,
+      `${this.#moves.length} moves: ${told(countBy(this.#moves, ({ state }) => state))}; ${told(this.#operator.counts)}.`,
+      `${met.length} kills, ${inside} inside a move: ${told(countBy(met.flat(), stepOf))}.`,
+    ].join('\n')
+  }
+
+  async #killOnce(index: number, [atLeastMs, atMostMs]: [number, number]): Promise<Met> {
+    await this.#pause(atLeastMs, atMostMs)
+    if (index % 2 === 0) await this.#operator.isMoving(atMostMs)
+    await this.#pause(0, MOMENT_MS)
+    await this.#stack.kill()
+    const met = this.#movesAtWork()
+    await this.#stack.start()
+    // After every other kill, the movers' alarms have to do without the cron.
+    if (index % 2 === 0) await this.#stack.cron()
+    return met
+  }
+
+  #movesAtWork(): Met {
+    using directory = this.#stack.openDirectory()
+    const rows = directory.prepare('SELECT record FROM moves WHERE is_over = 0').all() as { record: string }[]
+    return rows.map(({ record }) => JSON.parse(record) as MoveRecord).filter(({ hasLanes }) => hasLanes)
+  }
+
+  async #welcome(): Promise<void> {
+    const newcomer = this.#person(`newcomer_${this.#newcomers.length}`)
+    this.#newcomers.push(newcomer)
+    await newcomer.signUp()
+  }
+
+  #person(handle: string): PersistentWriter {
+    return new PersistentWriter(handle, this.#client(), this.#random)
+  }
+
+  #client(): PersistentClient {
+    return new PersistentClient(this.#stack, this.#random, this.#retries)
+  }
+
+  #pause(atLeastMs: number, atMostMs: number): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve, atLeastMs + this.#random.fraction() * (atMostMs - atLeastMs)))
+  }
+}
+
+/** The slots that begin at a multiple of `width`, with this one among them. */
+function slotsAround(slot: string, width: number): string {
+  const number = Number.parseInt(slot, 16)
+  const first = number - (number % width)
+  return `${slotText(first)}-${slotText(first + width - 1)}`
+}
+
+const stepOf = ({ state, ending, reversed }: MoveRecord): string =>
+  [state, ...(ending ? ['(being undone)'] : []), ...(reversed ? ['(reverse)'] : [])].join(' ')
+
+function countBy<T>(items: T[], name: (item: T) => string): Record<string, number> {
+  return Object.fromEntries([...Map.groupBy(items, name)].map(([key, of]) => [key, of.length]))
+}
+
+const told = (counts: Record<string, number>): string =>
+  Object.entries(counts)
+    .map(([name, count]) => `${count.toLocaleString('en')} ${name}`)
+    .join(', ')

@@ -1,0 +1,252 @@
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { systemClock } from '../../../src/core/clock.ts'
+import { isBeforeCommit } from '../../../src/resharding/record.ts'
+import {
+  drive,
+  endOpenMoves,
+  epoch,
+  holdings,
+  leasesAreOver,
+  mover,
+  once,
+  planMove,
+  record,
+  routed,
+  settleNow,
+  steer,
+} from '../../support/moving.ts'
+
+// Moves of claims, which have two tables where users have ten: the steps are the same, the rounds fewer.
+
+// The first boot gives the slots out.
+beforeAll(async () => void (await epoch()))
+
+/** A slot of each test's own: slots in the lower half are the first shard's at the start. */
+let slot: string
+let number = 0x1000
+beforeEach(async () => {
+  await endOpenMoves()
+  slot = (number++).toString(16)
+  for (const name of ['one', 'two', 'three']) await write(name)
+})
+
+const at = (binding: string) => holdings(binding, 'claims', slot)
+const nothing = { state: null, rows: {}, changes: 0 }
+const crash = () => {
+  throw new Error('crash')
+}
+
+const run = (sql: string, key: string) =>
+  routed().of(slot, { keyspace: 'claims', operation: 'test.write' }).prepare(sql).bind(key).run()
+
+const write = (name: string) =>
+  run("INSERT INTO claims VALUES (?, 'email', 'ä', 'a', 'confirmed', 1)", `${slot}.${name}`)
+
+/** The pause points of a reverse on its way to settling. */
+const ofReverse = [
+  ...(['raised', 'prepared', 'caught-up', 'verified', 'attempt', 'fenced', 'drained', 'committed'] as const),
+  ...(['activated', 'retired', 'settling'] as const),
+]
+
+async function settled(): Promise<string> {
+  const { id } = await planMove('claims', slot, 'shard-001')
+  expect(await drive(id)).toMatchObject({ state: 'settling' })
+  return id
+}
+
+/** A batch of a move to settling, by the shard that it is for and what it does there. */
+const batches = [
+  ...['capture', 'total', 'copy', 'catch-up', 'verify', 'count', 'fence', 'retire'].map(
+    (name) => `${name} at shard-000`,
+  ),
+  ...['prepare', 'clear', 'copy', 'verify', 'count', 'fence', 'activate'].map((name) => `${name} at shard-001`),
+]
+
+/** Runs a turn up to the first such batch, which is held back until it is released. */
+async function heldBack(id: string, batch: string): Promise<{ release: () => Promise<unknown> }> {
+  const met = Promise.withResolvers<void>()
+  const gate = Promise.withResolvers<void>()
+  const observer = {
+    async before(shard: string, operation: string) {
+      if (`${operation} at ${shard}` !== batch) return
+      met.resolve()
+      await gate.promise
+    },
+  }
+  const turn = mover({ observer }).turn(id)
+  await met.promise
+  return {
+    release: () => {
+      gate.resolve()
+      return turn
+    },
+  }
+}
+
+test.each(batches)('%s, held back until another mover has finished the move, changes nothing', async (batch) => {
+  const { rows } = await at('SHARD_000')
+  const { id } = await planMove('claims', slot, 'shard-001')
+  const { release } = await heldBack(id, batch)
+  const other = await drive(id)
+  expect(other.state).toBe('settling')
+  await write('four')
+  await run("UPDATE claims SET state = 'reserved' WHERE key = ?", `${slot}.one`)
+  await run('DELETE FROM claims WHERE key = ?', `${slot}.two`)
+  const [left, right] = [await at('SHARD_000'), await at('SHARD_001')]
+  expect(left).toEqual({ state: 'moved', rows, changes: 0 })
+  expect(right).toMatchObject({ state: 'moving', changes: 3 })
+  expect(right.rows.claims).toHaveLength(3)
+  await release()
+  expect(await record(id)).toEqual(other)
+  expect([await at('SHARD_000'), await at('SHARD_001')]).toEqual([left, right])
+})
+
+test.each([
+  'capture at shard-000',
+  'copy at shard-001',
+  'fence at shard-000',
+  'fence at shard-001',
+  'activate at shard-001',
+])('%s, held back until the move is undone, and another is under way, changes nothing', async (batch) => {
+  const before = await at('SHARD_000')
+  const { id } = await planMove('claims', slot, 'shard-001')
+  const { release } = await heldBack(id, batch)
+  if (isBeforeCommit(await record(id))) {
+    await steer(id, 'abort')
+    expect((await drive(id)).state).toBe('aborted')
+    expect([await at('SHARD_000'), await at('SHARD_001')]).toEqual([before, nothing])
+  } else {
+    await drive(id)
+    await steer(id, 'reverse')
+    await drive(id)
+    await settleNow(id)
+    expect((await drive(id)).state).toBe('done')
+  }
+  const again = await planMove('claims', slot, 'shard-001')
+  await leasesAreOver(id)
+  const other = await heldBack(again.id, 'copy at shard-001')
+  const both = [await at('SHARD_000'), await at('SHARD_001')]
+  await release()
+  expect([await at('SHARD_000'), await at('SHARD_001')]).toEqual(both)
+  await other.release()
+  expect((await drive(again.id)).state).toBe('settling')
+  expect((await at('SHARD_001')).rows).toEqual(before.rows)
+})
+
+describe('a crash on the way out', () => {
+  test.each(['raised', 'purged', 'forgotten', 'finished'] as const)(
+    'of a move that is done, at "%s"',
+    async (point) => {
+      const { rows } = await at('SHARD_000')
+      const id = await settled()
+      await settleNow(id)
+      expect(await drive(id, once(point, crash))).toMatchObject({ state: 'done', hasLanes: false, error: null })
+      expect(await at('SHARD_000')).toEqual(nothing)
+      expect(await at('SHARD_001')).toEqual({ state: 'active', rows, changes: 0 })
+      await write('goes-on')
+    },
+  )
+
+  test.each(['restored', 'dropped'] as const)('of a move that is aborted, at "%s"', async (point) => {
+    const before = await at('SHARD_000')
+    const { id } = await planMove('claims', slot, 'shard-001')
+    const aborting = once('copied', () => steer(id, 'abort'))
+    const crashing = once(point, crash)
+    const ended = await drive(id, async (met) => {
+      await aborting(met)
+      await crashing(met)
+    })
+    expect(ended).toMatchObject({ state: 'aborted', hasLanes: false })
+    expect([await at('SHARD_000'), await at('SHARD_001')]).toEqual([before, nothing])
+    await write('goes-on')
+  })
+})
+
+describe('a reverse', () => {
+  test.each(ofReverse)('survives a crash and keeps a write at "%s"', async (point) => {
+    const id = await settled()
+    await write('at-the-target')
+    await steer(id, 'reverse')
+    let written: Promise<unknown> = Promise.resolve()
+    const back = await drive(
+      id,
+      once(point, async () => {
+        written = write(`written-at-${point}`)
+        if (!['fenced', 'drained', 'committed'].includes(point)) await written
+        crash()
+      }),
+    )
+    await written
+    expect(back).toMatchObject({ state: 'settling', reversed: true, error: null })
+    const { state, rows } = await at('SHARD_000')
+    expect(state).toBe('moving')
+    expect(rows.claims).toHaveLength(5)
+  })
+
+  test.each(['restored', 'dropped'] as const)('that is aborted survives a crash at "%s"', async (point) => {
+    const id = await settled()
+    await write('at-the-target')
+    const before = await at('SHARD_001')
+    await steer(id, 'reverse')
+    const aborting = once('caught-up', () => steer(id, 'abort'))
+    const crashing = once(point, crash)
+    const ended = await drive(id, async (met) => {
+      await aborting(met)
+      await crashing(met)
+    })
+    expect(ended).toMatchObject({ state: 'settling', reversed: false, hasLanes: false })
+    expect(await at('SHARD_001')).toMatchObject({ state: 'moving', rows: before.rows })
+    expect((await at('SHARD_000')).state).toBe('moved')
+  })
+
+  test('that has settled is done at the shard where it began', async () => {
+    const id = await settled()
+    await write('at-the-target')
+    await steer(id, 'reverse')
+    await drive(id)
+    await settleNow(id)
+    expect(await drive(id)).toMatchObject({ state: 'done', reversed: true })
+    const { state, rows, changes } = await at('SHARD_000')
+    expect([state, rows.claims!.length, changes]).toEqual(['active', 4, 0])
+    expect(await at('SHARD_001')).toEqual(nothing)
+  })
+})
+
+describe('an attempt to cut over that takes too long', () => {
+  /** Time that jumps past the budget while the source is fenced. */
+  function lateAtFirst() {
+    let skewMs = 0
+    const clock = { now: () => systemClock.now() + skewMs, sleep: systemClock.sleep }
+    const late = once('fenced', () => {
+      skewMs = 3_000
+    })
+    return { clock, late }
+  }
+
+  test.each([null, 'given-up', 'un-fenced'] as const)(
+    'is given up, and another succeeds (crash: %s)',
+    async (point) => {
+      const { id } = await planMove('claims', slot, 'shard-001')
+      const { clock, late } = lateAtFirst()
+      const crashing = once(point ?? 'finished', crash)
+      let unFenced = 0
+      const done = await drive(
+        id,
+        async (met) => {
+          await late(met)
+          if (met === 'un-fenced') {
+            unFenced++
+            expect((await at('SHARD_000')).state).toBe('moving')
+            await write(`un-fenced-${unFenced}`)
+          }
+          await crashing(met)
+        },
+        clock,
+      )
+      expect(done).toMatchObject({ state: 'settling', error: null })
+      expect(done.attempt).toBeGreaterThan(1)
+      expect(unFenced).toBeGreaterThan(0)
+      expect((await at('SHARD_001')).rows.claims).toHaveLength(3 + unFenced)
+    },
+  )
+})
