@@ -13,7 +13,9 @@ import { freePort } from './free-port.ts'
 import { root } from './local-shards.ts'
 
 const START_MS = 90_000
+const STOP_MS = 10_000
 const READERS = 8
+const BETWEEN_MS = 300
 const run = promisify(execFile)
 
 const { values } = parseArgs({
@@ -25,9 +27,9 @@ const { values } = parseArgs({
   },
 })
 
-interface Sent {
-  ms: number
-  isDuringMove: boolean
+interface Span {
+  from: number
+  to: number
 }
 
 interface Move {
@@ -35,49 +37,75 @@ interface Move {
   cutoverMs: number | null
 }
 
-const folder = values.start ? mkdtempSync(path.join(tmpdir(), 'banyan-moves-')) : null
-const server = folder ? await startServer(folder) : null
-const url = new URL(server?.url ?? values.url)
-const sent: Sent[] = []
+const sent: Span[] = []
 const failures: string[] = []
 const posts = new Map<string, string>()
-let isMoving = false
+const cutovers: number[] = []
+const moving: Span[] = []
 let isOver = false
 
+const folder = values.start ? mkdtempSync(path.join(tmpdir(), 'banyan-moves-')) : null
+const port = folder ? await freePort() : null
+const server = folder ? start(folder, port!) : null
+const url = new URL(port ? `http://localhost:${port}` : values.url)
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, () => void cleanUp().then(() => process.exit(1)))
+
 try {
+  if (server) await isReady(server)
   const writers = await Promise.all(Array.from({ length: Number(values.writers) }, signUp))
   const writing = writers.map(write)
-  const cutovers = await moveAbout(writers.map(({ slot }) => slot))
+  // What was written until a move failed is read back all the same.
+  const broken = await moveAbout(writers.map(({ slot }) => slot)).catch(reasonOf)
   isOver = true
   await Promise.all(writing)
   const lost = await readBack()
-  report(cutovers, lost)
-  process.exitCode = failures.length + lost === 0 ? 0 : 1
+  report(lost)
+  if (broken) console.log(`The moves ended early: ${broken}`)
+  process.exitCode = broken || failures.length + lost > 0 ? 1 : 0
 } finally {
-  if (server) stop(server.child)
-  if (folder) rmSync(folder, { recursive: true, force: true })
+  await cleanUp()
 }
 
-async function startServer(persistTo: string): Promise<{ child: ChildProcess; url: string }> {
-  const port = await freePort()
-  const address = `http://localhost:${port}`
-  const child = spawn('npm', ['run', '--silent', 'dev', '--', '--port', String(port), '--persist-to', persistTo], {
+/** In a process group of its own, so that it can be ended with all that it starts. */
+function start(persistTo: string, port: number): ChildProcess {
+  return spawn('npm', ['run', '--silent', 'dev', '--', '--port', String(port), '--persist-to', persistTo], {
     cwd: root,
     detached: true,
     stdio: 'ignore',
   })
+}
+
+async function isReady(child: ChildProcess): Promise<void> {
   for (const deadline = Date.now() + START_MS; ; await sleep(250)) {
-    const isReady = await fetch(`${address}/readyz`).then(
+    const isUp = await fetch(new URL('/readyz', url)).then(
       ({ ok }) => ok,
       () => false,
     )
-    if (isReady) return { child, url: address }
-    if (Date.now() > deadline) throw new Error(`${address} did not start in ${START_MS} ms`)
+    if (isUp) return
+    if (child.exitCode !== null || Date.now() > deadline)
+      throw new Error(`${url.origin} did not start in ${START_MS} ms`)
   }
 }
 
-function stop(child: ChildProcess): void {
-  if (child.pid) process.kill(-child.pid, 'SIGTERM')
+async function cleanUp(): Promise<void> {
+  isOver = true
+  if (server?.pid) {
+    signalGroup(server.pid, 'SIGTERM')
+    // The runtime outlives npm, and writes to the folder until it is gone.
+    for (const deadline = Date.now() + STOP_MS; signalGroup(server.pid, 0); await sleep(100))
+      if (Date.now() > deadline) signalGroup(server.pid, 'SIGKILL')
+  }
+  if (folder) rmSync(folder, { recursive: true, force: true })
+}
+
+/** False when none of the group is left. */
+function signalGroup(pid: number, signal: NodeJS.Signals | 0): boolean {
+  try {
+    return process.kill(-pid, signal)
+  } catch {
+    return false
+  }
 }
 
 async function signUp(_: unknown, number: number) {
@@ -91,41 +119,46 @@ async function signUp(_: unknown, number: number) {
 
 async function write({ client, slot }: Awaited<ReturnType<typeof signUp>>): Promise<void> {
   for (let number = 0; !isOver; number++) {
-    const wasMoving = isMoving
-    const startedAt = performance.now()
+    const from = performance.now()
     const text = `${slot}, number ${number}`
-    const answer = await client.post('/api/v1/posts', { text }, { headers: { 'idempotency-key': text } })
-    sent.push({ ms: performance.now() - startedAt, isDuringMove: wasMoving && isMoving })
-    if (answer.status === 201) posts.set(answer.json<{ post: { id: string } }>().post.id, text)
-    else failures.push(`${answer.status} ${answer.text}`)
+    const failure = await client
+      .post('/api/v1/posts', { text }, { headers: { 'idempotency-key': text } })
+      .then((answer) => {
+        if (answer.status !== 201) return `${answer.status} ${answer.text}`
+        posts.set(answer.json<{ post: { id: string } }>().post.id, text)
+        return null
+      }, reasonOf)
+    sent.push({ from, to: performance.now() })
+    if (failure === null) continue
+    failures.push(failure)
+    await sleep(100)
   }
 }
 
 /** One move after the other, slot by slot, each to the shard that doesn't have it. */
-async function moveAbout(slots: string[]): Promise<number[]> {
-  const cutovers: number[] = []
+async function moveAbout(slots: string[]): Promise<void> {
   const homes = new Map<string, string>()
   for (let number = 0; cutovers.length < Number(values.moves); number++) {
     const slot = slots[number % slots.length]!
     // A fresh server's map: the lower half of the slots is the first shard's.
     const home = homes.get(slot) ?? (slot < '8000' ? 'shard-000' : 'shard-001')
     const target = home === 'shard-000' ? 'shard-001' : 'shard-000'
-    isMoving = true
     const moves = await move(slot, target)
-    isMoving = false
     cutovers.push(...moves.map(({ cutoverMs }) => cutoverMs!))
     homes.set(slot, target)
     console.log(`${cutovers.length} of ${values.moves} moves, ${posts.size} posts, ${failures.length} failures`)
-    await sleep(300)
+    await sleep(BETWEEN_MS)
   }
-  return cutovers
 }
 
 /** A slot that still settles, or a shard that is purging, is waited for. */
 async function move(slot: string, target: string): Promise<Move[]> {
   for (;;) {
+    const from = performance.now()
     try {
-      return (await banyan<{ moves: Move[] }>('moves', 'start', slot, target)).moves
+      const { moves } = await banyan<{ moves: Move[] }>('moves', 'start', slot, target)
+      moving.push({ from, to: performance.now() })
+      return moves
     } catch (error) {
       if (!/SLOTS_IN_MOVE|SHARD_IN_MOVE/.test(String((error as { stderr?: string }).stderr))) throw error
       await sleep(500)
@@ -139,22 +172,28 @@ async function banyan<T>(...args: string[]): Promise<T> {
   return JSON.parse(stdout) as T
 }
 
+/** How many of the acknowledged posts aren't there as they were acknowledged. */
 async function readBack(): Promise<number> {
   const reader = bearer(url)
   const waiting = [...posts]
   let lost = 0
   const read = async () => {
     for (let post = waiting.pop(); post; post = waiting.pop()) {
-      const answer = await reader.get(`/api/v1/posts/${post[0]}`)
-      if (answer.status !== 200 || answer.json<{ post: { text: string } }>().post.text !== post[1]) lost++
+      const [id, text] = post
+      const isThere = await reader.get(`/api/v1/posts/${id}`).then(
+        (answer) => answer.status === 200 && answer.json<{ post: { text: string } }>().post.text === text,
+        () => false,
+      )
+      if (!isThere) lost++
     }
   }
   await Promise.all(Array.from({ length: READERS }, read))
   return lost
 }
 
-function report(cutovers: number[], lost: number): void {
-  const of = (during: boolean) => sent.filter(({ isDuringMove }) => isDuringMove === during).map(({ ms }) => ms)
+function report(lost: number): void {
+  const isDuring = ({ from, to }: Span) => moving.some((move) => from < move.to && move.from < to)
+  const of = (during: boolean) => sent.filter((one) => isDuring(one) === during).map(({ from, to }) => to - from)
   console.log(`\n${cutovers.length} moves; ${sent.length} requests, ${failures.length} failed; ${lost} posts lost`)
   console.log(`writes waited in a cutover: ${percentiles(cutovers)}`)
   console.log(`a post during moves: ${percentiles(of(true))}; between moves: ${percentiles(of(false))}`)
@@ -165,6 +204,10 @@ function percentiles(values: number[]): string {
   const sorted = values.toSorted((a, b) => a - b)
   const at = (share: number) => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0)
   return `p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, max ${at(1)} ms`
+}
+
+function reasonOf(error: Error & { stderr?: string; cause?: unknown }): string {
+  return error.stderr || [error.message, error.cause].filter(Boolean).join(': ')
 }
 
 function sleep(ms: number): Promise<void> {

@@ -1,0 +1,194 @@
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { limits } from '../../../src/core/limits.ts'
+import type { PausePoint } from '../../../src/resharding/move.ts'
+import {
+  drive,
+  endOpenMoves,
+  epoch,
+  holdings,
+  leasesAreOver,
+  mover,
+  once,
+  planMove,
+  record,
+  routed,
+  settleNow,
+  steer,
+} from '../../support/moving.ts'
+
+// Writes between two batches of a mover, where no pause point is; and what is left of writes when a move ends.
+
+// The first boot gives the slots out.
+beforeAll(async () => void (await epoch()))
+
+/** A slot of each test's own: slots in the lower half are the first shard's at the start. */
+let slot: string
+let number = 0x1000
+beforeEach(async () => {
+  await endOpenMoves()
+  slot = (number++).toString(16)
+  for (const name of ['edited', 'deleted', 'kept']) await insert(name)
+})
+
+const at = (binding: string) => holdings(binding, 'claims', slot)
+const nothing = { state: null, rows: {}, changes: 0 }
+
+const run = (sql: string, value: string) =>
+  routed().of(slot, { keyspace: 'claims', operation: 'test.write' }).prepare(sql).bind(value).run()
+
+const insert = (name: string) =>
+  run("INSERT INTO claims VALUES (?, 'email', 'ä', 'a', 'confirmed', 1)", `${slot}.${name}`)
+
+/** One of each: to be there, changed, and gone afterwards. */
+async function writeOneOfEach(): Promise<void> {
+  await insert('inserted')
+  await run("UPDATE claims SET state = 'reserved' WHERE key = ?", `${slot}.edited`)
+  await run('DELETE FROM claims WHERE key = ?', `${slot}.deleted`)
+}
+
+async function afterOneOfEach(): Promise<Record<string, string[]>> {
+  const { rows } = await at('SHARD_000')
+  const line = (name: string, from: string[]) => from.find((row) => row.includes(`${slot}.${name}'`))!
+  const before = rows.claims!
+  return {
+    claims: [
+      line('edited', before).replace('confirmed', 'reserved'),
+      line('kept', before).replace('kept', 'inserted'),
+      line('kept', before),
+    ].toSorted(),
+  }
+}
+
+/** Calls `body` before the first batch of that name leaves. */
+function beforeBatch(batch: string, body: () => Promise<void> | void) {
+  let isDone = false
+  return {
+    async before(shard: string, operation: string) {
+      if (`${operation} at ${shard}` !== batch || isDone) return
+      isDone = true
+      await body()
+    },
+  }
+}
+
+/** The mover's batches on the way to settling; from the target's part of the fence on, a writer waits. */
+const whileWritable = [
+  ...['raise', 'read', 'capture', 'total', 'copy', 'catch-up', 'verify', 'count', 'fence'].map(
+    (name) => `${name} at shard-000`,
+  ),
+  ...['raise', 'read', 'prepare', 'clear', 'copy', 'verify', 'count'].map((name) => `${name} at shard-001`),
+]
+const whileFenced = ['fence at shard-001', 'activate at shard-001']
+
+test.each([...whileWritable, ...whileFenced, 'retire at shard-000'])(
+  'an insert, an edit and a delete before "%s" are at the target afterwards',
+  async (batch) => {
+    const expected = await afterOneOfEach()
+    const { id } = await planMove('claims', slot, 'shard-001')
+    let written: Promise<void> | null = null
+    const observer = beforeBatch(batch, async () => {
+      written = writeOneOfEach()
+      if (!whileFenced.includes(batch)) await written
+    })
+    await mover({ observer }).turn(id)
+    expect(written, 'the batch was met').not.toBeNull()
+    await written
+    expect(await record(id)).toMatchObject({ state: 'settling', error: null })
+    expect(await at('SHARD_001')).toMatchObject({ state: 'moving', rows: expected })
+    expect(await at('SHARD_000')).toMatchObject({ state: 'moved', changes: 0 })
+  },
+)
+
+test('more changes than one tail holds, right before the fence, are all drained', async () => {
+  const { id } = await planMove('claims', slot, 'shard-001')
+  const many = limits.moveTailRowsMax + 50
+  const tails: string[] = []
+  const observer = beforeBatch('fence at shard-000', async () => {
+    const keys = Array.from({ length: many }, (_, index) => `${slot}.many-${index}`)
+    await run(
+      "INSERT INTO claims SELECT value, 'email', 'ä', 'a', 'confirmed', 1 FROM json_each(?)",
+      JSON.stringify(keys),
+    )
+  })
+  const { before } = observer
+  const counting = {
+    async before(shard: string, operation: string) {
+      if (shard === 'shard-001') tails.push(operation)
+      await before(shard, operation)
+    },
+  }
+  await mover({ observer: counting }).turn(id)
+  expect(await record(id)).toMatchObject({ state: 'settling', error: null })
+  expect(tails.filter((name) => name === 'drain')).toHaveLength(1)
+  const { rows } = await at('SHARD_001')
+  expect(rows).toEqual((await at('SHARD_000')).rows)
+  expect(rows.claims).toHaveLength(3 + many)
+})
+
+describe('a move that is aborted', () => {
+  const whileCaptured: PausePoint[] = ['captured', 'copied', 'caught-up', 'verified', 'attempt']
+
+  test.each(whileCaptured)('after writes at "%s" keeps them at the source, and no capture of them', async (point) => {
+    const expected = await afterOneOfEach()
+    const { id } = await planMove('claims', slot, 'shard-001')
+    const ended = await drive(
+      id,
+      once(point, async () => {
+        await writeOneOfEach()
+        expect((await at('SHARD_000')).changes).toBe(3)
+        await steer(id, 'abort')
+      }),
+    )
+    expect(ended.state).toBe('aborted')
+    expect(await at('SHARD_000')).toEqual({ state: 'active', rows: expected, changes: 0 })
+    expect(await at('SHARD_001')).toEqual(nothing)
+  })
+
+  test('while the source is fenced lets a writer go on there', async () => {
+    const expected = await afterOneOfEach()
+    const { id } = await planMove('claims', slot, 'shard-001')
+    let written: Promise<void> = Promise.resolve()
+    const ended = await drive(
+      id,
+      once('drained', async () => {
+        written = writeOneOfEach()
+        await steer(id, 'abort')
+      }),
+    )
+    await written
+    expect(ended.state).toBe('aborted')
+    expect(await at('SHARD_000')).toEqual({ state: 'active', rows: expected, changes: 0 })
+  })
+})
+
+describe('until the last lease has run out', () => {
+  test('a settling move purges nothing, and then all that it captured', async () => {
+    const { rows } = await at('SHARD_000')
+    const { id } = await planMove('claims', slot, 'shard-001')
+    await drive(id)
+    await writeOneOfEach()
+    const waiting = await drive(id)
+    expect(waiting.state).toBe('settling')
+    expect(waiting.settlesAt).toBeGreaterThan(Date.now())
+    expect(await at('SHARD_000')).toEqual({ state: 'moved', rows, changes: 0 })
+    const left = await at('SHARD_001')
+    expect(left.changes).toBe(3)
+    await settleNow(id)
+    expect((await drive(id)).state).toBe('done')
+    expect(await at('SHARD_000')).toEqual(nothing)
+    expect(await at('SHARD_001')).toEqual({ state: 'active', rows: left.rows, changes: 0 })
+  })
+
+  test('slots don’t come back to a shard that they have left', async () => {
+    const { id } = await planMove('claims', slot, 'shard-001')
+    await drive(id)
+    await settleNow(id)
+    await drive(id)
+    const back = await planMove('claims', slot, 'shard-000')
+    expect(await drive(back.id)).toMatchObject({ state: 'planned', hasLanes: false })
+    expect(await at('SHARD_000')).toEqual(nothing)
+    await leasesAreOver(id)
+    expect(await drive(back.id)).toMatchObject({ state: 'settling', error: null })
+    expect((await at('SHARD_000')).rows.claims).toHaveLength(3)
+  })
+})
