@@ -1,7 +1,7 @@
 import { test } from 'vitest'
 import { runWithKills } from '../support/kill-run.ts'
 
-// Of a machine that does other things as well: alone on two cores it takes less than 4 minutes.
+// Of a machine that does other things as well.
 const TIMEOUT_MS = 600_000
 
 test(

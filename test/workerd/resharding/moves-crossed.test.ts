@@ -13,8 +13,10 @@ import {
   record,
   routed,
   settleNow,
+  shards,
   steer,
 } from '../../support/moving.ts'
+import { connectionLost, linkedDatabase } from '../../support/sharding-doubles.ts'
 
 // Moves of claims, which have two tables where users have ten: the steps are the same, the rounds fewer.
 
@@ -133,6 +135,90 @@ test.each([
   expect((await at('SHARD_001')).rows).toEqual(before.rows)
 })
 
+describe('a batch that was applied, and whose answer is lost', () => {
+  /** What a mover is made with so that the nth such batch is answered by a broken connection. */
+  function deafTo(batch: string, nth = 1) {
+    let sent = ''
+    let met = 0
+    const link = async (send: () => Promise<unknown>) => {
+      const answer = await send()
+      if (sent === batch && ++met === nth) throw connectionLost()
+      return answer
+    }
+    return {
+      shards: new Map([...shards].map(([binding, database]) => [binding, linkedDatabase(database, link)])),
+      observer: {
+        async before(shard: string, operation: string) {
+          sent = `${operation} at ${shard}`
+        },
+      },
+    }
+  }
+
+  // The target's part of the fence goes by way of a session, which isn't linked.
+  test.each(batches.filter((batch) => batch !== 'fence at shard-001'))('%s: is done once', async (batch) => {
+    const { rows } = await at('SHARD_000')
+    const { id } = await planMove('claims', slot, 'shard-001')
+    await mover(deafTo(batch)).turn(id)
+    expect((await record(id)).state, 'the answer was lost').not.toBe('settling')
+    const moved = await drive(id)
+    expect(moved).toMatchObject({ state: 'settling', rowsCopied: 3, rowsVerified: 3, error: null })
+    expect(await at('SHARD_001')).toEqual({ state: 'moving', rows, changes: 0 })
+    expect(await at('SHARD_000')).toEqual({ state: 'moved', rows, changes: 0 })
+  })
+
+  test('verify at shard-001: the difference that it told is found by the next mover', async () => {
+    const { id } = await planMove('claims', slot, 'shard-001')
+    await mover({ pause: once('caught-up', crash) }).turn(id)
+    const target = shards.get('SHARD_001')!
+    await target.batch([
+      target.prepare('UPDATE mover SET open = 1 WHERE id = 1'),
+      target.prepare("UPDATE claims SET state = 'reserved' WHERE key = ?").bind(`${slot}.two`),
+      target.prepare('UPDATE mover SET open = 0 WHERE id = 1'),
+    ])
+    // The first is of the table before, which has no rows.
+    await mover(deafTo('verify at shard-001', 2)).turn(id)
+    expect(await record(id)).toMatchObject({ state: 'verifying', ending: null })
+    expect(await drive(id)).toMatchObject({ state: 'failed', error: `claims ["${slot}.two"] differs` })
+  })
+})
+
+describe('two movers at once', () => {
+  test('one that another overtook between its two raises does nothing more', async () => {
+    const { id } = await planMove('claims', slot, 'shard-001')
+    const sent: string[] = []
+    const met = Promise.withResolvers<void>()
+    const gate = Promise.withResolvers<void>()
+    const observer = {
+      async before(shard: string, operation: string) {
+        sent.push(`${operation} at ${shard}`)
+        if (sent.length !== 2) return
+        met.resolve()
+        await gate.promise
+      },
+    }
+    const overtaken = mover({ observer }).turn(id)
+    await met.promise
+    await mover({ pause: once('copied', crash) }).turn(id)
+    gate.resolve()
+    await overtaken
+    expect(sent).toEqual(['raise at shard-000', 'raise at shard-001', 'read at shard-000'])
+    expect(await drive(id)).toMatchObject({ state: 'settling', error: null })
+  })
+
+  test('one that began before the move was turned round takes neither shard for the other', async () => {
+    const { id } = await planMove('claims', slot, 'shard-001')
+    await mover({ pause: once('committed', crash) }).turn(id)
+    const { release } = await heldBack(id, 'raise at shard-000')
+    await drive(id)
+    await write('at-the-target')
+    await steer(id, 'reverse')
+    await release()
+    expect(await drive(id)).toMatchObject({ state: 'settling', reversed: true, error: null })
+    expect((await at('SHARD_000')).rows.claims).toHaveLength(4)
+  })
+})
+
 describe('a crash on the way out', () => {
   test.each(['raised', 'purged', 'forgotten', 'finished'] as const)(
     'of a move that is done, at "%s"',
@@ -229,23 +315,28 @@ describe('an attempt to cut over that takes too long', () => {
       const { id } = await planMove('claims', slot, 'shard-001')
       const { clock, late } = lateAtFirst()
       const crashing = once(point ?? 'finished', crash)
-      let unFenced = 0
+      const attempts: number[] = []
+      const states: string[] = []
       const done = await drive(
         id,
         async (met) => {
           await late(met)
-          if (met === 'un-fenced') {
-            unFenced++
-            expect((await at('SHARD_000')).state).toBe('moving')
-            await write(`un-fenced-${unFenced}`)
+          if (['fenced', 'given-up', 'un-fenced'].includes(met)) {
+            attempts.push((await record(id)).attempt)
+            states.push(`${met}: ${(await at('SHARD_000')).state}`)
           }
+          if (met === 'un-fenced') await write(`un-fenced-${attempts.length}`)
           await crashing(met)
         },
         clock,
       )
+      // The directory knows before the source takes writes again.
+      expect(states.slice(0, 2)).toEqual(['fenced: fenced', 'given-up: fenced'])
+      expect(states).toContain('un-fenced: moving')
+      expect(attempts[1]).toBe(attempts[0]! + 1)
+      const unFenced = states.filter((state) => state === 'un-fenced: moving').length
       expect(done).toMatchObject({ state: 'settling', error: null })
       expect(done.attempt).toBeGreaterThan(1)
-      expect(unFenced).toBeGreaterThan(0)
       expect((await at('SHARD_001')).rows.claims).toHaveLength(3 + unFenced)
     },
   )

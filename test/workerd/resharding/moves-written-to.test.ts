@@ -99,31 +99,33 @@ test.each([...whileWritable, ...whileFenced, 'retire at shard-000'])(
   },
 )
 
-test('more changes than one tail holds, right before the fence, are all drained', async () => {
-  const { id } = await planMove('claims', slot, 'shard-001')
-  const many = limits.moveTailRowsMax + 50
-  const tails: string[] = []
-  const observer = beforeBatch('fence at shard-000', async () => {
-    const keys = Array.from({ length: many }, (_, index) => `${slot}.many-${index}`)
-    await run(
-      "INSERT INTO claims SELECT value, 'email', 'ä', 'a', 'confirmed', 1 FROM json_each(?)",
-      JSON.stringify(keys),
-    )
-  })
-  const { before } = observer
-  const counting = {
-    async before(shard: string, operation: string) {
-      if (shard === 'shard-001') tails.push(operation)
-      await before(shard, operation)
-    },
-  }
-  await mover({ observer: counting }).turn(id)
-  expect(await record(id)).toMatchObject({ state: 'settling', error: null })
-  expect(tails.filter((name) => name === 'drain')).toHaveLength(1)
-  const { rows } = await at('SHARD_001')
-  expect(rows).toEqual((await at('SHARD_000')).rows)
-  expect(rows.claims).toHaveLength(3 + many)
-})
+test.each([
+  ['catch-up', 0],
+  ['fence', 1],
+])(
+  'more changes than one tail holds, right before the source’s "%s", are all carried, in %i drains',
+  async (batch, drains) => {
+    const { id } = await planMove('claims', slot, 'shard-001')
+    const many = limits.moveTailRowsMax + 50
+    const writing = beforeBatch(`${batch} at shard-000`, async () => {
+      const keys = JSON.stringify(Array.from({ length: many }, (_, index) => `${slot}.many-${index}`))
+      await run("INSERT INTO claims SELECT value, 'email', 'ä', 'a', 'confirmed', 1 FROM json_each(?)", keys)
+    })
+    const atTarget: string[] = []
+    const observer = {
+      async before(shard: string, operation: string) {
+        if (shard === 'shard-001') atTarget.push(operation)
+        await writing.before(shard, operation)
+      },
+    }
+    await mover({ observer }).turn(id)
+    expect(await record(id)).toMatchObject({ state: 'settling', error: null })
+    expect(atTarget.filter((operation) => operation === 'drain')).toHaveLength(drains)
+    const { rows } = await at('SHARD_001')
+    expect(rows).toEqual((await at('SHARD_000')).rows)
+    expect(rows.claims).toHaveLength(3 + many)
+  },
+)
 
 describe('a move that is aborted', () => {
   const whileCaptured: PausePoint[] = ['captured', 'copied', 'caught-up', 'verified', 'attempt']

@@ -4,6 +4,7 @@ import {
   drive,
   epoch,
   holdings,
+  mover,
   once,
   planMove,
   record,
@@ -12,6 +13,7 @@ import {
   shards,
   steer,
 } from '../../support/moving.ts'
+import { slotStatement } from '../../support/sharding-slots.ts'
 
 // The first boot gives the slots out.
 beforeAll(async () => void (await epoch()))
@@ -77,6 +79,21 @@ test('a move brings every row over exactly, and the source keeps them until nobo
   expect(await drive(id)).toMatchObject({ state: 'done', hasLanes: false })
   expect(await at('SHARD_001')).toEqual({ ...before, state: 'active' })
   expect(await at('SHARD_000')).toEqual({ state: null, rows: {}, changes: 0 })
+})
+
+test('rows that somebody left at the target are gone before others come', async () => {
+  const before = await at('SHARD_000')
+  await target().batch([
+    slotStatement(target(), 'users', slot, 'importing'),
+    target().prepare('UPDATE mover SET open = 1 WHERE id = 1'),
+    target().prepare("INSERT INTO posts VALUES (?, 'nobody', 'left', 1, NULL, 1)").bind(`${slot}.left`),
+    target().prepare("INSERT INTO posts VALUES (?, 'nobody', 'old', 1, NULL, 1)").bind(`${slot}.plain`),
+    target().prepare('UPDATE mover SET open = 0 WHERE id = 1'),
+    slotStatement(target(), 'users', slot, null),
+  ])
+  const { id } = await planMove('users', slot, 'shard-001')
+  expect(await drive(id)).toMatchObject({ state: 'settling', error: null })
+  expect(await at('SHARD_001')).toEqual({ ...before, state: 'moving' })
 })
 
 test('claims move by the same way', async () => {
@@ -196,11 +213,27 @@ describe('what is not equal at both sides fails the move, is named, and the sour
     expect(await at('SHARD_001')).toEqual({ state: null, rows: {}, changes: 0 })
     await write('goes-on')
   })
+
+  test('a row that was lost after it had been compared', async () => {
+    const lose = corrupt('DELETE FROM posts WHERE id = ?')
+    const observer = {
+      before: async (shard: string, operation: string) =>
+        void (`${operation} at ${shard}` === 'count at shard-000' && (await lose())),
+    }
+    const { id } = await planMove('users', slot, 'shard-001')
+    await mover({ observer }).turn(id)
+    expect(await record(id)).toMatchObject({
+      state: 'failed',
+      error: 'posts: 5 rows at the source, 4 at the target',
+    })
+    await write('goes-on')
+  })
 })
 
 describe('a migration', () => {
-  const migrate = () => target().prepare("INSERT INTO d1_migrations (name) VALUES ('9999_later.sql')").run()
-  const back = () => target().prepare("DELETE FROM d1_migrations WHERE name = '9999_later.sql'").run()
+  const migrate = (shard = target()) =>
+    shard.prepare("INSERT INTO d1_migrations (name) VALUES ('9999_later.sql')").run()
+  const back = (shard = target()) => shard.prepare("DELETE FROM d1_migrations WHERE name = '9999_later.sql'").run()
 
   test.each(['prepared', 'copied', 'attempt'] as const)(
     'at one shard, at "%s", fails the move, which says why',
@@ -216,6 +249,22 @@ describe('a migration', () => {
       await back()
     },
   )
+
+  test('at both shards, once rows were copied without its columns, fails the move, which says what to do', async () => {
+    const before = await at('SHARD_000')
+    const { id } = await planMove('users', slot, 'shard-001')
+    const both = [source(), target()]
+    const failed = await drive(
+      id,
+      once('copied', async () => {
+        for (const shard of both) await migrate(shard)
+      }),
+    )
+    for (const shard of both) await back(shard)
+    expect(failed).toMatchObject({ state: 'failed', error: expect.stringMatching(/start the move again$/) })
+    expect(await at('SHARD_000')).toEqual(before)
+    expect(await at('SHARD_001')).toEqual({ state: null, rows: {}, changes: 0 })
+  })
 
   test('after the commit disturbs nothing, and no move is planned while the shards differ', async () => {
     const { id } = await planMove('users', slot, 'shard-001')
