@@ -26,6 +26,8 @@ const MOMENT_POLL_MS = 2
 
 /** How many slots are moved with a writer's, and how many of the claims at a time. */
 const WIDTHS = [1, 64, 1_024]
+/** Wished for as often as all else together: a quarter is seldom free of other moves. */
+const QUARTER = SLOT_COUNT / 4
 const CLAIMS_WIDTH = 2_048
 
 export interface KillRun {
@@ -87,6 +89,8 @@ class Run {
       this.#movable.push({ keyspace: 'users', slots: slotsAround(slotOf(id), WIDTHS[index % WIDTHS.length]!) })
     for (let slot = 0; slot < SLOT_COUNT; slot += CLAIMS_WIDTH)
       this.#movable.push({ keyspace: 'claims', slots: slotsAround(slotText(slot), CLAIMS_WIDTH) })
+    for (const [index] of [...this.#movable].entries())
+      this.#movable.push({ keyspace: 'users', slots: slotsAround(slotText((index * QUARTER) % SLOT_COUNT), QUARTER) })
   }
 
   /** All at once, until it has been killed so many times. Resolves to what each kill met. */

@@ -120,6 +120,8 @@ class Processes implements KillableStack {
     const child = spawn(process.execPath, [path.join(import.meta.dirname, 'killable-runtime.ts'), this.#optionsFile], {
       cwd: root,
       detached: true,
+      // Whoever is killed leaves temporary files behind: here they go with the folder.
+      env: { ...process.env, TMPDIR: this.#folder },
       stdio: ['pipe', log, log],
     })
     closeSync(log)

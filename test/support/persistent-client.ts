@@ -31,7 +31,10 @@ export class PersistentClient {
     this.#retries = retries
   }
 
-  /** Sends a request until somebody answers it who isn't dying, and not with 503. */
+  /**
+   * Sends a request until it is answered, and not with 503. What says that something was done, or refused, holds also
+   * when it came while the runtime was being killed: only a failure may be the killing's own.
+   */
   async insist(method: string, path: string, options: RequestOptions = {}): Promise<Insisted> {
     let uncertain = 0
     let last = 'no answer'
@@ -43,7 +46,7 @@ export class PersistentClient {
       const killsBefore = this.#stack.kills
       const answer = await this.#send(method, path, options)
       if (answer === 'nobody there') continue
-      if (answer === 'cut off' || this.#stack.kills !== killsBefore) {
+      if (answer === 'cut off' || (answer.status >= 500 && this.#stack.kills !== killsBefore)) {
         this.#retries.cutOff++
         uncertain++
       } else if (answer.status === 503) {

@@ -5,6 +5,7 @@ import { OPERATOR_TOKEN } from './stack.ts'
 
 const GIVE_UP_MS = 60_000
 const POLL_MS = 100
+const ABORT_WITHIN_MS = 300
 
 export interface MoveAnswer {
   id: string
@@ -64,8 +65,16 @@ export class RestlessOperator {
   async #plan(): Promise<void> {
     const json = { ...this.#drawn(this.#movable)!, target: this.#drawn(this.#shards)! }
     const { answer } = await this.#client.insist('POST', MOVES, { headers, json })
-    if (answer.status !== 202 && answer.status !== 409)
+    if (answer.status === 409) return
+    if (answer.status !== 202) {
       this.violations.push(`${JSON.stringify(json)}: ${answer.status} ${answer.text}`)
+      return
+    }
+    // Most are past their commit when their list is read again.
+    const [move] = answer.json<{ moves: MoveAnswer[] }>().moves
+    if (!move || this.#random.fraction() > 0.2) return
+    await sleep(this.#random.fraction() * ABORT_WITHIN_MS)
+    await this.#steer(move, 'abort', 'aborts')
   }
 
   async #steer(move: MoveAnswer, verb: string, counted: keyof RestlessOperator['counts']): Promise<void> {
