@@ -17,7 +17,7 @@ import type { MapRequest } from '../src/sharding/map-holder.ts'
 import type { ShardObserver } from '../src/sharding/router.ts'
 import { Shards } from '../src/sharding/shards.ts'
 import type { Calls, DependencyReport, Tiers } from '../src/web/context.ts'
-import { DIRECTORY_NAME } from './coordinator.ts'
+import { directoryOf } from './directory.ts'
 import type { Env } from './env.ts'
 import { type Isolate, isolateOf } from './isolate.ts'
 import { mailer } from './mailer.ts'
@@ -126,7 +126,7 @@ export function openTiers(work: Work): Tiers {
 }
 
 function mapRequest({ env, log, waitUntil }: Work, calls: Calls): MapRequest {
-  const directory = env.DIRECTORY.get(env.DIRECTORY.idFromName(DIRECTORY_NAME))
+  const directory = directoryOf(env)
   return {
     copies: mapCopies(caches.default, directory.id.toString(), log),
     log,

@@ -12,10 +12,10 @@ import type { MoveAnswer, MoveBook, MoveChange, MoveProgress, MoveRecord, SeenMo
 import { SCHEMA_VERSION } from '../src/resharding/shard-side.ts'
 import { Directory } from '../src/sharding/directory.ts'
 import type { MapWire } from '../src/sharding/shard-map.ts'
+import type { MoveVerb } from '../src/web/context.ts'
+import { directoryOf } from './directory.ts'
 import { boundShards, type Env } from './env.ts'
 import { readMoveSettings } from './settings.ts'
-
-export const DIRECTORY_NAME = 'directory'
 
 /** An answer of the directory. Errors travel as values: a class doesn't survive RPC, a code does. */
 export type Reply<T> = T | Refusal
@@ -80,7 +80,7 @@ export class DirectoryObject extends DurableObject<Env> {
     return this.#ledger.find(id)
   }
 
-  async steerMove(id: string, verb: 'abort' | 'reverse' | 'complete'): Promise<Reply<{ move: MoveRecord }>> {
+  async steerMove(id: string, verb: MoveVerb): Promise<Reply<{ move: MoveRecord }>> {
     return replied(async () => ({ move: this.#ledger[verb](id) }))
   }
 
@@ -131,11 +131,10 @@ export class MoverObject extends DurableObject<Env> {
 
 /** The directory's book of moves, by RPC. */
 function moveBook(env: Env): MoveBook {
-  const directory = () => env.DIRECTORY.get(env.DIRECTORY.idFromName(DIRECTORY_NAME))
   return {
-    find: (id) => directory().findMove(id) as Promise<MoveRecord | null>,
-    change: (seen, change, progress) => directory().changeMove(seen, change, progress) as Promise<MoveAnswer>,
-    report: (id, progress) => directory().reportMove(id, progress),
+    find: (id) => directoryOf(env).findMove(id),
+    change: (seen, change, progress) => directoryOf(env).changeMove(seen, change, progress),
+    report: (id, progress) => directoryOf(env).reportMove(id, progress),
   }
 }
 

@@ -1,9 +1,11 @@
+import { eachAtMost, inTurn } from '../src/core/bounded.ts'
 import { BanyanError, messageOf } from '../src/core/errors.ts'
 import { limits } from '../src/core/limits.ts'
 import type { Log } from '../src/core/log.ts'
 import type { MoveRecord } from '../src/resharding/record.ts'
 import type { Moves } from '../src/web/context.ts'
-import { DIRECTORY_NAME, type DirectoryObject, type Reply } from './coordinator.ts'
+import type { Reply } from './coordinator.ts'
+import { directoryOf } from './directory.ts'
 import type { Env } from './env.ts'
 
 /** The directory's book of moves, by RPC. `count` is called once a call. */
@@ -31,33 +33,20 @@ export function directoryMoves(env: Env, log: Log, count: () => void): Moves {
 /** Cron's part: an alarm that was never set, or is lost, is set here. Consecutive turns go round all open moves. */
 export async function wakeOpenMoves(env: Env, log: Log, turn: number): Promise<number> {
   const open = await directoryOf(env).openMoves()
-  const count = Math.min(limits.cronMovesMax, open.length)
-  const due = Array.from({ length: count }, (_, index) => open[(turn * count + index) % open.length]!)
-  return wake(env, log, due)
+  return wake(env, log, inTurn(open, { turn, size: limits.cronMovesMax }))
 }
-
-/** With the types of the object's own methods: in RPC's, tuples are arrays. */
-const directoryOf = (env: Env) =>
-  env.DIRECTORY.get(env.DIRECTORY.idFromName(DIRECTORY_NAME)) as unknown as Pick<
-    DirectoryObject,
-    'planMoves' | 'steerMove' | 'listMoves' | 'findMove' | 'openMoves'
-  >
 
 /** Wakes each one's mover. One that can't be woken now is cron's to wake: the move is recorded all the same. */
 async function wake(env: Env, log: Log, moves: MoveRecord[]): Promise<number> {
-  const waiting = [...moves]
   let woken = 0
-  const worker = async () => {
-    for (let move = waiting.shift(); move; move = waiting.shift()) {
-      try {
-        await env.MOVER.get(env.MOVER.idFromName(move.id)).wake(move.id)
-        woken++
-      } catch (error) {
-        log.warn('move.not-woken', { move: move.id, reason: messageOf(error) })
-      }
+  await eachAtMost(limits.moversAtOnceMax, moves, async ({ id }) => {
+    try {
+      await env.MOVER.get(env.MOVER.idFromName(id)).wake(id)
+      woken++
+    } catch (error) {
+      log.warn('move.not-woken', { move: id, reason: messageOf(error) })
     }
-  }
-  await Promise.all(Array.from({ length: limits.moversAtOnceMax }, worker))
+  })
   return woken
 }
 

@@ -1,4 +1,5 @@
 import type { z } from '@hono/zod-openapi'
+import { rfc3339 } from '../core/clock.ts'
 import { BanyanError, hasCode } from '../core/errors.ts'
 import { isPlainId } from '../core/ids.ts'
 import { formatRanges, fractionDone, type MoveRecord, parseRanges } from '../resharding/record.ts'
@@ -64,8 +65,8 @@ function toMove(record: MoveRecord): Move {
     rowsVerified,
     cutoverMs,
     reversed,
-    createdAt: new Date(record.createdAt).toISOString(),
-    settlesAt: record.settlesAt === null ? null : new Date(record.settlesAt).toISOString(),
+    createdAt: rfc3339(record.createdAt),
+    settlesAt: record.settlesAt === null ? null : rfc3339(record.settlesAt),
     ...(ending === null ? {} : { ending }),
     ...(error === null ? {} : { error }),
   }

@@ -325,7 +325,7 @@ export class Carrier {
 
   #at(place: Place) {
     const table = this.#tables[place.table]
-    if (!table) throw new Interrupted('the cursors are behind the last table', false)
+    if (!table) throw new Interrupted('the cursors are behind the last table')
     const [first, after] = this.#ranges[place.range]!
     return { table, first, after }
   }

@@ -235,12 +235,8 @@ export class MoveLedger {
     }
   }
 
-  #lanesAreFree({ id, source, target }: MoveRecord): boolean {
-    const shards = [source.id, target.id]
-    return !this.open().some(
-      (other) =>
-        other.id !== id && other.hasLanes && (shards.includes(other.source.id) || shards.includes(other.target.id)),
-    )
+  #lanesAreFree(record: MoveRecord): boolean {
+    return !this.open().some((other) => other.id !== record.id && other.hasLanes && shareShard(other, record))
   }
 
   /** When the last lease runs out under which somebody may read these slots at the target, from before it lost them. */
@@ -365,6 +361,9 @@ const isAsSeen = (record: MoveRecord, seen: SeenMove): boolean =>
 const overlaps = (left: SlotRange[], right: SlotRange[]): boolean =>
   left.some(([first, last]) => right.some((other) => first <= other[1] && other[0] <= last))
 
+const shareShard = (left: MoveRecord, right: MoveRecord): boolean =>
+  [left.source.id, left.target.id].some((id) => id === right.source.id || id === right.target.id)
+
 function refuse(record: MoveRecord, open: MoveRecord[], source: ShardEntry, target: ShardEntry): void {
   for (const shard of [source, target])
     if (shard.state === 'read-only' || shard.state === 'restoring')
@@ -379,12 +378,7 @@ function refuse(record: MoveRecord, open: MoveRecord[], source: ShardEntry, targ
       `Slots of ${formatRanges(record.ranges)} are in move ${holder.id} (${holder.state}). Wait until it is done, or abort it.`,
       { retryAfterSeconds },
     )
-  const shards = [source.id, target.id]
-  const busy = open.find(
-    (other) =>
-      (other.hasLanes || other.state === 'planned') &&
-      (shards.includes(other.source.id) || shards.includes(other.target.id)),
-  )
+  const busy = open.find((other) => (other.hasLanes || other.state === 'planned') && shareShard(other, record))
   if (busy)
     throw new BanyanError('SHARD_IN_MOVE', `Move ${busy.id} (${busy.state}) is at ${source.id} or ${target.id}.`, {
       retryAfterSeconds,

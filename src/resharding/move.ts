@@ -85,7 +85,7 @@ export class Mover {
     const entry = entryOf(found)
     if (entry) {
       const answer = await this.#options.book.change(found, entry, null)
-      if (answer.outcome === 'changed') throw new Interrupted('the record has changed', false)
+      if (answer.outcome === 'changed') throw new Interrupted('the record has changed')
       if (answer.outcome === 'waits') return answer.retryAt
     }
     const incarnation = new Incarnation(this.#options, found)
@@ -99,7 +99,7 @@ function answeringBook(book: MoveBook): MoveBook {
     try {
       return await call
     } catch (error) {
-      throw new Interrupted(`the directory: ${messageOf(error)}`, false, { cause: error })
+      throw new Interrupted(`the directory: ${messageOf(error)}`, { cause: error })
     }
   }
   return {
@@ -171,7 +171,7 @@ class Incarnation {
   /** Where the move is, by what the directory and both shards say now that no earlier incarnation can change it. */
   async #derive(): Promise<void> {
     const record = await this.#options.book.find(this.#record.id)
-    if (record?.turns !== this.#record.turns) throw new Interrupted('the move was turned round', false)
+    if (record?.turns !== this.#record.turns) throw new Interrupted('the move was turned round')
     this.#record = record
     const source = await this.#source.read()
     const target = await this.#target.read()
@@ -200,7 +200,7 @@ class Incarnation {
       case 'purging':
         return this.#purge()
       default:
-        throw new Interrupted(`nothing is to be done while ${this.#record.state}`, false)
+        throw new Interrupted(`nothing is to be done while ${this.#record.state}`)
     }
   }
 
@@ -251,8 +251,7 @@ class Incarnation {
   // 5. No writes from the fence on; the last tail; then the directory decides.
   async #cutOver(): Promise<void> {
     const isFenced = this.#sourceState === 'fenced'
-    if (isFenced && this.#options.clock.now() - this.#record.attemptAt! > limits.moveCutoverBudgetMs)
-      return this.#giveUp()
+    if (isFenced && this.#isOverBudget(this.#record.attemptAt!)) return this.#giveUp()
     if (!isFenced) {
       while (!(await this.#carrier.catchUp()));
       // An attempt that another incarnation recorded may be an old one: its budget would have begun then.
@@ -362,7 +361,7 @@ class Incarnation {
 
   async #change(change: MoveChange): Promise<void> {
     const answer = await this.#options.book.change(seen(this.#record), change, this.#carrier.progress)
-    if (answer.outcome !== 'recorded') throw new Interrupted(`the record has changed (${answer.outcome})`, false)
+    if (answer.outcome !== 'recorded') throw new Interrupted(`the record has changed (${answer.outcome})`)
     this.#record = answer.record
   }
 

@@ -1,3 +1,4 @@
+import { slotText } from '../core/ids.ts'
 import { SLOT_COUNT } from '../sharding/shard-map.ts'
 import type { Keyspace } from '../sharding/sharded-table.ts'
 
@@ -144,4 +145,4 @@ export const countSlots = (ranges: SlotRange[]): number =>
 
 /** The text that sorts right after every key of a slot: the next slot, or what follows `ffff`. */
 export const slotAfter = (slot: string): string =>
-  slotNumber(slot) + 1 === SLOT_COUNT ? 'g' : (slotNumber(slot) + 1).toString(16).padStart(4, '0')
+  slotNumber(slot) + 1 === SLOT_COUNT ? 'g' : slotText(slotNumber(slot) + 1)

@@ -8,14 +8,7 @@ export type SlotState = 'active' | 'moving' | 'fenced' | 'importing' | 'moved'
 
 /** A batch that didn't do what this incarnation meant: it starts anew, and derives where the move is. */
 export class Interrupted extends Error {
-  /** True when another incarnation, or a batch that was held back, has raised the step: wait a while before starting again. */
-  readonly isContended: boolean
-
-  constructor(message: string, isContended: boolean, options?: ErrorOptions) {
-    super(message, options)
-    this.name = 'Interrupted'
-    this.isContended = isContended
-  }
+  override readonly name = 'Interrupted'
 }
 
 /** The shard refused a batch for what is in it. Before the commit the move fails for it, and says so. */
@@ -25,7 +18,6 @@ export class Refused extends Error {
 
 /** What a shard says of a move, in one snapshot. */
 export interface SideReport {
-  step: number
   /** The move whose cursors these are, and the cursors (JSON). */
   moveId: string | null
   cursors: string
@@ -105,10 +97,9 @@ export class ShardSide {
       statement(FIND_TABLES, keyspace),
     ])
     const { step, moveId, cursors } = mover![0]! as { step: number; moveId: string | null; cursors: string }
-    if (step !== this.#step) throw new Interrupted(`${this.shard.id}: the step was raised by another`, true)
+    if (step !== this.#step) throw new Interrupted(`${this.shard.id}: the step was raised by another`)
     this.#schema = (schema![0]! as { version: string }).version
     return {
-      step,
       moveId,
       cursors,
       state: this.#commonState(slots as unknown as { state: SlotState | 'other'; slots: number }[]),
@@ -135,7 +126,7 @@ export class ShardSide {
     this.#step++
     const { version } = answers[1]![0] as { version: string }
     if (version !== this.#schema)
-      throw new Interrupted(`${this.shard.id}: a migration was applied (${this.#schema} → ${version})`, false)
+      throw new Interrupted(`${this.shard.id}: a migration was applied (${this.#schema} → ${version})`)
     return answers.slice(2)
   }
 
@@ -236,8 +227,8 @@ const slotsInRanges = `SELECT known.slot FROM json_each(?2) AS range CROSS JOIN 
 function interruption(shard: string, operation: string, error: unknown): Error {
   const answer = answerOf(error)
   const where = `${operation} at ${shard}`
-  if (answer.kind === 'transient') return new Interrupted(`${where}: ${messageOf(error)}`, false, { cause: error })
+  if (answer.kind === 'transient') return new Interrupted(`${where}: ${messageOf(error)}`, { cause: error })
   if (answer.kind !== 'refused') return new Refused(`${where}: ${messageOf(error)}`, { cause: error })
-  if (answer.code === 'STEP_MISMATCH') return new Interrupted(`${where}: another incarnation is at work`, true)
+  if (answer.code === 'STEP_MISMATCH') return new Interrupted(`${where}: another incarnation is at work`)
   return new Refused(`${where}: ${answer.code}`, { cause: error })
 }

@@ -55,7 +55,8 @@ export class ShardMap {
   }
 }
 
-function expandRuns(runs: Run[], shardCount: number): Uint16Array {
+/** The owner of each slot, as the shard's index. Throws INTERNAL for runs that aren't in order. */
+export function expandRuns(runs: Run[], shardCount: number): Uint16Array {
   const owners = new Uint16Array(SLOT_COUNT)
   if (runs[0]?.[0] !== 0) throw new BanyanError('INTERNAL', 'the shard map does not start at slot 0000')
   runs.forEach((run, index) => {

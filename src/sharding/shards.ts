@@ -1,9 +1,10 @@
+import { eachAtMost, inTurn } from '../core/bounded.ts'
 import { BanyanError, messageOf } from '../core/errors.ts'
 import { slotOf } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import { RoutedDatabase } from './routed-database.ts'
 import { type RouteOptions, Router, type Routing } from './router.ts'
-import type { ShardEntry, ShardMap } from './shard-map.ts'
+import type { ShardMap } from './shard-map.ts'
 import type { Keyspace } from './sharded-table.ts'
 
 /** The names the other rooms use for what is D1's. */
@@ -76,25 +77,21 @@ export class Shards {
     const map = await this.map()
     const values: T[] = []
     const failed: ShardFailure[] = []
-    const waiting = window ? within(map.shards, window) : [...map.shards]
-    const worker = async () => {
-      for (let shard = waiting.shift(); shard; shard = waiting.shift()) {
-        const { id, binding } = shard
-        try {
-          values.push(
-            await visit({
-              id,
-              binding,
-              ownedHere: (column) => ownedHere(keyspace, column),
-              run: this.#runner(id, binding),
-            }),
-          )
-        } catch (error) {
-          failed.push({ shard: id, error: messageOf(error) })
-        }
+    const visited = window ? inTurn(map.shards, window) : map.shards
+    await eachAtMost(limits.shardsAtOnceMax, visited, async ({ id, binding }) => {
+      try {
+        values.push(
+          await visit({
+            id,
+            binding,
+            ownedHere: (column) => ownedHere(keyspace, column),
+            run: this.#runner(id, binding),
+          }),
+        )
+      } catch (error) {
+        failed.push({ shard: id, error: messageOf(error) })
       }
-    }
-    await Promise.all(Array.from({ length: limits.shardsAtOnceMax }, worker))
+    })
     return { values, failed }
   }
 
@@ -121,12 +118,6 @@ export class Shards {
         .all<T>()
     }
   }
-}
-
-/** Consecutive turns go round all shards. */
-function within(shards: readonly ShardEntry[], { turn, size }: ShardWindow): ShardEntry[] {
-  const count = Math.min(size, shards.length)
-  return Array.from({ length: count }, (_, index) => shards[(turn * count + index) % shards.length]!)
 }
 
 const ownedHere = (keyspace: Keyspace, column: string) =>

@@ -3,11 +3,11 @@ import { slotOf } from '../../src/core/ids.ts'
 import { type MoveRecord, slotAfter, slotNumber } from '../../src/resharding/record.ts'
 import type { MovedTable } from '../../src/resharding/tables.ts'
 import type { ShardCall } from '../../src/sharding/router.ts'
-import { type Run, SLOT_COUNT } from '../../src/sharding/shard-map.ts'
+import { expandRuns } from '../../src/sharding/shard-map.ts'
 import { type Keyspace, keyspaces } from '../../src/sharding/sharded-table.ts'
 import type { SimulatedCall } from './database.ts'
 import type { Process } from './processes.ts'
-import { neighbourhood } from './template.ts'
+import { neighbourhood, SHARD_COUNT } from './template.ts'
 import type { Shard, World } from './world.ts'
 
 /** Batches of a mover that change what a slot is somewhere. */
@@ -45,7 +45,10 @@ export class Checker {
     this.#owners = Object.fromEntries(
       keyspaces.map((keyspace) => [
         keyspace,
-        spread(rows.filter((row) => row.keyspace === keyspace).map(({ start, shard }) => [start, shard])),
+        expandRuns(
+          rows.filter((row) => row.keyspace === keyspace).map(({ start, shard }) => [start, shard]),
+          SHARD_COUNT,
+        ),
       ]),
     ) as Record<Keyspace, Uint16Array>
   }
@@ -190,12 +193,4 @@ function slotsNamed(json: string): Set<string> {
     slots.add(slotOf(text.startsWith('t') ? Buffer.from(text.slice(1), 'hex').toString() : text))
   }
   return slots
-}
-
-function spread(runs: Run[]): Uint16Array {
-  const owners = new Uint16Array(SLOT_COUNT)
-  runs.forEach(([start, shard], index) => {
-    owners.fill(shard!, start, runs[index + 1]?.[0] ?? SLOT_COUNT)
-  })
-  return owners
 }

@@ -2,6 +2,7 @@ import { logIn } from '../../src/app/accounts/accounts.ts'
 import { signUp } from '../../src/app/accounts/sign-up.ts'
 import { createPost, deletePost, editPost, findPost } from '../../src/app/posts/posts.ts'
 import { hasCode, messageOf } from '../../src/core/errors.ts'
+import type { Session } from '../../src/sessions/sessions.ts'
 import type { RetryKey } from '../../src/sharding/idempotency.ts'
 import { Register } from './registers.ts'
 import { LEASE_MS } from './scale.ts'
@@ -23,6 +24,9 @@ interface Account {
   /** The newest epoch that its client has met. */
   epoch: number
 }
+
+/** What a signed-in client's request does. */
+type AsUser<T> = (request: ReturnType<Isolate['request']>, session: Session) => Promise<T>
 
 /** A post that somebody asked for: each request of one, however often it is sent, is to make one. */
 export interface Creation {
@@ -207,43 +211,36 @@ export class Client {
   async #edit(account: Account, post: Register): Promise<void> {
     const { scheduler } = this.#world
     const text = `${this.#name} edit ${++this.#serial} ${scheduler.chance(0.05) ? 'x'.repeat(2_000) : ''}`
-    const write = post.begin(text, scheduler.now())
-    const outcome = await this.#asUser(account, ({ tiers }, session) => editPost(tiers, session, post.id, text))
-    if ('value' in outcome) {
-      if (!outcome.value) {
-        write.mayHaveHappened = false
-        return this.#lost(account)
-      }
-      write.ackedAt = scheduler.now()
-      return
-    }
-    if (isRefused(outcome.error)) write.mayHaveHappened = false
-    if (hasCode(outcome.error, 'NOT_FOUND')) {
-      write.mayHaveHappened = false
-      if (post.isSureToExist) this.#world.checker.report(`M2: an edit found no ${post.id}`)
-    }
-    if (hasCode(outcome.error, 'SESSION_ENDED')) this.#lost(account)
+    await this.#change(account, post, text, ({ tiers }, session) => editPost(tiers, session, post.id, text))
   }
 
   async #delete(account: Account, post: Register): Promise<void> {
+    const isDone = await this.#change(account, post, null, ({ tiers }, session) => deletePost(tiers, session, post.id))
+    if (isDone) this.#mine.delete(post.id)
+  }
+
+  /** One write of a post that is there, told of in its register. True when it was acknowledged. */
+  async #change(account: Account, post: Register, value: string | null, body: AsUser<unknown>): Promise<boolean> {
     const { scheduler } = this.#world
-    const write = post.begin(null, scheduler.now())
-    const outcome = await this.#asUser(account, ({ tiers }, session) => deletePost(tiers, session, post.id))
+    const write = post.begin(value, scheduler.now())
+    const outcome = await this.#asUser(account, body)
     if ('value' in outcome) {
       if (outcome.value === null) {
         write.mayHaveHappened = false
-        return this.#lost(account)
+        this.#lost(account)
+        return false
       }
       write.ackedAt = scheduler.now()
-      this.#mine.delete(post.id)
-      return
+      return true
     }
     if (isRefused(outcome.error)) write.mayHaveHappened = false
     if (hasCode(outcome.error, 'NOT_FOUND')) {
       write.mayHaveHappened = false
-      if (post.isSureToExist) this.#world.checker.report(`M2: a deletion found no ${post.id}`)
+      const what = value === null ? 'a deletion' : 'an edit'
+      if (post.isSureToExist) this.#world.checker.report(`M2: ${what} found no ${post.id}`)
     }
     if (hasCode(outcome.error, 'SESSION_ENDED')) this.#lost(account)
+    return false
   }
 
   /** With its own token a client reads its own writes; without one it may be a lease behind, and never misses a row for a move. */
@@ -312,7 +309,7 @@ export class Client {
   /** Authenticates, then does it; resolves to null when the session has ended. */
   async #asUser<T>(
     account: Account,
-    body: (request: ReturnType<Isolate['request']>, session: { id: string; userId: string }) => Promise<T>,
+    body: AsUser<T>,
   ): Promise<{ value: T | null; epoch: number } | { error: unknown }> {
     const outcome = await this.#ask(account.epoch, async (request): Promise<{ did: T } | null> => {
       // Mostly, as with a copy and a fresh stamp: nobody is asked.

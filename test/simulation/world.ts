@@ -66,7 +66,6 @@ export class World {
   /** Messages that the queue has and nobody has acknowledged. */
   queued = 0
   isQueueDown = false
-  isKvDown = false
   /** What happened, where somebody wants to read it. */
   readonly trace: string[] | null
   readonly userIds: string[]
