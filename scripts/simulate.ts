@@ -17,6 +17,8 @@ import { makeTemplate } from '../test/simulation/template.ts'
 const CHUNK_SEEDS = 20
 const TRACE_LINES = 60
 const PROGRESS_MS = 1_000
+/** Nothing lives longer than its seed: most of it is gone before so much has come together. */
+const YOUNG_MB = 256
 
 type Report = Omit<SeedReport, 'trace'>
 
@@ -102,7 +104,7 @@ function sweep(options: { from: number; count: number; workers: number; stopsAtF
   return new Promise((resolve, reject) => {
     let busy = options.workers
     for (let index = 0; index < options.workers; index++) {
-      const worker = new Worker(import.meta.filename)
+      const worker = new Worker(import.meta.filename, { resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB } })
       worker.on('error', reject)
       worker.on('message', (reports: Report[]) => {
         for (const report of reports) add(sums, report)

@@ -3,6 +3,7 @@
  * and counts were taken from the local D1; test/workerd/sharding/answers.test.ts holds the texts that the router reads.
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
+import { FIND_TABLES } from '../../src/resharding/tables.ts'
 
 export interface SimulatedCall {
   /** Values as they go over the wire: numbers, texts, blobs and nulls. */
@@ -30,6 +31,8 @@ const preparedMax = 2_000
 interface Prepared {
   statement: StatementSync
   isRead: boolean
+  /** It asks about the schema, and says the same until that changes. */
+  asksSchema: boolean
   changesSchema: boolean
   parameters: number
   names: string[]
@@ -39,6 +42,8 @@ interface Prepared {
 export class SimulatedShard {
   readonly #sqlite: DatabaseSync
   readonly #prepared = new Map<string, Prepared>()
+  /** By the statement and its values. */
+  readonly #schemaAnswers = new Map<string, Row[]>()
   readonly #totalChanges: StatementSync
   readonly #savepoint: StatementSync
   readonly #release: StatementSync
@@ -84,7 +89,7 @@ export class SimulatedShard {
     this.#sqlite.exec('ROLLBACK')
     this.#sqlite.exec('BEGIN')
     this.#commits = this.#marked.commits
-    if (this.#schemaChanged) this.#prepared.clear()
+    if (this.#schemaChanged) this.#forgetSchema()
     this.#schemaChanged = false
   }
 
@@ -102,7 +107,8 @@ export class SimulatedShard {
         if (values.length !== prepared.parameters)
           throw new D1Refusal('Wrong number of parameter bindings for SQL query.')
         if (prepared.isRead) {
-          answers.push(answer(shaped(prepared, read(prepared, values), shape), 0))
+          const rows = prepared.asksSchema ? this.#readSchema(sql, prepared, values) : read(prepared, values)
+          answers.push(answer(shaped(prepared, rows, shape), 0))
           continue
         }
         if (changesBefore < 0) changesBefore = this.#countChanges()
@@ -122,7 +128,7 @@ export class SimulatedShard {
       if (isOpen) {
         this.#undo.get()
         this.#release.get()
-        if (this.#schemaChanged) this.#prepared.clear()
+        if (this.#schemaChanged) this.#forgetSchema()
       }
       throw asD1Error(error)
     }
@@ -145,7 +151,14 @@ export class SimulatedShard {
     returnArrays(statement)
     // node:sqlite won't round an integer over 2^53. A read that meets one is done again; a write can't be.
     if (!isRead) statement.setReadBigInts(true)
-    const prepared = { statement, isRead, changesSchema: SCHEMA.test(sql), parameters: countParameters(sql), names }
+    const prepared = {
+      statement,
+      isRead,
+      asksSchema: sql === FIND_TABLES,
+      changesSchema: SCHEMA.test(sql),
+      parameters: countParameters(sql),
+      names,
+    }
     if (this.#prepared.size >= preparedMax) this.#prepared.clear()
     this.#prepared.set(sql, prepared)
     return prepared
@@ -155,6 +168,18 @@ export class SimulatedShard {
   #forgetSchema(): void {
     this.#schemaChanged = true
     this.#prepared.clear()
+    this.#schemaAnswers.clear()
+  }
+
+  /** Movers ask it with every incarnation, and SQLite reads every table's description anew. */
+  #readSchema(sql: string, prepared: Prepared, values: unknown[]): Row[] {
+    const question = `${sql} ${JSON.stringify(values)}`
+    let rows = this.#schemaAnswers.get(question)
+    if (!rows) {
+      rows = read(prepared, values)
+      this.#schemaAnswers.set(question, rows)
+    }
+    return rows
   }
 }
 
