@@ -1,6 +1,24 @@
 import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
 
+/** Tests that run inside the runtime, with the bindings of `wrangler.toml`. */
+const inWorkerd = () =>
+  cloudflareTest({
+    wrangler: { configPath: './wrangler.toml' },
+    miniflare: {
+      bindings: {
+        SIGNING_KEY: 'a key of at least 32 characters, for tests only',
+        OPERATOR_TOKEN: 'banyan-local',
+        RATE_LIMITS: 'off',
+        LEASE_MS: '30000',
+        GRACE_MS: '300000',
+        JOBS: 'inline',
+      },
+    },
+  })
+
+const setupFiles = ['test/support/workerd-setup.ts']
+
 export default defineConfig({
   test: {
     silent: 'passed-only',
@@ -9,26 +27,8 @@ export default defineConfig({
       { test: { name: 'model', include: ['test/model/**/*.test.ts'], testTimeout: 30_000 } },
       { test: { name: 'simulation', include: ['test/simulation/**/*.test.ts'], testTimeout: 60_000 } },
       {
-        plugins: [
-          cloudflareTest({
-            wrangler: { configPath: './wrangler.toml' },
-            miniflare: {
-              bindings: {
-                SIGNING_KEY: 'a key of at least 32 characters, for tests only',
-                OPERATOR_TOKEN: 'banyan-local',
-                RATE_LIMITS: 'off',
-                LEASE_MS: '30000',
-                GRACE_MS: '300000',
-                JOBS: 'inline',
-              },
-            },
-          }),
-        ],
-        test: {
-          name: 'workerd',
-          include: ['test/workerd/**/*.test.ts'],
-          setupFiles: ['test/support/workerd-setup.ts'],
-        },
+        plugins: [inWorkerd()],
+        test: { name: 'workerd', include: ['test/workerd/**/*.test.ts'], setupFiles },
       },
       {
         test: {
@@ -43,13 +43,17 @@ export default defineConfig({
       {
         test: {
           name: 'long',
-          include: ['test/long/**/*.test.ts'],
+          include: ['test/long/*.test.ts'],
           // The model keeps some millions of states.
           execArgv: ['--max-old-space-size=6144'],
           testTimeout: 300_000,
           hookTimeout: 120_000,
           maxWorkers: 2,
         },
+      },
+      {
+        plugins: [inWorkerd()],
+        test: { name: 'long-workerd', include: ['test/long/workerd/*.test.ts'], setupFiles },
       },
     ],
   },

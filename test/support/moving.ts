@@ -43,8 +43,16 @@ export const record = async (id: string): Promise<MoveRecord> => (await book.fin
 
 type AtPoint = (point: PausePoint) => Promise<void> | void
 
+interface Given {
+  pause?: AtPoint
+  clock?: Clock
+  observer?: BatchObserver
+  /** Other connections to the shards than its own, by binding. */
+  shards?: Map<string, D1Database>
+}
+
 /** A mover that runs in the test. `pause` is called at each pause point; what it throws is a crash there. */
-export function mover(given: { pause?: AtPoint; clock?: Clock; observer?: BatchObserver } = {}): Mover {
+export function mover(given: Given = {}): Mover {
   const pause = async (point: PausePoint) => void (await given.pause?.(point))
   return new Mover({ book, shards, clock: systemClock, random: systemRandom, log: quietLog, share: 1, ...given, pause })
 }

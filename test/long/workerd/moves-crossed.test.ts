@@ -298,6 +298,13 @@ describe('a reverse', () => {
   })
 })
 
+test('an attempt that a mover recorded and never made is not made later, when its time is half over', async () => {
+  const { id } = await planMove('claims', slot, 'shard-001')
+  await mover({ pause: once('attempt', crash) }).turn(id)
+  expect(await record(id)).toMatchObject({ state: 'cutover', attempt: 1 })
+  expect(await drive(id)).toMatchObject({ state: 'settling', attempt: 2 })
+})
+
 describe('an attempt to cut over that takes too long', () => {
   /** Time that jumps past the budget while the source is fenced. */
   function lateAtFirst() {
