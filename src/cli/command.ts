@@ -1,4 +1,5 @@
 import type { Connection } from './client.ts'
+import type { OptionName, OptionValues } from './options.ts'
 
 /** What a command prints: rows for people, or the API's own answer with `--json`. */
 export interface Output {
@@ -8,18 +9,11 @@ export interface Output {
   isFailure?: boolean
 }
 
-/** Options of single commands, beside those that all have. */
-export interface CommandOptions {
-  keyspace?: string | undefined
-  until?: string | undefined
-  cursor?: string | undefined
-  follow?: boolean | undefined
-  'no-wait'?: boolean | undefined
-}
-
 export interface Command {
   /** The names of what follows noun and verb. */
   operands: string[]
-  options: (keyof CommandOptions)[]
-  run(connection: Connection, operands: string[], options: CommandOptions): Promise<Output>
+  /** Those of its own, beside the ones that all have. */
+  options: OptionName[]
+  /** `connect` opens the operators' API; throws UserError where no token is known. */
+  run(connect: () => Connection, operands: string[], options: OptionValues): Promise<Output>
 }

@@ -5,10 +5,10 @@ import type { Command } from './command.ts'
 import { UserError } from './errors.ts'
 import { helpText } from './help.ts'
 import { moveCommands } from './moves.ts'
+import { forAll, optionTypes } from './options.ts'
 import { shardCommands } from './shards.ts'
 
 const commands: Record<string, Command> = { ...shardCommands, ...moveCommands }
-const forAll = ['url', 'token', 'json', 'help']
 
 async function run(args: string[]): Promise<void> {
   const { values, positionals } = readArguments(args)
@@ -18,7 +18,7 @@ async function run(args: string[]): Promise<void> {
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined
   if (!command) throw new UserError(`There is no command "${name}".`, 'Known commands: npm run banyan -- help')
   refuseOthers(name, command, operands, Object.keys(values))
-  const output = await command.run(connect(values), operands, values)
+  const output = await command.run(() => connect(values), operands, values)
   console.log(values.json ? JSON.stringify(output.json, null, 2) : output.text)
   if (output.isFailure) process.exitCode = 1
 }
@@ -27,27 +27,13 @@ function refuseOthers(name: string, { operands, options }: Command, given: strin
   const usage = ['npm run banyan --', name, ...operands].join(' ')
   if (given.length !== operands.length)
     throw new UserError(`"${name}" takes ${operands.join(' and ') || 'nothing more'}.`, `Write: ${usage}`)
-  const foreign = givenOptions.find((option) => !forAll.includes(option) && !(options as string[]).includes(option))
+  const foreign = givenOptions.find((option) => ![...forAll, ...options].some((one) => one === option))
   if (foreign) throw new UserError(`"${name}" has no option --${foreign}.`, 'Options: npm run banyan -- help')
 }
 
 function readArguments(args: string[]) {
   try {
-    return parseArgs({
-      args,
-      allowPositionals: true,
-      options: {
-        url: { type: 'string' },
-        token: { type: 'string' },
-        json: { type: 'boolean', default: false },
-        help: { type: 'boolean', short: 'h', default: false },
-        keyspace: { type: 'string' },
-        until: { type: 'string' },
-        cursor: { type: 'string' },
-        follow: { type: 'boolean' },
-        'no-wait': { type: 'boolean' },
-      },
-    })
+    return parseArgs({ args, allowPositionals: true, options: optionTypes })
   } catch (error) {
     throw new UserError((error as Error).message, 'Options and examples: npm run banyan -- help')
   }

@@ -1,5 +1,5 @@
 import type { Connection } from './client.ts'
-import type { Command, CommandOptions, Output } from './command.ts'
+import type { Command, Output } from './command.ts'
 import { UserError } from './errors.ts'
 import { followMoves } from './follow-moves.ts'
 import {
@@ -14,6 +14,7 @@ import {
   time,
   watch,
 } from './move-text.ts'
+import type { OptionValues } from './options.ts'
 import { table } from './table.ts'
 
 interface Page {
@@ -24,8 +25,8 @@ interface Page {
 const MOVES = '/operator/v1/moves'
 const pathOf = (id: string) => `${MOVES}/${encodeURIComponent(id)}`
 
-async function listMoves(connection: Connection, _operands: string[], { cursor }: CommandOptions): Promise<Output> {
-  const answer = await connection.get<Page>(cursor ? `${MOVES}?cursor=${encodeURIComponent(cursor)}` : MOVES)
+async function listMoves(connect: () => Connection, _operands: string[], { cursor }: OptionValues): Promise<Output> {
+  const answer = await connect().get<Page>(cursor ? `${MOVES}?cursor=${encodeURIComponent(cursor)}` : MOVES)
   if (answer.items.length === 0) return { json: answer, text: 'No moves. Start one: npm run banyan -- help' }
   const rows = answer.items.map((move) => [
     move.id,
@@ -43,18 +44,24 @@ async function listMoves(connection: Connection, _operands: string[], { cursor }
   return { json: answer, text: table(head, rows, 6) + more }
 }
 
-async function showMove(connection: Connection, [id]: string[], options: CommandOptions): Promise<Output> {
+async function showMove(connect: () => Connection, [id]: string[], options: OptionValues): Promise<Output> {
   const until = readUntil(options)
   if (options.until && !options.follow) throw new UserError('--until goes with --follow.', 'Add --follow.')
+  const connection = connect()
   const answer = await connection.get<{ move: Move }>(pathOf(id!))
   if (!options.follow) return { json: answer, text: details(answer.move) }
   const [move] = await followMoves([answer.move], { until, read: reader(connection), screen: process.stderr })
   return { json: { move }, text: details(move!), isFailure: hasFailed(move!) }
 }
 
-async function startMoves(connection: Connection, [slots, target]: string[], options: CommandOptions): Promise<Output> {
+async function startMoves(
+  connect: () => Connection,
+  [slots, target]: string[],
+  options: OptionValues,
+): Promise<Output> {
   const until = readUntil(options)
   const { keyspace } = options
+  const connection = connect()
   const planned = await connection.post<{ moves: Move[] }>(MOVES, { slots, target, ...(keyspace ? { keyspace } : {}) })
   if (planned.moves.length === 0) return { json: planned, text: `Nothing to move: ${target} has all of these slots.` }
   if (options['no-wait']) return { json: planned, text: planned.moves.map(planText).join('\n') }
@@ -62,7 +69,7 @@ async function startMoves(connection: Connection, [slots, target]: string[], opt
   return { json: { moves }, text: moves.map(outcome).join('\n'), isFailure: moves.some(hasFailed) }
 }
 
-function readUntil({ until = 'settling' }: CommandOptions): 'settling' | 'done' {
+function readUntil({ until = 'settling' }: OptionValues): 'settling' | 'done' {
   if (until === 'settling' || until === 'done') return until
   throw new UserError(`--until is "${until}".`, 'It may be settling or done.')
 }
@@ -83,8 +90,8 @@ const reader =
 
 const steer =
   (verb: string, said: (move: Move) => string): Command['run'] =>
-  async (connection, [id]) => {
-    const answer = await connection.post<{ move: Move }>(`${pathOf(id!)}/${verb}`)
+  async (connect, [id]) => {
+    const answer = await connect().post<{ move: Move }>(`${pathOf(id!)}/${verb}`)
     return { json: answer, text: said(answer.move) }
   }
 

@@ -13,8 +13,8 @@ interface Shard {
 }
 
 /** `shards list`: a row a shard, and how even they are. */
-async function listShards(connection: Connection): Promise<Output> {
-  const answer = await connection.get<{ epoch: number; items: Shard[] }>('/operator/v1/shards')
+async function listShards(connect: () => Connection): Promise<Output> {
+  const answer = await connect().get<{ epoch: number; items: Shard[] }>('/operator/v1/shards')
   const rows = answer.items.map((shard) => [
     shard.id,
     shard.binding,
