@@ -21,7 +21,7 @@ import { directoryOf } from './directory.ts'
 import type { Env } from './env.ts'
 import { type Isolate, isolateOf } from './isolate.ts'
 import { mailer } from './mailer.ts'
-import { directoryMoves } from './moves.ts'
+import { directoryFleet, directoryMoves } from './moves.ts'
 
 export interface Work {
   env: Env
@@ -107,6 +107,7 @@ export function openTiers(work: Work): Tiers {
     sessions: new Sessions({ ...common, copies, stamps, signingKey: settings.signingKey, waitUntil }),
     assets: assetUrls(),
     moves: directoryMoves(env, log, () => calls.directory++),
+    fleet: directoryFleet(env, log, () => calls.directory++),
     hasWritten: foundation.hasWritten,
     follow: (jobs) => void committed.push(...jobs),
     async afterResponse() {
