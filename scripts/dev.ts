@@ -2,12 +2,12 @@
  * `npm run dev [-- --shards N] [wrangler dev's own arguments]`: settings, assets, migrations of every bound shard, then
  * `wrangler dev`. Writes inside the project folder (or `--persist-to DIR`) only.
  */
-import './local-environment.ts'
+import '../src/cli/local-environment.ts'
 import { spawn } from 'node:child_process'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
+import { configFor, migrateLocalShards, root } from '../src/cli/local-shards.ts'
 import { ensureDevVars } from './dev-vars.ts'
-import { configFor, migrateLocalShards, root } from './local-shards.ts'
 
 const { values, tokens } = parseArgs({
   args: process.argv.slice(2),

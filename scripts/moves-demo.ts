@@ -8,9 +8,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { parseArgs, promisify } from 'node:util'
+import { root } from '../src/cli/local-shards.ts'
 import { bearer } from '../test/support/http-client.ts'
 import { freePort } from './free-port.ts'
-import { root } from './local-shards.ts'
 
 const START_MS = 90_000
 const STOP_MS = 10_000

@@ -10,6 +10,9 @@ export interface Connection {
   get<T>(path: string): Promise<T>
   /** POSTs to it, once: an answer that is lost leaves open what was done. */
   post<T>(path: string, body?: object): Promise<T>
+  /** As `post`. */
+  patch<T>(path: string, body: object): Promise<T>
+  delete(path: string): Promise<void>
 }
 
 interface Problem {
@@ -28,17 +31,21 @@ export function connect(options: { url?: string | undefined; token?: string | un
   const authorization = `Bearer ${token}`
   async function request<T>(path: string, init: RequestInit): Promise<T> {
     const response = await ask(new URL(path, url), init)
+    if (response.status === 204) return undefined as T
     if (response.ok) return (await response.json()) as T
     throw await explain(response, url)
   }
+  const send = <T>(method: string, path: string, body?: object) =>
+    request<T>(path, {
+      method,
+      headers: { authorization, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    })
   return {
     get: (path) => request(path, { headers: { authorization } }),
-    post: (path, body) =>
-      request(path, {
-        method: 'POST',
-        headers: { authorization, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      }),
+    post: (path, body) => send('POST', path, body),
+    patch: (path, body) => send('PATCH', path, body),
+    delete: (path) => send('DELETE', path),
   }
 }
 
@@ -47,11 +54,11 @@ async function ask(url: URL, init: RequestInit): Promise<Response> {
     return await fetch(url, { ...init, signal: AbortSignal.timeout(TIMEOUT_MS) })
   } catch (error) {
     const reason = (error as { cause?: { code?: string } }).cause?.code ?? (error as Error).message
-    const mayBeDone = init.method === 'POST' && !NEVER_SENT.includes(reason)
+    const mayBeDone = init.method !== undefined && !NEVER_SENT.includes(reason)
     throw new NotNow(
       `${url.origin} does not answer (${reason}).`,
       mayBeDone
-        ? 'It may have been done all the same. Look before you try again: npm run banyan -- moves list'
+        ? 'It may have been done all the same. Look before you try again: npm run banyan -- moves list, shards list'
         : 'Is it running? Locally: npm run dev. Elsewhere: --url URL.',
     )
   }
@@ -74,9 +81,13 @@ async function explain(response: Response, url: string): Promise<UserError> {
       what,
       'Is it written right, is this the right --url, and is an OPERATOR_TOKEN configured there?',
     )
-  if (status === 422) return new UserError(what, 'How to write it: npm run banyan -- help')
+  if (status === 422) return new UserError(what, 'How to write it: npm run banyan -- help', problem.code)
   if (status === 409)
-    return new UserError(what, seconds ? `Try again in ${seconds} s.` : 'Its state: npm run banyan -- moves list')
+    return new UserError(
+      what,
+      seconds ? `Try again in ${seconds} s.` : 'Its state: npm run banyan -- moves list',
+      problem.code,
+    )
   if (status === 429 || status >= 502) return new NotNow(what, `Try again in ${seconds ?? 'some'} s.`)
   return new UserError(what, `Its logs have more under request ${problem.requestId ?? '(no id)'}.`)
 }

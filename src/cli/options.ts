@@ -9,6 +9,18 @@ export const optionTypes = {
   cursor: { type: 'string' },
   follow: { type: 'boolean' },
   'no-wait': { type: 'boolean' },
+  'dry-run': { type: 'boolean' },
+  by: { type: 'string' },
+  tolerance: { type: 'string' },
+  off: { type: 'boolean' },
+  count: { type: 'string' },
+  location: { type: 'string' },
+  jurisdiction: { type: 'string' },
+  shards: { type: 'string' },
+  config: { type: 'string' },
+  'persist-to': { type: 'string' },
+  canary: { type: 'string' },
+  'at-once': { type: 'string' },
 } as const
 
 /** Options that every command takes. */

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { root } from '../../scripts/local-shards.ts'
+import { root } from '../../src/cli/local-shards.ts'
 import { shardedTables } from '../../scripts/shard-schema.ts'
 import { slotOf } from '../../src/core/ids.ts'
 import type { Bearer } from '../support/http-client.ts'

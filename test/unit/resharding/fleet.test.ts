@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import { migratedDatabase, readMigrations } from '../../../scripts/shard-schema.ts'
+import { migratedDatabase } from '../../../scripts/shard-schema.ts'
+import { readMigrations } from '../../../src/cli/shard-migrations.ts'
 import { Fleet } from '../../../src/resharding/fleet.ts'
 import { MoveLedger } from '../../../src/resharding/move-ledger.ts'
 import { SCHEMA_VERSION } from '../../../src/resharding/shard-side.ts'
