@@ -1,6 +1,26 @@
 export const helpText = `banyan <noun> <verb> [options]
 
   shards list                  each shard with its slots, users, size and load
+  shards add                   makes databases, migrates them, binds them, and registers them as shards without slots
+      --count 2                  how many (1 unless said)
+  shards drain ID              moves all slots of a shard to the others; it takes none any more
+      --off                      it takes slots again
+  shards remove ID             forgets a shard that has no slots
+  shards read-only ID          its users can read and can't write
+      --off                      they can write again
+
+  rebalance                    the fewest slots that make the shards even, several moves at once
+      --dry-run                  prints the plan, and does nothing
+      --by bytes                 evens the databases' sizes out instead of their slots
+      --tolerance 0.1            how far from the mean a shard may stay (slots: 0, bytes: 0.1)
+      --keyspace claims          of one keyspace only
+      --no-wait, --until done    as for moves start
+
+  migrations status            what each shard's database has, and lacks
+  migrations apply             applies what is missing to every shard; nothing more is begun when one fails
+      --canary SHARD_003         goes first, alone (the first one that lacks some, unless said)
+      --at-once 6                how many of the others at once
+      --shards 4                 of npm run dev -- --shards 4; --persist-to DIR, --config FILE as there
 
   moves list                   moves of slots between shards, newest first
       --cursor CURSOR            from where a list before ended

@@ -1,5 +1,6 @@
 /** `banyan <noun> <verb>`: the operators' command. Talks to the operators' API of a running Banyan. */
 import { parseArgs } from 'node:util'
+import { addShardCommands } from './add-shards.ts'
 import { connect } from './client.ts'
 import type { Command } from './command.ts'
 import { UserError } from './errors.ts'
@@ -7,9 +8,16 @@ import { helpText } from './help.ts'
 import { migrationCommands } from './migrations.ts'
 import { moveCommands } from './moves.ts'
 import { forAll, optionTypes } from './options.ts'
+import { rebalanceCommands } from './rebalance.ts'
 import { shardCommands } from './shards.ts'
 
-const commands: Record<string, Command> = { ...shardCommands, ...moveCommands, ...migrationCommands }
+const commands: Record<string, Command> = {
+  ...shardCommands,
+  ...addShardCommands,
+  ...rebalanceCommands,
+  ...moveCommands,
+  ...migrationCommands,
+}
 
 async function run(args: string[]): Promise<void> {
   const { values, positionals } = readArguments(args)

@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Command, Output } from './command.ts'
 import { UserError } from './errors.ts'
@@ -7,6 +8,7 @@ import type { OptionName, OptionValues } from './options.ts'
 import { type Migration, readMigrations } from './shard-migrations.ts'
 import { counted, table } from './table.ts'
 import { wholeNumber } from './whole-number.ts'
+import { shardBindings } from './wrangler-config.ts'
 
 const AT_ONCE = 6
 const AT_ONCE_MAX = 32
@@ -15,10 +17,12 @@ const where: OptionName[] = ['shards', 'config', 'persist-to']
 /** The local databases that `--shards`, `--config` and `--persist-to` name. */
 export function localConfig(options: OptionValues): LocalConfig {
   const config = configFor(options.shards === undefined ? null : wholeNumber('--shards', options.shards, 1, 64))
+  const configPath = options.config === undefined ? config.configPath : path.resolve(options.config)
+  if (!existsSync(configPath)) throw new UserError(`There is no ${configPath}.`, 'Give the one that npm run dev uses.')
   return {
-    ...config,
-    ...(options.config === undefined ? {} : { configPath: path.resolve(options.config) }),
-    ...(options['persist-to'] === undefined ? {} : { persistTo: path.resolve(options['persist-to']) }),
+    configPath,
+    persistTo: options['persist-to'] === undefined ? config.persistTo : path.resolve(options['persist-to']),
+    shards: shardBindings(readFileSync(configPath, 'utf8')).length,
   }
 }
 
