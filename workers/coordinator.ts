@@ -1,4 +1,5 @@
 import { DurableObject } from 'cloudflare:workers'
+import { migrations } from '../dist/migrations.ts'
 import { systemClock } from '../src/core/clock.ts'
 import { base64url } from '../src/core/digest.ts'
 import { BanyanError, type ErrorCode } from '../src/core/errors.ts'
@@ -55,6 +56,7 @@ export class DirectoryObject extends DurableObject<Env> {
         if (!database) throw new BanyanError('SHARD_UNKNOWN', `This version of the Worker has no binding ${binding}.`)
         return (await database.prepare(SCHEMA_VERSION).first<string>('version'))!
       },
+      newestMigration: migrations.at(-1)!,
     })
     this.#fleet = new Fleet(this.#directory, this.#ledger)
   }

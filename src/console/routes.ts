@@ -3,6 +3,7 @@ import { createMiddleware } from 'hono/factory'
 import { constantTimeEqual, sha256Hex } from '../core/digest.ts'
 import { BanyanError } from '../core/errors.ts'
 import type { WebEnv } from '../web/context.ts'
+import { migrationRoutes } from './migrations.ts'
 import { moveRoutes } from './move-routes.ts'
 import { shardRoutes } from './shard-routes.ts'
 
@@ -11,6 +12,7 @@ export function operatorRoutes(app: OpenAPIHono<WebEnv>): void {
   app.use('/operator/*', operatorOnly())
   shardRoutes(app)
   moveRoutes(app)
+  migrationRoutes(app)
   app.openAPIRegistry.registerComponent('securitySchemes', 'operator', { type: 'http', scheme: 'bearer' })
 }
 

@@ -30,6 +30,8 @@ export interface MoveLedgerOptions {
   newId: () => string
   /** Which migrations a shard has: two shards with equal texts have equal schemas. */
   schemaVersion: (shard: ShardEntry) => Promise<string>
+  /** The newest migration that this version of the Worker knows. */
+  newestMigration: string
 }
 
 export interface MoveWish {
@@ -328,6 +330,13 @@ export class MoveLedger {
 
   async #refuseDifferentSchemas(target: ShardEntry, sources: ShardEntry[]): Promise<void> {
     const expected = await this.#options.schemaVersion(target)
+    const { newestMigration } = this.#options
+    // One to come in the middle would fail the move. A shard that is ahead of the Worker is none: it was migrated first.
+    if (expected.split(', ').at(-1)! < newestMigration)
+      throw new BanyanError(
+        'SCHEMA_VERSIONS_DIFFER',
+        `${target.id} is at ${expected}, and ${newestMigration} is pending. Migrate all shards first: npm run migrations:apply`,
+      )
     for (const source of sources) {
       const version = await this.#options.schemaVersion(source)
       if (version !== expected)

@@ -86,6 +86,8 @@ export interface Tiers {
   assets: AssetUrls
   moves: Moves
   fleet: Fleet
+  /** Names of the migrations that this version was built with, oldest first. */
+  migrations: readonly string[]
   calls: Calls
   /** True once this request has committed a write: its answer carries a new causal token. */
   hasWritten(): boolean

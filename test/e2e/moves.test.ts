@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { root } from '../../src/cli/local-shards.ts'
 import { shardedTables } from '../../scripts/shard-schema.ts'
+import { root } from '../../src/cli/local-shards.ts'
 import { slotOf } from '../../src/core/ids.ts'
 import type { Bearer } from '../support/http-client.ts'
 import { OPERATOR_TOKEN, outboxesDrained, type Stack, startStack } from '../support/stack.ts'

@@ -36,7 +36,9 @@ beforeEach(async () => {
   const schemaVersion = async ({ binding }: ShardEntry) =>
     (await bound.get(binding)!.prepare(SCHEMA_VERSION).first<string>('version'))!
   const newId = () => `move-${ids++}`
-  ledger = new MoveLedger({ storage, directory, clock, leaseMs: 1_000, graceMs: 5_000, newId, schemaVersion })
+  const newestMigration = readMigrations().at(-1)!.name
+  const times = { clock, leaseMs: 1_000, graceMs: 5_000 }
+  ledger = new MoveLedger({ storage, directory, ...times, newId, schemaVersion, newestMigration })
   fleet = new Fleet(directory, ledger)
   await directory.map()
 })
@@ -147,6 +149,17 @@ describe('rebalancing', () => {
       })
       expect(counts.toSorted()).toEqual([21_845, 21_845, 21_846])
     }
+  })
+
+  test('shards that are equal and behind the Worker are refused: a migration is pending', async () => {
+    await joined('SHARD_002')
+    for (const binding of bound.keys())
+      await run(binding, 'DELETE FROM d1_migrations WHERE id = (SELECT max(id) FROM d1_migrations)')
+    await expect(fleet.rebalance(wish())).rejects.toMatchObject({
+      code: 'SCHEMA_VERSIONS_DIFFER',
+      message: expect.stringContaining('is pending'),
+    })
+    expect(ledger.open()).toEqual([])
   })
 
   test('shards of different schemas are refused, and nothing is recorded', async () => {

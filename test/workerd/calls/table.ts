@@ -114,6 +114,7 @@ export const table: Row[] = [
   ofBook('DELETE /operator/v1/shards/:id', 'the directory forgets it'),
   ofBook('POST /operator/v1/shards/:id/drain', 'the directory plans'),
   ofBook('POST /operator/v1/rebalance', 'the directory plans'),
+  ofShards('GET /operator/v1/migrations', 1, 'the map as it is now, and a query a shard: two here'),
   ofBook('POST /operator/v1/moves', 'the directory plans; it asks the shards for their migrations'),
   ofBook('GET /operator/v1/moves', 'a page of the book'),
   ofBook('GET /operator/v1/moves/:id', 'a row of the book'),

@@ -1,6 +1,7 @@
 import { env } from 'cloudflare:workers'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import '../../support/light-passwords.ts'
+import { migrations } from '../../../dist/migrations.ts'
 import { slotOf } from '../../../src/core/ids.ts'
 import type { Env } from '../../../workers/env.ts'
 import { somebody, type WorkerAnswer, workerIsolate } from '../../support/worker-isolate.ts'
@@ -112,4 +113,35 @@ test.each([
   ['POST', '/rebalance', { by: 'users' }, 422, 'INVALID'],
 ] as const)('%s %s %j: %i %s', async (method, path, json, status, code) => {
   expect(refusal(await ask(method, path, json)).slice(0, 2)).toEqual([status, code])
+})
+
+describe('migrations', () => {
+  const { SHARD_001 } = env as unknown as Record<string, D1Database>
+  const newest = migrations.at(-1)!
+
+  test('each shard has what this version was built with', async () => {
+    expect((await ask('GET', '/migrations')).json()).toEqual({
+      newest,
+      items: ['shard-000', 'shard-001'].map((shard) => ({ shard, version: newest, pending: [] })),
+    })
+  })
+
+  test('a shard that lags is named: by the list, by /readyz, which is ready all the same, and where a move is planned', async () => {
+    await SHARD_001!.prepare('DELETE FROM d1_migrations WHERE name = ?').bind(newest).run()
+    try {
+      const { items } = (await ask('GET', '/migrations')).json<{ items: object[] }>()
+      expect(items).toEqual([
+        { shard: 'shard-000', version: newest, pending: [] },
+        { shard: 'shard-001', version: migrations.at(-2), pending: [newest] },
+      ])
+      const ready = await workerIsolate().request('GET', '/readyz')
+      expect(ready.status).toBe(200)
+      expect(ready.text).toMatch(new RegExp(`^ok   shard-001 — lacks ${newest}; run: npm run migrations:apply$`, 'm'))
+      expect(ready.text).toMatch(/^ok {3}shard-000$/m)
+      const move = await ask('POST', '/moves', { slots: '0000', target: 'shard-001' })
+      expect(refusal(move).slice(0, 2)).toEqual([409, 'SCHEMA_VERSIONS_DIFFER'])
+    } finally {
+      await SHARD_001!.prepare('INSERT INTO d1_migrations (name) VALUES (?)').bind(newest).run()
+    }
+  })
 })
