@@ -91,7 +91,7 @@ async function join(connection: Connection, binding: string): Promise<Shard> {
 const gaveUp = (binding: string, { message }: UserError) =>
   new UserError(
     `After ${LIVE_MS / 1_000} s the live version does not have ${binding}: ${message}`,
-    'Locally: does npm run dev use this wrangler.toml? Deployed: npm run deploy. Then run it again: it goes on from here.',
+    'Locally: does npm run dev use this wrangler.toml? Deployed: npx wrangler deploy. Then run it again: it goes on from here.',
   )
 
 const names = (shards: ShardBinding[]): string => shards.map(({ binding }) => binding).join(', ')
