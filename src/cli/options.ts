@@ -9,6 +9,12 @@ export const optionTypes = {
   cursor: { type: 'string' },
   follow: { type: 'boolean' },
   'no-wait': { type: 'boolean' },
+  rate: { type: 'string' },
+  duration: { type: 'string' },
+  'until-stopped': { type: 'boolean' },
+  users: { type: 'string' },
+  reads: { type: 'string' },
+  seed: { type: 'string' },
 } as const
 
 /** Options that every command takes. */
