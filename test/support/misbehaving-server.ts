@@ -23,6 +23,8 @@ export interface Faults {
   losesAnswer?(sent: Sent): boolean
   /** Says that it did, and doesn't. */
   forgets?(sent: Sent): boolean
+  /** Leaves a post out of its author's list. */
+  isUnlisted?(id: string): boolean
   /** Does everything anew, however often a key comes. */
   ignoresKeys?: boolean
   /** Shows its author the text before the last. */
@@ -104,7 +106,7 @@ export class MisbehavingServer {
     const shown = ({ id, texts }: Stored) => ({ id, text: (isStale && texts.at(-2)) || texts.at(-1) })
     if (noun === 'posts') return answered(200, { post: shown(post!) })
     if (part !== 'posts') return answered(200, { user: { bio: this.#bios.get(id!) ?? '' } })
-    const items = this.posts.filter(({ author }) => author === id).toReversed()
+    const items = this.posts.filter((one) => one.author === id && !this.#faults.isUnlisted?.(one.id)).toReversed()
     return answered(200, { items: items.map(shown), next: null })
   }
 

@@ -120,6 +120,18 @@ test('times run from the planned start, so a server that stands still is seen by
   expect(maxMs).toBeLessThanOrEqual(2_001)
 })
 
+test('times run from the planned start, also when the generator itself is late', async () => {
+  const time = new VirtualTime()
+  const server = new MisbehavingServer(time)
+  const late = (ms: number) => time.sleep(ms + (server.sent.length === 50 ? 500 : 0))
+  const clock = { now: time.now, timeout: time.timeout, sleep: late }
+  const options = { url: 'http://localhost', rate: 20, durationMs: 10_000, users: 2, reads: 1, seed: 1, run: 'load_t' }
+  const report = await time.until(runLoad({ ...options, fetch: server.fetch, clock }))
+  expect(report.requests).toMatchObject({ planned: 200, dropped: 0 })
+  expect(report.requests.late).toBeGreaterThan(5)
+  expect(report.kinds.at(-1)!.maxMs).toBeGreaterThanOrEqual(500)
+})
+
 test('lost answers are recovered with the same key, and nothing is doubled', async () => {
   const { report } = await load({ losesAnswer: ({ method, before }) => method === 'POST' && before === 0 })
   const writes = report.kinds.find(({ kind }) => kind === 'write post')!.n
@@ -144,6 +156,20 @@ test('a post that was acknowledged and isn’t there is lost', async () => {
   // It is looked for again, for as long as a stranger may be shown what was before.
   expect(seconds).toBeGreaterThan(85)
 })
+
+test.each<[string, Faults]>([
+  [
+    'that no stranger finds',
+    { refuse: ({ path, token }) => (!token && path.endsWith('p00000007') ? notFound() : null) },
+  ],
+  ['that its author’s list leaves out', { isUnlisted: (id) => id === 'p00000007' }],
+])('a post %s is lost', async (_, faults) => {
+  const { report } = await load(faults)
+  expect(report.readBack).toMatchObject({ ...whole, lost: 1 })
+  expect(report.examples.some((example) => example.startsWith('lost: post p00000007 '))).toBe(true)
+})
+
+const notFound = () => problem(404, 'NOT_FOUND')
 
 test.each([
   ['a post', POST],
