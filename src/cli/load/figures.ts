@@ -111,8 +111,10 @@ export class Figures {
 const figuresOf = (kind: Kind | 'all', { times, failed }: Sums): KindFigures => ({
   kind,
   n: times.count,
-  p50Ms: times.quantile(0.5),
-  p99Ms: times.quantile(0.99),
-  maxMs: times.maxMs,
+  p50Ms: toTenths(times.quantile(0.5)),
+  p99Ms: toTenths(times.quantile(0.99)),
+  maxMs: toTenths(times.maxMs),
   failed,
 })
+
+const toTenths = (ms: number): number => Math.round(ms * 10) / 10

@@ -41,8 +41,8 @@ export class LiveFigures {
   }
 
   #draw(text: string): void {
-    // A line that wraps can't be redrawn.
-    this.#screen.write(`\r\u001b[K${text.slice(0, (this.#screen.columns ?? 80) - 1)}`)
+    // A line that wraps can't be redrawn. A terminal that doesn't know its width says 0.
+    this.#screen.write(`\r\u001b[K${text.slice(0, (this.#screen.columns || 80) - 1)}`)
     this.#isDrawn = true
   }
 

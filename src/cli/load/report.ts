@@ -72,7 +72,7 @@ export function reportText(report: LoadReport): string {
   const rows = report.kinds.map(({ kind, n, p50Ms, p99Ms, maxMs, failed }) => [
     kind,
     n.toLocaleString('en'),
-    ...[p50Ms, p99Ms, maxMs].map((ms) => `${ms.toFixed(0)} ms`),
+    ...[p50Ms, p99Ms, maxMs].map((ms) => (n === 0 ? '' : `${ms.toFixed(0)} ms`)),
     failed.toLocaleString('en'),
   ])
   const failures = Object.entries(report.failures).map(([reason, times]) => `  ${times} × ${reason}`)
