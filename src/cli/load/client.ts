@@ -37,7 +37,7 @@ export interface Ended {
   tries: number
   /** Some try may have had its effect without anybody having been told. */
   wasUncertain: boolean
-  /** Nobody was there, or the connection broke: the server's end, rather than its answer. */
+  /** Nobody was there, at the last try: the server's end, rather than its answer. */
   isGone: boolean
 }
 
@@ -134,14 +134,15 @@ function answered(status: number, body: string, retryAfterSeconds: number): Trie
 
 /** `reason` is null when it took too long. */
 function unanswered(reason: string | null): Tried {
+  const isGone = reason !== null && NEVER_SENT.includes(reason)
   return {
     outcome: 'unknown',
     status: 0,
     body: '',
     reason: reason ?? `no answer in ${TRY_MS / 1_000} s`,
-    isGone: reason !== null,
+    isGone,
     mayTryAgain: true,
-    mayBeApplied: reason === null || !NEVER_SENT.includes(reason),
+    mayBeApplied: !isGone,
     retryAfterMs: 0,
   }
 }

@@ -67,7 +67,7 @@ async function untilSettled(
   let open = checks
   let doubtful: Finding[] = []
   for (let settledAt: number | null = null; ; await clock.sleep(PAUSE_MS)) {
-    reader.isGone = false
+    reader.isSilent = false
     const found = await inTurn(open, (done) => onProgress(checks.length - open.length + done, checks.length))
     const wrong = open.filter((_, index) => found[index]!.length > 0)
     doubtful = found.flat()
@@ -166,11 +166,11 @@ function compareList(items: ReadPost[], run: string, person: Person, ledger: Led
 
 const unread = (about: string, { reason }: Ended): Finding => ({ fault: 'unread', about, what: `${about}: ${reason}` })
 
-/** Anybody. When the server is gone, that is found out once a round, not once a post. */
+/** Anybody. That nobody answers for 15 s is found out once a round, not once a post. */
 class Reader {
   readonly #base: URL
   readonly #tools: Tools
-  isGone = false
+  isSilent = false
 
   constructor(base: URL, tools: Tools) {
     this.#base = base
@@ -178,18 +178,18 @@ class Reader {
   }
 
   async get(path: string): Promise<Ended> {
-    if (this.isGone) return GONE
+    if (this.isSilent) return SILENT
     const ended = await new Client(this.#base, this.#tools).request('GET', path)
-    if (ended.isGone) this.isGone = true
+    if (ended.status === 0) this.isSilent = true
     return ended
   }
 }
 
-const GONE: Ended = {
+const SILENT: Ended = {
   outcome: 'unknown',
   status: 0,
   body: '',
-  reason: 'the server is gone',
+  reason: 'nobody answers',
   tries: 0,
   wasUncertain: false,
   isGone: true,
