@@ -22,10 +22,16 @@ interface Problem {
   requestId?: string
 }
 
-/** A connection to the operators' API at `url`. */
-export function connect(options: { url?: string | undefined; token?: string | undefined }): Connection {
+/** Where the application is. */
+export function addressOf(options: { url?: string | undefined }): string {
   const url = options.url ?? process.env.BANYAN_URL ?? DEFAULT_URL
   if (!URL.canParse(url)) throw new UserError(`"${url}" is not a URL.`, `Give one like ${DEFAULT_URL} with --url.`)
+  return url
+}
+
+/** A connection to the operators' API at `url`. */
+export function connect(options: { url?: string | undefined; token?: string | undefined }): Connection {
+  const url = addressOf(options)
   const token = options.token ?? process.env.BANYAN_TOKEN ?? localToken(url)
   if (!token) throw new UserError('No operator’s token.', 'Give one with --token, or set BANYAN_TOKEN.')
   const authorization = `Bearer ${token}`
@@ -65,7 +71,7 @@ async function ask(url: URL, init: RequestInit): Promise<Response> {
 }
 
 /** Reasons with which no request has left. */
-const NEVER_SENT = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']
+export const NEVER_SENT = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']
 
 async function explain(response: Response, url: string): Promise<UserError> {
   const problem: Problem = await response.json().then(

@@ -35,6 +35,14 @@ export const helpText = `banyan <noun> <verb> [options]
   moves reverse ID             takes a settling move back, with what was written since
   moves complete ID            ends the settling as soon as no router can use the map before it
 
+  load                         signs users up, sends requests at a rate, and reads back what was acknowledged
+      --rate 50                  requests a second, begun at their times whether others are answered or not
+      --duration 30              seconds; or
+      --until-stopped            until Ctrl-C
+      --users 20                 who read and write
+      --reads 0.9                the share of requests that read
+      --seed N                   draws the same requests again
+
 Options
   --url URL       the application (default: $BANYAN_URL, or http://localhost:8787)
   --token TOKEN   an operator's token (default: $BANYAN_TOKEN; on localhost, the one in .dev.vars)
@@ -42,7 +50,8 @@ Options
   -h, --help      this text
 
 SLOTS are hex digits: 00ff, 0000-0fff, or several with commas between. TARGET is a shard's id.
-The exit code is 1 when a move that was watched has failed or was aborted.
+The exit code is 1 when a move that was watched has failed or was aborted, and when a load lost or doubled a write, showed
+a writer less than he had written, or had requests refused.
 
 Examples
   npm run banyan -- shards list --url https://banyan.example.com

@@ -5,6 +5,7 @@ import { connect } from './client.ts'
 import type { Command } from './command.ts'
 import { UserError } from './errors.ts'
 import { helpText } from './help.ts'
+import { loadCommands } from './load/command.ts'
 import { migrationCommands } from './migrations.ts'
 import { moveCommands } from './moves.ts'
 import { forAll, optionTypes } from './options.ts'
@@ -17,6 +18,7 @@ const commands: Record<string, Command> = {
   ...rebalanceCommands,
   ...moveCommands,
   ...migrationCommands,
+  ...loadCommands,
 }
 
 async function run(args: string[]): Promise<void> {

@@ -21,6 +21,12 @@ export const optionTypes = {
   'persist-to': { type: 'string' },
   canary: { type: 'string' },
   'at-once': { type: 'string' },
+  rate: { type: 'string' },
+  duration: { type: 'string' },
+  'until-stopped': { type: 'boolean' },
+  users: { type: 'string' },
+  reads: { type: 'string' },
+  seed: { type: 'string' },
 } as const
 
 /** Options that every command takes. */
