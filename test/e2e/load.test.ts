@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { root } from '../../scripts/local-shards.ts'
+import { root } from '../../src/cli/local-shards.ts'
 import type { LoadReport } from '../../src/cli/load/report.ts'
 import { OPERATOR_TOKEN, type Stack, startStack } from '../support/stack.ts'
 
