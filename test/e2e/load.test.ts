@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { root } from '../../src/cli/local-shards.ts'
 import type { LoadReport } from '../../src/cli/load/report.ts'
+import { root } from '../../src/cli/local-shards.ts'
 import { OPERATOR_TOKEN, type Stack, startStack } from '../support/stack.ts'
 
 let stack: Stack
