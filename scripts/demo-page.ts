@@ -4,7 +4,6 @@ import type { LoadReport } from '../src/cli/load/report.ts'
 export interface DemoShard {
   id: string
   slots: number
-  users: number
 }
 
 /** Something that happened so many seconds into the load. */
@@ -60,10 +59,10 @@ ${moves.map(({ keyspace, slots, source, target, cutoverMs }) => `<tr><td>${keysp
 function strip(shards: DemoShard[]): string {
   const all = shards.reduce((sum, { slots }) => sum + slots, 0)
   let from = 0
-  const parts = shards.map(({ id, slots, users }, index) => {
+  const parts = shards.map(({ id, slots }, index) => {
     const width = (slots / all) * WIDTH
     const part = `<rect x="${from}" width="${width}" height="40" fill="${colours[index % colours.length]}"/>
-<text x="${from + 8}" y="26" fill="#fff" font-size="14">${id}: ${slots.toLocaleString('en')} slots, ${users} users</text>`
+<text x="${from + 8}" y="26" fill="#fff" font-size="14">${id}: ${slots.toLocaleString('en')} slots</text>`
     from += width
     return part
   })

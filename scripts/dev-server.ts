@@ -1,5 +1,5 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { root } from '../src/cli/local-shards.ts'
@@ -8,6 +8,7 @@ import { freePort } from './free-port.ts'
 const START_MS = 90_000
 const STOP_MS = 10_000
 const POLL_MS = 100
+const LINES_SAID = 40
 
 /** A dev server of a script's own: a free port, its data in a temporary folder. */
 export class DevServer {
@@ -15,6 +16,7 @@ export class DevServer {
   readonly folder: string
   readonly #port: number
   readonly #args: string[]
+  readonly #log: string
   #child: ChildProcess | null = null
 
   private constructor(port: number, args: string[]) {
@@ -22,6 +24,7 @@ export class DevServer {
     this.#args = args
     this.url = new URL(`http://localhost:${port}`)
     this.folder = mkdtempSync(path.join(tmpdir(), 'banyan-dev-'))
+    this.#log = path.join(this.folder, 'dev.log')
   }
 
   /** Further arguments are `npm run dev`'s. */
@@ -33,11 +36,10 @@ export class DevServer {
   async start(): Promise<void> {
     const args = ['--port', String(this.#port), '--persist-to', this.folder, ...this.#args]
     // In a process group of its own, so that it can be ended with all that it starts.
-    const child = spawn('npm', ['run', '--silent', 'dev', '--', ...args], {
-      cwd: root,
-      detached: true,
-      stdio: 'ignore',
-    })
+    const log = openSync(this.#log, 'a')
+    const stdio: StdioOptions = ['ignore', log, log]
+    const child = spawn('npm', ['run', '--silent', 'dev', '--', ...args], { cwd: root, detached: true, stdio })
+    closeSync(log)
     this.#child = child
     for (const deadline = Date.now() + START_MS; ; await sleep(POLL_MS)) {
       const isUp = await fetch(new URL('/readyz', this.url)).then(
@@ -46,8 +48,13 @@ export class DevServer {
       )
       if (isUp) return
       if (child.exitCode !== null || Date.now() > deadline)
-        throw new Error(`${this.url.origin} did not start in ${START_MS} ms`)
+        throw new Error(`${this.url.origin} did not start in ${START_MS} ms:\n${this.said()}`)
     }
+  }
+
+  /** The end of what it has said so far. */
+  said(): string {
+    return readFileSync(this.#log, 'utf8').split('\n').slice(-LINES_SAID).join('\n')
   }
 
   /** As a machine that loses its power. Resolves when nothing of it is left. */
