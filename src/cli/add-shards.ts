@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connection } from './client.ts'
 import type { Command, Output } from './command.ts'
@@ -7,6 +7,7 @@ import { withDatabases } from './local-shards.ts'
 import { migrateShards } from './migrate.ts'
 import { localConfig } from './migrations.ts'
 import type { OptionValues } from './options.ts'
+import { replaceFile } from './replace-file.ts'
 import { readMigrations } from './shard-migrations.ts'
 import { counted } from './table.ts'
 import { wholeNumber } from './whole-number.ts'
@@ -43,7 +44,8 @@ async function addShards(connect: () => Connection, _operands: string[], options
   await migrate(added, persistTo)
   say(`Migrated ${names(added)}.`)
   if (fresh.length > 0) {
-    writeFileSync(configPath, withMoreShards(text, fresh))
+    // wrangler dev reads it as soon as it changes, and ends where it is empty.
+    replaceFile(configPath, withMoreShards(text, fresh))
     say(
       `Bound ${names(fresh)} in ${configPath}. Waiting for the version that has ${fresh.length === 1 ? 'it' : 'them'}.`,
     )

@@ -7,6 +7,7 @@ import { DevServer } from '../../scripts/dev-server.ts'
 import { ensureDevVars } from '../../scripts/dev-vars.ts'
 import { runLoad } from '../../src/cli/load/run.ts'
 import { root } from '../../src/cli/local-shards.ts'
+import { replaceFile } from '../../src/cli/replace-file.ts'
 import { localShards, shardBindings, withShards } from '../../src/cli/wrangler-config.ts'
 
 const run = promisify(execFile)
@@ -119,7 +120,7 @@ migrations_dir = "migrations/shard"
 
 $1`,
   )
-  writeFileSync(configPath, more)
+  replaceFile(configPath, more)
   const { shards: added } = JSON.parse(await add(1)) as { shards: Shard[] }
   expect(added.map(({ id }) => id)).toEqual(['shard-004'])
   expect(readFileSync(configPath, 'utf8')).toBe(more)
