@@ -25,6 +25,8 @@ export interface Faults {
   forgets?(sent: Sent): boolean
   /** Leaves a post out of its author's list. */
   isUnlisted?(id: string): boolean
+  /** Lists go round and round. */
+  isEndless?: boolean
   /** Does everything anew, however often a key comes. */
   ignoresKeys?: boolean
   /** Shows its author the text before the last. */
@@ -107,7 +109,7 @@ export class MisbehavingServer {
     if (noun === 'posts') return answered(200, { post: shown(post!) })
     if (part !== 'posts') return answered(200, { user: { bio: this.#bios.get(id!) ?? '' } })
     const items = this.posts.filter((one) => one.author === id && !this.#faults.isUnlisted?.(one.id)).toReversed()
-    return answered(200, { items: items.map(shown), next: null })
+    return answered(200, { items: items.map(shown), next: this.#faults.isEndless ? 'again' : null })
   }
 
   #publish(sent: Sent): Response {

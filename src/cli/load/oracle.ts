@@ -103,10 +103,13 @@ async function checkPost(reader: Reader, run: string, post: Post): Promise<Findi
 function checkText(about: string, run: string, post: Post, text: string | undefined): Finding[] {
   const number = numberIn(run, text ?? '')
   if (number !== null && post.text.allows(number)) return []
-  const shown = number === null ? `another text: ${text?.slice(0, 80)}` : `text ${number}`
   const isForeign = number === null || !post.text.knows(number)
-  return [{ fault: isForeign ? 'unexpected' : 'lost', about, what: `${about} (text ${post.number}): has ${shown}` }]
+  const what = `${about} has ${shown(number, text)}; acknowledged was text ${post.text.acknowledged}`
+  return [{ fault: isForeign ? 'unexpected' : 'lost', about, what }]
 }
+
+const shown = (number: number | null, text: string | null | undefined): string =>
+  number === null ? `another text: ${text?.slice(0, 80)}` : `text ${number}`
 
 async function checkProfile(reader: Reader, run: string, { handle, bio }: Person): Promise<Finding[]> {
   const about = `profile ${handle}`
@@ -116,13 +119,17 @@ async function checkProfile(reader: Reader, run: string, { handle, bio }: Person
   const text = bioOf(ended.body)
   const number = numberIn(run, text ?? '')
   if (bio.allows(number) && (number !== null || text === '')) return []
-  return [{ fault: 'lost', about, what: `${about}: its bio is not what was acknowledged last: ${text?.slice(0, 80)}` }]
+  const what = `${about} has ${shown(number, text)}; acknowledged was text ${bio.acknowledged}`
+  return [{ fault: 'lost', about, what }]
 }
 
 /** All of the list: each acknowledged post once, one of unknown outcome once at most, and nothing else. */
 async function checkList(reader: Reader, run: string, person: Person, ledger: Ledger<Person>): Promise<Finding[]> {
   const items: ReadPost[] = []
-  for (let cursor: string | null = ''; cursor !== null; ) {
+  const passed = new Set<string>()
+  // A list that comes back to where it was would never end; what it shows twice is found out below.
+  for (let cursor: string | null = ''; cursor !== null && !passed.has(cursor); ) {
+    passed.add(cursor)
     const path = `/api/v1/users/${person.handle}/posts?limit=${PAGE_ITEMS}&cursor=${encodeURIComponent(cursor)}`
     const ended = await reader.get(path)
     const page = ended.outcome === 'acknowledged' ? listedPosts(ended.body) : null
@@ -142,12 +149,8 @@ function compareList(items: ReadPost[], run: string, person: Person, ledger: Led
     const number = numberIn(run, text)
     const sent = known.get(id) ?? (number === null ? undefined : ledger.sentAs(number))
     if (!sent || sent.author !== person || (sent.id === null && !sent.text.allows(number))) {
-      const shown = number === null ? text.slice(0, 80) : `text ${number}`
-      findings.push({
-        fault: 'unexpected',
-        about,
-        what: `${about} of ${person.handle}, which was not written: ${shown}`,
-      })
+      const what = `${about} of ${person.handle} was not written: ${shown(number, text)}`
+      findings.push({ fault: 'unexpected', about, what })
       continue
     }
     const times = (timesSeen.get(sent) ?? 0) + 1

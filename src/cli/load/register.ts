@@ -54,4 +54,9 @@ export class Register {
   knows(number: number): boolean {
     return this.#writes.some((write) => write.number === number && write.fate !== 'refused')
   }
+
+  /** The last acknowledged number, or null. */
+  get acknowledged(): number | null {
+    return this.#writes[this.#floor]?.number ?? null
+  }
 }

@@ -3,7 +3,7 @@ import type { Figures, KindFigures } from './figures.ts'
 import type { Fault, Verdict } from './oracle.ts'
 import type { Sightings } from './sightings.ts'
 
-const EXAMPLES_MAX = 10
+const EXAMPLES_EACH_MAX = 5
 
 export interface LoadReport {
   /** What was asked for; `users` is how many signed up. */
@@ -26,7 +26,7 @@ export interface LoadReport {
   readBack: { posts: number; profiles: number } & Record<Fault, number>
   /** Why requests failed, and how often. */
   failures: Record<string, number>
-  /** Up to 10 of what is wrong. */
+  /** Some of what is wrong: up to 5 of each fault, and up to 5 of what readers saw. */
   examples: string[]
   /** Nothing is lost, doubled, unexpected, unread or stale, and no request failed but by a server that was gone. */
   isSound: boolean
@@ -50,10 +50,7 @@ export function reportOf(asked: Asked, figures: Figures, sightings: Sightings, v
     sightings: { ...seen, notYetSeen: sightings.notYetSeen },
     readBack: { posts: verdict.posts, profiles: verdict.profiles, ...faults },
     failures: Object.fromEntries(figures.failures),
-    examples: [...verdict.findings.map(({ fault, what }) => `${fault}: ${what}`), ...sightings.examples].slice(
-      0,
-      EXAMPLES_MAX,
-    ),
+    examples: [...examplesOf(verdict), ...sightings.examples],
     isSound: isWhole && seen.stale + seen.unexpected + figures.faults === 0,
   }
 }
@@ -63,6 +60,14 @@ function countFaults({ findings }: Verdict): Record<Fault, number> {
   const count = (fault: Fault) =>
     new Set(findings.filter((finding) => finding.fault === fault).map(({ about }) => about)).size
   return { lost: count('lost'), doubled: count('doubled'), unexpected: count('unexpected'), unread: count('unread') }
+}
+
+function examplesOf({ findings }: Verdict): string[] {
+  const byThing = new Map(findings.map((finding) => [`${finding.fault} ${finding.about}`, finding]))
+  const byFault = Map.groupBy(byThing.values(), ({ fault }) => fault)
+  return [...byFault].flatMap(([fault, some]) =>
+    some.slice(0, EXAMPLES_EACH_MAX).map(({ what }) => `${fault}: ${what}`),
+  )
 }
 
 /** The report for people. */

@@ -1,4 +1,4 @@
-const EXAMPLES_MAX = 10
+const EXAMPLES_MAX = 5
 
 /** What readers saw during a run. */
 export class Sightings {

@@ -334,3 +334,20 @@ test('what keeps a load from beginning is said, with how to mend it', async () =
   const refused = load({ refuse: ({ path }) => (path.endsWith('accounts') ? limited.clone() : null) })
   await expect(refused).rejects.toMatchObject({ howToMend: expect.stringContaining('RATE_LIMITS') })
 })
+
+test('of each fault some examples are named, each thing once, with what should be there', async () => {
+  const isForgotten = ({ method, path }: Sent) => method === 'PATCH' && POST.test(path)
+  const doubled = once(nth(9, 'POST', POSTS))
+  const { report } = await load({ forgets: isForgotten, ignoresKeys: true, losesAnswer: doubled })
+  expect(report.readBack.lost).toBeGreaterThan(5)
+  const named = (fault: string) => report.examples.filter((example) => example.startsWith(`${fault}: `))
+  expect(new Set(named('lost')).size).toBe(5)
+  expect(named('lost')[0]).toMatch(/^lost: post p\d{8} has text \d+; acknowledged was text \d+$/)
+  expect(named('doubled')).toHaveLength(1)
+  expect(reportText(report)).toContain(named('doubled')[0])
+})
+
+test('a list that goes round and round ends, and what it shows twice is doubled', async () => {
+  const { report } = await load({ isEndless: true })
+  expect(report.readBack).toMatchObject({ ...whole, doubled: report.readBack.posts })
+})
