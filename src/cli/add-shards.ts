@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connection } from './client.ts'
 import type { Command, Output } from './command.ts'
@@ -47,7 +48,7 @@ async function addShards(connect: () => Connection, _operands: string[], options
     // wrangler dev reads it as soon as it changes, and ends where it is empty.
     replaceFile(configPath, withMoreShards(text, fresh))
     say(
-      `Bound ${names(fresh)} in ${configPath}. Waiting for the version that has ${fresh.length === 1 ? 'it' : 'them'}.`,
+      `Bound ${names(fresh)} in ${path.relative(process.cwd(), configPath)}. Waiting for the version that has ${fresh.length === 1 ? 'it' : 'them'}.`,
     )
   }
   const shards: Shard[] = []

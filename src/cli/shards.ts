@@ -1,3 +1,4 @@
+import path from 'node:path'
 import type { Connection } from './client.ts'
 import type { Command, Output } from './command.ts'
 import { UserError } from './errors.ts'
@@ -46,7 +47,8 @@ async function drainShard(connect: () => Connection, [id]: string[], options: Op
   const started = await connection.post<Started>(`${pathOf(id!)}/drain`)
   const output = await followed(connection, started, until, Boolean(options['no-wait']), `${id} has no slots.`)
   const isEmpty = started.held === 0 && !options['no-wait'] && !output.isFailure
-  const next = isEmpty ? `\n${id} has no slots now. When its moves are done: npm run banyan -- shards remove ${id}` : ''
+  const when = until === 'done' ? 'Then' : 'When its moves are done'
+  const next = isEmpty ? `\n${id} has no slots now. ${when}: npm run banyan -- shards remove ${id}` : ''
   return { ...output, text: output.text + next }
 }
 
@@ -62,7 +64,7 @@ async function removeShard(connect: () => Connection, [id]: string[], options: O
   return {
     json: { removed: shard },
     text:
-      `${id} is no shard any more. Its database is still bound as ${shard.binding}: take its block out of ${configPath}, deploy,\n` +
+      `${id} is no shard any more. Its database is still bound as ${shard.binding}: take its block out of ${path.relative(process.cwd(), configPath)}, deploy,\n` +
       'and delete the database when no older version that binds it can come back.',
   }
 }
