@@ -1,8 +1,9 @@
-import { globSync, readdirSync, readFileSync } from 'node:fs'
+import { globSync } from 'node:fs'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { is } from 'drizzle-orm'
 import { SQLiteTable } from 'drizzle-orm/sqlite-core'
+import { type Migration, readMigrations as readMigrationFiles } from '../src/cli/migration-files.ts'
 import { type FencedTable, fencedTable, fenceTriggers } from '../src/sharding/fence-sql.ts'
 import type { ShardObject } from '../src/sharding/sharded-table.ts'
 
@@ -23,24 +24,8 @@ export async function shardedTables(): Promise<FencedTable[]> {
 export const wantedObjects = (tables: FencedTable[]): ShardObject[] =>
   tables.flatMap((table) => [...table.objects, ...fenceTriggers(table)])
 
-export interface Migration {
-  name: string
-  statements: string[]
-}
-
-/** The numbered migrations, oldest first, cut at drizzle-kit's statement breakpoints. */
-export function readMigrations(folder = migrationsFolder): Migration[] {
-  return readdirSync(folder)
-    .filter((name) => name.endsWith('.sql'))
-    .sort()
-    .map((name) => ({ name, statements: splitStatements(readFileSync(path.join(folder, name), 'utf8')) }))
-}
-
-const splitStatements = (sql: string): string[] =>
-  sql
-    .split('--> statement-breakpoint')
-    .map((statement) => statement.trim())
-    .filter((statement) => statement !== '')
+/** The numbered migrations, oldest first. */
+export const readMigrations = (folder = migrationsFolder): Migration[] => readMigrationFiles(folder)
 
 /** An empty SQLite database with these migrations applied. */
 export function migratedDatabase(migrations = readMigrations()): DatabaseSync {

@@ -2,19 +2,22 @@
 import { parseArgs } from 'node:util'
 import { connect } from './client.ts'
 import type { Command } from './command.ts'
+import { deployCommands } from './deploy.ts'
 import { UserError } from './errors.ts'
 import { helpText } from './help.ts'
 import { moveCommands } from './moves.ts'
 import { forAll, optionTypes } from './options.ts'
 import { shardCommands } from './shards.ts'
 
-const commands: Record<string, Command> = { ...shardCommands, ...moveCommands }
+const commands: Record<string, Command> = { ...shardCommands, ...moveCommands, ...deployCommands }
 
 async function run(args: string[]): Promise<void> {
   const { values, positionals } = readArguments(args)
-  const [noun = '', verb = '', ...operands] = positionals
+  const [noun = '', verb = ''] = positionals
   if (values.help || noun === '' || noun === 'help') return void console.log(helpText)
-  const name = `${noun} ${verb}`.trim()
+  // Some are a verb alone: `deploy`, `restore SHARD`.
+  const name = Object.hasOwn(commands, noun) ? noun : `${noun} ${verb}`.trim()
+  const operands = positionals.slice(name.split(' ').length)
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined
   if (!command) throw new UserError(`There is no command "${name}".`, 'Known commands: npm run banyan -- help')
   refuseOthers(name, command, operands, Object.keys(values))

@@ -9,6 +9,9 @@ export const optionTypes = {
   cursor: { type: 'string' },
   follow: { type: 'boolean' },
   'no-wait': { type: 'boolean' },
+  config: { type: 'string' },
+  'dry-run': { type: 'boolean' },
+  to: { type: 'string' },
 } as const
 
 /** Options that every command takes. */
