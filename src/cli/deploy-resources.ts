@@ -78,7 +78,7 @@ function refuseOther({ called }: ResourceKind, { name, configuredId }: Wanted, i
 
 function configStep(deploying: Deploying, ids: Map<string, string>): Step {
   return {
-    name: deploying.configName,
+    name: 'configuration',
     done: 'written',
     async look() {
       const text = deploying.readConfigText()

@@ -79,7 +79,8 @@ async function run(_connect: unknown, _operands: string[], options: OptionValues
   })
   return deploy(deploying, {
     url: options.url,
-    operatorToken: options.token ?? process.env.BANYAN_TOKEN,
+    // An unset secret of a build service is an empty variable.
+    operatorToken: options.token || process.env.BANYAN_TOKEN || undefined,
     isDryRun: options['dry-run'] ?? false,
     screen: process.stderr,
   })

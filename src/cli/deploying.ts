@@ -13,8 +13,6 @@ const root = path.resolve(import.meta.dirname, '../..')
 export interface Deploying {
   platform: Platform
   wrangler: Wrangler
-  /** `wrangler.toml` */
-  configName: string
   readConfigText(): string
   writeConfigText(text: string): void
   /** By binding: those that are there. */
@@ -49,7 +47,7 @@ export function openDeploying({ config: given, environment, sleep, say }: Deploy
   if (!existsSync(configPath))
     throw new UserError(`There is no ${configPath}.`, 'Name the configuration with --config.')
   const config = readConfig(readFileSync(configPath, 'utf8'))
-  const accountId = environment.CLOUDFLARE_ACCOUNT_ID ?? config.accountId
+  const accountId = environment.CLOUDFLARE_ACCOUNT_ID || config.accountId
   const baseUrl = environment.CLOUDFLARE_API_BASE_URL
   const platform = openPlatform({ baseUrl, token: environment.CLOUDFLARE_API_TOKEN, accountId, sleep })
   const forWrangler = {
@@ -60,7 +58,6 @@ export function openDeploying({ config: given, environment, sleep, say }: Deploy
   return {
     platform,
     wrangler: openWrangler(configPath, forWrangler),
-    configName: path.basename(configPath),
     readConfigText: () => readFileSync(configPath, 'utf8'),
     writeConfigText: (text) => replaceFile(configPath, text, 0o644),
     databaseIds: new Map(),
@@ -88,7 +85,7 @@ export async function addressOf(platform: Platform, config: WranglerConfig, url:
   )
 }
 
-function drawnSecrets(file: string): DrawnSecrets {
+export function drawnSecrets(file: string): DrawnSecrets {
   return {
     file,
     read: () => (existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Record<string, string>) : {}),

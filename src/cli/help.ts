@@ -15,6 +15,16 @@ export const helpText = `banyan <noun> <verb> [options]
   moves reverse ID             takes a settling move back, with what was written since
   moves complete ID            ends the settling as soon as no router can use the map before it
 
+  deploy                       makes what is missing on Cloudflare, migrates, uploads, and looks whether it is well;
+                               run again, it changes nothing (also: npm run deploy)
+      --dry-run                  says what it would do
+      --config FILE              another wrangler.toml, for another account or a second application
+      --token TOKEN              the operators' token to set when none is set; else one is drawn
+  rollback                     makes the version before live again
+      --to VERSION               or this one
+      --dry-run                  says which
+      --config FILE
+
 Options
   --url URL       the application (default: $BANYAN_URL, or http://localhost:8787)
   --token TOKEN   an operator's token (default: $BANYAN_TOKEN; on localhost, the one in .dev.vars)
@@ -23,6 +33,9 @@ Options
 
 SLOTS are hex digits: 00ff, 0000-0fff, or several with commas between. TARGET is a shard's id.
 The exit code is 1 when a move that was watched has failed or was aborted.
+
+deploy and rollback need CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (docs/operating.md). Their --url is where the
+application answers, where that is neither PUBLIC_ORIGIN nor its address on workers.dev.
 
 Examples
   npm run banyan -- shards list --url https://banyan.example.com

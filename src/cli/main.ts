@@ -7,9 +7,10 @@ import { UserError } from './errors.ts'
 import { helpText } from './help.ts'
 import { moveCommands } from './moves.ts'
 import { forAll, optionTypes } from './options.ts'
+import { rollbackCommands } from './rollback.ts'
 import { shardCommands } from './shards.ts'
 
-const commands: Record<string, Command> = { ...shardCommands, ...moveCommands, ...deployCommands }
+const commands: Record<string, Command> = { ...shardCommands, ...moveCommands, ...deployCommands, ...rollbackCommands }
 
 async function run(args: string[]): Promise<void> {
   const { values, positionals } = readArguments(args)

@@ -53,14 +53,14 @@ export const queues: ResourceKind = {
       .queue_id,
 }
 
-export interface Queue {
+export interface FoundQueue {
   queue_id: string
   queue_name: string
   consumers?: { script?: string; service?: string; script_name?: string }[]
 }
 
-export async function findQueue(platform: Platform, name: string): Promise<Queue | null> {
-  const found = await platform.list<Queue>('/queues', { name })
+export async function findQueue(platform: Platform, name: string): Promise<FoundQueue | null> {
+  const found = await platform.list<FoundQueue>('/queues', { name })
   return found.find((queue) => queue.queue_name === name) ?? null
 }
 

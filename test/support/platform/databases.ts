@@ -1,6 +1,6 @@
 /** D1 of the double: each database is a real one, of node:sqlite, with its history. */
 import { DatabaseSync } from 'node:sqlite'
-import { ApiRefusal, type ApiRequest, type Route } from './http.ts'
+import { ApiRefusal, type ApiRequest, idOf, type Route } from './http.ts'
 
 export interface Statement {
   sql: string
@@ -75,7 +75,7 @@ export class DatabaseRoom {
   #make(name: string) {
     if (this.databases.some((database) => database.name === name))
       throw new ApiRefusal(400, 7502, `Database with name '${name}' already exists`)
-    const made = new DoubleDatabase(crypto.randomUUID(), name)
+    const made = new DoubleDatabase(uuidOf(name), name)
     this.databases.push(made)
     return described(made)
   }
@@ -85,6 +85,9 @@ export class DatabaseRoom {
     return this.get(id).query('batch' in body ? body.batch : [body])
   }
 }
+
+const uuidOf = (name: string): string =>
+  idOf('database', name).replace(/^(.{8})(.{4}).(.{3}).(.{3})(.{12})$/, '$1-$2-4$3-8$4-$5')
 
 const described = ({ id, name }: DoubleDatabase) => ({ uuid: id, name, version: 'production' })
 

@@ -27,6 +27,8 @@ export interface PlatformDouble {
   failAt(number: number, fault: Fault): void
   /** Nothing is reached any more from the n-th call from now on: as when the network, or whoever calls, is gone. */
   goAwayAt(number: number): void
+  /** Every call from now on fails like this. */
+  alwaysFail(fault: Fault): void
   /** All calls go through again. */
   recover(): void
   /** What is there, without what differs from run to run: ids and times. */
@@ -65,6 +67,9 @@ export async function startPlatform({ serving }: { serving: 'runtime' | 'stand-i
     goAwayAt(number) {
       const at = from(number)
       api.failing = (n) => (n >= at ? 'reset before' : null)
+    },
+    alwaysFail(fault) {
+      api.failing = () => fault
     },
     recover() {
       api.failing = () => null

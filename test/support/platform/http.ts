@@ -1,4 +1,5 @@
 /** The frame of the platform's API: routes, envelopes, refusals, and calls that fail in the ways calls fail. */
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 
@@ -51,6 +52,10 @@ export interface RecordedCall {
   isWrangler: boolean
   status: number
 }
+
+/** An id of a thing by its name: the same in each run, so that runs can be compared. */
+export const idOf = (kind: string, name: string): string =>
+  createHash('sha256').update(`${kind} ${name}`).digest('hex').slice(0, 32)
 
 const RETRY_AFTER_SECONDS = '1'
 

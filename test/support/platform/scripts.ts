@@ -166,7 +166,8 @@ export class ScriptRoom {
     )
     const modules: DoubleVersion['modules'] = new Map()
     for (const [name, part] of await request.form())
-      if (typeof part !== 'string') modules.set(name, { type: part.type, contents: await part.text() })
+      if (typeof part !== 'string' && part.type !== 'application/source-map')
+        modules.set(name, { type: part.type, contents: await part.text() })
     const manifest = metadata.assets ? this.#manifests.get(metadata.assets.jwt) : {}
     if (!manifest) throw new ApiRefusal(400, 10161, 'The assets of this upload are not complete')
     const version: DoubleVersion = {

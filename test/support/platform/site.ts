@@ -114,6 +114,7 @@ export class RuntimeSite {
     return {
       host: '127.0.0.1',
       cf: false,
+      handleStructuredLogs: () => {},
       resourcePersistencePath: path.join(this.#folder, 'state'),
       workers: [
         {
@@ -140,12 +141,20 @@ export class RuntimeSite {
           ),
           email: { send_email: bindings(version, 'send_email').map(({ name }) => ({ name })) },
           images: { binding: bindings(version, 'images')[0]!.name },
-          assets: { directory: assets, binding: bindings(version, 'assets')[0]!.name, run_worker_first: true },
+          assets: {
+            directory: assets,
+            binding: bindings(version, 'assets')[0]!.name,
+            run_worker_first: true,
+            routerConfig: ROUTER,
+          },
         },
       ],
     }
   }
 }
+
+/** `run_worker_first`, as wrangler hands it to the runtime. */
+const ROUTER = { has_user_worker: true, invoke_user_worker_ahead_of_assets: true }
 
 function d1Engine(database: D1Database): Engine {
   return {

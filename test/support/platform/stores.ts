@@ -1,5 +1,5 @@
 /** KV, R2 and queues of the double. */
-import { ApiRefusal, RawAnswer, type Route } from './http.ts'
+import { ApiRefusal, idOf, RawAnswer, type Route } from './http.ts'
 
 export interface Consumer {
   consumer_id: string
@@ -61,7 +61,7 @@ export class StoreRoom {
   #makeNamespace(title: string) {
     if (this.namespaces.some((namespace) => namespace.title === title))
       throw new ApiRefusal(400, 10014, 'a namespace with this account ID and title already exists')
-    const made = { id: crypto.randomUUID().replaceAll('-', ''), title }
+    const made = { id: idOf('namespace', title), title }
     this.namespaces.push(made)
     return made
   }
@@ -81,7 +81,7 @@ export class StoreRoom {
   #makeQueue(name: string) {
     if (this.queues.some((queue) => queue.queue_name === name))
       throw new ApiRefusal(409, 11009, 'Queue name is already taken')
-    const made: DoubleQueue = { queue_id: crypto.randomUUID().replaceAll('-', ''), queue_name: name, consumers: [] }
+    const made: DoubleQueue = { queue_id: idOf('queue', name), queue_name: name, consumers: [] }
     this.queues.push(made)
     return made
   }
@@ -97,7 +97,7 @@ export class StoreRoom {
     if (!existing && queue.consumers.length > 0) throw new ApiRefusal(409, 11004, 'Queue already has a consumer')
     const { type, script_name: script, settings, dead_letter_queue } = wish
     const made: Consumer = {
-      consumer_id: existing?.consumer_id ?? crypto.randomUUID().replaceAll('-', ''),
+      consumer_id: existing?.consumer_id ?? idOf('consumer', queue.queue_name),
       type,
       script,
       environment: 'production',
