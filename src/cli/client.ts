@@ -10,6 +10,8 @@ export interface Connection {
   get<T>(path: string): Promise<T>
   /** POSTs to it, once: an answer that is lost leaves open what was done. */
   post<T>(path: string, body?: object): Promise<T>
+  /** PATCHes it: repeated, it is the same again. */
+  patch<T>(path: string, body: object): Promise<T>
 }
 
 interface Problem {
@@ -31,14 +33,16 @@ export function connect(options: { url?: string | undefined; token?: string | un
     if (response.ok) return (await response.json()) as T
     throw await explain(response, url)
   }
+  const send = <T>(method: string, path: string, body?: object) =>
+    request<T>(path, {
+      method,
+      headers: { authorization, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    })
   return {
     get: (path) => request(path, { headers: { authorization } }),
-    post: (path, body) =>
-      request(path, {
-        method: 'POST',
-        headers: { authorization, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      }),
+    post: (path, body) => send('POST', path, body),
+    patch: (path, body) => send('PATCH', path, body),
   }
 }
 

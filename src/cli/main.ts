@@ -7,10 +7,17 @@ import { UserError } from './errors.ts'
 import { helpText } from './help.ts'
 import { moveCommands } from './moves.ts'
 import { forAll, optionTypes } from './options.ts'
+import { restoreCommands } from './restore.ts'
 import { rollbackCommands } from './rollback.ts'
 import { shardCommands } from './shards.ts'
 
-const commands: Record<string, Command> = { ...shardCommands, ...moveCommands, ...deployCommands, ...rollbackCommands }
+const commands: Record<string, Command> = {
+  ...shardCommands,
+  ...moveCommands,
+  ...deployCommands,
+  ...rollbackCommands,
+  ...restoreCommands,
+}
 
 async function run(args: string[]): Promise<void> {
   const { values, positionals } = readArguments(args)

@@ -19,6 +19,8 @@ export interface WranglerConfig {
   accountId: string | null
   /** `PUBLIC_ORIGIN` of `[vars]`, else null: then the address is the one on workers.dev. */
   publicOrigin: string | null
+  /** For how long a router may use the map it holds: `LEASE_MS` of `[vars]`. */
+  leaseMs: number
   shards: ShardBinding[]
   kvNamespaces: { binding: string; id: string }[]
   buckets: string[]
@@ -30,6 +32,8 @@ export interface WranglerConfig {
   workersDev: boolean
 }
 
+/** The Worker's own default. */
+const LEASE_MS = 30_000
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const PLACEHOLDER_DATABASE = /^00000000-0000-4000-8000-0{9}\d{3}$/
 const PLACEHOLDER_NAMESPACE = /^0{28}\d{4}$/
@@ -53,6 +57,7 @@ export function readConfig(text: string): WranglerConfig {
     name,
     accountId: first('', 'account_id'),
     publicOrigin: first('vars', 'PUBLIC_ORIGIN') || null,
+    leaseMs: Number(first('vars', 'LEASE_MS') ?? LEASE_MS),
     shards: shardBindings(text),
     kvNamespaces: tables
       .filter((table) => table.name === 'kv_namespaces')

@@ -20,8 +20,8 @@ export class DoubleDatabase {
   readonly id: string
   readonly name: string
   engine: Engine
-  /** What was written, in order; a bookmark is a length of it. */
-  readonly history: { at: number; statements: Statement[] }[] = []
+  /** What was written, in order; a bookmark is a length of it. A restore is an entry as well, so that it can be undone. */
+  readonly history: { at: number; statements: Statement[]; restoredTo?: number }[] = []
 
   constructor(id: string, name: string) {
     this.id = id
@@ -46,6 +46,14 @@ export class DoubleDatabase {
   }
 }
 
+/** What was written to get to a bookmark. */
+function writtenBefore(history: DoubleDatabase['history'], bookmark: number): Statement[][] {
+  if (bookmark === 0) return []
+  const { statements, restoredTo } = history[bookmark - 1]!
+  if (restoredTo !== undefined) return writtenBefore(history, restoredTo)
+  return [...writtenBefore(history, bookmark - 1), statements]
+}
+
 export class DatabaseRoom {
   readonly databases: DoubleDatabase[] = []
 
@@ -54,12 +62,32 @@ export class DatabaseRoom {
     ['POST', '/d1/database', (request) => this.#make(request.json<{ name: string }>().name)],
     ['GET', '/d1/database/:id', (_, id) => described(this.get(id!))],
     ['POST', '/d1/database/:id/query', (request, id) => this.#query(request, id!)],
+    ['GET', '/d1/database/:id/time_travel/bookmark', ({ query }, id) => this.#bookmark(query, id!)],
+    ['POST', '/d1/database/:id/time_travel/restore', ({ query }, id) => this.#restore(query, id!)],
   ]
 
   get(id: string): DoubleDatabase {
     const found = this.databases.find((database) => database.id === id)
     if (!found) throw new ApiRefusal(404, 7404, `The database ${id} could not be found`)
     return found
+  }
+
+  #bookmark(query: URLSearchParams, id: string) {
+    const { history } = this.get(id)
+    const at = Date.parse(query.get('timestamp') ?? '9999-12-31T00:00:00Z')
+    return { bookmark: formatBookmark(history.filter((entry) => entry.at <= at).length) }
+  }
+
+  async #restore(query: URLSearchParams, id: string) {
+    const database = this.get(id)
+    const bookmark = Number.parseInt(query.get('bookmark') ?? '', 16)
+    if (!(bookmark <= database.history.length)) throw new ApiRefusal(400, 7500, 'Invalid bookmark')
+    const engine = sqliteEngine()
+    for (const statements of writtenBefore(database.history, bookmark)) await engine.batch(statements)
+    const previous = formatBookmark(database.history.length)
+    database.history.push({ at: Date.now(), statements: [], restoredTo: bookmark })
+    database.engine = engine
+    return { bookmark: formatBookmark(database.history.length), previous_bookmark: previous }
   }
 
   #list({ query }: ApiRequest) {
@@ -85,6 +113,8 @@ export class DatabaseRoom {
     return this.get(id).query('batch' in body ? body.batch : [body])
   }
 }
+
+const formatBookmark = (length: number): string => length.toString(16).padStart(8, '0')
 
 const uuidOf = (name: string): string =>
   idOf('database', name).replace(/^(.{8})(.{4}).(.{3}).(.{3})(.{12})$/, '$1-$2-4$3-8$4-$5')
