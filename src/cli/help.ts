@@ -24,6 +24,9 @@ export const helpText = `banyan <noun> <verb> [options]
       --to VERSION               or this one
       --dry-run                  says which
       --config FILE
+  restore SHARD --to TIME      takes one shard back to a moment of the last 30 days (2026-11-24T10:30:00Z): what was
+                               written there since is gone
+      --config FILE
 
 Options
   --url URL       the application (default: $BANYAN_URL, or http://localhost:8787)
@@ -34,7 +37,7 @@ Options
 SLOTS are hex digits: 00ff, 0000-0fff, or several with commas between. TARGET is a shard's id.
 The exit code is 1 when a move that was watched has failed or was aborted.
 
-deploy and rollback need CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (docs/operating.md). Their --url is where the
+deploy, rollback and restore need CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (docs/operating.md). Their --url is where the
 application answers, where that is neither PUBLIC_ORIGIN nor its address on workers.dev.
 
 Examples
