@@ -197,7 +197,7 @@ async function refused(call: Call, response: Response, envelope?: Envelope | nul
   const retryAfter = response.headers.get('retry-after')
   return new PlatformError(
     `Cloudflare answered ${status} to ${call.method} ${call.path}: ${reasons}.`,
-    mending(call, status, retryAfter),
+    mending(call, errors.some(({ code }) => BAD_TOKEN.includes(code)) ? 401 : status, retryAfter),
     {
       status,
       codes: errors.map(({ code }) => code),
@@ -215,6 +215,9 @@ const permissions: [string, string][] = [
   ['/queues', 'Queues: Edit'],
   ['/workers', 'Workers Scripts: Edit'],
 ]
+
+/** Codes for a token that is malformed, unknown or expired, which come with 400 and 403 as well. */
+const BAD_TOKEN = [1000, 6003, 6111]
 
 function mending({ path }: Call, status: number, retryAfter: string | null): string {
   const permission = permissions.find(([start]) => path.startsWith(start))?.[1] ?? 'Account Settings: Read'

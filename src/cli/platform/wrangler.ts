@@ -68,7 +68,7 @@ async function runWrangler(args: string[], environment: Record<string, string>):
   const bin = path.join(root, 'node_modules/.bin')
   const child = spawn(process.execPath, command, {
     cwd: root,
-    // CI: nobody is there to be asked. No update is looked for, and no colours: what it says may end in our error.
+    // CI: nobody is there to be asked. No colours: what it says may end in our error.
     env: { ...process.env, ...environment, CI: '1', NO_COLOR: '1', PATH: `${bin}:${process.env.PATH ?? ''}` },
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: TIMEOUT_MS,

@@ -74,7 +74,7 @@ export async function startPlatform({ serving }: { serving: 'runtime' | 'stand-i
     recover() {
       api.failing = () => null
     },
-    snapshot: () => snapshot({ databases, stores, scripts }),
+    snapshot: async () => structuredClone(await snapshot({ databases, stores, scripts })),
     async close() {
       await Promise.all([api.close(), site.close()])
     },

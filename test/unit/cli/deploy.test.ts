@@ -138,6 +138,35 @@ test('a migration that fails does so in the first shard alone, which keeps nothi
   expect([first, second]).toEqual([[{ name: 'slots' }], []])
 })
 
+test.each(['500 after', 'lost after'] as const)(
+  '%s at making a database: it is found, and the run goes on',
+  async (fault) => {
+    const making = 3 // after the looks for both
+    platform.failAt(making, fault)
+    await deployment.deploy()
+    expect(platform.calls[making - 1]).toMatchObject({ method: 'POST', path: expect.stringMatching(/d1\/database$/) })
+    expect(platform.databases.databases).toHaveLength(2)
+  },
+)
+
+test('a trigger that is missing is set again, and no version is uploaded for it', async () => {
+  await deployment.deploy()
+  const script = platform.scripts.get('banyan')
+  for (const lose of [
+    () => void script.schedules.splice(0),
+    () => void platform.stores.queues[0]!.consumers.splice(0),
+    () => {
+      script.isOnWorkersDev = false
+    },
+  ]) {
+    const whole = await platform.snapshot()
+    lose()
+    await deployment.deploy()
+    expect(await platform.snapshot()).toEqual(whole)
+  }
+  expect(script.versions).toHaveLength(1)
+})
+
 test('too many calls: it tries a few times, and then says when to come again', async () => {
   platform.failAt(1, '429')
   await deployment.deploy({ isDryRun: true })

@@ -2,6 +2,7 @@ import { existsSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { restoreTo } from '../../../src/cli/platform/time-travel.ts'
 import { restore } from '../../../src/cli/restore.ts'
 import { type PlatformDouble, startPlatform } from '../../support/platform/double.ts'
 import { faults } from '../../support/platform/http.ts'
@@ -165,10 +166,14 @@ test('cut off at any call, the next run ends it; another time is refused meanwhi
     await expect(take(to), `call ${number}`).rejects.toThrow('did not answer')
     platform.recover()
     if (existsSync(noteFile)) await expect(take(await moment())).rejects.toThrow('was cut off and is not over')
-    await take(to)
+    const { json } = await take(to)
     expect(await read('SELECT id FROM mail_tokens'), `call ${number}`).toEqual([])
     expect(((await read('SELECT step FROM mover'))[0] as { step: number }).step).toBeGreaterThan(step)
     expect(map.state).toBe('serving')
+    // The way back is from before the first time travel, whichever run it was.
+    await restoreTo(deployment.deploying().platform, shard().id, (json as { wayBack: string }).wayBack)
+    expect(await read('SELECT id FROM mail_tokens'), `call ${number}`).toHaveLength(1)
+    await write('DELETE FROM mail_tokens')
   }
 })
 
