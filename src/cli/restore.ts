@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type ClaimDifferences, compareClaims } from './claim-differences.ts'
 import { type Connection, connect } from './client.ts'
 import type { Command, Output } from './command.ts'
 import { addressOf, type Deploying, openDeploying } from './deploying.ts'
@@ -11,6 +12,7 @@ import type { OptionValues } from './options.ts'
 import { appliedMigrations, applyMigration, readRows, runBatch } from './platform/database.ts'
 import { bookmarkAt, restoreTo } from './platform/time-travel.ts'
 import type { MapShard } from './rollback.ts'
+import { counted } from './table.ts'
 import { isPlaceholder, readConfig } from './wrangler-config.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
@@ -88,13 +90,29 @@ export async function restore(deploying: Deploying, options: RestoreOptions): Pr
   }
   const migrated = await reconcile(deploying, databaseId, before)
   say(`✓ reconciled: its slots are those of the map, the mover’s step goes on, ${migrated} migrations applied again`)
+  const claims = await compareClaims(platform, databaseIdsOf(deploying), databaseId)
+  const listFile = noteFile.replace(/\.json$/, '.claims.json')
+  writeFileSync(listFile, JSON.stringify(claims, null, 2), { mode: 0o600 })
   await backToService(connection, shard, noteFile)
   const text = [
     `${shard} serves again, as it was at ${to}. What was written there since is gone.`,
+    claimsText(claims, listFile),
     `The way back, while nobody has written: npx wrangler d1 time-travel restore ${databaseId} --bookmark=${wayBack}`,
   ].join('\n')
-  return { json: { shard, to, wayBack, migrated }, text }
+  return { json: { shard, to, wayBack, migrated, ...claims }, text }
 }
+
+function claimsText({ orphans, unclaimed }: ClaimDifferences, listFile: string): string {
+  if (orphans.length + unclaimed.length === 0) return 'Every claim has its account, and every account its claims.'
+  return [
+    `${counted(orphans.length, 'claim')} of accounts that are gone: nobody can have those addresses and handles.`,
+    `${counted(unclaimed.length, 'claim')} that accounts lack: another may take the same address or handle.`,
+    `They are listed in ${listFile}; nothing was done about them.`,
+  ].join('\n')
+}
+
+const databaseIdsOf = (deploying: Deploying): string[] =>
+  readConfig(deploying.readConfigText()).shards.map(({ databaseId }) => databaseId)
 
 const pathOf = (shard: string): string => `/operator/v1/shards/${encodeURIComponent(shard)}`
 

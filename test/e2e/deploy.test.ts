@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { compareClaims } from '../../src/cli/claim-differences.ts'
+import { openPlatform } from '../../src/cli/platform/api.ts'
 import { bearer } from '../support/http-client.ts'
 import { type CliOnDouble, cliOn } from '../support/platform/cli-run.ts'
 import { type PlatformDouble, startPlatform } from '../support/platform/double.ts'
@@ -28,6 +30,7 @@ test('from nothing to serving with the real wrangler; the second run changes not
   const account = { email: 'ada@example.com', handle: 'ada', password: 'a long enough password' }
   expect((await member.post('/api/v1/accounts', account)).status).toBe(201)
 
+  await expectClaimsFit()
   const after = {
     state: await platform.snapshot(),
     config: readFileSync(cli.configPath, 'utf8'),
@@ -44,3 +47,20 @@ test('from nothing to serving with the real wrangler; the second run changes not
     .filter(({ method, path }) => method !== 'GET' && !path.endsWith('/query'))
   expect(mutating).toEqual([])
 })
+
+/** What `restore` compares is what the application writes: a user's two claims fit, and one that is gone is missed. */
+async function expectClaimsFit(): Promise<void> {
+  const {
+    CLOUDFLARE_API_BASE_URL: baseUrl,
+    CLOUDFLARE_API_TOKEN: token,
+    CLOUDFLARE_ACCOUNT_ID: accountId,
+  } = platform.environment
+  const api = openPlatform({ baseUrl, token, accountId })
+  const { databases } = platform.databases
+  const ids = databases.map(({ id }) => id)
+  const differences = async () => (await Promise.all(ids.map((id) => compareClaims(api, ids, id)))).flat()
+  expect(await differences()).toEqual(ids.map(() => ({ orphans: [], unclaimed: [] })))
+  await Promise.all(databases.map((database) => database.query([{ sql: "DELETE FROM claims WHERE kind = 'handle'" }])))
+  const unclaimed = (await differences()).flatMap((found) => found.unclaimed)
+  expect(new Set(unclaimed.map(({ kind }) => kind))).toEqual(new Set(['handle']))
+}

@@ -22,8 +22,13 @@ export async function runBatch<T = Record<string, unknown>>(
 }
 
 /** Reads, which may be repeated when the answer is lost. */
-export async function readRows<T>(platform: Platform, databaseId: string, sql: string): Promise<T[]> {
-  const read = async () => (await runBatch<T>(platform, databaseId, [{ sql }]))[0]!
+export async function readRows<T>(
+  platform: Platform,
+  databaseId: string,
+  sql: string,
+  params: (string | number | null)[] = [],
+): Promise<T[]> {
+  const read = async () => (await runBatch<T>(platform, databaseId, [{ sql, params }]))[0]!
   try {
     return await read()
   } catch (error) {

@@ -1,7 +1,9 @@
-import { existsSync, rmSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { ClaimDifferences } from '../../../src/cli/claim-differences.ts'
 import { restoreTo } from '../../../src/cli/platform/time-travel.ts'
 import { restore } from '../../../src/cli/restore.ts'
 import { type PlatformDouble, startPlatform } from '../../support/platform/double.ts'
@@ -19,6 +21,7 @@ let platform: PlatformDouble
 let deployment: SmallDeployment
 let map: MapDouble
 const noteFile = path.join(tmpdir(), `banyan-restore-test-${process.pid}.json`)
+const listFile = noteFile.replace('.json', '.claims.json')
 
 beforeEach(async () => {
   platform = await startPlatform({ serving: 'stand-in' })
@@ -33,6 +36,7 @@ beforeEach(async () => {
 
 afterEach(async () => {
   rmSync(noteFile, { force: true })
+  rmSync(listFile, { force: true })
   deployment.close()
   await platform.close()
 })
@@ -158,7 +162,7 @@ test('an unknown shard, and one that somebody else has taken out, are refused', 
 
 test('cut off at any call, the next run ends it; another time is refused meanwhile', async () => {
   await write('UPDATE mover SET step = 7')
-  for (let number = 1; number <= 9; number++) {
+  for (let number = 1; number <= 18; number++) {
     const to = await moment()
     await write(MAIL)
     const { step } = (await read('SELECT step FROM mover'))[0] as { step: number }
@@ -177,11 +181,72 @@ test('cut off at any call, the next run ends it; another time is refused meanwhi
   }
 })
 
+const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
+
+/** An account with its two claims, as the application writes them: each row in the shard that has its slot. */
+async function signUp(id: string, email: string, handle: string, claimsAt = other()): Promise<void> {
+  await write(
+    `INSERT INTO accounts (id, email, password_hash, password_version, created_at) VALUES ('${id}', '${email}', '', 1, 1)`,
+  )
+  await write(
+    `INSERT INTO profiles (id, handle, display_name, bio, created_at, version) VALUES ('${id}', '${handle}', '', '', 1, 1)`,
+  )
+  for (const [kind, value] of [
+    ['email', email],
+    ['handle', handle],
+  ] as const) {
+    const key = sha256(`${kind}\0${value}`)
+    await claimsAt.query([
+      {
+        sql: "INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('claims', ?, 'active', 1) ON CONFLICT DO NOTHING",
+        params: [key.slice(0, 4)],
+      },
+    ])
+    await claimsAt.query([
+      {
+        sql: "INSERT INTO claims (key, kind, owner_id, attempt_id, state, expires_at) VALUES (?, ?, ?, 'a', 'confirmed', 1)",
+        params: [key, kind, id],
+      },
+    ])
+  }
+}
+
+const other = () => platform.databases.databases.find(({ name }) => name === 'banyan-shard-001')!
+
+test('claims of accounts that are gone, and accounts whose claims are, are listed', async () => {
+  await signUp('0000stays', 'stays@example.com', 'stays')
+  await signUp('0000leaves', 'leaves@example.com', 'leaves')
+  const to = await moment()
+  await signUp('0001new', 'new@example.com', 'newcomer')
+  await write("DELETE FROM accounts WHERE id = '0000leaves'")
+  await write("DELETE FROM profiles WHERE id = '0000leaves'")
+  await other().query([{ sql: "DELETE FROM claims WHERE owner_id = '0000leaves'" }])
+  const { json, text } = await take(to)
+  const { orphans, unclaimed } = json as ClaimDifferences
+  expect(JSON.parse(readFileSync(listFile, 'utf8'))).toEqual({ orphans, unclaimed })
+  expect(orphans.map(({ ownerId, kind }) => [ownerId, kind]).toSorted()).toEqual([
+    ['0001new', 'email'],
+    ['0001new', 'handle'],
+  ])
+  expect(unclaimed.map(({ accountId, key }) => [accountId, key]).toSorted()).toEqual(
+    [sha256('email\0leaves@example.com'), sha256('handle\0leaves')].map((key) => ['0000leaves', key]).toSorted(),
+  )
+  expect(text).toContain('2 claims of accounts that are gone')
+})
+
+test('with claims and accounts whole, it says so', async () => {
+  await signUp('0000stays', 'stays@example.com', 'stays')
+  const { text } = await take(await moment())
+  expect(text).toContain('Every claim has its account, and every account its claims.')
+})
+
 test.each(faults)('%s at the time travel: it is done once, or again with the same end', async (fault) => {
   const to = await moment()
   await write(MAIL)
   platform.failAt(6, fault)
+  const at = platform.calls.length + 5
   await take(to).catch(() => take(to))
+  expect(platform.calls[at]!.path).toMatch(/time_travel\/restore$/)
   expect(await read('SELECT id FROM mail_tokens')).toEqual([])
   expect(map.state).toBe('serving')
 })
