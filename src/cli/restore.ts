@@ -43,6 +43,7 @@ interface Ownership {
 /** Written before the first change: what was. `wayBack` is a bookmark, taken once nobody writes any more. */
 interface Note extends Ownership {
   shard: string
+  databaseId: string
   to: string
   wayBack: string | null
 }
@@ -56,27 +57,11 @@ export async function restore(deploying: Deploying, options: RestoreOptions): Pr
   const { platform, say } = deploying
   const { connection, shard, noteFile } = options
   const to = readTime(options.to, options.now)
-  const { databaseId, entry } = await findShard(deploying, connection, shard)
   const note = readNote(noteFile)
   if (note && (note.shard !== shard || note.to !== to)) throw halfDone(note)
-  if (!note && entry.state !== 'serving')
-    throw new UserError(
-      `${shard} is ${entry.state}.`,
-      'Only a serving shard is restored. Its state: npm run banyan -- shards list',
-    )
-  await refuseOpenMoves(connection, shard)
-
-  const before = note ?? keepNote(noteFile, { ...(await ownershipOf(deploying, databaseId)), shard, to, wayBack: null })
-  await connection.patch(pathOf(shard), { state: 'restoring' })
-  say(`✓ ${shard} is out of service: its users get 503. Waiting until no router has the map before.`)
-  await deploying.sleep(readConfig(deploying.readConfigText()).leaseMs)
-  try {
-    // Looked at again: a move may have been planned between the look before and the state.
-    await refuseOpenMoves(connection, shard)
-  } catch (error) {
-    await backToService(connection, shard, noteFile)
-    throw error
-  }
+  // Once it has travelled, the application may not be able to read it: the list and its state are not asked for again.
+  const before = note?.wayBack ? note : await takeOut(deploying, options, to, note)
+  const { databaseId } = before
 
   const wayBack = before.wayBack ?? (await bookmarkAt(platform, databaseId))
   keepNote(noteFile, { ...before, wayBack })
@@ -100,6 +85,31 @@ export async function restore(deploying: Deploying, options: RestoreOptions): Pr
     `The way back, while nobody has written: npx wrangler d1 time-travel restore ${databaseId} --bookmark=${wayBack}`,
   ].join('\n')
   return { json: { shard, to, wayBack, migrated, ...claims }, text }
+}
+
+/** Notes what is, takes the shard out of service, and waits until no router writes there by the map before. */
+async function takeOut(deploying: Deploying, options: RestoreOptions, to: string, found: Note | null): Promise<Note> {
+  const { connection, shard, noteFile } = options
+  const { databaseId, state } = await findShard(deploying, connection, shard)
+  if (!found && state !== 'serving')
+    throw new UserError(
+      `${shard} is ${state}.`,
+      'Only a serving shard is restored. Its state: npm run banyan -- shards list',
+    )
+  await refuseOpenMoves(connection, shard)
+  const ownership = await ownershipOf(deploying, databaseId)
+  const note = found ?? keepNote(noteFile, { ...ownership, databaseId, shard, to, wayBack: null })
+  await connection.patch(pathOf(shard), { state: 'restoring' })
+  deploying.say(`✓ ${shard} is out of service: its users get 503. Waiting until no router has the map before.`)
+  await deploying.sleep(readConfig(deploying.readConfigText()).leaseMs)
+  try {
+    // Looked at again: a move may have been planned between the look before and the state.
+    await refuseOpenMoves(connection, shard)
+  } catch (error) {
+    await backToService(connection, shard, noteFile)
+    throw error
+  }
+  return note
 }
 
 function claimsText({ orphans, unclaimed }: ClaimDifferences, listFile: string): string {
@@ -126,24 +136,15 @@ function readTime(text: string, now: number): string {
 }
 
 async function findShard(deploying: Deploying, connection: RestoreOptions['connection'], shard: string) {
-  const { items } = await connection.get<{ items: MapShard[] }>('/operator/v1/shards').catch(whileRestoring(shard))
+  const { items } = await connection.get<{ items: MapShard[] }>('/operator/v1/shards')
   const entry = items.find(({ id }) => id === shard)
   if (!entry) throw new UserError(`The map has no shard "${shard}".`, 'Its shards: npm run banyan -- shards list')
   const { shards } = readConfig(deploying.readConfigText())
   const bound = shards.find(({ binding }) => binding === entry.binding)
   if (!bound || isPlaceholder(bound.databaseId))
     throw new UserError(`The configuration has no database for ${entry.binding}.`, 'npm run deploy writes it there.')
-  return { databaseId: bound.databaseId, entry }
+  return { databaseId: bound.databaseId, state: entry.state }
 }
-
-/** A list that fails because of this very shard must not be in the way of bringing it back. */
-const whileRestoring =
-  (shard: string) =>
-  (error: unknown): never => {
-    if (error instanceof UserError && error.message.includes(shard))
-      throw new UserError(error.message, `While ${shard} is away the list can't be had. Try again in a minute.`)
-    throw error
-  }
 
 async function refuseOpenMoves(connection: RestoreOptions['connection'], shard: string): Promise<void> {
   for (let cursor: string | null = ''; cursor !== null; ) {

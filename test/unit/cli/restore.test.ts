@@ -12,6 +12,8 @@ import { type SmallDeployment, smallDeployment } from '../../support/platform/sm
 
 /** Stands for the operators' API of the deployed application. */
 interface MapDouble {
+  /** Lists its shards no more: one of them has no tables. */
+  isUnreadable: boolean
   state: string
   changes: string[]
   moves: { id: string; state: string; source: string; target: string }[]
@@ -27,7 +29,7 @@ beforeEach(async () => {
   platform = await startPlatform({ serving: 'stand-in' })
   deployment = smallDeployment(platform)
   await deployment.deploy()
-  map = { state: 'serving', changes: [], moves: [] }
+  map = { isUnreadable: false, state: 'serving', changes: [], moves: [] }
   await write("INSERT INTO shard_identity (id, deployment, shard) VALUES (1, 'd', 'shard-000')")
   await write(
     "INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('users', '0000', 'active', 1), ('users', '0001', 'active', 1)",
@@ -60,10 +62,14 @@ const take = (to: string, shardId = 'shard-000') =>
     now: Date.now(),
     noteFile,
     connection: {
-      get: async (asked: string) =>
-        (asked.startsWith('/operator/v1/moves')
-          ? { items: map.moves, next: null }
-          : { items: [{ id: 'shard-000', binding: 'SHARD_000', state: map.state, slots: 2 }] }) as never,
+      get: async (asked: string) => {
+        if (map.isUnreadable && !asked.startsWith('/operator/v1/moves')) throw new Error('unreadable')
+        return (
+          asked.startsWith('/operator/v1/moves')
+            ? { items: map.moves, next: null }
+            : { items: [{ id: 'shard-000', binding: 'SHARD_000', state: map.state, slots: 2 }] }
+        ) as never
+      },
       patch: async (_: string, body: object) => {
         map.state = (body as { state: string }).state
         map.changes.push(map.state)
@@ -120,6 +126,18 @@ test.each([
 test('to before its first migration: refused, and all is as it was', async () => {
   shard().history[0]!.at = Date.now()
   const first = new Date(Date.now() - 3_600_000).toISOString()
+  await expect(take(first)).rejects.toThrow('it was not migrated yet')
+  expect(await read('SELECT shard FROM shard_identity')).toEqual([{ shard: 'shard-000' }])
+  expect(map.state).toBe('serving')
+})
+
+test('cut off while it is as it was before its first migration: the next run brings it back, without the application', async () => {
+  shard().history[0]!.at = Date.now()
+  const first = new Date(Date.now() - 3_600_000).toISOString()
+  platform.goAwayAt(7) // after the time travel
+  await expect(take(first)).rejects.toThrow('did not answer')
+  platform.recover()
+  map.isUnreadable = true
   await expect(take(first)).rejects.toThrow('it was not migrated yet')
   expect(await read('SELECT shard FROM shard_identity')).toEqual([{ shard: 'shard-000' }])
   expect(map.state).toBe('serving')
