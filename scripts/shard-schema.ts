@@ -3,7 +3,7 @@ import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { is } from 'drizzle-orm'
 import { SQLiteTable } from 'drizzle-orm/sqlite-core'
-import { type Migration, readMigrations as readMigrationFiles } from '../src/cli/migration-files.ts'
+import { type Migration, readMigrations as readMigrationFiles } from '../src/cli/shard-migrations.ts'
 import { type FencedTable, fencedTable, fenceTriggers } from '../src/sharding/fence-sql.ts'
 import type { ShardObject } from '../src/sharding/sharded-table.ts'
 

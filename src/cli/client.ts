@@ -10,8 +10,9 @@ export interface Connection {
   get<T>(path: string): Promise<T>
   /** POSTs to it, once: an answer that is lost leaves open what was done. */
   post<T>(path: string, body?: object): Promise<T>
-  /** PATCHes it: repeated, it is the same again. */
+  /** As `post`. */
   patch<T>(path: string, body: object): Promise<T>
+  delete(path: string): Promise<void>
 }
 
 interface Problem {
@@ -21,15 +22,22 @@ interface Problem {
   requestId?: string
 }
 
-/** A connection to the operators' API at `url`. */
-export function connect(options: { url?: string | undefined; token?: string | undefined }): Connection {
+/** Where the application is. */
+export function addressOf(options: { url?: string | undefined }): string {
   const url = options.url ?? process.env.BANYAN_URL ?? DEFAULT_URL
   if (!URL.canParse(url)) throw new UserError(`"${url}" is not a URL.`, `Give one like ${DEFAULT_URL} with --url.`)
+  return url
+}
+
+/** A connection to the operators' API at `url`. */
+export function connect(options: { url?: string | undefined; token?: string | undefined }): Connection {
+  const url = addressOf(options)
   const token = options.token ?? process.env.BANYAN_TOKEN ?? localToken(url)
   if (!token) throw new UserError('No operator’s token.', 'Give one with --token, or set BANYAN_TOKEN.')
   const authorization = `Bearer ${token}`
   async function request<T>(path: string, init: RequestInit): Promise<T> {
     const response = await ask(new URL(path, url), init)
+    if (response.status === 204) return undefined as T
     if (response.ok) return (await response.json()) as T
     throw await explain(response, url)
   }
@@ -43,6 +51,7 @@ export function connect(options: { url?: string | undefined; token?: string | un
     get: (path) => request(path, { headers: { authorization } }),
     post: (path, body) => send('POST', path, body),
     patch: (path, body) => send('PATCH', path, body),
+    delete: (path) => send('DELETE', path),
   }
 }
 
@@ -51,18 +60,18 @@ async function ask(url: URL, init: RequestInit): Promise<Response> {
     return await fetch(url, { ...init, signal: AbortSignal.timeout(TIMEOUT_MS) })
   } catch (error) {
     const reason = (error as { cause?: { code?: string } }).cause?.code ?? (error as Error).message
-    const mayBeDone = init.method === 'POST' && !NEVER_SENT.includes(reason)
+    const mayBeDone = init.method !== undefined && !NEVER_SENT.includes(reason)
     throw new NotNow(
       `${url.origin} does not answer (${reason}).`,
       mayBeDone
-        ? 'It may have been done all the same. Look before you try again: npm run banyan -- moves list'
+        ? 'It may have been done all the same. Look before you try again: npm run banyan -- moves list, shards list'
         : 'Is it running? Locally: npm run dev. Elsewhere: --url URL.',
     )
   }
 }
 
 /** Reasons with which no request has left. */
-const NEVER_SENT = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']
+export const NEVER_SENT = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']
 
 async function explain(response: Response, url: string): Promise<UserError> {
   const problem: Problem = await response.json().then(
@@ -78,9 +87,13 @@ async function explain(response: Response, url: string): Promise<UserError> {
       what,
       'Is it written right, is this the right --url, and is an OPERATOR_TOKEN configured there?',
     )
-  if (status === 422) return new UserError(what, 'How to write it: npm run banyan -- help')
+  if (status === 422) return new UserError(what, 'How to write it: npm run banyan -- help', problem.code)
   if (status === 409)
-    return new UserError(what, seconds ? `Try again in ${seconds} s.` : 'Its state: npm run banyan -- moves list')
+    return new UserError(
+      what,
+      seconds ? `Try again in ${seconds} s.` : 'Its state: npm run banyan -- moves list',
+      problem.code,
+    )
   if (status === 429 || status >= 502) return new NotNow(what, `Try again in ${seconds ?? 'some'} s.`)
   return new UserError(what, `Its logs have more under request ${problem.requestId ?? '(no id)'}.`)
 }

@@ -4,7 +4,7 @@ import path from 'node:path'
 import type { Deploying } from './deploying.ts'
 import { UserError } from './errors.ts'
 import { inParallel } from './in-parallel.ts'
-import { readMigrations } from './migration-files.ts'
+import { readMigrations } from './shard-migrations.ts'
 import { appliedMigrations, applyMigration } from './platform/database.ts'
 import { findQueue, putObject, readObject } from './platform/resources.ts'
 import {
@@ -16,7 +16,7 @@ import {
   type Version,
 } from './platform/worker.ts'
 import type { Step } from './steps.ts'
-import { essence, readConfig, type ShardBinding } from './wrangler-config.ts'
+import { essence, readConfig, type ShardBinding } from './deploy-config.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
 const SECRET_BYTES = 32

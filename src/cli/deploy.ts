@@ -8,7 +8,7 @@ import type { Screen } from './follow-moves.ts'
 import type { OptionValues } from './options.ts'
 import { smokeCheck, warmCheck } from './site-checks.ts'
 import { type Check, runSteps, type Step } from './steps.ts'
-import { readConfig } from './wrangler-config.ts'
+import { readConfig } from './deploy-config.ts'
 
 /** Known to everybody, so the Worker refuses it anywhere but on localhost. */
 const LOCAL_TOKEN = 'banyan-local'

@@ -5,7 +5,7 @@ import { openPlatform, type Platform } from './platform/api.ts'
 import { accountSubdomain } from './platform/worker.ts'
 import { openWrangler, type Wrangler } from './platform/wrangler.ts'
 import { buildStaticFiles, type StaticFile } from './static-files.ts'
-import { readConfig, type WranglerConfig } from './wrangler-config.ts'
+import { readConfig, type WranglerConfig } from './deploy-config.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
 

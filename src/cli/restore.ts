@@ -6,14 +6,14 @@ import { type Connection, connect } from './client.ts'
 import type { Command, Output } from './command.ts'
 import { addressOf, type Deploying, openDeploying } from './deploying.ts'
 import { UserError } from './errors.ts'
-import { readMigrations } from './migration-files.ts'
+import { readMigrations } from './shard-migrations.ts'
 import type { Move } from './move-text.ts'
 import type { OptionValues } from './options.ts'
 import { appliedMigrations, applyMigration, readRows, runBatch } from './platform/database.ts'
 import { bookmarkAt, restoreTo } from './platform/time-travel.ts'
 import type { MapShard } from './rollback.ts'
 import { counted } from './table.ts'
-import { isPlaceholder, readConfig } from './wrangler-config.ts'
+import { isPlaceholder, readConfig } from './deploy-config.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
 /** Time Travel goes back 30 days on the paid plan, 7 on the free one. */

@@ -8,7 +8,7 @@ import type { OptionValues } from './options.ts'
 import { PlatformError } from './platform/api.ts'
 import { type Deployment, deployVersion, findVersion, listDeployments, type Version } from './platform/worker.ts'
 import { warmCheck } from './site-checks.ts'
-import { readConfig } from './wrangler-config.ts'
+import { readConfig } from './deploy-config.ts'
 
 /** A shard as the operators' API lists it. */
 export interface MapShard {

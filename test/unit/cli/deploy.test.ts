@@ -1,7 +1,7 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { StepOutcome } from '../../../src/cli/steps.ts'
-import { readConfig } from '../../../src/cli/wrangler-config.ts'
+import { readConfig } from '../../../src/cli/deploy-config.ts'
 import { type PlatformDouble, startPlatform } from '../../support/platform/double.ts'
 import { cleanRun, deployTwice, inAnotherWorld } from '../../support/platform/faulty-deployments.ts'
 import { faults } from '../../support/platform/http.ts'

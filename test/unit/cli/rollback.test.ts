@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { rollback } from '../../../src/cli/rollback.ts'
-import { withShard } from '../../../src/cli/wrangler-config.ts'
+import { withShard } from '../../../src/cli/deploy-config.ts'
 import { type PlatformDouble, startPlatform } from '../../support/platform/double.ts'
 import { faults } from '../../support/platform/http.ts'
 import { type SmallDeployment, smallDeployment } from '../../support/platform/small-deployment.ts'

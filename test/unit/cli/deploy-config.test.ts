@@ -9,7 +9,7 @@ import {
   withDatabaseId,
   withKvId,
   withShard,
-} from '../../../src/cli/wrangler-config.ts'
+} from '../../../src/cli/deploy-config.ts'
 
 const shipped = readFileSync(path.resolve(import.meta.dirname, '../../../wrangler.toml'), 'utf8')
 const ID = '11111111-2222-4333-8444-555555555555'
