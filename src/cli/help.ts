@@ -42,6 +42,18 @@ export const helpText = `banyan <noun> <verb> [options]
       --users 20                 who read and write
       --reads 0.9                the share of requests that read
       --seed N                   draws the same requests again
+  deploy                       makes what is missing on Cloudflare, migrates, uploads, and looks whether it is well;
+                               run again, it changes nothing (also: npm run deploy)
+      --dry-run                  says what it would do
+      --config FILE              another wrangler.toml, for another account or a second application
+      --token TOKEN              the operators' token to set when none is set; else one is drawn
+  rollback                     makes the version before live again
+      --to VERSION               or this one
+      --dry-run                  says which
+      --config FILE
+  restore SHARD --to TIME      takes one shard back to a moment of the last 30 days (2026-11-24T10:30:00Z): what was
+                               written there since is gone
+      --config FILE
 
 Options
   --url URL       the application (default: $BANYAN_URL, or http://localhost:8787)
@@ -52,6 +64,9 @@ Options
 SLOTS are hex digits: 00ff, 0000-0fff, or several with commas between. TARGET is a shard's id.
 The exit code is 1 when a move that was watched has failed or was aborted, and when a load lost or doubled a write, showed
 a writer less than he had written, or had requests refused.
+
+deploy, rollback and restore need CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (docs/operating.md). Their --url is where the
+application answers, where that is neither PUBLIC_ORIGIN nor its address on workers.dev.
 
 Examples
   npm run banyan -- shards list --url https://banyan.example.com

@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util'
 import { addShardCommands } from './add-shards.ts'
 import { connect } from './client.ts'
 import type { Command } from './command.ts'
+import { deployCommands } from './deploy.ts'
 import { UserError } from './errors.ts'
 import { helpText } from './help.ts'
 import { loadCommands } from './load/command.ts'
@@ -10,6 +11,8 @@ import { migrationCommands } from './migrations.ts'
 import { moveCommands } from './moves.ts'
 import { forAll, optionTypes } from './options.ts'
 import { rebalanceCommands } from './rebalance.ts'
+import { restoreCommands } from './restore.ts'
+import { rollbackCommands } from './rollback.ts'
 import { shardCommands } from './shards.ts'
 
 const commands: Record<string, Command> = {
@@ -19,6 +22,9 @@ const commands: Record<string, Command> = {
   ...moveCommands,
   ...migrationCommands,
   ...loadCommands,
+  ...deployCommands,
+  ...rollbackCommands,
+  ...restoreCommands,
 }
 
 async function run(args: string[]): Promise<void> {

@@ -27,6 +27,7 @@ export const optionTypes = {
   users: { type: 'string' },
   reads: { type: 'string' },
   seed: { type: 'string' },
+  to: { type: 'string' },
 } as const
 
 /** Options that every command takes. */

@@ -1,0 +1,100 @@
+import { isPlaceholder, readConfig, withDatabaseId, withKvId } from './deploy-config.ts'
+import type { Deploying } from './deploying.ts'
+import { UserError } from './errors.ts'
+import { inParallel } from './in-parallel.ts'
+import type { Platform } from './platform/api.ts'
+import { buckets, databases, makeOne, namespaces, queues, type ResourceKind } from './platform/resources.ts'
+import type { Step } from './steps.ts'
+
+interface Wanted {
+  name: string
+  /** What the configuration names it by, where that is an id; else null. */
+  configuredId: string | null
+  /** Told once it is there. */
+  isThere(id: string): void
+}
+
+/** Makes what wrangler.toml names and the account lacks, then writes the ids it was given into wrangler.toml. */
+export function resourceSteps(deploying: Deploying): Step[] {
+  const { platform } = deploying
+  const ids = new Map<string, string>()
+  const config = readConfig(deploying.readConfigText())
+  const named = (names: string[]) => names.map((name) => ({ name, configuredId: null, isThere: () => {} }))
+  return [
+    resourceStep('databases', databases, platform, () =>
+      config.shards.map(({ binding, databaseName, databaseId }) => ({
+        name: databaseName,
+        configuredId: databaseId,
+        isThere(id) {
+          ids.set(binding, id)
+          deploying.databaseIds.set(binding, id)
+        },
+      })),
+    ),
+    resourceStep('KV', namespaces, platform, () =>
+      config.kvNamespaces.map(({ binding, id: configuredId }) => ({
+        name: `${config.name}-${binding.toLowerCase()}`,
+        configuredId,
+        isThere: (id) => void ids.set(binding, id),
+      })),
+    ),
+    resourceStep('R2', buckets, platform, () => named(config.buckets)),
+    resourceStep('queues', queues, platform, () => named(config.queues)),
+    configStep(deploying, ids),
+  ]
+}
+
+function resourceStep(name: string, kind: ResourceKind, platform: Platform, wanted: () => Wanted[]): Step {
+  return {
+    name,
+    done: 'made',
+    async look() {
+      const found = await inParallel(wanted(), async (resource) => {
+        const id = await kind.find(platform, resource.name)
+        refuseOther(kind, resource, id)
+        if (id !== null) resource.isThere(id)
+        return { resource, id }
+      })
+      const missing = found.filter(({ id }) => id === null).map(({ resource }) => resource)
+      return {
+        lacking: missing.map((resource) => resource.name),
+        async carryOut() {
+          await inParallel(missing, async (resource) => resource.isThere(await makeOne(kind, platform, resource.name)))
+        },
+      }
+    },
+  }
+}
+
+/** Another account's configuration, or a database that was deleted: to make an empty one in its place would hide it. */
+function refuseOther({ called }: ResourceKind, { name, configuredId }: Wanted, id: string | null): void {
+  if (configuredId === null || isPlaceholder(configuredId) || configuredId === id) return
+  const found = id === null ? `this account has no ${called} of that name` : `that of this account is ${id}`
+  throw new UserError(
+    `The configuration names the ${called} ${name} by the id ${configuredId}; ${found}.`,
+    'Is CLOUDFLARE_ACCOUNT_ID right? To deploy into another account, give it a configuration of its own: --config FILE.',
+  )
+}
+
+function configStep(deploying: Deploying, ids: Map<string, string>): Step {
+  return {
+    name: 'configuration',
+    done: 'written',
+    async look() {
+      const text = deploying.readConfigText()
+      const { shards, kvNamespaces } = readConfig(text)
+      const unwritten = [
+        ...shards.map(({ binding, databaseId }) => ({ binding, was: databaseId, write: withDatabaseId })),
+        ...kvNamespaces.map(({ binding, id }) => ({ binding, was: id, write: withKvId })),
+      ].filter(({ binding, was }) => was !== ids.get(binding))
+      return {
+        lacking: unwritten.map(({ binding }) => `the id of ${binding}`),
+        async carryOut() {
+          let changed = text
+          for (const { binding, write } of unwritten) changed = write(changed, binding, ids.get(binding)!)
+          deploying.writeConfigText(changed)
+        },
+      }
+    },
+  }
+}

@@ -1,0 +1,203 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { essence, readConfig, type ShardBinding } from './deploy-config.ts'
+import type { Deploying } from './deploying.ts'
+import { UserError } from './errors.ts'
+import { inParallel } from './in-parallel.ts'
+import { appliedMigrations, applyMigration } from './platform/database.ts'
+import { findQueue, putObject, readObject } from './platform/resources.ts'
+import {
+  findVersion,
+  isOnWorkersDev,
+  listDeployments,
+  listSchedules,
+  secretNames,
+  type Version,
+} from './platform/worker.ts'
+import { readMigrations } from './shard-migrations.ts'
+import type { Step } from './steps.ts'
+
+const root = path.resolve(import.meta.dirname, '../..')
+const SECRET_BYTES = 32
+const TAG_DIGITS = 16
+
+/** Migrates every shard: the first alone, so that a migration that fails does so in one database. */
+export function migrationStep(deploying: Deploying): Step {
+  const migrations = readMigrations(path.join(root, 'migrations/shard'))
+  const { platform, databaseIds } = deploying
+  return {
+    name: 'migrations',
+    done: 'applied',
+    async look() {
+      const { shards } = readConfig(deploying.readConfigText())
+      const found = await inParallel(shards, async ({ binding }) => {
+        const id = databaseIds.get(binding) ?? null
+        const applied = id === null ? [] : await appliedMigrations(platform, id)
+        refuseOlderCheckout(
+          binding,
+          applied,
+          migrations.map(({ name }) => name),
+        )
+        return { id, binding, missing: migrations.filter(({ name }) => !applied.includes(name)) }
+      })
+      const behind = found.filter(({ missing }) => missing.length > 0)
+      const migrate = async ({ id, binding, missing }: (typeof found)[number]) => {
+        for (const migration of missing) {
+          deploying.say(`  ${binding}: ${migration.name}`)
+          await applyMigration(platform, id!, migration)
+        }
+      }
+      return {
+        lacking: behind.map(({ binding, missing }) => `${missing.length} to ${binding}`),
+        async carryOut() {
+          const [canary, ...others] = behind
+          await migrate(canary!)
+          await inParallel(others, migrate)
+        },
+      }
+    },
+  }
+}
+
+function refuseOlderCheckout(binding: string, applied: string[], known: string[]): void {
+  const unknown = applied.filter((name) => !known.includes(name))
+  if (unknown.length > 0)
+    throw new UserError(
+      `${binding} has a migration that isn't in migrations/shard: ${unknown.join(', ')}.`,
+      'This checkout is older than what is deployed. Deploy from a newer one; to go back to a version, npm run banyan -- rollback.',
+    )
+}
+
+/** Fills the store of static files before the version that names them is live; those of earlier versions stay. */
+export function assetStep(deploying: Deploying): Step {
+  const { platform } = deploying
+  return {
+    name: 'static files',
+    done: 'put',
+    async look() {
+      const [bucket] = readConfig(deploying.readConfigText()).buckets
+      if (!bucket) throw new UserError('No bucket is bound.', 'Bind one as BUCKET in the configuration.')
+      const files = await deploying.staticFiles()
+      const stored = await inParallel(files, async (file) => {
+        const bytes = await readObject(platform, bucket, file.key)
+        return { file, isStored: bytes !== null && Buffer.from(bytes).equals(readFileSync(file.path)) }
+      })
+      const missing = stored.filter(({ isStored }) => !isStored).map(({ file }) => file)
+      return {
+        lacking: missing.map(({ key }) => key.replace('static/', '')),
+        async carryOut() {
+          await inParallel(missing, ({ key, path: file, contentType }) =>
+            putObject(platform, bucket, key, {
+              bytes: readFileSync(file),
+              contentType,
+              cacheControl: 'public, max-age=31536000, immutable',
+            }),
+          )
+        },
+      }
+    },
+  }
+}
+
+/** Uploads a version where the live one was made from something else, or lacks a secret. */
+export function versionStep(deploying: Deploying, address: () => string, operatorToken: string | undefined): Step {
+  const { platform, wrangler, drawn } = deploying
+  return {
+    name: 'Worker',
+    done: 'deployed',
+    async look() {
+      const text = deploying.readConfigText()
+      const { name, publicOrigin, shards } = readConfig(text)
+      const vars: Record<string, string> = publicOrigin ? {} : { PUBLIC_ORIGIN: address() }
+      const fingerprint = createHash('sha256')
+        .update(JSON.stringify([await wrangler.bundle(), essence(text), vars]))
+        .digest('hex')
+      const tag = `${name}-${fingerprint.slice(0, TAG_DIGITS)}`
+      const live = await liveVersion(deploying, name)
+      if (live) refuseLostShards(live, shards, deploying.databaseIds)
+      const secrets = await secretNames(platform, name)
+      const unset = ['SIGNING_KEY', 'OPERATOR_TOKEN'].filter((secret) => !secrets.includes(secret))
+      const isSame = live?.annotations?.['workers/tag'] === tag
+      return {
+        lacking: [...(isSame ? [] : [`version ${tag}`]), ...unset.map((secret) => `its ${secret}`)],
+        async carryOut() {
+          if (unset.length > 0) draw(deploying, unset, operatorToken)
+          const secretsFile = unset.length > 0 ? drawn.file : null
+          await wrangler.deploy({ tag, message: `banyan deploy of ${tag}`, vars, secretsFile })
+        },
+      }
+    },
+  }
+}
+
+/** Values for secrets that aren't set: what an earlier run has drawn and may have set is drawn no second time. */
+function draw({ drawn }: Deploying, unset: string[], operatorToken: string | undefined): void {
+  const before = drawn.read()
+  const value = (name: string) =>
+    (name === 'OPERATOR_TOKEN' ? operatorToken : undefined) ??
+    before[name] ??
+    randomBytes(SECRET_BYTES).toString('base64url')
+  drawn.write(Object.fromEntries(unset.map((name) => [name, value(name)])))
+}
+
+/** The version that has all the traffic; null while there is none. Throws UserError during a gradual deployment. */
+export async function liveVersion({ platform }: Pick<Deploying, 'platform'>, name: string): Promise<Version | null> {
+  const [newest] = await listDeployments(platform, name)
+  if (!newest) return null
+  if (newest.versions.length > 1)
+    throw new UserError(
+      'A gradual deployment is under way: two versions have part of the traffic each.',
+      'End it first: npx wrangler versions deploy',
+    )
+  return findVersion(platform, name, newest.versions[0]!.version_id)
+}
+
+/** Bindings of shards that a version has, by binding: the database's id. */
+export const shardsOfVersion = ({ resources }: Version): Map<string, string> =>
+  new Map(
+    resources.bindings
+      .filter(({ type, name }) => type === 'd1' && /^SHARD_\d{3}$/.test(name))
+      .map(({ name, id }) => [name, id ?? '']),
+  )
+
+/** A version without a shard that the map may name refuses that shard's users. */
+function refuseLostShards(live: Version, shards: ShardBinding[], ids: Map<string, string>): void {
+  for (const [binding, id] of shardsOfVersion(live)) {
+    const isBound = shards.some((shard) => shard.binding === binding)
+    if (isBound && (ids.get(binding) ?? id) === id) continue
+    throw new UserError(
+      isBound
+        ? `${binding} is bound to the database ${id} in the live version, and to another one in the configuration.`
+        : `The live version has ${binding} bound (database ${id}), and the configuration lacks it.`,
+      'Bind it again: its users would get errors. A checkout that is older than the last added shard looks like this.',
+    )
+  }
+}
+
+/** What calls the Worker. An upload sets it as well; this finds what one that was cut off has left out. */
+export function triggerStep(deploying: Deploying): Step {
+  const { platform } = deploying
+  return {
+    name: 'triggers',
+    done: 'set',
+    async look() {
+      const { name, crons, consumedQueues, workersDev } = readConfig(deploying.readConfigText())
+      const schedules = await listSchedules(platform, name)
+      const queues = await inParallel(consumedQueues, async (queue) => {
+        const { consumers = [] } = (await findQueue(platform, queue)) ?? {}
+        const isConsumed = consumers.some((one) => [one.script, one.service, one.script_name].includes(name))
+        return { queue, isConsumed }
+      })
+      const isReachable = !workersDev || (await isOnWorkersDev(platform, name))
+      return {
+        lacking: [
+          ...crons.filter((cron) => !schedules.includes(cron)).map((cron) => `cron ${cron}`),
+          ...queues.filter(({ isConsumed }) => !isConsumed).map(({ queue }) => `consumer of ${queue}`),
+          ...(isReachable ? [] : ['its address on workers.dev']),
+        ],
+        carryOut: () => deploying.wrangler.deployTriggers(),
+      }
+    },
+  }
+}

@@ -1,0 +1,91 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Command, Output } from './command.ts'
+import { readConfig } from './deploy-config.ts'
+import { resourceSteps } from './deploy-resources.ts'
+import { assetStep, migrationStep, triggerStep, versionStep } from './deploy-worker.ts'
+import { addressOf, type Deploying, openDeploying } from './deploying.ts'
+import { UserError } from './errors.ts'
+import type { Screen } from './follow-moves.ts'
+import type { OptionValues } from './options.ts'
+import { smokeCheck, warmCheck } from './site-checks.ts'
+import { type Check, runSteps, type Step } from './steps.ts'
+
+/** Known to everybody, so the Worker refuses it anywhere but on localhost. */
+const LOCAL_TOKEN = 'banyan-local'
+
+export interface DeployOptions {
+  /** Where the application is, where that isn't PUBLIC_ORIGIN or workers.dev. */
+  url?: string | undefined
+  /** The operators' token: the one to set when none is, and to ask with. */
+  operatorToken?: string | undefined
+  isDryRun: boolean
+  screen: Screen
+}
+
+/**
+ * Brings the application about on the platform, or up to date: what is missing is made, what is there is left. A run
+ * that was cut off goes on where it stopped. Throws UserError.
+ */
+export async function deploy(deploying: Deploying, options: DeployOptions): Promise<Output> {
+  const { operatorToken, isDryRun, screen, url } = options
+  if (operatorToken === LOCAL_TOKEN)
+    throw new UserError(`The token ${LOCAL_TOKEN} is the local one.`, 'Give another, or none: then one is drawn.')
+  let address = ''
+  const token = () => operatorToken ?? deploying.drawn.read().OPERATOR_TOKEN
+  const { shards } = readConfig(deploying.readConfigText())
+  const steps: (Step | Check)[] = [
+    ...resourceSteps(deploying),
+    migrationStep(deploying),
+    assetStep(deploying),
+    versionStep(deploying, () => address, operatorToken),
+    triggerStep(deploying),
+    warmCheck(deploying, () => address),
+    smokeCheck(() => address, { token, shards: shards.map(({ binding }) => binding) }),
+  ]
+  address = await addressOf(deploying.platform, readConfig(deploying.readConfigText()), url)
+  const outcomes = await runSteps(steps, { isDryRun, screen })
+  const changes = outcomes.filter(({ result }) => result === 'done' || result === 'would be done')
+  if (isDryRun) return dryRunOutput(address, outcomes, changes.length)
+  const drawnToken = deploying.drawn.read().OPERATOR_TOKEN
+  const isNewToken = drawnToken !== undefined && drawnToken !== operatorToken
+  deploying.drawn.remove()
+  return {
+    json: { address, steps: outcomes, ...(isNewToken ? { operatorToken: drawnToken } : {}) },
+    text: [
+      '',
+      `${address}${changes.length === 0 ? ' (nothing was changed)' : ''}`,
+      ...(isNewToken ? ['', ...tokenAdvice(address, drawnToken)] : []),
+    ].join('\n'),
+  }
+}
+
+function dryRunOutput(address: string, outcomes: unknown[], changes: number): Output {
+  const what = changes === 0 ? 'Nothing would be changed' : 'Nothing was changed; what has a · would be'
+  return { json: { address, steps: outcomes }, text: `\n${what}. The address: ${address}` }
+}
+
+const tokenAdvice = (address: string, token: string): string[] => [
+  `The operators’ token: ${token}`,
+  'It opens the operators’ API and is shown this once: keep it where your team keeps its secrets.',
+  `  BANYAN_TOKEN=… npm run banyan -- shards list --url ${address}`,
+]
+
+async function run(_connect: unknown, _operands: string[], options: OptionValues): Promise<Output> {
+  const deploying = openDeploying({
+    config: options.config,
+    environment: process.env,
+    sleep,
+    say: (line) => console.error(line),
+  })
+  return deploy(deploying, {
+    url: options.url,
+    // An unset secret of a build service is an empty variable.
+    operatorToken: options.token || process.env.BANYAN_TOKEN || undefined,
+    isDryRun: options['dry-run'] ?? false,
+    screen: process.stderr,
+  })
+}
+
+export const deployCommands: Record<string, Command> = {
+  deploy: { operands: [], options: ['config', 'dry-run'], run },
+}

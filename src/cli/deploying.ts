@@ -1,0 +1,102 @@
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { readConfig, type WranglerConfig } from './deploy-config.ts'
+import { UserError } from './errors.ts'
+import { openPlatform, type Platform } from './platform/api.ts'
+import { accountSubdomain } from './platform/worker.ts'
+import { openWrangler, type Wrangler } from './platform/wrangler.ts'
+import { buildStaticFiles, type StaticFile } from './static-files.ts'
+
+const root = path.resolve(import.meta.dirname, '../..')
+
+/** What `deploy`, `rollback` and `restore` work with: a configuration, an account, and the tools. */
+export interface Deploying {
+  platform: Platform
+  wrangler: Wrangler
+  readConfigText(): string
+  writeConfigText(text: string): void
+  /** By binding: those that are there. */
+  databaseIds: Map<string, string>
+  /** Secrets that were drawn and are not yet known to be kept by anybody. */
+  drawn: DrawnSecrets
+  /** Builds them, and says what the store of this version must hold. */
+  staticFiles(): Promise<StaticFile[]>
+  /** A line about what takes long. */
+  say(line: string): void
+  sleep(ms: number): Promise<unknown>
+}
+
+/** A file only its owner may read, in the project folder: a run that is cut off must not lose the token it has set. */
+export interface DrawnSecrets {
+  file: string
+  read(): Record<string, string>
+  write(secrets: Record<string, string>): void
+  remove(): void
+}
+
+export interface DeployingOptions {
+  config?: string | undefined
+  environment: NodeJS.ProcessEnv
+  sleep: (ms: number) => Promise<unknown>
+  say: (line: string) => void
+}
+
+/** Reads the configuration and opens the account. Throws UserError for what is missing. */
+export function openDeploying({ config: given, environment, sleep, say }: DeployingOptions): Deploying {
+  const configPath = path.resolve(root, given ?? 'wrangler.toml')
+  if (!existsSync(configPath))
+    throw new UserError(`There is no ${configPath}.`, 'Name the configuration with --config.')
+  const config = readConfig(readFileSync(configPath, 'utf8'))
+  const accountId = environment.CLOUDFLARE_ACCOUNT_ID || config.accountId
+  const baseUrl = environment.CLOUDFLARE_API_BASE_URL
+  const platform = openPlatform({ baseUrl, token: environment.CLOUDFLARE_API_TOKEN, accountId, sleep })
+  const forWrangler = {
+    CLOUDFLARE_ACCOUNT_ID: platform.accountId,
+    CLOUDFLARE_API_TOKEN: environment.CLOUDFLARE_API_TOKEN!,
+    ...(baseUrl ? { CLOUDFLARE_API_BASE_URL: baseUrl } : {}),
+  }
+  return {
+    platform,
+    wrangler: openWrangler(configPath, forWrangler),
+    readConfigText: () => readFileSync(configPath, 'utf8'),
+    writeConfigText: (text) => replaceFile(configPath, text, 0o644),
+    databaseIds: new Map(),
+    drawn: drawnSecrets(path.join(root, '.wrangler/deploy', `${config.name}-${platform.accountId}.secrets.json`)),
+    staticFiles: buildStaticFiles,
+    say,
+    sleep,
+  }
+}
+
+/**
+ * Where the application is: `--url`, or `PUBLIC_ORIGIN` of the configuration, or its address on workers.dev. Throws
+ * UserError where the account has none.
+ */
+export async function addressOf(platform: Platform, config: WranglerConfig, url: string | undefined): Promise<string> {
+  const given = url ?? config.publicOrigin
+  if (given && !URL.canParse(given))
+    throw new UserError(`"${given}" is not an address.`, 'Write it like https://a.example.')
+  if (given) return new URL(given).origin
+  const subdomain = await accountSubdomain(platform)
+  if (subdomain) return `https://${config.name}.${subdomain}.workers.dev`
+  throw new UserError(
+    'The account has no address on workers.dev yet.',
+    `Choose one at https://dash.cloudflare.com/${platform.accountId}/workers/onboarding, or set PUBLIC_ORIGIN and a route in the configuration.`,
+  )
+}
+
+export function drawnSecrets(file: string): DrawnSecrets {
+  return {
+    file,
+    read: () => (existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Record<string, string>) : {}),
+    write: (secrets) => replaceFile(file, JSON.stringify(secrets), 0o600),
+    remove: () => rmSync(file, { force: true }),
+  }
+}
+
+/** Whole or not at all, whatever happens meanwhile. */
+function replaceFile(file: string, text: string, mode: number): void {
+  mkdirSync(path.dirname(file), { recursive: true })
+  writeFileSync(`${file}.new`, text, { mode })
+  renameSync(`${file}.new`, file)
+}

@@ -1,0 +1,76 @@
+import { type Platform, PlatformError } from './api.ts'
+
+export interface Statement {
+  sql: string
+  params?: (string | number | null)[]
+}
+
+interface StatementResult<T> {
+  results: T[]
+  success: boolean
+}
+
+/** Runs statements in one database, in one call and one transaction. Throws PlatformError, with SQLite's message. */
+export async function runBatch<T = Record<string, unknown>>(
+  platform: Platform,
+  databaseId: string,
+  statements: Statement[],
+): Promise<T[][]> {
+  const path = `/d1/database/${databaseId}/query`
+  const results = await platform.call<StatementResult<T>[]>({ method: 'POST', path, body: { batch: statements } })
+  return results.map((result) => result.results)
+}
+
+/** Reads, which may be repeated when the answer is lost. */
+export async function readRows<T>(
+  platform: Platform,
+  databaseId: string,
+  sql: string,
+  params: (string | number | null)[] = [],
+): Promise<T[]> {
+  const read = async () => (await runBatch<T>(platform, databaseId, [{ sql, params }]))[0]!
+  try {
+    return await read()
+  } catch (error) {
+    if (!(error instanceof PlatformError) || error.isCertain) throw error
+    return read()
+  }
+}
+
+/** Names of the migrations that a database has, in the table that wrangler keeps as well. */
+export async function appliedMigrations(platform: Platform, databaseId: string): Promise<string[]> {
+  try {
+    const rows = await readRows<{ name: string }>(platform, databaseId, 'SELECT name FROM d1_migrations ORDER BY id')
+    return rows.map(({ name }) => name)
+  } catch (error) {
+    if (error instanceof PlatformError && /no such table: d1_migrations/.test(error.message)) return []
+    throw error
+  }
+}
+
+const MIGRATIONS_TABLE =
+  'CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)'
+
+/**
+ * Applies one migration and notes it, in one transaction: a database has all of it or nothing. When the answer is lost,
+ * the note says which. Throws PlatformError.
+ */
+export async function applyMigration(
+  platform: Platform,
+  databaseId: string,
+  migration: { name: string; statements: string[] },
+): Promise<void> {
+  const apply = () =>
+    runBatch(platform, databaseId, [
+      { sql: MIGRATIONS_TABLE },
+      ...migration.statements.map((sql) => ({ sql })),
+      { sql: 'INSERT INTO d1_migrations (name) VALUES (?)', params: [migration.name] },
+    ])
+  try {
+    await apply()
+  } catch (error) {
+    if (!(error instanceof PlatformError) || error.isCertain) throw error
+    const applied = await appliedMigrations(platform, databaseId)
+    if (!applied.includes(migration.name)) await apply()
+  }
+}

@@ -1,0 +1,98 @@
+/** What a deployment stands on: databases, namespaces, buckets, queues. Each is found by its name. */
+import { type Platform, PlatformError } from './api.ts'
+
+export interface Resource {
+  name: string
+  id: string
+}
+
+/** A kind of resource: how one is found by its name, and made. Both answer with its id. */
+export interface ResourceKind {
+  /** `database` */
+  called: string
+  find(platform: Platform, name: string): Promise<string | null>
+  make(platform: Platform, name: string): Promise<string>
+}
+
+export const databases: ResourceKind = {
+  called: 'database',
+  async find(platform, name) {
+    // `name` narrows the list to those that contain it.
+    const found = await platform.list<{ uuid: string; name: string }>('/d1/database', { name })
+    return found.find((database) => database.name === name)?.uuid ?? null
+  },
+  make: async (platform, name) =>
+    (await platform.call<{ uuid: string }>({ method: 'POST', path: '/d1/database', body: { name } })).uuid,
+}
+
+export const namespaces: ResourceKind = {
+  called: 'KV namespace',
+  async find(platform, name) {
+    const found = await platform.list<{ id: string; title: string }>('/storage/kv/namespaces')
+    return found.find(({ title }) => title === name)?.id ?? null
+  },
+  make: async (platform, name) =>
+    (await platform.call<{ id: string }>({ method: 'POST', path: '/storage/kv/namespaces', body: { title: name } })).id,
+}
+
+export const buckets: ResourceKind = {
+  called: 'R2 bucket',
+  async find(platform, name) {
+    const path = `/r2/buckets/${encodeURIComponent(name)}`
+    return (await platform.find<{ name: string }>({ method: 'GET', path }))?.name ?? null
+  },
+  make: async (platform, name) =>
+    (await platform.call<{ name: string }>({ method: 'POST', path: '/r2/buckets', body: { name } })).name,
+}
+
+export const queues: ResourceKind = {
+  called: 'queue',
+  find: async (platform, name) => (await findQueue(platform, name))?.queue_id ?? null,
+  make: async (platform, name) =>
+    (await platform.call<{ queue_id: string }>({ method: 'POST', path: '/queues', body: { queue_name: name } }))
+      .queue_id,
+}
+
+export interface FoundQueue {
+  queue_id: string
+  queue_name: string
+  consumers?: { script?: string; service?: string; script_name?: string }[]
+}
+
+export async function findQueue(platform: Platform, name: string): Promise<FoundQueue | null> {
+  const found = await platform.list<FoundQueue>('/queues', { name })
+  return found.find((queue) => queue.queue_name === name) ?? null
+}
+
+/**
+ * Makes what wasn't found. Where an answer is lost it may have been made all the same, and a second one of that name
+ * would be a second database: so it is looked for again, and only what isn't there is made once more.
+ */
+export async function makeOne(kind: ResourceKind, platform: Platform, name: string): Promise<string> {
+  try {
+    return await kind.make(platform, name)
+  } catch (error) {
+    if (!(error instanceof PlatformError)) throw error
+    const isThere = await kind.find(platform, name)
+    if (isThere !== null) return isThere
+    if (error.isCertain) throw error
+    return kind.make(platform, name)
+  }
+}
+
+const objectPath = (bucket: string, key: string): string =>
+  `/r2/buckets/${encodeURIComponent(bucket)}/objects/${key.split('/').map(encodeURIComponent).join('/')}`
+
+/** An object's bytes, or null. */
+export const readObject = (platform: Platform, bucket: string, key: string): Promise<Uint8Array | null> =>
+  platform.bytes(objectPath(bucket, key))
+
+export async function putObject(
+  platform: Platform,
+  bucket: string,
+  key: string,
+  object: { bytes: Uint8Array; contentType: string; cacheControl: string },
+): Promise<void> {
+  const headers = { 'content-type': object.contentType, 'cache-control': object.cacheControl }
+  await platform.call({ method: 'PUT', path: objectPath(bucket, key), body: object.bytes, headers })
+}

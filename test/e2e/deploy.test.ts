@@ -1,0 +1,66 @@
+import { readFileSync } from 'node:fs'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { compareClaims } from '../../src/cli/claim-differences.ts'
+import { openPlatform } from '../../src/cli/platform/api.ts'
+import { bearer } from '../support/http-client.ts'
+import { type CliOnDouble, cliOn } from '../support/platform/cli-run.ts'
+import { type PlatformDouble, startPlatform } from '../support/platform/double.ts'
+
+let platform: PlatformDouble
+let cli: CliOnDouble
+
+beforeAll(async () => {
+  platform = await startPlatform({ serving: 'runtime' })
+  cli = cliOn(platform, 'e2e')
+})
+
+afterAll(async () => {
+  cli.close()
+  await platform.close()
+})
+
+test('from nothing to serving with the real wrangler; the second run changes nothing', async () => {
+  const first = await cli.run('deploy')
+  expect(first.stderr).toMatch(/✓ smoke test .* 2 of 2 shards in the map/)
+  expect(first.exitCode).toBe(0)
+  const token = /The operators’ token: (\S+)/.exec(first.stdout)![1]!
+  expect(platform.calls.filter(({ status }) => status === 501)).toEqual([])
+
+  const member = bearer(new URL(platform.siteUrl))
+  const account = { email: 'ada@example.com', handle: 'ada', password: 'a long enough password' }
+  expect((await member.post('/api/v1/accounts', account)).status).toBe(201)
+
+  await expectClaimsFit()
+  const after = {
+    state: await platform.snapshot(),
+    config: readFileSync(cli.configPath, 'utf8'),
+    calls: platform.calls.length,
+  }
+  const second = await cli.run('deploy', '--token', token)
+  expect(second.stdout).toContain('nothing was changed')
+  expect({ state: await platform.snapshot(), config: readFileSync(cli.configPath, 'utf8') }).toEqual({
+    state: after.state,
+    config: after.config,
+  })
+  const mutating = platform.calls
+    .slice(after.calls)
+    .filter(({ method, path }) => method !== 'GET' && !path.endsWith('/query'))
+  expect(mutating).toEqual([])
+})
+
+/** What `restore` compares is what the application writes: a user's two claims fit, and one that is gone is missed. */
+async function expectClaimsFit(): Promise<void> {
+  const {
+    CLOUDFLARE_API_BASE_URL: baseUrl,
+    CLOUDFLARE_API_TOKEN: token,
+    CLOUDFLARE_ACCOUNT_ID: accountId,
+  } = platform.environment
+  const api = openPlatform({ baseUrl, token, accountId })
+  const { databases } = platform.databases
+  const ids = databases.map(({ id }) => id)
+  const differences = async () => (await Promise.all(ids.map((id) => compareClaims(api, ids, id)))).flat()
+  expect(await differences()).toEqual(ids.map(() => ({ orphans: [], unclaimed: [] })))
+  await Promise.all(databases.map((database) => database.query([{ sql: "DELETE FROM claims WHERE kind = 'handle'" }])))
+  const unclaimed = (await differences()).flatMap((found) => found.unclaimed)
+  expect(new Set(unclaimed.map(({ kind }) => kind))).toEqual(new Set(['handle']))
+}

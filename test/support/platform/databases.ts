@@ -1,0 +1,142 @@
+/** D1 of the double: each database is a real one, of node:sqlite, with its history. */
+import { DatabaseSync } from 'node:sqlite'
+import { ApiRefusal, type ApiRequest, idOf, type Route } from './http.ts'
+
+export interface Statement {
+  sql: string
+  params?: (string | number | null)[]
+}
+
+/** What carries out a batch: all of it or nothing. */
+export interface Engine {
+  batch(statements: Statement[]): Promise<{ results: Record<string, unknown>[]; changes: number }[]>
+}
+
+/** D1's limits: https://developers.cloudflare.com/d1/platform/limits/ */
+const STATEMENT_BYTES_MAX = 100_000
+const PARAMS_MAX = 100
+
+export class DoubleDatabase {
+  readonly id: string
+  readonly name: string
+  engine: Engine
+  /** What was written, in order; a bookmark is a length of it. A restore is an entry as well, so that it can be undone. */
+  readonly history: { at: number; statements: Statement[]; restoredTo?: number }[] = []
+
+  constructor(id: string, name: string) {
+    this.id = id
+    this.name = name
+    this.engine = sqliteEngine()
+  }
+
+  async query(statements: Statement[]) {
+    if (statements.length === 0) throw new ApiRefusal(400, 7400, 'The batch is empty')
+    for (const { sql, params = [] } of statements)
+      if (Buffer.byteLength(sql) > STATEMENT_BYTES_MAX || params.length > PARAMS_MAX)
+        throw new ApiRefusal(400, 7500, 'statement too long or too many parameters: SQLITE_TOOBIG')
+    let done: Awaited<ReturnType<Engine['batch']>>
+    try {
+      done = await this.engine.batch(statements)
+    } catch (error) {
+      throw new ApiRefusal(400, 7500, `${(error as Error).message}: SQLITE_ERROR`)
+    }
+    if (statements.some(({ sql }) => !/^\s*(SELECT|PRAGMA)\b/i.test(sql)))
+      this.history.push({ at: Date.now(), statements })
+    return done.map(({ results, changes }) => ({ results, success: true, meta: { changes } }))
+  }
+}
+
+/** What was written to get to a bookmark. */
+function writtenBefore(history: DoubleDatabase['history'], bookmark: number): Statement[][] {
+  if (bookmark === 0) return []
+  const { statements, restoredTo } = history[bookmark - 1]!
+  if (restoredTo !== undefined) return writtenBefore(history, restoredTo)
+  return [...writtenBefore(history, bookmark - 1), statements]
+}
+
+export class DatabaseRoom {
+  readonly databases: DoubleDatabase[] = []
+
+  readonly routes: Route[] = [
+    ['GET', '/d1/database', (request) => this.#list(request)],
+    ['POST', '/d1/database', (request) => this.#make(request.json<{ name: string }>().name)],
+    ['GET', '/d1/database/:id', (_, id) => described(this.get(id!))],
+    ['POST', '/d1/database/:id/query', (request, id) => this.#query(request, id!)],
+    ['GET', '/d1/database/:id/time_travel/bookmark', ({ query }, id) => this.#bookmark(query, id!)],
+    ['POST', '/d1/database/:id/time_travel/restore', ({ query }, id) => this.#restore(query, id!)],
+  ]
+
+  get(id: string): DoubleDatabase {
+    const found = this.databases.find((database) => database.id === id)
+    if (!found) throw new ApiRefusal(404, 7404, `The database ${id} could not be found`)
+    return found
+  }
+
+  #bookmark(query: URLSearchParams, id: string) {
+    const { history } = this.get(id)
+    const at = Date.parse(query.get('timestamp') ?? '9999-12-31T00:00:00Z')
+    return { bookmark: formatBookmark(history.filter((entry) => entry.at <= at).length) }
+  }
+
+  async #restore(query: URLSearchParams, id: string) {
+    const database = this.get(id)
+    const bookmark = Number.parseInt(query.get('bookmark') ?? '', 16)
+    if (!(bookmark <= database.history.length)) throw new ApiRefusal(400, 7500, 'Invalid bookmark')
+    const engine = sqliteEngine()
+    for (const statements of writtenBefore(database.history, bookmark)) await engine.batch(statements)
+    const previous = formatBookmark(database.history.length)
+    database.history.push({ at: Date.now(), statements: [], restoredTo: bookmark })
+    database.engine = engine
+    return { bookmark: formatBookmark(database.history.length), previous_bookmark: previous }
+  }
+
+  #list({ query }: ApiRequest) {
+    const name = query.get('name') ?? ''
+    const size = Number(query.get('per_page') ?? 100)
+    const start = (Number(query.get('page') ?? 1) - 1) * size
+    return this.databases
+      .filter((database) => database.name.includes(name))
+      .slice(start, start + size)
+      .map(described)
+  }
+
+  #make(name: string) {
+    if (this.databases.some((database) => database.name === name))
+      throw new ApiRefusal(400, 7502, `Database with name '${name}' already exists`)
+    const made = new DoubleDatabase(uuidOf(name), name)
+    this.databases.push(made)
+    return described(made)
+  }
+
+  #query(request: ApiRequest, id: string) {
+    const body = request.json<Statement | { batch: Statement[] }>()
+    return this.get(id).query('batch' in body ? body.batch : [body])
+  }
+}
+
+const formatBookmark = (length: number): string => length.toString(16).padStart(8, '0')
+
+const uuidOf = (name: string): string =>
+  idOf('database', name).replace(/^(.{8})(.{4}).(.{3}).(.{3})(.{12})$/, '$1-$2-4$3-8$4-$5')
+
+const described = ({ id, name }: DoubleDatabase) => ({ uuid: id, name, version: 'production' })
+
+export function sqliteEngine(): Engine {
+  const database = new DatabaseSync(':memory:')
+  return {
+    async batch(statements) {
+      database.exec('BEGIN')
+      try {
+        const done = statements.map(({ sql, params = [] }) => {
+          const results = database.prepare(sql).all(...params) as Record<string, unknown>[]
+          return { results, changes: 0 }
+        })
+        database.exec('COMMIT')
+        return done
+      } catch (error) {
+        database.exec('ROLLBACK')
+        throw error
+      }
+    },
+  }
+}

@@ -1,0 +1,219 @@
+/** What answers at the address of a deployed Worker: the uploaded bundle itself in the runtime, or a stand-in for it. */
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
+import type { DatabaseRoom, Engine, Statement } from './databases.ts'
+import type { DoubleBinding, DoubleVersion } from './scripts.ts'
+import type { StoreRoom } from './stores.ts'
+
+/** A running version. */
+export interface Running {
+  respond(request: Request): Promise<Response>
+  close(): Promise<void>
+}
+
+/** Serves the live version at an address of its own; before there is one, as the platform does: 404. */
+export class Site {
+  running: Running | null = null
+  readonly #server: Server
+
+  constructor() {
+    this.#server = createServer((request, response) => void this.#take(request, response))
+  }
+
+  async listen(): Promise<string> {
+    this.#server.listen(0, '127.0.0.1')
+    await once(this.#server, 'listening')
+    return `http://127.0.0.1:${(this.#server.address() as { port: number }).port}`
+  }
+
+  async close(): Promise<void> {
+    await this.running?.close()
+    this.#server.closeAllConnections()
+    this.#server.close()
+    await once(this.#server, 'close')
+  }
+
+  async #take(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    const chunks: Buffer[] = []
+    for await (const chunk of incoming) chunks.push(chunk as Buffer)
+    const { method = 'GET', url = '/', headers } = incoming
+    const init = { method, headers: headers as Record<string, string>, redirect: 'manual' as const }
+    const request = new Request(
+      `http://${headers.host}${url}`,
+      method === 'GET' || method === 'HEAD' ? init : { ...init, body: Buffer.concat(chunks) },
+    )
+    const response = this.running
+      ? await this.running.respond(request)
+      : new Response('There is nothing here yet', { status: 404 })
+    outgoing.writeHead(response.status, Object.fromEntries(response.headers))
+    outgoing.end(Buffer.from(await response.arrayBuffer()))
+  }
+}
+
+/** Runs uploaded versions in workerd, on databases to which everything is applied that was sent to the double's. */
+export class RuntimeSite {
+  #runtime: Miniflare | null = null
+  readonly #folder = mkdtempSync(path.join(tmpdir(), 'banyan-double-'))
+  readonly #applied = new Map<string, number>()
+  readonly #rooms: { databases: DatabaseRoom; stores: StoreRoom }
+
+  constructor(rooms: { databases: DatabaseRoom; stores: StoreRoom }) {
+    this.#rooms = rooms
+  }
+
+  async start(version: DoubleVersion): Promise<Running> {
+    const options = convertV4MiniflareOptions(this.#options(version))
+    if (this.#runtime) await this.#runtime.setOptions(options)
+    else this.#runtime = new Miniflare(options)
+    const runtime = this.#runtime
+    await runtime.ready
+    for (const { name, id } of bindings<{ id: string }>(version, 'd1')) await this.#join(runtime, name, id)
+    return {
+      respond: async (request) => {
+        const body = request.method === 'GET' || request.method === 'HEAD' ? null : await request.arrayBuffer()
+        const init = {
+          method: request.method,
+          headers: Object.fromEntries(request.headers),
+          redirect: 'manual' as const,
+        }
+        const response = await runtime.dispatchFetch(request.url, body ? { ...init, body } : init)
+        return new Response(response.status === 204 || response.status === 304 ? null : await response.arrayBuffer(), {
+          status: response.status,
+          headers: Object.fromEntries(response.headers),
+        })
+      },
+      close: async () => {
+        await runtime.dispose()
+        rmSync(this.#folder, { recursive: true, force: true })
+      },
+    }
+  }
+
+  /** From now on the database is the one the Worker has: the API's calls go to it as well. */
+  async #join(runtime: Miniflare, binding: string, id: string): Promise<void> {
+    const double = this.#rooms.databases.get(id)
+    const live = await runtime.getD1Database(binding)
+    const engine = d1Engine(live as unknown as D1Database)
+    if (!this.#applied.has(id)) for (const { statements } of double.history) await engine.batch(statements)
+    this.#applied.set(id, double.history.length)
+    double.engine = engine
+  }
+
+  #options(version: DoubleVersion): Parameters<typeof convertV4MiniflareOptions>[0] {
+    const assets = path.join(this.#folder, version.id)
+    for (const [file, content] of version.assets) {
+      mkdirSync(path.dirname(path.join(assets, file)), { recursive: true })
+      writeFileSync(path.join(assets, file), content)
+    }
+    const values = bindings<{ text: string }>(version, 'plain_text', 'secret_text')
+    const [main, ...others] = [...version.modules].sort(([name]) => (name === version.mainModule ? -1 : 1))
+    return {
+      host: '127.0.0.1',
+      cf: false,
+      handleStructuredLogs: () => {},
+      resourcePersistencePath: path.join(this.#folder, 'state'),
+      workers: [
+        {
+          name: 'banyan',
+          modulesRoot: '/',
+          modules: [main!, ...others].map(([name, { contents }]) => ({ type: 'ESModule', path: `/${name}`, contents })),
+          compatibilityDate: version.compatibilityDate,
+          compatibilityFlags: version.compatibilityFlags,
+          bindings: Object.fromEntries(values.map(({ name, text }) => [name, text])),
+          d1Databases: byName(bindings<{ id: string }>(version, 'd1'), ({ id }) => id),
+          kvNamespaces: byName(
+            bindings<{ namespace_id: string }>(version, 'kv_namespace'),
+            ({ namespace_id }) => namespace_id,
+          ),
+          r2Buckets: byName(bindings<{ bucket_name: string }>(version, 'r2_bucket'), ({ bucket_name }) => bucket_name),
+          queueProducers: byName(bindings<{ queue_name: string }>(version, 'queue'), ({ queue_name }) => queue_name),
+          durableObjects: byName(
+            bindings<{ class_name: string }>(version, 'durable_object_namespace'),
+            ({ class_name }) => ({ className: class_name, useSQLite: true }),
+          ),
+          ratelimits: byName(
+            bindings<{ namespace_id: string; simple: { limit: number; period?: 10 | 60 } }>(version, 'ratelimit'),
+            ({ namespace_id, simple }) => ({ namespace_id, simple }),
+          ),
+          email: { send_email: bindings(version, 'send_email').map(({ name }) => ({ name })) },
+          images: { binding: bindings(version, 'images')[0]!.name },
+          assets: {
+            directory: assets,
+            binding: bindings(version, 'assets')[0]!.name,
+            run_worker_first: true,
+            routerConfig: ROUTER,
+          },
+        },
+      ],
+    }
+  }
+}
+
+/** `run_worker_first`, as wrangler hands it to the runtime. */
+const ROUTER = { has_user_worker: true, invoke_user_worker_ahead_of_assets: true }
+
+function d1Engine(database: D1Database): Engine {
+  return {
+    async batch(statements: Statement[]) {
+      const prepared = statements.map(({ sql, params = [] }) => database.prepare(sql).bind(...params))
+      const done = await database.batch<Record<string, unknown>>(prepared)
+      return done.map(({ results, meta }) => ({ results, changes: meta.changes }))
+    },
+  }
+}
+
+function bindings<Settings>(version: DoubleVersion, ...types: string[]) {
+  return version.bindings.filter(({ type }) => types.includes(type)) as (DoubleBinding & Settings)[]
+}
+
+const byName = <B extends DoubleBinding, V>(list: B[], value: (binding: B) => V): Record<string, V> =>
+  Object.fromEntries(list.map((binding) => [binding.name, value(binding)]))
+
+/** Answers as the application does in what a deployment asks for, and like it only where it could. */
+export function standIn(version: DoubleVersion, databases: DatabaseRoom, migrations: string[]): Running {
+  const shards = bindings<{ id: string }>(version, 'd1')
+  const secret = (name: string) =>
+    bindings<{ text: string }>(version, 'secret_text').find((one) => one.name === name)?.text
+  const unready = async (): Promise<string[]> => {
+    const lines = secret('SIGNING_KEY') ? [] : ['SIGNING_KEY is missing']
+    for (const { name, id } of shards) {
+      const sql = "SELECT count(*) AS n FROM sqlite_master WHERE name = 'd1_migrations'"
+      const [found] = await databases.get(id).engine.batch([{ sql }])
+      const [rows] =
+        found!.results[0]!.n === 0
+          ? []
+          : await databases.get(id).engine.batch([{ sql: 'SELECT name FROM d1_migrations' }])
+      const applied = (rows?.results ?? []).map((row) => row.name)
+      if (migrations.some((migration) => !applied.includes(migration))) lines.push(`${name} is not migrated`)
+    }
+    return lines
+  }
+  return {
+    async respond(request) {
+      const { pathname } = new URL(request.url)
+      if (pathname === '/healthz') return new Response('ok')
+      const lines = await unready()
+      if (lines.length > 0) return new Response(lines.join('\n'), { status: 503 })
+      if (pathname === '/readyz') return new Response('directory ok')
+      if (pathname === '/') return new Response('<html lang="en"></html>')
+      if (pathname === '/api/openapi.json') return Response.json({ paths: {} })
+      if (pathname !== '/operator/v1/shards') return new Response('', { status: 404 })
+      if (request.headers.get('authorization') !== `Bearer ${secret('OPERATOR_TOKEN')}`)
+        return new Response('', { status: 401 })
+      return Response.json({
+        epoch: 1,
+        items: shards.map(({ name }) => ({
+          id: name.toLowerCase().replace('_', '-'),
+          binding: name,
+          state: 'serving',
+          slots: 1,
+        })),
+      })
+    },
+    close: async () => {},
+  }
+}

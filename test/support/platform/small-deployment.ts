@@ -1,0 +1,58 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import type { Output } from '../../../src/cli/command.ts'
+import { deploy } from '../../../src/cli/deploy.ts'
+import { type Deploying, drawnSecrets, openDeploying } from '../../../src/cli/deploying.ts'
+import { root } from '../../../src/cli/local-shards.ts'
+import type { PlatformDouble } from './double.ts'
+import { smallWrangler } from './small-wrangler.ts'
+
+export interface SmallDeployment {
+  configPath: string
+  /** What was said, in lines. */
+  said: string[]
+  deploying(): Deploying
+  deploy(options?: { isDryRun?: boolean; operatorToken?: string }): Promise<Output>
+  close(): void
+}
+
+const staticFile = { key: 'static/main.0123456789abcdef.js', contentType: 'text/javascript; charset=utf-8' }
+
+/** Deploys a copy of the shipped configuration to a double, in this process, with nothing built and no pause waited for. */
+export function smallDeployment(platform: PlatformDouble, code = { hash: 'one' }): SmallDeployment {
+  const folder = mkdtempSync(path.join(tmpdir(), 'banyan-deploy-'))
+  const configPath = path.join(folder, 'wrangler.toml')
+  const asset = path.join(folder, 'main.js')
+  const shipped = readFileSync(path.join(root, 'wrangler.toml'), 'utf8')
+  writeFileSync(configPath, shipped.replace('[vars]', '[vars]\nPUBLIC_ORIGIN = "https://banyan.example"'))
+  writeFileSync(asset, 'alert(1)')
+  const said: string[] = []
+  const deploying = (): Deploying => {
+    const opened = openDeploying({
+      config: configPath,
+      environment: platform.environment,
+      sleep: async () => {},
+      say: (line) => void said.push(line),
+    })
+    return {
+      ...opened,
+      wrangler: smallWrangler(configPath, platform.environment, code),
+      staticFiles: async () => [{ path: asset, ...staticFile }],
+      drawn: drawnSecrets(path.join(folder, 'secrets.json')),
+    }
+  }
+  return {
+    configPath,
+    said,
+    deploying,
+    deploy: async ({ isDryRun = false, operatorToken } = {}) =>
+      deploy(deploying(), {
+        url: platform.siteUrl,
+        operatorToken,
+        isDryRun,
+        screen: { write: (text: string) => void said.push(text.trimEnd()) },
+      }),
+    close: () => rmSync(folder, { recursive: true }),
+  }
+}

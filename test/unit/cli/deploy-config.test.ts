@@ -1,0 +1,92 @@
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { expect, test } from 'vitest'
+import {
+  essence,
+  isPlaceholder,
+  readConfig,
+  shardBindings,
+  withDatabaseId,
+  withKvId,
+  withShard,
+} from '../../../src/cli/deploy-config.ts'
+
+const shipped = readFileSync(path.resolve(import.meta.dirname, '../../../wrangler.toml'), 'utf8')
+const ID = '11111111-2222-4333-8444-555555555555'
+
+test('the shipped configuration is read', () => {
+  const config = readConfig(shipped)
+  expect(config).toMatchObject({ name: 'banyan', accountId: null, publicOrigin: null, buckets: ['banyan'] })
+  expect(config.shards.map(({ binding }) => binding)).toEqual(['SHARD_000', 'SHARD_001'])
+  expect(config.queues.toSorted()).toEqual(['banyan-jobs', 'banyan-jobs-dead', 'banyan-media', 'banyan-media-dead'])
+  expect(config.crons).toEqual(['* * * * *'])
+  expect([...config.shards.map((shard) => shard.databaseId), config.kvNamespaces[0]!.id].every(isPlaceholder)).toBe(
+    true,
+  )
+})
+
+test('an id is written into its own block, and the placeholder stays for local development', () => {
+  const changed = withDatabaseId(shipped, 'SHARD_001', ID)
+  const lines = { before: shipped.split('\n'), after: changed.split('\n') }
+  expect(lines.after.filter((line) => !lines.before.includes(line))).toEqual([
+    `database_id = "${ID}"`,
+    'preview_database_id = "00000000-0000-4000-8000-000000000001" # local data goes by this one',
+  ])
+  expect(lines.before.filter((line) => !lines.after.includes(line))).toEqual([
+    'database_id = "00000000-0000-4000-8000-000000000001"',
+  ])
+  expect(shardBindings(changed).map(({ databaseId }) => databaseId)).toEqual([
+    shardBindings(shipped)[0]!.databaseId,
+    ID,
+  ])
+})
+
+test('writing the same id again changes nothing, another one keeps the local id', () => {
+  const once = withDatabaseId(shipped, 'SHARD_000', ID)
+  expect(withDatabaseId(once, 'SHARD_000', ID)).toBe(once)
+  const other = withDatabaseId(once, 'SHARD_000', ID.replace('1', '9'))
+  expect(other.match(/preview_database_id/g)).toHaveLength(1)
+})
+
+test('the namespace’s id is written beside its binding', () => {
+  const changed = withKvId(shipped, 'KV', 'abcdef0123456789abcdef0123456789')
+  expect(readConfig(changed).kvNamespaces).toEqual([{ binding: 'KV', id: 'abcdef0123456789abcdef0123456789' }])
+  expect(changed).toContain('preview_id = "00000000000000000000000000000001"')
+})
+
+test('a shard’s block comes after the last one, before the heading of what follows', () => {
+  const shard = { binding: 'SHARD_002', databaseName: 'banyan-shard-002', databaseId: ID }
+  const changed = withShard(shipped, shard)
+  expect(shardBindings(changed).at(-1)).toEqual(shard)
+  const [before, after] = changed.split('[[d1_databases]]\nbinding = "SHARD_002"') as [string, string]
+  expect(before.endsWith('migrations_dir = "migrations/shard"\n\n')).toBe(true)
+  expect(after.split('\n').slice(4, 6).join('\n')).toMatch(/^\n# ── Stores/)
+  expect(() => withShard(changed, shard)).toThrow('SHARD_002 is bound already')
+})
+
+test('lists over several lines, comments at a line’s end and quoted # are read', () => {
+  const text = `name = 'a' # b\n[triggers]\ncrons = [\n  "* * * * *", # each minute\n  "0 3 * * *",\n]\n[vars]\nPUBLIC_ORIGIN = "https://a.example/#x"`
+  expect(readConfig(text)).toMatchObject({
+    name: 'a',
+    crons: ['* * * * *', '0 3 * * *'],
+    publicOrigin: 'https://a.example/#x',
+  })
+})
+
+test.each([
+  ['no name', '[vars]\nA = "b"', 'has no name'],
+  ['a line that is nothing', 'name = "a"\nwhat is this', "Line 2 can't be read: what is this"],
+  [
+    'a shard with no id',
+    'name = "a"\n[[d1_databases]]\nbinding = "SHARD_000"\ndatabase_name = "x"',
+    'has no database_id',
+  ],
+])('%s is refused', (_, text, message) => {
+  expect(() => readConfig(text)).toThrow(message)
+})
+
+test('the essence has no comments and no local ids', () => {
+  expect(essence(withDatabaseId(`# one\n${shipped}`, 'SHARD_000', ID))).toBe(
+    essence(shipped).replace('00000000-0000-4000-8000-000000000000', ID),
+  )
+})
