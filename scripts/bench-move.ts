@@ -4,13 +4,13 @@
  * were seen), so look at the range too, and repeat more often (`--repetitions 7`) before a figure is quoted.
  */
 import './journey/quiet.ts'
-import './local-environment.ts'
+import '../src/cli/local-environment.ts'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { createTestHarness, unstable_readConfig } from 'wrangler'
+import { configFor, root } from '../src/cli/local-shards.ts'
 import { table } from '../src/cli/table.ts'
 import type { BenchKind, BenchResult, BenchSetting } from '../test/bench/move-worker.ts'
-import { configFor, root } from './local-shards.ts'
 
 const RATIO_MIN = 0.5
 

@@ -1,6 +1,6 @@
 /**
  * `node scripts/build-assets.ts [--source src/web/client] [--dist dist]`: builds the static files under names that
- * carry their content's hash, and the module that says which they are. Same sources, same bytes; a file that wouldn't
+ * carry their content's hash, the module that says which they are, and the one that says which migrations there are. Same sources, same bytes; a file that wouldn't
  * change isn't written, so that `wrangler dev` doesn't restart for nothing.
  */
 import { createHash } from 'node:crypto'
@@ -9,6 +9,7 @@ import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { build } from 'esbuild'
 import { contentTypes, type StaticExtension } from '../src/assets/static-files.ts'
+import { readMigrations } from '../src/cli/shard-migrations.ts'
 
 const HASH_DIGITS = 16 // of 64; the form src/assets/static-files.ts serves
 
@@ -81,6 +82,11 @@ function manifestModule(manifest: AssetManifest): string {
   return `// Written by scripts/build-assets.ts.\nexport const manifest = {\n${lines}} as const\n`
 }
 
+/** Which migrations this version was built with: the Worker says which shards lag behind it. */
+function migrationsModule(names: string[]): string {
+  return `// Written by scripts/build-assets.ts.\nexport const migrations = ${JSON.stringify(names)} as const\n`
+}
+
 function writeIfChanged(file: string, bytes: Uint8Array): void {
   if (existsSync(file) && readFileSync(file).equals(bytes)) return
   mkdirSync(path.dirname(file), { recursive: true })
@@ -104,6 +110,8 @@ async function main(): Promise<void> {
     },
   })
   const manifest = await buildAssets(path.resolve(values.source), path.resolve(values.dist))
+  const names = readMigrations().map(({ name }) => name)
+  writeIfChanged(path.join(values.dist, 'migrations.ts'), Buffer.from(migrationsModule(names)))
   for (const asset of Object.values(manifest)) console.log(`${asset.path}  ${asset.bytes} bytes`)
 }
 

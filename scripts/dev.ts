@@ -1,19 +1,21 @@
 /**
- * `npm run dev [-- --shards N] [wrangler dev's own arguments]`: settings, assets, migrations of every bound shard, then
+ * `npm run dev [-- --shards N] [--config FILE] [wrangler dev's own arguments]`: settings, assets, migrations of every bound shard, then
  * `wrangler dev`. Writes inside the project folder (or `--persist-to DIR`) only.
  */
-import './local-environment.ts'
+import '../src/cli/local-environment.ts'
 import { spawn } from 'node:child_process'
-import path from 'node:path'
 import { parseArgs } from 'node:util'
+import { migrateLocalShards, root } from '../src/cli/local-shards.ts'
+import { localConfig } from '../src/cli/migrations.ts'
+import { counted } from '../src/cli/table.ts'
 import { ensureDevVars } from './dev-vars.ts'
-import { configFor, migrateLocalShards, root } from './local-shards.ts'
 
 const { values, tokens } = parseArgs({
   args: process.argv.slice(2),
   options: {
     shards: { type: 'string' },
     port: { type: 'string' },
+    config: { type: 'string' },
     'persist-to': { type: 'string' },
     help: { type: 'boolean' },
   },
@@ -22,19 +24,23 @@ const { values, tokens } = parseArgs({
 })
 
 if (values.help) {
-  console.log('npm run dev -- [--shards N] [--port 8787] [--persist-to DIR] [any argument of wrangler dev]')
+  console.log(
+    'npm run dev -- [--shards N] [--port 8787] [--config FILE] [--persist-to DIR] [any argument of wrangler dev]',
+  )
   process.exit(0)
 }
 
 const port = typeof values.port === 'string' ? values.port : '8787'
-const config = configFor(typeof values.shards === 'string' ? Number(values.shards) : null)
-const persistTo = typeof values['persist-to'] === 'string' ? path.resolve(values['persist-to']) : config.persistTo
+const text = (name: 'shards' | 'config' | 'persist-to') => (typeof values[name] === 'string' ? values[name] : undefined)
+const { configPath, persistTo, shards } = localConfig({
+  shards: text('shards'),
+  config: text('config'),
+  'persist-to': text('persist-to'),
+})
 const devVars = ensureDevVars(root)
 
-const applied = await migrateLocalShards(config.configPath, persistTo)
-console.log(
-  `${config.shards} shard${config.shards === 1 ? '' : 's'}, ${applied === 0 ? 'all migrated' : `${applied} migrations applied`}.`,
-)
+const applied = await migrateLocalShards(configPath, persistTo)
+console.log(`${counted(shards, 'shard')}, ${applied === 0 ? 'all migrated' : `${applied} migrations applied`}.`)
 console.log(`
   The application     http://localhost:${port}
   Its API             http://localhost:${port}/api/openapi.json
@@ -44,7 +50,7 @@ console.log(`
 `)
 
 // What is ours is taken out; all else is wrangler's.
-const ours = new Set(['shards', 'port', 'persist-to'])
+const ours = new Set(['shards', 'port', 'config', 'persist-to'])
 const skipped = new Set<number>()
 for (const token of tokens) {
   if (token.kind !== 'option' || !ours.has(token.name)) continue
@@ -57,7 +63,7 @@ const child = spawn(
   [
     'dev',
     '--config',
-    config.configPath,
+    configPath,
     '--port',
     port,
     '--persist-to',

@@ -6,15 +6,9 @@ import { execFileSync } from 'node:child_process'
 import { appendFileSync, cpSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import {
-  migratedDatabase,
-  migrationsFolder,
-  missingObjects,
-  readMigrations,
-  refuseRebuilds,
-  shardedTables,
-  wantedObjects,
-} from './shard-schema.ts'
+import { UserError } from '../src/cli/errors.ts'
+import { migrationsFolder, readMigrations, refuseRebuilds } from '../src/cli/shard-migrations.ts'
+import { migratedDatabase, missingObjects, shardedTables, wantedObjects } from './shard-schema.ts'
 
 const backup = mkdtempSync(path.join(tmpdir(), 'banyan-migrations-'))
 cpSync(migrationsFolder, backup, { recursive: true })
@@ -23,7 +17,7 @@ try {
 } catch (error) {
   rmSync(migrationsFolder, { recursive: true })
   cpSync(backup, migrationsFolder, { recursive: true })
-  console.error(error instanceof Error ? error.message : error)
+  console.error(error instanceof UserError ? `${error.message}\n${error.howToMend}` : error)
   process.exitCode = 1
 } finally {
   rmSync(backup, { recursive: true })

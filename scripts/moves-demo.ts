@@ -3,17 +3,13 @@
  * command while writers post, on a running `npm run dev` (`--start` starts one of its own, in a temporary folder). Prints
  * how long writes waited, and reads every acknowledged post back. Exits 1 where a request failed or a post is missing.
  */
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { execFile } from 'node:child_process'
 import path from 'node:path'
 import { parseArgs, promisify } from 'node:util'
+import { root } from '../src/cli/local-shards.ts'
 import { bearer } from '../test/support/http-client.ts'
-import { freePort } from './free-port.ts'
-import { root } from './local-shards.ts'
+import { DevServer, sleep } from './dev-server.ts'
 
-const START_MS = 90_000
-const STOP_MS = 10_000
 const READERS = 8
 const BETWEEN_MS = 300
 const run = promisify(execFile)
@@ -44,15 +40,13 @@ const cutovers: number[] = []
 const moving: Span[] = []
 let isOver = false
 
-const folder = values.start ? mkdtempSync(path.join(tmpdir(), 'banyan-moves-')) : null
-const port = folder ? await freePort() : null
-const server = folder ? start(folder, port!) : null
-const url = new URL(port ? `http://localhost:${port}` : values.url)
+const server = values.start ? await DevServer.make() : null
+const url = server?.url ?? new URL(values.url)
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.once(signal, () => void cleanUp().then(() => process.exit(1)))
 
 try {
-  if (server) await isReady(server)
+  await server?.start()
   const writers = await Promise.all(Array.from({ length: Number(values.writers) }, signUp))
   const writing = writers.map(write)
   // What was written until a move failed is read back all the same.
@@ -67,45 +61,9 @@ try {
   await cleanUp()
 }
 
-/** In a process group of its own, so that it can be ended with all that it starts. */
-function start(persistTo: string, port: number): ChildProcess {
-  return spawn('npm', ['run', '--silent', 'dev', '--', '--port', String(port), '--persist-to', persistTo], {
-    cwd: root,
-    detached: true,
-    stdio: 'ignore',
-  })
-}
-
-async function isReady(child: ChildProcess): Promise<void> {
-  for (const deadline = Date.now() + START_MS; ; await sleep(250)) {
-    const isUp = await fetch(new URL('/readyz', url)).then(
-      ({ ok }) => ok,
-      () => false,
-    )
-    if (isUp) return
-    if (child.exitCode !== null || Date.now() > deadline)
-      throw new Error(`${url.origin} did not start in ${START_MS} ms`)
-  }
-}
-
 async function cleanUp(): Promise<void> {
   isOver = true
-  if (server?.pid) {
-    signalGroup(server.pid, 'SIGTERM')
-    // The runtime outlives npm, and writes to the folder until it is gone.
-    for (const deadline = Date.now() + STOP_MS; signalGroup(server.pid, 0); await sleep(100))
-      if (Date.now() > deadline) signalGroup(server.pid, 'SIGKILL')
-  }
-  if (folder) rmSync(folder, { recursive: true, force: true })
-}
-
-/** False when none of the group is left. */
-function signalGroup(pid: number, signal: NodeJS.Signals | 0): boolean {
-  try {
-    return process.kill(-pid, signal)
-  } catch {
-    return false
-  }
+  await server?.remove()
 }
 
 async function signUp(_: unknown, number: number) {
@@ -208,8 +166,4 @@ function percentiles(values: number[]): string {
 
 function reasonOf(error: Error & { stderr?: string; cause?: unknown }): string {
   return error.stderr || [error.message, error.cause].filter(Boolean).join(': ')
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }

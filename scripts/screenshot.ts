@@ -1,9 +1,9 @@
 /** `npm run screenshot`: takes docs/images/home.png of a stack of its own, with posts that were published over HTTP. */
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'
+import { root } from '../src/cli/local-shards.ts'
 import { launchBrowser } from '../test/support/browser.ts'
 import { startStack } from '../test/support/stack.ts'
-import { root } from './local-shards.ts'
 
 const MINUTE_MS = 60_000
 const file = path.join(root, 'docs/images/home.png')

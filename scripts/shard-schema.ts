@@ -3,12 +3,11 @@ import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { is } from 'drizzle-orm'
 import { SQLiteTable } from 'drizzle-orm/sqlite-core'
-import { type Migration, readMigrations as readMigrationFiles } from '../src/cli/shard-migrations.ts'
+import { readMigrations } from '../src/cli/shard-migrations.ts'
 import { type FencedTable, fencedTable, fenceTriggers } from '../src/sharding/fence-sql.ts'
 import type { ShardObject } from '../src/sharding/sharded-table.ts'
 
 const root = path.resolve(import.meta.dirname, '..')
-export const migrationsFolder = path.join(root, 'migrations/shard')
 
 /** Every sharded table of every `schema.ts`, checked; throws where one can't be sharded. */
 export async function shardedTables(): Promise<FencedTable[]> {
@@ -24,9 +23,6 @@ export async function shardedTables(): Promise<FencedTable[]> {
 export const wantedObjects = (tables: FencedTable[]): ShardObject[] =>
   tables.flatMap((table) => [...table.objects, ...fenceTriggers(table)])
 
-/** The numbered migrations, oldest first. */
-export const readMigrations = (folder = migrationsFolder): Migration[] => readMigrationFiles(folder)
-
 /** An empty SQLite database with these migrations applied. */
 export function migratedDatabase(migrations = readMigrations()): DatabaseSync {
   const database = new DatabaseSync(':memory:')
@@ -38,17 +34,4 @@ export function migratedDatabase(migrations = readMigrations()): DatabaseSync {
 export function missingObjects(database: DatabaseSync, wanted: ShardObject[]): ShardObject[] {
   const find = database.prepare('SELECT sql FROM sqlite_master WHERE name = ?')
   return wanted.filter((object) => (find.get(object.name) as { sql: string } | undefined)?.sql !== object.sql)
-}
-
-/** Throws where a migration would do to a sharded table what a move can't survive. */
-export function refuseRebuilds(migration: Migration): void {
-  for (const statement of migration.statements) {
-    if (/\b__new_|\bDROP TABLE\b|\bRENAME TO\b|PRAGMA foreign_keys/i.test(statement))
-      throw new Error(
-        `${migration.name} rebuilds or drops a table, which would drop its fence and lose rows under a move:\n  ${statement.split('\n')[0]}\n` +
-          'Migrations of sharded tables only add. Add a new column or table, and stop reading the old one (docs/contributing.md).',
-      )
-    if (/\bDROP COLUMN\b/i.test(statement))
-      throw new Error(`${migration.name} drops a column, and the version before this one still reads it: ${statement}`)
-  }
 }

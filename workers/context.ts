@@ -1,3 +1,4 @@
+import { migrations } from '../dist/migrations.ts'
 import { accountJobs } from '../src/app/accounts/jobs.ts'
 import { assetUrls } from '../src/assets/asset-urls.ts'
 import { createStaticFiles } from '../src/assets/static-files.ts'
@@ -21,7 +22,7 @@ import { directoryOf } from './directory.ts'
 import type { Env } from './env.ts'
 import { type Isolate, isolateOf } from './isolate.ts'
 import { mailer } from './mailer.ts'
-import { directoryMoves } from './moves.ts'
+import { directoryFleet, directoryMoves } from './moves.ts'
 
 export interface Work {
   env: Env
@@ -107,6 +108,8 @@ export function openTiers(work: Work): Tiers {
     sessions: new Sessions({ ...common, copies, stamps, signingKey: settings.signingKey, waitUntil }),
     assets: assetUrls(),
     moves: directoryMoves(env, log, () => calls.directory++),
+    fleet: directoryFleet(env, log, () => calls.directory++),
+    migrations,
     hasWritten: foundation.hasWritten,
     follow: (jobs) => void committed.push(...jobs),
     async afterResponse() {
@@ -183,8 +186,12 @@ async function dependencies(env: Env, shards: Shards): Promise<DependencyReport[
   const { values, failed } = await shards.each(
     'users',
     async ({ id, run }) => {
-      await run('SELECT 1 FROM mover JOIN profiles LIMIT 1')
-      return { name: id, ok: true, detail: '' }
+      const { results } = await run<{ newest: string }>(
+        'SELECT (SELECT max(name) FROM d1_migrations) AS newest, (SELECT 1 FROM mover JOIN profiles LIMIT 1)',
+      )
+      // It serves all the same: a version runs on the schema before its own, too.
+      const lacks = results[0]!.newest < migrations.at(-1)!
+      return { name: id, ok: true, detail: lacks ? `lacks ${migrations.at(-1)}; run: npm run migrations:apply` : '' }
     },
     { turn: Math.floor(systemClock.now() / 10_000), size: READINESS_SHARDS_MAX },
   )

@@ -1,17 +1,19 @@
 import { DurableObject } from 'cloudflare:workers'
+import { migrations } from '../dist/migrations.ts'
 import { systemClock } from '../src/core/clock.ts'
 import { base64url } from '../src/core/digest.ts'
 import { BanyanError, type ErrorCode } from '../src/core/errors.ts'
 import { createIdSource } from '../src/core/ids.ts'
 import { consoleLog } from '../src/core/log.ts'
 import { systemRandom } from '../src/core/random.ts'
+import { Fleet, type Rebalance, type RebalanceWish } from '../src/resharding/fleet.ts'
 import { Mover } from '../src/resharding/move.ts'
 import { MoveAlarm } from '../src/resharding/move-alarm.ts'
 import { MoveLedger, type MoveWish } from '../src/resharding/move-ledger.ts'
 import type { MoveAnswer, MoveBook, MoveChange, MoveProgress, MoveRecord, SeenMove } from '../src/resharding/record.ts'
 import { SCHEMA_VERSION } from '../src/resharding/shard-side.ts'
 import { Directory } from '../src/sharding/directory.ts'
-import type { MapWire } from '../src/sharding/shard-map.ts'
+import type { MapWire, ShardEntry, ShardState } from '../src/sharding/shard-map.ts'
 import type { MoveVerb } from '../src/web/context.ts'
 import { directoryOf } from './directory.ts'
 import { boundShards, type Env } from './env.ts'
@@ -32,6 +34,7 @@ export type DirectoryReply = Reply<{ map: MapWire }>
 export class DirectoryObject extends DurableObject<Env> {
   readonly #directory: Directory
   readonly #ledger: MoveLedger
+  readonly #fleet: Fleet
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
@@ -53,7 +56,9 @@ export class DirectoryObject extends DurableObject<Env> {
         if (!database) throw new BanyanError('SHARD_UNKNOWN', `This version of the Worker has no binding ${binding}.`)
         return (await database.prepare(SCHEMA_VERSION).first<string>('version'))!
       },
+      newestMigration: migrations.at(-1)!,
     })
+    this.#fleet = new Fleet(this.#directory, this.#ledger)
   }
 
   async map(): Promise<DirectoryReply> {
@@ -65,6 +70,29 @@ export class DirectoryObject extends DurableObject<Env> {
       await this.#directory.map() // the first boot must be over
       return { moves: await this.#ledger.plan(wish) }
     })
+  }
+
+  async joinShard(binding: string): Promise<Reply<{ shard: ShardEntry }>> {
+    return replied(async () => ({ shard: await this.#fleet.join(binding) }))
+  }
+
+  async setShardState(id: string, state: ShardState): Promise<Reply<{ shard: ShardEntry }>> {
+    return replied(async () => ({ shard: this.#fleet.setState(id, state) }))
+  }
+
+  async removeShard(id: string): Promise<Reply<{ removed: true }>> {
+    return replied(async () => {
+      this.#fleet.remove(id)
+      return { removed: true }
+    })
+  }
+
+  async rebalance(wish: RebalanceWish): Promise<Reply<Rebalance>> {
+    return replied(() => this.#fleet.rebalance(wish))
+  }
+
+  async drainShard(id: string): Promise<Reply<Rebalance>> {
+    return replied(() => this.#fleet.drain(id))
   }
 
   async listMoves(page: { limit: number; before: string | null }): Promise<MoveRecord[]> {

@@ -8,5 +8,17 @@ export const directoryOf = (env: Env) =>
   env.DIRECTORY.get(env.DIRECTORY.idFromName(DIRECTORY_NAME)) as unknown as DurableObjectStub &
     Pick<
       DirectoryObject,
-      'map' | 'planMoves' | 'steerMove' | 'listMoves' | 'findMove' | 'openMoves' | 'changeMove' | 'reportMove'
+      | 'map'
+      | 'planMoves'
+      | 'steerMove'
+      | 'listMoves'
+      | 'findMove'
+      | 'openMoves'
+      | 'changeMove'
+      | 'reportMove'
+      | 'joinShard'
+      | 'setShardState'
+      | 'removeShard'
+      | 'rebalance'
+      | 'drainShard'
     >

@@ -28,7 +28,7 @@ export async function queue(batch: MessageBatch, env: Env, context: ExecutionCon
 export async function scheduled(controller: ScheduledController, env: Env, context: ExecutionContext): Promise<void> {
   const { relay, claims, shards, log } = open(env, context, 'cron')
   const turn = Math.floor(controller.scheduledTime / MINUTE_MS)
-  const window = { turn, size: limits.cronShardsMax }
+  const window = { turn, size: limits.cronShardsMax, takesWrites: true }
   const duties: [string, () => Promise<number>][] = [
     ['moves.woken', () => wakeOpenMoves(env, log, turn)],
     ['outbox.swept', () => relay.sweep(window)],

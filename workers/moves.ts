@@ -3,8 +3,9 @@ import { BanyanError, messageOf } from '../src/core/errors.ts'
 import { limits } from '../src/core/limits.ts'
 import type { Log } from '../src/core/log.ts'
 import type { MoveRecord } from '../src/resharding/record.ts'
-import type { Moves } from '../src/web/context.ts'
-import type { Reply } from './coordinator.ts'
+import { ShardMap } from '../src/sharding/shard-map.ts'
+import type { Fleet, Moves } from '../src/web/context.ts'
+import type { Refusal, Reply } from './coordinator.ts'
 import { directoryOf } from './directory.ts'
 import type { Env } from './env.ts'
 
@@ -26,6 +27,34 @@ export function directoryMoves(env: Env, log: Log, count: () => void): Moves {
       const { move } = await written(() => directory().steerMove(id, verb))
       await wake(env, log, [move])
       return move
+    },
+  }
+}
+
+/** Which shards there are, by RPC. `count` is called once a call. */
+export function directoryFleet(env: Env, log: Log, count: () => void): Fleet {
+  const directory = () => {
+    count()
+    return directoryOf(env)
+  }
+  return {
+    async map() {
+      const reply = await read(() => directory().map())
+      if ('map' in reply) return new ShardMap(reply.map)
+      throw refusal(reply)
+    },
+    join: async (binding) => (await written(() => directory().joinShard(binding))).shard,
+    setState: async (id, state) => (await written(() => directory().setShardState(id, state))).shard,
+    remove: async (id) => void (await written(() => directory().removeShard(id))),
+    async rebalance(wish) {
+      const answer = await written(() => directory().rebalance(wish))
+      await wake(env, log, answer.moves)
+      return answer
+    },
+    async drain(id) {
+      const answer = await written(() => directory().drainShard(id))
+      await wake(env, log, answer.moves)
+      return answer
     },
   }
 }
@@ -69,6 +98,8 @@ async function written<T extends object>(ask: () => Promise<Reply<T>>): Promise<
     throw new BanyanError('OUTCOME_UNKNOWN', detail, { cause: error })
   }
   if (!('code' in reply)) return reply
-  const { code, detail, retryAfterSeconds } = reply
-  throw new BanyanError(code, detail, retryAfterSeconds === undefined ? {} : { retryAfterSeconds })
+  throw refusal(reply)
 }
+
+const refusal = ({ code, detail, retryAfterSeconds }: Refusal) =>
+  new BanyanError(code, detail, retryAfterSeconds === undefined ? {} : { retryAfterSeconds })

@@ -3,7 +3,7 @@
  * adds: calls a request, p99, what fails and what doesn't. Exits 1 when a stage doesn't do what it says.
  */
 import './quiet.ts'
-import '../local-environment.ts'
+import '../../src/cli/local-environment.ts'
 import { parseArgs } from 'node:util'
 import { table } from '../../src/cli/table.ts'
 import { Load, type Person, summaryHead } from './load.ts'

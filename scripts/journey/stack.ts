@@ -1,7 +1,7 @@
 import path from 'node:path'
 import { createTestHarness, type TestHarness, unstable_readConfig } from 'wrangler'
-import { configFor, root } from '../local-shards.ts'
-import { readMigrations } from '../shard-schema.ts'
+import { configFor, root } from '../../src/cli/local-shards.ts'
+import { readMigrations } from '../../src/cli/shard-migrations.ts'
 
 export interface StackOptions {
   shards: number

@@ -1,10 +1,10 @@
+import { isPlaceholder, readConfig, withDatabaseId, withKvId } from './deploy-config.ts'
 import type { Deploying } from './deploying.ts'
 import { UserError } from './errors.ts'
 import { inParallel } from './in-parallel.ts'
 import type { Platform } from './platform/api.ts'
 import { buckets, databases, makeOne, namespaces, queues, type ResourceKind } from './platform/resources.ts'
 import type { Step } from './steps.ts'
-import { isPlaceholder, readConfig, withDatabaseId, withKvId } from './deploy-config.ts'
 
 interface Wanted {
   name: string

@@ -1,11 +1,11 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { readConfig, type WranglerConfig } from './deploy-config.ts'
 import { UserError } from './errors.ts'
 import { openPlatform, type Platform } from './platform/api.ts'
 import { accountSubdomain } from './platform/worker.ts'
 import { openWrangler, type Wrangler } from './platform/wrangler.ts'
 import { buildStaticFiles, type StaticFile } from './static-files.ts'
-import { readConfig, type WranglerConfig } from './deploy-config.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
 

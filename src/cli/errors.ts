@@ -1,11 +1,14 @@
 /** Something its user can mend: what happened, and how. Anything else that is thrown is a bug and shows its stack. */
 export class UserError extends Error {
   readonly howToMend: string
+  /** The API's code, where it was the API that refused. */
+  readonly code: string | null
 
-  constructor(message: string, howToMend: string) {
+  constructor(message: string, howToMend: string, code: string | null = null) {
     super(message)
     this.name = 'UserError'
     this.howToMend = howToMend
+    this.code = code
   }
 }
 

@@ -1,6 +1,26 @@
 export const helpText = `banyan <noun> <verb> [options]
 
   shards list                  each shard with its slots, users, size and load
+  shards add                   makes databases, migrates them, binds them, and registers them as shards without slots
+      --count 2                  how many (1 unless said)
+  shards drain ID              moves all slots of a shard to the others; it takes none any more
+      --off                      it takes slots again
+  shards remove ID             forgets a shard that has no slots
+  shards read-only ID          its users can read and can't write
+      --off                      they can write again
+
+  rebalance                    the fewest slots that make the shards even, several moves at once
+      --dry-run                  prints the plan, and does nothing
+      --by bytes                 evens the databases' sizes out instead of their slots
+      --tolerance 0.1            how far from the mean a shard may stay (slots: 0, bytes: 0.1)
+      --keyspace claims          of one keyspace only
+      --no-wait, --until done    as for moves start
+
+  migrations status            what each shard's database has, and lacks
+  migrations apply             applies what is missing to every shard; nothing more is begun when one fails
+      --canary SHARD_003         goes first, alone (the first one that lacks some, unless said)
+      --at-once 6                how many of the others at once
+      --shards 4                 of npm run dev -- --shards 4; --persist-to DIR, --config FILE as there
 
   moves list                   moves of slots between shards, newest first
       --cursor CURSOR            from where a list before ended
@@ -14,6 +34,14 @@ export const helpText = `banyan <noun> <verb> [options]
   moves abort ID               takes a move back that hasn't changed the map yet
   moves reverse ID             takes a settling move back, with what was written since
   moves complete ID            ends the settling as soon as no router can use the map before it
+
+  load                         signs users up, sends requests at a rate, and reads back what was acknowledged
+      --rate 50                  requests a second, begun at their times whether others are answered or not
+      --duration 30              seconds; or
+      --until-stopped            until Ctrl-C
+      --users 20                 who read and write
+      --reads 0.9                the share of requests that read
+      --seed N                   draws the same requests again
 
   deploy                       makes what is missing on Cloudflare, migrates, uploads, and looks whether it is well;
                                run again, it changes nothing (also: npm run deploy)
@@ -35,7 +63,8 @@ Options
   -h, --help      this text
 
 SLOTS are hex digits: 00ff, 0000-0fff, or several with commas between. TARGET is a shard's id.
-The exit code is 1 when a move that was watched has failed or was aborted.
+The exit code is 1 when a move that was watched has failed or was aborted, and when a load lost or doubled a write, showed
+a writer less than he had written, or had requests refused.
 
 deploy, rollback and restore need CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (docs/operating.md). Their --url is where the
 application answers, where that is neither PUBLIC_ORIGIN nor its address on workers.dev.

@@ -1,19 +1,27 @@
 /** `banyan <noun> <verb>`: the operators' command. Talks to the operators' API of a running Banyan. */
 import { parseArgs } from 'node:util'
+import { addShardCommands } from './add-shards.ts'
 import { connect } from './client.ts'
 import type { Command } from './command.ts'
 import { deployCommands } from './deploy.ts'
 import { UserError } from './errors.ts'
 import { helpText } from './help.ts'
+import { loadCommands } from './load/command.ts'
+import { migrationCommands } from './migrations.ts'
 import { moveCommands } from './moves.ts'
 import { forAll, optionTypes } from './options.ts'
+import { rebalanceCommands } from './rebalance.ts'
 import { restoreCommands } from './restore.ts'
 import { rollbackCommands } from './rollback.ts'
 import { shardCommands } from './shards.ts'
 
 const commands: Record<string, Command> = {
   ...shardCommands,
+  ...addShardCommands,
+  ...rebalanceCommands,
   ...moveCommands,
+  ...migrationCommands,
+  ...loadCommands,
   ...deployCommands,
   ...rollbackCommands,
   ...restoreCommands,
@@ -23,9 +31,10 @@ async function run(args: string[]): Promise<void> {
   const { values, positionals } = readArguments(args)
   const [noun = '', verb = ''] = positionals
   if (values.help || noun === '' || noun === 'help') return void console.log(helpText)
-  // Some are a verb alone: `deploy`, `restore SHARD`.
-  const name = Object.hasOwn(commands, noun) ? noun : `${noun} ${verb}`.trim()
-  const operands = positionals.slice(name.split(' ').length)
+  // Most commands are noun and verb; a few are a verb alone.
+  const words = Object.hasOwn(commands, noun) ? 1 : 2
+  const name = words === 1 ? noun : `${noun} ${verb}`.trim()
+  const operands = positionals.slice(words)
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined
   if (!command) throw new UserError(`There is no command "${name}".`, 'Known commands: npm run banyan -- help')
   refuseOthers(name, command, operands, Object.keys(values))

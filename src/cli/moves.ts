@@ -69,13 +69,14 @@ async function startMoves(
   return { json: { moves }, text: moves.map(outcome).join('\n'), isFailure: moves.some(hasFailed) }
 }
 
-function readUntil({ until = 'settling' }: OptionValues): 'settling' | 'done' {
+/** Throws UserError. */
+export function readUntil({ until = 'settling' }: OptionValues): 'settling' | 'done' {
   if (until === 'settling' || until === 'done') return until
   throw new UserError(`--until is "${until}".`, 'It may be settling or done.')
 }
 
 /** Reads moves again. Several are read from the list: one request a page, however many there are. */
-const reader =
+export const reader =
   (connection: Connection) =>
   async (ids: string[]): Promise<Move[]> => {
     if (ids.length === 1) return [(await connection.get<{ move: Move }>(pathOf(ids[0]!))).move]

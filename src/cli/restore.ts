@@ -4,16 +4,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type ClaimDifferences, compareClaims } from './claim-differences.ts'
 import { type Connection, connect } from './client.ts'
 import type { Command, Output } from './command.ts'
+import { isPlaceholder, readConfig } from './deploy-config.ts'
 import { addressOf, type Deploying, openDeploying } from './deploying.ts'
 import { UserError } from './errors.ts'
-import { readMigrations } from './shard-migrations.ts'
 import type { Move } from './move-text.ts'
 import type { OptionValues } from './options.ts'
 import { appliedMigrations, applyMigration, readRows, runBatch } from './platform/database.ts'
 import { bookmarkAt, restoreTo } from './platform/time-travel.ts'
 import type { MapShard } from './rollback.ts'
+import { readMigrations } from './shard-migrations.ts'
 import { counted } from './table.ts'
-import { isPlaceholder, readConfig } from './deploy-config.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
 /** Time Travel goes back 30 days on the paid plan, 7 on the free one. */
@@ -216,7 +216,7 @@ async function reconcile(deploying: Deploying, databaseId: string, before: Note)
   const sql = 'UPDATE mover SET step = max(step, ?) + 1, open = 0'
   await runBatch(platform, databaseId, [{ sql, params: [before.step] }])
   const applied = await appliedMigrations(platform, databaseId)
-  const missing = readMigrations(path.join(root, 'migrations/shard')).filter(({ name }) => !applied.includes(name))
+  const missing = readMigrations().filter(({ name }) => !applied.includes(name))
   for (const migration of missing) await applyMigration(platform, databaseId, migration)
   return missing.length
 }

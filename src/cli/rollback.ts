@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect } from './client.ts'
 import type { Command, Output } from './command.ts'
+import { readConfig } from './deploy-config.ts'
 import { shardsOfVersion } from './deploy-worker.ts'
 import { addressOf, type Deploying, openDeploying } from './deploying.ts'
 import { UserError } from './errors.ts'
@@ -8,7 +9,6 @@ import type { OptionValues } from './options.ts'
 import { PlatformError } from './platform/api.ts'
 import { type Deployment, deployVersion, findVersion, listDeployments, type Version } from './platform/worker.ts'
 import { warmCheck } from './site-checks.ts'
-import { readConfig } from './deploy-config.ts'
 
 /** A shard as the operators' API lists it. */
 export interface MapShard {
@@ -68,7 +68,7 @@ function refuseWithoutShards(wanted: Version, live: Version, shards: MapShard[])
   const named = lacking.map(({ id, binding, slots }) => `${binding} (${id}, ${slots.toLocaleString('en')} slots)`)
   throw new UserError(
     `${described(wanted)} does not bind what the live map uses: ${named.join(', ')}. Users there would get errors.`,
-    `Go back to a version that binds it (--to VERSION), or take the shard out of the map first: npm run banyan -- shards drain ${lacking[0]!.id}`,
+    `Go back to a version that binds it (--to VERSION), or take the shard out of the map first: npm run banyan -- shards drain ${lacking[0]!.id}, then shards remove`,
   )
 }
 

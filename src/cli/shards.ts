@@ -1,5 +1,11 @@
+import path from 'node:path'
 import type { Connection } from './client.ts'
 import type { Command, Output } from './command.ts'
+import { UserError } from './errors.ts'
+import { localConfig } from './migrations.ts'
+import { readUntil } from './moves.ts'
+import type { OptionValues } from './options.ts'
+import { followed, type Started } from './rebalance.ts'
 import { bytes, counted, table } from './table.ts'
 
 interface Shard {
@@ -33,6 +39,53 @@ async function listShards(connect: () => Connection): Promise<Output> {
   return { json: answer, text: `${table(head, rows, 3)}\n\n${summary}` }
 }
 
+const pathOf = (id: string) => `/operator/v1/shards/${encodeURIComponent(id)}`
+
+async function drainShard(connect: () => Connection, [id]: string[], options: OptionValues): Promise<Output> {
+  const until = readUntil(options)
+  const connection = connect()
+  const started = await connection.post<Started>(`${pathOf(id!)}/drain`)
+  const output = await followed(connection, started, until, Boolean(options['no-wait']), `${id} has no slots.`)
+  const isEmpty = started.held === 0 && !options['no-wait'] && !output.isFailure
+  const when = until === 'done' ? 'Then' : 'When its moves are done'
+  const next = isEmpty ? `\n${id} has no slots now. ${when}: npm run banyan -- shards remove ${id}` : ''
+  return { ...output, text: output.text + next }
+}
+
+/** The directory forgets it first: a binding without a shard is harmless, a shard without a binding isn't. */
+async function removeShard(connect: () => Connection, [id]: string[], options: OptionValues): Promise<Output> {
+  const connection = connect()
+  const { items } = await connection.get<{ items: Shard[] }>('/operator/v1/shards')
+  const shard = items.find((item) => item.id === id)
+  if (!shard)
+    throw new UserError(`There is no shard "${id}".`, `There are: ${items.map((item) => item.id).join(', ')}.`)
+  await connection.delete(pathOf(id!))
+  const { configPath } = localConfig(options)
+  return {
+    json: { removed: shard },
+    text:
+      `${id} is no shard any more. Its database is still bound as ${shard.binding}: take its block out of ${path.relative(process.cwd(), configPath)}, deploy,\n` +
+      'and delete the database when no older version that binds it can come back.',
+  }
+}
+
+async function setState(connect: () => Connection, id: string, state: string): Promise<Output> {
+  const answer = await connect().patch<{ shard: Shard }>(pathOf(id), { state })
+  return { json: answer, text: `${id} is ${state}. Every router knows within LEASE_MS.` }
+}
+
 export const shardCommands: Record<string, Command> = {
   'shards list': { operands: [], options: [], run: listShards },
+  'shards drain': {
+    operands: ['ID'],
+    options: ['off', 'no-wait', 'until'],
+    run: (connect, operands, options) =>
+      options.off ? setState(connect, operands[0]!, 'serving') : drainShard(connect, operands, options),
+  },
+  'shards remove': { operands: ['ID'], options: ['config'], run: removeShard },
+  'shards read-only': {
+    operands: ['ID'],
+    options: ['off'],
+    run: (connect, [id], { off }) => setState(connect, id!, off ? 'serving' : 'read-only'),
+  },
 }

@@ -50,7 +50,8 @@ export async function steerMove({ moves }: MoveTiers, id: string, verb: MoveVerb
 
 const noMove = (id: string) => new BanyanError('NOT_FOUND', `There is no move "${id}". See: banyan moves list`)
 
-function toMove(record: MoveRecord): Move {
+/** A move's record, as the API tells it. */
+export function toMove(record: MoveRecord): Move {
   const { id, keyspace, state, rowsCopied, rowsTotal, rowsVerified, cutoverMs, reversed, ending, error } = record
   return {
     id,

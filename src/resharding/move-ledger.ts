@@ -30,12 +30,19 @@ export interface MoveLedgerOptions {
   newId: () => string
   /** Which migrations a shard has: two shards with equal texts have equal schemas. */
   schemaVersion: (shard: ShardEntry) => Promise<string>
+  /** The newest migration that this version of the Worker knows. */
+  newestMigration: string
 }
 
 export interface MoveWish {
   keyspace: Keyspace
   ranges: SlotRange[]
   target: string
+}
+
+/** A move that a plan wants, of slots that its source has. */
+export interface MoveWishFrom extends MoveWish {
+  source: string
 }
 
 /** What each state may become by its mover. All else is an operator's, or the undoing of a move. */
@@ -99,15 +106,42 @@ export class MoveLedger {
         this.#draft(wish.keyspace, source, target, ranges),
       )
       const open = this.open()
-      for (const record of records) refuse(record, open, this.#entry(record.source.id), this.#entry(record.target.id))
-      for (const record of records)
-        this.#options.storage.rows(
-          'INSERT INTO moves (id, is_over, record) VALUES (?, 0, ?)',
-          record.id,
-          JSON.stringify(record),
-        )
-      return records
+      for (const record of records) {
+        refuse(record, open, this.#entry(record.source.id), this.#entry(record.target.id))
+        refuseBusy(record, open)
+      }
+      return records.map((record) => this.#insert(record))
     })
+  }
+
+  /**
+   * Records all that `plan` wants, in one transaction with it. They may meet at a shard: each waits until the lanes of
+   * both its shards are free. Throws SLOTS_IN_MOVE, SHARD_NOT_SERVING.
+   */
+  enqueue(plan: () => MoveWishFrom[]): MoveRecord[] {
+    return this.#options.storage.transaction(() => {
+      const open = this.open()
+      return plan().map(({ keyspace, source, target, ranges }) => {
+        const [from, to] = [this.#entry(source), this.#entry(target)]
+        const record = this.#draft(keyspace, from, to, ranges)
+        refuse(record, open, from, to)
+        return this.#insert(record)
+      })
+    })
+  }
+
+  /** Throws SCHEMA_VERSIONS_DIFFER. */
+  async refuseDifferentSchemas(wishes: MoveWishFrom[]): Promise<void> {
+    for (const [target, of] of Map.groupBy(wishes, (wish) => wish.target))
+      await this.#refuseDifferentSchemas(
+        this.#entry(target),
+        [...new Set(of.map(({ source }) => source))].map((id) => this.#entry(id)),
+      )
+  }
+
+  /** Throws SCHEMA_VERSIONS_DIFFER where a newcomer's schema isn't the first shard's. */
+  async refuseOtherSchema(newcomer: ShardEntry): Promise<void> {
+    await this.#refuseDifferentSchemas(newcomer, this.#options.directory.shardEntries().slice(0, 1))
   }
 
   /** A mover's compare-and-set. Its progress is kept with it. */
@@ -296,6 +330,13 @@ export class MoveLedger {
 
   async #refuseDifferentSchemas(target: ShardEntry, sources: ShardEntry[]): Promise<void> {
     const expected = await this.#options.schemaVersion(target)
+    const { newestMigration } = this.#options
+    // One to come in the middle would fail the move. A shard that is ahead of the Worker is none: it was migrated first.
+    if (expected.split(', ').at(-1)! < newestMigration)
+      throw new BanyanError(
+        'SCHEMA_VERSIONS_DIFFER',
+        `${target.id} is at ${expected}, and ${newestMigration} is pending. Migrate all shards first: npm run migrations:apply`,
+      )
     for (const source of sources) {
       const version = await this.#options.schemaVersion(source)
       if (version !== expected)
@@ -314,6 +355,15 @@ export class MoveLedger {
       if (!record) throw new BanyanError('NOT_FOUND', `There is no move "${id}". See: banyan moves list`)
       return change(record)
     })
+  }
+
+  #insert(record: MoveRecord): MoveRecord {
+    this.#options.storage.rows(
+      'INSERT INTO moves (id, is_over, record) VALUES (?, 0, ?)',
+      record.id,
+      JSON.stringify(record),
+    )
+    return record
   }
 
   #recorded(record: MoveRecord): { outcome: 'recorded'; record: MoveRecord; retryAt: number } {
@@ -378,10 +428,15 @@ function refuse(record: MoveRecord, open: MoveRecord[], source: ShardEntry, targ
       `Slots of ${formatRanges(record.ranges)} are in move ${holder.id} (${holder.state}). Wait until it is done, or abort it.`,
       { retryAfterSeconds },
     )
+}
+
+/** One wish of an operator doesn't queue: she is told whom she would wait for. */
+function refuseBusy(record: MoveRecord, open: MoveRecord[]): void {
+  const { source, target } = record
   const busy = open.find((other) => (other.hasLanes || other.state === 'planned') && shareShard(other, record))
   if (busy)
     throw new BanyanError('SHARD_IN_MOVE', `Move ${busy.id} (${busy.state}) is at ${source.id} or ${target.id}.`, {
-      retryAfterSeconds,
+      retryAfterSeconds: limits.moveRetryAfterSeconds,
     })
 }
 

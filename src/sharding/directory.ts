@@ -26,6 +26,9 @@ export interface DirectoryOptions {
   newDeploymentId: () => string
 }
 
+/** `SHARD_000` → `shard-000`. */
+const shardId = (binding: string): string => binding.toLowerCase().replace('_', '-')
+
 /**
  * The only authority for the shard map. First boot spreads the slots evenly over the bound shards; it is planned in one
  * transaction, carried out in steps that may each be repeated, and published last, so a crash in it or a second first
@@ -86,9 +89,77 @@ export class Directory {
         ordinal,
         minBookmark,
       )
+    return this.#raiseEpoch()
+  }
+
+  /**
+   * Registers a bound, empty database as a shard without slots; one that is registered already stays as it is.
+   * `check` may refuse it. Throws SHARD_UNKNOWN, SHARD_FOREIGN, SHARD_NOT_EMPTY, MIGRATIONS_PENDING, SHARD_UNAVAILABLE.
+   */
+  async join(binding: string, check: (entry: ShardEntry) => Promise<void>): Promise<ShardEntry> {
+    const entry: ShardEntry = { id: shardId(binding), binding, state: 'serving' }
+    const known = () => this.shardEntries().find(({ id }) => id === entry.id)
+    const before = known()
+    if (before) return before
+    if (!this.#options.shards.has(binding))
+      throw new BanyanError(
+        'SHARD_UNKNOWN',
+        `The live version has no binding ${binding}. Bind it, deploy, and try again.`,
+      )
+    await this.#takeShard(entry, this.#meta('deployment')!)
+    await check(entry)
+    await this.#refuseRows(entry)
+    return this.#options.storage.transaction(() => {
+      const meanwhile = known()
+      if (meanwhile) return meanwhile
+      this.#insertShard(entry, this.shardEntries().length)
+      this.#raiseEpoch()
+      return entry
+    })
+  }
+
+  /** The routers know of it when they take the next map. The shard must be there. */
+  setState(id: string, state: ShardState): ShardEntry {
+    return this.#options.storage.transaction(() => {
+      const entry = this.shardEntries().find((shard) => shard.id === id)!
+      if (entry.state === state) return entry
+      this.#options.storage.rows('UPDATE shards SET state = ? WHERE id = ?', state, id)
+      this.#raiseEpoch()
+      return { ...entry, state }
+    })
+  }
+
+  /** Forgets a shard without slots; those after it move up in the map's indexes. Throws SHARD_NOT_EMPTY. */
+  remove(id: string): void {
+    const { storage } = this.#options
+    storage.transaction(() => {
+      const ordinal = this.shardEntries().findIndex((shard) => shard.id === id)
+      const left = keyspaces.filter((keyspace) => this.runs(keyspace).some(([, shard]) => shard === ordinal))
+      if (left.length > 0)
+        throw new BanyanError('SHARD_NOT_EMPTY', `${id} still has slots of ${left.join(' and ')}. Drain it first.`)
+      storage.rows('DELETE FROM shards WHERE ordinal = ?', ordinal)
+      storage.rows('DELETE FROM bookmarks WHERE shard = ?', ordinal)
+      storage.rows('UPDATE shards SET ordinal = ordinal - 1 WHERE ordinal > ?', ordinal)
+      storage.rows('UPDATE bookmarks SET shard = shard - 1 WHERE shard > ?', ordinal)
+      storage.rows('UPDATE runs SET shard = shard - 1 WHERE shard > ?', ordinal)
+      this.#raiseEpoch()
+    })
+  }
+
+  #raiseEpoch(): number {
     const epoch = Number(this.#meta('epoch')) + 1
     this.#setMeta('epoch', String(epoch))
     return epoch
+  }
+
+  #insertShard({ id, binding, state }: ShardEntry, ordinal: number): void {
+    this.#options.storage.rows(
+      'INSERT INTO shards (ordinal, id, binding, state) VALUES (?, ?, ?, ?)',
+      ordinal,
+      id,
+      binding,
+      state,
+    )
   }
 
   #readMap(): MapWire {
@@ -116,17 +187,8 @@ export class Directory {
         throw new BanyanError('SETTING_MISSING', 'No shard is bound. Bind SHARD_000 in wrangler.toml.')
       this.#setMeta('deployment', newDeploymentId())
       this.#setMeta('epoch', '1')
-      const state: ShardState = 'serving'
-      ;[...shards.keys()].sort().forEach((binding, ordinal) => {
-        const id = binding.toLowerCase().replace('_', '-')
-        storage.rows(
-          'INSERT INTO shards (ordinal, id, binding, state) VALUES (?, ?, ?, ?)',
-          ordinal,
-          id,
-          binding,
-          state,
-        )
-      })
+      const entries = [...shards.keys()].sort().map((binding) => ({ id: shardId(binding), binding }))
+      for (const [ordinal, entry] of entries.entries()) this.#insertShard({ ...entry, state: 'serving' }, ordinal)
       for (const keyspace of keyspaces)
         for (const [start, shard] of evenRuns(shards.size) as [number, number][])
           storage.rows('INSERT INTO runs (keyspace, start, shard) VALUES (?, ?, ?)', keyspace, start, shard)
@@ -151,6 +213,23 @@ export class Directory {
       throw new BanyanError(
         'SHARD_FOREIGN',
         `The database bound as ${shard.binding} belongs to another deployment (${identity?.shard} of ${identity?.deployment}). Bind an empty one, or the directory it belongs to.`,
+      )
+  }
+
+  async #refuseRows(shard: ShardEntry): Promise<void> {
+    const [fenced] = await this.#batch(shard, [
+      ["SELECT tbl_name AS name FROM sqlite_master WHERE type = 'trigger' AND name = tbl_name || '_fence_insert'"],
+    ])
+    const tables = ['slots', ...(fenced!.results as { name: string }[]).map(({ name }) => name)]
+    const answers = await this.#batch(
+      shard,
+      tables.map((table) => [`SELECT EXISTS (SELECT 1 FROM "${table}") AS found`]),
+    )
+    const filled = tables.filter((_, index) => (answers[index]!.results[0] as { found: number }).found === 1)
+    if (filled.length > 0)
+      throw new BanyanError(
+        'SHARD_NOT_EMPTY',
+        `The database bound as ${shard.binding} has rows in ${filled.join(', ')}. Bind an empty one.`,
       )
   }
 

@@ -203,6 +203,7 @@ export class Router {
     for (let attempt = 0, transients = 0; ; attempt++) {
       const shard = map.ownerOf(this.#options.keyspace, this.#slot)
       if (!this.#routing.shards.has(shard.binding)) throw shardUnknown(shard)
+      refuseByState(shard, kind)
       const outcome = await this.#observed(
         { shard: shard.id, slot: this.#slot, operation: this.#options.operation, kind, statements },
         () => send(shard),
@@ -346,6 +347,16 @@ const shardUnknown = (shard: ShardEntry) =>
   new BanyanError('SHARD_UNKNOWN', `This version of the Worker has no binding ${shard.binding}. Deploy one that has.`, {
     retryAfterSeconds: 5,
   })
+
+/** What an operator has taken out by `banyan shards read-only` or a restore. Known here within a lease. */
+function refuseByState({ id, state }: ShardEntry, kind: ShardCall['kind']): void {
+  if (state === 'restoring')
+    throw new BanyanError('SHARD_RESTORING', `${id} is being restored. Try again later.`, { retryAfterSeconds: 30 })
+  if (state === 'read-only' && kind === 'write')
+    throw new BanyanError('SHARD_READ_ONLY', `${id} takes no writes now. Nothing was written. Try again later.`, {
+      retryAfterSeconds: 30,
+    })
+}
 
 const unavailable = (shard: ShardEntry, cause: unknown) =>
   new BanyanError('SHARD_UNAVAILABLE', `${shard.id} does not answer (${messageOf(cause)}).`, {

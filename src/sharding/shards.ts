@@ -4,7 +4,7 @@ import { slotOf } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import { RoutedDatabase } from './routed-database.ts'
 import { type RouteOptions, Router, type Routing } from './router.ts'
-import type { ShardMap } from './shard-map.ts'
+import type { ShardEntry, ShardMap } from './shard-map.ts'
 import type { Keyspace } from './sharded-table.ts'
 
 /** The names the other rooms use for what is D1's. */
@@ -37,14 +37,18 @@ export interface ShardFailure {
 export interface ShardWindow {
   turn: number
   size: number
+  /** Leaves out those that an operator has made read-only, or is restoring. */
+  takesWrites?: boolean
 }
 
 /** The databases, as a request sees them. */
 export class Shards {
   readonly #routing: Routing
+  readonly #given: ShardMap | null
 
-  constructor(routing: Routing) {
+  constructor(routing: Routing, given: ShardMap | null = null) {
     this.#routing = routing
+    this.#given = given
   }
 
   /**
@@ -77,7 +81,8 @@ export class Shards {
     const map = await this.map()
     const values: T[] = []
     const failed: ShardFailure[] = []
-    const visited = window ? inTurn(map.shards, window) : map.shards
+    const shards = window?.takesWrites ? map.shards.filter(takesWrites) : map.shards
+    const visited = window ? inTurn(shards, window) : shards
     await eachAtMost(limits.shardsAtOnceMax, visited, async ({ id, binding }) => {
       try {
         values.push(
@@ -95,6 +100,11 @@ export class Shards {
     return { values, failed }
   }
 
+  /** The same databases; `each` visits those of this map, whatever map the isolate holds. */
+  by(map: ShardMap): Shards {
+    return new Shards(this.#routing, map)
+  }
+
   /** True when this isolate has had a map: the databases were migrated and given out. */
   get hasMap(): boolean {
     return this.#routing.holder.hasMap
@@ -102,6 +112,7 @@ export class Shards {
 
   /** The map this request routes by. */
   async map(): Promise<ShardMap> {
+    if (this.#given) return this.#given
     const { holder, request, atLeastEpoch } = this.#routing
     return (await holder.current(request, atLeastEpoch)).map
   }
@@ -119,6 +130,8 @@ export class Shards {
     }
   }
 }
+
+const takesWrites = ({ state }: ShardEntry) => state === 'serving' || state === 'draining'
 
 const ownedHere = (keyspace: Keyspace, column: string) =>
   `EXISTS (SELECT 1 FROM slots WHERE keyspace = '${keyspace}' AND slot = substr(${column}, 1, 4) AND state IN ('active', 'moving'))`

@@ -3,11 +3,13 @@ import type { IdSource } from '../core/ids.ts'
 import type { Log } from '../core/log.ts'
 import type { Random } from '../core/random.ts'
 import type { Job } from '../jobs/outbox.ts'
+import type { Rebalance, RebalanceWish } from '../resharding/fleet.ts'
 import type { MoveWish } from '../resharding/move-ledger.ts'
 import type { MoveRecord } from '../resharding/record.ts'
 import type { Session, Sessions } from '../sessions/sessions.ts'
 import type { Claims } from '../sharding/claims.ts'
 import type { Idempotency } from '../sharding/idempotency.ts'
+import type { ShardEntry, ShardMap, ShardState } from '../sharding/shard-map.ts'
 import type { Shards } from '../sharding/shards.ts'
 import type { AssetUrls } from './layout.tsx'
 
@@ -56,6 +58,20 @@ export interface Moves {
   steer(id: string, verb: MoveVerb): Promise<MoveRecord>
 }
 
+/** Which shards there are, by the directory. What is planned has its movers woken. */
+export interface Fleet {
+  /** The map as it is now. Throws DIRECTORY_UNAVAILABLE, and what the directory said. */
+  map(): Promise<ShardMap>
+  /** Throws as `Fleet.join`, and OUTCOME_UNKNOWN. */
+  join(binding: string): Promise<ShardEntry>
+  /** Throws NOT_FOUND, SHARD_IN_MOVE, OUTCOME_UNKNOWN. */
+  setState(id: string, state: ShardState): Promise<ShardEntry>
+  /** Throws NOT_FOUND, SHARD_IN_MOVE, SHARD_NOT_EMPTY, OUTCOME_UNKNOWN. */
+  remove(id: string): Promise<void>
+  rebalance(wish: RebalanceWish): Promise<Rebalance>
+  drain(id: string): Promise<Rebalance>
+}
+
 /** The tiers, as a request sees them; made from the bindings by workers/context.ts. */
 export interface Tiers {
   settings: Settings
@@ -69,6 +85,9 @@ export interface Tiers {
   sessions: Sessions
   assets: AssetUrls
   moves: Moves
+  fleet: Fleet
+  /** Names of the migrations that this version was built with, oldest first. */
+  migrations: readonly string[]
   calls: Calls
   /** True once this request has committed a write: its answer carries a new causal token. */
   hasWritten(): boolean

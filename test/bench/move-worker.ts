@@ -60,6 +60,7 @@ export class Bench extends DurableObject<BenchEnv> {
       leaseMs: 30_000,
       graceMs: 300_000,
       newId: () => `move-${++this.#moves}`,
+      newestMigration: '',
       schemaVersion: async () => 'the same',
     })
   }

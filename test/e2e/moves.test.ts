@@ -1,10 +1,9 @@
-import { spawn } from 'node:child_process'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { root } from '../../scripts/local-shards.ts'
 import { shardedTables } from '../../scripts/shard-schema.ts'
 import { slotOf } from '../../src/core/ids.ts'
+import { runBanyan } from '../support/banyan.ts'
 import type { Bearer } from '../support/http-client.ts'
-import { OPERATOR_TOKEN, outboxesDrained, type Stack, startStack } from '../support/stack.ts'
+import { outboxesDrained, type Stack, startStack } from '../support/stack.ts'
 
 // A quarter of all slots, and so two of any eight people.
 const SLOTS = '0000-3fff'
@@ -27,28 +26,7 @@ beforeAll(async () => {
 })
 afterAll(() => stack?.close())
 
-interface Ran {
-  code: number | null
-  stdout: string
-  stderr: string
-}
-
-/** Runs the operators' command in a process of its own, without a terminal. */
-function banyan(...args: string[]): Promise<Ran> {
-  const command = ['src/cli/main.ts', ...args, '--url', stack.url.origin, '--token', OPERATOR_TOKEN]
-  const child = spawn(process.execPath, command, { cwd: root })
-  const ran: Ran = { code: null, stdout: '', stderr: '' }
-  child.stdout.on('data', (text) => {
-    ran.stdout += text
-  })
-  child.stderr.on('data', (text) => {
-    ran.stderr += text
-  })
-  return new Promise((resolve, reject) => {
-    child.on('error', reject)
-    child.on('close', (code) => resolve({ ...ran, code }))
-  })
-}
+const banyan = (...args: string[]) => runBanyan(stack.url, args)
 
 /** Posts as fast as it is answered, until it is told to stop. Resolves to the texts that were taken, and what else came. */
 function writing({ client }: { client: Bearer }) {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { expectRowsInPlace, signUpMany } from '../support/shard-placement.ts'
+import { expectEvenUsers, expectRowsInPlace, signUpMany } from '../support/shard-placement.ts'
 import { startStack } from '../support/stack.ts'
 
 test.each([1, 2, 4])(
@@ -9,7 +9,7 @@ test.each([1, 2, 4])(
     try {
       const ids = await signUpMany(stack, 200)
       expect(new Set(ids).size).toBe(200)
-      await expectRowsInPlace(stack, ids)
+      expectEvenUsers(await expectRowsInPlace(stack, ids))
     } finally {
       await stack.close()
     }

@@ -256,6 +256,7 @@ export class DirectoryHost {
       newId: () => `move-${++this.#moves}`,
       schemaVersion: async ({ binding }) =>
         (await shards.get(binding)!.prepare(SCHEMA_VERSION).first<string>('version'))!,
+      newestMigration: '',
     })
   }
 }

@@ -2,7 +2,7 @@
 import { existsSync, globSync, readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { createTestHarness } from 'wrangler'
-import { configFor, root } from '../../scripts/local-shards.ts'
+import { configFor, root } from '../../src/cli/local-shards.ts'
 import { slotOf } from '../../src/core/ids.ts'
 import { type Bearer, type Browser, bearer, browser } from './http-client.ts'
 

@@ -18,10 +18,10 @@ const mayImport: Record<string, string[]> = {
   web: ['core', 'sharding', 'resharding', 'cache', 'assets', 'metrics', 'sessions', 'jobs'],
   app: ['core', 'sharding', 'cache', 'assets', 'metrics', 'sessions', 'jobs', 'web'],
   console: ['core', 'sharding', 'resharding', 'cache', 'assets', 'metrics', 'sessions', 'jobs', 'web'],
-  cli: [],
+  cli: ['core'],
 }
 
-/** Each kind of binding has one room; `workers` reads them from `env`. */
+/** Each kind of binding has one room; `workers` reads them from `env`, and `cli` opens local ones through wrangler. */
 const bindingRooms: Record<string, string> = {
   'D1(?:Database|PreparedStatement|DatabaseSession)': 'sharding',
   KVNamespace: 'cache',
@@ -75,7 +75,7 @@ test('every import names its file with its extension', () => {
 test.each(Object.entries(bindingRooms))('%s is spoken of in %s only', (type, room) => {
   const pattern = new RegExp(`(?<![\\w'./])(?:${type})\\b(?!['\`])`)
   const elsewhere = sources
-    .filter((source) => source.room !== room && source.room !== 'workers')
+    .filter((source) => ![room, 'workers', 'cli'].includes(source.room))
     .filter(({ text }) => pattern.test(withoutComments(text)))
   expect(elsewhere.map(({ file }) => file)).toEqual([])
 })

@@ -61,7 +61,7 @@ async function runWrangler(args: string[], environment: Record<string, string>):
   const command = [
     // What wrangler keeps of its own stays inside the project folder.
     '--import',
-    path.join(root, 'scripts/local-environment.ts'),
+    path.join(root, 'src/cli/local-environment.ts'),
     path.join(root, 'node_modules/wrangler/bin/wrangler.js'),
     ...args,
   ]

@@ -1,10 +1,10 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { root } from '../../../scripts/local-shards.ts'
 import type { Output } from '../../../src/cli/command.ts'
 import { deploy } from '../../../src/cli/deploy.ts'
 import { type Deploying, drawnSecrets, openDeploying } from '../../../src/cli/deploying.ts'
+import { root } from '../../../src/cli/local-shards.ts'
 import type { PlatformDouble } from './double.ts'
 import { smallWrangler } from './small-wrangler.ts'
 

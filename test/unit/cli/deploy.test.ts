@@ -1,7 +1,7 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import type { StepOutcome } from '../../../src/cli/steps.ts'
 import { readConfig } from '../../../src/cli/deploy-config.ts'
+import type { StepOutcome } from '../../../src/cli/steps.ts'
 import { type PlatformDouble, startPlatform } from '../../support/platform/double.ts'
 import { cleanRun, deployTwice, inAnotherWorld } from '../../support/platform/faulty-deployments.ts'
 import { faults } from '../../support/platform/http.ts'
@@ -108,13 +108,27 @@ test('a configuration with another account’s database makes no empty one in it
   })
 })
 
-test('a configuration that lacks a shard of the live version is refused', async () => {
-  await deployment.deploy()
+test('a configuration that lacks a shard of the live version is refused, unless the map is without it', async () => {
+  const operatorToken = tokenOf(await deployment.deploy())!
   const text = readFileSync(deployment.configPath, 'utf8')
   const block = /\[\[d1_databases\]\]\nbinding = "SHARD_001"\n(?:[a-z_]+ = .*\n)+/
   writeFileSync(deployment.configPath, text.replace(block, ''))
   await expect(deployment.deploy()).rejects.toThrow('The live version has SHARD_001 bound')
+  await expect(deployment.deploy({ operatorToken })).rejects.toHaveProperty(
+    'howToMend',
+    expect.stringContaining('the map names it'),
+  )
   expect(platform.scripts.get('banyan').versions).toHaveLength(1)
+  platform.removedFromMap.add('SHARD_001')
+  await deployment.deploy({ operatorToken })
+  expect(platform.scripts.get('banyan').versions).toHaveLength(2)
+})
+
+test('a configuration that binds a shard to another database is refused', async () => {
+  await deployment.deploy()
+  const live = platform.scripts.get('banyan').live!
+  live.bindings.find(({ name }) => name === 'SHARD_001')!.id = 'the one with the users'
+  await expect(deployment.deploy()).rejects.toThrow('SHARD_001 is bound to the database the one with the users')
 })
 
 test('a database migrated by a newer checkout is refused', async () => {

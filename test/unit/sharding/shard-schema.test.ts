@@ -1,14 +1,8 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { index, integer, primaryKey, real, sqliteTable, text, unique, uniqueIndex } from 'drizzle-orm/sqlite-core'
 import { describe, expect, test } from 'vitest'
-import {
-  migratedDatabase,
-  missingObjects,
-  readMigrations,
-  refuseRebuilds,
-  shardedTables,
-  wantedObjects,
-} from '../../../scripts/shard-schema.ts'
+import { migratedDatabase, missingObjects, shardedTables, wantedObjects } from '../../../scripts/shard-schema.ts'
+import { readMigrations, refuseRebuilds } from '../../../src/cli/shard-migrations.ts'
 import { fencedTable, fenceTriggers } from '../../../src/sharding/fence-sql.ts'
 import { sharded } from '../../../src/sharding/sharded-table.ts'
 

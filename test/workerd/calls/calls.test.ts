@@ -186,6 +186,11 @@ const requests: Record<string, Make> = {
   'POST /operator/v1/moves/:id/abort': async () => ({ path: `${await plannedMove()}/abort` }),
   'POST /operator/v1/moves/:id/reverse': async () => ({ path: `${await settlingMove()}/reverse` }),
   'POST /operator/v1/moves/:id/complete': async () => ({ path: `${await settlingMove()}/complete` }),
+  'POST /operator/v1/shards': () => ({ json: { binding: 'SHARD_001' } }),
+  'PATCH /operator/v1/shards/:id': () => ({ path: '/operator/v1/shards/shard-001', json: { state: 'serving' } }),
+  'DELETE /operator/v1/shards/:id': () => ({ path: '/operator/v1/shards/shard-001' }),
+  'POST /operator/v1/shards/:id/drain': () => ({ path: '/operator/v1/shards/shard-009/drain' }),
+  'POST /operator/v1/rebalance': () => ({ json: { dryRun: true } }),
   'ALL /assets/*': () => ({ path: '/assets/none.0123456789abcdef.css' }),
   'POST /signup': ({ newPerson }) => ({ form: newPerson() }),
   'POST /login': ({ author }) => ({ form: { login: author.handle, password: PASSWORD } }),
@@ -215,6 +220,9 @@ const requests: Record<string, Make> = {
   'GET /:handle{@[A-Za-z0-9_]+}': ({ author }) => ({ path: `/@${author.handle}` }),
 }
 
+/** Two shards can't lose one, and an asset's name is made by the build: what is asked until then is the same. */
+const refusedHere = new Set(['ALL /assets/*', 'DELETE /operator/v1/shards/:id', 'POST /operator/v1/shards/:id/drain'])
+
 test('each route and page has a row, and each row a route', () => {
   const routes = web.routes
     .filter(({ method, path }) => method !== 'ALL' || path === '/assets/*')
@@ -234,8 +242,8 @@ describe('a warm isolate', () => {
       const { person = world.author, ...asked } = (await requests[route]?.(world)) ?? {}
       const isolate = who === 'bearer, not met in a minute' ? await otherIsolate() : world.warm
       const { answer, counts, text } = await counted(isolate, route, who, asked, person)
-      const isThere = answer.status < 400 || route === 'ALL /assets/*'
-      expect(isThere, `${answer.status} ${text}`).toBe(true)
+      const isThere = answer.status < 400
+      expect(isThere || refusedHere.has(route), `${answer.status} ${text}`).toBe(true)
       expect(why).not.toBe('')
       expect(counts).toEqual(figures)
     },

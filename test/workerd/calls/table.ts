@@ -25,6 +25,12 @@ const row = (route: string, who: Who, d1: number, kv: number, why: string): Row 
 /** One call of the directory, which keeps the book of moves, and nothing else. A mover is woken by a call of its own. */
 const ofBook = (route: string, why: string): Row => ({ ...row(route, 'operator', 0, 0, why), directory: 1 })
 
+/** What the directory says now, and then a query to each shard. */
+const ofShards = (route: string, directory: number, why: string): Row => ({
+  ...row(route, 'operator', 2, 0, why),
+  directory,
+})
+
 /**
  * One row for each route and page, and more where who asks makes a difference. A figure that rises is a decision: it
  * takes an edit here and a page in docs/decisions/ that says what it buys.
@@ -102,7 +108,13 @@ export const table: Row[] = [
   row('GET /api/v1/posts/:id', 'bearer', 1, 0, 'who reads makes no difference, so nobody asks'),
   row('PATCH /api/v1/posts/:id', 'bearer', 1, 1, 'the session’s copy, one batch that also reads the post'),
   row('DELETE /api/v1/posts/:id', 'bearer', 1, 1, 'the session’s copy, one batch'),
-  row('GET /operator/v1/shards', 'operator', 2, 0, 'a query a shard: two here'),
+  ofShards('GET /operator/v1/shards', 1, 'the map as it is now, and a query a shard: two here'),
+  ofShards('POST /operator/v1/shards', 2, 'the directory takes it in (it was in), and the shards are listed'),
+  ofShards('PATCH /operator/v1/shards/:id', 2, 'the directory changes it, and the shards are listed'),
+  ofBook('DELETE /operator/v1/shards/:id', 'the directory forgets it'),
+  ofBook('POST /operator/v1/shards/:id/drain', 'the directory plans'),
+  ofBook('POST /operator/v1/rebalance', 'the directory plans'),
+  ofShards('GET /operator/v1/migrations', 1, 'the map as it is now, and a query a shard: two here'),
   ofBook('POST /operator/v1/moves', 'the directory plans; it asks the shards for their migrations'),
   ofBook('GET /operator/v1/moves', 'a page of the book'),
   ofBook('GET /operator/v1/moves/:id', 'a row of the book'),

@@ -5,7 +5,7 @@
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'
 
-const folder = path.resolve(import.meta.dirname, '../.wrangler')
+const folder = path.resolve(import.meta.dirname, '../../.wrangler')
 const places = {
   TMPDIR: 'tmp',
   XDG_CONFIG_HOME: 'config',

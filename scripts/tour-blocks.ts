@@ -1,0 +1,92 @@
+/** A command of the tour, as the document has it. */
+export interface TourCommand {
+  args: string[]
+  /** What the document says that it says. */
+  output: string
+  /** Where command and output stand in the document. */
+  from: number
+  to: number
+}
+
+export interface Said {
+  command: TourCommand
+  /** With the ids of this run. */
+  args: string[]
+  text: string
+}
+
+const SECTION = /^## A tour$[\s\S]*?(?=^## )/m
+const BLOCK = /^```\n\$ npm run banyan -- (.+)\n([\s\S]*?)^```$/gm
+
+/** The commands of the section "A tour", in its order: fenced blocks that begin with `$ npm run banyan -- …`. */
+export function commandsOf(text: string): TourCommand[] {
+  const section = SECTION.exec(text)
+  if (!section) return []
+  return [...section[0].matchAll(BLOCK)].map((match) => {
+    const [whole, args, output] = match as unknown as [string, string, string]
+    const from = section.index + match.index + '```\n'.length
+    return { args: args.split(' '), output, from, to: section.index + match.index + whole.length - '```'.length }
+  })
+}
+
+/** The document with what was said in place of what it says, and where the two differ. */
+export function withOutputs(text: string, said: Said[]): { written: string; differences: string[] } {
+  let written = text
+  const differences: string[] = []
+  for (const { command, args, text: now } of said.toReversed()) {
+    const block = `$ npm run banyan -- ${args.join(' ')}\n${shortened(now)}\n`
+    written = written.slice(0, command.from) + block + written.slice(command.to)
+    const [documented, actual] = [comparable(command.output), comparable(now)]
+    if (documented !== actual)
+      differences.unshift(
+        `$ npm run banyan -- ${command.args.join(' ')}\n--- document\n${documented}\n--- now\n${actual}`,
+      )
+  }
+  return { written, differences }
+}
+
+/** Progress comes as often as it is asked for: which lines there are depends on the machine. */
+const PROGRESS =
+  /^(?:<id> {2}shard-\d{3} → shard-\d{3} .*| *\d+ of \d+ {2}.*| *<s> .* in flight|(?:signing up|reading back|sending|verifying): .*|…|.*does not answer.*|It answers again\.)$/
+
+/** Of many lines of progress the first two and the last. */
+function shortened(text: string): string {
+  const lines: string[] = []
+  let progress: string[] = []
+  const flush = () => {
+    lines.push(...(progress.length > 4 ? [...progress.slice(0, 2), '…', progress.at(-1)!] : progress))
+    progress = []
+  }
+  for (const line of text.split('\n')) {
+    if (PROGRESS.test(withoutFigures(line))) progress.push(line)
+    else {
+      flush()
+      lines.push(line)
+    }
+  }
+  flush()
+  return lines.join('\n')
+}
+
+/** What must be the same in every run. */
+export function comparable(text: string): string {
+  return withoutFigures(text)
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .filter((line) => !PROGRESS.test(line))
+    .map((line) => line.replaceAll(/(?<=^|[\s(])\d[\d,.]*%?(?=[\s,;:.)/]|$)/g, '#').replaceAll(/ {2,}/g, '  '))
+    .join('\n')
+    .trimEnd()
+}
+
+function withoutFigures(text: string): string {
+  return text
+    .replaceAll(/\b01[0-9a-z]{24}\b/g, '<id>')
+    .replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC/g, '<time>')
+    .replaceAll(/\b[\d,.]+ ms\b/g, '<ms>')
+    .replaceAll(/\b[\d,.]+ s\b/g, '<s>')
+    .replaceAll(/\b[\d.]+ [kM]?B\b/g, '<size>')
+    .replaceAll(/\brun load_\w+/g, 'run <run>')
+    .replaceAll(/\bseed \d+/g, 'seed <seed>')
+    .replaceAll(/\b([\d,]+) (row|post|profile|user)s?\b/g, '$1 $2s')
+}

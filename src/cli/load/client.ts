@@ -1,0 +1,158 @@
+import { NEVER_SENT } from '../client.ts'
+import type { Random } from './draws.ts'
+
+export interface Clock {
+  /** Milliseconds since some moment. */
+  now(): number
+  sleep(ms: number): Promise<unknown>
+  /** A signal that aborts after so many milliseconds. */
+  timeout(ms: number): AbortSignal
+}
+
+export interface Tools {
+  fetch(url: URL, init: RequestInit): Promise<Response>
+  clock: Clock
+  /** For the jitter between tries. */
+  random: Random
+  onRetry(): void
+  /** A request was acknowledged, and not at its first try. */
+  onRecovered(): void
+}
+
+export interface RequestOptions {
+  json?: object
+  key?: string
+  giveUpMs?: number
+}
+
+/** What came of a request, with all its tries. */
+export interface Ended {
+  /** `refused`: told so, for good or until it was given up. `unknown`: nobody has answered. */
+  outcome: 'acknowledged' | 'refused' | 'unknown'
+  /** Its answer, when there was one. */
+  status: number
+  body: string
+  /** Why it isn't acknowledged, like `503 SLOT_FENCED` or `ECONNRESET`; why the try before failed, when it is. */
+  reason: string
+  tries: number
+  /** Some try may have had its effect without anybody having been told. */
+  wasUncertain: boolean
+  /** Nobody was there, at the last try: the server's end, rather than its answer. */
+  isGone: boolean
+}
+
+// A try: more than the 5 s a write may wait for a move. No new one begins after GIVE_UP_MS, so a request ends within 25 s.
+const TRY_MS = 10_000
+const GIVE_UP_MS = 15_000
+const BACKOFF_BASE_MS = 50
+const BACKOFF_CAP_MS = 2_000
+
+/** A program that calls the API: keeps its token and the newest causal token, and tries again what may be tried again. */
+export class Client {
+  readonly #base: URL
+  readonly #tools: Tools
+  #causalToken: string | null = null
+  token: string | null = null
+
+  constructor(base: URL, tools: Tools) {
+    this.#base = base
+    this.#tools = tools
+  }
+
+  /**
+   * Sends a request until it is answered with anything but "not now", with jittered waits between the tries, for 15 s or
+   * `giveUpMs`. Every POST needs a `key`: the same one goes with each try, so that there is one effect.
+   */
+  async request(method: string, path: string, options: RequestOptions = {}): Promise<Ended> {
+    const { json, key, giveUpMs = GIVE_UP_MS } = options
+    const { clock, random, onRetry, onRecovered } = this.#tools
+    const deadline = clock.now() + giveUpMs
+    let wasUncertain = false
+    let reason = ''
+    for (let tries = 1; ; tries++) {
+      const tried = await this.#try(method, path, json, key)
+      if (tried.outcome === 'acknowledged') {
+        if (tries > 1) onRecovered()
+        return { ...tried, reason, tries, wasUncertain }
+      }
+      reason = tried.reason
+      wasUncertain ||= tried.mayBeApplied
+      const waitMs = tried.retryAfterMs + random() * Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** tries)
+      if (!tried.mayTryAgain || clock.now() + waitMs > deadline) {
+        const isUnknown = tried.outcome === 'unknown' || (tried.mayTryAgain && wasUncertain)
+        return { ...tried, outcome: isUnknown ? 'unknown' : 'refused', tries, wasUncertain }
+      }
+      await clock.sleep(waitMs)
+      onRetry()
+    }
+  }
+
+  async #try(method: string, path: string, json?: object, key?: string): Promise<Tried> {
+    const headers: Record<string, string> = { accept: 'application/json' }
+    if (this.token) headers.authorization = `Bearer ${this.token}`
+    if (this.#causalToken) headers['x-causal-token'] = this.#causalToken
+    if (json) headers['content-type'] = 'application/json'
+    if (key) headers['idempotency-key'] = key
+    const { fetch, clock } = this.#tools
+    const signal = clock.timeout(TRY_MS)
+    try {
+      const init = { method, headers, redirect: 'manual', signal, ...(json ? { body: JSON.stringify(json) } : {}) }
+      const response = await fetch(new URL(path, this.#base), init as RequestInit)
+      const body = await response.text()
+      this.#causalToken = response.headers.get('x-causal-token') ?? this.#causalToken
+      return answered(response.status, body, Number(response.headers.get('retry-after') ?? 0))
+    } catch (error) {
+      const { message, cause } = error as Error & { cause?: { code?: string; message?: string } }
+      if (!signal.aborted && !cause) throw error // fetch names a cause for what the network did; all else is a bug
+      return unanswered(signal.aborted ? null : (cause?.code ?? cause?.message ?? message))
+    }
+  }
+}
+
+interface Tried extends Omit<Ended, 'tries' | 'wasUncertain'> {
+  mayTryAgain: boolean
+  mayBeApplied: boolean
+  retryAfterMs: number
+}
+
+/** A 5xx without a code isn't the application's: whatever stands before it has lost the request, or its answer. */
+function answered(status: number, body: string, retryAfterSeconds: number): Tried {
+  const code = codeOf(body)
+  const isLost = status >= 500 && code === null
+  const isNotNow = status === 503 || status === 429 || code === 'CONFLICT'
+  return {
+    outcome: status >= 200 && status < 300 ? 'acknowledged' : isLost ? 'unknown' : 'refused',
+    status,
+    body,
+    reason: [status, code].filter(Boolean).join(' '),
+    isGone: false,
+    mayTryAgain: isLost || isNotNow,
+    mayBeApplied: isLost || status === 500 || code === 'OUTCOME_UNKNOWN',
+    retryAfterMs: Number.isFinite(retryAfterSeconds) ? retryAfterSeconds * 1_000 : 0,
+  }
+}
+
+/** `reason` is null when it took too long. */
+function unanswered(reason: string | null): Tried {
+  const isGone = reason !== null && NEVER_SENT.includes(reason)
+  return {
+    outcome: 'unknown',
+    status: 0,
+    body: '',
+    reason: reason ?? `no answer in ${TRY_MS / 1_000} s`,
+    isGone,
+    mayTryAgain: true,
+    mayBeApplied: !isGone,
+    retryAfterMs: 0,
+  }
+}
+
+/** The stable code of a problem (RFC 9457) of the application, or null. */
+function codeOf(body: string): string | null {
+  try {
+    const { code } = JSON.parse(body) as { code?: unknown }
+    return typeof code === 'string' ? code : null
+  } catch {
+    return null
+  }
+}

@@ -1,0 +1,120 @@
+import type { Clock, Ended } from './client.ts'
+import { Histogram } from './histogram.ts'
+
+const kinds = ['read post', 'read profile', 'list posts', 'write post', 'edit post', 'edit profile'] as const
+export type Kind = (typeof kinds)[number]
+const isWrite = (kind: Kind): boolean => /^(write|edit) /.test(kind)
+
+/** What happened since the tick before, and what is going on now. */
+export interface Tick {
+  /** Since the load began. */
+  seconds: number
+  /** Requests that ended, whatever with. */
+  requestsPerSecond: number
+  p50Ms: number
+  p99Ms: number
+  failed: number
+  retries: number
+  dropped: number
+  inFlight: number
+}
+
+export interface KindFigures {
+  kind: Kind | 'all'
+  n: number
+  p50Ms: number
+  p99Ms: number
+  maxMs: number
+  failed: number
+}
+
+interface Sums {
+  times: Histogram
+  failed: number
+}
+
+const newSums = (): Sums => ({ times: new Histogram(), failed: 0 })
+
+/** Counts a run's requests. A time runs from the planned start to the last answer, with all waits and tries between. */
+export class Figures {
+  readonly #clock: Clock
+  readonly #sums = Object.fromEntries(kinds.map((kind) => [kind, newSums()])) as Record<Kind, Sums>
+  readonly failures = new Map<string, number>()
+  readonly writes = { acknowledged: 0, refused: 0, unknown: 0 }
+  planned = 0
+  dropped = 0
+  late = 0
+  inFlight = 0
+  retries = 0
+  recovered = 0
+  /** Failures that an answer, or too long a silence, is behind: not those of a server that was gone. */
+  faults = 0
+  #interval = { ...newSums(), retries: 0, dropped: 0, since: 0 }
+  #startedAt = 0
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  begin(): void {
+    this.#startedAt = this.#clock.now()
+    this.#newInterval()
+  }
+
+  ended(kind: Kind, ms: number, ended: Ended): void {
+    const hasFailed = ended.outcome !== 'acknowledged'
+    for (const sums of [this.#sums[kind], this.#interval]) {
+      sums.times.add(ms)
+      if (hasFailed) sums.failed++
+    }
+    if (isWrite(kind)) this.writes[ended.outcome]++
+    if (hasFailed) this.#failed(ended)
+  }
+
+  #failed({ reason, isGone }: Ended): void {
+    if (!isGone) this.faults++
+    this.failures.set(reason, (this.failures.get(reason) ?? 0) + 1)
+  }
+
+  /** Figures since the tick before; starts the next interval. */
+  tick(): Tick {
+    const now = this.#clock.now()
+    const { times, failed, retries, dropped, since } = this.#interval
+    const tick = {
+      seconds: (now - this.#startedAt) / 1_000,
+      requestsPerSecond: times.count / Math.max(0.001, (now - since) / 1_000),
+      p50Ms: times.quantile(0.5),
+      p99Ms: times.quantile(0.99),
+      failed,
+      retries: this.retries - retries,
+      dropped: this.dropped - dropped,
+      inFlight: this.inFlight,
+    }
+    this.#newInterval()
+    return tick
+  }
+
+  byKind(): KindFigures[] {
+    const all = newSums()
+    for (const { times, failed } of Object.values(this.#sums)) {
+      all.times.addAll(times)
+      all.failed += failed
+    }
+    return [...kinds.map((kind) => figuresOf(kind, this.#sums[kind])), figuresOf('all', all)]
+  }
+
+  #newInterval(): void {
+    this.#interval = { ...newSums(), retries: this.retries, dropped: this.dropped, since: this.#clock.now() }
+  }
+}
+
+const figuresOf = (kind: Kind | 'all', { times, failed }: Sums): KindFigures => ({
+  kind,
+  n: times.count,
+  p50Ms: toTenths(times.quantile(0.5)),
+  p99Ms: toTenths(times.quantile(0.99)),
+  maxMs: toTenths(times.maxMs),
+  failed,
+})
+
+const toTenths = (ms: number): number => Math.round(ms * 10) / 10

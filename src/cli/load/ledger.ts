@@ -1,0 +1,32 @@
+import { Register } from './register.ts'
+
+/** A post that was sent, under the number of its first text; with an id once that was acknowledged. */
+export interface SentPost<Author> {
+  number: number
+  author: Author
+  id: string | null
+  text: Register
+}
+
+/** What a run has sent, and what it was told. */
+export class Ledger<Author> {
+  readonly #byNumber = new Map<number, SentPost<Author>>()
+  #number = 0
+  /** Acknowledged posts, in the order in which they were: the first are read most. */
+  readonly posts: SentPost<Author>[] = []
+
+  nextNumber(): number {
+    return ++this.#number
+  }
+
+  beginPost(author: Author): SentPost<Author> {
+    const post = { number: this.nextNumber(), author, id: null, text: new Register() }
+    this.#byNumber.set(post.number, post)
+    return post
+  }
+
+  /** The post that was sent with this as its first text. */
+  sentAs(number: number): SentPost<Author> | undefined {
+    return this.#byNumber.get(number)
+  }
+}

@@ -1,0 +1,103 @@
+import { counted, table } from '../table.ts'
+import type { Figures, KindFigures } from './figures.ts'
+import type { Fault, Verdict } from './oracle.ts'
+import type { Sightings } from './sightings.ts'
+
+const EXAMPLES_EACH_MAX = 5
+
+export interface LoadReport {
+  /** What was asked for; `users` is how many signed up. */
+  run: string
+  url: string
+  rate: number
+  users: number
+  reads: number
+  seed: number
+  /** How long requests were begun, by the plan. */
+  seconds: number
+  /** The last one is all of them. Times run from the planned start to the last answer. */
+  kinds: KindFigures[]
+  requests: { planned: number; dropped: number; late: number; retries: number; recovered: number; failed: number }
+  /** What became of each write, with all its tries. */
+  writes: { acknowledged: number; refused: number; unknown: number }
+  /** What readers saw during the run: of their own, and of others'. */
+  sightings: { own: number; stale: number; unexpected: number; notYetSeen: number }
+  /** What strangers saw at the end. */
+  readBack: { posts: number; profiles: number } & Record<Fault, number>
+  /** Why requests failed, and how often. */
+  failures: Record<string, number>
+  /** Some of what is wrong: up to 5 of each fault, and up to 5 of what readers saw. */
+  examples: string[]
+  /** Nothing is lost, doubled, unexpected, unread or stale, and no request failed but by a server that was gone. */
+  isSound: boolean
+}
+
+type Asked = Pick<LoadReport, 'run' | 'url' | 'rate' | 'users' | 'reads' | 'seed'>
+
+export function reportOf(asked: Asked, figures: Figures, sightings: Sightings, verdict: Verdict): LoadReport {
+  const { run, url, rate, users, reads, seed } = asked
+  const { planned, dropped, late, retries, recovered } = figures
+  const kinds = figures.byKind()
+  const faults = countFaults(verdict)
+  const seen = { own: sightings.own, stale: sightings.stale, unexpected: sightings.unexpected }
+  const isWhole = Object.values(faults).every((count) => count === 0)
+  return {
+    ...{ run, url, rate, users, reads, seed },
+    seconds: planned / rate,
+    kinds,
+    requests: { planned, dropped, late, retries, recovered, failed: kinds.at(-1)!.failed },
+    writes: figures.writes,
+    sightings: { ...seen, notYetSeen: sightings.notYetSeen },
+    readBack: { posts: verdict.posts, profiles: verdict.profiles, ...faults },
+    failures: Object.fromEntries(figures.failures),
+    examples: [...examplesOf(verdict), ...sightings.examples],
+    isSound: isWhole && seen.stale + seen.unexpected + figures.faults === 0,
+  }
+}
+
+/** Several findings about one thing are one fault. */
+function countFaults({ findings }: Verdict): Record<Fault, number> {
+  const count = (fault: Fault) =>
+    new Set(findings.filter((finding) => finding.fault === fault).map(({ about }) => about)).size
+  return { lost: count('lost'), doubled: count('doubled'), unexpected: count('unexpected'), unread: count('unread') }
+}
+
+function examplesOf({ findings }: Verdict): string[] {
+  const byThing = new Map(findings.map((finding) => [`${finding.fault} ${finding.about}`, finding]))
+  const byFault = Map.groupBy(byThing.values(), ({ fault }) => fault)
+  return [...byFault].flatMap(([fault, some]) =>
+    some.slice(0, EXAMPLES_EACH_MAX).map(({ what }) => `${fault}: ${what}`),
+  )
+}
+
+/** The report for people. */
+export function reportText(report: LoadReport): string {
+  const { requests, writes, sightings, readBack } = report
+  const head = ['request', 'n', 'p50', 'p99', 'max', 'failed']
+  const rows = report.kinds.map(({ kind, n, p50Ms, p99Ms, maxMs, failed }) => [
+    kind,
+    n.toLocaleString('en'),
+    ...[p50Ms, p99Ms, maxMs].map((ms) => (n === 0 ? '' : `${ms.toFixed(0)} ms`)),
+    failed.toLocaleString('en'),
+  ])
+  const failures = Object.entries(report.failures).map(([reason, times]) => `  ${times} × ${reason}`)
+  return [
+    `${report.url}: ${report.rate}/s for ${report.seconds.toFixed(0)} s, ${counted(report.users, 'user')}, ${percent(report.reads)} reads; seed ${report.seed}, run ${report.run}`,
+    '',
+    table(head, rows, 1),
+    '',
+    `requests   ${listed(requests)}`,
+    `writes     ${listed(writes)}`,
+    `own reads  ${sightings.own.toLocaleString('en')}, ${sightings.stale} of them stale`,
+    `read back  ${counted(readBack.posts, 'post')}, ${counted(readBack.profiles, 'profile')}: ${readBack.lost} lost, ${readBack.doubled} doubled, ${readBack.unexpected + sightings.unexpected} unexpected, ${readBack.unread} unread`,
+    ...(failures.length > 0 ? ['', 'failed', ...failures] : []),
+    ...(report.examples.length > 0 ? ['', 'wrong', ...report.examples.map((example) => `  ${example}`)] : []),
+  ].join('\n')
+}
+
+const listed = (counts: Record<string, number>): string =>
+  Object.entries(counts)
+    .map(([name, count]) => `${count.toLocaleString('en')} ${name}`)
+    .join(', ')
+
+const percent = (share: number): string => `${(share * 100).toFixed(0)}%`

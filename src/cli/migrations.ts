@@ -1,0 +1,81 @@
+import { existsSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import type { Command, Output } from './command.ts'
+import { UserError } from './errors.ts'
+import { configFor, type LocalConfig, withLocalShards } from './local-shards.ts'
+import { type MigratedShard, type MigrationRun, migrateShards, migrationStatus } from './migrate.ts'
+import type { OptionName, OptionValues } from './options.ts'
+import { type Migration, readMigrations } from './shard-migrations.ts'
+import { counted, table } from './table.ts'
+import { wholeNumber } from './whole-number.ts'
+import { shardBindings } from './wrangler-config.ts'
+
+const AT_ONCE = 6
+const AT_ONCE_MAX = 32
+const where: OptionName[] = ['shards', 'config', 'persist-to']
+
+/** The local databases that `--shards`, `--config` and `--persist-to` name. */
+export function localConfig(options: OptionValues): LocalConfig {
+  const config = configFor(options.shards === undefined ? null : wholeNumber('--shards', options.shards, 1, 64))
+  const configPath = options.config === undefined ? config.configPath : path.resolve(options.config)
+  if (!existsSync(configPath)) throw new UserError(`There is no ${configPath}.`, 'Give the one that npm run dev uses.')
+  return {
+    configPath,
+    persistTo: options['persist-to'] === undefined ? config.persistTo : path.resolve(options['persist-to']),
+    shards: shardBindings(readFileSync(configPath, 'utf8')).length,
+  }
+}
+
+async function status(_connect: unknown, _operands: string[], options: OptionValues): Promise<Output> {
+  const statuses = await withLocalShards(localConfig(options), (shards) =>
+    migrationStatus(shards, readMigrations(), AT_ONCE),
+  )
+  const rows = statuses.map(({ binding, newest, pending }) => [binding, newest ?? 'none', pending.join(', ') || '–'])
+  const lagging = statuses.filter(({ pending }) => pending.length > 0)
+  const summary =
+    lagging.length === 0
+      ? `${counted(statuses.length, 'shard')}, all migrated.`
+      : `${lagging.length} of ${counted(statuses.length, 'shard')} lag. Run: npm run banyan -- migrations apply`
+  return { json: { items: statuses }, text: `${table(['shard', 'newest', 'pending'], rows, 3)}\n\n${summary}` }
+}
+
+async function apply(_connect: unknown, _operands: string[], options: OptionValues): Promise<Output> {
+  const atOnceMax = wholeNumber('--at-once', options['at-once'] ?? String(AT_ONCE), 1, AT_ONCE_MAX)
+  const run = await withLocalShards(localConfig(options), (shards) =>
+    applied(shards, readMigrations(), options.canary ?? null, atOnceMax),
+  )
+  return { json: run, text: outcome(run), isFailure: run.failed.length > 0 }
+}
+
+function applied(shards: MigratedShard[], migrations: Migration[], canary: string | null, atOnceMax: number) {
+  if (canary !== null && !shards.some(({ binding }) => binding === canary))
+    throw new UserError(
+      `There is no shard bound as ${canary}.`,
+      `Bound: ${shards.map(({ binding }) => binding).join(', ')}`,
+    )
+  const { stderr } = process
+  const width = String(shards.length).length
+  return migrateShards(shards, {
+    migrations,
+    canary,
+    atOnceMax,
+    onProgress: (done, all, said) => stderr.write(`${String(done).padStart(width)} of ${all}  ${said}\n`),
+  })
+}
+
+function outcome({ applied, done, failed, untouched }: MigrationRun): string {
+  if (failed.length === 0)
+    return applied === 0
+      ? 'Every shard is migrated.'
+      : `Applied ${counted(applied, 'migration')} to ${counted(done.length, 'shard')}.`
+  const lines = failed.map(
+    ({ binding, migration, reason }) => `${migration} failed on ${binding}, and nothing of it was applied: ${reason}`,
+  )
+  const rest = untouched.length === 0 ? '' : ` ${counted(untouched.length, 'shard')} not touched.`
+  return `${lines.join('\n')}\n${counted(done.length, 'shard')} migrated.${rest} Mend it and run it again: it goes on where it stopped.`
+}
+
+export const migrationCommands: Record<string, Command> = {
+  'migrations status': { operands: [], options: where, run: status },
+  'migrations apply': { operands: [], options: [...where, 'canary', 'at-once'], run: apply },
+}

@@ -1,0 +1,8 @@
+import { UserError } from './errors.ts'
+
+/** Reads an option that is a whole number between two others. Throws UserError. */
+export function wholeNumber(option: string, text: string, min: number, max: number): number {
+  const number = Number(text)
+  if (/^\d+$/.test(text) && number >= min && number <= max) return number
+  throw new UserError(`${option} is "${text}".`, `It may be a whole number from ${min} to ${max}.`)
+}

@@ -1,0 +1,51 @@
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import { createRoute, z } from '@hono/zod-openapi'
+import { BanyanError } from '../core/errors.ts'
+import { json, problems } from '../web/api.ts'
+import type { Tiers, WebEnv } from '../web/context.ts'
+import { operatorsOnly } from './move-routes.ts'
+
+const migrationsShape = z
+  .object({
+    /** The newest that this version of the Worker was built with. */
+    newest: z.string(),
+    items: z.array(
+      z.object({
+        shard: z.string(),
+        /** The newest that the shard has. */
+        version: z.string().nullable(),
+        /** Those that it lacks, oldest first. */
+        pending: z.array(z.string()),
+      }),
+    ),
+  })
+  .openapi('Migrations')
+
+export function migrationRoutes(app: OpenAPIHono<WebEnv>): void {
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/operator/v1/migrations',
+      security: operatorsOnly,
+      responses: { 200: json(migrationsShape, 'What each shard has, and lacks'), ...problems(401, 404, 503) },
+    }),
+    async (c) => c.json(await listMigrations(c.get('tiers')), 200),
+  )
+}
+
+/** Throws SHARD_UNAVAILABLE naming every shard that doesn't answer. */
+async function listMigrations({
+  shards,
+  fleet,
+  migrations,
+}: Pick<Tiers, 'shards' | 'fleet' | 'migrations'>): Promise<z.infer<typeof migrationsShape>> {
+  const { values, failed } = await shards.by(await fleet.map()).each('users', async ({ id, run }) => {
+    const { results } = await run<{ name: string }>('SELECT name FROM d1_migrations ORDER BY id')
+    const applied = results.map(({ name }) => name)
+    const pending = migrations.filter((name) => !applied.includes(name))
+    return { shard: id, version: applied.at(-1) ?? null, pending }
+  })
+  if (failed.length > 0)
+    throw new BanyanError('SHARD_UNAVAILABLE', failed.map(({ shard, error }) => `${shard}: ${error}`).join('; '))
+  return { newest: migrations.at(-1)!, items: values.toSorted((a, b) => (a.shard < b.shard ? -1 : 1)) }
+}

@@ -1,0 +1,125 @@
+import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
+import { keyspaces } from '../sharding/sharded-table.ts'
+import { json, jsonBody, problems } from '../web/api.ts'
+import type { WebEnv } from '../web/context.ts'
+import { moveShape, operatorsOnly } from './move-routes.ts'
+import { drainShard, joinShard, listShards, rebalance, setShardState } from './shards.ts'
+
+const shardStates = ['serving', 'draining', 'read-only', 'restoring'] as const
+
+export const shardShape = z
+  .object({
+    id: z.string(),
+    binding: z.string(),
+    state: z.enum(shardStates),
+    slots: z.int(),
+    bytes: z.int(),
+    users: z.int(),
+    queriesPerSecond: z.number(),
+  })
+  .openapi('Shard')
+
+const BINDING_DETAIL = 'A binding is SHARD_ and three digits: SHARD_002.'
+const joinShape = z.strictObject({ binding: z.string().regex(/^SHARD_\d{3}$/, BINDING_DETAIL) })
+const stateShape = z.strictObject({ state: z.enum(shardStates) })
+
+export const rebalanceShape = z.strictObject({
+  dryRun: z.boolean().default(false),
+  by: z.enum(['slots', 'bytes']).default('slots'),
+  /** How far from the mean a shard may stay, as a fraction of it. */
+  tolerance: z.number().min(0).max(1).optional(),
+  keyspace: z.enum(keyspaces).optional(),
+})
+
+/** Slots that are held by moves which haven't ended should move too: ask again then. */
+const held = z.int()
+export const planShape = z
+  .object({
+    moves: z.array(
+      z.object({ keyspace: z.enum(keyspaces), source: z.string(), target: z.string(), slots: z.string() }),
+    ),
+    held,
+  })
+  .openapi('Plan')
+
+const idParam = z.object({ id: z.string() })
+const oneShard = json(z.object({ shard: shardShape }), 'The shard')
+const startedMoves = json(z.object({ moves: z.array(moveShape), held }), 'The moves; each waits for its lanes')
+
+export function shardRoutes(app: OpenAPIHono<WebEnv>): void {
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/operator/v1/shards',
+      security: operatorsOnly,
+      responses: {
+        200: json(z.object({ epoch: z.int(), items: z.array(shardShape) }), 'The shards'),
+        ...problems(401, 404, 503),
+      },
+    }),
+    async (c) => c.json(await listShards(c.get('tiers')), 200),
+  )
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/operator/v1/shards',
+      security: operatorsOnly,
+      request: { body: jsonBody(joinShape) },
+      responses: { 201: oneShard, ...problems(400, 401, 404, 409, 413, 415, 422, 429, 503) },
+    }),
+    async (c) => c.json({ shard: await joinShard(c.get('tiers'), c.req.valid('json').binding) }, 201),
+  )
+  app.openapi(
+    createRoute({
+      method: 'patch',
+      path: '/operator/v1/shards/{id}',
+      security: operatorsOnly,
+      request: { params: idParam, body: jsonBody(stateShape) },
+      responses: { 200: oneShard, ...problems(400, 401, 404, 409, 413, 415, 422, 429, 503) },
+    }),
+    async (c) => {
+      const { state } = c.req.valid('json')
+      return c.json({ shard: await setShardState(c.get('tiers'), c.req.valid('param').id, state) }, 200)
+    },
+  )
+  app.openapi(
+    createRoute({
+      method: 'delete',
+      path: '/operator/v1/shards/{id}',
+      security: operatorsOnly,
+      request: { params: idParam },
+      responses: { 204: { description: 'It is no shard any more' }, ...problems(401, 404, 409, 429, 503) },
+    }),
+    async (c) => {
+      await c.get('tiers').fleet.remove(c.req.valid('param').id)
+      return c.body(null, 204)
+    },
+  )
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/operator/v1/shards/{id}/drain',
+      security: operatorsOnly,
+      request: { params: idParam },
+      responses: { 202: startedMoves, ...problems(401, 404, 409, 413, 415, 429, 503) },
+    }),
+    async (c) => c.json(await drainShard(c.get('tiers'), c.req.valid('param').id), 202),
+  )
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/operator/v1/rebalance',
+      security: operatorsOnly,
+      request: { body: jsonBody(rebalanceShape) },
+      responses: {
+        200: json(planShape, 'A dry run’s plan'),
+        202: startedMoves,
+        ...problems(400, 401, 404, 409, 413, 415, 422, 429, 503),
+      },
+    }),
+    async (c) => {
+      const answer = await rebalance(c.get('tiers'), c.req.valid('json'))
+      return 'plan' in answer ? c.json(answer.plan, 200) : c.json(answer, 202)
+    },
+  )
+}

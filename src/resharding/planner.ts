@@ -1,0 +1,216 @@
+import { slotText } from '../core/ids.ts'
+import { type ShardState, SLOT_COUNT } from '../sharding/shard-map.ts'
+import type { SlotRange } from './record.ts'
+
+export interface PlannedShard {
+  id: string
+  state: ShardState
+  /** What one of its slots weighs: 1 to balance slots, its bytes a slot to balance bytes. */
+  slotWeight: number
+}
+
+export interface SlotTable {
+  /** The owner of each slot, as an index of `shards`, when the moves that are under way have come to their end. */
+  owners: Uint16Array
+  /** Slots that another move holds: they stay where `owners` says. */
+  held: Uint8Array
+}
+
+/** A move that a plan wants: it becomes a record when it is carried out. */
+export interface PlannedMove {
+  source: string
+  target: string
+  ranges: SlotRange[]
+}
+
+export interface Plan {
+  moves: PlannedMove[]
+  /** Slots that should move too, and are held by moves that haven't ended. */
+  held: number
+}
+
+export interface Wish {
+  /** How far from the mean a shard may stay, as a fraction of it: 0 is as even as slots can be. */
+  tolerance: number
+  /** Only this shard gives: all that it has. Null: whoever has more than its share. */
+  drained: string | null
+}
+
+/**
+ * The fewest slots that bring every serving shard within the tolerance, in as few moves as a greedy pairing of those that
+ * have too much with those that have too little finds (at most givers + takers − 1). A draining shard gives all it has;
+ * one that is read-only or restoring is left alone. Shards are visited in the order of `shards`, so that equal
+ * input gives an equal plan.
+ */
+export function planMoves(shards: PlannedShard[], { owners, held }: SlotTable, wish: Wish): Plan {
+  const counts = shards.map(() => 0)
+  for (const owner of owners) counts[owner]!++
+  const wanted = wantedCounts(shards, counts, wish)
+  const givers = shards.map((_, index) => ({ index, slots: Math.max(0, counts[index]! - wanted[index]!) }))
+  const takers = shards.map((_, index) => ({ index, slots: Math.max(0, wanted[index]! - counts[index]!) }))
+  const free = new FreeSlots(owners, held)
+  const plan: Plan = { moves: [], held: 0 }
+  for (const { giver, taker, slots } of paired(givers, takers)) {
+    const ranges = free.take(giver, taker, slots)
+    const taken = ranges.reduce((sum, [first, last]) => sum + last - first + 1, 0)
+    plan.held += slots - taken
+    if (taken === 0) continue
+    const texts = ranges.map(([first, last]): SlotRange => [slotText(first), slotText(last)])
+    plan.moves.push({ source: shards[giver]!.id, target: shards[taker]!.id, ranges: texts })
+  }
+  return plan
+}
+
+/** How many slots each shard should have in the end. */
+function wantedCounts(shards: PlannedShard[], counts: number[], { tolerance, drained }: Wish): number[] {
+  const isTaker = ({ state, id }: PlannedShard) => state === 'serving' && id !== drained
+  const isEmptied = ({ state, id }: PlannedShard) => (drained === null ? state === 'draining' : id === drained)
+  const takers = shards.flatMap((shard, index) => (isTaker(shard) ? [index] : []))
+  if (takers.length === 0) return counts
+  const wanted = counts.map((count, index) => (isEmptied(shards[index]!) ? 0 : count))
+  const loadOf = (index: number) => counts[index]! * shards[index]!.slotWeight
+  const extra = shards.reduce((sum, shard, index) => sum + (isEmptied(shard) ? loadOf(index) : 0), 0)
+  // To empty one shard, no other has to give.
+  const reach = drained === null ? tolerance : Number.POSITIVE_INFINITY
+  const levels = levelled(takers.map(loadOf), extra, reach)
+  const isBySlots = shards.every(({ slotWeight }) => slotWeight === 1)
+  if (isBySlots) {
+    const whole = rounded(levels, (place) => counts[takers[place]!]!)
+    takers.forEach((index, place) => {
+      wanted[index] = whole[place]!
+    })
+    return wanted
+  }
+  takers.forEach((index, place) => {
+    const given = Math.max(0, loadOf(index) - levels[place]!)
+    wanted[index] = counts[index]! - Math.floor(given / shards[index]!.slotWeight)
+  })
+  const given = counts.reduce((sum, count, index) => sum + count - wanted[index]!, 0)
+  const lacks = takers.map((index, place) => Math.max(0, levels[place]! - loadOf(index)))
+  const all = lacks.reduce((sum, lack) => sum + lack, 0)
+  if (all === 0) return counts
+  const taken = rounded(
+    lacks.map((lack) => (given * lack) / all),
+    (place) => lacks[place]!,
+  )
+  takers.forEach((index, place) => {
+    wanted[index]! += taken[place]!
+  })
+  return wanted
+}
+
+/** Whole numbers of the same sum: rounded down, and up again where the rank is highest. */
+function rounded(exact: number[], rank: (place: number) => number): number[] {
+  const whole = exact.map((value) => Math.floor(value + ROUNDING))
+  const total = Math.round(exact.reduce((sum, value) => sum + value, 0))
+  const left = total - whole.reduce((sum, value) => sum + value, 0)
+  const fractional = exact
+    .flatMap((value, place) => (value - whole[place]! > ROUNDING ? [place] : []))
+    .sort((a, b) => rank(b) - rank(a) || a - b)
+  for (const place of fractional.slice(0, left)) whole[place]!++
+  return whole
+}
+
+/** What bisecting leaves of 65,536 is less. */
+const ROUNDING = 1e-6
+
+/** Loads pulled to within the tolerance of their mean with `extra` added, by as little as is needed. */
+export function levelled(loads: number[], extra: number, tolerance: number): number[] {
+  const total = loads.reduce((sum, load) => sum + load, extra)
+  const mean = total / loads.length
+  const clamp = (low: number, high: number) => loads.map((load) => Math.min(high, Math.max(low, load)))
+  const sum = (values: number[]) => values.reduce((all, value) => all + value, 0)
+  let [low, high] = [mean * Math.max(0, 1 - tolerance), mean * (1 + tolerance)]
+  // Too much is wanted: the highest give more. Too little: the lowest take more. The mean is between, so both end.
+  if (sum(clamp(low, high)) > total)
+    high = bisect(mean, Math.min(high, Math.max(...loads)), (x) => sum(clamp(low, x)) - total)
+  else low = bisect(low, mean, (x) => sum(clamp(x, high)) - total)
+  return clamp(low, high)
+}
+
+const BISECTIONS = 60
+
+/** Where a rising function crosses zero between two places. */
+function bisect(from: number, to: number, at: (x: number) => number): number {
+  let [low, high] = [from, to]
+  for (let step = 0; step < BISECTIONS; step++) {
+    const middle = (low + high) / 2
+    if (at(middle) > 0) high = middle
+    else low = middle
+  }
+  return (low + high) / 2
+}
+
+interface Share {
+  index: number
+  slots: number
+}
+
+/** The greatest with the greatest, until none is left: each pair empties one of the two. */
+function* paired(givers: Share[], takers: Share[]): Generator<{ giver: number; taker: number; slots: number }> {
+  const most = (shares: Share[]) => shares.reduce((best, share) => (share.slots > best.slots ? share : best))
+  for (;;) {
+    const giver = most(givers)
+    const taker = most(takers)
+    const slots = Math.min(giver.slots, taker.slots)
+    if (slots <= 0) return
+    giver.slots -= slots
+    taker.slots -= slots
+    yield { giver: giver.index, taker: taker.index, slots }
+  }
+}
+
+type Span = [first: number, last: number]
+
+/** Takes slots in long pieces, so that the map's runs stay few. */
+class FreeSlots {
+  readonly #owners: Uint16Array
+  readonly #held: Uint8Array
+
+  constructor(owners: Uint16Array, held: Uint8Array) {
+    this.#owners = owners.slice()
+    this.#held = held.slice()
+  }
+
+  /** Up to `count` free slots of the giver, which are the taker's from then on. */
+  take(giver: number, taker: number, count: number): Span[] {
+    const taken: Span[] = []
+    for (let left = count; left > 0; ) {
+      const span = this.#best(giver, taker, left)
+      if (!span) break
+      taken.push(span)
+      this.#owners.fill(taker, span[0], span[1] + 1)
+      // Taken slots aren't given on to a third.
+      this.#held.fill(1, span[0], span[1] + 1)
+      left -= span[1] - span[0] + 1
+    }
+    return taken.sort(([a], [b]) => a - b)
+  }
+
+  /** A piece that lengthens a run of the taker's; else the end of the smallest run that has enough; else the longest. */
+  #best(giver: number, taker: number, count: number): Span | null {
+    const spans = this.#spansOf(giver)
+    const cutFrom = ([first, last]: Span): Span => [Math.max(first, last - count + 1), last]
+    for (const span of spans) {
+      if (span[1] + 1 < SLOT_COUNT && this.#owners[span[1] + 1] === taker) return cutFrom(span)
+      if (span[0] > 0 && this.#owners[span[0] - 1] === taker) return [span[0], Math.min(span[1], span[0] + count - 1)]
+    }
+    const length = ([first, last]: Span) => last - first + 1
+    const bySize = spans.toSorted((a, b) => length(a) - length(b) || a[0] - b[0])
+    const enough = bySize.find((span) => length(span) >= count) ?? bySize.at(-1)
+    return enough ? cutFrom(enough) : null
+  }
+
+  #spansOf(giver: number): Span[] {
+    const spans: Span[] = []
+    let first = -1
+    for (let slot = 0; slot <= SLOT_COUNT; slot++) {
+      const isFree = slot < SLOT_COUNT && this.#owners[slot] === giver && this.#held[slot] === 0
+      if (isFree && first < 0) first = slot
+      if (isFree || first < 0) continue
+      spans.push([first, slot - 1])
+      first = -1
+    }
+    return spans
+  }
+}

@@ -1,0 +1,93 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { shardedTables } from '../../scripts/shard-schema.ts'
+import { type Ran, runBanyan } from '../support/banyan.ts'
+import { expectRowsInPlace, signUpMany } from '../support/shard-placement.ts'
+import { OPERATOR_TOKEN, type Stack, startStack } from '../support/stack.ts'
+
+const PEOPLE = 24
+
+let stack: Stack
+let people: string[]
+beforeAll(async () => {
+  stack = await startStack({ shards: 3, vars: { LEASE_MS: '500', GRACE_MS: '1500' } })
+  people = await signUpMany(stack, PEOPLE)
+})
+afterAll(() => stack?.close())
+
+const banyan = (...args: string[]): Promise<Ran> => runBanyan(stack.url, args)
+
+interface Shard {
+  id: string
+  state: string
+  slots: number
+  users: number
+}
+
+async function shards(): Promise<Shard[]> {
+  const listed = await banyan('shards', 'list', '--json')
+  expect(listed.code, listed.stderr).toBe(0)
+  return (JSON.parse(listed.stdout) as { items: Shard[] }).items
+}
+
+test('a shard is drained, removed, taken in again and given its share', async () => {
+  const drained = await banyan('shards', 'drain', 'shard-002', '--until', 'done')
+  expect(drained.code, drained.stderr).toBe(0)
+  expect(drained.stdout).toContain('Nothing of them is left at shard-002.')
+  expect((await shards()).map(({ id, state, slots }) => [id, state, slots])).toEqual([
+    ['shard-000', 'serving', 32_768],
+    ['shard-001', 'serving', 32_768],
+    ['shard-002', 'draining', 0],
+  ])
+  // It has no row left, and so another deployment's could use it.
+  for (const { name } of await shardedTables()) {
+    const left = await stack.databases.get('SHARD_002')!.prepare(`SELECT count(*) AS n FROM "${name}"`).first('n')
+    expect(left, name).toBe(0)
+  }
+  expect(await banyan('shards', 'remove', 'shard-002')).toMatchObject({ code: 0 })
+  expect((await shards()).map(({ id }) => id)).toEqual(['shard-000', 'shard-001'])
+
+  const join = await stack
+    .bearer()
+    .post('/operator/v1/shards', { binding: 'SHARD_002' }, { headers: { authorization: `Bearer ${OPERATOR_TOKEN}` } })
+  expect([join.status, join.json()]).toMatchObject([201, { shard: { id: 'shard-002', state: 'serving', slots: 0 } }])
+  const dry = await banyan('rebalance', '--dry-run', '--json')
+  const plan = JSON.parse(dry.stdout) as {
+    moves: { keyspace: string; source: string; target: string; slots: string }[]
+  }
+  // A third of each keyspace, in as many moves as there are shards that give.
+  expect(plan.moves.map(({ keyspace, source, target }) => `${keyspace}: ${source} → ${target}`).toSorted()).toEqual([
+    'claims: shard-000 → shard-002',
+    'claims: shard-001 → shard-002',
+    'users: shard-000 → shard-002',
+    'users: shard-001 → shard-002',
+  ])
+  const real = await banyan('rebalance', '--until', 'done')
+  expect(real.code, real.stderr).toBe(0)
+  for (const { slots } of plan.moves.slice(0, 2)) expect(real.stdout).toContain(`slots ${slots} of users`)
+  const after = await shards()
+  expect(after.map(({ slots }) => slots).toSorted()).toEqual([21_845, 21_845, 21_846])
+  expect(after.reduce((sum, { users }) => sum + users, 0)).toBe(PEOPLE)
+  await expectRowsInPlace(stack, people)
+  expect((await banyan('rebalance')).stdout).toBe('The shards are even: nothing to move.\n')
+})
+
+test('what is written wrong is said, with how to mend it', async () => {
+  const wrong: [string[], string][] = [
+    [['shards', 'drain', 'shard-009'], 'There is no shard "shard-009".'],
+    [['shards', 'remove', 'shard-009'], 'There is no shard "shard-009".'],
+    [['shards', 'remove', 'shard-000'], '409 SHARD_NOT_EMPTY'],
+    [['shards', 'add', '--count', '0'], '--count is "0".'],
+    [['shards', 'add', '--config', 'none.toml'], 'none.toml.'],
+    [['rebalance', '--tolerance', '5'], '--tolerance is "5".'],
+    [['rebalance', '--by', 'users'], '422 INVALID'],
+    [['rebalance', 'now'], '"rebalance" takes nothing more.'],
+    [['migrations', 'apply', '--at-once', 'many'], '--at-once is "many".'],
+  ]
+  const answers = await Promise.all(wrong.map(([args]) => banyan(...args)))
+  for (const [index, { code, stdout, stderr }] of answers.entries()) {
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    expect(stderr).toContain(wrong[index]![1])
+    expect(stderr).not.toContain('at file:')
+    expect(stderr.trim().split('\n').length).toBeGreaterThanOrEqual(2)
+  }
+})

@@ -1,0 +1,75 @@
+import { expect, test } from 'vitest'
+import { seededRandom, zipfRank } from '../../../../src/cli/load/draws.ts'
+import { Histogram } from '../../../../src/cli/load/histogram.ts'
+import { numberIn, textOf } from '../../../../src/cli/load/texts.ts'
+
+test('a seed draws the same numbers again, and they are spread evenly', () => {
+  const drawn = (seed: number) => Array.from({ length: 100_000 }, seededRandom(seed))
+  expect(drawn(7)).toEqual(drawn(7))
+  const tenths = Object.values(Object.groupBy(drawn(7), (number) => Math.floor(number * 10)))
+  expect(tenths).toHaveLength(10)
+  // ± 4 standard deviations of a binomial count: √(100,000 · 0.1 · 0.9) = 95.
+  for (const tenth of tenths) expect(Math.abs(tenth!.length - 10_000)).toBeLessThan(380)
+})
+
+test('seeds next to each other have nothing to do with each other', () => {
+  const [one, other] = [seededRandom(1), seededRandom(2)]
+  const agree = Array.from({ length: 10_000 }, () => one() < 0.5 === other() < 0.5).filter(Boolean).length
+  expect(Math.abs(agree - 5_000)).toBeLessThan(200)
+})
+
+test.each([1, 2, 10, 1_000])('of %i posts each is drawn as often as Zipf’s law says', (count) => {
+  const draws = 200_000
+  const random = seededRandom(count)
+  const times = new Array<number>(count + 1).fill(0)
+  for (let draw = 0; draw < draws; draw++) times[zipfRank(random, count)]!++
+  expect(times[0]).toBe(0)
+  expect(times).toHaveLength(count + 1)
+  const weights = Array.from({ length: count }, (_, index) => 1 / (index + 1) ** 0.99)
+  const total = weights.reduce((sum, weight) => sum + weight, 0)
+  // Pearson: for n − 1 degrees of freedom the mean is n − 1 and the deviation √(2(n − 1)).
+  const chiSquare = weights.reduce((sum, weight, index) => {
+    const expected = (draws * weight) / total
+    return sum + (times[index + 1]! - expected) ** 2 / expected
+  }, 0)
+  expect(chiSquare).toBeLessThanOrEqual(count - 1 + 5 * Math.sqrt(2 * (count - 1)))
+})
+
+test('a quantile is off by 1 % at most; the maximum is exact', () => {
+  const random = seededRandom(3)
+  const times = Array.from({ length: 20_000 }, () => 0.2 * 1_000_000 ** random())
+  const histogram = new Histogram()
+  for (const time of times) histogram.add(time)
+  const sorted = times.toSorted((a, b) => a - b)
+  for (const share of [0.01, 0.5, 0.9, 0.99, 0.999, 1]) {
+    const exact = sorted[Math.ceil(share * sorted.length) - 1]!
+    expect(Math.abs(histogram.quantile(share) / exact - 1), `of ${share}`).toBeLessThan(0.0101)
+  }
+  expect(histogram.maxMs).toBe(sorted.at(-1))
+})
+
+test('no times, a time of nothing, and one longer than there are buckets', () => {
+  expect(new Histogram().quantile(0.99)).toBe(0)
+  const histogram = new Histogram()
+  histogram.add(0)
+  expect(histogram.quantile(0.5)).toBe(0)
+  histogram.add(3_600_000)
+  expect(histogram).toMatchObject({ count: 2, maxMs: 3_600_000 })
+  const both = new Histogram()
+  both.addAll(histogram)
+  both.addAll(histogram)
+  expect(both).toMatchObject({ count: 4, maxMs: 3_600_000 })
+})
+
+test('a text says its number, and is known to the character', () => {
+  const texts = Array.from({ length: 5_000 }, (_, index) => textOf('load_1a2b3c4d', index + 1))
+  expect(new Set(texts).size).toBe(texts.length)
+  for (const [index, text] of texts.entries()) {
+    expect(numberIn('load_1a2b3c4d', text)).toBe(index + 1)
+    expect([...text].length).toBeLessThanOrEqual(300) // the bound on a bio
+  }
+  const text = textOf('load_1a2b3c4d', 12)
+  for (const other of [text.slice(0, -1), `${text} `, text.replace('#12', '#13'), text.toUpperCase(), ''])
+    expect(numberIn('load_1a2b3c4d', other), other).toBeNull()
+  expect(numberIn('load_other', text)).toBeNull()
+})

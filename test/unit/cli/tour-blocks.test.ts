@@ -1,0 +1,67 @@
+import { expect, test } from 'vitest'
+import { commandsOf, comparable, withOutputs } from '../../../scripts/tour-blocks.ts'
+
+const document = `# Operating
+
+## A tour
+
+Text.
+
+\`\`\`
+$ npm run banyan -- shards list
+shard-000  32768
+\`\`\`
+
+\`\`\`
+$ npm run banyan -- moves show 01aaaaaaaaaaaaaaaaaaaaaaaa
+state    done
+took     12 ms
+\`\`\`
+
+## Next
+
+\`\`\`
+$ npm run banyan -- load
+\`\`\`
+`
+
+test('the commands are those of the section, with what the document says that they say', () => {
+  expect(commandsOf(document).map(({ args, output }) => [args.join(' '), output])).toEqual([
+    ['shards list', 'shard-000  32768\n'],
+    ['moves show 01aaaaaaaaaaaaaaaaaaaaaaaa', 'state    done\ntook     12 ms\n'],
+  ])
+})
+
+function ran(list: string, show: string) {
+  const [first, second] = commandsOf(document)
+  return withOutputs(document, [
+    { command: first!, args: first!.args, text: list },
+    { command: second!, args: ['moves', 'show', '01bbbbbbbbbbbbbbbbbbbbbbbb'], text: show },
+  ])
+}
+
+test('other figures are no difference, other words are', () => {
+  expect(ran('shard-000  16384', 'state    done\ntook     7 ms').differences).toEqual([])
+  const [difference, ...others] = ran('shard-000  16384', 'state    failed\ntook     7 ms').differences
+  expect(others).toEqual([])
+  expect(difference).toContain('$ npm run banyan -- moves show')
+  expect(ran('shard-001  32768', 'state    done\ntook     7 ms').differences).toHaveLength(1)
+})
+
+test('what was said is put where it was said, with the ids of the run; all else stays', () => {
+  const { written } = ran('shard-000  16384', 'state    done\ntook     7 ms')
+  expect(written).toBe(
+    document
+      .replace('shard-000  32768', 'shard-000  16384')
+      .replace('01aaaaaaaaaaaaaaaaaaaaaaaa', '01bbbbbbbbbbbbbbbbbbbbbbbb')
+      .replace('12 ms', '7 ms'),
+  )
+})
+
+test('progress is not compared: how much of it there is depends on the machine', () => {
+  const progress = (state: string) =>
+    `01aaaaaaaaaaaaaaaaaaaaaaaa  shard-000 → shard-001    8%  ${state}: 0 of 0 rows copied`
+  expect(comparable(`${progress('copying')}\n${progress('cutover')}\nDone.`)).toBe(
+    comparable(`${progress('planned')}\nDone.`),
+  )
+})

@@ -1,0 +1,237 @@
+import { beforeEach, describe, expect, test } from 'vitest'
+import { migratedDatabase } from '../../../scripts/shard-schema.ts'
+import { readMigrations } from '../../../src/cli/shard-migrations.ts'
+import { Fleet } from '../../../src/resharding/fleet.ts'
+import { MoveLedger } from '../../../src/resharding/move-ledger.ts'
+import { SCHEMA_VERSION } from '../../../src/resharding/shard-side.ts'
+import { Directory } from '../../../src/sharding/directory.ts'
+import type { ShardEntry } from '../../../src/sharding/shard-map.ts'
+import { SimulatedShard } from '../../simulation/database.ts'
+import { SimulatedStorage } from '../../simulation/template.ts'
+import { ManualClock } from '../../support/sharding-doubles.ts'
+
+/** A database as `migrations apply` leaves it, or one migration short of that. */
+function database({ isOld = false } = {}): D1Database {
+  const migrations = isOld ? readMigrations().slice(0, -1) : readMigrations()
+  const sqlite = migratedDatabase(migrations)
+  sqlite.exec('CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT)')
+  for (const { name } of migrations) sqlite.prepare('INSERT INTO d1_migrations (name) VALUES (?)').run(name)
+  return new SimulatedShard(sqlite).connection(async (_call, execute) => execute())
+}
+
+let bound: Map<string, D1Database>
+let directory: Directory
+let fleet: Fleet
+let ledger: MoveLedger
+
+beforeEach(async () => {
+  bound = new Map([
+    ['SHARD_000', database()],
+    ['SHARD_001', database()],
+  ])
+  const storage = new SimulatedStorage()
+  const clock = new ManualClock()
+  directory = new Directory({ storage, shards: bound, clock, newDeploymentId: () => 'ours' })
+  let ids = 0
+  const schemaVersion = async ({ binding }: ShardEntry) =>
+    (await bound.get(binding)!.prepare(SCHEMA_VERSION).first<string>('version'))!
+  const newId = () => `move-${ids++}`
+  const newestMigration = readMigrations().at(-1)!.name
+  const times = { clock, leaseMs: 1_000, graceMs: 5_000 }
+  ledger = new MoveLedger({ storage, directory, ...times, newId, schemaVersion, newestMigration })
+  fleet = new Fleet(directory, ledger)
+  await directory.map()
+})
+
+const everything = { keyspaces: ['users', 'claims'] as const, tolerance: 0, bytes: null, dryRun: false }
+const wish = () => ({ ...everything, keyspaces: [...everything.keyspaces] })
+const run = (binding: string, sql: string) => bound.get(binding)!.prepare(sql).run()
+
+async function joined(binding: string): Promise<ShardEntry> {
+  bound.set(binding, database())
+  return fleet.join(binding)
+}
+
+/** As if its mover had done everything up to the settling. */
+function settle(id: string): void {
+  const steps = ['preparing', 'copying', 'catching-up', 'cutover', 'committed', 'settling'] as const
+  for (const to of steps) {
+    const change = to === 'committed' ? ({ to, bookmark: null } as const) : ({ to } as { to: 'settling' })
+    const answer = ledger.change(ledger.find(id)!, change, null)
+    expect(answer.outcome, `${id} to ${to}`).toBe('recorded')
+  }
+}
+
+describe('a shard that joins', () => {
+  test('has no slots, and the map says so one epoch on', async () => {
+    const { epoch, runs } = await directory.map()
+    expect(await joined('SHARD_002')).toEqual({ id: 'shard-002', binding: 'SHARD_002', state: 'serving' })
+    const map = await directory.map()
+    expect(map.epoch).toBe(epoch + 1)
+    expect(map.shards.map(({ id }) => id)).toEqual(['shard-000', 'shard-001', 'shard-002'])
+    expect(map.runs).toEqual(runs)
+  })
+
+  test('and joins again, as after a lost answer, is the same one: nothing changes', async () => {
+    await joined('SHARD_002')
+    const { epoch, shards } = await directory.map()
+    expect(await fleet.join('SHARD_002')).toMatchObject({ id: 'shard-002' })
+    expect(await directory.map()).toMatchObject({ epoch, shards })
+  })
+
+  test('must be bound', async () => {
+    await expect(fleet.join('SHARD_002')).rejects.toMatchObject({ code: 'SHARD_UNKNOWN' })
+  })
+
+  test('must be empty', async () => {
+    bound.set('SHARD_002', database())
+    await run('SHARD_002', "INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('claims', '0000', 'active', 1)")
+    await run('SHARD_002', "INSERT INTO claims VALUES ('0000.x', 'email', 'o', 'a', 'confirmed', 1)")
+    await expect(fleet.join('SHARD_002')).rejects.toMatchObject({
+      code: 'SHARD_NOT_EMPTY',
+      message: expect.stringContaining('slots, claims'),
+    })
+    expect((await directory.map()).shards).toHaveLength(2)
+  })
+
+  test('must be nobody else’s', async () => {
+    bound.set('SHARD_002', database())
+    await run('SHARD_002', "INSERT INTO shard_identity (id, deployment, shard) VALUES (1, 'theirs', 'shard-002')")
+    await expect(fleet.join('SHARD_002')).rejects.toMatchObject({ code: 'SHARD_FOREIGN' })
+  })
+
+  test('must have the others’ schema', async () => {
+    bound.set('SHARD_002', database({ isOld: true }))
+    await expect(fleet.join('SHARD_002')).rejects.toMatchObject({ code: 'SCHEMA_VERSIONS_DIFFER' })
+    expect((await directory.map()).shards).toHaveLength(2)
+  })
+})
+
+describe('rebalancing', () => {
+  test('a dry run plans what a real one then records, and records nothing', async () => {
+    await joined('SHARD_002')
+    const dry = await fleet.rebalance({ ...wish(), dryRun: true })
+    expect(dry.moves).toEqual([])
+    expect(ledger.open()).toEqual([])
+    const real = await fleet.rebalance(wish())
+    expect(real.planned).toEqual(dry.planned)
+    expect(real.moves.map(({ source, target, ranges }) => [source.id, target.id, ranges])).toEqual(
+      dry.planned.map(({ source, target, ranges }) => [source, target, ranges]),
+    )
+    // Two give to one, in each keyspace.
+    expect(ledger.open()).toHaveLength(4)
+  })
+
+  test('again while it is under way: what is planned is taken for done', async () => {
+    await joined('SHARD_002')
+    await fleet.rebalance(wish())
+    expect(await fleet.rebalance(wish())).toMatchObject({ planned: [], held: 0, moves: [] })
+  })
+
+  test('moves that meet at a shard wait for its lanes, the first one has them', async () => {
+    await joined('SHARD_002')
+    const { moves } = await fleet.rebalance(wish())
+    const [first, second] = moves
+    expect(ledger.change(first!, { to: 'preparing' }, null).outcome).toBe('recorded')
+    expect(ledger.change(second!, { to: 'preparing' }, null).outcome).toBe('waits')
+  })
+
+  test('the lanes of a move that has settled are free for the next, and the end is even', async () => {
+    await joined('SHARD_002')
+    const { moves } = await fleet.rebalance(wish())
+    for (const { id } of moves) settle(id)
+    const { runs } = await directory.map()
+    for (const keyspace of ['users', 'claims'] as const) {
+      const ends = runs[keyspace].map((_, index) => runs[keyspace][index + 1]?.[0] ?? 65_536)
+      const counts = [0, 0, 0]
+      runs[keyspace].forEach(([start, shard], index) => {
+        counts[shard!]! += ends[index]! - start!
+      })
+      expect(counts.toSorted()).toEqual([21_845, 21_845, 21_846])
+    }
+  })
+
+  test('shards that are equal and behind the Worker are refused: a migration is pending', async () => {
+    await joined('SHARD_002')
+    for (const binding of bound.keys())
+      await run(binding, 'DELETE FROM d1_migrations WHERE id = (SELECT max(id) FROM d1_migrations)')
+    await expect(fleet.rebalance(wish())).rejects.toMatchObject({
+      code: 'SCHEMA_VERSIONS_DIFFER',
+      message: expect.stringContaining('is pending'),
+    })
+    expect(ledger.open()).toEqual([])
+  })
+
+  test('shards of different schemas are refused, and nothing is recorded', async () => {
+    await joined('SHARD_002')
+    await run('SHARD_001', "INSERT INTO d1_migrations (name) VALUES ('9999_newer.sql')")
+    await expect(fleet.rebalance(wish())).rejects.toMatchObject({ code: 'SCHEMA_VERSIONS_DIFFER' })
+    expect(ledger.open()).toEqual([])
+  })
+})
+
+describe('draining', () => {
+  test('empties the shard, which takes nothing any more, and then it can be removed', async () => {
+    await joined('SHARD_002')
+    const { moves } = await fleet.drain('shard-000')
+    expect(directory.shardEntries()[0]!.state).toBe('draining')
+    expect(() => fleet.remove('shard-000')).toThrow(expect.objectContaining({ code: 'SHARD_IN_MOVE' }))
+    expect(new Set(moves.map(({ source }) => source.id))).toEqual(new Set(['shard-000']))
+    for (const { id } of moves) settle(id)
+    for (const { id } of moves) {
+      // The grace period is over, and the rows have gone.
+      const settled = ledger.find(id)!
+      expect(ledger.change(settled, { to: 'purging' }, null).outcome).toBe('waits')
+    }
+    expect(directory.runs('users').some(([, shard]) => shard === 0)).toBe(false)
+  })
+
+  test('the last shard that serves can’t be', async () => {
+    fleet.setState('shard-001', 'read-only')
+    await expect(fleet.drain('shard-000')).rejects.toMatchObject({ code: 'SHARD_NOT_SERVING' })
+    expect(directory.shardEntries()[0]!.state).toBe('serving')
+  })
+
+  test('takes back its word: serving again, it takes slots', async () => {
+    await fleet.drain('shard-000')
+    expect(fleet.setState('shard-000', 'serving').state).toBe('serving')
+  })
+})
+
+describe('removing', () => {
+  test('moves the later shards up, and every slot stays where it was', async () => {
+    await joined('SHARD_002')
+    await joined('SHARD_003')
+    const before = (await directory.map()).epoch
+    // The lower half goes from the first shard to the last; the first is then empty.
+    const moves = ledger.enqueue(() =>
+      (['users', 'claims'] as const).map((keyspace) => ({
+        keyspace,
+        source: 'shard-000',
+        target: 'shard-003',
+        ranges: [['0000', '7fff']],
+      })),
+    )
+    for (const { id } of moves) settle(id)
+    expect(() => fleet.remove('shard-000')).toThrow(expect.objectContaining({ code: 'SHARD_IN_MOVE' }))
+    directory.remove('shard-000')
+    const { shards, runs, epoch } = await directory.map()
+    expect(shards.map(({ id }) => id)).toEqual(['shard-001', 'shard-002', 'shard-003'])
+    expect(runs.users).toEqual([
+      [0, 2],
+      [32_768, 0],
+    ])
+    expect(epoch).toBe(before + 3)
+    expect(() => fleet.setState('shard-000', 'serving')).toThrow(expect.objectContaining({ code: 'NOT_FOUND' }))
+  })
+
+  test('is refused while it has slots', () => {
+    expect(() => fleet.remove('shard-001')).toThrow(expect.objectContaining({ code: 'SHARD_NOT_EMPTY' }))
+  })
+})
+
+test.each(['read-only', 'restoring'] as const)('a shard with a move at it can’t become %s', async (state) => {
+  await joined('SHARD_002')
+  await fleet.rebalance(wish())
+  expect(() => fleet.setState('shard-000', state)).toThrow(expect.objectContaining({ code: 'SHARD_IN_MOVE' }))
+})

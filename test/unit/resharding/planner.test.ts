@@ -1,0 +1,205 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { type PlannedShard, planMoves } from '../../../src/resharding/planner.ts'
+import { countSlots, slotNumber } from '../../../src/resharding/record.ts'
+import { evenRuns, expandRuns, type Run, type ShardState, SLOT_COUNT } from '../../../src/sharding/shard-map.ts'
+
+const even = { tolerance: 0, drained: null }
+const nothingHeld = () => new Uint8Array(SLOT_COUNT)
+
+const shards = (states: ShardState[], weights: number[] = []): PlannedShard[] =>
+  states.map((state, index) => ({ id: `s${index}`, state, slotWeight: weights[index] ?? 1 }))
+
+const serving = (count: number) => shards(Array.from({ length: count }, () => 'serving' as const))
+
+/** The owners after the plan. Fails where a move takes a slot that its source doesn't have. */
+function carriedOut(owners: Uint16Array, all: PlannedShard[], moves: ReturnType<typeof planMoves>['moves']): number[] {
+  const after = owners.slice()
+  const index = (id: string) => all.findIndex((shard) => shard.id === id)
+  for (const { source, target, ranges } of moves)
+    for (const [first, last] of ranges)
+      for (let slot = slotNumber(first); slot <= slotNumber(last); slot++) {
+        if (after[slot] !== index(source)) throw new Error(`${source} has not got ${slot}`)
+        after[slot] = index(target)
+      }
+  return all.map((_, shard) => after.filter((owner) => owner === shard).length)
+}
+
+const unevenness = (counts: number[]) => Math.max(...counts) - Math.min(...counts)
+const moved = (moves: ReturnType<typeof planMoves>['moves']) =>
+  moves.reduce((sum, { ranges }) => sum + countSlots(ranges), 0)
+
+describe('adding shards', () => {
+  test.each([
+    [1, 1],
+    [2, 1],
+    [2, 2],
+    [3, 1],
+    [7, 5],
+    [64, 1],
+  ])('to %i, %i more: even within a slot, and no more is moved than the new ones have', (before, more) => {
+    const owners = expandRuns(evenRuns(before), before)
+    const all = serving(before + more)
+    const { moves, held } = planMoves(all, { owners, held: nothingHeld() }, even)
+    const counts = carriedOut(owners, all, moves)
+    expect(unevenness(counts)).toBeLessThanOrEqual(1)
+    expect(moved(moves)).toBe(counts.slice(before).reduce((sum, count) => sum + count, 0))
+    expect(held).toBe(0)
+  })
+
+  test('two to two: each old one gives to one new one, in one piece', () => {
+    const owners = expandRuns(evenRuns(2), 2)
+    const { moves } = planMoves(serving(4), { owners, held: nothingHeld() }, even)
+    expect(moves).toEqual([
+      { source: 's0', target: 's2', ranges: [['4000', '7fff']] },
+      { source: 's1', target: 's3', ranges: [['c000', 'ffff']] },
+    ])
+  })
+})
+
+test('what is even stays as it is', () => {
+  const owners = expandRuns(evenRuns(3), 3)
+  expect(planMoves(serving(3), { owners, held: nothingHeld() }, even).moves).toEqual([])
+})
+
+describe('tolerance', () => {
+  const owners = expandRuns(
+    [
+      [0, 0],
+      [34_000, 1],
+    ],
+    2,
+  )
+
+  test('who is within it gives nothing', () => {
+    expect(planMoves(serving(2), { owners, held: nothingHeld() }, { ...even, tolerance: 0.05 }).moves).toEqual([])
+  })
+
+  test('who isn’t gives until it is, and no more', () => {
+    const { moves } = planMoves(serving(2), { owners, held: nothingHeld() }, { ...even, tolerance: 0.02 })
+    const [most] = carriedOut(owners, serving(2), moves)
+    expect(most).toBeLessThanOrEqual(32_768 * 1.02 + 1)
+    expect(most).toBeGreaterThan(32_768 * 1.02 - 1)
+  })
+})
+
+test('bytes: a shard of heavy slots gives fewer of them', () => {
+  const owners = expandRuns(evenRuns(2), 2)
+  const all = shards(['serving', 'serving', 'serving'], [300, 100, 100])
+  const { moves } = planMoves(all, { owners, held: nothingHeld() }, even)
+  const perSlot = new Map([
+    ['s0', 300],
+    ['s1', 100],
+  ])
+  const load = [32_768 * 300, 32_768 * 100, 0]
+  for (const { source, target, ranges } of moves) {
+    const bytes = countSlots(ranges) * perSlot.get(source)!
+    load[Number(source[1])]! -= bytes
+    load[Number(target[1])]! += bytes
+  }
+  const mean = (32_768 * 400) / 3
+  for (const bytes of load) expect(Math.abs(bytes - mean)).toBeLessThan(mean * 0.001)
+})
+
+describe('states', () => {
+  test('a draining shard gives all it has, to those that have least', () => {
+    const runs: Run[] = [
+      [0, 0],
+      [30_000, 1],
+      [40_000, 2],
+    ]
+    const owners = expandRuns(runs, 3)
+    const all = shards(['serving', 'serving', 'draining'])
+    const { moves } = planMoves(all, { owners, held: nothingHeld() }, { tolerance: 0, drained: 's2' })
+    expect(new Set(moves.map(({ source }) => source))).toEqual(new Set(['s2']))
+    expect(carriedOut(owners, all, moves)).toEqual([32_768, 32_768, 0])
+  })
+
+  test('to empty one, no other gives, however uneven they are', () => {
+    const owners = expandRuns(
+      [
+        [0, 0],
+        [60_000, 1],
+        [61_000, 2],
+      ],
+      3,
+    )
+    const all = shards(['serving', 'serving', 'draining'])
+    const { moves } = planMoves(all, { owners, held: nothingHeld() }, { tolerance: 0, drained: 's2' })
+    expect(moves).toEqual([{ source: 's2', target: 's1', ranges: [['ee48', 'ffff']] }])
+  })
+
+  test.each(['read-only', 'restoring'] as const)('a %s shard neither gives nor takes', (state) => {
+    const owners = expandRuns(
+      [
+        [0, 0],
+        [40_000, 1],
+        [45_000, 2],
+      ],
+      3,
+    )
+    const all = shards(['serving', 'serving', state])
+    const { moves } = planMoves(all, { owners, held: nothingHeld() }, even)
+    expect(moves.flatMap(({ source, target }) => [source, target])).not.toContain('s2')
+    expect(carriedOut(owners, all, moves)).toEqual([22_500, 22_500, 20_536])
+  })
+
+  test('where nobody takes, nothing is planned', () => {
+    const owners = expandRuns([[0, 0]], 2)
+    expect(planMoves(shards(['draining', 'read-only']), { owners, held: nothingHeld() }, even).moves).toEqual([])
+  })
+})
+
+test('slots that another move holds stay, and are counted', () => {
+  const owners = expandRuns([[0, 0]], 2)
+  const held = nothingHeld().fill(1, 0x1000, SLOT_COUNT)
+  const plan = planMoves(serving(2), { owners, held }, even)
+  expect(plan).toEqual({
+    moves: [{ source: 's0', target: 's1', ranges: [['0000', '0fff']] }],
+    held: 32_768 - 0x1000,
+  })
+})
+
+test('a piece next to the taker’s is preferred: the map’s runs stay few', () => {
+  const owners = expandRuns(
+    [
+      [0, 0],
+      [20_000, 1],
+      [30_000, 0],
+    ],
+    2,
+  )
+  const { moves } = planMoves(serving(2), { owners, held: nothingHeld() }, even)
+  expect(moves).toHaveLength(1)
+  expect(moves[0]!.ranges).toHaveLength(2)
+  expect(moves[0]!.ranges[0]).toEqual(['0000', '4e1f'])
+})
+
+test('any map and any states: no slot is taken from who hasn’t got it, and serving shards end even', () => {
+  const state = fc.constantFrom<ShardState>('serving', 'serving', 'serving', 'draining', 'read-only')
+  const shape = fc.tuple(
+    fc.array(state, { minLength: 1, maxLength: 9 }),
+    fc.array(fc.tuple(fc.integer({ min: 1, max: SLOT_COUNT - 1 }), fc.nat(8)), { maxLength: 40 }),
+  )
+  fc.assert(
+    fc.property(shape, ([states, cuts]) => {
+      const all = shards(states)
+      const starts = [...new Map([[0, 0] as [number, number], ...cuts]).entries()].sort(([a], [b]) => a - b)
+      const owners = expandRuns(
+        starts.map(([start, shard]) => [start, shard % states.length]),
+        states.length,
+      )
+      const { moves } = planMoves(all, { owners, held: nothingHeld() }, even)
+      const counts = carriedOut(owners, all, moves)
+      const of = (wanted: ShardState) => counts.filter((_, index) => states[index] === wanted)
+      if (of('serving').length === 0) {
+        expect(moves).toEqual([])
+        return
+      }
+      expect(unevenness(of('serving'))).toBeLessThanOrEqual(1)
+      expect(of('draining').every((count) => count === 0)).toBe(true)
+      expect(moves.length).toBeLessThan(states.length)
+    }),
+    { numRuns: 60 },
+  )
+})

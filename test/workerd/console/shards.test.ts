@@ -1,0 +1,147 @@
+import { env } from 'cloudflare:workers'
+import { afterEach, beforeAll, describe, expect, test } from 'vitest'
+import '../../support/light-passwords.ts'
+import { migrations } from '../../../dist/migrations.ts'
+import { slotOf } from '../../../src/core/ids.ts'
+import type { Env } from '../../../workers/env.ts'
+import { somebody, type WorkerAnswer, workerIsolate } from '../../support/worker-isolate.ts'
+
+const { DIRECTORY, OPERATOR_TOKEN } = env as unknown as Env
+const token = OPERATOR_TOKEN!
+
+/** Isolates that have no map yet: what an older one does until its lease ends is the map holder's test. */
+const ask = (method: string, path: string, json?: unknown): Promise<WorkerAnswer> =>
+  workerIsolate().request(method, `/operator/v1${path}`, { token, ...(json === undefined ? {} : { json }) })
+
+async function setState(id: string, state: string): Promise<void> {
+  const answer = await ask('PATCH', `/shards/${id}`, { state })
+  expect(answer.status, answer.text).toBe(200)
+  expect(answer.json()).toMatchObject({ shard: { id, state, slots: 32_768 } })
+  // As ten seconds do, the data centre's copy of the map goes.
+  const directory = DIRECTORY.idFromName('directory').toString()
+  await (caches as unknown as { default: Cache }).default.delete(`https://shard-map.invalid/${directory}/current`)
+}
+
+interface Person {
+  id: string
+  token: string
+  post: string
+}
+
+/** Somebody whose rows lie in this shard, with a post. */
+async function personOf(shard: 'shard-000' | 'shard-001'): Promise<Person> {
+  for (;;) {
+    const isolate = workerIsolate()
+    const answer = await isolate.request('POST', '/api/v1/accounts', { json: somebody() })
+    expect(answer.status, answer.text).toBe(201)
+    const { user, token } = answer.json<{ user: { id: string }; token: string }>()
+    if (slotOf(user.id) < '8000' !== (shard === 'shard-000')) continue
+    const posted = await isolate.request('POST', '/api/v1/posts', { json: { text: 'Before.' }, token })
+    return { id: user.id, token, post: posted.json<{ post: { id: string } }>().post.id }
+  }
+}
+
+const write = ({ token }: Person) => workerIsolate().request('POST', '/api/v1/posts', { json: { text: 'Now.' }, token })
+const read = ({ post }: Person) => workerIsolate().request('GET', `/api/v1/posts/${post}`)
+
+function refusal(answer: WorkerAnswer): [number, string, string | null] {
+  return [answer.status, answer.json<{ code: string }>().code, answer.headers.get('retry-after')]
+}
+
+let here: Person
+let there: Person
+beforeAll(async () => {
+  here = await personOf('shard-000')
+  there = await personOf('shard-001')
+})
+afterEach(() => setState('shard-000', 'serving'))
+
+describe('the state of a shard', () => {
+  test('read-only: its users read and can’t write, others do both', async () => {
+    await setState('shard-000', 'read-only')
+    expect(refusal(await write(here))).toEqual([503, 'SHARD_READ_ONLY', '30'])
+    expect((await read(here)).status).toBe(200)
+    expect((await write(there)).status).toBe(201)
+  })
+
+  test('read-only: the cron leaves it alone', async () => {
+    const { SHARD_000 } = env as unknown as Record<string, D1Database>
+    const expired = `${slotOf(here.id)}expired`
+    await SHARD_000!.batch([
+      SHARD_000!.prepare("INSERT INTO idempotency_keys VALUES (?, '', '', '', 200, '', 1)").bind(expired),
+    ])
+    const isThere = () => SHARD_000!.prepare('SELECT 1 AS one FROM idempotency_keys WHERE id = ?').bind(expired).first()
+    await setState('shard-000', 'read-only')
+    await workerIsolate().cron()
+    expect(await isThere()).not.toBeNull()
+    await setState('shard-000', 'serving')
+    await workerIsolate().cron()
+    expect(await isThere()).toBeNull()
+  })
+
+  test('restoring: its users are told to come back, others go on', async () => {
+    await setState('shard-000', 'restoring')
+    expect(refusal(await read(here))).toEqual([503, 'SHARD_RESTORING', '30'])
+    expect(refusal(await write(here))).toEqual([503, 'SHARD_RESTORING', '30'])
+    expect((await read(there)).status).toBe(200)
+  })
+
+  test('no slots go to, or come from, a shard that is read-only', async () => {
+    await setState('shard-000', 'read-only')
+    expect(refusal(await ask('POST', '/moves', { slots: '9000', target: 'shard-000' }))[1]).toBe('SHARD_NOT_SERVING')
+    expect(refusal(await ask('POST', '/shards/shard-000/drain'))[1]).toBe('SHARD_NOT_SERVING')
+    const plan = await ask('POST', '/rebalance', { dryRun: true })
+    expect([plan.status, plan.json()]).toEqual([200, { moves: [], held: 0 }])
+  })
+})
+
+test('what is even needs no move, dry run or not', async () => {
+  expect((await ask('POST', '/rebalance', { dryRun: true })).json()).toEqual({ moves: [], held: 0 })
+  const real = await ask('POST', '/rebalance', {})
+  expect([real.status, real.json()]).toEqual([202, { moves: [], held: 0 }])
+})
+
+test.each([
+  ['POST', '/shards', { binding: 'SHARD_007' }, 422, 'INVALID'],
+  ['POST', '/shards', { binding: 'shard-002' }, 422, 'INVALID'],
+  ['PATCH', '/shards/shard-009', { state: 'serving' }, 404, 'NOT_FOUND'],
+  ['PATCH', '/shards/shard-000', { state: 'asleep' }, 422, 'INVALID'],
+  ['DELETE', '/shards/shard-009', undefined, 404, 'NOT_FOUND'],
+  ['DELETE', '/shards/shard-000', undefined, 409, 'SHARD_NOT_EMPTY'],
+  ['POST', '/shards/shard-009/drain', undefined, 404, 'NOT_FOUND'],
+  ['POST', '/rebalance', { tolerance: 2 }, 422, 'INVALID'],
+  ['POST', '/rebalance', { by: 'users' }, 422, 'INVALID'],
+] as const)('%s %s %j: %i %s', async (method, path, json, status, code) => {
+  expect(refusal(await ask(method, path, json)).slice(0, 2)).toEqual([status, code])
+})
+
+describe('migrations', () => {
+  const { SHARD_001 } = env as unknown as Record<string, D1Database>
+  const newest = migrations.at(-1)!
+
+  test('each shard has what this version was built with', async () => {
+    expect((await ask('GET', '/migrations')).json()).toEqual({
+      newest,
+      items: ['shard-000', 'shard-001'].map((shard) => ({ shard, version: newest, pending: [] })),
+    })
+  })
+
+  test('a shard that lags is named: by the list, by /readyz, which is ready all the same, and where a move is planned', async () => {
+    await SHARD_001!.prepare('DELETE FROM d1_migrations WHERE name = ?').bind(newest).run()
+    try {
+      const { items } = (await ask('GET', '/migrations')).json<{ items: object[] }>()
+      expect(items).toEqual([
+        { shard: 'shard-000', version: newest, pending: [] },
+        { shard: 'shard-001', version: migrations.at(-2), pending: [newest] },
+      ])
+      const ready = await workerIsolate().request('GET', '/readyz')
+      expect(ready.status).toBe(200)
+      expect(ready.text).toMatch(new RegExp(`^ok   shard-001 — lacks ${newest}; run: npm run migrations:apply$`, 'm'))
+      expect(ready.text).toMatch(/^ok {3}shard-000$/m)
+      const move = await ask('POST', '/moves', { slots: '0000', target: 'shard-001' })
+      expect(refusal(move).slice(0, 2)).toEqual([409, 'SCHEMA_VERSIONS_DIFFER'])
+    } finally {
+      await SHARD_001!.prepare('INSERT INTO d1_migrations (name) VALUES (?)').bind(newest).run()
+    }
+  })
+})
