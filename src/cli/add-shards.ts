@@ -1,18 +1,21 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Connection } from './client.ts'
+import { addressOf, type Connection } from './client.ts'
 import type { Command, Output } from './command.ts'
+import { deploy } from './deploy.ts'
+import { openDeploying } from './deploying.ts'
 import { NotNow, UserError } from './errors.ts'
 import { withDatabases } from './local-shards.ts'
 import { migrateShards } from './migrate.ts'
 import { localConfig } from './migrations.ts'
 import type { OptionValues } from './options.ts'
+import { databasesAt, type Location, locationOf, makeOne } from './platform/resources.ts'
 import { replaceFile } from './replace-file.ts'
 import { readMigrations } from './shard-migrations.ts'
 import { counted } from './table.ts'
 import { wholeNumber } from './whole-number.ts'
-import { localShards, nextShardNumber, type ShardBinding, shardBindings, withMoreShards } from './wrangler-config.ts'
+import { nextShardNumber, numberedShards, type ShardBinding, shardBindings, withMoreShards } from './wrangler-config.ts'
 
 const SHARDS_AT_ONCE_MAX = 16
 const SHARDS_MAX = 1_000
@@ -24,33 +27,41 @@ interface Shard {
   binding: string
 }
 
+/** Where the databases are made, and how the live version comes to have their bindings. */
+interface Ground {
+  configPath: string
+  /** Databases that are there and migrated, when it resolves. */
+  prepare(shards: ShardBinding[]): Promise<void>
+  /** After the configuration binds them: the version that does is live, or will be without further ado. */
+  release(): Promise<void>
+}
+
 /**
  * Databases, migrations, bindings, and then the directory: in this order, so that a shard joins when the live version has
  * its binding. Bindings that a run before has left without a shard are gone on with first.
  */
 async function addShards(connect: () => Connection, _operands: string[], options: OptionValues): Promise<Output> {
   const count = wholeNumber('--count', options.count ?? '1', 1, SHARDS_AT_ONCE_MAX)
+  const location = locationOf(options)
+  const ground = isLocal(options) ? localGround(options, location) : remoteGround(options, location)
   const connection = connect()
-  const { configPath, persistTo } = localConfig(options)
-  const text = readFileSync(configPath, 'utf8')
+  const text = readFileSync(ground.configPath, 'utf8')
   const bound = shardBindings(text)
   const { items } = await connection.get<{ items: Shard[] }>('/operator/v1/shards')
   const waiting = bound.filter(({ binding }) => !items.some((shard) => shard.binding === binding)).slice(0, count)
   const next = nextShardNumber(bound)
   if (next + count > SHARDS_MAX)
     throw new UserError(`There are ${next} shards.`, `${SHARDS_MAX} is the most there can be.`)
-  const fresh = localShards(next, count - waiting.length)
+  const fresh = numberedShards(next, count - waiting.length, bound)
   const added = [...waiting, ...fresh]
   if (waiting.length > 0) say(`Going on with ${names(waiting)}, bound and not yet a shard.`)
-  await migrate(added, persistTo)
-  say(`Migrated ${names(added)}.`)
+  await ground.prepare(added)
   if (fresh.length > 0) {
     // wrangler dev reads it as soon as it changes, and ends where it is empty.
-    replaceFile(configPath, withMoreShards(text, fresh))
-    say(
-      `Bound ${names(fresh)} in ${path.relative(process.cwd(), configPath)}. Waiting for the version that has ${fresh.length === 1 ? 'it' : 'them'}.`,
-    )
+    replaceFile(ground.configPath, withMoreShards(text, fresh))
+    say(`Bound ${names(fresh)} in ${path.relative(process.cwd(), ground.configPath)}.`)
   }
+  await ground.release()
   const shards: Shard[] = []
   for (const { binding } of added) {
     shards.push(await join(connection, binding))
@@ -62,21 +73,53 @@ async function addShards(connect: () => Connection, _operands: string[], options
   }
 }
 
-async function migrate(shards: ShardBinding[], persistTo: string): Promise<void> {
-  const run = await withDatabases(shards, persistTo, (databases) =>
-    migrateShards(databases, {
-      migrations: readMigrations(),
-      canary: null,
-      atOnceMax: SHARDS_AT_ONCE_MAX,
-      onProgress: () => undefined,
-    }),
-  )
-  const [failed] = run.failed
+const isLocal = (options: OptionValues): boolean =>
+  !options.remote && ['localhost', '127.0.0.1'].includes(new URL(addressOf(options)).hostname)
+
+/** `npm run dev` takes a changed configuration by itself. */
+function localGround(options: OptionValues, location: Location): Ground {
+  if (location.hint || location.jurisdiction)
+    throw new UserError('A local database has no location.', 'Leave --location and --jurisdiction out.')
+  const { configPath, persistTo } = localConfig(options)
+  return {
+    configPath,
+    async prepare(shards) {
+      await withDatabases(shards, persistTo, migrateNew)
+      say(`Migrated ${names(shards)}.`)
+    },
+    release: async () => say('Waiting for the version that has all of them.'),
+  }
+}
+
+async function migrateNew(databases: Parameters<typeof migrateShards>[0]): Promise<void> {
+  const onProgress = () => undefined
+  const options = { migrations: readMigrations(), canary: null, atOnceMax: SHARDS_AT_ONCE_MAX, onProgress }
+  const [failed] = (await migrateShards(databases, options)).failed
   if (failed)
     throw new UserError(
       `${failed.migration} failed on ${failed.binding}: ${failed.reason}`,
       'Mend it, and run it again.',
     )
+}
+
+/** A deployment does the most of it: it makes what the configuration names, migrates it, and makes the version live. */
+function remoteGround(options: OptionValues, location: Location): Ground {
+  const deploying = openDeploying({ config: options.config, environment: process.env, sleep, say })
+  const kind = databasesAt(location)
+  return {
+    configPath: deploying.configPath,
+    async prepare(shards) {
+      for (const { databaseName } of shards)
+        if ((await kind.find(deploying.platform, databaseName)) === null) {
+          await makeOne(kind, deploying.platform, databaseName)
+          say(`Made the database ${databaseName}.`)
+        }
+    },
+    async release() {
+      const operatorToken = options.token || process.env.BANYAN_TOKEN || undefined
+      await deploy(deploying, { url: options.url, operatorToken, isDryRun: false, screen: process.stderr })
+    },
+  }
 }
 
 /** Asks until the live version has the binding. That a server restarts for it is part of the waiting. */
@@ -94,12 +137,16 @@ async function join(connection: Connection, binding: string): Promise<Shard> {
 const gaveUp = (binding: string, { message }: UserError) =>
   new UserError(
     `After ${LIVE_MS / 1_000} s the live version does not have ${binding}: ${message}`,
-    'Locally: does npm run dev use this wrangler.toml? Deployed: npx wrangler deploy. Then run it again: it goes on from here.',
+    'Locally: does npm run dev use this wrangler.toml? Deployed: npm run deploy. Then run it again: it goes on from here.',
   )
 
 const names = (shards: ShardBinding[]): string => shards.map(({ binding }) => binding).join(', ')
-const say = (text: string) => process.stderr.write(`${text}\n`)
+const say = (text: string) => void process.stderr.write(`${text}\n`)
 
 export const addShardCommands: Record<string, Command> = {
-  'shards add': { operands: [], options: ['count', 'config', 'persist-to', 'shards'], run: addShards },
+  'shards add': {
+    operands: [],
+    options: ['count', 'location', 'jurisdiction', 'remote', 'config', 'persist-to', 'shards'],
+    run: addShards,
+  },
 }

@@ -1,16 +1,10 @@
 import { UserError } from './errors.ts'
+import type { ShardBinding } from './wrangler-config.ts'
 
 /** One `[table]` or `[[array of tables]]` of a wrangler.toml: the values that one line holds, as they are written. */
 interface Table {
   name: string
   values: Map<string, string | string[]>
-}
-
-export interface ShardBinding {
-  /** `SHARD_000` */
-  binding: string
-  databaseName: string
-  databaseId: string
 }
 
 /** What deploying needs to know of a wrangler.toml. */
@@ -58,7 +52,7 @@ export function readConfig(text: string): WranglerConfig {
     accountId: first('', 'account_id'),
     publicOrigin: first('vars', 'PUBLIC_ORIGIN') || null,
     leaseMs: Number(first('vars', 'LEASE_MS') ?? LEASE_MS),
-    shards: shardBindings(text),
+    shards: shardsIn(tables),
     kvNamespaces: tables
       .filter((table) => table.name === 'kv_namespaces')
       .map((table) => ({ binding: required(table, 'binding'), id: required(table, 'id') })),
@@ -76,19 +70,6 @@ export function readConfig(text: string): WranglerConfig {
   }
 }
 
-/** The bound shards, in the order of their bindings. */
-export function shardBindings(text: string): ShardBinding[] {
-  return readTables(text)
-    .filter((table) => table.name === 'd1_databases')
-    .map((table) => ({
-      binding: required(table, 'binding'),
-      databaseName: required(table, 'database_name'),
-      databaseId: required(table, 'database_id'),
-    }))
-    .filter(({ binding }) => /^SHARD_\d{3}$/.test(binding))
-    .sort((a, b) => (a.binding < b.binding ? -1 : 1))
-}
-
 /**
  * Writes a database's id beside its binding; all else stays as it is. The id that was there stays as
  * `preview_database_id`, by which local development goes on finding its data.
@@ -101,25 +82,6 @@ export const withDatabaseId = (text: string, binding: string, id: string): strin
 /** The same for a KV namespace: `preview_id` is the local one. */
 export const withKvId = (text: string, binding: string, id: string): string =>
   withId(text, { table: 'kv_namespaces', binding, key: 'id', localKey: 'preview_id' }, id)
-
-/** A block for one more shard, after the last one. Throws where its binding is there already. */
-export function withShard(text: string, { binding, databaseName, databaseId }: ShardBinding): string {
-  if (shardBindings(text).some((shard) => shard.binding === binding)) throw new Error(`${binding} is bound already`)
-  const lines = text.split('\n')
-  const last = blocks(lines)
-    .filter(({ name }) => name === 'd1_databases')
-    .at(-1)
-  const at = last?.end ?? lines.length
-  const block = [
-    '',
-    '[[d1_databases]]',
-    `binding = "${binding}"`,
-    `database_name = "${databaseName}"`,
-    `database_id = "${databaseId}"`,
-    'migrations_dir = "migrations/shard"',
-  ]
-  return lines.toSpliced(at, 0, ...block).join('\n')
-}
 
 /** Without comments, blank lines and local ids: what of it decides how the Worker runs. */
 export const essence = (text: string): string =>
@@ -223,4 +185,17 @@ function required(table: Table, key: string): string {
   if (typeof value !== 'string')
     throw new UserError(`A [[${table.name}]] has no ${key}.`, 'Every binding needs it: compare with the shipped ones.')
   return value
+}
+
+/** In the order of their bindings. Throws UserError where one lacks its name or id. */
+function shardsIn(tables: Table[]): ShardBinding[] {
+  return tables
+    .filter((table) => table.name === 'd1_databases')
+    .map((table) => ({
+      binding: required(table, 'binding'),
+      databaseName: required(table, 'database_name'),
+      databaseId: required(table, 'database_id'),
+    }))
+    .filter(({ binding }) => /^SHARD_\d{3}$/.test(binding))
+    .sort((a, b) => (a.binding < b.binding ? -1 : 1))
 }

@@ -1,11 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import path from 'node:path'
-import { essence, readConfig, type ShardBinding } from './deploy-config.ts'
+import { essence, readConfig } from './deploy-config.ts'
 import type { Deploying } from './deploying.ts'
 import { UserError } from './errors.ts'
-import { inParallel } from './in-parallel.ts'
-import { appliedMigrations, applyMigration } from './platform/database.ts'
+import { AT_ONCE_MAX, inParallel } from './in-parallel.ts'
+import { migrateShards, migrationStatus } from './migrate.ts'
 import { findQueue, putObject, readObject } from './platform/resources.ts'
 import {
   findVersion,
@@ -15,58 +14,49 @@ import {
   secretNames,
   type Version,
 } from './platform/worker.ts'
+import { migratedDatabase, remoteShards } from './remote-shards.ts'
 import { readMigrations } from './shard-migrations.ts'
 import type { Step } from './steps.ts'
+import type { ShardBinding } from './wrangler-config.ts'
 
-const root = path.resolve(import.meta.dirname, '../..')
 const SECRET_BYTES = 32
 const TAG_DIGITS = 16
 
 /** Migrates every shard: the first alone, so that a migration that fails does so in one database. */
 export function migrationStep(deploying: Deploying): Step {
-  const migrations = readMigrations(path.join(root, 'migrations/shard'))
-  const { platform, databaseIds } = deploying
+  const migrations = readMigrations()
   return {
     name: 'migrations',
     done: 'applied',
     async look() {
       const { shards } = readConfig(deploying.readConfigText())
-      const found = await inParallel(shards, async ({ binding }) => {
-        const id = databaseIds.get(binding) ?? null
-        const applied = id === null ? [] : await appliedMigrations(platform, id)
-        refuseOlderCheckout(
-          binding,
-          applied,
-          migrations.map(({ name }) => name),
-        )
-        return { id, binding, missing: migrations.filter(({ name }) => !applied.includes(name)) }
-      })
-      const behind = found.filter(({ missing }) => missing.length > 0)
-      const migrate = async ({ id, binding, missing }: (typeof found)[number]) => {
-        for (const migration of missing) {
-          deploying.say(`  ${binding}: ${migration.name}`)
-          await applyMigration(platform, id!, migration)
-        }
-      }
+      const found = shards.map(({ binding }) =>
+        migratedDatabase(deploying, binding, deploying.databaseIds.get(binding) ?? null),
+      )
+      const statuses = await migrationStatus(found, migrations, AT_ONCE_MAX)
+      const behind = statuses.filter(({ pending }) => pending.length > 0)
       return {
-        lacking: behind.map(({ binding, missing }) => `${missing.length} to ${binding}`),
+        lacking: behind.map(({ binding, pending }) => `${pending.length} to ${binding}`),
         async carryOut() {
-          const [canary, ...others] = behind
-          await migrate(canary!)
-          await inParallel(others, migrate)
+          const onProgress = (_done: number, _all: number, said: string) => deploying.say(`  ${said}`)
+          // Looked up again: what the step before has made has an id by now.
+          const shards = await remoteShards(deploying)
+          const { failed } = await migrateShards(shards, {
+            migrations,
+            canary: null,
+            atOnceMax: AT_ONCE_MAX,
+            onProgress,
+          })
+          const [first] = failed
+          if (first)
+            throw new UserError(
+              `${first.migration} failed on ${first.binding}, and nothing of it was applied: ${first.reason}`,
+              'No other shard was begun after it. Mend it and run it again: it goes on where it stopped.',
+            )
         },
       }
     },
   }
-}
-
-function refuseOlderCheckout(binding: string, applied: string[], known: string[]): void {
-  const unknown = applied.filter((name) => !known.includes(name))
-  if (unknown.length > 0)
-    throw new UserError(
-      `${binding} has a migration that isn't in migrations/shard: ${unknown.join(', ')}.`,
-      'This checkout is older than what is deployed. Deploy from a newer one; to go back to a version, npm run banyan -- rollback.',
-    )
 }
 
 /** Fills the store of static files before the version that names them is live; those of earlier versions stay. */
@@ -100,8 +90,16 @@ export function assetStep(deploying: Deploying): Step {
   }
 }
 
+export interface VersionOptions {
+  address(): string
+  /** To set where none is. */
+  operatorToken: string | undefined
+  /** Bindings of the live map's shards; null where no token is known to ask with. */
+  mapBindings(): Promise<string[] | null>
+}
+
 /** Uploads a version where the live one was made from something else, or lacks a secret. */
-export function versionStep(deploying: Deploying, address: () => string, operatorToken: string | undefined): Step {
+export function versionStep(deploying: Deploying, { address, operatorToken, mapBindings }: VersionOptions): Step {
   const { platform, wrangler, drawn } = deploying
   return {
     name: 'Worker',
@@ -115,7 +113,7 @@ export function versionStep(deploying: Deploying, address: () => string, operato
         .digest('hex')
       const tag = `${name}-${fingerprint.slice(0, TAG_DIGITS)}`
       const live = await liveVersion(deploying, name)
-      if (live) refuseLostShards(live, shards, deploying.databaseIds)
+      if (live) await refuseLostShards(live, shards, deploying.databaseIds, mapBindings)
       const secrets = await secretNames(platform, name)
       const unset = ['SIGNING_KEY', 'OPERATOR_TOKEN'].filter((secret) => !secrets.includes(secret))
       const isSame = live?.annotations?.['workers/tag'] === tag
@@ -161,16 +159,28 @@ export const shardsOfVersion = ({ resources }: Version): Map<string, string> =>
       .map(({ name, id }) => [name, id ?? '']),
   )
 
-/** A version without a shard that the map may name refuses that shard's users. */
-function refuseLostShards(live: Version, shards: ShardBinding[], ids: Map<string, string>): void {
+/** A version without a shard of the map refuses that shard's users. One that was removed from the map may go. */
+async function refuseLostShards(
+  live: Version,
+  shards: ShardBinding[],
+  ids: Map<string, string>,
+  mapBindings: VersionOptions['mapBindings'],
+): Promise<void> {
   for (const [binding, id] of shardsOfVersion(live)) {
     const isBound = shards.some((shard) => shard.binding === binding)
     if (isBound && (ids.get(binding) ?? id) === id) continue
+    if (isBound)
+      throw new UserError(
+        `${binding} is bound to the database ${id} in the live version, and to another one in the configuration.`,
+        `Name ${id} there: what its users have is in it.`,
+      )
+    const inMap = await mapBindings()
+    if (inMap && !inMap.includes(binding)) continue
     throw new UserError(
-      isBound
-        ? `${binding} is bound to the database ${id} in the live version, and to another one in the configuration.`
-        : `The live version has ${binding} bound (database ${id}), and the configuration lacks it.`,
-      'Bind it again: its users would get errors. A checkout that is older than the last added shard looks like this.',
+      `The live version has ${binding} bound (database ${id}), and the configuration lacks it.`,
+      inMap
+        ? `Bind it again: the map names it, and its users would get errors. To let it go: npm run banyan -- shards drain, then shards remove.`
+        : 'Bind it again, or give --token: then the map is asked whether it is a shard still.',
     )
   }
 }

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { connect } from './client.ts'
 import type { Command, Output } from './command.ts'
 import { readConfig } from './deploy-config.ts'
 import { resourceSteps } from './deploy-resources.ts'
@@ -7,6 +8,7 @@ import { addressOf, type Deploying, openDeploying } from './deploying.ts'
 import { UserError } from './errors.ts'
 import type { Screen } from './follow-moves.ts'
 import type { OptionValues } from './options.ts'
+import type { MapShard } from './rollback.ts'
 import { smokeCheck, warmCheck } from './site-checks.ts'
 import { type Check, runSteps, type Step } from './steps.ts'
 
@@ -37,7 +39,11 @@ export async function deploy(deploying: Deploying, options: DeployOptions): Prom
     ...resourceSteps(deploying),
     migrationStep(deploying),
     assetStep(deploying),
-    versionStep(deploying, () => address, operatorToken),
+    versionStep(deploying, {
+      address: () => address,
+      operatorToken,
+      mapBindings: () => bindingsOfMap(address, operatorToken),
+    }),
     triggerStep(deploying),
     warmCheck(deploying, () => address),
     smokeCheck(() => address, { token, shards: shards.map(({ binding }) => binding) }),
@@ -57,6 +63,12 @@ export async function deploy(deploying: Deploying, options: DeployOptions): Prom
       ...(isNewToken ? ['', ...tokenAdvice(address, drawnToken)] : []),
     ].join('\n'),
   }
+}
+
+async function bindingsOfMap(address: string, token: string | undefined): Promise<string[] | null> {
+  if (!token) return null
+  const { items } = await connect({ url: address, token }).get<{ items: MapShard[] }>('/operator/v1/shards')
+  return items.map(({ binding }) => binding)
 }
 
 function dryRunOutput(address: string, outcomes: unknown[], changes: number): Output {

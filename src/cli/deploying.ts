@@ -13,6 +13,7 @@ const root = path.resolve(import.meta.dirname, '../..')
 export interface Deploying {
   platform: Platform
   wrangler: Wrangler
+  configPath: string
   readConfigText(): string
   writeConfigText(text: string): void
   /** By binding: those that are there. */
@@ -58,6 +59,7 @@ export function openDeploying({ config: given, environment, sleep, say }: Deploy
   return {
     platform,
     wrangler: openWrangler(configPath, forWrangler),
+    configPath,
     readConfigText: () => readFileSync(configPath, 'utf8'),
     writeConfigText: (text) => replaceFile(configPath, text, 0o644),
     databaseIds: new Map(),

@@ -3,6 +3,8 @@ export const helpText = `banyan <noun> <verb> [options]
   shards list                  each shard with its slots, users, size and load
   shards add                   makes databases, migrates them, binds them, and registers them as shards without slots
       --count 2                  how many (1 unless said)
+      --location weur            deployed: near wnam, enam, weur, eeur, apac or oc; --jurisdiction eu or fedramp
+      --remote                   deployed, also where --url is local; --config FILE, --persist-to DIR as for npm run dev
   shards drain ID              moves all slots of a shard to the others; it takes none any more
       --off                      it takes slots again
   shards remove ID             forgets a shard that has no slots
@@ -20,6 +22,7 @@ export const helpText = `banyan <noun> <verb> [options]
   migrations apply             applies what is missing to every shard; nothing more is begun when one fails
       --canary SHARD_003         goes first, alone (the first one that lacks some, unless said)
       --at-once 6                how many of the others at once
+      --remote                   the deployed databases instead of the local ones
       --shards 4                 of npm run dev -- --shards 4; --persist-to DIR, --config FILE as there
 
   moves list                   moves of slots between shards, newest first
@@ -42,6 +45,7 @@ export const helpText = `banyan <noun> <verb> [options]
       --users 20                 who read and write
       --reads 0.9                the share of requests that read
       --seed N                   draws the same requests again
+
   deploy                       makes what is missing on Cloudflare, migrates, uploads, and looks whether it is well;
                                run again, it changes nothing (also: npm run deploy)
       --dry-run                  says what it would do

@@ -1,5 +1,5 @@
 /** As many connections as a Worker may have at once, and well within the API's 1,200 calls in five minutes. */
-const AT_ONCE_MAX = 6
+export const AT_ONCE_MAX = 6
 
 /**
  * Runs `work` on each, a few at a time; the results are in the order of the items. After a failure nothing new is

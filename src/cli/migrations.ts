@@ -1,10 +1,13 @@
 import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command, Output } from './command.ts'
+import { openDeploying } from './deploying.ts'
 import { UserError } from './errors.ts'
 import { configFor, type LocalConfig, withLocalShards } from './local-shards.ts'
 import { type MigratedShard, type MigrationRun, migrateShards, migrationStatus } from './migrate.ts'
 import type { OptionName, OptionValues } from './options.ts'
+import { remoteShards } from './remote-shards.ts'
 import { type Migration, readMigrations } from './shard-migrations.ts'
 import { counted, table } from './table.ts'
 import { wholeNumber } from './whole-number.ts'
@@ -12,7 +15,7 @@ import { shardBindings } from './wrangler-config.ts'
 
 const AT_ONCE = 6
 const AT_ONCE_MAX = 32
-const where: OptionName[] = ['shards', 'config', 'persist-to']
+const where: OptionName[] = ['remote', 'shards', 'config', 'persist-to']
 
 /** The local databases that `--shards`, `--config` and `--persist-to` name. */
 export function localConfig(options: OptionValues): LocalConfig {
@@ -26,10 +29,15 @@ export function localConfig(options: OptionValues): LocalConfig {
   }
 }
 
+/** The local databases; with `--remote` the deployed ones that the configuration names. */
+async function withShards<T>(options: OptionValues, use: (shards: MigratedShard[]) => Promise<T>): Promise<T> {
+  if (!options.remote) return withLocalShards(localConfig(options), use)
+  const say = (line: string) => void process.stderr.write(`${line}\n`)
+  return use(await remoteShards(openDeploying({ config: options.config, environment: process.env, sleep, say })))
+}
+
 async function status(_connect: unknown, _operands: string[], options: OptionValues): Promise<Output> {
-  const statuses = await withLocalShards(localConfig(options), (shards) =>
-    migrationStatus(shards, readMigrations(), AT_ONCE),
-  )
+  const statuses = await withShards(options, (shards) => migrationStatus(shards, readMigrations(), AT_ONCE))
   const rows = statuses.map(({ binding, newest, pending }) => [binding, newest ?? 'none', pending.join(', ') || '–'])
   const lagging = statuses.filter(({ pending }) => pending.length > 0)
   const summary =
@@ -41,7 +49,7 @@ async function status(_connect: unknown, _operands: string[], options: OptionVal
 
 async function apply(_connect: unknown, _operands: string[], options: OptionValues): Promise<Output> {
   const atOnceMax = wholeNumber('--at-once', options['at-once'] ?? String(AT_ONCE), 1, AT_ONCE_MAX)
-  const run = await withLocalShards(localConfig(options), (shards) =>
+  const run = await withShards(options, (shards) =>
     applied(shards, readMigrations(), options.canary ?? null, atOnceMax),
   )
   return { json: run, text: outcome(run), isFailure: run.failed.length > 0 }

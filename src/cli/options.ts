@@ -17,6 +17,7 @@ export const optionTypes = {
   location: { type: 'string' },
   jurisdiction: { type: 'string' },
   shards: { type: 'string' },
+  remote: { type: 'boolean' },
   config: { type: 'string' },
   'persist-to': { type: 'string' },
   canary: { type: 'string' },

@@ -216,7 +216,7 @@ async function reconcile(deploying: Deploying, databaseId: string, before: Note)
   const sql = 'UPDATE mover SET step = max(step, ?) + 1, open = 0'
   await runBatch(platform, databaseId, [{ sql, params: [before.step] }])
   const applied = await appliedMigrations(platform, databaseId)
-  const missing = readMigrations(path.join(root, 'migrations/shard')).filter(({ name }) => !applied.includes(name))
+  const missing = readMigrations().filter(({ name }) => !applied.includes(name))
   for (const migration of missing) await applyMigration(platform, databaseId, migration)
   return missing.length
 }

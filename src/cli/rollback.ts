@@ -68,7 +68,7 @@ function refuseWithoutShards(wanted: Version, live: Version, shards: MapShard[])
   const named = lacking.map(({ id, binding, slots }) => `${binding} (${id}, ${slots.toLocaleString('en')} slots)`)
   throw new UserError(
     `${described(wanted)} does not bind what the live map uses: ${named.join(', ')}. Users there would get errors.`,
-    `Go back to a version that binds it (--to VERSION), or take the shard out of the map first: npm run banyan -- shards drain ${lacking[0]!.id}`,
+    `Go back to a version that binds it (--to VERSION), or take the shard out of the map first: npm run banyan -- shards drain ${lacking[0]!.id}, then shards remove`,
   )
 }
 

@@ -52,16 +52,22 @@ migrations_dir = "migrations/shard"
 
 `
 
-/** Local databases: their ids are placeholders, which name a file each. */
-export const localShards = (from: number, count: number): ShardBinding[] =>
-  Array.from({ length: count }, (_, index) => {
+/** Shards as they are shipped: their ids are placeholders, which name a local file each. */
+export const localShards = (from: number, count: number): ShardBinding[] => numberedShards(from, count, [])
+
+/** More of them, whose databases are named as those that are bound are. A deployment writes their ids. */
+export function numberedShards(from: number, count: number, bound: ShardBinding[]): ShardBinding[] {
+  const last = bound.at(-1)
+  const stem = last?.databaseName.endsWith(last.binding.slice(-3)) ? last.databaseName.slice(0, -3) : 'banyan-shard-'
+  return Array.from({ length: count }, (_, index) => {
     const number = String(from + index).padStart(3, '0')
     return {
       binding: `SHARD_${number}`,
-      databaseName: `banyan-shard-${number}`,
+      databaseName: `${stem}${number}`,
       databaseId: `00000000-0000-4000-8000-000000000${number}`,
     }
   })
+}
 
 /** The number after the highest that is bound. */
 export const nextShardNumber = (bound: ShardBinding[]): number =>

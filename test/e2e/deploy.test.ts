@@ -2,12 +2,15 @@ import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { compareClaims } from '../../src/cli/claim-differences.ts'
 import { openPlatform } from '../../src/cli/platform/api.ts'
+import { shardBindings } from '../../src/cli/wrangler-config.ts'
 import { bearer } from '../support/http-client.ts'
 import { type CliOnDouble, cliOn } from '../support/platform/cli-run.ts'
 import { type PlatformDouble, startPlatform } from '../support/platform/double.ts'
 
 let platform: PlatformDouble
 let cli: CliOnDouble
+/** What the first deployment has said. */
+let deployed = ''
 
 beforeAll(async () => {
   platform = await startPlatform({ serving: 'runtime' })
@@ -23,6 +26,7 @@ test('from nothing to serving with the real wrangler; the second run changes not
   const first = await cli.run('deploy')
   expect(first.stderr).toMatch(/✓ smoke test .* 2 of 2 shards in the map/)
   expect(first.exitCode).toBe(0)
+  deployed = first.stdout
   const token = /The operators’ token: (\S+)/.exec(first.stdout)![1]!
   expect(platform.calls.filter(({ status }) => status === 501)).toEqual([])
 
@@ -46,6 +50,25 @@ test('from nothing to serving with the real wrangler; the second run changes not
     .slice(after.calls)
     .filter(({ method, path }) => method !== 'GET' && !path.endsWith('/query'))
   expect(mutating).toEqual([])
+})
+
+test('a shard more: its database is made in its place, migrated, bound, deployed, and it joins', async () => {
+  const token = /The operators’ token: (\S+)/.exec(deployed)![1]!
+  const added = await cli.run('shards', 'add', '--remote', '--location', 'weur', '--token', token)
+  expect(added.exitCode, added.stderr).toBe(0)
+  expect(added.stderr).toMatch(/SHARD_002 is shard-002, with no slots yet\.$/m)
+  expect(shardBindings(readFileSync(cli.configPath, 'utf8')).map(({ databaseName }) => databaseName)).toEqual([
+    'banyan-shard-000',
+    'banyan-shard-001',
+    'banyan-shard-002',
+  ])
+  const made = platform.databases.databases.at(-1)!
+  expect(made).toMatchObject({ name: 'banyan-shard-002', locationHint: 'weur' })
+  const status = await cli.run('migrations', 'status', '--remote')
+  expect(status.stdout).toContain('3 shards, all migrated.')
+  const headers = { authorization: `Bearer ${token}` }
+  const listed = await bearer(new URL(platform.siteUrl)).get('/operator/v1/shards', { headers })
+  expect(listed.json()).toMatchObject({ items: [{ slots: 32_768 }, { slots: 32_768 }, { slots: 0 }] })
 })
 
 /** What `restore` compares is what the application writes: a user's two claims fit, and one that is gone is missed. */

@@ -1,4 +1,5 @@
 /** What a deployment stands on: databases, namespaces, buckets, queues. Each is found by its name. */
+import { UserError } from '../errors.ts'
 import { type Platform, PlatformError } from './api.ts'
 
 export interface Resource {
@@ -14,16 +15,46 @@ export interface ResourceKind {
   make(platform: Platform, name: string): Promise<string>
 }
 
-export const databases: ResourceKind = {
+/** Where a database is made: near a place, or inside a jurisdiction. */
+export interface Location {
+  hint: string | null
+  jurisdiction: string | null
+}
+
+const HINTS = ['wnam', 'enam', 'weur', 'eeur', 'apac', 'oc']
+const JURISDICTIONS = ['eu', 'fedramp']
+
+/** Reads `--location` and `--jurisdiction`. Throws UserError. */
+export function locationOf(options: { location?: string | undefined; jurisdiction?: string | undefined }): Location {
+  const { location = null, jurisdiction = null } = options
+  if (location !== null && jurisdiction !== null)
+    throw new UserError('--location and --jurisdiction exclude each other.', 'Leave one of them out.')
+  if (location !== null && !HINTS.includes(location))
+    throw new UserError(`--location is "${location}".`, `It may be ${HINTS.join(', ')}.`)
+  if (jurisdiction !== null && !JURISDICTIONS.includes(jurisdiction))
+    throw new UserError(`--jurisdiction is "${jurisdiction}".`, `It may be ${JURISDICTIONS.join(' or ')}.`)
+  return { hint: location, jurisdiction }
+}
+
+/** Databases that are made there; those that are there already are found wherever they are. */
+export const databasesAt = ({ hint, jurisdiction }: Location): ResourceKind => ({
   called: 'database',
   async find(platform, name) {
     // `name` narrows the list to those that contain it.
     const found = await platform.list<{ uuid: string; name: string }>('/d1/database', { name })
     return found.find((database) => database.name === name)?.uuid ?? null
   },
-  make: async (platform, name) =>
-    (await platform.call<{ uuid: string }>({ method: 'POST', path: '/d1/database', body: { name } })).uuid,
-}
+  async make(platform, name) {
+    const body = {
+      name,
+      ...(hint === null ? {} : { primary_location_hint: hint }),
+      ...(jurisdiction === null ? {} : { jurisdiction }),
+    }
+    return (await platform.call<{ uuid: string }>({ method: 'POST', path: '/d1/database', body })).uuid
+  },
+})
+
+export const databases = databasesAt({ hint: null, jurisdiction: null })
 
 export const namespaces: ResourceKind = {
   called: 'KV namespace',

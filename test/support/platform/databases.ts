@@ -19,11 +19,13 @@ const PARAMS_MAX = 100
 export class DoubleDatabase {
   readonly id: string
   readonly name: string
+  readonly locationHint: string | null
   engine: Engine
   /** What was written, in order; a bookmark is a length of it. A restore is an entry as well, so that it can be undone. */
   readonly history: { at: number; statements: Statement[]; restoredTo?: number }[] = []
 
-  constructor(id: string, name: string) {
+  constructor(id: string, name: string, locationHint: string | null = null) {
+    this.locationHint = locationHint
     this.id = id
     this.name = name
     this.engine = sqliteEngine()
@@ -59,7 +61,7 @@ export class DatabaseRoom {
 
   readonly routes: Route[] = [
     ['GET', '/d1/database', (request) => this.#list(request)],
-    ['POST', '/d1/database', (request) => this.#make(request.json<{ name: string }>().name)],
+    ['POST', '/d1/database', (request) => this.#make(request.json<{ name: string; primary_location_hint?: string }>())],
     ['GET', '/d1/database/:id', (_, id) => described(this.get(id!))],
     ['POST', '/d1/database/:id/query', (request, id) => this.#query(request, id!)],
     ['GET', '/d1/database/:id/time_travel/bookmark', ({ query }, id) => this.#bookmark(query, id!)],
@@ -100,10 +102,10 @@ export class DatabaseRoom {
       .map(described)
   }
 
-  #make(name: string) {
+  #make({ name, primary_location_hint: locationHint = null }: { name: string; primary_location_hint?: string | null }) {
     if (this.databases.some((database) => database.name === name))
       throw new ApiRefusal(400, 7502, `Database with name '${name}' already exists`)
-    const made = new DoubleDatabase(uuidOf(name), name)
+    const made = new DoubleDatabase(uuidOf(name), name, locationHint)
     this.databases.push(made)
     return described(made)
   }

@@ -20,6 +20,8 @@ export interface PlatformDouble {
   /** Where the deployed Worker answers. */
   siteUrl: string
   calls: RecordedCall[]
+  /** Bindings of shards that the stand-in’s map no longer names. */
+  removedFromMap: Set<string>
   databases: DatabaseRoom
   stores: StoreRoom
   scripts: ScriptRoom
@@ -42,10 +44,11 @@ export async function startPlatform({ serving }: { serving: 'runtime' | 'stand-i
   const stores = new StoreRoom()
   const scripts = new ScriptRoom()
   const site = new Site()
+  const removedFromMap = new Set<string>()
   const runtime = serving === 'runtime' ? new RuntimeSite({ databases, stores }) : null
   const migrations = readMigrations().map(({ name }) => name)
   scripts.onLive = async (_, version) => {
-    site.running = runtime ? await runtime.start(version) : standIn(version, databases, migrations)
+    site.running = runtime ? await runtime.start(version) : standIn(version, databases, migrations, removedFromMap)
   }
   const api = new ApiServer([...databases.routes, ...stores.routes, ...scripts.routes], {
     account: ACCOUNT,
@@ -57,6 +60,7 @@ export async function startPlatform({ serving }: { serving: 'runtime' | 'stand-i
     environment: { CLOUDFLARE_API_BASE_URL: apiUrl, CLOUDFLARE_API_TOKEN: TOKEN, CLOUDFLARE_ACCOUNT_ID: ACCOUNT },
     siteUrl,
     calls: api.calls,
+    removedFromMap,
     databases,
     stores,
     scripts,

@@ -174,7 +174,12 @@ const byName = <B extends DoubleBinding, V>(list: B[], value: (binding: B) => V)
   Object.fromEntries(list.map((binding) => [binding.name, value(binding)]))
 
 /** Answers as the application does in what a deployment asks for, and like it only where it could. */
-export function standIn(version: DoubleVersion, databases: DatabaseRoom, migrations: string[]): Running {
+export function standIn(
+  version: DoubleVersion,
+  databases: DatabaseRoom,
+  migrations: string[],
+  removed: Set<string>,
+): Running {
   const shards = bindings<{ id: string }>(version, 'd1')
   const secret = (name: string) =>
     bindings<{ text: string }>(version, 'secret_text').find((one) => one.name === name)?.text
@@ -206,12 +211,14 @@ export function standIn(version: DoubleVersion, databases: DatabaseRoom, migrati
         return new Response('', { status: 401 })
       return Response.json({
         epoch: 1,
-        items: shards.map(({ name }) => ({
-          id: name.toLowerCase().replace('_', '-'),
-          binding: name,
-          state: 'serving',
-          slots: 1,
-        })),
+        items: shards
+          .filter(({ name }) => !removed.has(name))
+          .map(({ name }) => ({
+            id: name.toLowerCase().replace('_', '-'),
+            binding: name,
+            state: 'serving',
+            slots: 1,
+          })),
       })
     },
     close: async () => {},

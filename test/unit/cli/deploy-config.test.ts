@@ -1,15 +1,8 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { expect, test } from 'vitest'
-import {
-  essence,
-  isPlaceholder,
-  readConfig,
-  shardBindings,
-  withDatabaseId,
-  withKvId,
-  withShard,
-} from '../../../src/cli/deploy-config.ts'
+import { essence, isPlaceholder, readConfig, withDatabaseId, withKvId } from '../../../src/cli/deploy-config.ts'
+import { shardBindings } from '../../../src/cli/wrangler-config.ts'
 
 const shipped = readFileSync(path.resolve(import.meta.dirname, '../../../wrangler.toml'), 'utf8')
 const ID = '11111111-2222-4333-8444-555555555555'
@@ -52,16 +45,6 @@ test('the namespace’s id is written beside its binding', () => {
   const changed = withKvId(shipped, 'KV', 'abcdef0123456789abcdef0123456789')
   expect(readConfig(changed).kvNamespaces).toEqual([{ binding: 'KV', id: 'abcdef0123456789abcdef0123456789' }])
   expect(changed).toContain('preview_id = "00000000000000000000000000000001"')
-})
-
-test('a shard’s block comes after the last one, before the heading of what follows', () => {
-  const shard = { binding: 'SHARD_002', databaseName: 'banyan-shard-002', databaseId: ID }
-  const changed = withShard(shipped, shard)
-  expect(shardBindings(changed).at(-1)).toEqual(shard)
-  const [before, after] = changed.split('[[d1_databases]]\nbinding = "SHARD_002"') as [string, string]
-  expect(before.endsWith('migrations_dir = "migrations/shard"\n\n')).toBe(true)
-  expect(after.split('\n').slice(4, 6).join('\n')).toMatch(/^\n# ── Stores/)
-  expect(() => withShard(changed, shard)).toThrow('SHARD_002 is bound already')
 })
 
 test('lists over several lines, comments at a line’s end and quoted # are read', () => {

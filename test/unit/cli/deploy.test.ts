@@ -108,22 +108,34 @@ test('a configuration with another account’s database makes no empty one in it
   })
 })
 
-test('a configuration that lacks a shard of the live version is refused', async () => {
-  await deployment.deploy()
+test('a configuration that lacks a shard of the live version is refused, unless the map is without it', async () => {
+  const operatorToken = tokenOf(await deployment.deploy())!
   const text = readFileSync(deployment.configPath, 'utf8')
   const block = /\[\[d1_databases\]\]\nbinding = "SHARD_001"\n(?:[a-z_]+ = .*\n)+/
   writeFileSync(deployment.configPath, text.replace(block, ''))
   await expect(deployment.deploy()).rejects.toThrow('The live version has SHARD_001 bound')
+  await expect(deployment.deploy({ operatorToken })).rejects.toHaveProperty(
+    'howToMend',
+    expect.stringContaining('the map names it'),
+  )
   expect(platform.scripts.get('banyan').versions).toHaveLength(1)
+  platform.removedFromMap.add('SHARD_001')
+  await deployment.deploy({ operatorToken })
+  expect(platform.scripts.get('banyan').versions).toHaveLength(2)
+})
+
+test('a configuration that binds a shard to another database is refused', async () => {
+  await deployment.deploy()
+  const live = platform.scripts.get('banyan').live!
+  live.bindings.find(({ name }) => name === 'SHARD_001')!.id = 'the one with the users'
+  await expect(deployment.deploy()).rejects.toThrow('SHARD_001 is bound to the database the one with the users')
 })
 
 test('a database migrated by a newer checkout is refused', async () => {
   await deployment.deploy()
   const [first] = platform.databases.databases
   await first!.query([{ sql: "INSERT INTO d1_migrations (name) VALUES ('9999_later.sql')" }])
-  await expect(deployment.deploy()).rejects.toThrow(
-    "SHARD_000 has a migration that isn't in migrations/shard: 9999_later.sql",
-  )
+  await expect(deployment.deploy()).rejects.toThrow('SHARD_000 has 9999_later.sql, which is not in migrations/shard')
 })
 
 test('a migration that fails does so in the first shard alone, which keeps nothing of it', async () => {

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { withShard } from '../../../src/cli/deploy-config.ts'
 import { rollback } from '../../../src/cli/rollback.ts'
+import { withMoreShards } from '../../../src/cli/wrangler-config.ts'
 import { type PlatformDouble, startPlatform } from '../../support/platform/double.ts'
 import { faults } from '../../support/platform/http.ts'
 import { type SmallDeployment, smallDeployment } from '../../support/platform/small-deployment.ts'
@@ -52,7 +52,7 @@ async function deployWithThirdShard(): Promise<void> {
     databaseName: 'banyan-shard-002',
     databaseId: '00000000-0000-4000-8000-000000000002',
   }
-  writeFileSync(deployment.configPath, withShard(text, third))
+  writeFileSync(deployment.configPath, withMoreShards(text, [third]))
   await deployment.deploy()
 }
 
