@@ -1,10 +1,8 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
-import { createMiddleware } from 'hono/factory'
-import { constantTimeEqual, sha256Hex } from '../core/digest.ts'
-import { BanyanError } from '../core/errors.ts'
 import { json, problems } from '../web/api.ts'
 import type { WebEnv } from '../web/context.ts'
-import { moveRoutes, operatorsOnly } from './move-routes.ts'
+import { operatorOnly, operatorsOnly } from '../web/middleware/operator-only.ts'
+import { moveRoutes } from './move-routes.ts'
 import { listShards } from './shards.ts'
 
 export const shardShape = z
@@ -37,13 +35,3 @@ export function operatorRoutes(app: OpenAPIHono<WebEnv>): void {
   moveRoutes(app)
   app.openAPIRegistry.registerComponent('securitySchemes', 'operator', { type: 'http', scheme: 'bearer' })
 }
-
-const operatorOnly = () =>
-  createMiddleware<WebEnv>(async function operatorOnly(c, next) {
-    const { operatorToken } = c.get('tiers').settings
-    if (!operatorToken) throw new BanyanError('NOT_FOUND', 'There is nothing at this path.')
-    const given = /^Bearer (.+)$/i.exec(c.req.header('authorization') ?? '')?.[1] ?? ''
-    if (!constantTimeEqual(sha256Hex(given), sha256Hex(operatorToken)))
-      throw new BanyanError('OPERATOR_TOKEN_REQUIRED', 'Send `Authorization: Bearer $OPERATOR_TOKEN`.')
-    await next()
-  })
