@@ -4,17 +4,21 @@ import { connect } from './client.ts'
 import type { Command } from './command.ts'
 import { UserError } from './errors.ts'
 import { helpText } from './help.ts'
+import { importCommands } from './import.ts'
 import { moveCommands } from './moves.ts'
 import { forAll, optionTypes } from './options.ts'
 import { shardCommands } from './shards.ts'
 
-const commands: Record<string, Command> = { ...shardCommands, ...moveCommands }
+const commands: Record<string, Command> = { ...shardCommands, ...moveCommands, ...importCommands }
 
 async function run(args: string[]): Promise<void> {
   const { values, positionals } = readArguments(args)
-  const [noun = '', verb = '', ...operands] = positionals
+  const [noun = ''] = positionals
   if (values.help || noun === '' || noun === 'help') return void console.log(helpText)
-  const name = `${noun} ${verb}`.trim()
+  // Some commands are one word.
+  const words = Object.hasOwn(commands, noun) ? 1 : 2
+  const name = positionals.slice(0, words).join(' ')
+  const operands = positionals.slice(words)
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined
   if (!command) throw new UserError(`There is no command "${name}".`, 'Known commands: npm run banyan -- help')
   refuseOthers(name, command, operands, Object.keys(values))

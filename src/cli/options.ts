@@ -9,6 +9,11 @@ export const optionTypes = {
   cursor: { type: 'string' },
   follow: { type: 'boolean' },
   'no-wait': { type: 'boolean' },
+  table: { type: 'string' },
+  map: { type: 'string' },
+  source: { type: 'string' },
+  'dry-run': { type: 'boolean' },
+  verify: { type: 'string' },
 } as const
 
 /** Options that every command takes. */
