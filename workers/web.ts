@@ -24,5 +24,5 @@ export const web = createWeb(
       atLeastEpoch: readClientEpoch(request, isolateOf(env).settings.signingKey, systemClock.now()),
     })
   },
-  [accountRoutes, accountPages, profileRoutes, postRoutes, postPages, importRoutes, operatorRoutes],
+  [accountRoutes, accountPages, profileRoutes, postRoutes, postPages, operatorRoutes, importRoutes],
 )

@@ -86,8 +86,12 @@ export function readTime(text: string): number | null {
     return Math.floor(number >= MILLISECONDS_FROM ? number : number * 1_000)
   }
   const found = DATE_TIME.exec(trimmed)
-  return found ? Date.parse(`${found[1]}T${found[2] ?? '00:00'}${found[3] ?? 'Z'}`) : Number.NaN
+  return found && isDate(found[1]!) ? Date.parse(`${found[1]}T${found[2] ?? '00:00'}${found[3] ?? 'Z'}`) : Number.NaN
 }
+
+/** The 30th of February would be parsed as a day of March. */
+const isDate = (date: string): boolean =>
+  !Number.isNaN(Date.parse(date)) && new Date(Date.parse(date)).toISOString().startsWith(date)
 
 /** A column of times, or of yes and no: then the time is the account's, or nothing is known of it. */
 function readVerified(text: string, createdAt: number | null): number | null {

@@ -196,7 +196,7 @@ export class Staging {
       if (!into) return
       if (into.table.toLowerCase() !== this.#table.toLowerCase()) return void others.add(into.table)
       try {
-        this.#database.exec(withoutBlanks(statement))
+        this.#database.prepare(statement).run() // the first statement only, should SQLite see two in it
         isMade = true
       } catch (error) {
         throw new UserError(
