@@ -71,8 +71,8 @@ test('2,000 users of a dump: killed, then a quarter of the slots moves while it 
   expect(refused.map(([externalId, , , code]) => [externalId, code])).toEqual([
     ['9001', 'EMAIL_INVALID'],
     ['9002', 'HANDLE_TWICE'],
-    ['1999', 'HANDLE_TAKEN'],
     ['5', 'EMAIL_TAKEN'],
+    ['1999', 'HANDLE_TAKEN'],
   ])
 
   let move = { state: '' }

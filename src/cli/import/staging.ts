@@ -12,7 +12,7 @@ import { SqlStatements, tableOf, withoutBlanks } from './sql-statements.ts'
 const PIECE_BYTES = 1_048_576
 const COLUMNS_MAX = 1_000
 
-/** A user of the file that may be imported. `n` counts all of the file's users from 1, in the order of their external ids. */
+/** A user of the file that may be imported. `n` counts all of the table's rows from 1. */
 export interface Staged {
   n: number
   record: ImportRecord
@@ -86,14 +86,16 @@ export class Staging {
     return rows.map(({ name }) => String(name))
   }
 
-  /** Takes what is mapped, in the order of the external ids, and lets the table go. */
+  /** Takes what is mapped, in the table's order, which is the same each time, and lets the table go. */
   stage(mapping: Mapping): void {
     const mapped = fields.filter((field) => mapping[field])
     const columns = mapped.map((field) => text(mapping[field]!))
+    const { wr } = this.#database.prepare('SELECT wr FROM pragma_table_list(?)').get(this.#table)!
+    const order = wr === 1 ? '1, 2, 3' : 'rowid' // WITHOUT ROWID has none
     this.#database.exec(`
       CREATE TABLE "banyan staged" (n INTEGER PRIMARY KEY, ${fields.map(quoted).join(', ')});
       INSERT INTO "banyan staged" (${mapped.map(quoted).join(', ')})
-        SELECT ${columns.join(', ')} FROM ${quoted(this.#table)} ORDER BY 1, 2, 3;
+        SELECT ${columns.join(', ')} FROM ${quoted(this.#table)} ORDER BY ${order};
       CREATE INDEX "banyan staged by external id" ON "banyan staged" (externalId);
       CREATE TABLE "banyan refused" (n INTEGER PRIMARY KEY);
       CREATE TABLE "banyan taken" (value TEXT PRIMARY KEY) WITHOUT ROWID;

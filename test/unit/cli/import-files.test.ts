@@ -157,12 +157,22 @@ describe('a dump', () => {
     expect([statSync(victim).size, existsSync(`${victim}2`)]).toEqual([0, false])
   })
 
+  test('is read in the order of its rows; without row ids, in the order of external ids', async () => {
+    const rows = "INSERT INTO users VALUES (10, 'a@example.com', 'aaa'), (9, 'b@example.com', 'bbb');"
+    const ids = async (table: string) => (await read(table + rows)).records.map(({ externalId }) => externalId)
+    expect(await ids('CREATE TABLE users (id INTEGER PRIMARY KEY, email, username);')).toEqual(['9', '10'])
+    expect(
+      await ids('CREATE TABLE users (id, email, username); CREATE INDEX i ON users (id, email, username);'),
+    ).toEqual(['10', '9'])
+    expect(await ids('CREATE TABLE users (id PRIMARY KEY, email, username) WITHOUT ROWID;')).toEqual(['10', '9'])
+  })
+
   test('ids beyond 2^53, and ids that are bytes, are kept exactly', async () => {
     const { records } = await read(
       `CREATE TABLE users (id, email, username);
        INSERT INTO users VALUES (9223372036854775807, 'a@example.com', 'aaa'), (X'00FF10', 'b@example.com', 'bbb');`,
     )
-    expect(records.map(({ externalId }) => externalId)).toEqual(['00ff10', '9223372036854775807'])
+    expect(records.map(({ externalId }) => externalId)).toEqual(['9223372036854775807', '00ff10'])
   })
 
   test.each([
