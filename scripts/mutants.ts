@@ -155,7 +155,7 @@ const mutants: Mutant[] = [
     ...imports,
   },
   {
-    name: 'import’s confirmation for exactly its attempt',
+    name: 'import that finds who is there',
     file: 'src/app/imports/imports.ts',
     take: /if \(taken\) decide\(candidate, 'there'\)/,
     leave: '',

@@ -113,6 +113,19 @@ describe('users from elsewhere', () => {
     expect(await everything()).toEqual(before)
   })
 
+  test('sent again, don’t take back what they have given up since', async () => {
+    const isolate = new World().isolate()
+    const user = newcomer()
+    const [item] = await send(isolate, [user])
+    // It has another address by now, and the old one is free.
+    await runEverywhere("UPDATE accounts SET email = 'moved@example.com' WHERE id = ?", item!.id)
+    await runEverywhere("DELETE FROM claims WHERE owner_id = ? AND kind = 'email'", item!.id)
+    expect(await outcomesOf(isolate, [user])).toEqual(['there'])
+    expect((await rows('claims', "kind = 'email'")).length).toBe(0)
+    const input = { ...somebody(), email: user.email }
+    await signUp(isolate.tiers, input, { origin: 'http://localhost', userAgent: '', retry: null })
+  })
+
   test('another source’s user of the same external id is another user', async () => {
     const { tiers } = new World().isolate()
     const user = newcomer()
@@ -213,7 +226,6 @@ describe('one user that is refused', () => {
 /** Where an import dies, and whether its users' rows are committed by then. */
 const deaths = [
   { operation: 'claims.reserve-group', moment: 'before', committed: false },
-  { operation: 'claims.reserve-group', moment: 'after', committed: false },
   { operation: 'imports.commit', moment: 'before', committed: false },
   { operation: 'imports.commit', moment: 'after', committed: true },
   { operation: 'claims.confirm-group', moment: 'before', committed: true },
