@@ -392,6 +392,34 @@ describe('at once', () => {
   })
 })
 
+describe('a sign-up that died holds what an import wants', () => {
+  const origin = { origin: 'http://localhost', userAgent: '', retry: null }
+
+  test.each([
+    ['before it committed: the import gets it, and the sign-up, when it wakes, doesn’t', 'sign-up.commit', 'before'],
+    ['after it committed, unconfirmed: the account keeps it', 'sign-up.commit', 'after'],
+  ] as const)('%s', async (_name, operation, moment) => {
+    const world = new World()
+    const user = newcomer()
+    const dying = world.isolate()
+    const hold = dying.holdAt(operation, moment)
+    const signedUp = signUp(dying.tiers, { ...somebody(), email: user.email, handle: user.handle }, origin).then(
+      () => 'signed up',
+      (error: unknown) => (hasCode(error, 'EMAIL_TAKEN', 'HANDLE_TAKEN') ? 'taken' : String(error)),
+    )
+    await hold.reached
+    expect(await outcomesOf(world.isolate(), [user]), 'as long as it is reserved').toEqual(['CLAIM_RESERVED'])
+    world.clock.advance(RESERVATION_MS + 1)
+    const isFirst = moment === 'before'
+    expect(await sendUntilDecided(world.isolate(), [user])).toEqual([isFirst ? 'imported' : 'EMAIL_TAKEN'])
+    hold.letGo()
+    expect(await signedUp).toBe(isFirst ? 'taken' : 'signed up')
+    await housekeeping(world)
+    await expectClaimsOfAccounts()
+    expect(await rows('accounts')).toHaveLength(1)
+  })
+})
+
 /** A deletion, as there is none yet: all of an account's rows and claims. */
 async function emptyOf(email: string): Promise<void> {
   const [account] = await rows('accounts', `email = '${email}'`)
