@@ -54,6 +54,7 @@ test('2,000 users of a dump: killed, then a quarter of the slots moves while it 
   const dry = await banyan(stack.url, 'import', file, '--dry-run')
   expect(dry.stdout, dry.stderr).toContain('Read 2,003: 2,001 can be imported, 2 are refused. Nothing was sent.')
   expect(await read('SELECT id FROM accounts')).toHaveLength(2)
+  expect(readFileSync(`${file}.dry-run.refused.csv`, 'utf8')).toContain('9002,twice@example.com,Keeper,HANDLE_TWICE')
 
   const acknowledged = await importUntil(stack.url, file, 1)
   expect(acknowledged).toBeLessThan(COUNT)

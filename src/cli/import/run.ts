@@ -34,7 +34,7 @@ export async function importFile(connect: () => Connection, [file]: string[], op
     const mapping = readMapping(options.map ?? '', staging.columns())
     progress.say(`Source ${source}: ${mappingText(mapping)}`)
     staging.stage(mapping)
-    const refusedFile = new RefusedFile(file!)
+    const refusedFile = new RefusedFile(connection ? file! : `${file}.dry-run`)
     const checked = staging.check((row) => refusedFile.found(row))
     if (!connection) {
       refusedFile.open(0)
@@ -81,11 +81,10 @@ interface Sending {
 
 /** Some requests at once, and then the place is kept: what a kill cuts off is sent again, and is there already. */
 async function sendAll({ staging, checked, source, sender, places, refusedFile, progress }: Sending): Promise<Place> {
-  const { place: kept, isOther } = places.read()
-  if (isOther) progress.say(`${places.file} is of another file, or was made with other options: beginning anew.`)
-  const place: Place = { ...(kept ?? start) }
+  const { place, isOther } = startFrom(places, refusedFile)
+  if (isOther) progress.say(`${places.file} doesn’t fit the file, the options, or ${refusedFile.file}: beginning anew.`)
   staging.markRefused(refusedFile.open(place.refusedBytes))
-  if (kept)
+  if (place.acknowledged > 0)
     progress.say(`Going on after ${place.acknowledged.toLocaleString('en')} of ${counted(checked.read, 'user')}.`)
   for (;;) {
     const page = staging.page(place.acknowledged, USERS_A_REQUEST * REQUESTS_AT_ONCE)
@@ -109,6 +108,13 @@ async function sendAll({ staging, checked, source, sender, places, refusedFile, 
     )
   }
   return place
+}
+
+/** Who was refused before the place must be known, too: else they would be missed at the end. */
+function startFrom(places: PlaceFile, refusedFile: RefusedFile): { place: Place; isOther: boolean } {
+  const { place, isOther } = places.read()
+  if (!place) return { place: { ...start }, isOther }
+  return refusedFile.reaches(place.refusedBytes) ? { place, isOther } : { place: { ...start }, isOther: true }
 }
 
 function count(

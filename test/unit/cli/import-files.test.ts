@@ -308,6 +308,7 @@ describe('beside the input', () => {
     first.file.append([row('cut off')])
     const second = open(bytes)
     expect(second.kept).toEqual(['one'])
+    expect([second.file.reaches(bytes), second.file.reaches(bytes + 1)]).toEqual([true, false])
     second.file.append([row('cut off'), row('two')])
     const [, ...lines] = new CsvRecords().push(readFileSync(second.file.file, 'utf8'))
     expect(lines.map(([id]) => id)).toEqual(['found', 'one', 'cut off', 'two'])
