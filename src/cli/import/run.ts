@@ -104,9 +104,10 @@ async function sendAll({ staging, checked, source, sender, places, refusedFile, 
     places.write(place)
     progress.show(
       `importing: ${place.acknowledged.toLocaleString('en')} of ${counted(checked.read, 'user')}`,
-      place.acknowledged / checked.read,
+      Math.min(0.99, place.acknowledged / checked.read),
     )
   }
+  progress.show(`importing: ${counted(checked.read, 'user')}`, 1)
   return place
 }
 
