@@ -1,7 +1,5 @@
 import { createHash } from 'node:crypto'
-import { createReadStream, mkdtempSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
+import { createReadStream, statSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { UserError } from '../errors.ts'
 import { CsvRecords } from './csv.ts'
@@ -42,7 +40,6 @@ const text = (name: string): string =>
  * about the table's size, memory a piece of the file and its longest statement.
  */
 export class Staging {
-  readonly #folder = mkdtempSync(path.join(tmpdir(), 'banyan-import-'))
   readonly #database: DatabaseSync
   readonly #table: string
   readonly #now: number
@@ -51,7 +48,8 @@ export class Staging {
   constructor(table: string, now: number) {
     this.#table = table
     this.#now = now
-    this.#database = new DatabaseSync(path.join(this.#folder, 'staging.sqlite'), { enableForeignKeyConstraints: false })
+    // Without a name it is a temporary file that has no name either: it is gone when the process is, however that ends.
+    this.#database = new DatabaseSync('', { enableForeignKeyConstraints: false })
     this.#database.exec('PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN')
   }
 
@@ -157,7 +155,6 @@ export class Staging {
 
   close(): void {
     this.#database.close()
-    rmSync(this.#folder, { recursive: true, force: true })
   }
 
   *#rows(where: string, ...values: number[]): Generator<{ n: number; source: SourceRow }> {
