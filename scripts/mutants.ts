@@ -17,6 +17,7 @@ interface Mutant extends Cut {
 const firstTables = 'migrations/shard/0001_first_tables.sql'
 const sharding = { project: 'workerd', tests: 'test/workerd/sharding' } as const
 const accounts = { project: 'workerd', tests: 'test/workerd/accounts' } as const
+const imports = { project: 'workerd', tests: 'test/workerd/imports' } as const
 const sessions = { project: 'workerd', tests: 'test/workerd/sessions' } as const
 
 const mutants: Mutant[] = [
@@ -60,6 +61,20 @@ const mutants: Mutant[] = [
     file: 'migrations/shard/0000_shard.sql',
     take: /SELECT RAISE\(ABORT, 'STEP_MISMATCH'\)/,
     leave: 'SELECT 1',
+    ...sharding,
+  },
+  {
+    name: 'guard of a group',
+    file: 'src/sharding/grouped-batches.ts',
+    take: /'INSERT INTO slot_guard \(keyspace, slot\) SELECT \?, value FROM json_each\(\?\)'/,
+    leave: "'SELECT ?, value FROM json_each(?)'",
+    ...sharding,
+  },
+  {
+    name: 'guard of a group, but of its first slot',
+    file: 'src/sharding/grouped-batches.ts',
+    take: /'INSERT INTO slot_guard \(keyspace, slot\) SELECT \?, value FROM json_each\(\?\)'/,
+    leave: "'INSERT INTO slot_guard (keyspace, slot) SELECT ?, value FROM json_each(?) LIMIT 1'",
     ...sharding,
   },
   {
@@ -117,6 +132,34 @@ const mutants: Mutant[] = [
     take: /await this\.#releaseStatement\(database, key, attempt\)\.run\(\)/,
     leave: 'await Promise.resolve(database)',
     ...accounts,
+  },
+  {
+    name: 'bar of a refused import',
+    file: 'src/sharding/grouped-claims.ts',
+    take: /having\('barred'\), committed: having\('taken'\)/,
+    leave: 'outcome.done.map(({ attempt }) => attempt), committed: []',
+    ...imports,
+  },
+  {
+    name: 'import’s open attempt',
+    file: 'src/app/imports/imports.ts',
+    take: /const isOpen = .*/,
+    leave: 'const isOpen = "value ->> \'attempt\' IS NOT NULL ON CONFLICT DO NOTHING"',
+    ...imports,
+  },
+  {
+    name: 'import’s number of an attempt',
+    file: 'src/app/imports/imports.ts',
+    take: /Math\.max\(-1, \.\.\.attempts\.map\(numberOf\)\) \+ 1/,
+    leave: '0',
+    ...imports,
+  },
+  {
+    name: 'import that finds who is there',
+    file: 'src/app/imports/imports.ts',
+    take: /if \(taken\) decide\(candidate, 'there'\)/,
+    leave: '',
+    ...imports,
   },
   {
     name: 'session statement',

@@ -1,5 +1,6 @@
 import { accountPages } from '../src/app/accounts/pages.tsx'
 import { accountRoutes } from '../src/app/accounts/routes.ts'
+import { importRoutes } from '../src/app/imports/routes.ts'
 import { postPages } from '../src/app/posts/pages.tsx'
 import { postRoutes } from '../src/app/posts/routes.ts'
 import { profileRoutes } from '../src/app/profiles/routes.ts'
@@ -23,5 +24,5 @@ export const web = createWeb(
       atLeastEpoch: readClientEpoch(request, isolateOf(env).settings.signingKey, systemClock.now()),
     })
   },
-  [accountRoutes, accountPages, profileRoutes, postRoutes, postPages, operatorRoutes],
+  [accountRoutes, accountPages, profileRoutes, postRoutes, postPages, operatorRoutes, importRoutes],
 )

@@ -6,6 +6,8 @@ const DEFAULT_URL = 'http://localhost:8787'
 const TIMEOUT_MS = 30_000
 
 export interface Connection {
+  /** The application's. */
+  url: string
   /** GETs a path of the operators' API. Throws UserError that says how to mend it; NotNow where that is to wait. */
   get<T>(path: string): Promise<T>
   /** POSTs to it, once: an answer that is lost leaves open what was done. */
@@ -48,6 +50,7 @@ export function connect(options: { url?: string | undefined; token?: string | un
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     })
   return {
+    url,
     get: (path) => request(path, { headers: { authorization } }),
     post: (path, body) => send('POST', path, body),
     patch: (path, body) => send('PATCH', path, body),

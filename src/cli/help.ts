@@ -59,6 +59,16 @@ export const helpText = `banyan <noun> <verb> [options]
                                written there since is gone
       --config FILE
 
+  import FILE                  users from another application: a .sql dump (wrangler d1 export, sqlite3 .dump) or a .csv with a header.
+                               Stopped or killed, it goes on when it is run again; what is there already stays as it is
+      --table users              the dump's table
+      --map FIELD=COLUMN,…       fields: externalId email handle displayName bio createdAt emailVerifiedAt passwordHash;
+                                 those not named are guessed from the columns' names, and FIELD= leaves one out
+      --source NAME              which application it is, for ever part of the ids (default: the file's name)
+      --dry-run                  reads and checks everything, and sends nothing
+      --verify sample|none       asks the server of 1,000 users, or none, when it is done (default: of all)
+
+
 Options
   --url URL       the application (default: $BANYAN_URL, or http://localhost:8787)
   --token TOKEN   an operator's token (default: $BANYAN_TOKEN; on localhost, the one in .dev.vars)
@@ -66,12 +76,13 @@ Options
   -h, --help      this text
 
 SLOTS are hex digits: 00ff, 0000-0fff, or several with commas between. TARGET is a shard's id.
-The exit code is 1 when a move that was watched has failed or was aborted, and when a load lost or doubled a write, showed
-a writer less than he had written, or had requests refused.
+The exit code is 1 when a move that was watched has failed or was aborted, when a load lost or doubled a write, showed a writer
+less than he had written, or had requests refused, and when an import's users are not there as sent.
 
 deploy, rollback and restore need CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (docs/operating.md). Their --url is where the
 application answers, where that is neither PUBLIC_ORIGIN nor its address on workers.dev.
 
 Examples
   npm run banyan -- shards list --url https://banyan.example.com
-  npm run banyan -- moves start 0000-0fff shard-001`
+  npm run banyan -- moves start 0000-0fff shard-001
+  npm run banyan -- import users.sql --map handle=username,displayName=name`

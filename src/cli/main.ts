@@ -6,6 +6,7 @@ import type { Command } from './command.ts'
 import { deployCommands } from './deploy.ts'
 import { UserError } from './errors.ts'
 import { helpText } from './help.ts'
+import { importCommands } from './import.ts'
 import { loadCommands } from './load/command.ts'
 import { migrationCommands } from './migrations.ts'
 import { moveCommands } from './moves.ts'
@@ -22,6 +23,7 @@ const commands: Record<string, Command> = {
   ...moveCommands,
   ...migrationCommands,
   ...loadCommands,
+  ...importCommands,
   ...deployCommands,
   ...rollbackCommands,
   ...restoreCommands,

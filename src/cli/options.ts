@@ -29,6 +29,10 @@ export const optionTypes = {
   reads: { type: 'string' },
   seed: { type: 'string' },
   to: { type: 'string' },
+  table: { type: 'string' },
+  map: { type: 'string' },
+  source: { type: 'string' },
+  verify: { type: 'string' },
 } as const
 
 /** Options that every command takes. */

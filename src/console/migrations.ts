@@ -3,7 +3,7 @@ import { createRoute, z } from '@hono/zod-openapi'
 import { BanyanError } from '../core/errors.ts'
 import { json, problems } from '../web/api.ts'
 import type { Tiers, WebEnv } from '../web/context.ts'
-import { operatorsOnly } from './move-routes.ts'
+import { operatorsOnly } from '../web/middleware/operator-only.ts'
 
 const migrationsShape = z
   .object({

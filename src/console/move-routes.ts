@@ -3,6 +3,7 @@ import { moveStates, parseRanges } from '../resharding/record.ts'
 import { keyspaces } from '../sharding/sharded-table.ts'
 import { json, jsonBody, listOf, pageQuery, problems } from '../web/api.ts'
 import type { WebEnv } from '../web/context.ts'
+import { operatorsOnly } from '../web/middleware/operator-only.ts'
 import { getMove, listMoves, planMoves, steerMove } from './moves.ts'
 
 export const moveShape = z
@@ -41,7 +42,6 @@ export const wishShape = z.strictObject({
 
 const idParam = z.object({ id: z.string() })
 const oneMove = json(z.object({ move: moveShape }), 'The move')
-export const operatorsOnly = [{ operator: [] }] as { [name: string]: string[] }[]
 
 export function moveRoutes(app: OpenAPIHono<WebEnv>): void {
   app.openapi(

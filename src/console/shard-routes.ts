@@ -2,7 +2,8 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import { keyspaces } from '../sharding/sharded-table.ts'
 import { json, jsonBody, problems } from '../web/api.ts'
 import type { WebEnv } from '../web/context.ts'
-import { moveShape, operatorsOnly } from './move-routes.ts'
+import { operatorsOnly } from '../web/middleware/operator-only.ts'
+import { moveShape } from './move-routes.ts'
 import { drainShard, joinShard, listShards, rebalance, setShardState } from './shards.ts'
 
 const shardStates = ['serving', 'draining', 'read-only', 'restoring'] as const

@@ -1,5 +1,6 @@
-import { ulid } from 'ulid'
+import { encodeTime, ulid } from 'ulid'
 import type { Clock } from './clock.ts'
+import { sha256Hex } from './digest.ts'
 import { hash16 } from './hash16.ts'
 import type { Random } from './random.ts'
 
@@ -10,6 +11,9 @@ import type { Random } from './random.ts'
 const ID = /^[0-9a-f]{4}[0-7][0-9a-hjkmnp-tv-z]{25}$/
 const PLAIN_ID = /^[0-7][0-9a-hjkmnp-tv-z]{25}$/
 const SLOT_DIGITS = 4
+const CROCKFORD = '0123456789abcdefghjkmnpqrstvwxyz'
+const TIME_CHARACTERS = 10
+const RANDOM_BITS = 80
 
 /** Ids are drawn so that any 16 in a row from one isolate cover the 16 sixteenths of the slot space (docs/decisions/0003). */
 const STRATA = 16
@@ -28,6 +32,18 @@ export const isUserId = (text: string): boolean =>
 
 /** True for a bare lowercase ULID: the id of what has no slot. */
 export const isPlainId = (text: string): boolean => PLAIN_ID.test(text)
+
+/**
+ * The id of a user from elsewhere: the same time (ms) and origin give the same id, for ever. The ULID's 80 random bits
+ * are the first of the origin's SHA-256.
+ */
+export function derivedUserId(timeMs: number, origin: string): string {
+  const bits = BigInt(`0x${sha256Hex(origin).slice(0, RANDOM_BITS / 4)}`)
+  let digits = ''
+  for (let shift = RANDOM_BITS - 5; shift >= 0; shift -= 5) digits += CROCKFORD[Number((bits >> BigInt(shift)) & 31n)]
+  const ulidPart = encodeTime(timeMs, TIME_CHARACTERS).toLowerCase() + digits
+  return slotText(hash16(ulidPart)) + ulidPart
+}
 
 export interface IdSource {
   /** A new user's id. */

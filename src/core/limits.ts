@@ -8,6 +8,10 @@ export const limits = {
   readRetryBaseMs: 20,
   shardsAtOnceMax: 6, // the platform's connection limit per invocation
 
+  // Batches for many slots (src/sharding/grouped-batches.ts)
+  groupItemsMax: 1_000, // in one batch
+  groupBatchesMax: 60, // of one group: the platform allows an invocation 1,000 queries
+
   // The shard map
   mapDataCentreSecondsMax: 10,
   mapLoadTimeoutMs: 2_000,
@@ -70,6 +74,13 @@ export const limits = {
   housekeepingRowsMax: 500,
   verificationDays: 7,
   resetMinutes: 60,
+
+  // Imports (docs/operating.md)
+  importUsersMax: 200, // a request
+  importShardsMax: 50, // with more, users that share no batch may make it 31 statements each …
+  importUsersScatteredMax: 30, // … and this many stay below the platform's 1,000 queries
+  importContestsMax: 20, // claims that others' lost attempts hold: several calls each
+  importBodyBytesMax: 1_048_576,
 
   // HTTP
   bodyBytesMax: 65_536,

@@ -5,7 +5,8 @@ import { limits } from '../core/limits.ts'
 import { isTaken } from './answers.ts'
 import type { ShardDatabase, ShardStatement, Shards, ShardWindow } from './shards.ts'
 
-export type ClaimKind = 'email' | 'handle'
+/** `external`: the id that an imported user had elsewhere. */
+export type ClaimKind = 'email' | 'handle' | 'external'
 
 /** A value that one account wants for itself. `value` is normalised. */
 export interface ClaimWish {
@@ -35,7 +36,8 @@ interface ClaimRow {
 /** The claim's row key, whose first four digits are its slot. */
 export const claimKey = ({ kind, value }: ClaimWish): string => sha256Hex(`${kind}\0${value}`)
 
-const attemptRowId = ({ ownerId, attemptId }: ClaimAttempt) => `${ownerId}.${attemptId}`
+/** The row in the owner's slot that an attempt takes, or a bar. */
+export const attemptRowId = ({ ownerId, attemptId }: ClaimAttempt) => `${ownerId}.${attemptId}`
 
 /**
  * Values that are unique across all shards (INV-4): reserved with an expiry, then the owner's batch, then confirmed.

@@ -203,8 +203,10 @@ export class Router {
     for (let attempt = 0, transients = 0; ; attempt++) {
       const shard = map.ownerOf(this.#options.keyspace, this.#slot)
       if (!this.#routing.shards.has(shard.binding)) throw shardUnknown(shard)
-      refuseByState(shard, kind)
-      const outcome = await this.#observed(
+      const refusal = stateRefusal(shard, kind)
+      if (refusal) throw refusal
+      const outcome = await observed(
+        this.#routing,
         { shard: shard.id, slot: this.#slot, operation: this.#options.operation, kind, statements },
         () => send(shard),
       )
@@ -224,39 +226,8 @@ export class Router {
       if (!isSlotRefusal(answer)) throw typedError(answer, outcome.error)
       // A batch that may have been applied, and was sent again, must not be told that nothing was written.
       if (kind === 'write' && transients > 0 && clock.now() >= deadline) throw new OutcomeUnknownError(outcome.error)
-      map = await this.#after(answer.code, map, attempt, deadline)
+      map = await mapAfter(this.#routing, answer.code, { map, attempt, leftMs: deadline - clock.now() })
     }
-  }
-
-  /** The map to try again with, after a slot's refusal; throws when the budget is used up. */
-  async #after(
-    code: 'SLOT_FENCED' | 'SLOT_NOT_OWNED',
-    map: ShardMap,
-    attempt: number,
-    deadline: number,
-  ): Promise<ShardMap> {
-    const { clock, holder, request, random } = this.#routing
-    const leftMs = deadline - clock.now()
-    if (leftMs <= 0) throw new BanyanError(code, slotDetail[code], { retryAfterSeconds: 1 })
-    // Fenced for so long, the slot may be writable at its next owner already, and the source not yet retired.
-    if (code === 'SLOT_NOT_OWNED' || attempt >= FENCED_TRIES_BEFORE_ASKING) {
-      const newer = await holder.newerThan(map.epoch, request)
-      if (newer) return newer
-    }
-    const waitMs = backoffMs(random, attempt, limits.routeBackoffBaseMs, limits.routeBackoffCapMs)
-    await clock.sleep(Math.min(leftMs, Math.max(1, waitMs)))
-    return (await this.#map()).map
-  }
-
-  async #observed<R>(call: ShardCall, send: () => Promise<R>): Promise<{ value: R } | { error: unknown }> {
-    const { clock, observer } = this.#routing
-    const startedAt = clock.now()
-    const outcome = await attempt(async () => {
-      await observer.before?.(call)
-      return send()
-    })
-    await observer.after?.(call, clock.now() - startedAt, 'error' in outcome ? outcome.error : null)
-    return outcome
   }
 
   #map(): Promise<HeldMap> {
@@ -268,6 +239,38 @@ export class Router {
     const database = this.#routing.shards.get(shard.binding)!
     return this.#session?.on(shard, database) ?? database
   }
+}
+
+/** The map to try again with, after a slot's refusal; throws when the budget is used up. */
+export async function mapAfter(
+  { clock, holder, request, random, atLeastEpoch }: Routing,
+  code: SlotRefusalCode,
+  { map, attempt, leftMs }: { map: ShardMap; attempt: number; leftMs: number },
+): Promise<ShardMap> {
+  if (leftMs <= 0) throw slotRefused(code)
+  // Fenced for so long, the slot may be writable at its next owner already, and the source not yet retired.
+  if (code === 'SLOT_NOT_OWNED' || attempt >= FENCED_TRIES_BEFORE_ASKING) {
+    const newer = await holder.newerThan(map.epoch, request)
+    if (newer) return newer
+  }
+  const waitMs = backoffMs(random, attempt, limits.routeBackoffBaseMs, limits.routeBackoffCapMs)
+  await clock.sleep(Math.min(leftMs, Math.max(1, waitMs)))
+  return (await holder.current(request, atLeastEpoch)).map
+}
+
+/** One call of a shard, told to the observer before and after. */
+export async function observed<R>(
+  { clock, observer }: Routing,
+  call: ShardCall,
+  send: () => Promise<R>,
+): Promise<{ value: R } | { error: unknown }> {
+  const startedAt = clock.now()
+  const outcome = await attempt(async () => {
+    await observer.before?.(call)
+    return send()
+  })
+  await observer.after?.(call, clock.now() - startedAt, 'error' in outcome ? outcome.error : null)
+  return outcome
 }
 
 /** A D1 session, opened on the shard that owns the slot at the time; it covers one database only. */
@@ -304,10 +307,12 @@ function startFor(constraintOrBookmark: string, shard: ShardEntry): string {
   return constraintOrBookmark.startsWith(prefix) ? constraintOrBookmark.slice(prefix.length) : 'first-primary'
 }
 
-class SlotRefusal extends Error {
-  readonly code: 'SLOT_FENCED' | 'SLOT_NOT_OWNED'
+export type SlotRefusalCode = 'SLOT_FENCED' | 'SLOT_NOT_OWNED'
 
-  constructor(code: 'SLOT_FENCED' | 'SLOT_NOT_OWNED') {
+class SlotRefusal extends Error {
+  readonly code: SlotRefusalCode
+
+  constructor(code: SlotRefusalCode) {
     super(code)
     this.code = code
   }
@@ -315,11 +320,17 @@ class SlotRefusal extends Error {
 
 /** A fenced source doesn't answer exact reads: the target may be writable already. */
 function refuseUnlessOwned(state: string | undefined): void {
-  if (state === 'active' || state === 'moving') return
-  throw new SlotRefusal(state === 'fenced' || state === 'importing' ? 'SLOT_FENCED' : 'SLOT_NOT_OWNED')
+  const refusal = refusalOf(state)
+  if (refusal) throw new SlotRefusal(refusal)
 }
 
-const isSlotRefusal = (answer: Answer): answer is { kind: 'refused'; code: 'SLOT_FENCED' | 'SLOT_NOT_OWNED' } =>
+/** What a slot in this state says to the application, or null when it is served. */
+export function refusalOf(state: string | undefined): SlotRefusalCode | null {
+  if (state === 'active' || state === 'moving') return null
+  return state === 'fenced' || state === 'importing' ? 'SLOT_FENCED' : 'SLOT_NOT_OWNED'
+}
+
+export const isSlotRefusal = (answer: Answer): answer is { kind: 'refused'; code: SlotRefusalCode } =>
   answer.kind === 'refused' && (answer.code === 'SLOT_FENCED' || answer.code === 'SLOT_NOT_OWNED')
 
 const slotDetail = {
@@ -328,7 +339,9 @@ const slotDetail = {
     'The data has moved, and its new place is not known here yet. Nothing was written. Try again in a moment.',
 }
 
-function typedError(answer: Exclude<Answer, { kind: 'transient' }>, cause: unknown): BanyanError {
+export const slotRefused = (code: SlotRefusalCode) => new BanyanError(code, slotDetail[code], { retryAfterSeconds: 1 })
+
+export function typedError(answer: Exclude<Answer, { kind: 'transient' }>, cause: unknown): BanyanError {
   switch (answer.kind) {
     case 'refused':
       return new RefusedError(answer.code, cause)
@@ -343,19 +356,21 @@ function typedError(answer: Exclude<Answer, { kind: 'transient' }>, cause: unkno
   }
 }
 
-const shardUnknown = (shard: ShardEntry) =>
+export const shardUnknown = (shard: ShardEntry) =>
   new BanyanError('SHARD_UNKNOWN', `This version of the Worker has no binding ${shard.binding}. Deploy one that has.`, {
     retryAfterSeconds: 5,
   })
 
 /** What an operator has taken out by `banyan shards read-only` or a restore. Known here within a lease. */
-function refuseByState({ id, state }: ShardEntry, kind: ShardCall['kind']): void {
+export function stateRefusal({ id, state }: ShardEntry, kind: ShardCall['kind']): BanyanError | null {
+  const retryAfterSeconds = 30
   if (state === 'restoring')
-    throw new BanyanError('SHARD_RESTORING', `${id} is being restored. Try again later.`, { retryAfterSeconds: 30 })
+    return new BanyanError('SHARD_RESTORING', `${id} is being restored. Try again later.`, { retryAfterSeconds })
   if (state === 'read-only' && kind === 'write')
-    throw new BanyanError('SHARD_READ_ONLY', `${id} takes no writes now. Nothing was written. Try again later.`, {
-      retryAfterSeconds: 30,
+    return new BanyanError('SHARD_READ_ONLY', `${id} takes no writes now. Nothing was written. Try again later.`, {
+      retryAfterSeconds,
     })
+  return null
 }
 
 const unavailable = (shard: ShardEntry, cause: unknown) =>

@@ -2,14 +2,14 @@ import { sql } from 'drizzle-orm'
 import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import { sharded } from './sharded-table.ts'
 
-/** Who holds an e-mail address or a handle. The key is a hash, so the value itself is not here. */
+/** Who holds an e-mail address, a handle or an id from elsewhere. The key is a hash, so the value itself is not here. */
 export const claims = sharded(
   'claims',
   sqliteTable(
     'claims',
     {
       key: text().primaryKey().notNull(), // SHA-256 of kind and value, in hex: its slot is its first four digits
-      kind: text({ enum: ['email', 'handle'] }).notNull(),
+      kind: text({ enum: ['email', 'handle', 'external'] }).notNull(),
       ownerId: text('owner_id').notNull(),
       attemptId: text('attempt_id').notNull(),
       state: text({ enum: ['reserved', 'confirmed'] }).notNull(),

@@ -2,6 +2,13 @@ import { eachAtMost, inTurn } from '../core/bounded.ts'
 import { BanyanError, messageOf } from '../core/errors.ts'
 import { slotOf } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
+import {
+  type BuildBatch,
+  GroupedBatches,
+  type GroupOptions,
+  type GroupOutcome,
+  type Slotted,
+} from './grouped-batches.ts'
 import { RoutedDatabase } from './routed-database.ts'
 import { type RouteOptions, Router, type Routing } from './router.ts'
 import type { ShardEntry, ShardMap } from './shard-map.ts'
@@ -67,6 +74,14 @@ export class Shards {
         ...options,
       }),
     )
+  }
+
+  /**
+   * One idempotent batch a shard, for many slots: guarded for all of them, and routed anew, item by item, when slots
+   * move. See `GroupedBatches`. Each item's key starts with its slot. Never throws for an item: `failed` says why.
+   */
+  group<I extends Slotted>(items: I[], options: GroupOptions, build: BuildBatch<I>): Promise<GroupOutcome<I>> {
+    return new GroupedBatches(this.#routing, options, build).run(items)
   }
 
   /**

@@ -432,6 +432,31 @@ describe('what watches and operates', () => {
     })
   })
 
+  test('operators import users, who are there at once, and see that they are', async () => {
+    const operator = Object.assign(held(stack.bearer()), { token: OPERATOR_TOKEN })
+    const user = {
+      externalId: '7',
+      email: 'Old.Friend@example.com',
+      handle: 'old_friend',
+      createdAt: '2019-05-06T07:08:09Z',
+    }
+    const request = { source: 'old', users: [user, { ...user, externalId: '8', handle: '8' }] }
+    const imported = (await operator.post('/operator/v1/imports', request)).json<{ items: { id: string }[] }>()
+    expect(imported.items).toMatchObject([
+      { externalId: '7', outcome: 'imported', hasPassword: false },
+      { externalId: '8', outcome: 'refused', id: null, code: 'HANDLE_INVALID' },
+    ])
+    const verified = await operator.post('/operator/v1/imports/verifications', request)
+    expect(verified.json()).toEqual({
+      items: [
+        { externalId: '7', id: imported.items[0]!.id, isHere: true, differences: [] },
+        { externalId: '8', id: null, isHere: false, differences: [] },
+      ],
+    })
+    const answer = await held(stack.bearer()).get('/api/v1/users/old_friend')
+    expect(answer.json()).toMatchObject({ user: { id: imported.items[0]!.id, createdAt: '2019-05-06T07:08:09.000Z' } })
+  })
+
   test('operators move slots, turn a move round, complete it and abort one', async () => {
     const operator = Object.assign(held(stack.bearer()), { token: OPERATOR_TOKEN })
     interface Move {

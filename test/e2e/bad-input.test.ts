@@ -93,6 +93,8 @@ interface BodyRoute {
   who: () => Client
   valid: Record<string, unknown>
   fields: Record<string, Field>
+  /** Where it isn't the usual one. */
+  bodyBytesMax?: number
 }
 
 const email: Field = {
@@ -188,6 +190,16 @@ const bodyRoutes: BodyRoute[] = [
     valid: { text: 'A post.' },
     fields: { text },
   },
+  ...['/operator/v1/imports', '/operator/v1/imports/verifications'].map(
+    (path): BodyRoute => ({
+      route: `POST ${path}`,
+      path: () => path,
+      who: () => operator,
+      valid: { source: 'old', users: [{ externalId: '1', email: 'old@example.com', handle: 'old_one' }] },
+      fields: { source: { refuses: ['', 'Old', '-old', 'old application', 'old\u0000', 'a'.repeat(65)] } },
+      bodyBytesMax: 1_048_576,
+    }),
+  ),
   {
     route: 'POST /operator/v1/moves',
     path: () => '/operator/v1/moves',
@@ -244,10 +256,11 @@ describe.each(bodyRoutes)('$route', (row) => {
 
   test('refuses a body that is too large, also one that comes in chunks of unknown number', async () => {
     const of = (bytes: number) => '"'.padEnd(bytes - 1, 'a').concat('"')
-    await send({ body: of(BODY_BYTES_MAX + 1), headers: JSON_TYPE }, [413, 'BODY_TOO_LARGE'])
-    const chunks = new Blob([of(BODY_BYTES_MAX + 1)]).stream() as unknown as ReadableStream
+    const { bodyBytesMax = BODY_BYTES_MAX } = row
+    await send({ body: of(bodyBytesMax + 1), headers: JSON_TYPE }, [413, 'BODY_TOO_LARGE'])
+    const chunks = new Blob([of(bodyBytesMax + 1)]).stream() as unknown as ReadableStream
     await send({ body: chunks, headers: JSON_TYPE }, [413, 'BODY_TOO_LARGE'])
-    await send({ body: of(BODY_BYTES_MAX), headers: JSON_TYPE }, [422, 'INVALID'])
+    await send({ body: of(bodyBytesMax), headers: JSON_TYPE }, [422, 'INVALID'])
   })
 
   test('refuses JSON that is not an object, and fields that are not known', async () => {
@@ -494,6 +507,28 @@ describe('who may', () => {
         )
     const logIn = { json: { login: 'author', password: PASSWORD }, headers: { origin: 'https://elsewhere.example' } }
     await refused(visitor, ['POST', '/api/v1/sessions', logIn], [403, 'WRONG_ORIGIN'])
+  })
+
+  test('the larger bodies of imports are the operators’ only', async () => {
+    const body = '"'.padEnd(BODY_BYTES_MAX, 'a').concat('"')
+    await refused(visitor, ['POST', '/operator/v1/imports', { body, headers: JSON_TYPE }], [413, 'BODY_TOO_LARGE'])
+    await refused(operator, ['POST', '/operator/v1/imports', { body, headers: JSON_TYPE }], [422, 'INVALID'])
+  })
+
+  test('an import of nobody, of too many, or of users with unknown fields is refused whole', async () => {
+    const user = { externalId: '1', email: 'old@example.com', handle: 'old_one' }
+    for (const [users, pointer] of [
+      [[], '/users'],
+      [Array(201).fill(user), '/users'],
+      [[user, { ...user, role: 'admin' }], '/users/1/role'],
+      [[{ ...user, email: 1 }], '/users/0/email'],
+      [[{ ...user, createdAt: null }], '/users/0/createdAt'],
+      [['1'], '/users/0'],
+    ] as const)
+      for (const path of ['/operator/v1/imports', '/operator/v1/imports/verifications']) {
+        const { errors } = await refused(operator, ['POST', path, { json: { source: 'old', users } }], [422, 'INVALID'])
+        expect(errors).toMatchObject([{ pointer }])
+      }
   })
 
   test('operators have a token of their own', async () => {

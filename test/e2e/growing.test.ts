@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { shardedTables } from '../../scripts/shard-schema.ts'
-import { type Ran, runBanyan } from '../support/banyan.ts'
+import { type Ran, banyan as run } from '../support/banyan.ts'
 import { expectRowsInPlace, signUpMany } from '../support/shard-placement.ts'
 import { OPERATOR_TOKEN, type Stack, startStack } from '../support/stack.ts'
 
@@ -14,7 +14,7 @@ beforeAll(async () => {
 })
 afterAll(() => stack?.close())
 
-const banyan = (...args: string[]): Promise<Ran> => runBanyan(stack.url, args)
+const banyan = (...args: string[]): Promise<Ran> => run(stack.url, ...args)
 
 interface Shard {
   id: string

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { shardedTables } from '../../scripts/shard-schema.ts'
 import { slotOf } from '../../src/core/ids.ts'
-import { runBanyan } from '../support/banyan.ts'
+import { banyan as run } from '../support/banyan.ts'
 import type { Bearer } from '../support/http-client.ts'
 import { outboxesDrained, type Stack, startStack } from '../support/stack.ts'
 
@@ -26,7 +26,7 @@ beforeAll(async () => {
 })
 afterAll(() => stack?.close())
 
-const banyan = (...args: string[]) => runBanyan(stack.url, args)
+const banyan = (...args: string[]) => run(stack.url, ...args)
 
 /** Posts as fast as it is answered, until it is told to stop. Resolves to the texts that were taken, and what else came. */
 function writing({ client }: { client: Bearer }) {

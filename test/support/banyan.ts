@@ -1,31 +1,35 @@
-import { spawn } from 'node:child_process'
+/** The operators' command in a process of its own, without a terminal. */
+import { type ChildProcess, spawn } from 'node:child_process'
 import { root } from '../../src/cli/local-shards.ts'
 import { OPERATOR_TOKEN } from './stack.ts'
 
 export interface Ran {
   code: number | null
+  signal: NodeJS.Signals | null
   stdout: string
   stderr: string
 }
 
-/** Runs the operators' command in a process of its own, without a terminal. `onError` sees what it says on the way. */
-export function runBanyan(
-  url: URL,
-  args: string[],
-  onError: (said: string, kill: () => void) => void = () => undefined,
-): Promise<Ran> {
+export interface Running {
+  child: ChildProcess
+  ended: Promise<Ran>
+}
+
+export function startBanyan(url: URL, ...args: string[]): Running {
   const command = ['src/cli/main.ts', ...args, '--url', url.origin, '--token', OPERATOR_TOKEN]
   const child = spawn(process.execPath, command, { cwd: root })
-  const ran: Ran = { code: null, stdout: '', stderr: '' }
+  const ran = { stdout: '', stderr: '' }
   child.stdout.on('data', (text) => {
     ran.stdout += text
   })
   child.stderr.on('data', (text) => {
     ran.stderr += text
-    onError(ran.stderr, () => child.kill('SIGKILL'))
   })
-  return new Promise((resolve, reject) => {
+  const ended = new Promise<Ran>((resolve, reject) => {
     child.on('error', reject)
-    child.on('close', (code) => resolve({ ...ran, code }))
+    child.on('close', (code, signal) => resolve({ ...ran, code, signal }))
   })
+  return { child, ended }
 }
+
+export const banyan = (url: URL, ...args: string[]): Promise<Ran> => startBanyan(url, ...args).ended

@@ -46,7 +46,7 @@ test('no dead files: every source is imported, or is an entry point', () => {
   const entries = /^(workers\/main\.ts|src\/cli\/main\.ts|src\/web\/client\/main\.ts|src\/.*\/schema\.ts|scripts\/.*)$/
   const imported = new Set(
     [...sources, ...tracked.filter((file) => file.startsWith('test/'))].flatMap((file) =>
-      [...read(file).matchAll(/(?:from|import\(?) ?'(\.[^']+)'/g)].map((match) =>
+      [...read(file).matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)].map((match) =>
         path.normalize(path.join(path.dirname(file), match[1]!)),
       ),
     ),

@@ -1,5 +1,5 @@
 import { scryptSync, timingSafeEqual } from 'node:crypto'
-import type { Random } from '../../core/random.ts'
+import { type Random, systemRandom } from '../../core/random.ts'
 
 /** scrypt's cost: N = 2^ln, r, p. OWASP's Password Storage Cheat Sheet lists 2^14, 8, 5 among its equivalents. */
 export interface ScryptCost {
@@ -15,20 +15,72 @@ const HASH_BYTES = 32
 const MEMORY_BYTES_MIN = 1_048_576
 const PHC = /^\$scrypt\$ln=(\d+),r=(\d+),p=(\d+)\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$/
 
+/** Stands for the hash of an account whose password is not known here: nothing fits it until one is set. */
+export const NO_PASSWORD = '!'
+
+/** What of a password's hash from elsewhere can be checked here: a Worker has 128 MB, and a log-in waits for it. */
+const IMPORTABLE = {
+  lnMin: 10,
+  memoryBytesMax: 67_108_864, // 128 · N · r
+  workMax: 1_048_576, // N · r · p: 1.6 of a hash of ours
+  saltBytesMin: 8,
+  saltBytesMax: 64,
+  hashBytesMin: 32,
+  hashBytesMax: 64,
+}
+
+/** True for a PHC string of scrypt, at a cost that a log-in can bear. */
+export function isImportableHash(phc: string): boolean {
+  const parts = parsePhc(phc)
+  if (!parts) return false
+  const { cost, salt, hash } = parts
+  const cells = 2 ** cost.ln * cost.r
+  return (
+    unpaddedPhc(parts) === phc && // else digits with leading zeros, or base64 with bits to spare
+    cost.ln >= IMPORTABLE.lnMin &&
+    cost.r >= 1 &&
+    cost.p >= 1 &&
+    128 * cells <= IMPORTABLE.memoryBytesMax &&
+    cells * cost.p <= IMPORTABLE.workMax &&
+    isWithin(salt.length, IMPORTABLE.saltBytesMin, IMPORTABLE.saltBytesMax) &&
+    isWithin(hash.length, IMPORTABLE.hashBytesMin, IMPORTABLE.hashBytesMax)
+  )
+}
+
+const isWithin = (count: number, min: number, max: number): boolean => count >= min && count <= max
+
 /** A PHC string: `$scrypt$ln=14,r=8,p=5$<salt>$<hash>`, base64 without padding. */
 export async function hashPassword(password: string, random: Random, cost = scryptCost): Promise<string> {
   const salt = Buffer.from(random.bytes(SALT_BYTES))
-  const hash = derive(password, salt, cost)
-  return `$scrypt$ln=${cost.ln},r=${cost.r},p=${cost.p}$${unpadded(salt)}$${unpadded(hash)}`
+  return unpaddedPhc({ cost, salt, hash: derive(password, salt, cost) })
+}
+
+interface Phc {
+  cost: ScryptCost
+  salt: Buffer
+  hash: Buffer
+}
+
+const unpaddedPhc = ({ cost, salt, hash }: Phc): string =>
+  `$scrypt$ln=${cost.ln},r=${cost.r},p=${cost.p}$${unpadded(salt)}$${unpadded(hash)}`
+
+function parsePhc(phc: string): Phc | null {
+  const match = PHC.exec(phc)
+  if (!match) return null
+  const cost = { ln: Number(match[1]), r: Number(match[2]), p: Number(match[3]) }
+  return { cost, salt: Buffer.from(match[4]!, 'base64'), hash: Buffer.from(match[5]!, 'base64') }
 }
 
 /** Whether the password fits, and whether its hash was made at another cost than today's. */
 export async function checkPassword(password: string, phc: string): Promise<{ fits: boolean; isOutdated: boolean }> {
-  const match = PHC.exec(phc)
-  if (!match) throw new Error('a stored password hash is not a PHC string of scrypt')
-  const cost = { ln: Number(match[1]), r: Number(match[2]), p: Number(match[3]) }
-  const hash = Buffer.from(match[5]!, 'base64')
-  const derived = derive(password, Buffer.from(match[4]!, 'base64'), cost)
+  if (phc === NO_PASSWORD) {
+    await checkNothing(password, systemRandom)
+    return { fits: false, isOutdated: false }
+  }
+  const parts = parsePhc(phc)
+  if (!parts) throw new Error('a stored password hash is not a PHC string of scrypt')
+  const { cost, salt, hash } = parts
+  const derived = derive(password, salt, cost, hash.length)
   const isOutdated = cost.ln !== scryptCost.ln || cost.r !== scryptCost.r || cost.p !== scryptCost.p
   return { fits: hash.length === derived.length && timingSafeEqual(hash, derived), isOutdated }
 }
@@ -39,8 +91,8 @@ export async function checkNothing(password: string, random: Random): Promise<vo
 }
 
 /** The form without a callback: an isolate has one thread, so waiting for another would be no shorter. */
-function derive(password: string, salt: Buffer, { ln, r, p }: ScryptCost): Buffer {
-  return scryptSync(password.normalize('NFKC'), salt, HASH_BYTES, {
+function derive(password: string, salt: Buffer, { ln, r, p }: ScryptCost, hashBytes = HASH_BYTES): Buffer {
+  return scryptSync(password.normalize('NFKC'), salt, hashBytes, {
     N: 2 ** ln,
     r,
     p,

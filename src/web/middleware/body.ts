@@ -3,17 +3,27 @@ import { createMiddleware } from 'hono/factory'
 import { BanyanError } from '../../core/errors.ts'
 import { limits } from '../../core/limits.ts'
 import type { WebEnv } from '../context.ts'
+import { isOperator } from './operator-only.ts'
+
+const IMPORTS = '/operator/v1/imports'
 
 const isApi = (path: string) => path.startsWith('/api/') || path.startsWith('/operator/')
 
-/** Refuses a body that is too large before it is read whole. */
-export const bodySize = () =>
+const upTo = (maxSize: number) =>
   bodyLimit({
-    maxSize: limits.bodyBytesMax,
+    maxSize,
     onError: () => {
-      throw new BanyanError('BODY_TOO_LARGE', `A body may have ${limits.bodyBytesMax} bytes.`)
+      throw new BanyanError('BODY_TOO_LARGE', `A body may have ${maxSize} bytes.`)
     },
   })
+
+/** Refuses a body that is too large before it is read whole. What operators import comes in larger ones. */
+export const bodySize = () => {
+  const [usual, ofImports] = [upTo(limits.bodyBytesMax), upTo(limits.importBodyBytesMax)]
+  return createMiddleware<WebEnv>(async function bodySize(c, next) {
+    return c.req.path.startsWith(IMPORTS) && isOperator(c) ? ofImports(c, next) : usual(c, next)
+  })
+}
 
 /** Reads the body, and refuses an API's before any query: a wrong content type is 415, what isn't JSON 400. */
 export const bodyText = () =>

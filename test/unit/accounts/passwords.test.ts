@@ -2,7 +2,14 @@ import * as crypto from 'node:crypto'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { type AccountTiers, logIn } from '../../../src/app/accounts/accounts.ts'
 import { isCommonPassword } from '../../../src/app/accounts/common-passwords.ts'
-import { checkNothing, checkPassword, hashPassword, scryptCost } from '../../../src/app/accounts/passwords.ts'
+import {
+  checkNothing,
+  checkPassword,
+  hashPassword,
+  isImportableHash,
+  NO_PASSWORD,
+  scryptCost,
+} from '../../../src/app/accounts/passwords.ts'
 import { BanyanError } from '../../../src/core/errors.ts'
 import { systemRandom } from '../../../src/core/random.ts'
 
@@ -132,5 +139,61 @@ describe('common passwords', () => {
 
   test.each([PASSWORD, 'password123 too', 'aaaaaaaaab', 'abcdefghik', 'acegikmoqs'])('%j is none', (password) => {
     expect(isCommonPassword(password)).toBe(false)
+  })
+})
+
+describe('a hash from elsewhere', () => {
+  const salt = 'c2FsdHNhbHRzYWx0c2FsdA'
+  const hash = 'QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE'
+  const phc = (cost: string, ofSalt = salt, ofHash = hash) => `$scrypt$${cost}$${ofSalt}$${ofHash}`
+  const base64 = (bytes: number) => Buffer.alloc(bytes, 1).toString('base64').replace(/=+$/, '')
+
+  test.each([
+    ['ours', phc('ln=14,r=8,p=5')],
+    ['passlib’s', phc('ln=16,r=8,p=1')],
+    ['OWASP’s with 64 MiB', phc('ln=16,r=8,p=2')],
+    ['with 64 bytes', phc('ln=14,r=8,p=1', salt, base64(64))],
+  ])('%s is taken', (_name, text) => {
+    expect(isImportableHash(text)).toBe(true)
+  })
+
+  test.each([
+    ['128 MiB, which no Worker has', phc('ln=17,r=8,p=1')],
+    ['more memory by r', phc('ln=14,r=64,p=1')],
+    ['work of minutes', phc('ln=14,r=8,p=9')],
+    ['an absurd cost', phc('ln=63,r=8,p=1')],
+    ['a cost beyond all numbers', phc(`ln=${'9'.repeat(400)},r=8,p=1`)],
+    ['a cost of nothing', phc('ln=9,r=8,p=1')],
+    ['r = 0', phc('ln=14,r=0,p=1')],
+    ['p = 0', phc('ln=14,r=8,p=0')],
+    ['leading zeros', phc('ln=014,r=8,p=1')],
+    ['a salt too short', phc('ln=14,r=8,p=1', base64(7))],
+    ['a salt too long', phc('ln=14,r=8,p=1', base64(65))],
+    ['a hash too short', phc('ln=14,r=8,p=1', salt, base64(31))],
+    ['a hash too long', phc('ln=14,r=8,p=1', salt, base64(65))],
+    ['bits to spare', phc('ln=14,r=8,p=1', salt, `${hash.slice(0, -1)}F`)],
+    ['padding', phc('ln=14,r=8,p=1', `${salt}==`)],
+    ['bcrypt', '$2b$12$abcdefghijklmnopqrstuu5Kz1Qw6n9u3xYQJf3Yy0GJt8Jq0Vb2W'],
+    ['argon2', `$argon2id$v=19$m=65536,t=3,p=4$${salt}$${hash}`],
+    ['nothing', ''],
+    ['the sign for none', NO_PASSWORD],
+    ['a line behind it', `${phc('ln=14,r=8,p=5')}\n`],
+  ])('%s is not', (_name, text) => {
+    expect(isImportableHash(text)).toBe(false)
+  })
+
+  test('of 64 bytes is checked whole', async () => {
+    // RFC 7914 §12, its third test vector.
+    const whole =
+      '7023bdcb3afd7348461c06cd81fd38ebfda8fbba904f8e3ea9b543f6545da1f2d5432955613f0fcf62d49705242a9af9e61e85dc0d651e40dfcf017b45575887'
+    const text = `$scrypt$ln=14,r=8,p=1$${Buffer.from('SodiumChloride').toString('base64').replace(/=+$/, '')}$${Buffer.from(whole, 'hex').toString('base64').replace(/=+$/, '')}`
+    expect((await checkPassword('pleaseletmein', text)).fits).toBe(true)
+    expect((await checkPassword('pleaseletmeIn', text)).fits).toBe(false)
+  })
+
+  test('that isn’t there fits nothing, and a check of it costs what any costs', async () => {
+    for (const password of [PASSWORD, NO_PASSWORD, ''])
+      expect(await checkPassword(password, NO_PASSWORD)).toEqual({ fits: false, isOutdated: false })
+    expect(work()).toEqual(Array(3).fill(todaysWork))
   })
 })

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
+import { decodeTime } from 'ulid'
 import { describe, expect, test } from 'vitest'
 import { hash16 } from '../../../src/core/hash16.ts'
-import { createIdSource, isId, isUserId, slotOf, slotText } from '../../../src/core/ids.ts'
+import { createIdSource, derivedUserId, isId, isUserId, slotOf, slotText } from '../../../src/core/ids.ts'
 import { ManualClock, seededRandom } from '../../support/sharding-doubles.ts'
 
 const seeds = fc.integer({ min: 0, max: 2 ** 32 - 1 })
@@ -91,4 +92,33 @@ test('what a user owns is in the user’s slot, and sorts by time', () => {
       expect(owned.toSorted()).toEqual(owned)
     }),
   )
+})
+
+describe('a derived id', () => {
+  test('is a user’s id with the given time, the same for the same origin, and another for any other', () => {
+    fc.assert(
+      fc.property(fc.nat(), fc.string(), fc.string(), (time, one, other) => {
+        const id = derivedUserId(time, one)
+        expect(isUserId(id)).toBe(true)
+        expect(decodeTime(id.slice(4).toUpperCase())).toBe(time)
+        expect(derivedUserId(time, one)).toBe(id)
+        expect(derivedUserId(time, other) === id).toBe(one === other)
+      }),
+    )
+  })
+
+  test('has the first 80 bits of the origin’s SHA-256 behind its time', () => {
+    // FIPS 180-2's vector: SHA-256("abc") = ba7816bf8f01cfea4141…, five bits a digit: 10111 01001 11100 00001 …
+    const id = derivedUserId(0, 'abc')
+    expect(id.slice(4, 14)).toBe('0000000000')
+    expect(id.slice(14, 18)).toBe('q9w1')
+  })
+
+  test('spreads over the slots as drawn ones do: 20,000 of them over 16 sixteenths', () => {
+    const counts = Array<number>(16).fill(0)
+    for (let n = 0; n < 20_000; n++) counts[Number.parseInt(derivedUserId(0, `old\0${n}`)[0]!, 16)]!++
+    // A sixteenth is 1,250 ± 34 (one standard deviation).
+    expect(Math.min(...counts)).toBeGreaterThan(1_250 - 6 * 34)
+    expect(Math.max(...counts)).toBeLessThan(1_250 + 6 * 34)
+  })
 })

@@ -158,6 +158,15 @@ async function settlingMove(): Promise<string> {
   return path
 }
 
+/** So many that both shards have some of them, and of their claims. */
+const newcomers = (letter: string) => ({
+  source: 'old',
+  users: Array.from({ length: 40 }, (_, n) => {
+    const name = `${letter}_newcomer_${n}`
+    return { externalId: name, email: `${name}@example.com`, handle: name }
+  }),
+})
+
 const requests: Record<string, Make> = {
   'POST /api/v1/accounts': ({ newPerson }) => ({ json: newPerson() }),
   'POST /api/v1/sessions': ({ author }) => ({ json: { login: author.handle, password: PASSWORD } }),
@@ -181,6 +190,8 @@ const requests: Record<string, Make> = {
   'GET /api/v1/posts/:id': ({ author }) => ({ path: `/api/v1/posts/${author.postId}` }),
   'PATCH /api/v1/posts/:id': ({ author }) => ({ path: `/api/v1/posts/${author.postId}`, json: { text: 'Better.' } }),
   'DELETE /api/v1/posts/:id': () => ownPerson(({ postId }) => ({ path: `/api/v1/posts/${postId}` })),
+  'POST /operator/v1/imports': () => ({ json: newcomers('a') }),
+  'POST /operator/v1/imports/verifications': () => ({ json: newcomers('b') }),
   'POST /operator/v1/moves': () => ({ json: { slots: aSlot(), target: 'shard-001' } }),
   'GET /operator/v1/moves/:id': async () => ({ path: await settlingMove() }),
   'POST /operator/v1/moves/:id/abort': async () => ({ path: `${await plannedMove()}/abort` }),

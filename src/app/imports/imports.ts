@@ -1,0 +1,301 @@
+import type { z } from '@hono/zod-openapi'
+import { type BanyanError, hasCode, messageOf } from '../../core/errors.ts'
+import { limits } from '../../core/limits.ts'
+import { attemptRowId, type ClaimAttempt, type ClaimWish } from '../../sharding/claims.ts'
+import { type GroupedClaim, GroupedClaims, groupedClaim, type Standing } from '../../sharding/grouped-claims.ts'
+import type { Tiers } from '../../web/context.ts'
+import { NO_PASSWORD } from '../accounts/passwords.ts'
+import { idOf, isRefusal, type Newcomer, type Refusal, readRecord, wishesOf } from './records.ts'
+import type { importShape } from './routes.ts'
+
+export type ImportTiers = Pick<Tiers, 'shards' | 'claims' | 'clock' | 'log'>
+export type ImportRequest = z.infer<typeof importShape>
+
+/** `there`: imported before. `busy`: not now, and nothing is decided: to be sent again. */
+export const outcomes = ['imported', 'there', 'refused', 'busy'] as const
+
+export interface ImportOutcome {
+  externalId: string
+  outcome: (typeof outcomes)[number]
+  id: string | null
+  hasPassword: boolean
+  code?: string
+  detail?: string
+}
+
+/** One user on the way in. `key` is the user's id, and so its slot. */
+interface Candidate {
+  key: string
+  user: Newcomer
+  wishes: ClaimWish[]
+  attempt: ClaimAttempt
+  claims: GroupedClaim[]
+  /** Set as soon as it is decided. */
+  outcome?: ImportOutcome
+}
+
+/**
+ * Imports users from elsewhere, many in a few batches a shard: each gets the id that follows from where it comes from, an
+ * account, a profile, and claims on its e-mail address, its handle and its external id. Sending it again changes
+ * nothing. No mail is sent.
+ *
+ * As a sign-up does, it reserves the claims, commits the user's rows with the attempt's, and confirms. All requests for
+ * one user share an attempt, so what crashes, comes twice or comes at once ends in one account; an attempt that somebody
+ * barred is followed by the next. Reservations of a user whose rows committed are confirmed here or, after a crash, by
+ * the cron: an outbox row for each would double what is written.
+ */
+export async function importUsers(tiers: ImportTiers, { source, users }: ImportRequest): Promise<ImportOutcome[]> {
+  const now = tiers.clock.now()
+  const claims = new GroupedClaims(tiers.shards, tiers.clock)
+  const read = users.map((record) => ({ record, user: readRecord(record, now) }))
+  const candidates = new Map<string, Candidate>()
+  for (const { user } of read) {
+    if (isRefusal(user)) continue
+    const candidate = candidateFor(source, user)
+    if (!candidates.has(candidate.key)) candidates.set(candidate.key, candidate)
+  }
+  const all = [...candidates.values()]
+  await putOffWhatIsTooMuch(tiers, all)
+  await findEarlier(tiers, undecided(all))
+  await reserve(tiers, claims, undecided(all))
+  await commit(tiers, claims, undecided(all), now)
+  await confirm(
+    claims,
+    all.filter((one) => isHere(one.outcome)),
+  )
+  await giveUp(
+    claims,
+    all.filter(({ outcome }) => outcome?.outcome === 'refused'),
+  )
+  const met = new Set<string>()
+  return read.map(({ record, user }) => {
+    if (isRefusal(user)) return refused(record.externalId, user)
+    const { key, outcome } = candidates.get(idOf(source, user))!
+    if (met.has(key)) return refused(user.externalId, twice)
+    met.add(key)
+    return outcome!
+  })
+}
+
+const twice: Refusal = { code: 'EXTERNAL_ID_TWICE', detail: 'Another user of this request has this external id.' }
+
+const undecided = (candidates: Candidate[]) => candidates.filter(({ outcome }) => !outcome)
+const isHere = (outcome?: ImportOutcome) => outcome?.outcome === 'imported' || outcome?.outcome === 'there'
+
+function candidateFor(source: string, user: Newcomer): Candidate {
+  const key = idOf(source, user)
+  const wishes = wishesOf(source, user)
+  return { key, user, wishes, ...attemptAt(key, wishes, 0) }
+}
+
+/** The attempts at one user are numbered: whoever asks makes the same. */
+function attemptAt(ownerId: string, wishes: ClaimWish[], number: number): Pick<Candidate, 'attempt' | 'claims'> {
+  const attempt = { ownerId, attemptId: `import-${number}` }
+  return { attempt, claims: wishes.map((wish) => groupedClaim(wish, attempt)) }
+}
+
+// ── what comes of a user ──────────────────────────────────────────────────────────────────────────
+
+const refused = (externalId: string, { code, detail }: Refusal): ImportOutcome => ({
+  externalId,
+  outcome: 'refused',
+  id: null,
+  hasPassword: false,
+  code,
+  detail,
+})
+
+function decide(candidate: Candidate, outcome: ImportOutcome['outcome'], reason?: Refusal): void {
+  const { user, key } = candidate
+  const id = outcome === 'imported' || outcome === 'there' ? key : null
+  const hasPassword = user.passwordHash !== NO_PASSWORD
+  candidate.outcome = { externalId: user.externalId, outcome, id, hasPassword, ...reason }
+}
+
+const postpone = (candidate: Candidate, code: string, detail: string) => decide(candidate, 'busy', { code, detail })
+
+/** What the databases would refuse for ever is refused, all else is for later. */
+function fail(candidate: Candidate, error: BanyanError): void {
+  const { code, message: detail } = error
+  const isForEver = hasCode(error, 'DATABASE_CONSTRAINT', 'DATABASE_ERROR', 'ROW_TOO_LARGE')
+  decide(candidate, isForEver ? 'refused' : 'busy', { code, detail })
+}
+
+// ── the steps ─────────────────────────────────────────────────────────────────────────────────────
+
+/** An invocation has 1,000 queries. On many shards users share few batches. */
+async function putOffWhatIsTooMuch({ shards }: ImportTiers, candidates: Candidate[]): Promise<void> {
+  const { shards: list } = await shards.map()
+  if (list.length <= limits.importShardsMax) return
+  for (const candidate of candidates.slice(limits.importUsersScatteredMax))
+    postpone(
+      candidate,
+      'TOO_MANY',
+      `On ${list.length} shards one request takes ${limits.importUsersScatteredMax} users. Send fewer.`,
+    )
+}
+
+/** Who was imported before is there; whose attempts were barred gets the next one. */
+async function findEarlier({ shards }: ImportTiers, candidates: Candidate[]): Promise<void> {
+  const { rows, failed } = await shards.group(
+    candidates,
+    { keyspace: 'users', operation: 'imports.find-earlier' },
+    (database, some) => [
+      database
+        .prepare(
+          `SELECT owner.value AS ownerId, attempts.id, outcome FROM json_each(?) AS owner CROSS JOIN claim_attempts AS attempts
+           ON attempts.id >= owner.value || '.import-' AND attempts.id < owner.value || '.import.'`,
+        )
+        .bind(JSON.stringify(some.map(({ key }) => key))),
+    ],
+  )
+  const byOwner = Map.groupBy(rows<{ ownerId: string; id: string; outcome: string }>(0), ({ ownerId }) => ownerId)
+  for (const candidate of candidates) {
+    const error = failed.get(candidate)
+    if (error) {
+      fail(candidate, error)
+      continue
+    }
+    const attempts = byOwner.get(candidate.key) ?? []
+    const numberOf = ({ id }: { id: string }) => Number(id.slice(id.lastIndexOf('-') + 1))
+    const taken = attempts.find(({ outcome }) => outcome === 'taken')
+    const number = taken ? numberOf(taken) : Math.max(-1, ...attempts.map(numberOf)) + 1
+    Object.assign(candidate, attemptAt(candidate.key, candidate.wishes, number))
+    if (taken) decide(candidate, 'there')
+  }
+}
+
+const takenCodes = {
+  external: { code: 'EXTERNAL_ID_TAKEN', detail: 'This external id was imported before, with another createdAt, as ' },
+  email: { code: 'EMAIL_TAKEN', detail: 'The e-mail address belongs to ' },
+  handle: { code: 'HANDLE_TAKEN', detail: 'The handle belongs to ' },
+} as const
+
+async function reserve(tiers: ImportTiers, claims: GroupedClaims, candidates: Candidate[]): Promise<void> {
+  const { standing, holders, failed } = await claims.reserve(candidates.flatMap((candidate) => candidate.claims))
+  let contests = 0
+  for (const candidate of candidates) {
+    const error = candidate.claims.map((claim) => failed.get(claim)).find((found) => found !== undefined)
+    if (error) {
+      postpone(candidate, error.code, error.message)
+      continue
+    }
+    const standings: [GroupedClaim, Standing][] = candidate.claims.map((claim) => [claim, standing.get(claim)!])
+    const taken = standings.find(([, how]) => how === 'taken')
+    if (taken) {
+      const { code, detail } = takenCodes[taken[0].kind]
+      decide(candidate, 'refused', { code, detail: `${detail}${holders.get(taken[0].key)!.ownerId}.` })
+      continue
+    }
+    const lost = standings.filter(([, how]) => how === 'lost').map(([claim]) => claim)
+    contests += lost.length
+    const isContended = standings.some(([, how]) => how === 'contended') || contests > limits.importContestsMax
+    if (isContended || !(await contest(tiers, candidate, lost)))
+      postpone(candidate, 'CLAIM_RESERVED', 'A sign-up or another import is at one of its claims.')
+  }
+}
+
+/** One by one, as a sign-up: whose time has run out may still have committed. False when it is lost, or not known. */
+async function contest(
+  { claims, log }: ImportTiers,
+  { wishes, attempt }: Candidate,
+  lost: GroupedClaim[],
+): Promise<boolean> {
+  try {
+    for (const { kind } of lost)
+      if (!(await claims.reserve(wishes.find((wish) => wish.kind === kind)!, attempt))) return false
+    return true
+  } catch (error) {
+    log.warn('import.not-contested', { reason: messageOf(error) })
+    return false
+  }
+}
+
+/** Account, profile and the attempt's row: for those whose attempt is nobody's yet, in one batch a shard. */
+async function commit(tiers: ImportTiers, claims: GroupedClaims, candidates: Candidate[], now: number): Promise<void> {
+  const isOpen = "NOT EXISTS (SELECT 1 FROM claim_attempts WHERE claim_attempts.id = value ->> 'attempt')"
+  const { rows, failed } = await tiers.shards.group(
+    candidates,
+    { keyspace: 'users', operation: 'imports.commit' },
+    (database, some) => [
+      database
+        .prepare(
+          `INSERT INTO accounts (id, email, email_verified_at, password_hash, password_version, created_at)
+           SELECT value ->> 'id', value ->> 'email', value ->> 'emailVerifiedAt', value ->> 'passwordHash', 1,
+             value ->> 'createdAt' FROM json_each(?) WHERE ${isOpen} RETURNING id`,
+        )
+        .bind(JSON.stringify(some.map((candidate) => accountOf(candidate, now)))),
+      database
+        .prepare(
+          `INSERT INTO profiles (id, handle, display_name, bio, created_at, version)
+           SELECT value ->> 'id', value ->> 'handle', value ->> 'displayName', value ->> 'bio', value ->> 'createdAt', 1
+           FROM json_each(?) WHERE ${isOpen}`,
+        )
+        .bind(JSON.stringify(some.map((candidate) => profileOf(candidate, now)))),
+      database
+        .prepare(
+          `INSERT INTO claim_attempts (id, outcome, created_at) SELECT value, 'taken', ? FROM json_each(?)
+           WHERE true ON CONFLICT (id) DO NOTHING`,
+        )
+        .bind(now, attemptsOf(some)),
+      database
+        .prepare('SELECT id, outcome FROM claim_attempts WHERE id IN (SELECT value FROM json_each(?))')
+        .bind(attemptsOf(some)),
+    ],
+  )
+  const inserted = new Set(rows<{ id: string }>(0).map(({ id }) => id))
+  const ends = new Map(rows<{ id: string; outcome: string }>(3).map(({ id, outcome }) => [id, outcome]))
+  const barred: Candidate[] = []
+  for (const candidate of candidates) {
+    const error = failed.get(candidate)
+    if (error) fail(candidate, error)
+    else if (inserted.has(candidate.key)) decide(candidate, 'imported')
+    else if (ends.get(attemptRowId(candidate.attempt)) === 'taken') decide(candidate, 'there')
+    else {
+      postpone(candidate, 'CLAIM_RESERVED', 'Its reservations ran out before it was imported.')
+      barred.push(candidate)
+    }
+  }
+  if (barred.length > 0) await claims.release(barred.flatMap((candidate) => candidate.claims))
+}
+
+const attemptsOf = (candidates: Candidate[]) => JSON.stringify(candidates.map(({ attempt }) => attemptRowId(attempt)))
+
+const accountOf = ({ key, attempt, user }: Candidate, now: number) => ({
+  id: key,
+  attempt: attemptRowId(attempt),
+  email: user.email,
+  emailVerifiedAt: user.emailVerifiedAt,
+  passwordHash: user.passwordHash,
+  createdAt: user.createdAt ?? now,
+})
+
+const profileOf = ({ key, attempt, user }: Candidate, now: number) => ({
+  id: key,
+  attempt: attemptRowId(attempt),
+  handle: user.handle,
+  displayName: user.displayName,
+  bio: user.bio,
+  createdAt: user.createdAt ?? now,
+})
+
+async function confirm(claims: GroupedClaims, candidates: Candidate[]): Promise<void> {
+  const failed = await claims.confirm(candidates.flatMap((candidate) => candidate.claims))
+  for (const candidate of candidates) {
+    const error = candidate.claims.map((claim) => failed.get(claim)).find((found) => found !== undefined)
+    if (error) postpone(candidate, error.code, `It is imported; its claims are not confirmed yet. ${error.message}`)
+  }
+}
+
+/**
+ * Gives back what refused users reserved. Their attempts are barred first: a twin of this request may be about to commit.
+ * One that already has is there. What fails here is settled when the reservations run out.
+ */
+async function giveUp(claims: GroupedClaims, candidates: Candidate[]): Promise<void> {
+  const { barred, committed } = await claims.bar(candidates.map(({ attempt }) => attempt))
+  const having = (attempts: ClaimAttempt[]) => candidates.filter(({ attempt }) => attempts.includes(attempt))
+  await claims.release(having(barred).flatMap((candidate) => candidate.claims))
+  const late = having(committed)
+  for (const candidate of late) decide(candidate, 'there')
+  await confirm(claims, late)
+}

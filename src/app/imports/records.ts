@@ -1,0 +1,100 @@
+import { z } from '@hono/zod-openapi'
+import { DAY_MS } from '../../core/clock.ts'
+import { derivedUserId } from '../../core/ids.ts'
+import type { ClaimWish } from '../../sharding/claims.ts'
+import { emailWish, handleWish, normaliseEmail } from '../accounts/accounts.ts'
+import { isImportableHash, NO_PASSWORD } from '../accounts/passwords.ts'
+import { email, handle } from '../accounts/routes.ts'
+import { bio, displayName } from '../profiles/routes.ts'
+import type { importedUser } from './routes.ts'
+
+export type ImportRecord = z.infer<typeof importedUser>
+
+/** Why one user isn't imported; the others are. */
+export interface Refusal {
+  code: string
+  detail: string
+}
+
+/** A user from elsewhere, as it is stored. */
+export interface Newcomer {
+  externalId: string
+  email: string
+  handle: string
+  displayName: string
+  bio: string
+  /** Null: not known; the time of the import is stored. */
+  createdAt: number | null
+  emailVerifiedAt: number | null
+  passwordHash: string
+}
+
+const EXTERNAL_ID_CHARACTERS_MAX = 200
+
+const time = z.iso
+  .datetime({ offset: true, error: 'A time is written 2026-07-05T12:00:00Z.' })
+  .transform((text) => Date.parse(text))
+
+const shape = z.object({
+  externalId: z
+    .string()
+    .min(1, 'An external id has at least one character.')
+    .max(EXTERNAL_ID_CHARACTERS_MAX, `An external id has at most ${EXTERNAL_ID_CHARACTERS_MAX} characters.`),
+  email,
+  handle,
+  displayName: displayName.optional(),
+  bio: bio.optional(),
+  createdAt: time.optional(),
+  emailVerifiedAt: time.optional(),
+  passwordHash: z.string().optional(),
+})
+
+const codes: Record<string, string> = {
+  externalId: 'EXTERNAL_ID_INVALID',
+  email: 'EMAIL_INVALID',
+  handle: 'HANDLE_INVALID',
+  displayName: 'DISPLAY_NAME_INVALID',
+  bio: 'BIO_INVALID',
+  createdAt: 'CREATED_AT_INVALID',
+  emailVerifiedAt: 'EMAIL_VERIFIED_AT_INVALID',
+}
+
+/** Checks a record by the rules of a sign-up. A password's hash that can't be checked here is left out, not refused. */
+export function readRecord(record: ImportRecord, now: number): Newcomer | Refusal {
+  const parsed = shape.safeParse(record)
+  if (!parsed.success) {
+    const { path, message } = parsed.error.issues[0]!
+    return { code: codes[String(path[0])]!, detail: message }
+  }
+  const user = parsed.data
+  for (const name of ['createdAt', 'emailVerifiedAt'] as const) {
+    const at = user[name]
+    if (at !== undefined && (at < 0 || at > now + DAY_MS))
+      return { code: codes[name]!, detail: 'The time is before 1970 or in the future.' }
+  }
+  return {
+    externalId: user.externalId,
+    email: normaliseEmail(user.email),
+    handle: user.handle,
+    displayName: user.displayName ?? user.handle,
+    bio: user.bio ?? '',
+    createdAt: user.createdAt ?? null,
+    emailVerifiedAt: user.emailVerifiedAt ?? null,
+    passwordHash: user.passwordHash && isImportableHash(user.passwordHash) ? user.passwordHash : NO_PASSWORD,
+  }
+}
+
+export const isRefusal = (read: Newcomer | Refusal): read is Refusal => 'code' in read
+
+const originOf = (source: string, externalId: string): string => `${source}\0${externalId}`
+
+/** The same user of the same source has the same id in every import. Without a time of its own its ULID's time is 0. */
+export const idOf = (source: string, { externalId, createdAt }: Newcomer): string =>
+  derivedUserId(createdAt ?? 0, `import\0${originOf(source, externalId)}`)
+
+/** What a user must have for itself: the id it had elsewhere, its e-mail address, its handle. */
+export const wishesOf = (source: string, { externalId, email, handle }: Newcomer): ClaimWish[] => [
+  { kind: 'external', value: originOf(source, externalId) },
+  emailWish(email),
+  handleWish(handle),
+]

@@ -1,0 +1,58 @@
+import { GroupedClaims, groupedClaim } from '../../sharding/grouped-claims.ts'
+import type { ImportRequest, ImportTiers } from './imports.ts'
+import { idOf, isRefusal, type Newcomer, readRecord, wishesOf } from './records.ts'
+
+export interface ImportVerification {
+  externalId: string
+  id: string | null
+  isHere: boolean
+  differences: string[]
+}
+
+type StoredUser = Omit<Newcomer, 'externalId'> & { key: string }
+
+/** Compares users with what the databases hold: exact reads, each field, and who has each of the three claims. */
+export async function verifyUsers(
+  { shards, clock }: ImportTiers,
+  { source, users }: ImportRequest,
+): Promise<ImportVerification[]> {
+  const now = clock.now()
+  const wanted = users.map((record) => {
+    const user = readRecord(record, now)
+    if (isRefusal(user)) return { externalId: record.externalId, wish: null }
+    const key = idOf(source, user)
+    const claims = wishesOf(source, user).map((wish) => groupedClaim(wish, { ownerId: key, attemptId: '' }))
+    return { externalId: record.externalId, wish: { key, user, claims } }
+  })
+  const wishes = wanted.flatMap(({ wish }) => wish ?? [])
+  const found = await shards.group(wishes, { keyspace: 'users', operation: 'imports.verify' }, (database, some) => [
+    database
+      .prepare(
+        `SELECT accounts.id AS key, email, email_verified_at AS emailVerifiedAt, password_hash AS passwordHash, handle,
+           display_name AS displayName, bio, accounts.created_at AS createdAt
+         FROM accounts JOIN profiles ON profiles.id = accounts.id
+         WHERE accounts.id IN (SELECT value FROM json_each(?))`,
+      )
+      .bind(JSON.stringify(some.map(({ key }) => key))),
+  ])
+  const { holders, failed } = await new GroupedClaims(shards, clock).holders(wishes.flatMap(({ claims }) => claims))
+  const [error] = [...found.failed.values(), ...failed.values()]
+  if (error) throw error
+  const stored = new Map(found.rows<StoredUser>(0).map((row) => [row.key, row]))
+  return wanted.map(({ externalId, wish }) => {
+    const row = wish && stored.get(wish.key)
+    if (!wish || !row) return { externalId, id: null, isHere: false, differences: [] }
+    const strayed = wish.claims.filter(({ key, ownerId }) => {
+      const holder = holders.get(key)
+      return holder?.ownerId !== ownerId || holder.state !== 'confirmed'
+    })
+    const differences = [...fieldsThatDiffer(wish.user, row), ...strayed.map(({ kind }) => `claim ${kind}`)]
+    return { externalId, id: wish.key, isHere: true, differences }
+  })
+}
+
+const compared = ['email', 'handle', 'displayName', 'bio', 'createdAt', 'emailVerifiedAt', 'passwordHash'] as const
+
+/** A time of creation that wasn't given is the import's, and equal to nothing. */
+const fieldsThatDiffer = (user: Newcomer, row: StoredUser): string[] =>
+  compared.filter((name) => user[name] !== row[name] && !(name === 'createdAt' && user.createdAt === null))

@@ -1,0 +1,62 @@
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+
+/** What makes one import: with another of these it is another one, and begins anew. */
+export interface ImportIdentity {
+  /** SHA-256 of the file. */
+  fingerprint: string
+  url: string
+  source: string
+  table: string
+  /** As text. */
+  mapping: string
+}
+
+/** How far an import has come. */
+export interface Place {
+  /** All users up to this one were answered for. */
+  acknowledged: number
+  imported: number
+  there: number
+  refused: number
+  withoutPassword: number
+  /** How long the file of refused users is; what is behind that was not yet answered for. */
+  refusedBytes: number
+}
+
+/** The place, in a file beside the input. To lose it costs time only: what is sent again changes nothing. */
+export class PlaceFile {
+  readonly file: string
+  readonly #identity: ImportIdentity
+
+  constructor(input: string, identity: ImportIdentity) {
+    this.file = `${input}.import-state.json`
+    this.#identity = identity
+  }
+
+  /** Where to go on; null to begin. `isOther`: there is the place of another import. */
+  read(): { place: Place | null; isOther: boolean } {
+    if (!existsSync(this.file)) return { place: null, isOther: false }
+    const kept = parsed(readFileSync(this.file, 'utf8'))
+    const isSame = JSON.stringify(kept?.identity) === JSON.stringify(this.#identity)
+    return { place: isSame ? kept!.place : null, isOther: !isSame }
+  }
+
+  /** At once or not at all: a kill leaves the place before. */
+  write(place: Place): void {
+    writeFileSync(`${this.file}.new`, `${JSON.stringify({ identity: this.#identity, place }, null, 2)}\n`)
+    renameSync(`${this.file}.new`, this.file)
+  }
+
+  remove(): void {
+    rmSync(this.file, { force: true })
+  }
+}
+
+function parsed(text: string): { identity: ImportIdentity; place: Place } | null {
+  try {
+    return JSON.parse(text) as { identity: ImportIdentity; place: Place }
+  } catch (error) {
+    if (error instanceof SyntaxError) return null
+    throw error
+  }
+}

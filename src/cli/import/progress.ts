@@ -1,0 +1,43 @@
+import type { Screen } from '../follow-moves.ts'
+import type { Timer } from './sender.ts'
+
+const BAR_CHARACTERS = 24
+const BAR_MS = 100
+const LINE_MS = 5_000
+
+/** What is being done and how far it has come: on a terminal a bar, redrawn in place; elsewhere a line every 5 s. */
+export class Progress {
+  readonly #screen: Screen
+  readonly #timer: Timer
+  #toldAt = Number.NEGATIVE_INFINITY
+  #isDrawn = false
+
+  constructor(screen: Screen, timer: Timer) {
+    this.#screen = screen
+    this.#timer = timer
+  }
+
+  show(what: string, fraction: number): void {
+    const now = this.#timer.now()
+    const isOver = fraction >= 1
+    if (!isOver && now - this.#toldAt < (this.#screen.isTTY ? BAR_MS : LINE_MS)) return
+    this.#toldAt = isOver ? Number.NEGATIVE_INFINITY : now
+    const percent = `${Math.floor(fraction * 100)}%`.padStart(4)
+    if (!this.#screen.isTTY) return void this.#screen.write(`${percent}  ${what}\n`)
+    const full = Math.round(fraction * BAR_CHARACTERS)
+    const bar = '█'.repeat(full) + '░'.repeat(BAR_CHARACTERS - full)
+    this.#clear()
+    this.#screen.write(`${`${bar} ${percent}  ${what}`.slice(0, (this.#screen.columns ?? 80) - 1)}\n`)
+    this.#isDrawn = !isOver
+  }
+
+  say(text: string): void {
+    this.#clear()
+    this.#screen.write(`${text}\n`)
+  }
+
+  #clear(): void {
+    if (this.#isDrawn) this.#screen.write('\u001b[1A\u001b[0J')
+    this.#isDrawn = false
+  }
+}

@@ -1,0 +1,94 @@
+import { UserError } from '../errors.ts'
+
+/** A statement that is longer is no row's: it would be held in memory whole. */
+const STATEMENT_CHARACTERS_MAX = 67_108_864
+
+/** What begins a stretch in which a semicolon ends nothing, and what ends it. A doubled quote ends one and begins another. */
+const closings: Record<string, string> = { "'": "'", '"': '"', '`': '`', '[': ']', '--': '\n', '/*': '*/' }
+
+/** Cuts SQL into its statements, as it comes: each with its semicolon. */
+export class SqlStatements {
+  #text = ''
+  #at = 0
+  #closing: string | null = null
+
+  /** The statements that end in this piece. */
+  push(piece: string): string[] {
+    this.#text += piece
+    const whole = this.#cut()
+    if (this.#text.length > STATEMENT_CHARACTERS_MAX)
+      throw new UserError(
+        `A statement has more than ${STATEMENT_CHARACTERS_MAX / 1_048_576} million characters.`,
+        'Is a quote not closed? Else export again with fewer rows a statement.',
+      )
+    return whole
+  }
+
+  /** What is left: a statement without its semicolon, or blanks and comments. */
+  rest(): string {
+    return this.#text
+  }
+
+  #cut(): string[] {
+    const statements: string[] = []
+    const next = /['"`[;]|--|\/\*/g
+    let start = 0
+    for (;;) {
+      if (this.#closing !== null) {
+        const end = this.#text.indexOf(this.#closing, this.#at)
+        if (end < 0) {
+          this.#at = Math.max(this.#at, this.#text.length - this.#closing.length + 1)
+          break
+        }
+        this.#at = end + this.#closing.length
+        this.#closing = null
+        continue
+      }
+      next.lastIndex = this.#at
+      const found = next.exec(this.#text)
+      if (!found) {
+        this.#at = Math.max(this.#at, this.#text.length - 1) // it may be the first half of a comment's beginning
+        break
+      }
+      this.#at = next.lastIndex
+      this.#closing = closings[found[0]] ?? null
+      if (found[0] !== ';') continue
+      const statement = this.#text.slice(start, this.#at)
+      if (isWithinTrigger(statement)) continue
+      statements.push(statement)
+      start = this.#at
+    }
+    this.#text = this.#text.slice(start)
+    this.#at = Math.max(0, this.#at - start)
+    return statements
+  }
+}
+
+const BLANKS = /^(?:\s+|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)+/
+
+/** The statement from its first word on. */
+export const withoutBlanks = (statement: string): string => statement.replace(BLANKS, '')
+
+/** A trigger has statements of its own, and ends with END. */
+function isWithinTrigger(statement: string): boolean {
+  if (!/trigger/i.test(statement.slice(0, 1_000))) return false
+  return /^create\s+(?:temp(?:orary)?\s+)?trigger\b/i.test(withoutBlanks(statement)) && !/;\s*end\s*;$/i.test(statement)
+}
+
+const NAME = String.raw`("(?:[^"]|"")*"|\`(?:[^\`]|\`\`)*\`|\[[^\]]*\]|'(?:[^']|'')*'|[^\s("'\`[]+)`
+const TABLE = new RegExp(
+  String.raw`^(?:(create)\s+table\s+(?:if\s+not\s+exists\s+)?|(?:insert(?:\s+or\s+\w+)?|replace)\s+into\s+)(?:(?:"main"|main)\s*\.\s*)?${NAME}`,
+  'i',
+)
+
+/** Which table a statement makes, or puts rows into; null for any other statement. */
+export function tableOf(statement: string): { table: string; makes: boolean } | null {
+  const found = TABLE.exec(withoutBlanks(statement))
+  return found && { table: unquoted(found[2]!), makes: found[1] !== undefined }
+}
+
+function unquoted(name: string): string {
+  const quote = name[0]!
+  if (quote === '[') return name.slice(1, -1)
+  return quote === '"' || quote === '`' || quote === "'" ? name.slice(1, -1).replaceAll(quote + quote, quote) : name
+}

@@ -1,0 +1,199 @@
+import { eachAtMost } from '../core/bounded.ts'
+import type { BanyanError } from '../core/errors.ts'
+import { slotOf } from '../core/ids.ts'
+import { limits } from '../core/limits.ts'
+import { backoffMs } from '../core/random.ts'
+import { type Answer, answerOf, OutcomeUnknownError } from './answers.ts'
+import {
+  isSlotRefusal,
+  mapAfter,
+  observed,
+  type Routing,
+  refusalOf,
+  type SlotRefusalCode,
+  shardUnknown,
+  slotRefused,
+  stateRefusal,
+  typedError,
+} from './router.ts'
+import type { ShardEntry, ShardMap } from './shard-map.ts'
+import type { Keyspace } from './sharded-table.ts'
+
+/** What concerns one slot: the first four characters of its key. */
+export interface Slotted {
+  key: string
+}
+
+export interface GroupOptions {
+  keyspace: Keyspace
+  operation: string
+}
+
+/** Where the statements of a batch are prepared. */
+export type GroupDatabase = Pick<D1Database, 'prepare'>
+
+/**
+ * The statements for some of the items, which are all of one shard. It is called again when they are grouped anew; the
+ * statements must be for these items' slots only, and harmless when they are applied twice.
+ */
+export type BuildBatch<I> = (database: GroupDatabase, items: I[]) => D1PreparedStatement[]
+
+export interface GroupOutcome<I> {
+  /** Whose batch was applied. */
+  done: I[]
+  /** What the n-th statement gave, over all batches that were applied. */
+  rows<T>(statement: number): T[]
+  /** The others, each with the reason. OUTCOME_UNKNOWN: its batch may have been applied. */
+  failed: Map<I, BanyanError>
+}
+
+interface Refused<I> {
+  item: I
+  code: SlotRefusalCode
+}
+
+/** The single guard's trigger, asked for each slot. */
+const GUARD = 'INSERT INTO slot_guard (keyspace, slot) SELECT ?, value FROM json_each(?)'
+const STATES =
+  'SELECT slot, state FROM slots WHERE keyspace = ? AND slot IN (SELECT value FROM json_each(?)) ORDER BY slot'
+
+/**
+ * Batches for many slots: the items that one shard has go in one, atomic and led by a guard for all their slots. An item
+ * that a shard refuses doesn't take the others with it: after a slot's refusal the shard is asked which slots it serves,
+ * their items go at once, and the others by a newer map or after a wait; after any other refusal the batch is halved.
+ * So reads are exact. Answers that are lost are asked for again, which is why batches must be idempotent.
+ */
+export class GroupedBatches<I extends Slotted> {
+  readonly #routing: Routing
+  readonly #options: GroupOptions
+  readonly #build: BuildBatch<I>
+  readonly #done: I[] = []
+  readonly #answers: D1Result[][] = []
+  readonly #failed = new Map<I, BanyanError>()
+  readonly #maybeApplied = new Map<I, OutcomeUnknownError>()
+  #batches = 0
+
+  constructor(routing: Routing, options: GroupOptions, build: BuildBatch<I>) {
+    this.#routing = routing
+    this.#options = options
+    this.#build = build
+  }
+
+  async run(items: I[]): Promise<GroupOutcome<I>> {
+    const { clock, holder, request, atLeastEpoch } = this.#routing
+    const deadline = clock.now() + limits.routeBudgetMs
+    let waiting = items
+    let map = waiting.length > 0 ? (await holder.current(request, atLeastEpoch)).map : null
+    for (let attempt = 0; map && waiting.length > 0; attempt++) {
+      const refused = await this.#sendAll(waiting, map)
+      const leftMs = deadline - clock.now()
+      if (leftMs <= 0) this.#giveUp(refused.splice(0))
+      if (refused.length > 0) map = await mapAfter(this.#routing, gravest(refused), { map, attempt, leftMs })
+      waiting = refused.map(({ item }) => item)
+    }
+    return {
+      done: this.#done,
+      failed: this.#failed,
+      rows: <T>(statement: number) => this.#answers.flatMap((answers) => answers[statement]!.results as T[]),
+    }
+  }
+
+  /** A batch a shard, some shards at a time. Resolves to what was refused because of its slot. */
+  async #sendAll(items: I[], map: ShardMap): Promise<Refused<I>[]> {
+    const groups = Map.groupBy(items, (item) => map.ownerOf(this.#options.keyspace, slotOf(item.key)))
+    const refused: Refused<I>[] = []
+    await eachAtMost(limits.shardsAtOnceMax, [...groups], async ([shard, ofShard]) => {
+      for (let start = 0; start < ofShard.length; start += limits.groupItemsMax)
+        refused.push(...(await this.#send(shard, ofShard.slice(start, start + limits.groupItemsMax))))
+    })
+    return refused
+  }
+
+  async #send(shard: ShardEntry, items: I[]): Promise<Refused<I>[]> {
+    const database = this.#routing.shards.get(shard.binding)
+    if (!database) return this.#fail(items, shardUnknown(shard))
+    const refusal = stateRefusal(shard, 'write')
+    if (refusal) return this.#fail(items, refusal)
+    for (let transients = 0; ; ) {
+      const outcome = await this.#batch(shard, database, items)
+      if ('value' in outcome) {
+        this.#done.push(...items)
+        this.#answers.push(outcome.value)
+        return []
+      }
+      const answer = answerOf(outcome.error)
+      if (isSlotRefusal(answer)) return this.#sendServed(shard, database, items, answer.code)
+      if (answer.kind !== 'transient') return this.#halve(shard, items, answer, outcome.error)
+      const unknown = new OutcomeUnknownError(outcome.error)
+      if (++transients > limits.readRetriesMax) return this.#fail(items, unknown)
+      for (const item of items) this.#maybeApplied.set(item, unknown)
+      const { clock, random } = this.#routing
+      await clock.sleep(backoffMs(random, transients, limits.readRetryBaseMs, limits.routeBackoffCapMs))
+    }
+  }
+
+  #batch(shard: ShardEntry, database: D1Database, items: I[]): Promise<{ value: D1Result[] } | { error: unknown }> {
+    this.#batches++
+    const statements = this.#build(database, items)
+    const guard = database.prepare(GUARD).bind(this.#options.keyspace, slotsOf(items))
+    const call = this.#call(shard, statements.length)
+    return observed(this.#routing, call, async () => (await database.batch([guard, ...statements])).slice(1))
+  }
+
+  /** The guard names no slot. Which are served is a hint only: the batch of their items is guarded again. */
+  async #sendServed(shard: ShardEntry, database: D1Database, items: I[], code: SlotRefusalCode): Promise<Refused<I>[]> {
+    if (items.length === 1) return [{ item: items[0]!, code }]
+    const outcome = await observed(this.#routing, this.#call(shard, 1), () =>
+      database.prepare(STATES).bind(this.#options.keyspace, slotsOf(items)).all<{ slot: string; state: string }>(),
+    )
+    if ('error' in outcome) return items.map((item) => ({ item, code }))
+    const states = new Map(outcome.value.results.map(({ slot, state }) => [slot, state]))
+    const served: I[] = []
+    const refused: Refused<I>[] = []
+    for (const item of items) {
+      const refusal = refusalOf(states.get(slotOf(item.key)))
+      if (refusal) refused.push({ item, code: refusal })
+      else served.push(item)
+    }
+    // All are served by now: they go in the next round, so that a slot that comes and goes can't hold this one.
+    if (refused.length === 0) return items.map((item) => ({ item, code }))
+    return served.length === 0 ? refused : [...refused, ...(await this.#send(shard, served))]
+  }
+
+  /** One item may have been too much for all: each half by itself, until it is alone with its error. */
+  async #halve(
+    shard: ShardEntry,
+    items: I[],
+    answer: Exclude<Answer, { kind: 'transient' }>,
+    error: unknown,
+  ): Promise<Refused<I>[]> {
+    if (items.length === 1 || !isOfOneItem(answer) || this.#batches >= limits.groupBatchesMax)
+      return this.#fail(items, typedError(answer, error))
+    const middle = Math.ceil(items.length / 2)
+    return [...(await this.#send(shard, items.slice(0, middle))), ...(await this.#send(shard, items.slice(middle)))]
+  }
+
+  #giveUp(refused: Refused<I>[]): void {
+    for (const { item, code } of refused) this.#failed.set(item, this.#maybeApplied.get(item) ?? slotRefused(code))
+  }
+
+  #fail(items: I[], error: BanyanError): [] {
+    for (const item of items) this.#failed.set(item, error)
+    return []
+  }
+
+  #call(shard: ShardEntry, statements: number) {
+    return { shard: shard.id, slot: '*', operation: this.#options.operation, kind: 'write', statements } as const
+  }
+}
+
+const slotsOf = (items: Slotted[]): string => JSON.stringify([...new Set(items.map(({ key }) => slotOf(key)))])
+
+/** A slot that isn't here asks for a newer map; one that is fenced only for patience. */
+const gravest = (refused: Refused<unknown>[]): SlotRefusalCode =>
+  refused.some(({ code }) => code === 'SLOT_NOT_OWNED') ? 'SLOT_NOT_OWNED' : 'SLOT_FENCED'
+
+const isOfOneItem = (answer: Answer): boolean =>
+  answer.kind === 'refused' ||
+  answer.kind === 'constraint' ||
+  (answer.kind === 'statement' && answer.sqliteCode === 'SQLITE_TOOBIG')

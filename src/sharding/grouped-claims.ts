@@ -1,0 +1,149 @@
+import type { Clock } from '../core/clock.ts'
+import type { BanyanError } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
+import { attemptRowId, type ClaimAttempt, type ClaimKind, type ClaimWish, claimKey } from './claims.ts'
+import type { GroupDatabase, GroupOutcome, Slotted } from './grouped-batches.ts'
+import type { ShardStatement, Shards } from './shards.ts'
+
+/** One of many claims that are asked for together. `key` is the claim's own. */
+export interface GroupedClaim extends Slotted, ClaimAttempt {
+  kind: ClaimKind
+}
+
+/**
+ * How a claim stands after it was asked for. `held`: by its attempt. `taken`: confirmed for another account.
+ * `contended`: another attempt has reserved it. `lost`: another attempt had, and its time has run out: to be asked for
+ * singly, with `Claims.reserve`.
+ */
+export type Standing = 'held' | 'taken' | 'contended' | 'lost'
+
+/** Who has a claim, as it stands in its row. */
+export interface ClaimHolder extends ClaimAttempt {
+  state: 'reserved' | 'confirmed'
+  expiresAt: number
+}
+
+export const groupedClaim = (wish: ClaimWish, { ownerId, attemptId }: ClaimAttempt): GroupedClaim => ({
+  key: claimKey(wish),
+  kind: wish.kind,
+  ownerId,
+  attemptId,
+})
+
+/** What `Claims` does, for many claims in one batch a shard. The same rows, the same conditions. */
+export class GroupedClaims {
+  readonly #shards: Shards
+  readonly #clock: Clock
+
+  constructor(shards: Shards, clock: Clock) {
+    this.#shards = shards
+    this.#clock = clock
+  }
+
+  /** Reserves each, the first of several first, and says how it stands and who has it. */
+  async reserve<C extends GroupedClaim>(
+    claims: C[],
+  ): Promise<{ standing: Map<C, Standing>; holders: Map<string, ClaimHolder>; failed: Map<C, BanyanError> }> {
+    const now = this.#clock.now()
+    const outcome = await this.#group(claims, 'claims.reserve-group', (database, some) => [
+      database
+        .prepare(
+          `INSERT INTO claims (key, kind, owner_id, attempt_id, state, expires_at)
+           SELECT value ->> 'key', value ->> 'kind', value ->> 'ownerId', value ->> 'attemptId', 'reserved', ?
+           FROM json_each(?) WHERE true ORDER BY json_each.key ON CONFLICT (key) DO NOTHING`,
+        )
+        .bind(now + limits.claimReservationMs, JSON.stringify(some)),
+      holdersStatement(database, some),
+    ])
+    const holders = holdersOf(outcome, 1)
+    const standing = new Map(outcome.done.map((claim) => [claim, standingOf(claim, holders.get(claim.key)!, now)]))
+    return { standing, holders, failed: outcome.failed }
+  }
+
+  /** Exactly who has each now, reserved or confirmed; by the claim's key. */
+  async holders<C extends GroupedClaim>(claims: C[]) {
+    const outcome = await this.#group(claims, 'claims.holders-group', (database, some) => [
+      holdersStatement(database, some),
+    ])
+    return { holders: holdersOf(outcome, 0), failed: outcome.failed }
+  }
+
+  /** After the owners' batches. Conditional on owner and attempt, as `Claims.confirmStatement`. */
+  async confirm<C extends GroupedClaim>(claims: C[]): Promise<Map<C, BanyanError>> {
+    const { failed } = await this.#group(claims, 'claims.confirm-group', (database, some) => [
+      database
+        .prepare(
+          `UPDATE claims SET state = 'confirmed' FROM json_each(?) AS wish
+           WHERE claims.key = wish.value ->> 'key' AND owner_id = wish.value ->> 'ownerId'
+             AND attempt_id = wish.value ->> 'attemptId' AND state = 'reserved'`,
+        )
+        .bind(JSON.stringify(some)),
+    ])
+    return failed
+  }
+
+  /** Gives back reservations of attempts that can't commit any more: bar them first. */
+  async release<C extends GroupedClaim>(claims: C[]): Promise<Map<C, BanyanError>> {
+    const { failed } = await this.#group(claims, 'claims.release-group', (database, some) => [
+      database
+        .prepare(
+          `DELETE FROM claims WHERE state = 'reserved' AND (key, owner_id, attempt_id) IN
+             (SELECT value ->> 'key', value ->> 'ownerId', value ->> 'attemptId' FROM json_each(?))`,
+        )
+        .bind(JSON.stringify(some)),
+    ])
+    return failed
+  }
+
+  /** Which of the attempts can never commit, as `Claims.bar`. Of those that failed nothing is known. */
+  async bar<A extends ClaimAttempt>(attempts: A[]): Promise<{ barred: A[]; committed: A[] }> {
+    const rows = attempts.map((attempt) => ({ key: attempt.ownerId, attempt, rowId: attemptRowId(attempt) }))
+    const outcome = await this.#shards.group(
+      rows,
+      { keyspace: 'users', operation: 'claims.bar-group' },
+      (database, some) => {
+        const ids = JSON.stringify(some.map(({ rowId }) => rowId))
+        return [
+          database
+            .prepare(
+              `INSERT INTO claim_attempts (id, outcome, created_at) SELECT value, 'barred', ? FROM json_each(?)
+               WHERE true ON CONFLICT (id) DO NOTHING`,
+            )
+            .bind(this.#clock.now(), ids),
+          database
+            .prepare('SELECT id, outcome FROM claim_attempts WHERE id IN (SELECT value FROM json_each(?))')
+            .bind(ids),
+        ]
+      },
+    )
+    const outcomes = new Map(outcome.rows<{ id: string; outcome: string }>(1).map((row) => [row.id, row.outcome]))
+    const having = (wanted: string) =>
+      outcome.done.filter(({ rowId }) => outcomes.get(rowId) === wanted).map(({ attempt }) => attempt)
+    return { barred: having('barred'), committed: having('taken') }
+  }
+
+  #group<C extends GroupedClaim>(
+    claims: C[],
+    operation: string,
+    build: (database: GroupDatabase, claims: C[]) => ShardStatement[],
+  ) {
+    return this.#shards.group(claims, { keyspace: 'claims', operation }, build)
+  }
+}
+
+const holdersStatement = (database: GroupDatabase, claims: GroupedClaim[]): ShardStatement =>
+  database
+    .prepare(
+      `SELECT key, owner_id AS ownerId, attempt_id AS attemptId, state, expires_at AS expiresAt FROM claims
+       WHERE key IN (SELECT value FROM json_each(?))`,
+    )
+    .bind(JSON.stringify(claims.map(({ key }) => key)))
+
+const holdersOf = (outcome: GroupOutcome<GroupedClaim>, statement: number): Map<string, ClaimHolder> =>
+  new Map(outcome.rows<ClaimHolder & { key: string }>(statement).map((row) => [row.key, row]))
+
+function standingOf(claim: GroupedClaim, holder: ClaimHolder, now: number): Standing {
+  if (holder.ownerId === claim.ownerId && holder.attemptId === claim.attemptId) return 'held'
+  if (holder.state === 'confirmed') return holder.ownerId === claim.ownerId ? 'contended' : 'taken'
+  return holder.expiresAt > now ? 'contended' : 'lost'
+}

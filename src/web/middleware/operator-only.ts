@@ -1,0 +1,24 @@
+import type { Context } from 'hono'
+import { createMiddleware } from 'hono/factory'
+import { constantTimeEqual, sha256Hex } from '../../core/digest.ts'
+import { BanyanError } from '../../core/errors.ts'
+import type { WebEnv } from '../context.ts'
+
+/** The `security` of the operators' routes, for their documentation. */
+export const operatorsOnly = [{ operator: [] }] as { [name: string]: string[] }[]
+
+/** True for a request that carries the operators' token. */
+export function isOperator(c: Context<WebEnv>): boolean {
+  const { operatorToken } = c.get('tiers').settings
+  const given = /^Bearer (.+)$/i.exec(c.req.header('authorization') ?? '')?.[1] ?? ''
+  return operatorToken !== null && constantTimeEqual(sha256Hex(given), sha256Hex(operatorToken))
+}
+
+/** Guards the operators' API. Without a configured token it isn't there. */
+export const operatorOnly = () =>
+  createMiddleware<WebEnv>(async function operatorOnly(c, next) {
+    if (!c.get('tiers').settings.operatorToken) throw new BanyanError('NOT_FOUND', 'There is nothing at this path.')
+    if (!isOperator(c))
+      throw new BanyanError('OPERATOR_TOKEN_REQUIRED', 'Send `Authorization: Bearer $OPERATOR_TOKEN`.')
+    await next()
+  })
