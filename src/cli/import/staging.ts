@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { createReadStream, statSync } from 'node:fs'
-import { DatabaseSync } from 'node:sqlite'
+import { constants, DatabaseSync } from 'node:sqlite'
 import { UserError } from '../errors.ts'
 import { CsvRecords } from './csv.ts'
 import { type Field, fields, type Mapping } from './mapping.ts'
@@ -9,6 +9,13 @@ import { SqlStatements, tableOf, withoutBlanks } from './sql-statements.ts'
 
 const PIECE_BYTES = 1_048_576
 const COLUMNS_MAX = 1_000
+
+/** Should SQLite see two statements where one was cut: none reaches another file (VACUUM INTO attaches, too). */
+function refuseOtherFiles(database: DatabaseSync): void {
+  const { SQLITE_ATTACH, SQLITE_DENY, SQLITE_OK } = constants as unknown as Record<string, number>
+  const guarded = database as unknown as { setAuthorizer(allow: (action: number) => number): void } // not in the types yet
+  guarded.setAuthorizer((action) => (action === SQLITE_ATTACH ? SQLITE_DENY! : SQLITE_OK!))
+}
 
 /** A user of the file that may be imported. `n` counts all of the table's rows from 1. */
 export interface Staged {
@@ -50,6 +57,7 @@ export class Staging {
     this.#now = now
     // Without a name it is a temporary file that has no name either: it is gone when the process is, however that ends.
     this.#database = new DatabaseSync('', { enableForeignKeyConstraints: false })
+    refuseOtherFiles(this.#database)
     this.#database.exec('PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN')
   }
 
@@ -195,7 +203,7 @@ export class Staging {
       if (!into) return
       if (into.table.toLowerCase() !== this.#table.toLowerCase()) return void others.add(into.table)
       try {
-        this.#database.prepare(statement).run() // the first statement only, should SQLite see two in it
+        this.#database.exec(statement)
         isMade = true
       } catch (error) {
         throw new UserError(

@@ -157,6 +157,16 @@ describe('a dump', () => {
     expect([statSync(victim).size, existsSync(`${victim}2`)]).toEqual([0, false])
   })
 
+  test('reaches no other file, also where SQLite sees two statements in one', async () => {
+    const other = path.join(folder, 'other.sqlite')
+    // SQLite takes `$a(')` for a variable; whoever doesn't sees a string begin, and no semicolon in it.
+    const hidden = (sql: string) =>
+      `CREATE TABLE users (id, email, username); INSERT INTO users VALUES ($a('), 1, 2); ${sql}; -- ';\n`
+    await expect(read(hidden(`ATTACH '${other}' AS other`))).rejects.toThrow('not authorized')
+    await expect(read(hidden(`COMMIT; VACUUM INTO '${other}'`))).rejects.toThrow(UserError)
+    expect(existsSync(other)).toBe(false)
+  })
+
   test('is read in the order of its rows; without row ids, in the order of external ids', async () => {
     const rows = "INSERT INTO users VALUES (10, 'a@example.com', 'aaa'), (9, 'b@example.com', 'bbb');"
     const ids = async (table: string) => (await read(table + rows)).records.map(({ externalId }) => externalId)
