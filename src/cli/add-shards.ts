@@ -15,7 +15,7 @@ import { replaceFile } from './replace-file.ts'
 import { readMigrations } from './shard-migrations.ts'
 import { counted } from './table.ts'
 import { wholeNumber } from './whole-number.ts'
-import { nextShardNumber, numberedShards, type ShardBinding, shardBindings, withMoreShards } from './wrangler-config.ts'
+import { localBindings, nextShardNumber, numberedShards, type ShardBinding, withMoreShards } from './wrangler-config.ts'
 
 const SHARDS_AT_ONCE_MAX = 16
 const SHARDS_MAX = 1_000
@@ -46,7 +46,7 @@ async function addShards(connect: () => Connection, _operands: string[], options
   const ground = isLocal(options) ? localGround(options, location) : remoteGround(options, location)
   const connection = connect()
   const text = readFileSync(ground.configPath, 'utf8')
-  const bound = shardBindings(text)
+  const bound = localBindings(text)
   const { items } = await connection.get<{ items: Shard[] }>('/operator/v1/shards')
   const waiting = bound.filter(({ binding }) => !items.some((shard) => shard.binding === binding)).slice(0, count)
   const next = nextShardNumber(bound)

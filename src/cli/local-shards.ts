@@ -4,7 +4,7 @@ import path from 'node:path'
 import { UserError } from './errors.ts'
 import type { MigratedShard } from './migrate.ts'
 import { readMigrations } from './shard-migrations.ts'
-import { blockOf, localShards, type ShardBinding, shardBindings, withShards } from './wrangler-config.ts'
+import { blockOf, localBindings, localShards, type ShardBinding, shardBindings, withShards } from './wrangler-config.ts'
 
 export const root = path.resolve(import.meta.dirname, '../..')
 const SHARDS_MAX = 64
@@ -44,7 +44,7 @@ export function withLocalShards<T>(
   { configPath, persistTo }: Pick<LocalConfig, 'configPath' | 'persistTo'>,
   use: (shards: MigratedShard[]) => Promise<T>,
 ): Promise<T> {
-  return withDatabases(shardBindings(readFileSync(configPath, 'utf8')), persistTo, use)
+  return withDatabases(localBindings(readFileSync(configPath, 'utf8')), persistTo, use)
 }
 
 /** Opens these local databases, bound or not; they are made where they aren't there. */

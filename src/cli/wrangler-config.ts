@@ -17,7 +17,13 @@ export function shardBindings(text: string): ShardBinding[] {
   }))
 }
 
-const valueIn = (block: string, key: string): string => new RegExp(`^${key} = "(.*)"$`, 'm').exec(block)?.[1] ?? ''
+const valueIn = (block: string, key: string): string => new RegExp(`^${key} = "([^"]*)"`, 'm').exec(block)?.[1] ?? ''
+
+/** The same with the ids that local data goes by: a deployment leaves the placeholder beside the id it writes. */
+export function localBindings(text: string): ShardBinding[] {
+  const blocks = [...text.matchAll(SHARD_BLOCK)].map(([block]) => valueIn(block, 'preview_database_id'))
+  return shardBindings(text).map((shard, index) => ({ ...shard, databaseId: blocks[index] || shard.databaseId }))
+}
 
 /** The same configuration with these shards and no others, where the first one's block was. */
 export function withShards(text: string, shards: ShardBinding[]): string {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { expect, test } from 'vitest'
 import { essence, isPlaceholder, readConfig, withDatabaseId, withKvId } from '../../../src/cli/deploy-config.ts'
-import { shardBindings } from '../../../src/cli/wrangler-config.ts'
+import { localBindings, shardBindings } from '../../../src/cli/wrangler-config.ts'
 
 const shipped = readFileSync(path.resolve(import.meta.dirname, '../../../wrangler.toml'), 'utf8')
 const ID = '11111111-2222-4333-8444-555555555555'
@@ -32,6 +32,12 @@ test('an id is written into its own block, and the placeholder stays for local d
     shardBindings(shipped)[0]!.databaseId,
     ID,
   ])
+})
+
+test('local data is still found by the ids that were shipped', () => {
+  const deployed = withDatabaseId(withDatabaseId(shipped, 'SHARD_001', ID), 'SHARD_000', ID.replace('1', '9'))
+  expect(localBindings(deployed)).toEqual(shardBindings(shipped))
+  expect(shardBindings(deployed)).not.toEqual(shardBindings(shipped))
 })
 
 test('writing the same id again changes nothing, another one keeps the local id', () => {
