@@ -33,7 +33,7 @@ let document: OpenApiDocument
 const seen = new Set<string>()
 
 beforeAll(async () => {
-  stack = await startStack()
+  stack = await startStack({ vars: { LEASE_MS: '1000', GRACE_MS: '2000' } })
   document = (await stack.bearer().get('/api/openapi.json')).json()
 })
 afterAll(() => stack?.close())
@@ -490,6 +490,52 @@ describe('what watches and operates', () => {
     const list = await operator.get('/operator/v1/moves?limit=1')
     expect(list.json()).toMatchObject({ items: [{ id, state: 'done', progress: 1 }], next: expect.any(String) })
     expect((await operator.post(`/operator/v1/moves/${id}/abort`)).status).toBe(409)
+  })
+
+  test('operators drain a shard, remove it, take it in again, and even the shards out', async () => {
+    const operator = Object.assign(held(stack.bearer()), { token: OPERATOR_TOKEN })
+    const shards = async () =>
+      (await operator.get('/operator/v1/shards')).json<{ items: { id: string; slots: number; state: string }[] }>()
+        .items
+    const ended = async ({ moves }: { moves: { id: string }[] }) => {
+      for (const { id } of moves)
+        while (
+          (await operator.get(`/operator/v1/moves/${id}`)).json<{ move: { state: string } }>().move.state !== 'done'
+        )
+          await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    const migrations = await operator.get('/operator/v1/migrations')
+    expect(migrations.json()).toMatchObject({ items: [{ pending: [] }, { pending: [] }] })
+    const change = await operator.request('PATCH', '/operator/v1/shards/shard-001', { json: { state: 'read-only' } })
+    expect(change.json()).toMatchObject({ shard: { id: 'shard-001', state: 'read-only' } })
+    await operator.request('PATCH', '/operator/v1/shards/shard-001', { json: { state: 'serving' } })
+
+    const drained = await operator.post('/operator/v1/shards/shard-001/drain')
+    expect(drained.status, drained.text).toBe(202)
+    await ended(drained.json())
+    expect((await shards()).map(({ slots, state }) => [slots, state])).toEqual([
+      [65_536, 'serving'],
+      [0, 'draining'],
+    ])
+    expect((await operator.request('DELETE', '/operator/v1/shards/shard-001')).status).toBe(204)
+    expect(await shards()).toHaveLength(1)
+    const joined = await operator.post('/operator/v1/shards', { binding: 'SHARD_001' })
+    expect([joined.status, joined.json()]).toMatchObject([201, { shard: { id: 'shard-001', slots: 0 } }])
+
+    const plan = await operator.post('/operator/v1/rebalance', { dryRun: true })
+    expect(plan.json()).toEqual({
+      moves: ['users', 'claims'].map((keyspace) => ({
+        keyspace,
+        source: 'shard-000',
+        target: 'shard-001',
+        slots: '8000-ffff',
+      })),
+      held: 0,
+    })
+    const started = await operator.post('/operator/v1/rebalance', {})
+    expect(started.status, started.text).toBe(202)
+    await ended(started.json())
+    expect((await shards()).map(({ slots }) => slots)).toEqual([32_768, 32_768])
   })
 
   test('the document is OpenAPI 3.1, and every success that it names was seen here', () => {

@@ -201,6 +201,32 @@ const bodyRoutes: BodyRoute[] = [
     }),
   ),
   {
+    route: 'POST /operator/v1/shards',
+    path: () => '/operator/v1/shards',
+    who: () => operator,
+    valid: { binding: 'SHARD_000' },
+    fields: {
+      binding: { refuses: ['', 'SHARD_0', 'shard-000', 'SHARD_0000', 'SHARD_00a', 'SHARD_000\n', 'SHARD_999'] },
+    },
+  },
+  {
+    route: 'PATCH /operator/v1/shards/{id}',
+    path: () => '/operator/v1/shards/shard-000',
+    who: () => operator,
+    valid: { state: 'serving' },
+    fields: { state: { refuses: ['', 'Serving', 'away', 'serving\u0000'] } },
+  },
+  {
+    route: 'POST /operator/v1/rebalance',
+    path: () => '/operator/v1/rebalance',
+    who: () => operator,
+    valid: { by: 'slots', keyspace: 'users' },
+    fields: {
+      by: { isOptional: true, refuses: ['', 'users', 'Slots'] },
+      keyspace: { isOptional: true, refuses: ['', 'posts'] },
+    },
+  },
+  {
     route: 'POST /operator/v1/moves',
     path: () => '/operator/v1/moves',
     who: () => operator,
@@ -347,6 +373,9 @@ describe('a path that is malformed', () => {
     ['a session’s id', 'DELETE', '/api/v1/sessions/…'],
     ['a handle', 'GET', '/api/v1/users/…'],
     ['a handle', 'GET', '/api/v1/users/…/posts'],
+    ['a shard’s id', 'PATCH', '/operator/v1/shards/…', { ...operators, json: { state: 'serving' } }],
+    ['a shard’s id', 'DELETE', '/operator/v1/shards/…', operators],
+    ['a shard’s id', 'POST', '/operator/v1/shards/…/drain', operators],
     ['a move’s id', 'GET', '/operator/v1/moves/…', operators],
     ['a move’s id', 'POST', '/operator/v1/moves/…/abort', operators],
     ['a move’s id', 'POST', '/operator/v1/moves/…/reverse', operators],

@@ -134,6 +134,15 @@ test('what is written wrong is said, with how to mend it', async () => {
     [['moves', 'start', '00', 'shard-001'], '422 INVALID: /slots'],
     [['moves', 'start', '0000', 'shard-007'], '422 INVALID: There is no shard "shard-007".'],
     [['moves', 'show', 'x'], '404 NOT_FOUND'],
+    [['shards', 'drain', 'shard-009'], 'There is no shard "shard-009".'],
+    [['shards', 'remove', 'shard-009'], 'There is no shard "shard-009".'],
+    [['shards', 'remove', 'shard-000'], '409 SHARD_NOT_EMPTY'],
+    [['shards', 'add', '--count', '0'], '--count is "0".'],
+    [['shards', 'add', '--config', 'none.toml'], 'none.toml.'],
+    [['rebalance', '--tolerance', '5'], '--tolerance is "5".'],
+    [['rebalance', '--by', 'users'], '422 INVALID'],
+    [['rebalance', 'now'], '"rebalance" takes nothing more.'],
+    [['migrations', 'apply', '--at-once', 'many'], '--at-once is "many".'],
   ]
   const answers = await Promise.all(wrong.map(([args]) => banyan(...args)))
   for (const [index, { code, stdout, stderr }] of answers.entries()) {

@@ -70,24 +70,3 @@ test('a shard is drained, removed, taken in again and given its share', async ()
   await expectRowsInPlace(stack, people)
   expect((await banyan('rebalance')).stdout).toBe('The shards are even: nothing to move.\n')
 })
-
-test('what is written wrong is said, with how to mend it', async () => {
-  const wrong: [string[], string][] = [
-    [['shards', 'drain', 'shard-009'], 'There is no shard "shard-009".'],
-    [['shards', 'remove', 'shard-009'], 'There is no shard "shard-009".'],
-    [['shards', 'remove', 'shard-000'], '409 SHARD_NOT_EMPTY'],
-    [['shards', 'add', '--count', '0'], '--count is "0".'],
-    [['shards', 'add', '--config', 'none.toml'], 'none.toml.'],
-    [['rebalance', '--tolerance', '5'], '--tolerance is "5".'],
-    [['rebalance', '--by', 'users'], '422 INVALID'],
-    [['rebalance', 'now'], '"rebalance" takes nothing more.'],
-    [['migrations', 'apply', '--at-once', 'many'], '--at-once is "many".'],
-  ]
-  const answers = await Promise.all(wrong.map(([args]) => banyan(...args)))
-  for (const [index, { code, stdout, stderr }] of answers.entries()) {
-    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
-    expect(stderr).toContain(wrong[index]![1])
-    expect(stderr).not.toContain('at file:')
-    expect(stderr.trim().split('\n').length).toBeGreaterThanOrEqual(2)
-  }
-})
