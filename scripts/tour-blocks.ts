@@ -47,7 +47,7 @@ export function withOutputs(text: string, said: Said[]): { written: string; diff
 
 /** Progress comes as often as it is asked for: which lines there are depends on the machine. */
 const PROGRESS =
-  /^(?:<id> {2}shard-\d{3} → shard-\d{3} .*| *\d+ of \d+ {2}.*| *<s> .* in flight|(?:signing up|reading back|sending|verifying): .*|…|.*does not answer.*|It answers again\.)$/
+  /^(?:<id> {2}shard-\d{3} → shard-\d{3} .*| *\d+ of \d+ {2}.*| *<s> .* in flight|(?: *\d+% {2})?(?:signing up|reading back|reading|importing|sending|verifying):? .*|…|.*does not answer.*|It answers again\.)$/
 
 /** Of many lines of progress the first two and the last. */
 function shortened(text: string): string {

@@ -4,7 +4,7 @@
  * differs from run to run (ids, times, sizes, progress) isn't compared. Exits 1 where something else differs, or a command fails.
  */
 import { spawn } from 'node:child_process'
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { root } from '../src/cli/local-shards.ts'
@@ -21,7 +21,9 @@ const { values } = parseArgs({ options: { write: { type: 'boolean', default: fal
 const token = ensureDevVars(root).OPERATOR_TOKEN!
 writeFileSync(configPath, withShards(readFileSync(path.join(root, 'wrangler.toml'), 'utf8'), localShards(0, 2)))
 const server = await DevServer.make('--config', configPath)
+const examples = path.join(server.folder, 'examples')
 try {
+  cpSync(path.join(root, 'docs/examples'), examples, { recursive: true })
   await server.start()
   const text = readFileSync(document, 'utf8')
   const said: Said[] = []
@@ -69,8 +71,9 @@ function banyan(args: string[]): Promise<{ code: number | null; text: string }> 
   const where = isLocal
     ? ['--config', configPath, ...(args[1] === 'remove' ? [] : ['--persist-to', server.folder])]
     : []
-  const child = spawn(process.execPath, ['src/cli/main.ts', ...args, ...where], {
-    cwd: root,
+  const child = spawn(process.execPath, [path.join(root, 'src/cli/main.ts'), ...args, ...where], {
+    // What an import keeps beside its file goes with the rest.
+    cwd: args[0] === 'import' ? examples : root,
     env: { ...process.env, BANYAN_URL: server.url.origin, BANYAN_TOKEN: token },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

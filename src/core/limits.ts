@@ -6,6 +6,8 @@ export const limits = {
   routeBackoffCapMs: 400,
   readRetriesMax: 2,
   readRetryBaseMs: 20,
+  readOnlyRetryAfterSeconds: 5, // it may be over already: the map here is up to a lease old
+  restoringRetryAfterSeconds: 30,
   shardsAtOnceMax: 6, // the platform's connection limit per invocation
 
   // Batches for many slots (src/sharding/grouped-batches.ts)

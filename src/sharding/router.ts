@@ -363,12 +363,13 @@ export const shardUnknown = (shard: ShardEntry) =>
 
 /** What an operator has taken out by `banyan shards read-only` or a restore. Known here within a lease. */
 export function stateRefusal({ id, state }: ShardEntry, kind: ShardCall['kind']): BanyanError | null {
-  const retryAfterSeconds = 30
   if (state === 'restoring')
-    return new BanyanError('SHARD_RESTORING', `${id} is being restored. Try again later.`, { retryAfterSeconds })
+    return new BanyanError('SHARD_RESTORING', `${id} is being restored. Try again later.`, {
+      retryAfterSeconds: limits.restoringRetryAfterSeconds,
+    })
   if (state === 'read-only' && kind === 'write')
     return new BanyanError('SHARD_READ_ONLY', `${id} takes no writes now. Nothing was written. Try again later.`, {
-      retryAfterSeconds,
+      retryAfterSeconds: limits.readOnlyRetryAfterSeconds,
     })
   return null
 }

@@ -59,7 +59,7 @@ afterEach(() => setState('shard-000', 'serving'))
 describe('the state of a shard', () => {
   test('read-only: its users read and can’t write, others do both', async () => {
     await setState('shard-000', 'read-only')
-    expect(refusal(await write(here))).toEqual([503, 'SHARD_READ_ONLY', '30'])
+    expect(refusal(await write(here))).toEqual([503, 'SHARD_READ_ONLY', '5'])
     expect((await read(here)).status).toBe(200)
     expect((await write(there)).status).toBe(201)
   })
