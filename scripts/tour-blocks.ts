@@ -1,5 +1,7 @@
 /** A command of the tour, as the document has it. */
 export interface TourCommand {
+  /** `npm run banyan --` or `npm run deploy`. */
+  script: string
   args: string[]
   /** What the document says that it says. */
   output: string
@@ -15,32 +17,32 @@ export interface Said {
   text: string
 }
 
-const SECTION = /^## A tour$[\s\S]*?(?=^## )/m
-const BLOCK = /^```\n\$ npm run banyan -- (.+)\n([\s\S]*?)^```$/gm
+const BLOCK = /^```\n\$ npm run (banyan --|deploy)((?: .+)?)\n([\s\S]*?)^```$/gm
 
-/** The commands of the section "A tour", in its order: fenced blocks that begin with `$ npm run banyan -- …`. */
-export function commandsOf(text: string): TourCommand[] {
-  const section = SECTION.exec(text)
-  if (!section) return []
-  return [...section[0].matchAll(BLOCK)].map((match) => {
-    const [whole, args, output] = match as unknown as [string, string, string]
-    const from = section.index + match.index + '```\n'.length
-    return { args: args.split(' '), output, from, to: section.index + match.index + whole.length - '```'.length }
+/** The commands of a section, in its order: fenced blocks that begin with `$ npm run banyan -- …` or `$ npm run deploy`. */
+export function commandsOf(text: string, section: string): TourCommand[] {
+  const found = new RegExp(`^## ${section}$[\\s\\S]*?(?=^## )`, 'm').exec(text)
+  if (!found) return []
+  return [...found[0].matchAll(BLOCK)].map((match) => {
+    const [whole, script, args, output] = match as unknown as [string, string, string, string]
+    const from = found.index + match.index + '```\n'.length
+    const to = found.index + match.index + whole.length - '```'.length
+    return { script: `npm run ${script}`, args: args.split(' ').filter((arg) => arg !== ''), output, from, to }
   })
 }
+
+const lineOf = ({ script }: TourCommand, args: string[]): string => ['$', script, ...args].join(' ')
 
 /** The document with what was said in place of what it says, and where the two differ. */
 export function withOutputs(text: string, said: Said[]): { written: string; differences: string[] } {
   let written = text
   const differences: string[] = []
   for (const { command, args, text: now } of said.toReversed()) {
-    const block = `$ npm run banyan -- ${args.join(' ')}\n${shortened(now)}\n`
+    const block = `${lineOf(command, args)}\n${shortened(now)}\n`
     written = written.slice(0, command.from) + block + written.slice(command.to)
     const [documented, actual] = [comparable(command.output), comparable(now)]
     if (documented !== actual)
-      differences.unshift(
-        `$ npm run banyan -- ${command.args.join(' ')}\n--- document\n${documented}\n--- now\n${actual}`,
-      )
+      differences.unshift(`${lineOf(command, command.args)}\n--- document\n${documented}\n--- now\n${actual}`)
   }
   return { written, differences }
 }
@@ -83,10 +85,15 @@ function withoutFigures(text: string): string {
   return text
     .replaceAll(/\b01[0-9a-z]{24}\b/g, '<id>')
     .replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC/g, '<time>')
+    .replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g, '<time>')
     .replaceAll(/\b[\d,.]+ ms\b/g, '<ms>')
     .replaceAll(/\b[\d,.]+ s\b/g, '<s>')
     .replaceAll(/\b[\d.]+ [kM]?B\b/g, '<size>')
     .replaceAll(/\brun load_\w+/g, 'run <run>')
+    .replaceAll(/http:\/\/127\.0\.0\.1:\d+/g, '<address>')
+    .replaceAll(/(?<=token: )\S+/g, '<token>')
+    .replaceAll(/(?<=[.-])[0-9a-f]{16}\b/g, '<hash>')
+    .replaceAll(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, '<uuid>')
     .replaceAll(/\bseed \d+/g, 'seed <seed>')
     .replaceAll(/\b([\d,]+) (row|post|profile|user)s?\b/g, '$1 $2s')
 }

@@ -26,14 +26,14 @@ $ npm run banyan -- load
 `
 
 test('the commands are those of the section, with what the document says that they say', () => {
-  expect(commandsOf(document).map(({ args, output }) => [args.join(' '), output])).toEqual([
+  expect(commandsOf(document, 'A tour').map(({ args, output }) => [args.join(' '), output])).toEqual([
     ['shards list', 'shard-000  32768\n'],
     ['moves show 01aaaaaaaaaaaaaaaaaaaaaaaa', 'state    done\ntook     12 ms\n'],
   ])
 })
 
 function ran(list: string, show: string) {
-  const [first, second] = commandsOf(document)
+  const [first, second] = commandsOf(document, 'A tour')
   return withOutputs(document, [
     { command: first!, args: first!.args, text: list },
     { command: second!, args: ['moves', 'show', '01bbbbbbbbbbbbbbbbbbbbbbbb'], text: show },
