@@ -42,6 +42,7 @@ export const limits = {
   moveReportMs: 500,
   moveLeaseMarginMs: 1_000,
   moveLaneRetryMs: 500,
+  moveLaneRetriesMax: 9, // so many times more at the most, 5 s: a thousand that wait ask 400 times a second
   moveRetryBaseMs: 50,
   moveRetryCapMs: 5_000,
   moveRetryAfterSeconds: 5,

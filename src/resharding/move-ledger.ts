@@ -262,11 +262,19 @@ export class MoveLedger {
 
   #takeLanes(record: MoveRecord): MoveAnswer {
     if (this.#lanesAreFree(record)) return this.#recorded({ ...record, hasLanes: true })
-    return {
-      outcome: 'waits',
-      record: this.find(record.id)!,
-      retryAt: this.#options.clock.now() + limits.moveLaneRetryMs,
-    }
+    const retryMs = limits.moveLaneRetryMs * (1 + Math.min(limits.moveLaneRetriesMax, this.#queuedBefore(record)))
+    return { outcome: 'waits', record: this.find(record.id)!, retryAt: this.#options.clock.now() + retryMs }
+  }
+
+  /** How many wait for a lane of the same shards since before: who is far behind them asks more seldom. */
+  #queuedBefore({ id, source, target }: MoveRecord): number {
+    const open = this.open()
+    return open
+      .slice(
+        0,
+        open.findIndex((other) => other.id === id),
+      )
+      .filter((other) => other.state === 'planned' && shareShard(other, { source, target })).length
   }
 
   #lanesAreFree(record: MoveRecord): boolean {
@@ -411,7 +419,7 @@ const isAsSeen = (record: MoveRecord, seen: SeenMove): boolean =>
 const overlaps = (left: SlotRange[], right: SlotRange[]): boolean =>
   left.some(([first, last]) => right.some((other) => first <= other[1] && other[0] <= last))
 
-const shareShard = (left: MoveRecord, right: MoveRecord): boolean =>
+const shareShard = (left: MoveRecord, right: Pick<MoveRecord, 'source' | 'target'>): boolean =>
   [left.source.id, left.target.id].some((id) => id === right.source.id || id === right.target.id)
 
 function refuse(record: MoveRecord, open: MoveRecord[], source: ShardEntry, target: ShardEntry): void {

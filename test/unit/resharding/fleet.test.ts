@@ -23,6 +23,7 @@ let bound: Map<string, D1Database>
 let directory: Directory
 let fleet: Fleet
 let ledger: MoveLedger
+let clock: ManualClock
 
 beforeEach(async () => {
   bound = new Map([
@@ -30,7 +31,7 @@ beforeEach(async () => {
     ['SHARD_001', database()],
   ])
   const storage = new SimulatedStorage()
-  const clock = new ManualClock()
+  clock = new ManualClock()
   directory = new Directory({ storage, shards: bound, clock, newDeploymentId: () => 'ours' })
   let ids = 0
   const schemaVersion = async ({ binding }: ShardEntry) =>
@@ -134,6 +135,25 @@ describe('rebalancing', () => {
     const [first, second] = moves
     expect(ledger.change(first!, { to: 'preparing' }, null).outcome).toBe('recorded')
     expect(ledger.change(second!, { to: 'preparing' }, null).outcome).toBe('waits')
+  })
+
+  test('who is far behind in the queue for a shard asks more seldom', async () => {
+    await joined('SHARD_002')
+    const moves = ledger.enqueue(() =>
+      Array.from({ length: 40 }, (_, slot) => {
+        const text = slot.toString(16).padStart(4, '0')
+        return { keyspace: 'users', source: 'shard-000', target: 'shard-002', ranges: [[text, text]] }
+      }),
+    )
+    const [first, ...others] = moves
+    ledger.change(first!, { to: 'preparing' }, null)
+    const waitsMs = others.map((move) => {
+      const answer = ledger.change(move, { to: 'preparing' }, null)
+      if (answer.outcome !== 'waits') throw new Error(answer.outcome)
+      return answer.retryAt - clock.now()
+    })
+    expect(waitsMs.slice(0, 3)).toEqual([500, 1_000, 1_500])
+    expect(waitsMs.at(-1)).toBe(5_000)
   })
 
   test('the lanes of a move that has settled are free for the next, and the end is even', async () => {
