@@ -19,6 +19,8 @@ const root = path.resolve(import.meta.dirname, '../..')
 /** Time Travel goes back 30 days on the paid plan, 7 on the free one. */
 const DAYS_MAX = 30
 const DAY_MS = 86_400_000
+/** A lease may begin with a data centre's copy of the map, which is up to 10 s old; and a second for clocks. */
+const MAP_COPY_MS = 11_000
 const OVER = ['done', 'aborted', 'failed']
 
 export interface RestoreOptions {
@@ -101,7 +103,7 @@ async function takeOut(deploying: Deploying, options: RestoreOptions, to: string
   const note = found ?? keepNote(noteFile, { ...ownership, databaseId, shard, to, wayBack: null })
   await connection.patch(pathOf(shard), { state: 'restoring' })
   deploying.say(`✓ ${shard} is out of service: its users get 503. Waiting until no router has the map before.`)
-  await deploying.sleep(readConfig(deploying.readConfigText()).leaseMs)
+  await deploying.sleep(readConfig(deploying.readConfigText()).leaseMs + MAP_COPY_MS)
   try {
     // Looked at again: a move may have been planned between the look before and the state.
     await refuseOpenMoves(connection, shard)

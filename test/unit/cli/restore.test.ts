@@ -104,7 +104,7 @@ test('its lease is waited for before anything is taken back', async () => {
     },
   })
   await take(to)
-  expect(pauses).toEqual([30_000])
+  expect(pauses).toEqual([41_000])
   expect(await read('SELECT id FROM mail_tokens')).toEqual([])
 })
 
