@@ -103,7 +103,7 @@ function end(report: LoadReport, after: DemoShard[], moves: Move[]): void {
   const p99 = cutovers[Math.ceil(cutovers.length * 0.99) - 1]
   console.log(`\n${reportText(report)}\n`)
   console.log(`slots      ${after.map((shard) => `${shard.id} ${shard.slots.toLocaleString('en')}`).join(', ')}`)
-  console.log(`page       ${page}`)
+  console.log(`page       ${path.relative(root, page)}`)
   console.log(
     `\n${acknowledged.toLocaleString('en')} acknowledged, ${lost} lost, ${doubled} doubled, cutover p99 ${p99} ms`,
   )

@@ -9,7 +9,7 @@ import { availableParallelism, tmpdir } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
-import { addTables, type FaultTable, faults, moverSteps } from '../test/simulation/faults.ts'
+import { addTables, type FaultTable, faults, isPossible, moverSteps } from '../test/simulation/faults.ts'
 import { runSeed, type SeedReport } from '../test/simulation/run.ts'
 import { scaleDown } from '../test/simulation/scale.ts'
 import { makeTemplate } from '../test/simulation/template.ts'
@@ -147,13 +147,15 @@ function progress({ seeds, ms, broken }: Sums, count: number): void {
 }
 
 function printTable(table: FaultTable): void {
-  const cells = moverSteps.map((step) => faults.map((fault) => table[step]?.[fault] ?? 0))
+  const cells = moverSteps.map((step) =>
+    faults.map((fault) => table[step]?.[fault] ?? (isPossible(step, fault) ? 0 : null)),
+  )
   const head = faults.map((fault) => fault.split(' '))
   console.log(`\nHow often a fault met a step:\n`)
   for (const line of [0, 1])
     console.log(' '.repeat(16) + head.map((words) => (words[line] ?? '').padStart(10)).join(''))
   moverSteps.forEach((step, row) => {
-    console.log(step.padEnd(16) + cells[row]!.map((count) => String(count).padStart(10)).join(''))
+    console.log(step.padEnd(16) + cells[row]!.map((count) => String(count ?? '–').padStart(10)).join(''))
   })
   const empty = cells.flat().filter((count) => count === 0).length
   console.log(`\n${empty} of ${cells.flat().length} cells are empty`)

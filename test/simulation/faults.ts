@@ -56,6 +56,15 @@ export const moverSteps = [
 ] as const
 export type MoverStep = (typeof moverSteps)[number]
 
+/** Steps at which an operator has no abort to give: the map has changed, or the move is being undone already. */
+const beyondAbort: readonly MoverStep[] = [
+  ...(['activate', 'retire', 'to settling', 'to purging', 'lanes', 'purge', 'forget', 'finish', 'to done'] as const),
+  ...(['restore', 'drop', 'to ended'] as const),
+]
+
+/** True where there is such a thing as this fault at this step. */
+export const isPossible = (step: MoverStep, fault: Fault): boolean => fault !== 'abort' || !beyondAbort.includes(step)
+
 /** How often each fault met each step: `table[step][fault]`. */
 export type FaultTable = Record<string, Record<string, number>>
 
