@@ -10,6 +10,7 @@ import type { Tick } from '../src/cli/load/figures.ts'
 import { type LoadReport, reportText } from '../src/cli/load/report.ts'
 import { runLoad } from '../src/cli/load/run.ts'
 import { root } from '../src/cli/local-shards.ts'
+import type { Move } from '../src/cli/move-text.ts'
 import { localShards, withShards } from '../src/cli/wrangler-config.ts'
 import { type DemoMark, type DemoShard, demoPage } from './demo-page.ts'
 import { DevServer, sleep } from './dev-server.ts'
@@ -82,16 +83,6 @@ try {
   end(report, after, moves)
 } finally {
   await cleanUp()
-}
-
-interface Move {
-  id: string
-  keyspace: string
-  slots: string
-  source: string
-  target: string
-  state: string
-  cutoverMs: number | null
 }
 
 function end(report: LoadReport, after: DemoShard[], moves: Move[]): void {

@@ -1,10 +1,11 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { readConfig, type WranglerConfig } from './deploy-config.ts'
 import { UserError } from './errors.ts'
 import { openPlatform, type Platform } from './platform/api.ts'
 import { accountSubdomain } from './platform/worker.ts'
 import { openWrangler, type Wrangler } from './platform/wrangler.ts'
+import { replaceFile } from './replace-file.ts'
 import { buildStaticFiles, type StaticFile } from './static-files.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
@@ -94,11 +95,4 @@ export function drawnSecrets(file: string): DrawnSecrets {
     write: (secrets) => replaceFile(file, JSON.stringify(secrets), 0o600),
     remove: () => rmSync(file, { force: true }),
   }
-}
-
-/** Whole or not at all, whatever happens meanwhile. */
-function replaceFile(file: string, text: string, mode: number): void {
-  mkdirSync(path.dirname(file), { recursive: true })
-  writeFileSync(`${file}.new`, text, { mode })
-  renameSync(`${file}.new`, file)
 }

@@ -1,3 +1,5 @@
+import { eachAtMost } from '../core/bounded.ts'
+
 /** As many connections as a Worker may have at once, and well within the API's 1,200 calls in five minutes. */
 export const AT_ONCE_MAX = 6
 
@@ -8,18 +10,14 @@ export const AT_ONCE_MAX = 6
 export async function inParallel<T, R>(items: T[], work: (item: T) => Promise<R>): Promise<R[]> {
   const results: R[] = []
   const failures: unknown[] = []
-  let next = 0
-  const worker = async () => {
-    while (next < items.length && failures.length === 0) {
-      const index = next++
-      try {
-        results[index] = await work(items[index]!)
-      } catch (error) {
-        failures.push(error)
-      }
+  await eachAtMost(AT_ONCE_MAX, [...items.entries()], async ([index, item]) => {
+    if (failures.length > 0) return
+    try {
+      results[index] = await work(item)
+    } catch (error) {
+      failures.push(error)
     }
-  }
-  await Promise.all(Array.from({ length: Math.min(AT_ONCE_MAX, items.length) }, worker))
+  })
   if (failures.length > 0) throw failures[0]
   return results
 }

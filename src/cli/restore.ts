@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type ClaimDifferences, compareClaims } from './claim-differences.ts'
@@ -11,6 +11,7 @@ import type { Move } from './move-text.ts'
 import type { OptionValues } from './options.ts'
 import { appliedMigrations, applyMigration, readRows, runBatch } from './platform/database.ts'
 import { bookmarkAt, restoreTo } from './platform/time-travel.ts'
+import { replaceFile } from './replace-file.ts'
 import type { MapShard } from './rollback.ts'
 import { readMigrations } from './shard-migrations.ts'
 import { counted } from './table.ts'
@@ -227,9 +228,7 @@ const readNote = (file: string): Note | null =>
   existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Note) : null
 
 function keepNote(file: string, note: Note): Note {
-  mkdirSync(path.dirname(file), { recursive: true })
-  writeFileSync(`${file}.new`, JSON.stringify(note))
-  renameSync(`${file}.new`, file)
+  replaceFile(file, JSON.stringify(note))
   return note
 }
 

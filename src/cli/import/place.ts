@@ -1,4 +1,5 @@
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { replaceFile } from '../replace-file.ts'
 
 /** What makes one import: with another of these it is another one, and begins anew. */
 export interface ImportIdentity {
@@ -43,8 +44,7 @@ export class PlaceFile {
 
   /** At once or not at all: a kill leaves the place before. */
   write(place: Place): void {
-    writeFileSync(`${this.file}.new`, `${JSON.stringify({ identity: this.#identity, place }, null, 2)}\n`)
-    renameSync(`${this.file}.new`, this.file)
+    replaceFile(this.file, `${JSON.stringify({ identity: this.#identity, place }, null, 2)}\n`)
   }
 
   remove(): void {
