@@ -1,48 +1,24 @@
-import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { systemClock } from '../../../src/core/clock.ts'
 import { isBeforeCommit } from '../../../src/resharding/record.ts'
-import {
-  drive,
-  endOpenMoves,
-  epoch,
-  holdings,
-  leasesAreOver,
-  mover,
-  once,
-  planMove,
-  record,
-  routed,
-  settleNow,
-  shards,
-  steer,
-} from '../../support/moving.ts'
+import { movedClaims } from '../../support/moved-claims.ts'
+import { drive, leasesAreOver, mover, once, planMove, record, settleNow, shards, steer } from '../../support/moving.ts'
 import { connectionLost, linkedDatabase } from '../../support/sharding-doubles.ts'
 
 // Moves of claims, which have two tables where users have ten: the steps are the same, the rounds fewer.
 
-// The first boot gives the slots out.
-beforeAll(async () => void (await epoch()))
-
-/** A slot of each test's own: slots in the lower half are the first shard's at the start. */
+const claims = movedClaims(['one', 'two', 'three'])
+const { run, at, insert: write } = claims
+/** Of each test's own. */
 let slot: string
-let number = 0x1000
-beforeEach(async () => {
-  await endOpenMoves()
-  slot = (number++).toString(16)
-  for (const name of ['one', 'two', 'three']) await write(name)
+beforeEach(() => {
+  slot = claims.slot()
 })
 
-const at = (binding: string) => holdings(binding, 'claims', slot)
 const nothing = { state: null, rows: {}, changes: 0 }
 const crash = () => {
   throw new Error('crash')
 }
-
-const run = (sql: string, key: string) =>
-  routed().of(slot, { keyspace: 'claims', operation: 'test.write' }).prepare(sql).bind(key).run()
-
-const write = (name: string) =>
-  run("INSERT INTO claims VALUES (?, 'email', 'ä', 'a', 'confirmed', 1)", `${slot}.${name}`)
 
 /** The pause points of a reverse on its way to settling. */
 const ofReverse = [

@@ -1,43 +1,20 @@
-import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { limits } from '../../../src/core/limits.ts'
 import type { PausePoint } from '../../../src/resharding/move.ts'
-import {
-  drive,
-  endOpenMoves,
-  epoch,
-  holdings,
-  leasesAreOver,
-  mover,
-  once,
-  planMove,
-  record,
-  routed,
-  settleNow,
-  steer,
-} from '../../support/moving.ts'
+import { movedClaims } from '../../support/moved-claims.ts'
+import { drive, leasesAreOver, mover, once, planMove, record, settleNow, steer } from '../../support/moving.ts'
 
 // Writes between two batches of a mover, where no pause point is; and what is left of writes when a move ends.
 
-// The first boot gives the slots out.
-beforeAll(async () => void (await epoch()))
-
-/** A slot of each test's own: slots in the lower half are the first shard's at the start. */
+const claims = movedClaims(['edited', 'deleted', 'kept'])
+const { run, at, insert } = claims
+/** Of each test's own. */
 let slot: string
-let number = 0x1000
-beforeEach(async () => {
-  await endOpenMoves()
-  slot = (number++).toString(16)
-  for (const name of ['edited', 'deleted', 'kept']) await insert(name)
+beforeEach(() => {
+  slot = claims.slot()
 })
 
-const at = (binding: string) => holdings(binding, 'claims', slot)
 const nothing = { state: null, rows: {}, changes: 0 }
-
-const run = (sql: string, value: string) =>
-  routed().of(slot, { keyspace: 'claims', operation: 'test.write' }).prepare(sql).bind(value).run()
-
-const insert = (name: string) =>
-  run("INSERT INTO claims VALUES (?, 'email', 'ä', 'a', 'confirmed', 1)", `${slot}.${name}`)
 
 /** One of each: to be there, changed, and gone afterwards. */
 async function writeOneOfEach(): Promise<void> {
