@@ -163,7 +163,7 @@ export class Carrier {
 
   /** Fences the source, and carries what it says in the same batch. */
   async fence(): Promise<boolean> {
-    const prelude = this.#source.turn(['moving', 'fenced'], 'fenced')
+    const prelude = this.#source.become(['moving', 'fenced'], 'fenced')
     return (await this.#round({ operation: 'fence', prelude, isLast: true })).waiting === 0
   }
 

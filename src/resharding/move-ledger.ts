@@ -185,7 +185,7 @@ export class MoveLedger {
         ...record,
         state: 'preparing',
         hasLanes: true,
-        turns: record.turns + 1,
+        reversals: record.reversals + 1,
         reversed: !record.reversed,
         source: record.target,
         target: record.source,
@@ -228,7 +228,7 @@ export class MoveLedger {
       }
       case 'settling': {
         const cutoverMs = ('cutoverMs' in change ? change.cutoverMs : null) ?? now - record.attemptAt!
-        const settlesAt = record.committedAt! + this.#options.graceMs
+        const settlesAt = record.committedAt! + this.#graceMs
         return this.#recorded({ ...record, state: 'settling', hasLanes: false, cutoverMs, settlesAt })
       }
       case 'purging':
@@ -250,10 +250,12 @@ export class MoveLedger {
   #end(record: MoveRecord): MoveAnswer {
     if (!record.ending) return { outcome: 'changed' }
     const ended = { ...record, ending: null, hasLanes: false }
-    if (record.turns === 0) return this.#recorded({ ...ended, state: record.ending })
-    const { source, target, turns, reversed } = record
-    const back = { turns: turns + 1, reversed: !reversed, source: target, target: source }
-    return this.#recorded({ ...ended, ...back, state: 'settling' })
+    if (record.reversals === 0) return this.#recorded({ ...ended, state: record.ending })
+    const { source, target, reversals, reversed } = record
+    const back = { reversals: reversals + 1, reversed: !reversed, source: target, target: source }
+    // The settling begins anew: a reverse that took long would else be followed by the purge at once.
+    const settlesAt = this.#options.clock.now() + this.#graceMs
+    return this.#recorded({ ...ended, ...back, state: 'settling', settlesAt })
   }
 
   #lanes(record: MoveRecord, wish: 'take' | 'leave'): MoveAnswer {
@@ -279,6 +281,11 @@ export class MoveLedger {
 
   #lanesAreFree(record: MoveRecord): boolean {
     return !this.open().some((other) => other.id !== record.id && other.hasLanes && shareShard(other, record))
+  }
+
+  /** How long a source keeps its rows: as set, and never less than the leases that name it. */
+  get #graceMs(): number {
+    return Math.max(this.#options.graceMs, longestLeaseMs(this.#options.leaseMs))
   }
 
   /** When the last lease runs out under which somebody may read these slots at the target, from before it lost them. */
@@ -319,7 +326,7 @@ export class MoveLedger {
       target: { id: target.id, binding: target.binding },
       state: 'planned',
       attempt: 0,
-      turns: 0,
+      reversals: 0,
       reversed: false,
       ending: null,
       hasLanes: false,
@@ -412,7 +419,7 @@ const longestLeaseMs = (leaseMs: number): number => leaseMs + copySeconds(leaseM
 const isAsSeen = (record: MoveRecord, seen: SeenMove): boolean =>
   record.state === seen.state &&
   record.attempt === seen.attempt &&
-  record.turns === seen.turns &&
+  record.reversals === seen.reversals &&
   record.ending === seen.ending &&
   record.hasLanes === seen.hasLanes
 

@@ -171,7 +171,7 @@ class Incarnation {
   /** Where the move is, by what the directory and both shards say now that no earlier incarnation can change it. */
   async #derive(): Promise<void> {
     const record = await this.#options.book.find(this.#record.id)
-    if (record?.turns !== this.#record.turns) throw new Interrupted('the move was turned round')
+    if (record?.reversals !== this.#record.reversals) throw new Interrupted('the move was turned round')
     this.#record = record
     const source = await this.#source.read()
     const target = await this.#target.read()
@@ -206,9 +206,9 @@ class Incarnation {
 
   // 1. The target makes room. A reverse finds its rows there, and keeps them.
   async #prepare(): Promise<void> {
-    if (this.#record.turns > 0) {
+    if (this.#record.reversals > 0) {
       await this.#target.batch('prepare', [
-        ...this.#target.turn(['moved', 'importing'], 'importing'),
+        ...this.#target.become(['moved', 'importing'], 'importing'),
         this.#carrier.firstCursors(),
       ])
       await this.#pause('prepared')
@@ -223,7 +223,7 @@ class Incarnation {
   // 2. Every change is captured from here on; then table by table in key order.
   async #copy(): Promise<void> {
     if (this.#sourceState === 'active') {
-      await this.#source.batch('capture', this.#source.turn(['active', 'moving'], 'moving'))
+      await this.#source.batch('capture', this.#source.become(['active', 'moving'], 'moving'))
       this.#sourceState = 'moving'
       await this.#pause('captured')
     }
@@ -281,7 +281,7 @@ class Incarnation {
       )
     await this.#recordAttempt()
     await this.#pause('given-up')
-    await this.#source.batch('un-fence', this.#source.turn(['fenced', 'moving'], 'moving'))
+    await this.#source.batch('un-fence', this.#source.become(['fenced', 'moving'], 'moving'))
     this.#sourceState = 'moving'
     this.#ownAttempt = -1
     this.#fencedAt = 0
@@ -300,11 +300,11 @@ class Incarnation {
   // 7 and 8. The target takes writes, and captures them for a reverse; the source keeps its rows for old leases.
   async #handOver(): Promise<void> {
     const { epoch } = this.#record
-    await this.#target.batch('activate', this.#target.turn(['importing', 'moving'], 'moving', epoch))
+    await this.#target.batch('activate', this.#target.become(['importing', 'moving'], 'moving', epoch))
     const cutoverMs = this.#fencedAt === 0 ? null : this.#options.clock.now() - this.#fencedAt
     await this.#pause('activated')
     await this.#source.batch('retire', [
-      ...this.#source.turn(['fenced', 'moved'], 'moved', epoch),
+      ...this.#source.become(['fenced', 'moved'], 'moved', epoch),
       this.#carrier.forgetChanges(),
     ])
     await this.#pause('retired')
@@ -322,7 +322,7 @@ class Incarnation {
       await this.#pause('forgotten')
     }
     await this.#target.batch('finish', [
-      ...this.#target.turn(['moving', 'active'], 'active'),
+      ...this.#target.become(['moving', 'active'], 'active'),
       this.#carrier.forgetChanges(),
     ])
     await this.#pause('finished')
@@ -331,15 +331,15 @@ class Incarnation {
 
   // Aborted or failed: the source is as it was. A reverse goes back to settling, and rows and captures stay.
   async #undo(): Promise<void> {
-    if (this.#record.turns > 0) {
-      await this.#source.batch('restore', this.#source.turn(['moving', 'fenced'], 'moving'))
+    if (this.#record.reversals > 0) {
+      await this.#source.batch('restore', this.#source.become(['moving', 'fenced'], 'moving'))
       await this.#pause('restored')
-      await this.#target.batch('drop', this.#target.turn(['importing', 'moved'], 'moved'))
+      await this.#target.batch('drop', this.#target.become(['importing', 'moved'], 'moved'))
       await this.#pause('dropped')
       return this.#change({ to: 'ended' })
     }
     await this.#source.batch('restore', [
-      ...this.#source.turn(['active', 'moving', 'fenced'], 'active'),
+      ...this.#source.become(['active', 'moving', 'fenced'], 'active'),
       this.#carrier.forgetChanges(),
     ])
     await this.#pause('restored')
@@ -401,11 +401,11 @@ class Incarnation {
   }
 }
 
-const seen = ({ id, state, attempt, turns, ending, hasLanes }: MoveRecord): SeenMove => ({
+const seen = ({ id, state, attempt, reversals, ending, hasLanes }: MoveRecord): SeenMove => ({
   id,
   state,
   attempt,
-  turns,
+  reversals,
   ending,
   hasLanes,
 })

@@ -39,8 +39,8 @@ export interface MoveRecord {
   state: MoveState
   /** Rises with each try to cut over, and never falls: the commit is a compare-and-set on it. */
   attempt: number
-  /** How often it was turned round, there and back: above 0 both shards have the rows. It never falls, as the attempt. */
-  turns: number
+  /** How often source and target have changed places, also back: above 0 both shards have the rows. It never falls. */
+  reversals: number
   /** True while it goes, or has gone, back to where the slots came from. */
   reversed: boolean
   /** Set while the move is being undone: the state that it will end in. A reverse goes back to `settling` instead. */
@@ -63,7 +63,7 @@ export interface MoveRecord {
 }
 
 /** What a compare-and-set of the record compares: all that another incarnation, or an operator, may have changed. */
-export type SeenMove = Pick<MoveRecord, 'id' | 'state' | 'attempt' | 'turns' | 'ending' | 'hasLanes'>
+export type SeenMove = Pick<MoveRecord, 'id' | 'state' | 'attempt' | 'reversals' | 'ending' | 'hasLanes'>
 
 export type MoveProgress = Pick<MoveRecord, 'rowsTotal' | 'rowsCopied' | 'rowsVerified'>
 

@@ -134,7 +134,7 @@ export class ShardSide {
    * The statements that bring all of the move's slots from one of these states into another. They abort the batch unless
    * every slot was in one of them, or had been brought there before.
    */
-  turn(from: SlotState[], to: SlotState, epoch: number | null = null): Statement[] {
+  become(from: SlotState[], to: SlotState, epoch: number | null = null): Statement[] {
     const { id, keyspace } = this.#move
     return [
       statement(

@@ -1,47 +1,11 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import { migratedDatabase } from '../../../scripts/shard-schema.ts'
-import { readMigrations } from '../../../src/cli/shard-migrations.ts'
-import { Fleet } from '../../../src/resharding/fleet.ts'
-import { MoveLedger } from '../../../src/resharding/move-ledger.ts'
-import { SCHEMA_VERSION } from '../../../src/resharding/shard-side.ts'
-import { Directory } from '../../../src/sharding/directory.ts'
 import type { ShardEntry } from '../../../src/sharding/shard-map.ts'
-import { SimulatedShard } from '../../simulation/database.ts'
-import { SimulatedStorage } from '../../simulation/template.ts'
-import { ManualClock } from '../../support/sharding-doubles.ts'
+import { bootedFleet, migratedShard, settle } from '../../support/fleet.ts'
 
-/** A database as `migrations apply` leaves it, or one migration short of that. */
-function database({ isOld = false } = {}): D1Database {
-  const migrations = isOld ? readMigrations().slice(0, -1) : readMigrations()
-  const sqlite = migratedDatabase(migrations)
-  sqlite.exec('CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT)')
-  for (const { name } of migrations) sqlite.prepare('INSERT INTO d1_migrations (name) VALUES (?)').run(name)
-  return new SimulatedShard(sqlite).connection(async (_call, execute) => execute())
-}
-
-let bound: Map<string, D1Database>
-let directory: Directory
-let fleet: Fleet
-let ledger: MoveLedger
-let clock: ManualClock
+let { bound, directory, fleet, ledger, clock } = await bootedFleet()
 
 beforeEach(async () => {
-  bound = new Map([
-    ['SHARD_000', database()],
-    ['SHARD_001', database()],
-  ])
-  const storage = new SimulatedStorage()
-  clock = new ManualClock()
-  directory = new Directory({ storage, shards: bound, clock, newDeploymentId: () => 'ours' })
-  let ids = 0
-  const schemaVersion = async ({ binding }: ShardEntry) =>
-    (await bound.get(binding)!.prepare(SCHEMA_VERSION).first<string>('version'))!
-  const newId = () => `move-${ids++}`
-  const newestMigration = readMigrations().at(-1)!.name
-  const times = { clock, leaseMs: 1_000, graceMs: 5_000 }
-  ledger = new MoveLedger({ storage, directory, ...times, newId, schemaVersion, newestMigration })
-  fleet = new Fleet(directory, ledger)
-  await directory.map()
+  ;({ bound, directory, fleet, ledger, clock } = await bootedFleet())
 })
 
 const everything = { keyspaces: ['users', 'claims'] as const, tolerance: 0, bytes: null, dryRun: false }
@@ -49,18 +13,8 @@ const wish = () => ({ ...everything, keyspaces: [...everything.keyspaces] })
 const run = (binding: string, sql: string) => bound.get(binding)!.prepare(sql).run()
 
 async function joined(binding: string): Promise<ShardEntry> {
-  bound.set(binding, database())
+  bound.set(binding, migratedShard())
   return fleet.join(binding)
-}
-
-/** As if its mover had done everything up to the settling. */
-function settle(id: string): void {
-  const steps = ['preparing', 'copying', 'catching-up', 'cutover', 'committed', 'settling'] as const
-  for (const to of steps) {
-    const change = to === 'committed' ? ({ to, bookmark: null } as const) : ({ to } as { to: 'settling' })
-    const answer = ledger.change(ledger.find(id)!, change, null)
-    expect(answer.outcome, `${id} to ${to}`).toBe('recorded')
-  }
 }
 
 describe('a shard that joins', () => {
@@ -85,7 +39,7 @@ describe('a shard that joins', () => {
   })
 
   test('must be empty', async () => {
-    bound.set('SHARD_002', database())
+    bound.set('SHARD_002', migratedShard())
     await run('SHARD_002', "INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('claims', '0000', 'active', 1)")
     await run('SHARD_002', "INSERT INTO claims VALUES ('0000.x', 'email', 'o', 'a', 'confirmed', 1)")
     await expect(fleet.join('SHARD_002')).rejects.toMatchObject({
@@ -96,13 +50,13 @@ describe('a shard that joins', () => {
   })
 
   test('must be nobody else’s', async () => {
-    bound.set('SHARD_002', database())
+    bound.set('SHARD_002', migratedShard())
     await run('SHARD_002', "INSERT INTO shard_identity (id, deployment, shard) VALUES (1, 'theirs', 'shard-002')")
     await expect(fleet.join('SHARD_002')).rejects.toMatchObject({ code: 'SHARD_FOREIGN' })
   })
 
   test('must have the others’ schema', async () => {
-    bound.set('SHARD_002', database({ isOld: true }))
+    bound.set('SHARD_002', migratedShard({ isOld: true }))
     await expect(fleet.join('SHARD_002')).rejects.toMatchObject({ code: 'SCHEMA_VERSIONS_DIFFER' })
     expect((await directory.map()).shards).toHaveLength(2)
   })
@@ -159,7 +113,7 @@ describe('rebalancing', () => {
   test('the lanes of a move that has settled are free for the next, and the end is even', async () => {
     await joined('SHARD_002')
     const { moves } = await fleet.rebalance(wish())
-    for (const { id } of moves) settle(id)
+    for (const { id } of moves) settle(ledger, id)
     const { runs } = await directory.map()
     for (const keyspace of ['users', 'claims'] as const) {
       const ends = runs[keyspace].map((_, index) => runs[keyspace][index + 1]?.[0] ?? 65_536)
@@ -197,7 +151,7 @@ describe('draining', () => {
     expect(directory.shardEntries()[0]!.state).toBe('draining')
     expect(() => fleet.remove('shard-000')).toThrow(expect.objectContaining({ code: 'SHARD_IN_MOVE' }))
     expect(new Set(moves.map(({ source }) => source.id))).toEqual(new Set(['shard-000']))
-    for (const { id } of moves) settle(id)
+    for (const { id } of moves) settle(ledger, id)
     for (const { id } of moves) {
       // The grace period is over, and the rows have gone.
       const settled = ledger.find(id)!
@@ -232,7 +186,7 @@ describe('removing', () => {
         ranges: [['0000', '7fff']],
       })),
     )
-    for (const { id } of moves) settle(id)
+    for (const { id } of moves) settle(ledger, id)
     expect(() => fleet.remove('shard-000')).toThrow(expect.objectContaining({ code: 'SHARD_IN_MOVE' }))
     directory.remove('shard-000')
     const { shards, runs, epoch } = await directory.map()

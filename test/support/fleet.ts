@@ -1,0 +1,52 @@
+import { expect } from 'vitest'
+import { migratedDatabase } from '../../scripts/shard-schema.ts'
+import { readMigrations } from '../../src/cli/shard-migrations.ts'
+import { Fleet } from '../../src/resharding/fleet.ts'
+import { MoveLedger } from '../../src/resharding/move-ledger.ts'
+import { SCHEMA_VERSION } from '../../src/resharding/shard-side.ts'
+import { Directory } from '../../src/sharding/directory.ts'
+import type { ShardEntry } from '../../src/sharding/shard-map.ts'
+import { SimulatedShard } from '../simulation/database.ts'
+import { SimulatedStorage } from '../simulation/template.ts'
+import { ManualClock } from './sharding-doubles.ts'
+
+/** A database as `migrations apply` leaves it, or one migration short of that. */
+export function migratedShard({ isOld = false } = {}): D1Database {
+  const migrations = isOld ? readMigrations().slice(0, -1) : readMigrations()
+  const sqlite = migratedDatabase(migrations)
+  sqlite.exec('CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT)')
+  for (const { name } of migrations) sqlite.prepare('INSERT INTO d1_migrations (name) VALUES (?)').run(name)
+  return new SimulatedShard(sqlite).connection(async (_call, execute) => execute())
+}
+
+/** The directory after its first boot, with its book of moves, over two shards; no mover runs. */
+export async function bootedFleet({ leaseMs = 1_000, graceMs = 5_000 } = {}) {
+  const bound = new Map([
+    ['SHARD_000', migratedShard()],
+    ['SHARD_001', migratedShard()],
+  ])
+  const common = { storage: new SimulatedStorage(), clock: new ManualClock() }
+  const directory = new Directory({ ...common, shards: bound, newDeploymentId: () => 'ours' })
+  let ids = 0
+  const ledger = new MoveLedger({
+    ...common,
+    directory,
+    leaseMs,
+    graceMs,
+    newId: () => `move-${ids++}`,
+    schemaVersion: async ({ binding }: ShardEntry) =>
+      (await bound.get(binding)!.prepare(SCHEMA_VERSION).first<string>('version'))!,
+    newestMigration: readMigrations().at(-1)!.name,
+  })
+  await directory.map()
+  return { ...common, bound, directory, ledger, fleet: new Fleet(directory, ledger) }
+}
+
+/** As if its mover had done everything up to the settling. */
+export function settle(ledger: MoveLedger, id: string): void {
+  for (const to of ['preparing', 'copying', 'catching-up', 'cutover', 'committed', 'settling'] as const) {
+    const change = to === 'committed' ? ({ to, bookmark: null } as const) : ({ to } as { to: 'settling' })
+    const answer = ledger.change(ledger.find(id)!, change, null)
+    expect(answer.outcome, `${id} to ${to}`).toBe('recorded')
+  }
+}

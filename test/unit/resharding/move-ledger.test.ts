@@ -1,0 +1,38 @@
+import { expect, test } from 'vitest'
+import { bootedFleet, settle } from '../../support/fleet.ts'
+
+const LEASE_MS = 30_000
+/** The lease, a data-centre copy that is as old as one may be, and a second. */
+const LAST_LEASE_MS = LEASE_MS + 10_000 + 1_000
+
+async function settling(graceMs: number) {
+  const fleet = await bootedFleet({ leaseMs: LEASE_MS, graceMs })
+  const [move] = await fleet.ledger.plan({ keyspace: 'users', ranges: [['0000', '00ff']], target: 'shard-001' })
+  settle(fleet.ledger, move!.id)
+  return { ...fleet, id: move!.id }
+}
+
+test('the source keeps its rows for as long as is set', async () => {
+  const { ledger, clock, id } = await settling(300_000)
+  expect(ledger.find(id)!.settlesAt).toBe(clock.now() + 300_000)
+})
+
+test('and for less than the last lease that names it never, however little is set', async () => {
+  const { ledger, clock, id } = await settling(LEASE_MS + 1)
+  expect(ledger.find(id)!.settlesAt).toBe(clock.now() + LAST_LEASE_MS)
+  clock.advance(LAST_LEASE_MS - 1)
+  expect(ledger.change(ledger.find(id)!, { to: 'purging' }, null).outcome).toBe('waits')
+  clock.advance(1)
+  expect(ledger.change(ledger.find(id)!, { to: 'purging' }, null).outcome).toBe('recorded')
+})
+
+test('a reverse that is aborted leaves time for another: the settling begins anew', async () => {
+  const { ledger, clock, id } = await settling(300_000)
+  clock.advance(299_000)
+  ledger.reverse(id)
+  clock.advance(60_000)
+  ledger.abort(id)
+  expect(ledger.change(ledger.find(id)!, { to: 'ended' }, null).outcome).toBe('recorded')
+  expect(ledger.find(id)).toMatchObject({ state: 'settling', settlesAt: clock.now() + 300_000 })
+  expect(ledger.reverse(id).state).toBe('preparing')
+})
