@@ -17,7 +17,7 @@ import { mapCopies } from '../src/sharding/map-copies.ts'
 import type { MapRequest } from '../src/sharding/map-holder.ts'
 import type { ShardObserver } from '../src/sharding/router.ts'
 import { Shards } from '../src/sharding/shards.ts'
-import type { Calls, DependencyReport, Tiers } from '../src/web/context.ts'
+import type { Calls, DependencyReport, Fleet, Tiers } from '../src/web/context.ts'
 import { directoryOf } from './directory.ts'
 import type { Env } from './env.ts'
 import { type Isolate, isolateOf } from './isolate.ts'
@@ -41,11 +41,13 @@ export interface Foundation {
   dispatch: Dispatch
   relay: Relay
   hasWritten(): boolean
+  markWritten(): void
   refreshMap(): Promise<void>
 }
 
-/** `/readyz` is anybody's to ask: it looks at some shards, and at others ten seconds later. */
-const READINESS_SHARDS_MAX = 8
+/** `/readyz` is anybody's to ask: where there are more, it looks at the others ten seconds later. */
+const READINESS_SHARDS_MAX = 64
+const READINESS_WAIT_MS = 2_000
 
 /** Lays the databases for one request or one batch of jobs. Throws SETTING_MISSING. */
 export function openFoundation(work: Work): Foundation {
@@ -86,6 +88,9 @@ export function openFoundation(work: Work): Foundation {
     dispatch,
     relay: new Relay({ ...common, mode: jobs, queues, dispatch, shards }),
     hasWritten: () => written.yet,
+    markWritten() {
+      written.yet = true
+    },
     refreshMap: () => isolate.holder.refreshIfDue(request),
   }
 }
@@ -98,17 +103,18 @@ export function openTiers(work: Work): Tiers {
   const { settings, ids, stamps } = isolate
   const common = { clock: systemClock, random: systemRandom, ids, log, shards }
   const committed: Job[] = []
+  const fleet = directoryFleet(env, log, () => calls.directory++)
   const copies = new KvStore(env.KV, log, () => calls.kv++)
   return {
     ...common,
     settings,
     claims,
     calls,
-    idempotency: new Idempotency(shards, systemClock, settings.signingKey),
+    idempotency: new Idempotency(shards, systemClock, settings.signingKey, foundation.markWritten),
     sessions: new Sessions({ ...common, copies, stamps, signingKey: settings.signingKey, waitUntil }),
     assets: assetUrls(),
     moves: directoryMoves(env, log, () => calls.directory++),
-    fleet: directoryFleet(env, log, () => calls.directory++),
+    fleet,
     migrations,
     hasWritten: foundation.hasWritten,
     follow: (jobs) => void committed.push(...jobs),
@@ -122,7 +128,7 @@ export function openTiers(work: Work): Tiers {
         request,
         waitUntil,
       ),
-    dependencies: () => dependencies(env, shards),
+    dependencies: () => dependencies(env, shards, fleet),
     shardLoad: (shard) => ({ queriesPerSecond: isolate.load.queriesPerSecond(shard) }),
     waitUntil,
   }
@@ -168,21 +174,29 @@ const limiters = {
 } as const
 
 /** A line a dependency, for `/readyz`, with the reason where one is away. */
-async function dependencies(env: Env, shards: Shards): Promise<DependencyReport[]> {
+async function dependencies(env: Env, shards: Shards, fleet: Fleet): Promise<DependencyReport[]> {
   const probe = async (name: string, ask: () => Promise<unknown>): Promise<DependencyReport> => {
+    const late = systemClock.sleep(READINESS_WAIT_MS).then(() => {
+      throw new Error(`no answer within ${READINESS_WAIT_MS} ms`)
+    })
     try {
-      await ask()
+      await Promise.race([ask(), late])
       return { name, ok: true, detail: '' }
     } catch (error) {
       return { name, ok: false, detail: messageOf(error) }
     }
   }
-  const directory = await probe('directory', () => shards.map())
   const stores = await Promise.all([
+    // The directory itself, and not the map that is held: with that one, an isolate goes on without it.
+    probe('directory', () => fleet.map()),
     probe('kv', () => env.KV.get('readyz')),
     probe('r2', () => env.BUCKET.head('readyz')),
   ])
-  if (!directory.ok) return [directory, ...stores]
+  const hasMap = await shards.map().then(
+    () => true,
+    () => false,
+  )
+  if (!hasMap) return stores
   const { values, failed } = await shards.each(
     'users',
     async ({ id, run }) => {
@@ -200,5 +214,5 @@ async function dependencies(env: Env, shards: Shards): Promise<DependencyReport[
     ok: false,
     detail: /no such table/.test(error) ? 'not migrated; run: npm run migrations:apply' : error,
   }))
-  return [directory, ...stores, ...[...values, ...broken].sort((a, b) => a.name.localeCompare(b.name))]
+  return [...stores, ...[...values, ...broken].sort((a, b) => a.name.localeCompare(b.name))]
 }

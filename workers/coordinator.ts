@@ -7,12 +7,14 @@ import { createIdSource } from '../src/core/ids.ts'
 import { consoleLog } from '../src/core/log.ts'
 import { systemRandom } from '../src/core/random.ts'
 import { Fleet, type Rebalance, type RebalanceWish } from '../src/resharding/fleet.ts'
+import { KeptAnswers, type Once } from '../src/resharding/kept-answers.ts'
 import { Mover } from '../src/resharding/move.ts'
 import { MoveAlarm } from '../src/resharding/move-alarm.ts'
 import { MoveLedger, type MoveWish } from '../src/resharding/move-ledger.ts'
 import type { MoveAnswer, MoveBook, MoveChange, MoveProgress, MoveRecord, SeenMove } from '../src/resharding/record.ts'
 import { SCHEMA_VERSION } from '../src/resharding/shard-side.ts'
 import { Directory } from '../src/sharding/directory.ts'
+import type { RetryKey } from '../src/sharding/idempotency.ts'
 import type { MapWire, ShardEntry, ShardState } from '../src/sharding/shard-map.ts'
 import type { MoveVerb } from '../src/web/context.ts'
 import { directoryOf } from './directory.ts'
@@ -35,6 +37,7 @@ export class DirectoryObject extends DurableObject<Env> {
   readonly #directory: Directory
   readonly #ledger: MoveLedger
   readonly #fleet: Fleet
+  readonly #answers: KeptAnswers
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
@@ -59,21 +62,27 @@ export class DirectoryObject extends DurableObject<Env> {
       newestMigration: migrations.at(-1)!,
     })
     this.#fleet = new Fleet(this.#directory, this.#ledger)
+    this.#answers = new KeptAnswers(storage, systemClock)
   }
 
   async map(): Promise<DirectoryReply> {
     return replied(async () => ({ map: await this.#directory.map() }))
   }
 
-  async planMoves(wish: MoveWish): Promise<Reply<{ moves: MoveRecord[] }>> {
+  async planMoves(wish: MoveWish, retry: RetryKey | null = null): Promise<Reply<{ moves: MoveRecord[] }>> {
     return replied(async () => {
       await this.#directory.map() // the first boot must be over
-      return { moves: await this.#ledger.plan(wish) }
+      return { moves: await this.#answers.answer(retry, (once) => this.#ledger.plan(wish, once)) }
     })
   }
 
-  async joinShard(binding: string): Promise<Reply<{ shard: ShardEntry }>> {
-    return replied(async () => ({ shard: await this.#fleet.join(binding) }))
+  async joinShard(binding: string, retry: RetryKey | null = null): Promise<Reply<{ shard: ShardEntry }>> {
+    // A shard that has joined joins again as it is, so the answer may be kept apart.
+    const join = async (once: Once<ShardEntry>) => {
+      const shard = await this.#fleet.join(binding)
+      return once(() => shard)
+    }
+    return replied(async () => ({ shard: await this.#answers.answer(retry, join) }))
   }
 
   async setShardState(id: string, state: ShardState): Promise<Reply<{ shard: ShardEntry }>> {
@@ -87,12 +96,12 @@ export class DirectoryObject extends DurableObject<Env> {
     })
   }
 
-  async rebalance(wish: RebalanceWish): Promise<Reply<Rebalance>> {
-    return replied(() => this.#fleet.rebalance(wish))
+  async rebalance(wish: RebalanceWish, retry: RetryKey | null = null): Promise<Reply<Rebalance>> {
+    return replied(() => this.#answers.answer(retry, (once) => this.#fleet.rebalance(wish, once)))
   }
 
-  async drainShard(id: string): Promise<Reply<Rebalance>> {
-    return replied(() => this.#fleet.drain(id))
+  async drainShard(id: string, retry: RetryKey | null = null): Promise<Reply<Rebalance>> {
+    return replied(() => this.#answers.answer(retry, (once) => this.#fleet.drain(id, once)))
   }
 
   async listMoves(page: { limit: number; before: string | null }): Promise<MoveRecord[]> {
@@ -108,8 +117,9 @@ export class DirectoryObject extends DurableObject<Env> {
     return this.#ledger.find(id)
   }
 
-  async steerMove(id: string, verb: MoveVerb): Promise<Reply<{ move: MoveRecord }>> {
-    return replied(async () => ({ move: this.#ledger[verb](id) }))
+  async steerMove(id: string, verb: MoveVerb, retry: RetryKey | null = null): Promise<Reply<{ move: MoveRecord }>> {
+    const steer = async (once: Once<MoveRecord>) => once(() => this.#ledger[verb](id))
+    return replied(async () => ({ move: await this.#answers.answer(retry, steer) }))
   }
 
   async changeMove(seen: SeenMove, change: MoveChange, progress: MoveProgress | null): Promise<MoveAnswer> {

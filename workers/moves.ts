@@ -18,13 +18,13 @@ export function directoryMoves(env: Env, log: Log, count: () => void): Moves {
   return {
     list: (page) => read(() => directory().listMoves(page)),
     find: (id) => read(() => directory().findMove(id)),
-    async plan(wish) {
-      const { moves } = await written(() => directory().planMoves(wish))
+    async plan(wish, retry) {
+      const { moves } = await written(() => directory().planMoves(wish, retry))
       await wake(env, log, moves)
       return moves
     },
-    async steer(id, verb) {
-      const { move } = await written(() => directory().steerMove(id, verb))
+    async steer(id, verb, retry) {
+      const { move } = await written(() => directory().steerMove(id, verb, retry))
       await wake(env, log, [move])
       return move
     },
@@ -43,16 +43,16 @@ export function directoryFleet(env: Env, log: Log, count: () => void): Fleet {
       if ('map' in reply) return new ShardMap(reply.map)
       throw refusal(reply)
     },
-    join: async (binding) => (await written(() => directory().joinShard(binding))).shard,
+    join: async (binding, retry) => (await written(() => directory().joinShard(binding, retry))).shard,
     setState: async (id, state) => (await written(() => directory().setShardState(id, state))).shard,
     remove: async (id) => void (await written(() => directory().removeShard(id))),
-    async rebalance(wish) {
-      const answer = await written(() => directory().rebalance(wish))
+    async rebalance(wish, retry) {
+      const answer = await written(() => directory().rebalance(wish, retry))
       await wake(env, log, answer.moves)
       return answer
     },
-    async drain(id) {
-      const answer = await written(() => directory().drainShard(id))
+    async drain(id, retry) {
+      const answer = await written(() => directory().drainShard(id, retry))
       await wake(env, log, answer.moves)
       return answer
     },

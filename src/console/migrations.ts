@@ -27,7 +27,7 @@ export function migrationRoutes(app: OpenAPIHono<WebEnv>): void {
       method: 'get',
       path: '/operator/v1/migrations',
       security: operatorsOnly,
-      responses: { 200: json(migrationsShape, 'What each shard has, and lacks'), ...problems(401, 404, 503) },
+      responses: { 200: json(migrationsShape, 'What each shard has, and lacks'), ...problems(401, 404) },
     }),
     async (c) => c.json(await listMigrations(c.get('tiers')), 200),
   )

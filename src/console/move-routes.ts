@@ -1,8 +1,9 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import { moveStates, parseRanges } from '../resharding/record.ts'
 import { keyspaces } from '../sharding/sharded-table.ts'
-import { json, jsonBody, listOf, pageQuery, problems } from '../web/api.ts'
+import { json, jsonBody, listOf, pageQuery, problems, retryKey, writeProblems } from '../web/api.ts'
 import type { WebEnv } from '../web/context.ts'
+import { noBody } from '../web/middleware/body.ts'
 import { operatorsOnly } from '../web/middleware/operator-only.ts'
 import { getMove, listMoves, planMoves, steerMove } from './moves.ts'
 
@@ -52,10 +53,10 @@ export function moveRoutes(app: OpenAPIHono<WebEnv>): void {
       request: { body: jsonBody(wishShape) },
       responses: {
         202: json(z.object({ moves: z.array(moveShape) }), 'One move a source; slots already there are left out'),
-        ...problems(400, 401, 404, 409, 413, 415, 422, 429, 503),
+        ...writeProblems(401, 404, 409),
       },
     }),
-    async (c) => c.json({ moves: await planMoves(c.get('tiers'), c.req.valid('json')) }, 202),
+    async (c) => c.json({ moves: await planMoves(c.get('tiers'), c.req.valid('json'), retryKey(c)) }, 202),
   )
   app.openapi(
     createRoute({
@@ -63,7 +64,7 @@ export function moveRoutes(app: OpenAPIHono<WebEnv>): void {
       path: '/operator/v1/moves',
       security: operatorsOnly,
       request: { query: pageQuery },
-      responses: { 200: json(listOf(moveShape), 'Moves, newest first'), ...problems(401, 404, 422, 503) },
+      responses: { 200: json(listOf(moveShape), 'Moves, newest first'), ...problems(401, 404, 422) },
     }),
     async (c) => c.json(await listMoves(c.get('tiers'), c.req.valid('query')), 200),
   )
@@ -73,7 +74,7 @@ export function moveRoutes(app: OpenAPIHono<WebEnv>): void {
       path: '/operator/v1/moves/{id}',
       security: operatorsOnly,
       request: { params: idParam },
-      responses: { 200: oneMove, ...problems(401, 404, 503) },
+      responses: { 200: oneMove, ...problems(401, 404) },
     }),
     async (c) => c.json({ move: await getMove(c.get('tiers'), c.req.valid('param').id) }, 200),
   )
@@ -82,10 +83,11 @@ export function moveRoutes(app: OpenAPIHono<WebEnv>): void {
       createRoute({
         method: 'post',
         path: `/operator/v1/moves/{id}/${verb}`,
+        middleware: noBody,
         security: operatorsOnly,
         request: { params: idParam },
-        responses: { 202: oneMove, ...problems(401, 404, 409, 413, 415, 429, 503) },
+        responses: { 202: oneMove, ...writeProblems(401, 404, 409) },
       }),
-      async (c) => c.json({ move: await steerMove(c.get('tiers'), c.req.valid('param').id, verb) }, 202),
+      async (c) => c.json({ move: await steerMove(c.get('tiers'), c.req.valid('param').id, verb, retryKey(c)) }, 202),
     )
 }

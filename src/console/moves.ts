@@ -3,6 +3,7 @@ import { rfc3339 } from '../core/clock.ts'
 import { BanyanError, hasCode } from '../core/errors.ts'
 import { isPlainId } from '../core/ids.ts'
 import { formatRanges, fractionDone, type MoveRecord, parseRanges } from '../resharding/record.ts'
+import type { RetryKey } from '../sharding/idempotency.ts'
 import { formatCursor, parseCursor } from '../web/api.ts'
 import type { MoveVerb, Tiers } from '../web/context.ts'
 import type { moveShape, wishShape } from './move-routes.ts'
@@ -14,10 +15,14 @@ type MoveTiers = Pick<Tiers, 'moves'>
  * Plans one move a source. Throws INVALID for slots that can't be read and for an unknown target, and 409s that say
  * what is in the way.
  */
-export async function planMoves({ moves }: MoveTiers, wish: z.infer<typeof wishShape>): Promise<Move[]> {
+export async function planMoves(
+  { moves }: MoveTiers,
+  wish: z.infer<typeof wishShape>,
+  retry: RetryKey | null,
+): Promise<Move[]> {
   const { keyspace, target, slots } = wish
   try {
-    return (await moves.plan({ keyspace, target, ranges: parseRanges(slots)! })).map(toMove)
+    return (await moves.plan({ keyspace, target, ranges: parseRanges(slots)! }, retry)).map(toMove)
   } catch (error) {
     // To the ledger it isn't there; to the caller it is a field that is wrong.
     if (!hasCode(error, 'NOT_FOUND')) throw error
@@ -43,9 +48,14 @@ export async function getMove({ moves }: MoveTiers, id: string): Promise<Move> {
 }
 
 /** Throws NOT_FOUND, MOVE_STATE, SHARD_IN_MOVE. */
-export async function steerMove({ moves }: MoveTiers, id: string, verb: MoveVerb): Promise<Move> {
+export async function steerMove(
+  { moves }: MoveTiers,
+  id: string,
+  verb: MoveVerb,
+  retry: RetryKey | null,
+): Promise<Move> {
   if (!isPlainId(id)) throw noMove(id)
-  return toMove(await moves.steer(id, verb))
+  return toMove(await moves.steer(id, verb, retry))
 }
 
 const noMove = (id: string) => new BanyanError('NOT_FOUND', `There is no move "${id}". See: banyan moves list`)

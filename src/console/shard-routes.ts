@@ -1,7 +1,8 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import { keyspaces } from '../sharding/sharded-table.ts'
-import { json, jsonBody, problems } from '../web/api.ts'
+import { json, jsonBody, problems, retryKey, writeProblems } from '../web/api.ts'
 import type { WebEnv } from '../web/context.ts'
+import { noBody } from '../web/middleware/body.ts'
 import { operatorsOnly } from '../web/middleware/operator-only.ts'
 import { moveShape } from './move-routes.ts'
 import { drainShard, joinShard, listShards, rebalance, setShardState } from './shards.ts'
@@ -55,7 +56,7 @@ export function shardRoutes(app: OpenAPIHono<WebEnv>): void {
       security: operatorsOnly,
       responses: {
         200: json(z.object({ epoch: z.int(), items: z.array(shardShape) }), 'The shards'),
-        ...problems(401, 404, 503),
+        ...problems(401, 404),
       },
     }),
     async (c) => c.json(await listShards(c.get('tiers')), 200),
@@ -66,9 +67,9 @@ export function shardRoutes(app: OpenAPIHono<WebEnv>): void {
       path: '/operator/v1/shards',
       security: operatorsOnly,
       request: { body: jsonBody(joinShape) },
-      responses: { 201: oneShard, ...problems(400, 401, 404, 409, 413, 415, 422, 429, 503) },
+      responses: { 201: oneShard, ...writeProblems(401, 404, 409) },
     }),
-    async (c) => c.json({ shard: await joinShard(c.get('tiers'), c.req.valid('json').binding) }, 201),
+    async (c) => c.json({ shard: await joinShard(c.get('tiers'), c.req.valid('json').binding, retryKey(c)) }, 201),
   )
   app.openapi(
     createRoute({
@@ -76,7 +77,7 @@ export function shardRoutes(app: OpenAPIHono<WebEnv>): void {
       path: '/operator/v1/shards/{id}',
       security: operatorsOnly,
       request: { params: idParam, body: jsonBody(stateShape) },
-      responses: { 200: oneShard, ...problems(400, 401, 404, 409, 413, 415, 422, 429, 503) },
+      responses: { 200: oneShard, ...writeProblems(401, 404, 409) },
     }),
     async (c) => {
       const { state } = c.req.valid('json')
@@ -87,9 +88,10 @@ export function shardRoutes(app: OpenAPIHono<WebEnv>): void {
     createRoute({
       method: 'delete',
       path: '/operator/v1/shards/{id}',
+      middleware: noBody,
       security: operatorsOnly,
       request: { params: idParam },
-      responses: { 204: { description: 'It is no shard any more' }, ...problems(401, 404, 409, 429, 503) },
+      responses: { 204: { description: 'It is no shard any more' }, ...writeProblems(401, 404, 409) },
     }),
     async (c) => {
       await c.get('tiers').fleet.remove(c.req.valid('param').id)
@@ -100,11 +102,12 @@ export function shardRoutes(app: OpenAPIHono<WebEnv>): void {
     createRoute({
       method: 'post',
       path: '/operator/v1/shards/{id}/drain',
+      middleware: noBody,
       security: operatorsOnly,
       request: { params: idParam },
-      responses: { 202: startedMoves, ...problems(401, 404, 409, 413, 415, 429, 503) },
+      responses: { 202: startedMoves, ...writeProblems(401, 404, 409) },
     }),
-    async (c) => c.json(await drainShard(c.get('tiers'), c.req.valid('param').id), 202),
+    async (c) => c.json(await drainShard(c.get('tiers'), c.req.valid('param').id, retryKey(c)), 202),
   )
   app.openapi(
     createRoute({
@@ -115,11 +118,11 @@ export function shardRoutes(app: OpenAPIHono<WebEnv>): void {
       responses: {
         200: json(planShape, 'A dry run’s plan'),
         202: startedMoves,
-        ...problems(400, 401, 404, 409, 413, 415, 422, 429, 503),
+        ...writeProblems(401, 404, 409),
       },
     }),
     async (c) => {
-      const answer = await rebalance(c.get('tiers'), c.req.valid('json'))
+      const answer = await rebalance(c.get('tiers'), c.req.valid('json'), retryKey(c))
       return 'plan' in answer ? c.json(answer.plan, 200) : c.json(answer, 202)
     },
   )

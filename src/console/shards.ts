@@ -2,6 +2,7 @@ import type { z } from '@hono/zod-openapi'
 import { BanyanError, hasCode } from '../core/errors.ts'
 import type { MoveWishFrom } from '../resharding/move-ledger.ts'
 import { formatRanges } from '../resharding/record.ts'
+import type { RetryKey } from '../sharding/idempotency.ts'
 import type { ShardState } from '../sharding/shard-map.ts'
 import { keyspaces } from '../sharding/sharded-table.ts'
 import type { Tiers } from '../web/context.ts'
@@ -36,9 +37,9 @@ export async function listShards({ shards, shardLoad, fleet }: ShardTiers): Prom
 }
 
 /** Registers a bound, empty, migrated database. Throws INVALID where it isn't bound, and as `Fleet.join`. */
-export async function joinShard(tiers: ShardTiers, binding: string): Promise<Shard> {
+export async function joinShard(tiers: ShardTiers, binding: string, retry: RetryKey | null): Promise<Shard> {
   try {
-    const { id } = await tiers.fleet.join(binding)
+    const { id } = await tiers.fleet.join(binding, retry)
     return await getShard(tiers, id)
   } catch (error) {
     if (!hasCode(error, 'SHARD_UNKNOWN')) throw error
@@ -62,19 +63,30 @@ async function getShard(tiers: ShardTiers, id: string): Promise<Shard> {
 export type Spread = { plan: z.infer<typeof planShape> } | { moves: Move[]; held: number }
 
 /** Plans what makes the shards even; and unless it is a dry run, starts it. */
-export async function rebalance(tiers: ShardTiers, wish: z.infer<typeof rebalanceShape>): Promise<Spread> {
+export async function rebalance(
+  tiers: ShardTiers,
+  wish: z.infer<typeof rebalanceShape>,
+  retry: RetryKey | null,
+): Promise<Spread> {
   const { by, dryRun } = wish
   // Bytes are known of shards, not of keyspaces: those of the users are by far the most.
   const spread = wish.keyspace ? [wish.keyspace] : by === 'bytes' ? (['users'] as const) : keyspaces
   const bytes = by === 'bytes' ? await bytesOf(tiers) : null
   const tolerance = wish.tolerance ?? tolerances[by]
-  const { planned, held, moves } = await tiers.fleet.rebalance({ keyspaces: [...spread], tolerance, bytes, dryRun })
+  const { planned, held, moves } = await tiers.fleet.rebalance(
+    { keyspaces: [...spread], tolerance, bytes, dryRun },
+    retry,
+  )
   return dryRun ? { plan: { moves: planned.map(toPlanned), held } } : { moves: moves.map(toMove), held }
 }
 
 /** Throws NOT_FOUND, SHARD_NOT_SERVING. */
-export async function drainShard({ fleet }: ShardTiers, id: string): Promise<{ moves: Move[]; held: number }> {
-  const { moves, held } = await fleet.drain(id)
+export async function drainShard(
+  { fleet }: ShardTiers,
+  id: string,
+  retry: RetryKey | null,
+): Promise<{ moves: Move[]; held: number }> {
+  const { moves, held } = await fleet.drain(id, retry)
   return { moves: moves.map(toMove), held }
 }
 

@@ -2,6 +2,7 @@ import { BanyanError } from '../core/errors.ts'
 import type { Directory } from '../sharding/directory.ts'
 import { expandRuns, type ShardEntry, type ShardState, SLOT_COUNT } from '../sharding/shard-map.ts'
 import { type Keyspace, keyspaces } from '../sharding/sharded-table.ts'
+import { type Once, unkept } from './kept-answers.ts'
 import type { MoveLedger, MoveWishFrom } from './move-ledger.ts'
 import { type Plan, planMoves } from './planner.ts'
 import { isBeforeCommit, type MoveRecord, slotNumber } from './record.ts'
@@ -58,13 +59,13 @@ export class Fleet {
   }
 
   /** Plans what brings the serving shards within the tolerance, and records it: lanes let the moves through in turn. */
-  async rebalance(wish: RebalanceWish): Promise<Rebalance> {
+  async rebalance(wish: RebalanceWish, once: Once<Rebalance> = unkept): Promise<Rebalance> {
     await this.#directory.map()
-    return this.#carryOut(wish.dryRun, () => this.#plan(wish, null))
+    return this.#carryOut(wish.dryRun, () => this.#plan(wish, null), once)
   }
 
   /** From now on the shard takes no slots; those that it has go to the shards that have least. Throws NOT_FOUND. */
-  async drain(id: string): Promise<Rebalance> {
+  async drain(id: string, once: Once<Rebalance> = unkept): Promise<Rebalance> {
     await this.#directory.map()
     const shard = this.#find(id)
     if (shard.state !== 'serving' && shard.state !== 'draining')
@@ -73,20 +74,20 @@ export class Fleet {
       throw new BanyanError('SHARD_NOT_SERVING', `No other shard is serving, so ${id} can’t be drained. Add one first.`)
     if (shard.state === 'serving') this.#directory.setState(id, 'draining')
     const wish = { keyspaces: [...keyspaces], tolerance: 0, bytes: null, dryRun: false }
-    return this.#carryOut(false, () => this.#plan(wish, id))
+    return this.#carryOut(false, () => this.#plan(wish, id), once)
   }
 
-  async #carryOut(dryRun: boolean, plan: () => Omit<Rebalance, 'moves'>): Promise<Rebalance> {
+  async #carryOut(dryRun: boolean, plan: () => Omit<Rebalance, 'moves'>, once: Once<Rebalance>): Promise<Rebalance> {
     const first = plan()
-    if (dryRun) return { ...first, moves: [] }
+    if (dryRun) return once(() => ({ ...first, moves: [] }))
     await this.#ledger.refuseDifferentSchemas(first.planned)
-    // Planned anew inside the transaction: the check of the schemas has waited.
-    let carriedOut = first
-    const moves = this.#ledger.enqueue(() => {
-      carriedOut = plan()
-      return carriedOut.planned
-    })
-    return { ...carriedOut, moves }
+    return this.#ledger.transaction(() =>
+      once(() => {
+        // Planned anew: the check of the schemas has waited.
+        const current = plan()
+        return { ...current, moves: this.#ledger.enqueue(current.planned) }
+      }),
+    )
   }
 
   #plan({ keyspaces, tolerance, bytes }: RebalanceWish, drained: string | null): Omit<Rebalance, 'moves'> {

@@ -6,6 +6,7 @@ import type { Directory, DirectoryStorage } from '../sharding/directory.ts'
 import { copySeconds } from '../sharding/map-holder.ts'
 import { type ShardEntry, SLOT_COUNT } from '../sharding/shard-map.ts'
 import type { Keyspace } from '../sharding/sharded-table.ts'
+import { type Once, unkept } from './kept-answers.ts'
 import {
   countSlots,
   formatRanges,
@@ -97,11 +98,11 @@ export class MoveLedger {
    * Plans one move a source; slots that the target has already are left out, so there may be none. Throws NOT_FOUND for
    * an unknown target, SLOTS_IN_MOVE, SHARD_IN_MOVE, SHARD_NOT_SERVING, SCHEMA_VERSIONS_DIFFER.
    */
-  async plan(wish: MoveWish): Promise<MoveRecord[]> {
+  async plan(wish: MoveWish, once: Once<MoveRecord[]> = unkept): Promise<MoveRecord[]> {
     const target = this.#shard(wish.target)
     if (!target) throw new BanyanError('NOT_FOUND', `There is no shard "${wish.target}". See: banyan shards list`)
     await this.#refuseDifferentSchemas(target, [...this.#sources(wish, target).keys()])
-    return this.#options.storage.transaction(() => {
+    const record = () => {
       const records = [...this.#sources(wish, target)].map(([source, ranges]) =>
         this.#draft(wish.keyspace, source, target, ranges),
       )
@@ -111,23 +112,27 @@ export class MoveLedger {
         refuseBusy(record, open)
       }
       return records.map((record) => this.#insert(record))
-    })
+    }
+    return this.#options.storage.transaction(() => once(record))
   }
 
   /**
-   * Records all that `plan` wants, in one transaction with it. They may meet at a shard: each waits until the lanes of
-   * both its shards are free. Throws SLOTS_IN_MOVE, SHARD_NOT_SERVING.
+   * Records all moves that are `planned`, to be called in one transaction with planning them. They may meet at a shard:
+   * each waits until the lanes of both its shards are free. Throws SLOTS_IN_MOVE, SHARD_NOT_SERVING.
    */
-  enqueue(plan: () => MoveWishFrom[]): MoveRecord[] {
-    return this.#options.storage.transaction(() => {
-      const open = this.open()
-      return plan().map(({ keyspace, source, target, ranges }) => {
-        const [from, to] = [this.#entry(source), this.#entry(target)]
-        const record = this.#draft(keyspace, from, to, ranges)
-        refuse(record, open, from, to)
-        return this.#insert(record)
-      })
+  enqueue(planned: MoveWishFrom[]): MoveRecord[] {
+    const open = this.open()
+    return planned.map(({ keyspace, source, target, ranges }) => {
+      const [from, to] = [this.#entry(source), this.#entry(target)]
+      const record = this.#draft(keyspace, from, to, ranges)
+      refuse(record, open, from, to)
+      return this.#insert(record)
     })
+  }
+
+  /** Runs `body` in one transaction of the directory's storage. */
+  transaction<T>(body: () => T): T {
+    return this.#options.storage.transaction(body)
   }
 
   /** Throws SCHEMA_VERSIONS_DIFFER. */

@@ -11,6 +11,12 @@ export interface RetryKey {
   request: string
 }
 
+export const keyReused = (): BanyanError =>
+  new BanyanError(
+    'IDEMPOTENCY_KEY_REUSED',
+    'This Idempotency-Key was sent with another request before. Send a new key with a new request.',
+  )
+
 /** The first answer, as it was kept: without secrets. */
 export interface KeptAnswer {
   userId: string
@@ -35,11 +41,14 @@ export class Idempotency {
   readonly #shards: Shards
   readonly #clock: Clock
   readonly #signingKey: string
+  readonly #onReplay: () => void
 
-  constructor(shards: Shards, clock: Clock, signingKey: string) {
+  /** `onReplay` is told when a kept answer is given again: its client may never have had what came with the first. */
+  constructor(shards: Shards, clock: Clock, signingKey: string, onReplay: () => void = () => undefined) {
     this.#shards = shards
     this.#clock = clock
     this.#signingKey = signingKey
+    this.#onReplay = onReplay
   }
 
   /** The row id of a signed-in user's key: in the user's slot. */
@@ -96,11 +105,8 @@ export class Idempotency {
       .bind(id, this.#clock.now())
       .first<KeptRow>()
     if (!row) return null
-    if (row.bodyHmac !== this.#bodyHmac(retry))
-      throw new BanyanError(
-        'IDEMPOTENCY_KEY_REUSED',
-        'This Idempotency-Key was sent with another request before. Send a new key with a new request.',
-      )
+    if (row.bodyHmac !== this.#bodyHmac(retry)) throw keyReused()
+    this.#onReplay()
     return { userId: row.userId, attemptId: row.attemptId, status: row.status, answer: JSON.parse(row.answer) }
   }
 

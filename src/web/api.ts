@@ -48,11 +48,24 @@ const pointerTo = (path: PropertyKey[]): string =>
 
 const problemContent = { 'application/problem+json': { schema: problemShape } }
 
-/** The problems a route may answer with, for its documentation. */
-export const problems = <const S extends number>(...statuses: S[]) =>
-  Object.fromEntries(statuses.map((status) => [status, { description: 'A problem', content: problemContent }])) as {
-    [K in S]: { description: string; content: typeof problemContent }
-  }
+type Problems<S extends number> = { [K in S]: { description: string; content: typeof problemContent } }
+
+const documented = <S extends number>(statuses: readonly S[]) =>
+  Object.fromEntries(
+    statuses.map((status) => [status, { description: 'A problem', content: problemContent }]),
+  ) as Problems<S>
+
+/** Text that comes back as it was sent: half a character (a lone surrogate) would be stored as another. */
+export const wholeText = z
+  .string()
+  .refine((text) => text.isWellFormed(), 'This has half a character (a lone surrogate).')
+
+/** The problems a route that reads may answer with, for its documentation: its own, and those of every route. */
+export const problems = <const S extends number>(...own: S[]) => documented([...own, ...([429, 503] as const)])
+
+/** The same for a route that writes: what it is sent may be refused. */
+export const writeProblems = <const S extends number>(...own: S[]) =>
+  documented([...own, ...([400, 403, 413, 415, 422, 429, 503] as const)])
 
 export const json = <T extends z.ZodType>(schema: T, description: string) => ({
   description,

@@ -8,6 +8,7 @@ import type { Tiers, WebEnv } from './context.ts'
 import { accessLog } from './middleware/access-log.ts'
 import { bodySize, bodyText } from './middleware/body.ts'
 import { causalToken } from './middleware/causal-token.ts'
+import { operatorOnly } from './middleware/operator-only.ts'
 import { originCheck } from './middleware/origin-check.ts'
 import { rateLimits } from './middleware/rate-limits.ts'
 import { requestId } from './middleware/request-id.ts'
@@ -29,7 +30,9 @@ export function createWeb(openTiers: OpenTiers, nouns: Register[]): OpenAPIHono<
   app.notFound((c) => answerError(c, new BanyanError('NOT_FOUND', 'There is nothing at this path.')))
   app.use(requestId())
   app.get('/healthz', (c) => c.text('ok\n', 200, { 'server-timing': 'total;dur=0' }))
-  app.use(tiers(openTiers), accessLog(), securityHeaders(), localHostOnly(), originCheck(), rateLimits())
+  app.use(securityHeaders(), tiers(openTiers), accessLog(), localHostOnly(), rateLimits())
+  app.use('/operator/*', operatorOnly())
+  app.use(originCheck())
   app.get('/readyz', readiness)
   app.all('/assets/*', (c) => c.get('tiers').staticFile(c.req.raw))
   app.use(setUpOnly(), bodySize(), bodyText(), session(), causalToken())

@@ -8,7 +8,7 @@ import type { MoveWish } from '../resharding/move-ledger.ts'
 import type { MoveRecord } from '../resharding/record.ts'
 import type { Session, Sessions } from '../sessions/sessions.ts'
 import type { Claims } from '../sharding/claims.ts'
-import type { Idempotency } from '../sharding/idempotency.ts'
+import type { Idempotency, RetryKey } from '../sharding/idempotency.ts'
 import type { ShardEntry, ShardMap, ShardState } from '../sharding/shard-map.ts'
 import type { Shards } from '../sharding/shards.ts'
 import type { AssetUrls } from './layout.tsx'
@@ -46,30 +46,33 @@ export interface DependencyReport {
 
 export type MoveVerb = 'abort' | 'reverse' | 'complete'
 
-/** The directory's book of moves, as operators use it. What is planned or steered has its mover woken. */
+/**
+ * The directory's book of moves, as operators use it. What is planned or steered has its mover woken. With an
+ * Idempotency-Key there is one effect, and the first answer again; throws IDEMPOTENCY_KEY_REUSED.
+ */
 export interface Moves {
   /** One move a source; none where the target has all of the slots. Throws as `MoveLedger.plan`, and OUTCOME_UNKNOWN. */
-  plan(wish: MoveWish): Promise<MoveRecord[]>
+  plan(wish: MoveWish, retry: RetryKey | null): Promise<MoveRecord[]>
   /** Newest first. `before` is the id of the last one of the page before. Throws DIRECTORY_UNAVAILABLE. */
   list(page: { limit: number; before: string | null }): Promise<MoveRecord[]>
   /** Throws DIRECTORY_UNAVAILABLE. */
   find(id: string): Promise<MoveRecord | null>
   /** Throws NOT_FOUND, MOVE_STATE, SHARD_IN_MOVE, OUTCOME_UNKNOWN. */
-  steer(id: string, verb: MoveVerb): Promise<MoveRecord>
+  steer(id: string, verb: MoveVerb, retry: RetryKey | null): Promise<MoveRecord>
 }
 
-/** Which shards there are, by the directory. What is planned has its movers woken. */
+/** Which shards there are, by the directory. What is planned has its movers woken. Idempotency-Keys as of `Moves`. */
 export interface Fleet {
   /** The map as it is now. Throws DIRECTORY_UNAVAILABLE, and what the directory said. */
   map(): Promise<ShardMap>
   /** Throws as `Fleet.join`, and OUTCOME_UNKNOWN. */
-  join(binding: string): Promise<ShardEntry>
+  join(binding: string, retry: RetryKey | null): Promise<ShardEntry>
   /** Throws NOT_FOUND, SHARD_IN_MOVE, OUTCOME_UNKNOWN. */
   setState(id: string, state: ShardState): Promise<ShardEntry>
   /** Throws NOT_FOUND, SHARD_IN_MOVE, SHARD_NOT_EMPTY, OUTCOME_UNKNOWN. */
   remove(id: string): Promise<void>
-  rebalance(wish: RebalanceWish): Promise<Rebalance>
-  drain(id: string): Promise<Rebalance>
+  rebalance(wish: RebalanceWish, retry: RetryKey | null): Promise<Rebalance>
+  drain(id: string, retry: RetryKey | null): Promise<Rebalance>
 }
 
 /** The tiers, as a request sees them; made from the bindings by workers/context.ts. */

@@ -5,7 +5,6 @@ import type { RetryKey } from '../sharding/idempotency.ts'
 import { checkedRetryKey, invalid } from './api.ts'
 import type { WebEnv } from './context.ts'
 import type { FieldErrors } from './fields.tsx'
-import { publicDetail } from './problems.ts'
 
 /** A form's values as its schema reads them. Throws INVALID, as the API does for the same fields. */
 export function parseForm<T extends z.ZodType>(schema: T, values: Record<string, string>): z.output<T> {
@@ -17,7 +16,7 @@ export function parseForm<T extends z.ZodType>(schema: T, values: Record<string,
 /** An error by the names of a form's fields; '' is the form as a whole. */
 function fieldErrors(error: BanyanError): FieldErrors {
   const fields = (error.errors ?? []).map(({ pointer, detail }) => [pointer.slice(1), detail])
-  return fields.length > 0 ? Object.fromEntries(fields) : { '': publicDetail(error, '') }
+  return fields.length > 0 ? Object.fromEntries(fields) : { '': error.message }
 }
 
 export type FormStatus = 401 | 409 | 422 | 429

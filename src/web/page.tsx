@@ -34,12 +34,12 @@ export function errorPage(c: Context<WebEnv>, error: BanyanError): Response | Pr
     <ErrorPage
       status={error.status}
       title={error.title}
-      detail={publicDetail(error, c.req.path)}
+      detail={publicDetail(error, c.req.url)}
       requestId={c.get('requestId')}
     />
   )
   if (!assets)
-    return c.text(`${error.title}\n\n${publicDetail(error, c.req.path)}\n`, error.status, Object.fromEntries(headers))
+    return c.text(`${error.title}\n\n${publicDetail(error, c.req.url)}\n`, error.status, Object.fromEntries(headers))
   return c.html(
     <Layout title={error.title} viewer={null} assets={assets} path={c.req.path}>
       {content}

@@ -2,6 +2,7 @@ import type { Context } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import { BanyanError, type ErrorCode } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
+import { isLocalHost } from './api.ts'
 import type { WebEnv } from './context.ts'
 
 /** What went wrong, as a `BanyanError`: anything else that was thrown is a bug, and says so without saying what. */
@@ -11,9 +12,11 @@ export function toBanyanError(error: unknown, log: Log): BanyanError {
       log.error('request.failed', { code: error.code, reason: error.message, stack: stackOf(error.cause) })
     return error
   }
-  // Hono throws a 400 for one thing only: a body that is announced as JSON and is empty.
+  // The routes' validators: an empty body that is announced as JSON, or as what no route takes.
   if (error instanceof HTTPException && error.status === 400)
     return new BanyanError('MALFORMED_JSON', 'The body could not be read as JSON.', { cause: error })
+  if (error instanceof HTTPException && error.status === 415)
+    return new BanyanError('WRONG_CONTENT_TYPE', 'Send application/json.', { cause: error })
   log.error('request.bug', { reason: String(error), stack: stackOf(error) })
   return new BanyanError('INTERNAL', 'The fault is ours and is recorded under the request id.', { cause: error })
 }
@@ -24,12 +27,20 @@ const internal: ErrorCode[] = [
   'DATABASE_ERROR',
   'DIRECTORY_UNAVAILABLE',
   'SHARD_FOREIGN',
+  'SHARD_READ_ONLY',
+  'SHARD_RESTORING',
   'SHARD_UNAVAILABLE',
 ]
 
+/** Those whose detail tells a builder what to set up: on localhost she is the caller. */
+const internalUnlessLocal: ErrorCode[] = ['MIGRATIONS_PENDING', 'SETTING_MISSING', 'SHARD_UNKNOWN']
+
 /** Operators see all of it. */
-export const publicDetail = (error: BanyanError, path: string): string =>
-  internal.includes(error.code) && !path.startsWith('/operator/') ? `${error.title}.` : error.message
+export function publicDetail(error: BanyanError, url: string): string {
+  const { pathname, hostname } = new URL(url)
+  const isHidden = internal.includes(error.code) || (internalUnlessLocal.includes(error.code) && !isLocalHost(hostname))
+  return isHidden && !pathname.startsWith('/operator/') ? `${error.title}.` : error.message
+}
 
 /** RFC 9457. */
 export function problemResponse(c: Context<WebEnv>, error: BanyanError): Response {
@@ -37,7 +48,7 @@ export function problemResponse(c: Context<WebEnv>, error: BanyanError): Respons
     type: `/problems/${error.code.toLowerCase().replaceAll('_', '-')}`,
     title: error.title,
     status: error.status,
-    detail: publicDetail(error, c.req.path),
+    detail: publicDetail(error, c.req.url),
     code: error.code,
     requestId: c.get('requestId'),
     ...(error.errors ? { errors: error.errors } : {}),

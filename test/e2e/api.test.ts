@@ -357,6 +357,8 @@ describe('posts', () => {
     const answers = [...(await Promise.all([publish(), publish()])), await publish()]
     expect(answers.map(({ status }) => status)).toEqual([201, 201, 201])
     expect(new Set(answers.map(({ text }) => text)).size).toBe(1)
+    // Whose first answer was lost never had this one.
+    for (const { headers } of answers) expect(headers.get('x-causal-token')).not.toBeNull()
     expect((await client.get(`/api/v1/users/${client.user.handle}/posts`)).json<Page>().items).toHaveLength(1)
     const other = await client.post('/api/v1/posts', { text: 'Twice.' }, { headers })
     expectProblem(other, 422, 'IDEMPOTENCY_KEY_REUSED')

@@ -122,6 +122,7 @@ const handle: Field = {
     'naïve',
     'a\u0000bc',
     'ａｂｃ',
+    '\u212aelvin', // the kelvin sign is k in lower case
     '../..',
     'a.b.c',
   ],
@@ -129,8 +130,8 @@ const handle: Field = {
 const password: Field = {
   refuses: ['', 'nine char', '🦩'.repeat(9), 'x'.repeat(201), 'qwertyuiop', 'aaaaaaaaaaaa', 'PASSWORD123'],
 }
-const text: Field = { refuses: ['', ' \n\t ', '\u00a0', 'a'.repeat(2_001), '👩'.repeat(2_001)] }
-const displayName: Field = { isOptional: true, refuses: ['', '   ', 'a'.repeat(51), '👩'.repeat(51)] }
+const text: Field = { refuses: ['', ' \n\t ', '\u00a0', 'a\ud800b', '\udfff', 'a'.repeat(2_001), '👩'.repeat(2_001)] }
+const displayName: Field = { isOptional: true, refuses: ['', '   ', 'a'.repeat(51), '👩'.repeat(51), '\ud83e'] }
 const someone = { email: 'new@example.com', handle: 'new_one', password: 'seven quiet herons' }
 
 const bodyRoutes: BodyRoute[] = [
@@ -174,7 +175,7 @@ const bodyRoutes: BodyRoute[] = [
     path: () => '/api/v1/me',
     who: () => author,
     valid: { displayName: 'A', bio: 'B' },
-    fields: { displayName, bio: { isOptional: true, refuses: ['a'.repeat(301), '👩'.repeat(301)] } },
+    fields: { displayName, bio: { isOptional: true, refuses: ['a'.repeat(301), '👩'.repeat(301), 'a\udc00'] } },
   },
   {
     route: 'POST /api/v1/posts',
@@ -276,7 +277,13 @@ describe.each(bodyRoutes)('$route', (row) => {
       'application/jsonp',
       'json',
     ])
-      await send({ body, headers: { 'content-type': type } }, [415, 'WRONG_CONTENT_TYPE'])
+      for (const sent of [body, undefined])
+        await send({ ...(sent && { body: sent }), headers: { 'content-type': type } }, [415, 'WRONG_CONTENT_TYPE'])
+    for (const type of ['application/json ; charset=utf-8', 'application/json;', 'application/vnd.x2+json'])
+      expect(
+        (await row.who().request(methodOf(row), row.path(), { body: '{', headers: { 'content-type': type } })).status,
+        type,
+      ).toBe(400)
     await send({ body: new TextEncoder().encode(body) }, [415, 'WRONG_CONTENT_TYPE'])
   })
 
@@ -316,6 +323,37 @@ describe.each(bodyRoutes)('$route', (row) => {
         await points({ ...row.valid, [name]: value })
     },
   )
+})
+
+describe('a route that takes no body', () => {
+  const paths: Record<string, () => string> = {
+    'DELETE /api/v1/sessions': () => '/api/v1/sessions',
+    'DELETE /api/v1/sessions/{id}': () => `/api/v1/sessions/${sessionId}`,
+    'POST /api/v1/email-verifications': () => '/api/v1/email-verifications',
+    'POST /api/v1/email-verifications/{token}': () => `/api/v1/email-verifications/${postId}.${'a'.repeat(43)}`,
+    'DELETE /api/v1/posts/{id}': () => `/api/v1/posts/${postId}`,
+    'DELETE /operator/v1/shards/{id}': () => '/operator/v1/shards/shard-001',
+    'POST /operator/v1/shards/{id}/drain': () => '/operator/v1/shards/shard-001/drain',
+    'POST /operator/v1/moves/{id}/abort': () => `/operator/v1/moves/${postId}/abort`,
+    'POST /operator/v1/moves/{id}/reverse': () => `/operator/v1/moves/${postId}/reverse`,
+    'POST /operator/v1/moves/{id}/complete': () => `/operator/v1/moves/${postId}/complete`,
+  }
+
+  test('refuses what is sent all the same: a drain with `dryRun` must not drain', async () => {
+    const bodiless = documentedRoutes(document).filter(({ method, hasBody }) => method !== 'GET' && !hasBody)
+    expect(bodiless.map(({ name }) => name).toSorted()).toEqual(Object.keys(paths).toSorted())
+    for (const { name, method } of bodiless) {
+      const who = name.includes('/operator/') ? operator : author
+      const send = (options: RequestOptions, expected: [number, string]) =>
+        refused(who, [method, paths[name]!(), options], expected)
+      const { errors } = await send({ json: { dryRun: true } }, [422, 'INVALID'])
+      expect(errors, name).toMatchObject([{ pointer: '/dryRun' }])
+      await send({ json: [] }, [422, 'INVALID'])
+      await send({ body: '{', headers: JSON_TYPE }, [400, 'MALFORMED_JSON'])
+      await send({ body: '{}', headers: { 'content-type': 'text/plain' } }, [415, 'WRONG_CONTENT_TYPE'])
+      await send({ json: 'a'.repeat(BODY_BYTES_MAX) }, [413, 'BODY_TOO_LARGE'])
+    }
+  })
 })
 
 describe('a path that is malformed', () => {
@@ -414,6 +452,7 @@ describe('a path that is malformed', () => {
   })
 
   test('a handle that nobody has, and a route that isn’t there', async () => {
+    await refused(visitor, ['GET', '/api/v1/users/autho%C5%99'], [404, 'NOT_FOUND'])
     await refused(visitor, ['GET', '/api/v1/users/nobody_here'], [404, 'NOT_FOUND'])
     await refused(visitor, ['GET', '/api/v1/users/nobody_here/posts'], [404, 'NOT_FOUND'])
     for (const path of [
@@ -540,7 +579,9 @@ describe('who may', () => {
 
   test('the larger bodies of imports are the operators’ only', async () => {
     const body = '"'.padEnd(BODY_BYTES_MAX, 'a').concat('"')
-    await refused(visitor, ['POST', '/operator/v1/imports', { body, headers: JSON_TYPE }], [413, 'BODY_TOO_LARGE'])
+    const strangers = [{ body, headers: JSON_TYPE }, { body: '{', headers: JSON_TYPE }, { body: 'x' }]
+    for (const sent of strangers)
+      await refused(visitor, ['POST', '/operator/v1/imports', sent], [401, 'OPERATOR_TOKEN_REQUIRED'])
     await refused(operator, ['POST', '/operator/v1/imports', { body, headers: JSON_TYPE }], [422, 'INVALID'])
   })
 
@@ -589,6 +630,7 @@ describe('who may', () => {
         ['POST', '/api/v1/sessions', { json: { login: 'author', password: PASSWORD } }],
         ['POST', '/api/v1/password-resets', { json: { email: 'author@example.com' } }],
         ['POST', '/api/v1/email-verifications', {}],
+        ['POST', `/api/v1/email-verifications/${postId}.${'a'.repeat(43)}`, {}],
       ] as [string, string, RequestOptions][]) {
         const { errors } = await refused(
           author,

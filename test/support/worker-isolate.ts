@@ -24,6 +24,8 @@ export interface WorkerRequest {
   /** The Idempotency-Key. */
   key?: string
   headers?: Record<string, string>
+  /** The site that is asked; localhost unless said. */
+  origin?: string
 }
 
 /** The whole Worker in an isolate of its own: it remembers nothing of what others were asked. Mails are kept. */
@@ -33,9 +35,9 @@ export function workerIsolate(overrides: Partial<Env> = {}) {
   const own: Env = { ...(env as unknown as Env), MAIL, ...overrides }
 
   async function request(method: string, path: string, options: WorkerRequest = {}): Promise<WorkerAnswer> {
-    const { json, body, token, key, headers } = options
+    const { json, body, token, key, headers, origin = 'http://localhost' } = options
     const context = createExecutionContext()
-    const sent = new Request<unknown, IncomingRequestCfProperties>(`http://localhost${path}`, {
+    const sent = new Request<unknown, IncomingRequestCfProperties>(`${origin}${path}`, {
       method,
       redirect: 'manual',
       headers: {

@@ -3,9 +3,10 @@ import type { Context } from 'hono'
 import { rfc3339 } from '../../core/clock.ts'
 import { BanyanError, messageOf } from '../../core/errors.ts'
 import { isId } from '../../core/ids.ts'
-import { json, jsonBody, problems, publicOrigin, retryKey, signedIn } from '../../web/api.ts'
+import { json, jsonBody, problems, publicOrigin, retryKey, signedIn, writeProblems } from '../../web/api.ts'
 import type { WebEnv } from '../../web/context.ts'
 import { clearSessionCookies, writeSessionCookies } from '../../web/cookies.ts'
+import { noBody } from '../../web/middleware/body.ts'
 import { limitCredentials } from '../../web/middleware/rate-limits.ts'
 import { requireSession } from '../../web/middleware/session.ts'
 import { getSelf, HANDLE } from '../profiles/profiles.ts'
@@ -35,8 +36,8 @@ export const email = z
 export const handle = z
   .string()
   .trim()
-  .toLowerCase()
   .regex(HANDLE, 'A handle has 3 to 30 characters of a–z, 0–9 and _, and starts with a letter.')
+  .toLowerCase()
 
 export const password = z
   .string()
@@ -70,7 +71,7 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
       method: 'post',
       path: '/api/v1/accounts',
       request: { body: jsonBody(signUpShape) },
-      responses: { 201: signedInAnswer, ...problems(400, 401, 403, 409, 413, 415, 422, 429, 503) },
+      responses: { 201: signedInAnswer, ...writeProblems(401, 409) },
     }),
     async (c) => c.json(await answerSignedIn(c, await signUpFrom(c, c.req.valid('json'), retryKey(c))), 201),
   )
@@ -79,7 +80,7 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
       method: 'post',
       path: '/api/v1/sessions',
       request: { body: jsonBody(logInShape) },
-      responses: { 201: signedInAnswer, ...problems(400, 401, 403, 409, 413, 415, 422, 429, 503) },
+      responses: { 201: signedInAnswer, ...writeProblems(401, 409) },
     }),
     async (c) => c.json(await answerSignedIn(c, await logInFrom(c, c.req.valid('json'), retryKey(c))), 201),
   )
@@ -88,7 +89,7 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
       method: 'get',
       path: '/api/v1/sessions',
       security: signedIn,
-      responses: { 200: json(z.object({ items: z.array(sessionShape) }), 'One’s sessions'), ...problems(401, 503) },
+      responses: { 200: json(z.object({ items: z.array(sessionShape) }), 'One’s sessions'), ...problems(401) },
     }),
     async (c) => c.json({ items: await listSessions(c) }, 200),
   )
@@ -96,8 +97,9 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
     createRoute({
       method: 'delete',
       path: '/api/v1/sessions',
+      middleware: noBody,
       security: signedIn,
-      responses: { ...noContent, ...problems(401, 403, 429, 503) },
+      responses: { ...noContent, ...writeProblems(401) },
     }),
     async (c) => {
       await c.get('tiers').sessions.endOthers(await requireSession(c))
@@ -108,9 +110,10 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
     createRoute({
       method: 'delete',
       path: '/api/v1/sessions/{id}',
+      middleware: noBody,
       security: signedIn,
       request: { params: z.object({ id: z.string() }) },
-      responses: { ...noContent, ...problems(401, 403, 404, 429, 503) },
+      responses: { ...noContent, ...writeProblems(401, 404) },
     }),
     async (c) => {
       await endSession(c, c.req.valid('param').id)
@@ -121,8 +124,9 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
     createRoute({
       method: 'post',
       path: '/api/v1/email-verifications',
+      middleware: noBody,
       security: signedIn,
-      responses: { 202: { description: 'A mail is on its way' }, ...problems(401, 403, 409, 422, 429, 503) },
+      responses: { 202: { description: 'A mail is on its way' }, ...writeProblems(401, 409) },
     }),
     async (c) => {
       const session = await requireSession(c)
@@ -135,8 +139,9 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
     createRoute({
       method: 'post',
       path: '/api/v1/email-verifications/{token}',
+      middleware: noBody,
       request: { params: tokenParam },
-      responses: { ...noContent, ...problems(403, 404, 429, 503) },
+      responses: { ...noContent, ...writeProblems(404) },
     }),
     async (c) => {
       await verifyEmail(c.get('tiers'), c.req.valid('param').token, retryKey(c))
@@ -150,7 +155,7 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
       request: { body: jsonBody(z.strictObject({ email })) },
       responses: {
         202: { description: 'If the address has an account, a mail is on its way' },
-        ...problems(400, 403, 413, 415, 422, 429, 503),
+        ...writeProblems(),
       },
     }),
     async (c) => {
@@ -163,7 +168,7 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
       method: 'post',
       path: '/api/v1/password-resets/{token}',
       request: { params: tokenParam, body: jsonBody(z.strictObject({ password })) },
-      responses: { ...noContent, ...problems(400, 403, 404, 409, 413, 415, 422, 429, 503) },
+      responses: { ...noContent, ...writeProblems(404, 409) },
     }),
     async (c) => {
       await resetPasswordFrom(c, c.req.valid('param').token, c.req.valid('json').password)
@@ -176,7 +181,7 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
       path: '/api/v1/me/password',
       security: signedIn,
       request: { body: jsonBody(changePasswordShape) },
-      responses: { ...noContent, ...problems(400, 401, 403, 409, 413, 415, 422, 429, 503) },
+      responses: { ...noContent, ...writeProblems(401, 409) },
     }),
     async (c) => {
       await changePasswordFrom(c, c.req.valid('json'))

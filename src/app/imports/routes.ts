@@ -1,8 +1,8 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import { limits } from '../../core/limits.ts'
-import { json, jsonBody, problems } from '../../web/api.ts'
+import { json, jsonBody, writeProblems } from '../../web/api.ts'
 import type { WebEnv } from '../../web/context.ts'
-import { operatorOnly, operatorsOnly } from '../../web/middleware/operator-only.ts'
+import { operatorsOnly } from '../../web/middleware/operator-only.ts'
 import { importUsers, outcomes } from './imports.ts'
 import { verifyUsers } from './verification.ts'
 
@@ -56,10 +56,9 @@ const verification = z
   })
   .openapi('ImportVerification')
 
-const answers = problems(400, 401, 404, 413, 415, 422, 429, 503)
+const answers = writeProblems(401, 404)
 
 export function importRoutes(app: OpenAPIHono<WebEnv>): void {
-  app.use('/operator/v1/imports/*', operatorOnly())
   app.openapi(
     createRoute({
       method: 'post',

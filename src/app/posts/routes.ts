@@ -1,14 +1,24 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
-import { json, jsonBody, listOf, pageQuery, problems, retryKey, signedIn } from '../../web/api.ts'
+import {
+  json,
+  jsonBody,
+  listOf,
+  pageQuery,
+  problems,
+  retryKey,
+  signedIn,
+  wholeText,
+  writeProblems,
+} from '../../web/api.ts'
 import type { WebEnv } from '../../web/context.ts'
+import { noBody } from '../../web/middleware/body.ts'
 import { requireSession } from '../../web/middleware/session.ts'
 import { getByHandle } from '../profiles/profiles.ts'
 import { createPost, deletePost, editPost, getPost, listPosts, TEXT_CHARACTERS_MAX } from './posts.ts'
 import { postShape } from './shapes.ts'
 
 /** 1 to 2,000 characters (code points) that aren't all space. */
-export const postText = z
-  .string()
+export const postText = wholeText
   .refine((text) => text.trim() !== '', 'Write something.')
   .refine((text) => [...text].length <= TEXT_CHARACTERS_MAX, `A post has at most ${TEXT_CHARACTERS_MAX} characters.`)
 
@@ -23,7 +33,7 @@ export function postRoutes(app: OpenAPIHono<WebEnv>): void {
       path: '/api/v1/posts',
       security: signedIn,
       request: { body },
-      responses: { 201: onePost, ...problems(400, 401, 403, 409, 413, 415, 422, 429, 503) },
+      responses: { 201: onePost, ...writeProblems(401, 409) },
     }),
     async (c) => {
       const session = await requireSession(c)
@@ -36,7 +46,7 @@ export function postRoutes(app: OpenAPIHono<WebEnv>): void {
       method: 'get',
       path: '/api/v1/posts/{id}',
       request: { params: idParam },
-      responses: { 200: onePost, ...problems(404, 503) },
+      responses: { 200: onePost, ...problems(404) },
     }),
     async (c) => c.json({ post: await getPost(c.get('tiers'), c.req.valid('param').id) }, 200),
   )
@@ -46,7 +56,7 @@ export function postRoutes(app: OpenAPIHono<WebEnv>): void {
       path: '/api/v1/posts/{id}',
       security: signedIn,
       request: { params: idParam, body },
-      responses: { 200: onePost, ...problems(400, 401, 403, 404, 413, 415, 422, 429, 503) },
+      responses: { 200: onePost, ...writeProblems(401, 404) },
     }),
     async (c) => {
       const session = await requireSession(c)
@@ -58,9 +68,10 @@ export function postRoutes(app: OpenAPIHono<WebEnv>): void {
     createRoute({
       method: 'delete',
       path: '/api/v1/posts/{id}',
+      middleware: noBody,
       security: signedIn,
       request: { params: idParam },
-      responses: { 204: { description: 'Deleted' }, ...problems(401, 403, 404, 429, 503) },
+      responses: { 204: { description: 'Deleted' }, ...writeProblems(401, 404) },
     }),
     async (c) => {
       await deletePost(c.get('tiers'), await requireSession(c), c.req.valid('param').id)
@@ -72,7 +83,7 @@ export function postRoutes(app: OpenAPIHono<WebEnv>): void {
       method: 'get',
       path: '/api/v1/users/{handle}/posts',
       request: { params: z.object({ handle: z.string() }), query: pageQuery },
-      responses: { 200: json(listOf(postShape), 'Posts, newest first'), ...problems(404, 422, 503) },
+      responses: { 200: json(listOf(postShape), 'Posts, newest first'), ...problems(404, 422) },
     }),
     async (c) => {
       const user = await getByHandle(c.get('tiers'), c.req.valid('param').handle)

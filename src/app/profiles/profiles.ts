@@ -6,7 +6,8 @@ import type { Self, User } from './shapes.ts'
 
 export type ProfileTiers = Pick<Tiers, 'shards' | 'claims' | 'sessions' | 'clock'>
 
-export const HANDLE = /^[a-z][a-z0-9_]{2,29}$/
+/** In either case, of ASCII: other letters that lower case maps there don't match. */
+export const HANDLE = /^[a-z][a-z0-9_]{2,29}$/i
 
 export interface ProfileRow {
   id: string
@@ -43,8 +44,8 @@ const toUser = (row: ProfileRow): User => ({
  * is compared again there, since a claim may be a reservation that came to nothing.
  */
 export async function findByHandle(tiers: ProfileTiers, text: string): Promise<User | null> {
+  if (!HANDLE.test(text)) return null
   const handle = text.toLowerCase()
-  if (!HANDLE.test(handle)) return null
   const id = await tiers.claims.findOwner({ kind: 'handle', value: handle })
   if (!id) return null
   const row = await tiers.shards

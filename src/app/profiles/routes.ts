@@ -1,5 +1,5 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
-import { json, jsonBody, problems, signedIn } from '../../web/api.ts'
+import { json, jsonBody, problems, signedIn, wholeText, writeProblems } from '../../web/api.ts'
 import type { WebEnv } from '../../web/context.ts'
 import { requireSession } from '../../web/middleware/session.ts'
 import { getByHandle, getSelf, updateProfile } from './profiles.ts'
@@ -7,13 +7,12 @@ import { selfShape, userShape } from './shapes.ts'
 
 const atMost = (characters: number) => (text: string) => [...text].length <= characters
 
-export const displayName = z
-  .string()
+export const displayName = wholeText
   .trim()
   .min(1, 'A display name has 1 to 50 characters.')
   .refine(atMost(50), 'A display name has at most 50 characters.')
 
-export const bio = z.string().refine(atMost(300), 'A bio has at most 300 characters.')
+export const bio = wholeText.refine(atMost(300), 'A bio has at most 300 characters.')
 
 export const profileChange = z.strictObject({ displayName: displayName.optional(), bio: bio.optional() })
 
@@ -23,7 +22,7 @@ export function profileRoutes(app: OpenAPIHono<WebEnv>): void {
       method: 'get',
       path: '/api/v1/me',
       security: signedIn,
-      responses: { 200: json(z.object({ user: selfShape }), 'Oneself'), ...problems(401, 503) },
+      responses: { 200: json(z.object({ user: selfShape }), 'Oneself'), ...problems(401) },
     }),
     async (c) => {
       const { userId } = await requireSession(c)
@@ -38,7 +37,7 @@ export function profileRoutes(app: OpenAPIHono<WebEnv>): void {
       request: { body: jsonBody(profileChange) },
       responses: {
         200: json(z.object({ user: selfShape }), 'Oneself'),
-        ...problems(400, 401, 403, 413, 415, 422, 429, 503),
+        ...writeProblems(401),
       },
     }),
     async (c) => {
@@ -52,7 +51,7 @@ export function profileRoutes(app: OpenAPIHono<WebEnv>): void {
       method: 'get',
       path: '/api/v1/users/{handle}',
       request: { params: z.object({ handle: z.string() }) },
-      responses: { 200: json(z.object({ user: userShape }), 'A user'), ...problems(404, 503) },
+      responses: { 200: json(z.object({ user: userShape }), 'A user'), ...problems(404) },
     }),
     async (c) => c.json({ user: await getByHandle(c.get('tiers'), c.req.valid('param').handle) }, 200),
   )

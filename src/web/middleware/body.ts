@@ -1,9 +1,10 @@
+import { z } from '@hono/zod-openapi'
 import { bodyLimit } from 'hono/body-limit'
 import { createMiddleware } from 'hono/factory'
 import { BanyanError } from '../../core/errors.ts'
 import { limits } from '../../core/limits.ts'
+import { invalid } from '../api.ts'
 import type { WebEnv } from '../context.ts'
-import { isOperator } from './operator-only.ts'
 
 const IMPORTS = '/operator/v1/imports'
 
@@ -21,7 +22,7 @@ const upTo = (maxSize: number) =>
 export const bodySize = () => {
   const [usual, ofImports] = [upTo(limits.bodyBytesMax), upTo(limits.importBodyBytesMax)]
   return createMiddleware<WebEnv>(async function bodySize(c, next) {
-    return c.req.path.startsWith(IMPORTS) && isOperator(c) ? ofImports(c, next) : usual(c, next)
+    return c.req.path.startsWith(IMPORTS) ? ofImports(c, next) : usual(c, next)
   })
 }
 
@@ -34,6 +35,16 @@ export const bodyText = () =>
     if (isApi(c.req.path) && text !== '') requireJson(text, c.req.header('content-type') ?? '')
     await next()
   })
+
+/** For a route that takes no body: fields that are sent all the same are refused, not overlooked. */
+export const noBody = createMiddleware<WebEnv>(async function noBody(c, next) {
+  const text = c.get('bodyText')
+  const { error } = nothing.safeParse(text === '' ? {} : JSON.parse(text))
+  if (error) throw invalid(error.issues)
+  await next()
+})
+
+const nothing = z.strictObject({})
 
 const isSafe = (method: string): boolean => method === 'GET' || method === 'HEAD'
 

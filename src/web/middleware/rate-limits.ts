@@ -37,6 +37,7 @@ export async function limitCredentials(c: Context<WebEnv>, login: string, purpos
 
 async function refuseBeyond(c: Context<WebEnv>, name: RateLimitName, key: string): Promise<void> {
   if (await c.get('tiers').withinLimit(name, key)) return
+  c.header('retry-after', String(PERIOD_SECONDS)) // also where a form shows the error on its page
   throw new BanyanError('RATE_LIMITED', `Too many requests. Try again in ${PERIOD_SECONDS} seconds.`, {
     retryAfterSeconds: PERIOD_SECONDS,
   })

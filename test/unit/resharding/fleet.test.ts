@@ -93,7 +93,7 @@ describe('rebalancing', () => {
 
   test('who is far behind in the queue for a shard asks more seldom', async () => {
     await joined('SHARD_002')
-    const moves = ledger.enqueue(() =>
+    const moves = ledger.enqueue(
       Array.from({ length: 40 }, (_, slot) => {
         const text = slot.toString(16).padStart(4, '0')
         return { keyspace: 'users', source: 'shard-000', target: 'shard-002', ranges: [[text, text]] }
@@ -178,7 +178,7 @@ describe('removing', () => {
     await joined('SHARD_003')
     const before = (await directory.map()).epoch
     // The lower half goes from the first shard to the last; the first is then empty.
-    const moves = ledger.enqueue(() =>
+    const moves = ledger.enqueue(
       (['users', 'claims'] as const).map((keyspace) => ({
         keyspace,
         source: 'shard-000',

@@ -37,7 +37,10 @@ const ofShards = (route: string, directory: number, why: string): Row => ({
  */
 export const table: Row[] = [
   row('GET /healthz', 'visitor', 0, 0, 'says only that the isolate lives'),
-  row('GET /readyz', 'visitor', 2, 1, 'it is what it is for: a query a shard (two here), and one key'),
+  {
+    ...row('GET /readyz', 'visitor', 2, 1, 'it is what it is for: a query a shard (two here), and one key'),
+    directory: 1,
+  },
   row('ALL /assets/*', 'visitor', 0, 0, 'the CDN, the bundle and R2 only'),
   row('GET /api/openapi.json', 'visitor', 0, 0, 'generated from the routes'),
   row(

@@ -299,6 +299,54 @@ describe('a move whose mover sleeps', () => {
   })
 })
 
+describe('an Idempotency-Key', () => {
+  const send = (path: string, key: string, json?: unknown, through = unheard) =>
+    through.request('POST', `/operator/v1/moves${path}`, { token, key, ...(json === undefined ? {} : { json }) })
+
+  test('has one effect and one answer, also where the first answer was lost; with another body it is refused', async () => {
+    const wish = { slots: '0700', target: 'shard-001' }
+    const real = directory()
+    const lose = () => Promise.reject(new Error('Network connection lost.'))
+    const deaf = {
+      map: () => real.map(),
+      planMoves: (...wish: Parameters<typeof real.planMoves>) => real.planMoves(...wish).then(lose),
+    }
+    const DIRECTORY = {
+      idFromName: () => real.id,
+      get: () => ({ id: real.id, ...deaf }),
+    } as unknown as Env['DIRECTORY']
+    const away = workerIsolate({ DIRECTORY })
+    await refused(send('', 'plan 0700', wish, away), 503, 'OUTCOME_UNKNOWN')
+    const [again, thrice] = [await send('', 'plan 0700', wish), await send('', 'plan 0700', wish)]
+    expect([again.status, thrice.status]).toEqual([202, 202])
+    expect(thrice.json()).toEqual(again.json())
+    const [move] = again.json<{ moves: Move[] }>().moves
+    const listed = (await ask('GET', '')).json<{ items: { id: string; slots: string }[] }>().items
+    expect(listed.filter(({ slots }) => slots === '0700-0700')).toMatchObject([{ id: move!.id }])
+    await refused(send('', 'plan 0700', { ...wish, slots: '0701' }), 422, 'IDEMPOTENCY_KEY_REUSED')
+
+    const aborted = await send(`/${move!.id}/abort`, 'abort 0700')
+    expect(aborted.status).toBe(202)
+    expect((await send(`/${move!.id}/abort`, 'abort 0700')).text).toBe(aborted.text)
+    await refused(send(`/${move!.id}/abort`, 'another key'), 409, 'MOVE_STATE')
+  })
+
+  test('is text of a bounded length', async () => {
+    for (const [path, json] of [
+      ['/moves', { slots: '0700', target: 'shard-001' }],
+      ['/moves/x/abort', undefined],
+      ['/shards', { binding: 'SHARD_001' }],
+      ['/shards/shard-001/drain', undefined],
+      ['/rebalance', {}],
+    ] as const)
+      await refused(
+        isolate.request('POST', `/operator/v1${path}`, { token, key: 'a'.repeat(201), ...(json ? { json } : {}) }),
+        422,
+        'INVALID',
+      )
+  })
+})
+
 describe('the list', () => {
   test('is newest first, in pages', async () => {
     for (const slots of ['0500', '0501', '0502']) {

@@ -59,7 +59,10 @@ afterEach(() => setState('shard-000', 'serving'))
 describe('the state of a shard', () => {
   test('read-only: its users read and can’t write, others do both', async () => {
     await setState('shard-000', 'read-only')
-    expect(refusal(await write(here))).toEqual([503, 'SHARD_READ_ONLY', '5'])
+    const refused = await write(here)
+    expect(refusal(refused)).toEqual([503, 'SHARD_READ_ONLY', '5'])
+    // How the house is built is nobody's who only lives in it.
+    expect(refused.json().detail).toBe('The database takes no writes now.')
     expect((await read(here)).status).toBe(200)
     expect((await write(there)).status).toBe(201)
   })

@@ -1,0 +1,85 @@
+import { beforeEach, describe, expect, test } from 'vitest'
+import type { Rebalance } from '../../../src/resharding/fleet.ts'
+import { KeptAnswers } from '../../../src/resharding/kept-answers.ts'
+import { SimulatedStorage } from '../../simulation/template.ts'
+import { bootedFleet } from '../../support/fleet.ts'
+import { ManualClock } from '../../support/sharding-doubles.ts'
+
+const DAY_MS = 24 * 3_600_000
+const retry = { key: 'k', request: 'POST /operator/v1/moves\n{}' }
+
+let storage: SimulatedStorage
+let clock: ManualClock
+let answers: KeptAnswers
+let effects: number
+beforeEach(() => {
+  storage = new SimulatedStorage()
+  clock = new ManualClock()
+  answers = new KeptAnswers(storage, clock)
+  effects = 0
+})
+
+const effect = () => answers.answer(retry, async (once) => once(() => ({ number: ++effects })))
+
+describe('a key', () => {
+  test('has one effect, and one answer', async () => {
+    expect([await effect(), await effect()]).toEqual([{ number: 1 }, { number: 1 }])
+    expect(effects).toBe(1)
+  })
+
+  test('of two that come at once has one effect: both have looked before either acted', async () => {
+    const both = [1, 2].map(() =>
+      answers.answer(retry, async (once) => {
+        await new Promise((resolve) => setImmediate(resolve))
+        return once(() => ++effects)
+      }),
+    )
+    expect(await Promise.all(both)).toEqual([1, 1])
+  })
+
+  test('with another request is refused, and nothing happens', async () => {
+    await effect()
+    const other = answers.answer({ ...retry, request: 'another' }, async (once) => once(() => ++effects))
+    await expect(other).rejects.toMatchObject({ code: 'IDEMPOTENCY_KEY_REUSED' })
+    expect(effects).toBe(1)
+  })
+
+  test('is anybody’s again a day later, with any request', async () => {
+    await effect()
+    clock.advance(DAY_MS - 1)
+    expect(await effect()).toEqual({ number: 1 })
+    clock.advance(1)
+    expect(await effect()).toEqual({ number: 2 })
+  })
+
+  test('whose effect was refused is free: nothing was done, and nothing is kept', async () => {
+    const refused = answers.answer(retry, async (once) =>
+      once(() => {
+        storage.rows('CREATE TABLE half (id INTEGER)')
+        throw new Error('refused')
+      }),
+    )
+    await expect(refused).rejects.toThrow('refused')
+    expect(() => storage.rows('SELECT * FROM half')).toThrow('no such table')
+    expect(await effect()).toEqual({ number: 1 })
+  })
+
+  test('is no key where none was sent', async () => {
+    const free = () => answers.answer(null, async (once) => once(() => ++effects))
+    expect([await free(), await free()]).toEqual([1, 2])
+  })
+})
+
+test('a rebalance whose answer was lost is asked for again: the same moves, and no others', async () => {
+  const { fleet, ledger, storage, directory } = await bootedFleet()
+  ledger.enqueue([{ keyspace: 'users', source: 'shard-000', target: 'shard-001', ranges: [['0000', '0fff']] }])
+  ledger.abort(ledger.open()[0]!.id)
+  directory.reassign('users', [[0, 4_095]], 'shard-001', null)
+  const kept = new KeptAnswers(storage, clock)
+  const wish = { keyspaces: ['users' as const], tolerance: 0, bytes: null, dryRun: false }
+  const rebalance = () => kept.answer<Rebalance>(retry, (once) => fleet.rebalance(wish, once))
+  const first = await rebalance()
+  expect(first.moves).toHaveLength(1)
+  expect(await rebalance()).toEqual(first)
+  expect(ledger.open()).toHaveLength(1)
+})
