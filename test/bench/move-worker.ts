@@ -28,7 +28,18 @@ export interface BenchSetting {
 export interface BenchResult {
   ms: number
   rounds: number
+  /** Rows that both databases say that they read and wrote: what the platform bills. */
+  rowsRead: number
+  rowsWritten: number
 }
+
+interface Stretch {
+  rows: string
+  /** Its last key; null after the end. */
+  end: string | null
+}
+
+type Bill = Pick<BenchResult, 'rowsRead' | 'rowsWritten'>
 
 const FIRST = '0000'
 const LAST = '00ff'
@@ -39,13 +50,14 @@ export class Bench extends DurableObject<BenchEnv> {
   readonly #directory: Directory
   readonly #ledger: MoveLedger
   readonly #shards: Map<string, D1Database>
+  readonly #bill: Bill = { rowsRead: 0, rowsWritten: 0 }
   #moves = 0
 
   constructor(ctx: DurableObjectState, env: BenchEnv) {
     super(ctx, env)
     this.#shards = new Map([
-      ['SHARD_000', env.SHARD_000],
-      ['SHARD_001', env.SHARD_001],
+      ['SHARD_000', metered(env.SHARD_000, this.#bill)],
+      ['SHARD_001', metered(env.SHARD_001, this.#bill)],
     ])
     const storage = {
       rows: <T>(sql: string, ...values: (string | number | null)[]) =>
@@ -81,9 +93,11 @@ export class Bench extends DurableObject<BenchEnv> {
 
   async measure(kind: BenchKind): Promise<BenchResult> {
     await this.#reset(kind)
+    Object.assign(this.#bill, { rowsRead: 0, rowsWritten: 0 })
     const result = await (kind === 'plain' ? this.#copy() : this.#move(kind === 'verified move'))
+    const bill = { ...this.#bill }
     await this.#expectWhole(kind)
-    return result
+    return { ...result, ...bill }
   }
 
   /** Rows left behind would make a copy look fast. Not part of the time. */
@@ -97,20 +111,21 @@ export class Bench extends DurableObject<BenchEnv> {
   }
 
   /** Rows as `json_each` takes them, and no more: what any copy by way of JavaScript costs. */
-  async #copy(): Promise<BenchResult> {
-    const { SHARD_000, SHARD_001 } = this.env
+  async #copy(): Promise<Omit<BenchResult, keyof Bill>> {
+    const [from, to] = [...this.#shards.values()] as [D1Database, D1Database]
     const rowsMax = await this.#rowsOfStretch()
-    const read = `SELECT json_group_array(json_array(${COLUMNS.join(', ')})) AS rows, max(id) AS last
+    const read = `SELECT json_group_array(json_array(${COLUMNS.join(', ')})) AS rows, max(id) AS end
       FROM (SELECT * FROM posts WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ${rowsMax})`
     const write = `INSERT INTO posts (${COLUMNS.join(', ')})
       SELECT ${COLUMNS.map((_, place) => `json_extract(value, '$[${place}]')`).join(', ')} FROM json_each(?1)`
     const startedAt = systemClock.now()
     let rounds = 0
-    for (let last: string | null = FIRST; ; rounds++) {
-      const chunk: { rows: string; last: string | null } = (await SHARD_000.prepare(read).bind(last, AFTER).first())!
-      last = chunk.last
-      if (last === null) return { ms: systemClock.now() - startedAt, rounds }
-      await SHARD_001.prepare(write).bind(chunk.rows).run()
+    for (let last = FIRST; ; rounds++) {
+      const [stretch]: D1Result<Stretch>[] = await from.batch<Stretch>([from.prepare(read).bind(last, AFTER)])
+      const { rows, end }: Stretch = stretch!.results[0]!
+      if (end === null) return { ms: systemClock.now() - startedAt, rounds }
+      await to.batch([to.prepare(write).bind(rows)])
+      last = end
     }
   }
 
@@ -122,7 +137,7 @@ export class Bench extends DurableObject<BenchEnv> {
     return Math.min(limits.moveChunkRowsMax, fit)
   }
 
-  async #move(verifies: boolean): Promise<BenchResult> {
+  async #move(verifies: boolean): Promise<Omit<BenchResult, keyof Bill>> {
     const [planned] = await this.#ledger.plan({ keyspace: 'users', ranges: [[FIRST, LAST]], target: 'shard-001' })
     const ledger = this.#ledger
     const book: MoveBook = {
@@ -171,6 +186,27 @@ export class Bench extends DurableObject<BenchEnv> {
       ...(kind === 'plain' ? [] : [SHARD_001.prepare(`DELETE FROM slots WHERE ${mine}`).bind(FIRST, AFTER)]),
     ])
   }
+}
+
+/** The database, with its batches put on a bill. */
+function metered<T extends Pick<D1Database, 'batch'>>(database: T, bill: Bill): T {
+  return new Proxy(database, {
+    get(_, name) {
+      if (name === 'batch')
+        return async (statements: D1PreparedStatement[]) => {
+          const results = await database.batch(statements)
+          for (const { meta } of results) {
+            bill.rowsRead += meta.rows_read
+            bill.rowsWritten += meta.rows_written
+          }
+          return results
+        }
+      if (name === 'withSession')
+        return (start: D1SessionConstraint) => metered((database as unknown as D1Database).withSession(start), bill)
+      const value = Reflect.get(database, name) as unknown
+      return typeof value === 'function' ? value.bind(database) : value
+    },
+  })
 }
 
 export default {
