@@ -1,6 +1,6 @@
-/** Every number that bounds something, in one place; its unit is the last word of its name. */
+/** The numbers that bound what the Worker does, in one place; a unit is the last word of its name. */
 export const limits = {
-  // Routing (RESHARDING, routers)
+  // Routing (docs/sharding.md)
   routeBudgetMs: 5_000,
   routeBackoffBaseMs: 10,
   routeBackoffCapMs: 400,
@@ -23,7 +23,7 @@ export const limits = {
   // KV
   kvWaitMs: 1_000,
 
-  // Moves (RESHARDING)
+  // Moves (docs/resharding.md)
   moveTurnMs: 15_000, // an alarm's work; the next goes on
   moveWatchMs: 5_000, // an alarm that died is followed by another
   moveCutoverBudgetMs: 2_000,
@@ -55,7 +55,7 @@ export const limits = {
   idempotencyKeyHours: 24,
   idempotencyKeyCharactersMax: 200,
 
-  // Sessions (DESIGN §8)
+  // Sessions
   sessionIdleDays: 14,
   sessionAbsoluteDays: 90,
   sessionStampMs: 60_000,
@@ -89,5 +89,5 @@ export const limits = {
   bodyBytesMax: 65_536,
   pageItemsDefault: 20,
   pageItemsMax: 100,
-  rowBytesMax: 262_144, // RESHARDING: a row travels as hex in one JSON parameter
+  rowBytesMax: 262_144, // a row travels as hex in one JSON parameter
 } as const

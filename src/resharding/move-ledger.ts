@@ -47,7 +47,7 @@ export interface MoveWishFrom extends MoveWish {
 }
 
 /** What each state may become by its mover. All else is an operator's, or the undoing of a move. */
-const next: Partial<Record<MoveState, MoveState[]>> = {
+export const moverTransitions: Partial<Record<MoveState, MoveState[]>> = {
   planned: ['preparing'],
   preparing: ['copying', 'catching-up'],
   copying: ['catching-up'],
@@ -158,7 +158,7 @@ export class MoveLedger {
       if ('lanes' in change) return this.#lanes(record, change.lanes)
       if (change.to === 'ended') return this.#end(record)
       if (change.to === 'failed') return this.#undo(record, 'failed', change.error)
-      if (record.ending || !next[record.state]?.includes(change.to)) return { outcome: 'changed' }
+      if (record.ending || !moverTransitions[record.state]?.includes(change.to)) return { outcome: 'changed' }
       return this.#advance(record, change)
     })
   }

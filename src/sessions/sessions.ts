@@ -77,7 +77,7 @@ const COLUMNS = `id, user_id AS userId, secret_hash AS secretHash, retry_secret_
 const copyKey = (sessionId: string) => `session:${sessionId}`
 
 /**
- * Sessions (DESIGN §8). The row in the user's shard is the truth; KV holds the copy that requests read; a stamp, taken
+ * Sessions. The row in the user's shard is the truth; KV holds the copy that requests read; a stamp, taken
  * before an exact read of the row, proves that the session lived at most 60 s ago. Writes trust neither: their batch
  * carries `proof`, which the database checks (INV-6).
  */

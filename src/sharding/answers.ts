@@ -1,6 +1,6 @@
 import { BanyanError, messageOf } from '../core/errors.ts'
 
-/** What a shard's answer means for the router (DESIGN §4, the answer table). */
+/** What a shard's answer means for the router (docs/sharding.md). */
 export type Answer =
   | { kind: 'refused'; code: string } // RAISE(ABORT, code): the batch rolled back whole
   | { kind: 'constraint'; sqliteCode: string }

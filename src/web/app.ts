@@ -23,7 +23,7 @@ export type OpenTiers = (request: Request, bindings: unknown, context: Execution
 /** A noun's routes, added to the application. */
 export type Register = (app: OpenAPIHono<WebEnv>) => void
 
-/** The stateless web tier: the middleware in DESIGN §3's order, then the nouns' routes. */
+/** The stateless web tier: the middleware in order, then the nouns' routes. */
 export function createWeb(openTiers: OpenTiers, nouns: Register[]): OpenAPIHono<WebEnv> {
   const app = createApi()
   app.onError((error, c) => answerError(c, error))

@@ -27,6 +27,7 @@ const banned: [RegExp, string][] = [
   [/\benum [A-Z]/, 'a union of strings'],
   [/\bMath\.random\(/, 'Random, from core/random.ts'],
   [/\b(it|test|describe)\.(only|skip|todo)\b/, 'a test that runs'],
+  [/\b(DESIGN|RESHARDING)\b/, 'a page under docs/, which a reader has'],
   [/\bINSERT OR REPLACE\b/, 'ON CONFLICT DO UPDATE: REPLACE deletes another key’s row without firing its fence'],
 ]
 

@@ -63,7 +63,7 @@ function statementOf(database: D1Database, noun: Noun, write: Write): D1Prepared
   return database.prepare(sql).bind(id)
 }
 
-/** RESHARDING, "In each shard": what an app's write to a slot in this state meets. */
+/** What an app's write to a slot in this state meets. */
 const refusalOf = (state: SlotState) =>
   state === 'active' || state === 'moving'
     ? null
