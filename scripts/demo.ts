@@ -1,6 +1,6 @@
 /**
  * `npm run demo`: a Banyan of two shards under load gets two more, gives them their slots, and loses its runtime in the
- * middle; nothing that was acknowledged is lost or doubled. Two to three minutes, on a dev server of its own in a
+ * middle; nothing that was acknowledged is lost or doubled. A minute, or two beside other work, on a dev server of its own in a
  * temporary folder. Ends with a page (dist/demo.html) and a line; exits 1 where something was lost.
  */
 import { spawn } from 'node:child_process'

@@ -445,7 +445,7 @@ function refuse(record: MoveRecord, open: MoveRecord[], source: ShardEntry, targ
   if (holder)
     throw new BanyanError(
       'SLOTS_IN_MOVE',
-      `Slots of ${formatRanges(record.ranges)} are in move ${holder.id} (${holder.state}). Wait until it is done, or abort it.`,
+      `Slots of ${formatRanges(record.ranges)} are in move ${holder.id} (${holder.state}). Wait until it is done${isBeforeCommit(holder) ? ', or abort it' : ''}.`,
       { retryAfterSeconds },
     )
 }
