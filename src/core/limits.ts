@@ -28,6 +28,7 @@ export const limits = {
   moveWatchMs: 5_000, // an alarm that died is followed by another
   moveCutoverBudgetMs: 2_000,
   moveCutoverAttemptsMax: 20,
+  moveTargetWaitMs: 1_000, // of a turn that may find the source fenced
   moveChunkRowsMin: 50,
   moveChunkRowsFirst: 200,
   moveChunkRowsMax: 5_000,
