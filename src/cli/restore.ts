@@ -43,13 +43,20 @@ interface Ownership {
   step: number
 }
 
-/** Written before the first change: what was. `wayBack` is a bookmark, taken once nobody writes any more. */
-interface Note extends Ownership {
+/** Written before the first change: whose place this is. */
+interface TakenOut {
   shard: string
   databaseId: string
   to: string
-  wayBack: string | null
+  wayBack: null
 }
+
+/** Written before the time travel: what was, read while nobody writes and no move can come. `wayBack` is a bookmark. */
+interface Travelling extends Omit<TakenOut, 'wayBack'>, Ownership {
+  wayBack: string
+}
+
+type Note = TakenOut | Travelling
 
 /**
  * Takes one shard back to a moment: out of the map's service, time travel, reconciled, and into service again. What was
@@ -63,11 +70,9 @@ export async function restore(deploying: Deploying, options: RestoreOptions): Pr
   const note = readNote(noteFile)
   if (note && (note.shard !== shard || note.to !== to)) throw halfDone(note)
   // Once it has travelled, the application may not be able to read it: the list and its state are not asked for again.
-  const before = note?.wayBack ? note : await takeOut(deploying, options, to, note)
-  const { databaseId } = before
+  const before = note && note.wayBack !== null ? note : await takeOut(deploying, options, to, note)
+  const { databaseId, wayBack } = before
 
-  const wayBack = before.wayBack ?? (await bookmarkAt(platform, databaseId))
-  keepNote(noteFile, { ...before, wayBack })
   await restoreTo(platform, databaseId, await bookmarkAt(platform, databaseId, to))
   say(`✓ it is as it was at ${to}`)
   const difference = await differenceFrom(deploying, databaseId, before)
@@ -90,9 +95,18 @@ export async function restore(deploying: Deploying, options: RestoreOptions): Pr
   return { json: { shard, to, wayBack, migrated, ...claims }, text }
 }
 
-/** Notes what is, takes the shard out of service, and waits until no router writes there by the map before. */
-async function takeOut(deploying: Deploying, options: RestoreOptions, to: string, found: Note | null): Promise<Note> {
+/**
+ * Takes the shard out of service, waits until no router writes there by the map before, and notes what is then: where a
+ * run before was cut off here, the shard may have served since, and a move may have touched it.
+ */
+async function takeOut(
+  deploying: Deploying,
+  options: RestoreOptions,
+  to: string,
+  found: TakenOut | null,
+): Promise<Travelling> {
   const { connection, shard, noteFile } = options
+  const { platform } = deploying
   const { databaseId, state } = await findShard(deploying, connection, shard)
   if (!found && state !== 'serving')
     throw new UserError(
@@ -100,8 +114,10 @@ async function takeOut(deploying: Deploying, options: RestoreOptions, to: string
       'Only a serving shard is restored. Its state: npm run banyan -- shards list',
     )
   await refuseOpenMoves(connection, shard)
-  const ownership = await ownershipOf(deploying, databaseId)
-  const note = found ?? keepNote(noteFile, { ...ownership, databaseId, shard, to, wayBack: null })
+  // Read for nothing: where it can't be, that is known before anybody gets a 503.
+  await ownershipOf(deploying, databaseId)
+  const place = { databaseId, shard, to }
+  keepNote(noteFile, { ...place, wayBack: null })
   await connection.patch(pathOf(shard), { state: 'restoring' })
   deploying.say(`✓ ${shard} is out of service: its users get 503. Waiting until no router has the map before.`)
   await deploying.sleep(readConfig(deploying.readConfigText()).leaseMs + MAP_COPY_MS)
@@ -112,7 +128,8 @@ async function takeOut(deploying: Deploying, options: RestoreOptions, to: string
     await backToService(connection, shard, noteFile)
     throw error
   }
-  return note
+  const ownership = await ownershipOf(deploying, databaseId)
+  return keepNote(noteFile, { ...place, ...ownership, wayBack: await bookmarkAt(platform, databaseId) })
 }
 
 function claimsText({ orphans, unclaimed }: ClaimDifferences, listFile: string): string {
@@ -179,7 +196,7 @@ async function ownershipOf({ platform }: Deploying, databaseId: string): Promise
 }
 
 /** In what the shard of then differs from the one of now, as far as the map is concerned; null where it doesn't. */
-async function differenceFrom(deploying: Deploying, databaseId: string, before: Note): Promise<string | null> {
+async function differenceFrom(deploying: Deploying, databaseId: string, before: Ownership): Promise<string | null> {
   const [tables] = await readRows<{ n: number }>(
     deploying.platform,
     databaseId,
@@ -214,7 +231,7 @@ async function backToService(connection: RestoreOptions['connection'], shard: st
  * Brings what time travel took back to where it must be: the mover's step never falls, or a mover's batch that was held
  * back could apply; the schema is the one the other shards have. Returns how many migrations were applied again.
  */
-async function reconcile(deploying: Deploying, databaseId: string, before: Note): Promise<number> {
+async function reconcile(deploying: Deploying, databaseId: string, before: Ownership): Promise<number> {
   const { platform } = deploying
   const sql = 'UPDATE mover SET step = max(step, ?) + 1, open = 0'
   await runBatch(platform, databaseId, [{ sql, params: [before.step] }])
@@ -227,7 +244,7 @@ async function reconcile(deploying: Deploying, databaseId: string, before: Note)
 const readNote = (file: string): Note | null =>
   existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Note) : null
 
-function keepNote(file: string, note: Note): Note {
+function keepNote<N extends Note>(file: string, note: N): N {
   replaceFile(file, JSON.stringify(note))
   return note
 }

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { ClaimDifferences } from '../../../src/cli/claim-differences.ts'
+import { NotNow, UserError } from '../../../src/cli/errors.ts'
 import { restoreTo } from '../../../src/cli/platform/time-travel.ts'
 import { restore } from '../../../src/cli/restore.ts'
 import { type PlatformDouble, startPlatform } from '../../support/platform/double.ts'
@@ -17,6 +18,8 @@ interface MapDouble {
   state: string
   changes: string[]
   moves: { id: string; state: string; source: string; target: string }[]
+  /** What becomes of the next change of a state: it is refused, or it is made and its answer is lost. */
+  failing: 'refused' | 'lost' | null
 }
 
 let platform: PlatformDouble
@@ -29,7 +32,7 @@ beforeEach(async () => {
   platform = await startPlatform({ serving: 'stand-in' })
   deployment = smallDeployment(platform)
   await deployment.deploy()
-  map = { isUnreadable: false, state: 'serving', changes: [], moves: [] }
+  map = { isUnreadable: false, state: 'serving', changes: [], moves: [], failing: null }
   await write("INSERT INTO shard_identity (id, deployment, shard) VALUES (1, 'd', 'shard-000')")
   await write(
     "INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('users', '0000', 'active', 1), ('users', '0001', 'active', 1)",
@@ -71,8 +74,12 @@ const take = (to: string, shardId = 'shard-000') =>
         ) as never
       },
       patch: async (_: string, body: object) => {
+        const { failing } = map
+        map.failing = null
+        if (failing === 'refused') throw new UserError('answered 409 SHARD_IN_MOVE', 'Try again in 5 s.')
         map.state = (body as { state: string }).state
         map.changes.push(map.state)
+        if (failing === 'lost') throw new NotNow('does not answer', 'It may have been done all the same.')
         return {} as never
       },
     },
@@ -123,6 +130,28 @@ test.each([
   expect(map.changes).toEqual(['restoring', 'serving'])
 })
 
+test('refused by a move, and run again after that move: what the move has taken away does not come back', async () => {
+  const to = await moment()
+  map.failing = 'refused'
+  await expect(take(to)).rejects.toThrow('SHARD_IN_MOVE')
+  await write("DELETE FROM slots WHERE slot = '0001'")
+  const slots = await read('SELECT * FROM slots')
+  await expect(take(to)).rejects.toThrow('it had other slots: a move has touched it since')
+  expect(await read('SELECT * FROM slots')).toEqual(slots)
+  expect(map.state).toBe('serving')
+})
+
+test('cut off while the lease is waited for, back in service by hand, moved: the same', async () => {
+  const to = await moment()
+  const opened = deployment.deploying
+  deployment.deploying = () => ({ ...opened(), sleep: () => Promise.reject(new Error('killed')) })
+  await expect(take(to)).rejects.toThrow('killed')
+  deployment.deploying = opened
+  map.state = 'serving'
+  await write("UPDATE slots SET epoch = 3 WHERE slot = '0001'")
+  await expect(take(to)).rejects.toThrow('it had other slots: a move has touched it since')
+})
+
 test('to before its first migration: refused, and all is as it was', async () => {
   shard().history[0]!.at = Date.now()
   const first = new Date(Date.now() - 3_600_000).toISOString()
@@ -134,7 +163,7 @@ test('to before its first migration: refused, and all is as it was', async () =>
 test('cut off while it is as it was before its first migration: the next run brings it back, without the application', async () => {
   shard().history[0]!.at = Date.now()
   const first = new Date(Date.now() - 3_600_000).toISOString()
-  platform.goAwayAt(7) // after the time travel
+  platform.goAwayAt(10) // after the time travel
   await expect(take(first)).rejects.toThrow('did not answer')
   platform.recover()
   map.isUnreadable = true
@@ -180,7 +209,7 @@ test('an unknown shard, and one that somebody else has taken out, are refused', 
 
 test('cut off at any call, the next run ends it; another time is refused meanwhile', async () => {
   await write('UPDATE mover SET step = 7')
-  for (let number = 1; number <= 18; number++) {
+  for (let number = 1; number <= 21; number++) {
     const to = await moment()
     await write(MAIL)
     const { step } = (await read('SELECT step FROM mover'))[0] as { step: number }
@@ -261,8 +290,8 @@ test('with claims and accounts whole, it says so', async () => {
 test.each(faults)('%s at the time travel: it is done once, or again with the same end', async (fault) => {
   const to = await moment()
   await write(MAIL)
-  platform.failAt(6, fault)
-  const at = platform.calls.length + 5
+  platform.failAt(9, fault)
+  const at = platform.calls.length + 8
   await take(to).catch(() => take(to))
   expect(platform.calls[at]!.path).toMatch(/time_travel\/restore$/)
   expect(await read('SELECT id FROM mail_tokens')).toEqual([])
