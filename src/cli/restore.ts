@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type ClaimDifferences, compareClaims } from './claim-differences.ts'
@@ -9,11 +9,20 @@ import { addressOf, type Deploying, openDeploying } from './deploying.ts'
 import { UserError } from './errors.ts'
 import type { Move } from './move-text.ts'
 import type { OptionValues } from './options.ts'
-import { appliedMigrations, applyMigration, readRows, runBatch } from './platform/database.ts'
 import { bookmarkAt, restoreTo } from './platform/time-travel.ts'
-import { replaceFile } from './replace-file.ts'
+import {
+  forgetNote,
+  giveUp,
+  goOn,
+  keepNote,
+  type Note,
+  type Reconciled,
+  readNote,
+  standing,
+  type Travelling,
+} from './restore-note.ts'
 import type { MapShard } from './rollback.ts'
-import { readMigrations } from './shard-migrations.ts'
+import { differenceFrom, ownershipOf, reconcile } from './shard-ownership.ts'
 import { counted } from './table.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
@@ -22,41 +31,24 @@ const DAYS_MAX = 30
 const DAY_MS = 86_400_000
 /** A lease may begin with a data centre's copy of the map, which is up to 10 s old; and a second for clocks. */
 const MAP_COPY_MS = 11_000
+/** The exit code of who was ended by Ctrl-C. */
+const INTERRUPTED = 130
 const OVER = ['done', 'aborted', 'failed']
 
-export interface RestoreOptions {
+export interface ShardOptions {
   shard: string
-  /** RFC 3339. */
-  to: string
-  /** Milliseconds since 1970. */
-  now: number
   /** The operators' API. */
   connection: Pick<Connection, 'get' | 'patch'>
   /** Where the place is kept, so that a run that was cut off can be gone on with. */
   noteFile: string
 }
 
-/** What a shard says of itself, past what its users wrote: who it is, which slots it has since when, the mover's step. */
-interface Ownership {
-  identity: string
-  slots: string
-  step: number
-}
-
-/** Written before the first change: whose place this is. */
-interface TakenOut {
-  shard: string
-  databaseId: string
+export interface RestoreOptions extends ShardOptions {
+  /** RFC 3339. */
   to: string
-  wayBack: null
+  /** Milliseconds since 1970. */
+  now: number
 }
-
-/** Written before the time travel: what was, read while nobody writes and no move can come. `wayBack` is a bookmark. */
-interface Travelling extends Omit<TakenOut, 'wayBack'>, Ownership {
-  wayBack: string
-}
-
-type Note = TakenOut | Travelling
 
 /**
  * Takes one shard back to a moment: out of the map's service, time travel, reconciled, and into service again. What was
@@ -64,35 +56,58 @@ type Note = TakenOut | Travelling
  * take writes for slots that another shard has, or lack slots that it got. Throws UserError.
  */
 export async function restore(deploying: Deploying, options: RestoreOptions): Promise<Output> {
-  const { platform, say } = deploying
+  const { say } = deploying
   const { connection, shard, noteFile } = options
   const to = readTime(options.to, options.now)
-  const note = readNote(noteFile)
-  if (note && (note.shard !== shard || note.to !== to)) throw halfDone(note)
-  // Once it has travelled, the application may not be able to read it: the list and its state are not asked for again.
-  const before = note && note.wayBack !== null ? note : await takeOut(deploying, options, to, note)
-  const { databaseId, wayBack } = before
-
-  await restoreTo(platform, databaseId, await bookmarkAt(platform, databaseId, to))
-  say(`✓ it is as it was at ${to}`)
-  const difference = await differenceFrom(deploying, databaseId, before)
-  if (difference) {
-    await restoreTo(platform, databaseId, wayBack)
+  const found = readNote(noteFile)
+  if (found && found.stage !== 'taken-out' && found.to !== to) throw halfDone(found)
+  const entry = await findShard(deploying, connection, shard)
+  if (found?.stage === 'travelling' && entry.state !== 'restoring') throw servesAlready(found, entry.state)
+  const outOfService = async () =>
+    found?.stage === 'travelling' ? found : takeOut(deploying, options, to, { ...entry, isOurs: found !== null })
+  return sayingWhereItStands(deploying, noteFile, async () => {
+    if (found?.stage === 'reconciled' && entry.state !== 'restoring') {
+      forgetNote(noteFile)
+      say(`✓ the run before has ended it, and nothing was taken back now: ${shard} has what was written since`)
+      return compared(deploying, noteFile, found)
+    }
+    const done = found?.stage === 'reconciled' ? found : await travel(deploying, options, await outOfService())
     await backToService(connection, shard, noteFile)
-    throw notThen(shard, to, difference)
+    return compared(deploying, noteFile, done)
+  })
+}
+
+/** Gives a restore up: the shard is as it was before, and serves. Throws UserError. */
+export async function abandon(deploying: Deploying, options: ShardOptions): Promise<Output> {
+  const { connection, shard, noteFile } = options
+  const note = readNote(noteFile)
+  if (!note)
+    throw new UserError(
+      `No restore of ${shard} is under way here.`,
+      'Its place is kept in .wrangler/deploy on the machine where it was begun: give it up there.',
+    )
+  const { state } = await findShard(deploying, connection, shard)
+  return sayingWhereItStands(deploying, noteFile, async () => {
+    if (state !== 'restoring')
+      return { json: { shard, state }, text: await leaveAsItIs(deploying, options, note, state) }
+    if (note.stage !== 'taken-out') await takeBack(deploying, noteFile, note)
+    await backToService(connection, shard, noteFile)
+    return { json: { shard, state: 'serving' }, text: `${shard} serves again, as it was before the restore.` }
+  })
+}
+
+async function sayingWhereItStands(
+  deploying: Deploying,
+  noteFile: string,
+  act: () => Promise<Output>,
+): Promise<Output> {
+  try {
+    return await act()
+  } catch (error) {
+    const note = readNote(noteFile)
+    if (note) deploying.say(standing(note))
+    throw error
   }
-  const migrated = await reconcile(deploying, databaseId, before)
-  say(`✓ reconciled: its slots are those of the map, the mover’s step goes on, ${migrated} migrations applied again`)
-  const claims = await compareClaims(platform, databaseIdsOf(deploying), databaseId)
-  const listFile = noteFile.replace(/\.json$/, '.claims.json')
-  writeFileSync(listFile, JSON.stringify(claims, null, 2), { mode: 0o600 })
-  await backToService(connection, shard, noteFile)
-  const text = [
-    `${shard} serves again, as it was at ${to}. What was written there since is gone.`,
-    claimsText(claims, listFile),
-    `The way back, while nobody has written: npx wrangler d1 time-travel restore ${databaseId} --bookmark=${wayBack}`,
-  ].join('\n')
-  return { json: { shard, to, wayBack, migrated, ...claims }, text }
 }
 
 /**
@@ -101,23 +116,17 @@ export async function restore(deploying: Deploying, options: RestoreOptions): Pr
  */
 async function takeOut(
   deploying: Deploying,
-  options: RestoreOptions,
+  { connection, shard, noteFile }: RestoreOptions,
   to: string,
-  found: TakenOut | null,
+  { databaseId, state, isOurs }: FoundShard & { isOurs: boolean },
 ): Promise<Travelling> {
-  const { connection, shard, noteFile } = options
   const { platform } = deploying
-  const { databaseId, state } = await findShard(deploying, connection, shard)
-  if (!found && state !== 'serving')
-    throw new UserError(
-      `${shard} is ${state}.`,
-      'Only a serving shard is restored. Its state: npm run banyan -- shards list',
-    )
+  if (state !== 'serving' && !(state === 'restoring' && isOurs)) throw notServing(shard, state)
   await refuseOpenMoves(connection, shard)
   // Read for nothing: where it can't be, that is known before anybody gets a 503.
-  await ownershipOf(deploying, databaseId)
+  await ownershipOf(platform, databaseId)
   const place = { databaseId, shard, to }
-  keepNote(noteFile, { ...place, wayBack: null })
+  keepNote(noteFile, { ...place, stage: 'taken-out' })
   await connection.patch(pathOf(shard), { state: 'restoring' })
   deploying.say(`✓ ${shard} is out of service: its users get 503. Waiting until no router has the map before.`)
   await deploying.sleep(readConfig(deploying.readConfigText()).leaseMs + MAP_COPY_MS)
@@ -128,9 +137,74 @@ async function takeOut(
     await backToService(connection, shard, noteFile)
     throw error
   }
-  const ownership = await ownershipOf(deploying, databaseId)
-  return keepNote(noteFile, { ...place, ...ownership, wayBack: await bookmarkAt(platform, databaseId) })
+  const ownership = await ownershipOf(platform, databaseId)
+  const wayBack = await bookmarkAt(platform, databaseId)
+  return keepNote(noteFile, { ...place, ...ownership, wayBack, stage: 'travelling' })
 }
+
+/** Repeated, it has the same end: nobody writes meanwhile. */
+async function travel(deploying: Deploying, options: ShardOptions, before: Travelling): Promise<Reconciled> {
+  const { platform, say } = deploying
+  const { connection, shard, noteFile } = options
+  const { databaseId, to } = before
+  await restoreTo(platform, databaseId, await bookmarkAt(platform, databaseId, to))
+  say(`✓ it is as it was at ${to}`)
+  const difference = await differenceFrom(platform, databaseId, before)
+  if (difference) {
+    await takeBack(deploying, noteFile, before)
+    await backToService(connection, shard, noteFile)
+    throw notThen(before, difference)
+  }
+  const migrated = await reconcile(platform, databaseId, before)
+  say(`✓ reconciled: its slots are those of the map, the mover’s step goes on, ${migrated} migrations applied again`)
+  return keepNote(noteFile, { ...before, stage: 'reconciled', migrated })
+}
+
+/** As it was before: from here on nothing of the restore is left but the state. */
+async function takeBack({ platform }: Deploying, noteFile: string, note: Travelling | Reconciled): Promise<void> {
+  const { shard, databaseId, to, wayBack } = note
+  await restoreTo(platform, databaseId, wayBack)
+  keepNote(noteFile, { shard, databaseId, to, stage: 'taken-out' })
+}
+
+/** Forgets a restore of a shard that isn't out of service any more: what was written there since stays. */
+async function leaveAsItIs(
+  { platform }: Deploying,
+  { connection, shard, noteFile }: ShardOptions,
+  note: Note,
+  state: string,
+): Promise<string> {
+  if (note.stage === 'travelling') {
+    await refuseOpenMoves(connection, shard)
+    if (await differenceFrom(platform, note.databaseId, note)) throw otherNow(note, state, noteFile)
+    await reconcile(platform, note.databaseId, note)
+  }
+  forgetNote(noteFile)
+  const what: Record<Note['stage'], string> = {
+    'taken-out': 'Nothing in it was taken back.',
+    travelling: 'It stays as it is, whether it was taken back already or not.',
+    reconciled: `The restore was over: it is as it was at ${note.to}, with what was written since it served again.`,
+  }
+  return [`${shard} is ${state}. ${what[note.stage]}`, ...(note.stage === 'taken-out' ? [] : [wayBackText(note)])].join(
+    '\n',
+  )
+}
+
+async function compared(deploying: Deploying, noteFile: string, done: Reconciled): Promise<Output> {
+  const { shard, to, wayBack, migrated, databaseId } = done
+  const claims = await compareClaims(deploying.platform, databaseIdsOf(deploying), databaseId)
+  const listFile = noteFile.replace(/\.json$/, '.claims.json')
+  writeFileSync(listFile, JSON.stringify(claims, null, 2), { mode: 0o600 })
+  const text = [
+    `${shard} serves again, as it was at ${to}. What was written there since is gone.`,
+    claimsText(claims, listFile),
+    wayBackText(done),
+  ].join('\n')
+  return { json: { shard, to, wayBack, migrated, ...claims }, text }
+}
+
+const wayBackText = ({ databaseId, wayBack }: Travelling | Reconciled): string =>
+  `The way back, while nobody has written: npx wrangler d1 time-travel restore ${databaseId} --bookmark=${wayBack}`
 
 function claimsText({ orphans, unclaimed }: ClaimDifferences, listFile: string): string {
   if (orphans.length + unclaimed.length === 0) return 'Every claim has its account, and every account its claims.'
@@ -155,7 +229,16 @@ function readTime(text: string, now: number): string {
   return new Date(at).toISOString()
 }
 
-async function findShard(deploying: Deploying, connection: RestoreOptions['connection'], shard: string) {
+interface FoundShard {
+  databaseId: string
+  state: string
+}
+
+async function findShard(
+  deploying: Deploying,
+  connection: ShardOptions['connection'],
+  shard: string,
+): Promise<FoundShard> {
   const { items } = await connection.get<{ items: MapShard[] }>('/operator/v1/shards')
   const entry = items.find(({ id }) => id === shard)
   if (!entry) throw new UserError(`The map has no shard "${shard}".`, 'Its shards: npm run banyan -- shards list')
@@ -166,7 +249,7 @@ async function findShard(deploying: Deploying, connection: RestoreOptions['conne
   return { databaseId: bound.databaseId, state: entry.state }
 }
 
-async function refuseOpenMoves(connection: RestoreOptions['connection'], shard: string): Promise<void> {
+async function refuseOpenMoves(connection: ShardOptions['connection'], shard: string): Promise<void> {
   for (let cursor: string | null = ''; cursor !== null; ) {
     const page: { items: Move[]; next: string | null } = await connection.get(
       `/operator/v1/moves?limit=100&cursor=${encodeURIComponent(cursor)}`,
@@ -183,88 +266,68 @@ async function refuseOpenMoves(connection: RestoreOptions['connection'], shard: 
   }
 }
 
-/** In rows of at most 256 slots: all of them in one value would be more than the 2 MB that a value may have. */
-const SLOTS = `SELECT keyspace, state, epoch, substr(slot, 1, 2) AS part, group_concat(substr(slot, 3), '') AS slots
-  FROM (SELECT * FROM slots ORDER BY keyspace, slot) GROUP BY keyspace, state, epoch, part ORDER BY keyspace, part, state, epoch`
-
-/** Throws PlatformError where the database has no such tables: before its first migration. */
-async function ownershipOf({ platform }: Deploying, databaseId: string): Promise<Ownership> {
-  const [identity] = await readRows<object>(platform, databaseId, 'SELECT deployment, shard FROM shard_identity')
-  const slots = await readRows<object>(platform, databaseId, SLOTS)
-  const [mover] = await readRows<{ step: number }>(platform, databaseId, 'SELECT step FROM mover')
-  return { identity: JSON.stringify(identity ?? null), slots: JSON.stringify(slots), step: mover!.step }
-}
-
-/** In what the shard of then differs from the one of now, as far as the map is concerned; null where it doesn't. */
-async function differenceFrom(deploying: Deploying, databaseId: string, before: Ownership): Promise<string | null> {
-  const [tables] = await readRows<{ n: number }>(
-    deploying.platform,
-    databaseId,
-    "SELECT count(*) AS n FROM sqlite_master WHERE name IN ('shard_identity', 'slots', 'mover')",
+const notServing = (shard: string, state: string) =>
+  new UserError(
+    `${shard} is ${state}.`,
+    state === 'restoring'
+      ? 'A restore of it is under way. Cut off, it is gone on with where it was begun: its place is kept there, in .wrangler/deploy.'
+      : 'Only a serving shard is restored. Its state: npm run banyan -- shards list',
   )
-  if (tables!.n < 3) return 'it was not migrated yet'
-  const then = await ownershipOf(deploying, databaseId)
-  if (then.identity !== before.identity) return 'it did not belong to this application yet'
-  // Their epochs as well: slots that left and came back would come back without what was written elsewhere.
-  if (then.slots !== before.slots) return 'it had other slots: a move has touched it since'
-  return null
-}
 
-const notThen = (shard: string, to: string, difference: string) =>
+const notThen = ({ shard, to }: Travelling, difference: string) =>
   new UserError(
     `At ${to} ${shard} can't be taken over: ${difference}. It is as it was before this command.`,
     'Choose a time after its last move (npm run banyan -- moves list). Single rows of an older time: npx wrangler d1 time-travel, into a database beside it.',
   )
 
-const halfDone = ({ shard, to }: Note) =>
+const halfDone = (note: Travelling | Reconciled) =>
   new UserError(
-    `A restore of ${shard} to ${to} was cut off and is not over.`,
-    `End it first: npm run banyan -- restore ${shard} --to ${to}`,
+    `A restore of ${note.shard} to ${note.to} was cut off and is not over.`,
+    `End it first: ${goOn(note)}\nOr give it up: ${giveUp(note.shard)}`,
   )
 
-async function backToService(connection: RestoreOptions['connection'], shard: string, noteFile: string): Promise<void> {
+const servesAlready = ({ shard, to }: Travelling, state: string) =>
+  new UserError(
+    `${shard} is ${state}, though a restore of it to ${to} was not over: somebody has changed its state. Nothing was done, since what was written there meanwhile would be gone.`,
+    `To leave it as it is: ${giveUp(shard)}\nTo take it back all the same: after that, this command again.`,
+  )
+
+const otherNow = ({ shard }: Travelling, state: string, noteFile: string) =>
+  new UserError(
+    `${shard} is ${state}, and its slots are not those it had when the restore began.`,
+    `Did a move touch it since (npm run banyan -- moves list)? Then it is well: delete ${noteFile}. If none did, it was taken back to before a move and takes writes for slots that another shard has: make it restoring (PATCH ${pathOf(shard)}), and this command brings it back.`,
+  )
+
+async function backToService(connection: ShardOptions['connection'], shard: string, noteFile: string): Promise<void> {
   await connection.patch(pathOf(shard), { state: 'serving' })
-  rmSync(noteFile)
-}
-
-/**
- * Brings what time travel took back to where it must be: the mover's step never falls, or a mover's batch that was held
- * back could apply; the schema is the one the other shards have. Returns how many migrations were applied again.
- */
-async function reconcile(deploying: Deploying, databaseId: string, before: Ownership): Promise<number> {
-  const { platform } = deploying
-  const sql = 'UPDATE mover SET step = max(step, ?) + 1, open = 0'
-  await runBatch(platform, databaseId, [{ sql, params: [before.step] }])
-  const applied = await appliedMigrations(platform, databaseId)
-  const missing = readMigrations().filter(({ name }) => !applied.includes(name))
-  for (const migration of missing) await applyMigration(platform, databaseId, migration)
-  return missing.length
-}
-
-const readNote = (file: string): Note | null =>
-  existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Note) : null
-
-function keepNote<N extends Note>(file: string, note: N): N {
-  replaceFile(file, JSON.stringify(note))
-  return note
+  forgetNote(noteFile)
 }
 
 async function run(_connect: unknown, [shard]: string[], options: OptionValues): Promise<Output> {
-  if (!options.to)
-    throw new UserError('To when?', `Write: npm run banyan -- restore ${shard} --to 2026-11-24T10:30:00Z`)
+  if (Boolean(options.to) === Boolean(options.abandon))
+    throw new UserError(
+      options.to ? '--to and --abandon exclude each other.' : 'To when?',
+      `Write: npm run banyan -- restore ${shard} --to 2026-11-24T10:30:00Z, or --abandon to give one up.`,
+    )
   const say = (line: string) => console.error(line)
   const deploying = openDeploying({ config: options.config, environment: process.env, sleep, say })
   const config = readConfig(deploying.readConfigText())
   const address = await addressOf(deploying.platform, config, options.url)
-  return restore(deploying, {
-    shard: shard!,
-    to: options.to,
-    now: performance.timeOrigin + performance.now(),
-    connection: connect({ url: address, token: options.token }),
-    noteFile: path.join(root, '.wrangler/deploy', `${config.name}-${shard}.restore.json`),
-  })
+  const connection = connect({ url: address, token: options.token })
+  const noteFile = path.join(root, '.wrangler/deploy', `${config.name}-${shard}.restore.json`)
+  const about = { shard: shard!, connection, noteFile }
+  process.once('SIGINT', () => endEarly(noteFile))
+  if (!options.to) return abandon(deploying, about)
+  return restore(deploying, { ...about, to: options.to, now: performance.timeOrigin + performance.now() })
+}
+
+/** Ctrl-C. */
+function endEarly(noteFile: string): void {
+  const note = readNote(noteFile)
+  if (note) console.error(standing(note))
+  process.exit(INTERRUPTED)
 }
 
 export const restoreCommands: Record<string, Command> = {
-  restore: { operands: ['SHARD'], options: ['config', 'to'], run },
+  restore: { operands: ['SHARD'], options: ['config', 'to', 'abandon'], run },
 }
