@@ -30,6 +30,7 @@ export const optionTypes = {
   seed: { type: 'string' },
   to: { type: 'string' },
   abandon: { type: 'boolean' },
+  compare: { type: 'boolean' },
   table: { type: 'string' },
   map: { type: 'string' },
   source: { type: 'string' },

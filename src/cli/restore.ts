@@ -1,7 +1,8 @@
-import { writeFileSync } from 'node:fs'
+import { appendFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type ClaimDifferences, compareClaims } from './claim-differences.ts'
+import { messageOf } from '../core/errors.ts'
+import { claimDifferences } from './claim-differences.ts'
 import { type Connection, connect } from './client.ts'
 import type { Command, Output } from './command.ts'
 import { isPlaceholder, readConfig } from './deploy-config.ts'
@@ -10,6 +11,7 @@ import { UserError } from './errors.ts'
 import type { Move } from './move-text.ts'
 import type { OptionValues } from './options.ts'
 import { bookmarkAt, restoreTo } from './platform/time-travel.ts'
+import { replaceFile } from './replace-file.ts'
 import {
   forgetNote,
   giveUp,
@@ -69,11 +71,11 @@ export async function restore(deploying: Deploying, options: RestoreOptions): Pr
     if (found?.stage === 'reconciled' && entry.state !== 'restoring') {
       forgetNote(noteFile)
       say(`✓ the run before has ended it, and nothing was taken back now: ${shard} has what was written since`)
-      return compared(deploying, noteFile, found)
+      return compared(deploying, options, found)
     }
     const done = found?.stage === 'reconciled' ? found : await travel(deploying, options, await outOfService())
     await backToService(connection, shard, noteFile)
-    return compared(deploying, noteFile, done)
+    return compared(deploying, options, done)
   })
 }
 
@@ -190,33 +192,70 @@ async function leaveAsItIs(
   )
 }
 
-async function compared(deploying: Deploying, noteFile: string, done: Reconciled): Promise<Output> {
+/** Only looks: it serves already, so a comparison that fails, or is ended, leaves a restore as done as it is. */
+async function compared(deploying: Deploying, options: ShardOptions, done: Reconciled): Promise<Output> {
   const { shard, to, wayBack, migrated, databaseId } = done
-  const claims = await compareClaims(deploying.platform, databaseIdsOf(deploying), databaseId)
-  const listFile = noteFile.replace(/\.json$/, '.claims.json')
-  writeFileSync(listFile, JSON.stringify(claims, null, 2), { mode: 0o600 })
-  const text = [
-    `${shard} serves again, as it was at ${to}. What was written there since is gone.`,
-    claimsText(claims, listFile),
-    wayBackText(done),
-  ].join('\n')
-  return { json: { shard, to, wayBack, migrated, ...claims }, text }
+  const served = `${shard} serves again, as it was at ${to}. What was written there since is gone.`
+  deploying.say(
+    `✓ ${served}\n${wayBackText(done)}\nComparing its claims and accounts with all shards; Ctrl-C leaves that out.`,
+  )
+  const comparison = await compareClaims(deploying, options, databaseId).catch((error: unknown) => ({
+    json: { lackingAccounts: null, lackingClaims: null },
+    text: `Its claims and accounts were not compared: ${messageOf(error)}\nTo compare them: npm run banyan -- restore ${shard} --compare`,
+  }))
+  const text = [served, comparison.text, wayBackText(done)].join('\n')
+  return { json: { shard, to, wayBack, migrated, ...comparison.json }, text }
+}
+
+/** Lists what doesn't fit in a file, a line each. Throws UserError. */
+export async function compare(deploying: Deploying, options: ShardOptions): Promise<Output> {
+  const { databaseId } = await findShard(deploying, options.connection, options.shard)
+  return compareClaims(deploying, options, databaseId)
+}
+
+async function compareClaims(
+  deploying: Deploying,
+  { connection, shard, noteFile }: ShardOptions,
+  restoredId: string,
+): Promise<{ json: Lacking; text: string }> {
+  const { platform, sleep, say } = deploying
+  const databaseIds = readConfig(deploying.readConfigText()).shards.map(({ databaseId }) => databaseId)
+  const onShard = (done: number, of: number) => say(`compared with ${done} of ${counted(of, 'shard')}`)
+  const file = noteFile.replace(/\.json$/, '.claims.jsonl')
+  replaceFile(file, '', 0o600)
+  const { epoch } = await listShards(connection)
+  const lacks = { account: 0, claim: 0 }
+  for await (const page of claimDifferences({ platform, databaseIds, restoredId, sleep, onShard })) {
+    for (const difference of page) lacks[difference.lacks]++
+    appendFileSync(file, page.map((difference) => `${JSON.stringify(difference)}\n`).join(''))
+  }
+  const hasMoved = (await listShards(connection)).epoch !== epoch
+  const json = { lackingAccounts: lacks.account, lackingClaims: lacks.claim, file }
+  return { json, text: claimsText(shard, json, hasMoved) }
 }
 
 const wayBackText = ({ databaseId, wayBack }: Travelling | Reconciled): string =>
   `The way back, while nobody has written: npx wrangler d1 time-travel restore ${databaseId} --bookmark=${wayBack}`
 
-function claimsText({ orphans, unclaimed }: ClaimDifferences, listFile: string): string {
-  if (orphans.length + unclaimed.length === 0) return 'Every claim has its account, and every account its claims.'
-  return [
-    `${counted(orphans.length, 'claim')} of accounts that are gone: nobody can have those addresses and handles.`,
-    `${counted(unclaimed.length, 'claim')} that accounts lack: another may take the same address or handle.`,
-    `They are listed in ${listFile}; nothing was done about them.`,
-  ].join('\n')
+interface Lacking {
+  lackingAccounts: number
+  lackingClaims: number
+  file: string
 }
 
-const databaseIdsOf = (deploying: Deploying): string[] =>
-  readConfig(deploying.readConfigText()).shards.map(({ databaseId }) => databaseId)
+function claimsText(shard: string, { lackingAccounts, lackingClaims, file }: Lacking, hasMoved: boolean): string {
+  const isWhole = lackingAccounts + lackingClaims === 0
+  const found = [
+    `${counted(lackingAccounts, 'claim')} of accounts that are gone: nobody can have those addresses and handles.`,
+    `${counted(lackingClaims, 'claim')} that accounts lack: another may take the same address or handle.`,
+    `They are listed in ${file}; nothing was done about them.`,
+  ]
+  const moved = `The map has changed meanwhile, so look again: npm run banyan -- restore ${shard} --compare`
+  return [
+    ...(isWhole ? ['Every claim has its account, and every account its claims.'] : found),
+    ...(hasMoved ? [moved] : []),
+  ].join('\n')
+}
 
 const pathOf = (shard: string): string => `/operator/v1/shards/${encodeURIComponent(shard)}`
 
@@ -239,7 +278,7 @@ async function findShard(
   connection: ShardOptions['connection'],
   shard: string,
 ): Promise<FoundShard> {
-  const { items } = await connection.get<{ items: MapShard[] }>('/operator/v1/shards')
+  const { items } = await listShards(connection)
   const entry = items.find(({ id }) => id === shard)
   if (!entry) throw new UserError(`The map has no shard "${shard}".`, 'Its shards: npm run banyan -- shards list')
   const { shards } = readConfig(deploying.readConfigText())
@@ -248,6 +287,9 @@ async function findShard(
     throw new UserError(`The configuration has no database for ${entry.binding}.`, 'npm run deploy writes it there.')
   return { databaseId: bound.databaseId, state: entry.state }
 }
+
+const listShards = (connection: ShardOptions['connection']) =>
+  connection.get<{ epoch: number; items: MapShard[] }>('/operator/v1/shards')
 
 async function refuseOpenMoves(connection: ShardOptions['connection'], shard: string): Promise<void> {
   for (let cursor: string | null = ''; cursor !== null; ) {
@@ -304,9 +346,10 @@ async function backToService(connection: ShardOptions['connection'], shard: stri
 }
 
 async function run(_connect: unknown, [shard]: string[], options: OptionValues): Promise<Output> {
-  if (Boolean(options.to) === Boolean(options.abandon))
+  const { to, abandon: isAbandoned, compare: isCompared } = options
+  if ([to, isAbandoned, isCompared].filter(Boolean).length !== 1)
     throw new UserError(
-      options.to ? '--to and --abandon exclude each other.' : 'To when?',
+      to || isAbandoned ? '--to, --abandon and --compare exclude each other.' : 'To when?',
       `Write: npm run banyan -- restore ${shard} --to 2026-11-24T10:30:00Z, or --abandon to give one up.`,
     )
   const say = (line: string) => console.error(line)
@@ -317,8 +360,9 @@ async function run(_connect: unknown, [shard]: string[], options: OptionValues):
   const noteFile = path.join(root, '.wrangler/deploy', `${config.name}-${shard}.restore.json`)
   const about = { shard: shard!, connection, noteFile }
   process.once('SIGINT', () => endEarly(noteFile))
-  if (!options.to) return abandon(deploying, about)
-  return restore(deploying, { ...about, to: options.to, now: performance.timeOrigin + performance.now() })
+  if (isAbandoned) return abandon(deploying, about)
+  if (isCompared) return compare(deploying, about)
+  return restore(deploying, { ...about, to: to!, now: performance.timeOrigin + performance.now() })
 }
 
 /** Ctrl-C. */
@@ -329,5 +373,5 @@ function endEarly(noteFile: string): void {
 }
 
 export const restoreCommands: Record<string, Command> = {
-  restore: { operands: ['SHARD'], options: ['config', 'to', 'abandon'], run },
+  restore: { operands: ['SHARD'], options: ['config', 'to', 'abandon', 'compare'], run },
 }

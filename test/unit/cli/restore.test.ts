@@ -8,11 +8,11 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { ClaimDifferences } from '../../../src/cli/claim-differences.ts'
+import type { ClaimDifference } from '../../../src/cli/claim-differences.ts'
 import { NotNow, UserError } from '../../../src/cli/errors.ts'
 import { root } from '../../../src/cli/local-shards.ts'
 import { restoreTo } from '../../../src/cli/platform/time-travel.ts'
-import { abandon, restore } from '../../../src/cli/restore.ts'
+import { abandon, compare, restore } from '../../../src/cli/restore.ts'
 import { type PlatformDouble, startPlatform } from '../../support/platform/double.ts'
 import { faults } from '../../support/platform/http.ts'
 import { type SmallDeployment, smallDeployment } from '../../support/platform/small-deployment.ts'
@@ -20,6 +20,7 @@ import { type SmallDeployment, smallDeployment } from '../../support/platform/sm
 /** Stands for the operators' API of the deployed application. */
 interface MapDouble {
   state: string
+  epoch: number
   changes: string[]
   moves: { id: string; state: string; source: string; target: string }[]
   /** What becomes of a change to a state: it is refused, it never arrives, or it is made and its answer is lost, once. */
@@ -30,13 +31,13 @@ let platform: PlatformDouble
 let deployment: SmallDeployment
 let map: MapDouble
 const noteFile = path.join(tmpdir(), `banyan-restore-test-${process.pid}.json`)
-const listFile = noteFile.replace('.json', '.claims.json')
+const listFile = noteFile.replace('.json', '.claims.jsonl')
 
 beforeEach(async () => {
   platform = await startPlatform({ serving: 'stand-in' })
   deployment = smallDeployment(platform)
   await deployment.deploy()
-  map = { state: 'serving', changes: [], moves: [], failing: null }
+  map = { state: 'serving', epoch: 1, changes: [], moves: [], failing: null }
   await write("INSERT INTO shard_identity (id, deployment, shard) VALUES (1, 'd', 'shard-000')")
   await write(
     "INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('users', '0000', 'active', 1), ('users', '0001', 'active', 1)",
@@ -64,6 +65,7 @@ async function moment(): Promise<string> {
 
 const take = (to: string, shardId = 'shard-000') =>
   restore(deployment.deploying(), { ...about(), shard: shardId, to, now: Date.now() })
+const lookAgain = () => compare(deployment.deploying(), about())
 const giveUp = () => abandon(deployment.deploying(), about())
 const about = () => ({
   shard: 'shard-000',
@@ -72,7 +74,10 @@ const about = () => ({
     get: async (asked: string) =>
       (asked.startsWith('/operator/v1/moves')
         ? { items: map.moves, next: null }
-        : { items: [{ id: 'shard-000', binding: 'SHARD_000', state: map.state, slots: 2 }] }) as never,
+        : {
+            epoch: map.epoch,
+            items: [{ id: 'shard-000', binding: 'SHARD_000', state: map.state, slots: 2 }],
+          }) as never,
     patch: async (_: string, body: object) => {
       const { state } = body as { state: string }
       const how = map.failing?.to === state ? map.failing.how : null
@@ -109,11 +114,11 @@ test('its lease is waited for before anything is taken back', async () => {
     ...opened(),
     sleep: async (ms) => {
       pauses.push(ms)
-      await write(MAIL) // a router with the map before
+      if (pauses.length === 1) await write(MAIL) // a router with the map before
     },
   })
   await take(to)
-  expect(pauses).toEqual([41_000])
+  expect(pauses[0]).toBe(41_000)
   expect(await read('SELECT id FROM mail_tokens')).toEqual([])
 })
 
@@ -389,6 +394,11 @@ test('Ctrl-C while the lease is waited for: the same is said, and it is given up
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 
+const listed = (): ClaimDifference[] =>
+  readFileSync(listFile, 'utf8')
+    .split('\n')
+    .flatMap((line) => (line === '' ? [] : (JSON.parse(line) as ClaimDifference)))
+
 /** An account with its two claims, as the application writes them: each row in the shard that has its slot. */
 async function signUp(id: string, email: string, handle: string, claimsAt = other()): Promise<void> {
   await write(
@@ -428,16 +438,69 @@ test('claims of accounts that are gone, and accounts whose claims are, are liste
   await write("DELETE FROM profiles WHERE id = '0000leaves'")
   await other().query([{ sql: "DELETE FROM claims WHERE owner_id = '0000leaves'" }])
   const { json, text } = await take(to)
-  const { orphans, unclaimed } = json as ClaimDifferences
-  expect(JSON.parse(readFileSync(listFile, 'utf8'))).toEqual({ orphans, unclaimed })
-  expect(orphans.map(({ ownerId, kind }) => [ownerId, kind]).toSorted()).toEqual([
-    ['0001new', 'email'],
-    ['0001new', 'handle'],
-  ])
-  expect(unclaimed.map(({ accountId, key }) => [accountId, key]).toSorted()).toEqual(
-    [sha256('email\0leaves@example.com'), sha256('handle\0leaves')].map((key) => ['0000leaves', key]).toSorted(),
+  expect(
+    listed()
+      .map(({ lacks, accountId, key }) => [lacks, accountId, key])
+      .toSorted(),
+  ).toEqual(
+    [
+      ['account', '0001new', sha256('email\0new@example.com')],
+      ['account', '0001new', sha256('handle\0newcomer')],
+      ['claim', '0000leaves', sha256('email\0leaves@example.com')],
+      ['claim', '0000leaves', sha256('handle\0leaves')],
+    ].toSorted(),
   )
+  expect(json).toMatchObject({ lackingAccounts: 2, lackingClaims: 2, file: listFile })
   expect(text).toContain('2 claims of accounts that are gone')
+})
+
+test('claims that lie in the shard and came back with it, of an account elsewhere that is gone since, are listed', async () => {
+  await other().query([
+    { sql: "INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('users', '8000', 'active', 1)" },
+  ])
+  const key = sha256('handle\0gone')
+  await write(`INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('claims', '${key.slice(0, 4)}', 'active', 1)`)
+  await write(
+    `INSERT INTO claims (key, kind, owner_id, attempt_id, state, expires_at) VALUES ('${key}', 'handle', '8000gone', 'a', 'confirmed', 1)`,
+  )
+  const to = await moment()
+  await write('DELETE FROM claims')
+  await take(to)
+  expect(listed()).toEqual([{ lacks: 'account', key, kind: 'handle', accountId: '8000gone' }])
+})
+
+test('it serves before claims are compared; a comparison that fails leaves it serving, and can be had later', async () => {
+  await signUp('0000stays', 'stays@example.com', 'stays')
+  const to = await moment()
+  await write("DELETE FROM claims WHERE owner_id = '0000stays'")
+  await other().query([{ sql: 'ALTER TABLE claims RENAME TO away' }])
+  const { text } = await take(to)
+  expect(map.state).toBe('serving')
+  expect(text).toContain('Its claims and accounts were not compared: ')
+  expect(text).toContain('npm run banyan -- restore shard-000 --compare')
+  expect(text).toContain('--bookmark=')
+  await other().query([{ sql: 'ALTER TABLE away RENAME TO claims' }])
+  await other().query([{ sql: "DELETE FROM claims WHERE kind = 'handle'" }])
+  expect((await lookAgain()).text).toContain('1 claim that accounts lack')
+  expect(listed()).toMatchObject([{ lacks: 'claim', kind: 'handle', accountId: '0000stays' }])
+})
+
+test('where the map has changed meanwhile, it says that some may be none', async () => {
+  await signUp('0000stays', 'stays@example.com', 'stays')
+  await other().query([{ sql: 'DELETE FROM claims' }])
+  const opened = deployment.deploying
+  deployment.deploying = () => ({ ...opened(), sleep: async () => void map.epoch++ })
+  expect((await lookAgain()).text).toContain('The map has changed meanwhile')
+})
+
+test('its calls leave the platform’s limit to others: 1,200 in five minutes', async () => {
+  const pauses: number[] = []
+  const opened = deployment.deploying
+  deployment.deploying = () => ({ ...opened(), sleep: async (ms) => void pauses.push(ms) })
+  const before = platform.calls.length
+  await lookAgain()
+  const calls = platform.calls.length - before
+  expect(pauses.reduce((sum, ms) => sum + ms) / calls).toBeGreaterThanOrEqual(300)
 })
 
 test('with claims and accounts whole, it says so', async () => {
