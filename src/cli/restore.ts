@@ -2,6 +2,7 @@ import { appendFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
 import { claimDifferences } from './claim-differences.ts'
 import { type Connection, connect } from './client.ts'
 import type { Command, Output } from './command.ts'
@@ -32,7 +33,7 @@ const root = path.resolve(import.meta.dirname, '../..')
 const DAYS_MAX = 30
 const DAY_MS = 86_400_000
 /** A lease may begin with a data centre's copy of the map, which is up to 10 s old; and a second for clocks. */
-const MAP_COPY_MS = 11_000
+const MAP_COPY_MS = limits.mapDataCentreSecondsMax * 1_000 + limits.moveLeaseMarginMs
 /** The exit code of who was ended by Ctrl-C. */
 const INTERRUPTED = 130
 const OVER = ['done', 'aborted', 'failed']
