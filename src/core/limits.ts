@@ -86,6 +86,9 @@ export const limits = {
   importContestsMax: 20, // claims that others' lost attempts hold: several calls each
   importBodyBytesMax: 1_048_576,
 
+  // Operators
+  shardNumbersMs: 15_000, // a shard that hasn't answered by then is listed without its numbers
+
   // HTTP
   bodyBytesMax: 65_536,
   pageItemsDefault: 20,
