@@ -102,11 +102,16 @@ export class Carrier {
     if (target.moveId === this.#move.id) this.#cursors = JSON.parse(target.cursors) as Cursors
   }
 
-  /** A row copied under one schema may lack a column of the next. */
-  refuseDifferentSchemas(): void {
+  /**
+   * A row copied under one schema may lack a column of the next. Before anything is copied a migration that is under way
+   * is waited for: else it would fail every move that waits for lanes.
+   */
+  refuseDifferentSchemas(state: MoveRecord['state']): void {
     const [source, target] = this.#schemas
-    if (source !== target)
-      throw new Refused(`the source has ${source}, the target ${target}: migrate all shards, then move`)
+    const differ = `the source has ${source}, the target ${target}`
+    if (source !== target && state === 'preparing') throw new Interrupted(differ)
+    if (source !== target) throw new Refused(`${differ}: migrate all shards, then move`)
+    if (state === 'preparing') return
     if (this.#cursors.schema !== '' && this.#cursors.schema !== source)
       throw new Refused(
         `a migration was applied meanwhile (${this.#cursors.schema}, now ${source}): start the move again`,
@@ -122,6 +127,18 @@ export class Carrier {
   /** The statement that drops what a shard captured for this move. */
   forgetChanges(): Statement {
     return statement('DELETE FROM slot_changes WHERE move_id = ?', this.#move.id)
+  }
+
+  /** Drops the oldest changes that a shard captured for this move, a bounded number. True when it had fewer. */
+  async dropChanges(side: ShardSide): Promise<boolean> {
+    const oldest = 'SELECT seq FROM slot_changes WHERE move_id = ? ORDER BY seq LIMIT ?'
+    const [, dropped] = await this.#pace.round(() =>
+      side.batch<{ rows: number }>('purge', [
+        statement(`DELETE FROM slot_changes WHERE seq IN (${oldest})`, this.#move.id, limits.movePurgeRowsMax),
+        statement('SELECT changes() AS rows'),
+      ]),
+    )
+    return dropped![0]!.rows < limits.movePurgeRowsMax
   }
 
   /** True when every row has been copied that was there when the capture began. */

@@ -224,7 +224,7 @@ class Incarnation {
   /** The table of steps (docs/resharding.md): each may be repeated until the record says that the next is reached. */
   async #step(): Promise<void> {
     if (this.#record.ending) return this.#undo()
-    if (isBeforeCommit(this.#record)) this.#carrier.refuseDifferentSchemas()
+    if (isBeforeCommit(this.#record)) this.#carrier.refuseDifferentSchemas(this.#record.state)
     switch (this.#record.state) {
       case 'preparing':
         return this.#prepare()
@@ -363,6 +363,8 @@ class Incarnation {
       this.#sourceState = 'none'
       await this.#pause('forgotten')
     }
+    // Writers went on while it settled: what was captured of them may be more than one batch should drop.
+    if (!(await this.#carrier.dropChanges(this.#target))) return
     await this.#target.batch('finish', [
       ...this.#target.become(['moving', 'active'], 'active'),
       this.#carrier.forgetChanges(),

@@ -158,6 +158,28 @@ describe('until the last lease has run out', () => {
     expect(await at('SHARD_001')).toEqual({ state: 'active', rows: left.rows, changes: 0 })
   })
 
+  test('what was captured meanwhile is dropped in pieces, and never in one statement that users would wait for', async () => {
+    const { id } = await planMove('claims', slot, 'shard-001')
+    await drive(id)
+    const keys = Array.from({ length: limits.movePurgeRowsMax + 50 }, (_, index) => `${slot}.many-${index}`)
+    await run(
+      "INSERT INTO claims SELECT value, 'email', 'ä', 'a', 'confirmed', 1 FROM json_each(?)",
+      JSON.stringify(keys),
+    )
+    await settleNow(id)
+    const left: number[] = []
+    const observer = {
+      async before(shard: string, operation: string) {
+        if (`${operation} at ${shard}` === 'purge at shard-001' || operation === 'finish')
+          left.push((await at('SHARD_001')).changes!)
+      },
+    }
+    await mover({ observer }).turn(id)
+    expect((await record(id)).state).toBe('done')
+    expect(left).toEqual([limits.movePurgeRowsMax + 50, 50, 0])
+    expect((await at('SHARD_001')).changes).toBe(0)
+  })
+
   test('slots don’t come back to a shard that they have left', async () => {
     const { id } = await planMove('claims', slot, 'shard-001')
     await drive(id)

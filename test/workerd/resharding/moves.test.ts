@@ -266,6 +266,17 @@ describe('a migration', () => {
     expect(await at('SHARD_001')).toEqual({ state: null, rows: {}, changes: 0 })
   })
 
+  test('at one shard, before anything was copied, is waited for: moves that queue must not fail all together', async () => {
+    const { id } = await planMove('users', slot, 'shard-001')
+    await migrate()
+    await mover().turn(id)
+    await mover().turn(id)
+    expect(await record(id)).toMatchObject({ state: 'preparing', ending: null, error: null })
+    await migrate(source())
+    expect((await drive(id)).state).toBe('settling')
+    for (const shard of [source(), target()]) await back(shard)
+  })
+
   test('after the commit disturbs nothing, and no move is planned while the shards differ', async () => {
     const { id } = await planMove('users', slot, 'shard-001')
     expect(
