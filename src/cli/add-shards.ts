@@ -45,8 +45,7 @@ async function addShards(connect: () => Connection, _operands: string[], options
   const location = locationOf(options)
   const ground = isLocal(options) ? localGround(options, location) : remoteGround(options, location)
   const connection = connect()
-  const text = readFileSync(ground.configPath, 'utf8')
-  const bound = localBindings(text)
+  const bound = localBindings(readFileSync(ground.configPath, 'utf8'))
   const { items } = await connection.get<{ items: Shard[] }>('/operator/v1/shards')
   const waiting = bound.filter(({ binding }) => !items.some((shard) => shard.binding === binding)).slice(0, count)
   const next = nextShardNumber(bound)
@@ -57,8 +56,9 @@ async function addShards(connect: () => Connection, _operands: string[], options
   if (waiting.length > 0) say(`Going on with ${names(waiting)}, bound and not yet a shard.`)
   await ground.prepare(added)
   if (fresh.length > 0) {
-    // wrangler dev reads it as soon as it changes, and ends where it is empty.
-    replaceFile(ground.configPath, withMoreShards(text, fresh))
+    // Read again, since making and migrating took a while: what was written there meanwhile stays. wrangler dev reads it
+    // as soon as it changes, and ends where it is empty.
+    replaceFile(ground.configPath, withMoreShards(readFileSync(ground.configPath, 'utf8'), fresh))
     say(`Bound ${names(fresh)} in ${path.relative(process.cwd(), ground.configPath)}.`)
   }
   await ground.release()

@@ -81,8 +81,7 @@ function configStep(deploying: Deploying, ids: Map<string, string>): Step {
     name: 'configuration',
     done: 'written',
     async look() {
-      const text = deploying.readConfigText()
-      const { shards, kvNamespaces } = readConfig(text)
+      const { shards, kvNamespaces } = readConfig(deploying.readConfigText())
       const unwritten = [
         ...shards.map(({ binding, databaseId }) => ({ binding, was: databaseId, write: withDatabaseId })),
         ...kvNamespaces.map(({ binding, id }) => ({ binding, was: id, write: withKvId })),
@@ -90,7 +89,8 @@ function configStep(deploying: Deploying, ids: Map<string, string>): Step {
       return {
         lacking: unwritten.map(({ binding }) => `the id of ${binding}`),
         async carryOut() {
-          let changed = text
+          // Read again: what was written there meanwhile stays.
+          let changed = deploying.readConfigText()
           for (const { binding, write } of unwritten) changed = write(changed, binding, ids.get(binding)!)
           deploying.writeConfigText(changed)
         },
