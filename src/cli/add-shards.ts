@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { isLocal } from './address.ts'
 import { addressOf, type Connection } from './client.ts'
 import type { Command, Output } from './command.ts'
 import { deploy } from './deploy.ts'
@@ -43,7 +44,8 @@ interface Ground {
 async function addShards(connect: () => Connection, _operands: string[], options: OptionValues): Promise<Output> {
   const count = wholeNumber('--count', options.count ?? '1', 1, SHARDS_AT_ONCE_MAX)
   const location = locationOf(options)
-  const ground = isLocal(options) ? localGround(options, location) : remoteGround(options, location)
+  const ground =
+    !options.remote && isLocal(addressOf(options)) ? localGround(options, location) : remoteGround(options, location)
   const connection = connect()
   const bound = localBindings(readFileSync(ground.configPath, 'utf8'))
   const { items } = await connection.get<{ items: Shard[] }>('/operator/v1/shards')
@@ -72,9 +74,6 @@ async function addShards(connect: () => Connection, _operands: string[], options
     text: `${counted(shards.length, 'shard')} added. They get their slots by: npm run banyan -- rebalance`,
   }
 }
-
-const isLocal = (options: OptionValues): boolean =>
-  !options.remote && ['localhost', '127.0.0.1'].includes(new URL(addressOf(options)).hostname)
 
 /** `npm run dev` takes a changed configuration by itself. */
 function localGround(options: OptionValues, location: Location): Ground {
@@ -124,12 +123,13 @@ function remoteGround(options: OptionValues, location: Location): Ground {
 
 /** Asks until the live version has the binding. That a server restarts for it is part of the waiting. */
 async function join(connection: Connection, binding: string): Promise<Shard> {
-  for (const deadline = performance.now() + LIVE_MS; ; await sleep(POLL_MS)) {
+  for (const deadline = performance.now() + LIVE_MS; ; ) {
     try {
       return (await connection.post<{ shard: Shard }>('/operator/v1/shards', { binding })).shard
     } catch (error) {
       const isWaiting = error instanceof NotNow || (error instanceof UserError && error.code === 'INVALID')
       if (!isWaiting || performance.now() > deadline) throw isWaiting ? gaveUp(binding, error as UserError) : error
+      await sleep(error instanceof NotNow ? Math.max(POLL_MS, error.retryAfterMs) : POLL_MS)
     }
   }
 }

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
+import { readAddress } from './address.ts'
 import { readConfig, type WranglerConfig } from './deploy-config.ts'
 import { UserError } from './errors.ts'
 import { openPlatform, type Platform } from './platform/api.ts'
@@ -77,9 +78,7 @@ export function openDeploying({ config: given, environment, sleep, say }: Deploy
  */
 export async function addressOf(platform: Platform, config: WranglerConfig, url: string | undefined): Promise<string> {
   const given = url ?? config.publicOrigin
-  if (given && !URL.canParse(given))
-    throw new UserError(`"${given}" is not an address.`, 'Write it like https://a.example.')
-  if (given) return new URL(given).origin
+  if (given !== null) return readAddress(given).origin
   const subdomain = await accountSubdomain(platform)
   if (subdomain) return `https://${config.name}.${subdomain}.workers.dev`
   throw new UserError(
