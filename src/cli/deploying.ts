@@ -38,6 +38,7 @@ export interface DrawnSecrets {
 }
 
 export interface DeployingOptions {
+  /** From where the command is run; else the project's wrangler.toml. */
   config?: string | undefined
   environment: NodeJS.ProcessEnv
   sleep: (ms: number) => Promise<unknown>
@@ -46,11 +47,16 @@ export interface DeployingOptions {
 
 /** Reads the configuration and opens the account. Throws UserError for what is missing. */
 export function openDeploying({ config: given, environment, sleep, say }: DeployingOptions): Deploying {
-  const configPath = path.resolve(root, given ?? 'wrangler.toml')
+  const configPath = given === undefined ? path.join(root, 'wrangler.toml') : path.resolve(given)
   if (!existsSync(configPath))
     throw new UserError(`There is no ${configPath}.`, 'Name the configuration with --config.')
   const config = readConfig(readFileSync(configPath, 'utf8'))
   const accountId = environment.CLOUDFLARE_ACCOUNT_ID || config.accountId
+  if (config.accountId && accountId !== config.accountId)
+    throw new UserError(
+      `CLOUDFLARE_ACCOUNT_ID is ${accountId}, and the configuration is of the account ${config.accountId}.`,
+      'Unset the one, or take the configuration of the other: --config FILE.',
+    )
   const baseUrl = environment.CLOUDFLARE_API_BASE_URL
   const platform = openPlatform({ baseUrl, token: environment.CLOUDFLARE_API_TOKEN, accountId, sleep })
   const forWrangler = {
