@@ -23,6 +23,7 @@ export interface WranglerConfig {
 
 /** The Worker's own default. */
 const LEASE_MS = 30_000
+const LEASE_MS_MIN = 100
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const PLACEHOLDER_DATABASE = /^00000000-0000-4000-8000-0{9}\d{3}$/
 const PLACEHOLDER_NAMESPACE = /^0{28}\d{4}$/
@@ -46,7 +47,7 @@ export function readConfig(text: string): WranglerConfig {
     name,
     accountId: first('', 'account_id'),
     publicOrigin: first('vars', 'PUBLIC_ORIGIN') || null,
-    leaseMs: Number(first('vars', 'LEASE_MS') ?? LEASE_MS),
+    leaseMs: leaseIn(first('vars', 'LEASE_MS')),
     shards: shardsIn(tables),
     kvNamespaces: blocksOf(tables, 'kv_namespaces').map((table) => ({
       binding: required(table, 'binding'),
@@ -64,6 +65,16 @@ export function readConfig(text: string): WranglerConfig {
     crons: values('triggers', 'crons'),
     workersDev: (first('', 'workers_dev') ?? String(!hasRoutes)) === 'true',
   }
+}
+
+/** As the Worker reads it (workers/settings.ts). Throws UserError. */
+function leaseIn(written: string | null): number {
+  const leaseMs = Number(written || LEASE_MS)
+  if (Number.isSafeInteger(leaseMs) && leaseMs >= LEASE_MS_MIN) return leaseMs
+  throw new UserError(
+    `LEASE_MS is "${written}"; it must be a number of milliseconds, at least ${LEASE_MS_MIN}.`,
+    `Write it in [vars] like LEASE_MS = "${LEASE_MS}".`,
+  )
 }
 
 /**

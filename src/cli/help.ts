@@ -56,7 +56,9 @@ export const helpText = `banyan <noun> <verb> [options]
       --dry-run                  says which
       --config FILE
   restore SHARD --to TIME      takes one shard back to a moment of the last 30 days (2026-11-24T10:30:00Z): what was
-                               written there since is gone
+                               written there since is gone. Cut off, it goes on when it is run again
+      --abandon                  instead of --to: gives up a restore that was cut off; the shard is as it was before, and serves
+      --compare                  instead of --to: compares its claims and accounts with all shards, as a restore does at its end
       --config FILE
 
   import FILE                  users from another application: a .sql dump (wrangler d1 export, sqlite3 .dump) or a .csv with a header.

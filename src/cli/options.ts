@@ -29,6 +29,8 @@ export const optionTypes = {
   reads: { type: 'string' },
   seed: { type: 'string' },
   to: { type: 'string' },
+  abandon: { type: 'boolean' },
+  compare: { type: 'boolean' },
   table: { type: 'string' },
   map: { type: 'string' },
   source: { type: 'string' },

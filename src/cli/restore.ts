@@ -1,7 +1,9 @@
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type ClaimDifferences, compareClaims } from './claim-differences.ts'
+import { messageOf } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
+import { claimDifferences } from './claim-differences.ts'
 import { type Connection, connect } from './client.ts'
 import type { Command, Output } from './command.ts'
 import { isPlaceholder, readConfig } from './deploy-config.ts'
@@ -9,11 +11,21 @@ import { addressOf, type Deploying, openDeploying } from './deploying.ts'
 import { UserError } from './errors.ts'
 import type { Move } from './move-text.ts'
 import type { OptionValues } from './options.ts'
-import { appliedMigrations, applyMigration, readRows, runBatch } from './platform/database.ts'
 import { bookmarkAt, restoreTo } from './platform/time-travel.ts'
 import { replaceFile } from './replace-file.ts'
+import {
+  forgetNote,
+  giveUp,
+  goOn,
+  keepNote,
+  type Note,
+  type Reconciled,
+  readNote,
+  standing,
+  type Travelling,
+} from './restore-note.ts'
 import type { MapShard } from './rollback.ts'
-import { readMigrations } from './shard-migrations.ts'
+import { differenceFrom, ownershipOf, reconcile } from './shard-ownership.ts'
 import { counted } from './table.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
@@ -21,34 +33,24 @@ const root = path.resolve(import.meta.dirname, '../..')
 const DAYS_MAX = 30
 const DAY_MS = 86_400_000
 /** A lease may begin with a data centre's copy of the map, which is up to 10 s old; and a second for clocks. */
-const MAP_COPY_MS = 11_000
+const MAP_COPY_MS = limits.mapDataCentreSecondsMax * 1_000 + limits.moveLeaseMarginMs
+/** The exit code of who was ended by Ctrl-C. */
+const INTERRUPTED = 130
 const OVER = ['done', 'aborted', 'failed']
 
-export interface RestoreOptions {
+export interface ShardOptions {
   shard: string
-  /** RFC 3339. */
-  to: string
-  /** Milliseconds since 1970. */
-  now: number
   /** The operators' API. */
   connection: Pick<Connection, 'get' | 'patch'>
   /** Where the place is kept, so that a run that was cut off can be gone on with. */
   noteFile: string
 }
 
-/** What a shard says of itself, past what its users wrote: who it is, which slots it has since when, the mover's step. */
-interface Ownership {
-  identity: string
-  slots: string
-  step: number
-}
-
-/** Written before the first change: what was. `wayBack` is a bookmark, taken once nobody writes any more. */
-interface Note extends Ownership {
-  shard: string
-  databaseId: string
+export interface RestoreOptions extends ShardOptions {
+  /** RFC 3339. */
   to: string
-  wayBack: string | null
+  /** Milliseconds since 1970. */
+  now: number
 }
 
 /**
@@ -57,51 +59,77 @@ interface Note extends Ownership {
  * take writes for slots that another shard has, or lack slots that it got. Throws UserError.
  */
 export async function restore(deploying: Deploying, options: RestoreOptions): Promise<Output> {
-  const { platform, say } = deploying
+  const { say } = deploying
   const { connection, shard, noteFile } = options
   const to = readTime(options.to, options.now)
-  const note = readNote(noteFile)
-  if (note && (note.shard !== shard || note.to !== to)) throw halfDone(note)
-  // Once it has travelled, the application may not be able to read it: the list and its state are not asked for again.
-  const before = note?.wayBack ? note : await takeOut(deploying, options, to, note)
-  const { databaseId } = before
-
-  const wayBack = before.wayBack ?? (await bookmarkAt(platform, databaseId))
-  keepNote(noteFile, { ...before, wayBack })
-  await restoreTo(platform, databaseId, await bookmarkAt(platform, databaseId, to))
-  say(`✓ it is as it was at ${to}`)
-  const difference = await differenceFrom(deploying, databaseId, before)
-  if (difference) {
-    await restoreTo(platform, databaseId, wayBack)
+  const found = readNote(noteFile)
+  if (found && found.stage !== 'taken-out' && found.to !== to) throw halfDone(found)
+  const entry = await findShard(deploying, connection, shard)
+  if (found?.stage === 'travelling' && entry.state !== 'restoring') throw servesAlready(found, entry.state)
+  const outOfService = async () =>
+    found?.stage === 'travelling' ? found : takeOut(deploying, options, to, { ...entry, isOurs: found !== null })
+  return sayingWhereItStands(deploying, noteFile, async () => {
+    if (found?.stage === 'reconciled' && entry.state !== 'restoring') {
+      forgetNote(noteFile)
+      say(`✓ the run before has ended it, and nothing was taken back now: ${shard} has what was written since`)
+      return compared(deploying, options, found)
+    }
+    const done = found?.stage === 'reconciled' ? found : await travel(deploying, options, await outOfService())
     await backToService(connection, shard, noteFile)
-    throw notThen(shard, to, difference)
-  }
-  const migrated = await reconcile(deploying, databaseId, before)
-  say(`✓ reconciled: its slots are those of the map, the mover’s step goes on, ${migrated} migrations applied again`)
-  const claims = await compareClaims(platform, databaseIdsOf(deploying), databaseId)
-  const listFile = noteFile.replace(/\.json$/, '.claims.json')
-  writeFileSync(listFile, JSON.stringify(claims, null, 2), { mode: 0o600 })
-  await backToService(connection, shard, noteFile)
-  const text = [
-    `${shard} serves again, as it was at ${to}. What was written there since is gone.`,
-    claimsText(claims, listFile),
-    `The way back, while nobody has written: npx wrangler d1 time-travel restore ${databaseId} --bookmark=${wayBack}`,
-  ].join('\n')
-  return { json: { shard, to, wayBack, migrated, ...claims }, text }
+    return compared(deploying, options, done)
+  })
 }
 
-/** Notes what is, takes the shard out of service, and waits until no router writes there by the map before. */
-async function takeOut(deploying: Deploying, options: RestoreOptions, to: string, found: Note | null): Promise<Note> {
+/** Gives a restore up: the shard is as it was before, and serves. Throws UserError. */
+export async function abandon(deploying: Deploying, options: ShardOptions): Promise<Output> {
   const { connection, shard, noteFile } = options
-  const { databaseId, state } = await findShard(deploying, connection, shard)
-  if (!found && state !== 'serving')
+  const note = readNote(noteFile)
+  if (!note)
     throw new UserError(
-      `${shard} is ${state}.`,
-      'Only a serving shard is restored. Its state: npm run banyan -- shards list',
+      `No restore of ${shard} is under way here.`,
+      'Its place is kept in .wrangler/deploy on the machine where it was begun: give it up there.',
     )
+  const { state } = await findShard(deploying, connection, shard)
+  return sayingWhereItStands(deploying, noteFile, async () => {
+    if (state !== 'restoring')
+      return { json: { shard, state }, text: await leaveAsItIs(deploying, options, note, state) }
+    if (note.stage !== 'taken-out') await takeBack(deploying, noteFile, note)
+    await backToService(connection, shard, noteFile)
+    return { json: { shard, state: 'serving' }, text: `${shard} serves again, as it was before the restore.` }
+  })
+}
+
+async function sayingWhereItStands(
+  deploying: Deploying,
+  noteFile: string,
+  act: () => Promise<Output>,
+): Promise<Output> {
+  try {
+    return await act()
+  } catch (error) {
+    const note = readNote(noteFile)
+    if (note) deploying.say(standing(note))
+    throw error
+  }
+}
+
+/**
+ * Takes the shard out of service, waits until no router writes there by the map before, and notes what is then: where a
+ * run before was cut off here, the shard may have served since, and a move may have touched it.
+ */
+async function takeOut(
+  deploying: Deploying,
+  { connection, shard, noteFile }: RestoreOptions,
+  to: string,
+  { databaseId, state, isOurs }: FoundShard & { isOurs: boolean },
+): Promise<Travelling> {
+  const { platform } = deploying
+  if (state !== 'serving' && !(state === 'restoring' && isOurs)) throw notServing(shard, state)
   await refuseOpenMoves(connection, shard)
-  const ownership = await ownershipOf(deploying, databaseId)
-  const note = found ?? keepNote(noteFile, { ...ownership, databaseId, shard, to, wayBack: null })
+  // Read for nothing: where it can't be, that is known before anybody gets a 503.
+  await ownershipOf(platform, databaseId)
+  const place = { databaseId, shard, to }
+  keepNote(noteFile, { ...place, stage: 'taken-out' })
   await connection.patch(pathOf(shard), { state: 'restoring' })
   deploying.say(`✓ ${shard} is out of service: its users get 503. Waiting until no router has the map before.`)
   await deploying.sleep(readConfig(deploying.readConfigText()).leaseMs + MAP_COPY_MS)
@@ -112,20 +140,123 @@ async function takeOut(deploying: Deploying, options: RestoreOptions, to: string
     await backToService(connection, shard, noteFile)
     throw error
   }
-  return note
+  const ownership = await ownershipOf(platform, databaseId)
+  const wayBack = await bookmarkAt(platform, databaseId)
+  return keepNote(noteFile, { ...place, ...ownership, wayBack, stage: 'travelling' })
 }
 
-function claimsText({ orphans, unclaimed }: ClaimDifferences, listFile: string): string {
-  if (orphans.length + unclaimed.length === 0) return 'Every claim has its account, and every account its claims.'
+/** Repeated, it has the same end: nobody writes meanwhile. */
+async function travel(deploying: Deploying, options: ShardOptions, before: Travelling): Promise<Reconciled> {
+  const { platform, say } = deploying
+  const { connection, shard, noteFile } = options
+  const { databaseId, to } = before
+  await restoreTo(platform, databaseId, await bookmarkAt(platform, databaseId, to))
+  say(`✓ it is as it was at ${to}`)
+  const difference = await differenceFrom(platform, databaseId, before)
+  if (difference) {
+    await takeBack(deploying, noteFile, before)
+    await backToService(connection, shard, noteFile)
+    throw notThen(before, difference)
+  }
+  const migrated = await reconcile(platform, databaseId, before)
+  say(`✓ reconciled: its slots are those of the map, the mover’s step goes on, ${migrated} migrations applied again`)
+  return keepNote(noteFile, { ...before, stage: 'reconciled', migrated })
+}
+
+/** As it was before: from here on nothing of the restore is left but the state. */
+async function takeBack({ platform }: Deploying, noteFile: string, note: Travelling | Reconciled): Promise<void> {
+  const { shard, databaseId, to, wayBack } = note
+  await restoreTo(platform, databaseId, wayBack)
+  keepNote(noteFile, { shard, databaseId, to, stage: 'taken-out' })
+}
+
+/** Forgets a restore of a shard that isn't out of service any more: what was written there since stays. */
+async function leaveAsItIs(
+  { platform }: Deploying,
+  { connection, shard, noteFile }: ShardOptions,
+  note: Note,
+  state: string,
+): Promise<string> {
+  if (note.stage === 'travelling') {
+    await refuseOpenMoves(connection, shard)
+    if (await differenceFrom(platform, note.databaseId, note)) throw otherNow(note, state, noteFile)
+    await reconcile(platform, note.databaseId, note)
+  }
+  forgetNote(noteFile)
+  const what: Record<Note['stage'], string> = {
+    'taken-out': 'Nothing in it was taken back.',
+    travelling: 'It stays as it is, whether it was taken back already or not.',
+    reconciled: `The restore was over: it is as it was at ${note.to}, with what was written since it served again.`,
+  }
+  return [`${shard} is ${state}. ${what[note.stage]}`, ...(note.stage === 'taken-out' ? [] : [wayBackText(note)])].join(
+    '\n',
+  )
+}
+
+/** Only looks: it serves already, so a comparison that fails, or is ended, leaves a restore as done as it is. */
+async function compared(deploying: Deploying, options: ShardOptions, done: Reconciled): Promise<Output> {
+  const { shard, to, wayBack, migrated, databaseId } = done
+  const served = `${shard} serves again, as it was at ${to}. What was written there since is gone.`
+  deploying.say(
+    `✓ ${served}\n${wayBackText(done)}\nComparing its claims and accounts with all shards; Ctrl-C leaves that out.`,
+  )
+  const comparison = await compareClaims(deploying, options, databaseId).catch((error: unknown) => ({
+    json: { lackingAccounts: null, lackingClaims: null },
+    text: `Its claims and accounts were not compared: ${messageOf(error)}\nTo compare them: npm run banyan -- restore ${shard} --compare`,
+  }))
+  const text = [served, comparison.text, wayBackText(done)].join('\n')
+  return { json: { shard, to, wayBack, migrated, ...comparison.json }, text }
+}
+
+/** Lists what doesn't fit in a file, a line each. Throws UserError. */
+export async function compare(deploying: Deploying, options: ShardOptions): Promise<Output> {
+  const { databaseId } = await findShard(deploying, options.connection, options.shard)
+  return compareClaims(deploying, options, databaseId)
+}
+
+async function compareClaims(
+  deploying: Deploying,
+  { connection, shard, noteFile }: ShardOptions,
+  restoredId: string,
+): Promise<{ json: Lacking; text: string }> {
+  const { platform, sleep, say } = deploying
+  const databaseIds = readConfig(deploying.readConfigText()).shards.map(({ databaseId }) => databaseId)
+  const onShard = (done: number, of: number) => say(`compared with ${done} of ${counted(of, 'shard')}`)
+  const file = noteFile.replace(/\.json$/, '.claims.jsonl')
+  replaceFile(file, '', 0o600)
+  const { epoch } = await listShards(connection)
+  const lacks = { account: 0, claim: 0 }
+  for await (const page of claimDifferences({ platform, databaseIds, restoredId, sleep, onShard })) {
+    for (const difference of page) lacks[difference.lacks]++
+    appendFileSync(file, page.map((difference) => `${JSON.stringify(difference)}\n`).join(''))
+  }
+  const hasMoved = (await listShards(connection)).epoch !== epoch
+  const json = { lackingAccounts: lacks.account, lackingClaims: lacks.claim, file }
+  return { json, text: claimsText(shard, json, hasMoved) }
+}
+
+const wayBackText = ({ databaseId, wayBack }: Travelling | Reconciled): string =>
+  `The way back, while nobody has written: npx wrangler d1 time-travel restore ${databaseId} --bookmark=${wayBack}`
+
+interface Lacking {
+  lackingAccounts: number
+  lackingClaims: number
+  file: string
+}
+
+function claimsText(shard: string, { lackingAccounts, lackingClaims, file }: Lacking, hasMoved: boolean): string {
+  const isWhole = lackingAccounts + lackingClaims === 0
+  const found = [
+    `${counted(lackingAccounts, 'claim')} of accounts that are gone: nobody can have those addresses and handles.`,
+    `${counted(lackingClaims, 'claim')} that accounts lack: another may take the same address or handle.`,
+    `They are listed in ${file}; nothing was done about them.`,
+  ]
+  const moved = `The map has changed meanwhile, so look again: npm run banyan -- restore ${shard} --compare`
   return [
-    `${counted(orphans.length, 'claim')} of accounts that are gone: nobody can have those addresses and handles.`,
-    `${counted(unclaimed.length, 'claim')} that accounts lack: another may take the same address or handle.`,
-    `They are listed in ${listFile}; nothing was done about them.`,
+    ...(isWhole ? ['Every claim has its account, and every account its claims.'] : found),
+    ...(hasMoved ? [moved] : []),
   ].join('\n')
 }
-
-const databaseIdsOf = (deploying: Deploying): string[] =>
-  readConfig(deploying.readConfigText()).shards.map(({ databaseId }) => databaseId)
 
 const pathOf = (shard: string): string => `/operator/v1/shards/${encodeURIComponent(shard)}`
 
@@ -138,8 +269,17 @@ function readTime(text: string, now: number): string {
   return new Date(at).toISOString()
 }
 
-async function findShard(deploying: Deploying, connection: RestoreOptions['connection'], shard: string) {
-  const { items } = await connection.get<{ items: MapShard[] }>('/operator/v1/shards')
+interface FoundShard {
+  databaseId: string
+  state: string
+}
+
+async function findShard(
+  deploying: Deploying,
+  connection: ShardOptions['connection'],
+  shard: string,
+): Promise<FoundShard> {
+  const { items } = await listShards(connection)
   const entry = items.find(({ id }) => id === shard)
   if (!entry) throw new UserError(`The map has no shard "${shard}".`, 'Its shards: npm run banyan -- shards list')
   const { shards } = readConfig(deploying.readConfigText())
@@ -149,7 +289,10 @@ async function findShard(deploying: Deploying, connection: RestoreOptions['conne
   return { databaseId: bound.databaseId, state: entry.state }
 }
 
-async function refuseOpenMoves(connection: RestoreOptions['connection'], shard: string): Promise<void> {
+const listShards = (connection: ShardOptions['connection']) =>
+  connection.get<{ epoch: number; items: MapShard[] }>('/operator/v1/shards')
+
+async function refuseOpenMoves(connection: ShardOptions['connection'], shard: string): Promise<void> {
   for (let cursor: string | null = ''; cursor !== null; ) {
     const page: { items: Move[]; next: string | null } = await connection.get(
       `/operator/v1/moves?limit=100&cursor=${encodeURIComponent(cursor)}`,
@@ -166,88 +309,70 @@ async function refuseOpenMoves(connection: RestoreOptions['connection'], shard: 
   }
 }
 
-/** In rows of at most 256 slots: all of them in one value would be more than the 2 MB that a value may have. */
-const SLOTS = `SELECT keyspace, state, epoch, substr(slot, 1, 2) AS part, group_concat(substr(slot, 3), '') AS slots
-  FROM (SELECT * FROM slots ORDER BY keyspace, slot) GROUP BY keyspace, state, epoch, part ORDER BY keyspace, part, state, epoch`
-
-/** Throws PlatformError where the database has no such tables: before its first migration. */
-async function ownershipOf({ platform }: Deploying, databaseId: string): Promise<Ownership> {
-  const [identity] = await readRows<object>(platform, databaseId, 'SELECT deployment, shard FROM shard_identity')
-  const slots = await readRows<object>(platform, databaseId, SLOTS)
-  const [mover] = await readRows<{ step: number }>(platform, databaseId, 'SELECT step FROM mover')
-  return { identity: JSON.stringify(identity ?? null), slots: JSON.stringify(slots), step: mover!.step }
-}
-
-/** In what the shard of then differs from the one of now, as far as the map is concerned; null where it doesn't. */
-async function differenceFrom(deploying: Deploying, databaseId: string, before: Note): Promise<string | null> {
-  const [tables] = await readRows<{ n: number }>(
-    deploying.platform,
-    databaseId,
-    "SELECT count(*) AS n FROM sqlite_master WHERE name IN ('shard_identity', 'slots', 'mover')",
+const notServing = (shard: string, state: string) =>
+  new UserError(
+    `${shard} is ${state}.`,
+    state === 'restoring'
+      ? 'A restore of it is under way. Cut off, it is gone on with where it was begun: its place is kept there, in .wrangler/deploy.'
+      : 'Only a serving shard is restored. Its state: npm run banyan -- shards list',
   )
-  if (tables!.n < 3) return 'it was not migrated yet'
-  const then = await ownershipOf(deploying, databaseId)
-  if (then.identity !== before.identity) return 'it did not belong to this application yet'
-  // Their epochs as well: slots that left and came back would come back without what was written elsewhere.
-  if (then.slots !== before.slots) return 'it had other slots: a move has touched it since'
-  return null
-}
 
-const notThen = (shard: string, to: string, difference: string) =>
+const notThen = ({ shard, to }: Travelling, difference: string) =>
   new UserError(
     `At ${to} ${shard} can't be taken over: ${difference}. It is as it was before this command.`,
     'Choose a time after its last move (npm run banyan -- moves list). Single rows of an older time: npx wrangler d1 time-travel, into a database beside it.',
   )
 
-const halfDone = ({ shard, to }: Note) =>
+const halfDone = (note: Travelling | Reconciled) =>
   new UserError(
-    `A restore of ${shard} to ${to} was cut off and is not over.`,
-    `End it first: npm run banyan -- restore ${shard} --to ${to}`,
+    `A restore of ${note.shard} to ${note.to} was cut off and is not over.`,
+    `End it first: ${goOn(note)}\nOr give it up: ${giveUp(note.shard)}`,
   )
 
-async function backToService(connection: RestoreOptions['connection'], shard: string, noteFile: string): Promise<void> {
+const servesAlready = ({ shard, to }: Travelling, state: string) =>
+  new UserError(
+    `${shard} is ${state}, though a restore of it to ${to} was not over: somebody has changed its state. Nothing was done, since what was written there meanwhile would be gone.`,
+    `To leave it as it is: ${giveUp(shard)}\nTo take it back all the same: after that, this command again.`,
+  )
+
+const otherNow = ({ shard }: Travelling, state: string, noteFile: string) =>
+  new UserError(
+    `${shard} is ${state}, and its slots are not those it had when the restore began.`,
+    `Did a move touch it since (npm run banyan -- moves list)? Then it is well: delete ${noteFile}. If none did, it was taken back to before a move and takes writes for slots that another shard has: make it restoring (PATCH ${pathOf(shard)}), and this command brings it back.`,
+  )
+
+async function backToService(connection: ShardOptions['connection'], shard: string, noteFile: string): Promise<void> {
   await connection.patch(pathOf(shard), { state: 'serving' })
-  rmSync(noteFile)
-}
-
-/**
- * Brings what time travel took back to where it must be: the mover's step never falls, or a mover's batch that was held
- * back could apply; the schema is the one the other shards have. Returns how many migrations were applied again.
- */
-async function reconcile(deploying: Deploying, databaseId: string, before: Note): Promise<number> {
-  const { platform } = deploying
-  const sql = 'UPDATE mover SET step = max(step, ?) + 1, open = 0'
-  await runBatch(platform, databaseId, [{ sql, params: [before.step] }])
-  const applied = await appliedMigrations(platform, databaseId)
-  const missing = readMigrations().filter(({ name }) => !applied.includes(name))
-  for (const migration of missing) await applyMigration(platform, databaseId, migration)
-  return missing.length
-}
-
-const readNote = (file: string): Note | null =>
-  existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Note) : null
-
-function keepNote(file: string, note: Note): Note {
-  replaceFile(file, JSON.stringify(note))
-  return note
+  forgetNote(noteFile)
 }
 
 async function run(_connect: unknown, [shard]: string[], options: OptionValues): Promise<Output> {
-  if (!options.to)
-    throw new UserError('To when?', `Write: npm run banyan -- restore ${shard} --to 2026-11-24T10:30:00Z`)
+  const { to, abandon: isAbandoned, compare: isCompared } = options
+  if ([to, isAbandoned, isCompared].filter(Boolean).length !== 1)
+    throw new UserError(
+      to || isAbandoned ? '--to, --abandon and --compare exclude each other.' : 'To when?',
+      `Write: npm run banyan -- restore ${shard} --to 2026-11-24T10:30:00Z, or --abandon to give one up.`,
+    )
   const say = (line: string) => console.error(line)
   const deploying = openDeploying({ config: options.config, environment: process.env, sleep, say })
   const config = readConfig(deploying.readConfigText())
   const address = await addressOf(deploying.platform, config, options.url)
-  return restore(deploying, {
-    shard: shard!,
-    to: options.to,
-    now: performance.timeOrigin + performance.now(),
-    connection: connect({ url: address, token: options.token }),
-    noteFile: path.join(root, '.wrangler/deploy', `${config.name}-${shard}.restore.json`),
-  })
+  const connection = connect({ url: address, token: options.token })
+  const noteFile = path.join(root, '.wrangler/deploy', `${config.name}-${shard}.restore.json`)
+  const about = { shard: shard!, connection, noteFile }
+  process.once('SIGINT', () => endEarly(noteFile))
+  if (isAbandoned) return abandon(deploying, about)
+  if (isCompared) return compare(deploying, about)
+  return restore(deploying, { ...about, to: to!, now: performance.timeOrigin + performance.now() })
+}
+
+/** Ctrl-C. */
+function endEarly(noteFile: string): void {
+  const note = readNote(noteFile)
+  if (note) console.error(standing(note))
+  process.exit(INTERRUPTED)
 }
 
 export const restoreCommands: Record<string, Command> = {
-  restore: { operands: ['SHARD'], options: ['config', 'to'], run },
+  restore: { operands: ['SHARD'], options: ['config', 'to', 'abandon', 'compare'], run },
 }

@@ -13,8 +13,9 @@ interface Shard {
   binding: string
   state: string
   slots: number
-  bytes: number
-  users: number
+  /** null, as are the users, where its database doesn't answer. */
+  bytes: number | null
+  users: number | null
   queriesPerSecond: number
 }
 
@@ -26,17 +27,22 @@ async function listShards(connect: () => Connection): Promise<Output> {
     shard.binding,
     shard.state,
     String(shard.slots),
-    String(shard.users),
-    bytes(shard.bytes),
+    shard.users === null ? '–' : String(shard.users),
+    shard.bytes === null ? '–' : bytes(shard.bytes),
     shard.queriesPerSecond.toFixed(2),
   ])
   const head = ['shard', 'binding', 'state', 'slots', 'users', 'size', 'queries/s']
-  const users = answer.items.map((shard) => shard.users)
+  return { json: answer, text: `${table(head, rows, 3)}\n\n${summary(answer)}` }
+}
+
+function summary({ epoch, items }: { epoch: number; items: Shard[] }): string {
+  const users = items.flatMap((shard) => shard.users ?? [])
   const total = users.reduce((sum, count) => sum + count, 0)
   const unevenness =
     total === 0 ? '' : `, the fullest has ${(Math.max(...users) / (total / users.length)).toFixed(2)} of the mean`
-  const summary = `epoch ${answer.epoch}, ${counted(users.length, 'shard')}, ${counted(total, 'user')}${unevenness}`
-  return { json: answer, text: `${table(head, rows, 3)}\n\n${summary}` }
+  const silent = items.filter((shard) => shard.users === null).map(({ id }) => id)
+  const unknown = silent.length === 0 ? '' : `; not counted, since they don’t answer: ${silent.join(', ')}`
+  return `epoch ${epoch}, ${counted(items.length, 'shard')}, ${counted(total, 'user')}${unevenness}${unknown}`
 }
 
 const pathOf = (id: string) => `/operator/v1/shards/${encodeURIComponent(id)}`

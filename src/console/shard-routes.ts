@@ -15,8 +15,8 @@ export const shardShape = z
     binding: z.string(),
     state: z.enum(shardStates),
     slots: z.int(),
-    bytes: z.int(),
-    users: z.int(),
+    bytes: z.int().nullable().openapi({ description: 'The database’s size; null where it doesn’t answer' }),
+    users: z.int().nullable().openapi({ description: 'null where the database doesn’t answer' }),
     queriesPerSecond: z.number(),
   })
   .openapi('Shard')

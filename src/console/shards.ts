@@ -1,10 +1,13 @@
 import type { z } from '@hono/zod-openapi'
+import type { Clock } from '../core/clock.ts'
 import { BanyanError, hasCode } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
 import type { MoveWishFrom } from '../resharding/move-ledger.ts'
 import { formatRanges } from '../resharding/record.ts'
 import type { RetryKey } from '../sharding/idempotency.ts'
 import type { ShardState } from '../sharding/shard-map.ts'
 import { keyspaces } from '../sharding/sharded-table.ts'
+import type { ShardFailure } from '../sharding/shards.ts'
 import type { Tiers } from '../web/context.ts'
 import type { moveShape } from './move-routes.ts'
 import { toMove } from './moves.ts'
@@ -12,28 +15,45 @@ import type { planShape, rebalanceShape, shardShape } from './shard-routes.ts'
 
 type Shard = z.infer<typeof shardShape>
 type Move = z.infer<typeof moveShape>
-type ShardTiers = Pick<Tiers, 'shards' | 'shardLoad' | 'fleet'>
+type ShardTiers = Pick<Tiers, 'shards' | 'shardLoad' | 'fleet' | 'clock' | 'log'>
 
 /** How far from the mean a shard may stay where that isn't said: bytes are never equal, slots can be. */
 const tolerances = { slots: 0, bytes: 0.1 }
 
-/** Each shard with its slots, size and users. Throws SHARD_UNAVAILABLE naming every shard that doesn't answer. */
-export async function listShards({ shards, shardLoad, fleet }: ShardTiers): Promise<{ epoch: number; items: Shard[] }> {
+/**
+ * Each shard with its slots, size and users. What the directory knows is always there; size and users are null of a shard
+ * that doesn't answer.
+ */
+export async function listShards(tiers: ShardTiers): Promise<{ epoch: number; items: Shard[] }> {
+  const { epoch, items } = await askShards(tiers, () => true)
+  return { epoch, items }
+}
+
+/** The map's shards. Those that are wanted are asked for their size and users, until 15 s are over. */
+async function askShards(
+  { shards, shardLoad, fleet, clock, log }: ShardTiers,
+  isWanted: (id: string) => boolean,
+): Promise<{ epoch: number; items: Shard[]; failed: ShardFailure[] }> {
   const map = await fleet.map()
+  const until = clock.now() + limits.shardNumbersMs
   const { values, failed } = await shards.by(map).each('users', async ({ id, run, ownedHere }) => {
-    const { results, meta } = await run<{ users: number }>(
-      `SELECT count(*) AS users FROM profiles WHERE ${ownedHere('id')}`,
-    )
+    if (!isWanted(id)) return { id, users: null, bytes: null }
+    const answer = run<{ users: number }>(`SELECT count(*) AS users FROM profiles WHERE ${ownedHere('id')}`)
+    const { results, meta } = await Promise.race([answer, tooLate(clock, until)])
     return { id, users: results[0]!.users, bytes: meta.size_after }
   })
-  if (failed.length > 0)
-    throw new BanyanError('SHARD_UNAVAILABLE', failed.map(({ shard, error }) => `${shard}: ${error}`).join('; '))
+  for (const { shard, error } of failed) log.warn('shard.error', { shard, operation: 'shards.list', reason: error })
   const slots = map.slotCounts('users')
   const items = map.shards.map(({ id, binding, state }, index) => {
-    const { users, bytes } = values.find((value) => value.id === id)!
+    const { users, bytes } = values.find((value) => value.id === id) ?? { users: null, bytes: null }
     return { id, binding, state, slots: slots[index]!, bytes, users, ...shardLoad(id) }
   })
-  return { epoch: map.epoch, items }
+  return { epoch: map.epoch, items, failed }
+}
+
+async function tooLate(clock: Clock, until: number): Promise<never> {
+  await clock.sleep(Math.max(0, until - clock.now()))
+  throw new BanyanError('SHARD_UNAVAILABLE', `no answer within ${limits.shardNumbersMs / 1_000} s`)
 }
 
 /** Registers a bound, empty, migrated database. Throws INVALID where it isn't bound, and as `Fleet.join`. */
@@ -53,8 +73,9 @@ export async function setShardState(tiers: ShardTiers, id: string, state: ShardS
   return getShard(tiers, id)
 }
 
+/** Only this one is asked: what is done to a shard doesn't depend on the others. */
 async function getShard(tiers: ShardTiers, id: string): Promise<Shard> {
-  const { items } = await listShards(tiers)
+  const { items } = await askShards(tiers, (wanted) => wanted === id)
   const shard = items.find((item) => item.id === id)
   if (!shard) throw new BanyanError('NOT_FOUND', `There is no shard "${id}". See: banyan shards list`)
   return shard
@@ -90,9 +111,12 @@ export async function drainShard(
   return { moves: moves.map(toMove), held }
 }
 
+/** Throws SHARD_UNAVAILABLE naming every shard that doesn't answer: none is taken for empty. */
 async function bytesOf(tiers: ShardTiers): Promise<Record<string, number>> {
-  const { items } = await listShards(tiers)
-  return Object.fromEntries(items.map(({ id, bytes }) => [id, bytes]))
+  const { items, failed } = await askShards(tiers, () => true)
+  if (failed.length > 0)
+    throw new BanyanError('SHARD_UNAVAILABLE', failed.map(({ shard, error }) => `${shard}: ${error}`).join('; '))
+  return Object.fromEntries(items.map(({ id, bytes }) => [id, bytes!]))
 }
 
 const toPlanned = ({ keyspace, source, target, ranges }: MoveWishFrom) => ({

@@ -28,6 +28,7 @@ export const limits = {
   moveWatchMs: 5_000, // an alarm that died is followed by another
   moveCutoverBudgetMs: 2_000,
   moveCutoverAttemptsMax: 20,
+  moveTargetWaitMs: 1_000, // of a turn that may find the source fenced
   moveChunkRowsMin: 50,
   moveChunkRowsFirst: 200,
   moveChunkRowsMax: 5_000,
@@ -84,6 +85,9 @@ export const limits = {
   importUsersScatteredMax: 30, // … and this many stay below the platform's 1,000 queries
   importContestsMax: 20, // claims that others' lost attempts hold: several calls each
   importBodyBytesMax: 1_048_576,
+
+  // Operators
+  shardNumbersMs: 15_000, // a shard that hasn't answered by then is listed without its numbers
 
   // HTTP
   bodyBytesMax: 65_536,

@@ -152,7 +152,12 @@ class Incarnation {
   /** Raise, read, check, and only then act. */
   async run(): Promise<number | null> {
     await this.#source.raise()
-    await this.#target.raise()
+    try {
+      await this.#raiseTarget()
+    } catch (error) {
+      await this.#releaseSource()
+      throw error
+    }
     await this.#pause('raised')
     await this.#derive()
     // However short its time, a turn gets one step further.
@@ -168,16 +173,52 @@ class Incarnation {
     }
   }
 
-  /** Where the move is, by what the directory and both shards say now that no earlier incarnation can change it. */
-  async #derive(): Promise<void> {
+  /** A target that is slow is waited for, unless users may be waiting for the source. */
+  async #raiseTarget(): Promise<void> {
+    const mayBeFenced = this.#record.state === 'cutover' || this.#record.ending !== null
+    if (!mayBeFenced) return this.#target.raise()
+    await this.#inTime(this.#target.raise(), limits.moveTargetWaitMs)
+  }
+
+  /**
+   * The target doesn't answer. A source that is fenced would refuse writes for as long as that lasts: an attempt that is
+   * over its budget is given up, and the source of a move that is being undone is restored, with the source's step alone.
+   */
+  async #releaseSource(): Promise<void> {
+    await this.#findAgain()
+    const { state } = await this.#source.read()
+    this.#sourceState = state
+    if (this.#record.ending) return this.#restore()
+    if (this.#record.state !== 'cutover' || state !== 'fenced' || !this.#isOverBudget(this.#record.attemptAt!)) return
+    try {
+      await this.#giveUp()
+    } catch (error) {
+      await this.#fail(error)
+    }
+  }
+
+  async #findAgain(): Promise<void> {
     const record = await this.#options.book.find(this.#record.id)
     if (record?.reversals !== this.#record.reversals) throw new Interrupted('the move was turned round')
     this.#record = record
+  }
+
+  /** Throws Interrupted after so long: what was sent then arrives late, or never, as after a crash. */
+  async #inTime<T>(work: Promise<T>, ms: number): Promise<T> {
+    const late = this.#options.clock.sleep(ms).then(() => {
+      throw new Interrupted(`no answer within ${ms} ms`)
+    })
+    return Promise.race([work, late])
+  }
+
+  /** Where the move is, by what the directory and both shards say now that no earlier incarnation can change it. */
+  async #derive(): Promise<void> {
+    await this.#findAgain()
     const source = await this.#source.read()
     const target = await this.#target.read()
     this.#sourceState = source.state
     this.#targetState = target.state
-    this.#carrier.begin(source, target, record.state)
+    this.#carrier.begin(source, target, this.#record.state)
   }
 
   /** The table of steps (docs/resharding.md): each may be repeated until the record says that the next is reached. */
@@ -257,12 +298,13 @@ class Incarnation {
       // An attempt that another incarnation recorded may be an old one: its budget would have begun then.
       if (this.#record.attempt !== this.#ownAttempt) return this.#recordAttempt()
       this.#fencedAt = this.#options.clock.now()
-      this.#isDrained = await this.#carrier.fence()
+      this.#isDrained = await this.#inTime(this.#carrier.fence(), limits.moveCutoverBudgetMs)
       this.#sourceState = 'fenced'
       await this.#pause('fenced')
     }
     const startedAt = this.#fencedAt || this.#record.attemptAt!
-    while (!this.#isDrained && !this.#isOverBudget(startedAt)) this.#isDrained = await this.#carrier.drain()
+    while (!this.#isDrained && !this.#isOverBudget(startedAt))
+      this.#isDrained = await this.#inTime(this.#carrier.drain(), limits.moveCutoverBudgetMs)
     await this.#pause('drained')
     if (this.#isOverBudget(startedAt)) return this.#giveUp()
     await this.#change({ to: 'committed', bookmark: this.#target.bookmark })
@@ -331,24 +373,28 @@ class Incarnation {
 
   // Aborted or failed: the source is as it was. A reverse goes back to settling, and rows and captures stay.
   async #undo(): Promise<void> {
+    await this.#restore()
     if (this.#record.reversals > 0) {
-      await this.#source.batch('restore', this.#source.become(['moving', 'fenced'], 'moving'))
-      await this.#pause('restored')
       await this.#target.batch('drop', this.#target.become(['importing', 'moved'], 'moved'))
       await this.#pause('dropped')
       return this.#change({ to: 'ended' })
     }
-    await this.#source.batch('restore', [
-      ...this.#source.become(['active', 'moving', 'fenced'], 'active'),
-      this.#carrier.forgetChanges(),
-    ])
-    await this.#pause('restored')
     if (this.#targetState !== 'none') {
       await this.#clear('drop')
       await this.#target.batch('drop', this.#target.leave('importing'))
     }
     await this.#pause('dropped')
     await this.#change({ to: 'ended' })
+  }
+
+  /** The source takes writes as before; of a reverse, it goes on capturing them. */
+  async #restore(): Promise<void> {
+    const statements =
+      this.#record.reversals > 0
+        ? this.#source.become(['moving', 'fenced'], 'moving')
+        : [...this.#source.become(['active', 'moving', 'fenced'], 'active'), this.#carrier.forgetChanges()]
+    await this.#source.batch('restore', statements)
+    await this.#pause('restored')
   }
 
   /** Rows of these slots at the target: left behind by nobody knows whom, or to be undone. */

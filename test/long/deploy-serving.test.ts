@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { compareClaims } from '../../src/cli/claim-differences.ts'
+import { type ClaimDifference, claimDifferences } from '../../src/cli/claim-differences.ts'
 import { openPlatform } from '../../src/cli/platform/api.ts'
 import { shardBindings } from '../../src/cli/wrangler-config.ts'
 import { bearer } from '../support/http-client.ts'
@@ -81,9 +81,17 @@ async function expectClaimsFit(): Promise<void> {
   const api = openPlatform({ baseUrl, token, accountId })
   const { databases } = platform.databases
   const ids = databases.map(({ id }) => id)
-  const differences = async () => (await Promise.all(ids.map((id) => compareClaims(api, ids, id)))).flat()
-  expect(await differences()).toEqual(ids.map(() => ({ orphans: [], unclaimed: [] })))
+  const sleep = async () => undefined
+  const differences = async () => {
+    const found: ClaimDifference[] = []
+    for (const restoredId of ids)
+      for await (const page of claimDifferences({ platform: api, databaseIds: ids, restoredId, sleep }))
+        found.push(...page)
+    return found
+  }
+  expect(await differences()).toEqual([])
   await Promise.all(databases.map((database) => database.query([{ sql: "DELETE FROM claims WHERE kind = 'handle'" }])))
-  const unclaimed = (await differences()).flatMap((found) => found.unclaimed)
+  const unclaimed = await differences()
+  expect(new Set(unclaimed.map(({ lacks }) => lacks))).toEqual(new Set(['claim']))
   expect(new Set(unclaimed.map(({ kind }) => kind))).toEqual(new Set(['handle']))
 }

@@ -83,6 +83,8 @@ interface Batch {
 interface Mover {
   /** 0 idle, 1 raised one step, 2 raised both, 3 knows where it is. */
   mode: number
+  /** It has the source only: the target doesn't answer. */
+  isAlone: boolean
   steps: [number, number]
   /** The record as it was when the mover derived its place, and how far it is in that state. */
   sees: number
@@ -124,6 +126,7 @@ export interface Bounds {
 
 const idleMover = (): Mover => ({
   mode: 0,
+  isAlone: false,
   steps: [0, 0],
   sees: 0,
   reverse: false,
@@ -191,8 +194,8 @@ export function keyOf(state: State, absolute: boolean): string {
   parts.push(Number(state.leases[0]), Number(state.leases[1]))
   for (const { slot, has, mask, keys } of state.databases) parts.push(slot, Number(has), mask, keys)
   if (absolute) parts.push(state.raises, state.databases[0].step, state.databases[1].step)
-  for (const { mode, steps, sees, reverse, attempt, place, mask, keys, sent } of state.movers) {
-    parts.push(mode, mode > 0 ? step(0, steps[0]) : 0, mode > 1 ? step(1, steps[1]) : 0)
+  for (const { mode, isAlone, steps, sees, reverse, attempt, place, mask, keys, sent } of state.movers) {
+    parts.push(mode + (isAlone ? ALONE : 0), mode > 0 ? step(0, steps[0]) : 0, mode > 1 ? step(1, steps[1]) : 0)
     parts.push(sees, Number(reverse), attempt, place, mask, keys)
     batch(sent)
   }
@@ -308,6 +311,15 @@ function moverActs(state: State, index: number, bounds: Bounds, out: ReadonlySet
       own.steps[mover.mode] = ++next.databases[mover.mode]!.step
       own.mode++
     })
+    if (mover.mode === 0)
+      may(`${who} raises the source only`, (next) => {
+        next.raises++
+        const { source } = next.move
+        const own = next.movers[index]!
+        own.steps[1 - source] = NO_STEP
+        own.steps[source] = ++next.databases[source]!.step
+        Object.assign(own, { mode: 2, isAlone: true })
+      })
     return
   }
   if (mover.mode === 2) {
@@ -330,13 +342,19 @@ function moverActs(state: State, index: number, bounds: Bounds, out: ReadonlySet
 /** Reads the directory and both databases with their steps; a step that isn't the one it raised is another's. */
 function derive(state: State, index: number, out: ReadonlySet<Safeguard>): void {
   const mover = state.movers[index]!
-  const isOwn = state.databases.every(({ step }, at) => step === mover.steps[at])
+  const isMeant = (at: number) => !mover.isAlone || at === state.move.source
+  const isOwn = state.databases.every(({ step }, at) => !isMeant(at) || step === mover.steps[at])
   if (!isOwn && !out.has('raised steps are still one’s own')) {
     state.movers[index] = idleMover()
     return
   }
   see(state, mover)
   const source = state.databases[state.move.source]!
+  if (mover.isAlone) {
+    if (mover.sees === CUTOVER && source.slot === FENCED) mover.place = GIVING_UP
+    else if (mover.sees !== ABORTING) state.movers[index] = idleMover()
+    return
+  }
   // A cutover that is found fenced goes on with its attempt: the tail is read, and is applied next.
   if (mover.sees === CUTOVER && source.slot === FENCED)
     Object.assign(mover, { place: 1, mask: source.mask, keys: source.keys })
@@ -383,7 +401,8 @@ const reverseProgram: Record<number, Instruction[]> = {
 function proceed(state: State, index: number, bounds: Bounds, out: ReadonlySet<Safeguard>, may: May): void {
   const mover = state.movers[index]!
   const desk: Desk = { state, mover, index, source: sourceSeen(state, mover), may }
-  if (mover.sees === CUTOVER) cutOver(desk, bounds, out)
+  if (mover.isAlone) release(desk, bounds, out)
+  else if (mover.sees === CUTOVER) cutOver(desk, bounds, out)
   else if (mover.sees === DONE) setRecord(desk, '', true, () => {})
   else carryOut(desk, (mover.reverse ? reverseProgram : program)[mover.sees]![mover.place]!, out)
 }
@@ -444,7 +463,7 @@ function setRecord(
 
 /** Fence with the tail, apply it, commit; or give the attempt up: the directory first, then the source. */
 function cutOver(desk: Desk, bounds: Bounds, out: ReadonlySet<Safeguard>): void {
-  const { state, mover, index, source, may } = desk
+  const { state, mover, source } = desk
   const target = 1 - source
   const commit = () =>
     setRecord(desk, 'committed', false, (next) => {
@@ -472,14 +491,38 @@ function cutOver(desk: Desk, bounds: Bounds, out: ReadonlySet<Safeguard>): void 
     default:
       commit()
   }
-  if (mover.place === 0 || mover.attempt >= bounds.attempts) return
+  if (mover.place !== 0) giveUp(desk, bounds, out)
+}
+
+/** Only who has recorded the next attempt may un-fence: before, another incarnation may be about to commit this one. */
+function giveUp(desk: Desk, bounds: Bounds, out: ReadonlySet<Safeguard>): void {
+  const { mover, index, may } = desk
+  if (mover.attempt >= bounds.attempts) return
   if (out.has('un-fence known to the directory'))
     may(`mover ${index + 1} gives the attempt up`, (next) => Object.assign(next.movers[index]!, { place: GIVEN_UP }))
   else setRecord(desk, 'the next attempt', false, (next) => next.move.attempt++, GIVEN_UP)
 }
 
-/** Only who has recorded the next attempt may un-fence: before, another incarnation may be about to commit this one. */
 const GIVEN_UP = 9
+
+/**
+ * With the source only: a fenced one whose attempt is given up takes writes again, and so does that of a move that is being
+ * undone. Then nothing is left to do without the target.
+ */
+function release(desk: Desk, bounds: Bounds, out: ReadonlySet<Safeguard>): void {
+  const { mover, index, source, may } = desk
+  if (mover.sees === CUTOVER && mover.place === GIVING_UP) giveUp(desk, bounds, out)
+  else if (mover.sees === CUTOVER && mover.place === GIVEN_UP) sendBatch(desk, 'un-fence', source)
+  else if (mover.sees === ABORTING && mover.place === 0)
+    sendBatch(desk, mover.reverse ? 'restore-reverse' : 'restore', source)
+  else may(`mover ${index + 1} waits for the target`, (next) => next.movers.splice(index, 1, idleMover()))
+}
+
+const GIVING_UP = 8
+/** In a state's key: apart from the modes. */
+const ALONE = 4
+/** A step that no database has. */
+const NO_STEP = -1
 
 // ── a batch arrives ───────────────────────────────────────────────────────────────────────────────
 

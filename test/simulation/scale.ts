@@ -16,6 +16,7 @@ export function scaleDown(): void {
     moveWatchMs: 1_500,
     moveCutoverBudgetMs: 500,
     moveCutoverAttemptsMax: 60,
+    moveTargetWaitMs: 200,
     moveChunkRowsMin: 8,
     moveChunkRowsFirst: 10,
     moveChunkRowsMax: 30,

@@ -37,6 +37,7 @@ export interface DocumentedRoute {
 
 const KNOWN = new Set([
   ...['$ref', 'allOf', 'type', 'properties', 'required', 'additionalProperties', 'items', 'maxItems', 'enum', 'format'],
+  'description', // says, and asks nothing
 ])
 
 export const documentedRoutes = (document: OpenApiDocument): DocumentedRoute[] =>

@@ -74,6 +74,24 @@ test.each([
   expect(() => readConfig(text)).toThrow(message)
 })
 
+test.each([
+  ['none', '', 30_000],
+  ['an empty one', 'LEASE_MS = ""', 30_000],
+  ['one in quotes', 'LEASE_MS = "2000"', 2_000],
+  ['a number', 'LEASE_MS = 45000 # long', 45_000],
+])('the lease, with %s in [vars]', (_, line, leaseMs) => {
+  expect(readConfig(`name = "a"\n[vars]\n${line}`).leaseMs).toBe(leaseMs)
+})
+
+test.each(['"60_000"', '60_000', '"30 s"', '"99"', '"0"', '"-1"', '"1500.5"', '"Infinity"'])(
+  'a lease of %s is refused: a restore that waits too little loses what was acknowledged',
+  (written) => {
+    expect(() => readConfig(`name = "a"\n[vars]\nLEASE_MS = ${written}`)).toThrow(
+      `LEASE_MS is "${written.replaceAll('"', '')}"; it must be a number of milliseconds, at least 100.`,
+    )
+  },
+)
+
 test('the essence has no comments and no local ids', () => {
   expect(essence(withDatabaseId(`# one\n${shipped}`, 'SHARD_000', ID))).toBe(
     essence(shipped).replace('00000000-0000-4000-8000-000000000000', ID),

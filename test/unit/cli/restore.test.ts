@@ -1,35 +1,43 @@
+import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { once } from 'node:events'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
-import type { ClaimDifferences } from '../../../src/cli/claim-differences.ts'
+import { text } from 'node:stream/consumers'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { ClaimDifference } from '../../../src/cli/claim-differences.ts'
+import { NotNow, UserError } from '../../../src/cli/errors.ts'
+import { root } from '../../../src/cli/local-shards.ts'
 import { restoreTo } from '../../../src/cli/platform/time-travel.ts'
-import { restore } from '../../../src/cli/restore.ts'
+import { abandon, compare, restore } from '../../../src/cli/restore.ts'
 import { type PlatformDouble, startPlatform } from '../../support/platform/double.ts'
 import { faults } from '../../support/platform/http.ts'
 import { type SmallDeployment, smallDeployment } from '../../support/platform/small-deployment.ts'
 
 /** Stands for the operators' API of the deployed application. */
 interface MapDouble {
-  /** Lists its shards no more: one of them has no tables. */
-  isUnreadable: boolean
   state: string
+  epoch: number
   changes: string[]
   moves: { id: string; state: string; source: string; target: string }[]
+  /** What becomes of a change to a state: it is refused, it never arrives, or it is made and its answer is lost, once. */
+  failing: { to: string; how: 'refused' | 'away' | 'lost' } | null
 }
 
 let platform: PlatformDouble
 let deployment: SmallDeployment
 let map: MapDouble
 const noteFile = path.join(tmpdir(), `banyan-restore-test-${process.pid}.json`)
-const listFile = noteFile.replace('.json', '.claims.json')
+const listFile = noteFile.replace('.json', '.claims.jsonl')
 
 beforeEach(async () => {
   platform = await startPlatform({ serving: 'stand-in' })
   deployment = smallDeployment(platform)
   await deployment.deploy()
-  map = { isUnreadable: false, state: 'serving', changes: [], moves: [] }
+  map = { state: 'serving', epoch: 1, changes: [], moves: [], failing: null }
   await write("INSERT INTO shard_identity (id, deployment, shard) VALUES (1, 'd', 'shard-000')")
   await write(
     "INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('users', '0000', 'active', 1), ('users', '0001', 'active', 1)",
@@ -56,27 +64,33 @@ async function moment(): Promise<string> {
 }
 
 const take = (to: string, shardId = 'shard-000') =>
-  restore(deployment.deploying(), {
-    shard: shardId,
-    to,
-    now: Date.now(),
-    noteFile,
-    connection: {
-      get: async (asked: string) => {
-        if (map.isUnreadable && !asked.startsWith('/operator/v1/moves')) throw new Error('unreadable')
-        return (
-          asked.startsWith('/operator/v1/moves')
-            ? { items: map.moves, next: null }
-            : { items: [{ id: 'shard-000', binding: 'SHARD_000', state: map.state, slots: 2 }] }
-        ) as never
-      },
-      patch: async (_: string, body: object) => {
-        map.state = (body as { state: string }).state
-        map.changes.push(map.state)
-        return {} as never
-      },
+  restore(deployment.deploying(), { ...about(), shard: shardId, to, now: Date.now() })
+const lookAgain = () => compare(deployment.deploying(), about())
+const giveUp = () => abandon(deployment.deploying(), about())
+const about = () => ({
+  shard: 'shard-000',
+  noteFile,
+  connection: {
+    get: async (asked: string) =>
+      (asked.startsWith('/operator/v1/moves')
+        ? { items: map.moves, next: null }
+        : {
+            epoch: map.epoch,
+            items: [{ id: 'shard-000', binding: 'SHARD_000', state: map.state, slots: 2 }],
+          }) as never,
+    patch: async (_: string, body: object) => {
+      const { state } = body as { state: string }
+      const how = map.failing?.to === state ? map.failing.how : null
+      if (how === 'refused' || how === 'lost') map.failing = null
+      if (how === 'away') throw new NotNow('answered 503', 'Try again.')
+      if (how === 'refused') throw new UserError('answered 409 SHARD_IN_MOVE', 'Try again in 5 s.')
+      map.state = state
+      map.changes.push(map.state)
+      if (how === 'lost') throw new NotNow('does not answer', 'It may have been done all the same.')
+      return {} as never
     },
-  })
+  },
+})
 
 const MAIL =
   "INSERT INTO mail_tokens (id, user_id, purpose, email, secret_hash, expires_at) VALUES ('0000a', '0000b', 'verify-email', 'a', 'b', 1)"
@@ -100,11 +114,11 @@ test('its lease is waited for before anything is taken back', async () => {
     ...opened(),
     sleep: async (ms) => {
       pauses.push(ms)
-      await write(MAIL) // a router with the map before
+      if (pauses.length === 1) await write(MAIL) // a router with the map before
     },
   })
   await take(to)
-  expect(pauses).toEqual([41_000])
+  expect(pauses[0]).toBe(41_000)
   expect(await read('SELECT id FROM mail_tokens')).toEqual([])
 })
 
@@ -123,6 +137,28 @@ test.each([
   expect(map.changes).toEqual(['restoring', 'serving'])
 })
 
+test('refused by a move, and run again after that move: what the move has taken away does not come back', async () => {
+  const to = await moment()
+  map.failing = { to: 'restoring', how: 'refused' }
+  await expect(take(to)).rejects.toThrow('SHARD_IN_MOVE')
+  await write("DELETE FROM slots WHERE slot = '0001'")
+  const slots = await read('SELECT * FROM slots')
+  await expect(take(to)).rejects.toThrow('it had other slots: a move has touched it since')
+  expect(await read('SELECT * FROM slots')).toEqual(slots)
+  expect(map.state).toBe('serving')
+})
+
+test('cut off while the lease is waited for, back in service by hand, moved: the same', async () => {
+  const to = await moment()
+  const opened = deployment.deploying
+  deployment.deploying = () => ({ ...opened(), sleep: () => Promise.reject(new Error('killed')) })
+  await expect(take(to)).rejects.toThrow('killed')
+  deployment.deploying = opened
+  map.state = 'serving'
+  await write("UPDATE slots SET epoch = 3 WHERE slot = '0001'")
+  await expect(take(to)).rejects.toThrow('it had other slots: a move has touched it since')
+})
+
 test('to before its first migration: refused, and all is as it was', async () => {
   shard().history[0]!.at = Date.now()
   const first = new Date(Date.now() - 3_600_000).toISOString()
@@ -131,13 +167,12 @@ test('to before its first migration: refused, and all is as it was', async () =>
   expect(map.state).toBe('serving')
 })
 
-test('cut off while it is as it was before its first migration: the next run brings it back, without the application', async () => {
+test('cut off while it is as it was before its first migration: the next run brings it back', async () => {
   shard().history[0]!.at = Date.now()
   const first = new Date(Date.now() - 3_600_000).toISOString()
-  platform.goAwayAt(7) // after the time travel
+  platform.goAwayAt(10) // after the time travel
   await expect(take(first)).rejects.toThrow('did not answer')
   platform.recover()
-  map.isUnreadable = true
   await expect(take(first)).rejects.toThrow('it was not migrated yet')
   expect(await read('SELECT shard FROM shard_identity')).toEqual([{ shard: 'shard-000' }])
   expect(map.state).toBe('serving')
@@ -178,16 +213,18 @@ test('an unknown shard, and one that somebody else has taken out, are refused', 
   await expect(take(to)).rejects.toThrow('shard-000 is restoring')
 })
 
-test('cut off at any call, the next run ends it; another time is refused meanwhile', async () => {
+test('cut off at any call, the next run ends it; once it has travelled, another time is refused meanwhile', async () => {
   await write('UPDATE mover SET step = 7')
-  for (let number = 1; number <= 18; number++) {
+  for (let number = 1; number <= 15; number++) {
     const to = await moment()
     await write(MAIL)
     const { step } = (await read('SELECT step FROM mover'))[0] as { step: number }
     platform.goAwayAt(number)
     await expect(take(to), `call ${number}`).rejects.toThrow('did not answer')
     platform.recover()
-    if (existsSync(noteFile)) await expect(take(await moment())).rejects.toThrow('was cut off and is not over')
+    const stage = existsSync(noteFile) ? (JSON.parse(readFileSync(noteFile, 'utf8')) as { stage: string }).stage : null
+    if (stage !== null && stage !== 'taken-out')
+      await expect(take(await moment())).rejects.toThrow('was cut off and is not over')
     const { json } = await take(to)
     expect(await read('SELECT id FROM mail_tokens'), `call ${number}`).toEqual([])
     expect(((await read('SELECT step FROM mover'))[0] as { step: number }).step).toBeGreaterThan(step)
@@ -199,7 +236,168 @@ test('cut off at any call, the next run ends it; another time is refused meanwhi
   }
 })
 
+/** A run that is killed once `stage` is on disk: nothing more of it is carried out. */
+async function killedAt(stage: 'taken-out' | 'travelling' | 'reconciled', to: string): Promise<void> {
+  const calls = { 'taken-out': 4, travelling: 10, reconciled: 0 }[stage]
+  if (calls > 0) platform.goAwayAt(calls)
+  else map.failing = { to: 'serving', how: 'away' }
+  await expect(take(to)).rejects.toThrow(/did not answer|answered 503/)
+  platform.recover()
+  map.failing = null
+  expect(JSON.parse(readFileSync(noteFile, 'utf8'))).toMatchObject({ stage })
+  expect(map.state).toBe('restoring')
+}
+
+const mails = () => read('SELECT id FROM mail_tokens ORDER BY id')
+const LATER_MAIL = MAIL.replace('0000a', '0000z')
+
+describe('on a shard that serves already', () => {
+  test('the answer to the last change was lost: run again, what was acknowledged since stays', async () => {
+    const to = await moment()
+    await write(MAIL)
+    map.failing = { to: 'serving', how: 'lost' }
+    await expect(take(to)).rejects.toThrow('does not answer')
+    expect(map.state).toBe('serving')
+    await write(LATER_MAIL)
+    const { text } = await take(to)
+    expect(text).toContain(`shard-000 serves again, as it was at ${to}`)
+    expect(await mails()).toEqual([{ id: '0000z' }])
+    expect(existsSync(noteFile)).toBe(false)
+  })
+
+  test('somebody has put it back in the middle: refused, and given up it stays as it is', async () => {
+    await write('UPDATE mover SET step = 7')
+    const to = await moment()
+    await write(MAIL)
+    await killedAt('travelling', to)
+    map.state = 'serving'
+    await write(LATER_MAIL)
+    const before = await mails()
+    await expect(take(to)).rejects.toThrow('shard-000 is serving, though a restore of it')
+    await giveUp()
+    expect(await mails()).toEqual(before)
+    const [mover] = await read('SELECT step FROM mover')
+    expect(mover!.step).toBeGreaterThan(7)
+    expect(existsSync(noteFile)).toBe(false)
+  })
+
+  test('somebody has put it back as it was before a move: not given up without a look', async () => {
+    const to = await moment()
+    await write("DELETE FROM slots WHERE slot = '0001'")
+    await killedAt('travelling', to)
+    map.state = 'serving'
+    await expect(giveUp()).rejects.toThrow('its slots are not those it had when the restore began')
+    map.state = 'restoring'
+    await giveUp()
+    expect(await read("SELECT slot FROM slots WHERE keyspace = 'users'")).toEqual([{ slot: '0000' }])
+    expect(map.state).toBe('serving')
+  })
+})
+
+describe('given up', () => {
+  test.each(['taken-out', 'travelling', 'reconciled'] as const)(
+    'at %s: the shard is as it was before, and serves',
+    async (stage) => {
+      const to = await moment()
+      await write(MAIL)
+      await killedAt(stage, to)
+      const { text } = await giveUp()
+      expect(text).toBe('shard-000 serves again, as it was before the restore.')
+      expect([map.state, await mails(), existsSync(noteFile)]).toEqual(['serving', [{ id: '0000a' }], false])
+      await take(to)
+      expect(await mails()).toEqual([])
+    },
+  )
+
+  test('after it was over: what was written since stays, and the way back is said', async () => {
+    const to = await moment()
+    map.failing = { to: 'serving', how: 'lost' }
+    await expect(take(to)).rejects.toThrow('does not answer')
+    await write(MAIL)
+    expect((await giveUp()).text).toContain('--bookmark=')
+    expect(await mails()).toHaveLength(1)
+  })
+
+  test('cut off itself, it is run again, or another time is taken', async () => {
+    const to = await moment()
+    await write(MAIL)
+    const right = await moment()
+    await killedAt('travelling', to)
+    map.failing = { to: 'serving', how: 'away' }
+    await expect(giveUp()).rejects.toThrow('answered 503')
+    map.failing = null
+    await take(right)
+    expect(await mails()).toHaveLength(1)
+  })
+
+  test('where none was begun: refused', async () => {
+    await expect(giveUp()).rejects.toThrow('No restore of shard-000 is under way here')
+  })
+})
+
+test('a wrong time is put right while nothing was taken back', async () => {
+  const wrong = await moment()
+  await write(MAIL)
+  const right = await moment()
+  await killedAt('taken-out', wrong)
+  await take(right)
+  expect(await mails()).toHaveLength(1)
+})
+
+test('who ends it early is told in what state the shard is, how to go on and how to give up', async () => {
+  const to = await moment()
+  await killedAt('travelling', to)
+  expect(deployment.said.at(-1)).toBe(
+    [
+      `shard-000 is out of service (its users get 503), and may be as it was at ${to} already.`,
+      `To go on: npm run banyan -- restore shard-000 --to ${to}`,
+      'To give it up: npm run banyan -- restore shard-000 --abandon',
+    ].join('\n'),
+  )
+})
+
+test('Ctrl-C while the lease is waited for: the same is said, and it is given up by the command that it names', async () => {
+  const name = `banyan-interrupted-${process.pid}`
+  const config = readFileSync(deployment.configPath, 'utf8')
+  writeFileSync(deployment.configPath, config.replace('name = "banyan"', `name = "${name}"`))
+  const { connection } = about()
+  const api = createServer(async (request, response) => {
+    const body = request.method === 'PATCH' ? JSON.parse(await text(request)) : null
+    const answer = body ? await connection.patch('', body) : await connection.get(request.url!)
+    response.setHeader('content-type', 'application/json').end(JSON.stringify(answer))
+  })
+  await once(api.listen(0, '127.0.0.1'), 'listening')
+  const { port } = api.address() as AddressInfo
+  const started = (...options: string[]) => {
+    const url = ['--url', `http://127.0.0.1:${port}`, '--token', 'token', '--config', deployment.configPath]
+    const args = ['src/cli/main.ts', 'restore', 'shard-000', ...options, ...url]
+    const child = spawn(process.execPath, args, { cwd: root, env: { ...process.env, ...platform.environment } })
+    return { child, closed: once(child, 'close'), said: text(child.stderr), answered: text(child.stdout) }
+  }
+  try {
+    const to = await moment()
+    const first = started('--to', to)
+    while (map.state !== 'restoring') await new Promise((resolve) => setTimeout(resolve, 20))
+    first.child.kill('SIGINT')
+    expect(await first.closed).toEqual([130, null])
+    expect(await first.said).toContain('shard-000 was taken out of service (its users get 503), or was about to be.')
+    expect(await first.said).toContain('To give it up: npm run banyan -- restore shard-000 --abandon')
+
+    const second = started('--abandon')
+    expect(await second.answered).toBe('shard-000 serves again, as it was before the restore.\n')
+    expect(map.state).toBe('serving')
+  } finally {
+    api.close()
+    rmSync(path.join(root, `.wrangler/deploy/${name}-shard-000.restore.json`), { force: true })
+  }
+})
+
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
+
+const listed = (): ClaimDifference[] =>
+  readFileSync(listFile, 'utf8')
+    .split('\n')
+    .flatMap((line) => (line === '' ? [] : (JSON.parse(line) as ClaimDifference)))
 
 /** An account with its two claims, as the application writes them: each row in the shard that has its slot. */
 async function signUp(id: string, email: string, handle: string, claimsAt = other()): Promise<void> {
@@ -240,16 +438,69 @@ test('claims of accounts that are gone, and accounts whose claims are, are liste
   await write("DELETE FROM profiles WHERE id = '0000leaves'")
   await other().query([{ sql: "DELETE FROM claims WHERE owner_id = '0000leaves'" }])
   const { json, text } = await take(to)
-  const { orphans, unclaimed } = json as ClaimDifferences
-  expect(JSON.parse(readFileSync(listFile, 'utf8'))).toEqual({ orphans, unclaimed })
-  expect(orphans.map(({ ownerId, kind }) => [ownerId, kind]).toSorted()).toEqual([
-    ['0001new', 'email'],
-    ['0001new', 'handle'],
-  ])
-  expect(unclaimed.map(({ accountId, key }) => [accountId, key]).toSorted()).toEqual(
-    [sha256('email\0leaves@example.com'), sha256('handle\0leaves')].map((key) => ['0000leaves', key]).toSorted(),
+  expect(
+    listed()
+      .map(({ lacks, accountId, key }) => [lacks, accountId, key])
+      .toSorted(),
+  ).toEqual(
+    [
+      ['account', '0001new', sha256('email\0new@example.com')],
+      ['account', '0001new', sha256('handle\0newcomer')],
+      ['claim', '0000leaves', sha256('email\0leaves@example.com')],
+      ['claim', '0000leaves', sha256('handle\0leaves')],
+    ].toSorted(),
   )
+  expect(json).toMatchObject({ lackingAccounts: 2, lackingClaims: 2, file: listFile })
   expect(text).toContain('2 claims of accounts that are gone')
+})
+
+test('claims that lie in the shard and came back with it, of an account elsewhere that is gone since, are listed', async () => {
+  await other().query([
+    { sql: "INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('users', '8000', 'active', 1)" },
+  ])
+  const key = sha256('handle\0gone')
+  await write(`INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('claims', '${key.slice(0, 4)}', 'active', 1)`)
+  await write(
+    `INSERT INTO claims (key, kind, owner_id, attempt_id, state, expires_at) VALUES ('${key}', 'handle', '8000gone', 'a', 'confirmed', 1)`,
+  )
+  const to = await moment()
+  await write('DELETE FROM claims')
+  await take(to)
+  expect(listed()).toEqual([{ lacks: 'account', key, kind: 'handle', accountId: '8000gone' }])
+})
+
+test('it serves before claims are compared; a comparison that fails leaves it serving, and can be had later', async () => {
+  await signUp('0000stays', 'stays@example.com', 'stays')
+  const to = await moment()
+  await write("DELETE FROM claims WHERE owner_id = '0000stays'")
+  await other().query([{ sql: 'ALTER TABLE claims RENAME TO away' }])
+  const { text } = await take(to)
+  expect(map.state).toBe('serving')
+  expect(text).toContain('Its claims and accounts were not compared: ')
+  expect(text).toContain('npm run banyan -- restore shard-000 --compare')
+  expect(text).toContain('--bookmark=')
+  await other().query([{ sql: 'ALTER TABLE away RENAME TO claims' }])
+  await other().query([{ sql: "DELETE FROM claims WHERE kind = 'handle'" }])
+  expect((await lookAgain()).text).toContain('1 claim that accounts lack')
+  expect(listed()).toMatchObject([{ lacks: 'claim', kind: 'handle', accountId: '0000stays' }])
+})
+
+test('where the map has changed meanwhile, it says that some may be none', async () => {
+  await signUp('0000stays', 'stays@example.com', 'stays')
+  await other().query([{ sql: 'DELETE FROM claims' }])
+  const opened = deployment.deploying
+  deployment.deploying = () => ({ ...opened(), sleep: async () => void map.epoch++ })
+  expect((await lookAgain()).text).toContain('The map has changed meanwhile')
+})
+
+test('its calls leave the platform’s limit to others: 1,200 in five minutes', async () => {
+  const pauses: number[] = []
+  const opened = deployment.deploying
+  deployment.deploying = () => ({ ...opened(), sleep: async (ms) => void pauses.push(ms) })
+  const before = platform.calls.length
+  await lookAgain()
+  const calls = platform.calls.length - before
+  expect(pauses.reduce((sum, ms) => sum + ms) / calls).toBeGreaterThanOrEqual(300)
 })
 
 test('with claims and accounts whole, it says so', async () => {
@@ -261,8 +512,8 @@ test('with claims and accounts whole, it says so', async () => {
 test.each(faults)('%s at the time travel: it is done once, or again with the same end', async (fault) => {
   const to = await moment()
   await write(MAIL)
-  platform.failAt(6, fault)
-  const at = platform.calls.length + 5
+  platform.failAt(9, fault)
+  const at = platform.calls.length + 8
   await take(to).catch(() => take(to))
   expect(platform.calls[at]!.path).toMatch(/time_travel\/restore$/)
   expect(await read('SELECT id FROM mail_tokens')).toEqual([])

@@ -31,6 +31,9 @@ const ofShards = (route: string, directory: number, why: string): Row => ({
   directory,
 })
 
+/** What one shard is changed by at the directory, and told as. */
+const ofShard = (route: string, why: string): Row => ({ ...row(route, 'operator', 1, 0, why), directory: 2 })
+
 /**
  * One row for each route and page, and more where who asks makes a difference. A figure that rises is a decision: it
  * takes an edit here and a page in docs/decisions/ that says what it buys.
@@ -112,8 +115,8 @@ export const table: Row[] = [
   row('PATCH /api/v1/posts/:id', 'bearer', 1, 1, 'the session’s copy, one batch that also reads the post'),
   row('DELETE /api/v1/posts/:id', 'bearer', 1, 1, 'the session’s copy, one batch'),
   ofShards('GET /operator/v1/shards', 1, 'the map as it is now, and a query a shard: two here'),
-  ofShards('POST /operator/v1/shards', 2, 'the directory takes it in (it was in), and the shards are listed'),
-  ofShards('PATCH /operator/v1/shards/:id', 2, 'the directory changes it, and the shards are listed'),
+  ofShard('POST /operator/v1/shards', 'the directory takes it in (it was in), the map, and the one shard’s numbers'),
+  ofShard('PATCH /operator/v1/shards/:id', 'the directory changes it, the map, and the one shard’s numbers'),
   ofBook('DELETE /operator/v1/shards/:id', 'the directory forgets it'),
   ofBook('POST /operator/v1/shards/:id/drain', 'the directory plans'),
   ofBook('POST /operator/v1/rebalance', 'the directory plans'),

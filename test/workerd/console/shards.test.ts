@@ -2,8 +2,11 @@ import { env } from 'cloudflare:workers'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import '../../support/light-passwords.ts'
 import { migrations } from '../../../dist/migrations.ts'
+import { listShards } from '../../../src/console/shards.ts'
 import { slotOf } from '../../../src/core/ids.ts'
+import type { Fleet } from '../../../src/web/context.ts'
 import type { Env } from '../../../workers/env.ts'
+import { connectionLost, linkedDatabase, quietLog, routedShards } from '../../support/sharding-doubles.ts'
 import { somebody, type WorkerAnswer, workerIsolate } from '../../support/worker-isolate.ts'
 
 const { DIRECTORY, OPERATOR_TOKEN } = env as unknown as Env
@@ -95,6 +98,55 @@ describe('the state of a shard', () => {
     expect(refusal(await ask('POST', '/shards/shard-000/drain'))[1]).toBe('SHARD_NOT_SERVING')
     const plan = await ask('POST', '/rebalance', { dryRun: true })
     expect([plan.status, plan.json()]).toEqual([200, { moves: [], held: 0 }])
+  })
+})
+
+describe('with a database that is away', () => {
+  const { SHARD_000, SHARD_001 } = env as unknown as Record<string, D1Database>
+  const away = { SHARD_001: linkedDatabase(SHARD_001!, () => Promise.reject(connectionLost())) } as Partial<Env>
+  const askIt = (method: string, path: string, json?: unknown) =>
+    workerIsolate(away).request(method, `/operator/v1${path}`, { token, ...(json === undefined ? {} : { json }) })
+  const unknown = { id: 'shard-001', binding: 'SHARD_001', slots: 32_768, bytes: null, users: null }
+  const known = { id: 'shard-000', slots: 32_768, bytes: expect.any(Number), users: expect.any(Number) }
+
+  test('the shards are listed, that one without its numbers', async () => {
+    const list = await askIt('GET', '/shards')
+    expect(list.status, list.text).toBe(200)
+    expect(list.json()).toMatchObject({ items: [known, { ...unknown, state: 'serving' }] })
+  })
+
+  test('states are changed, its own too', async () => {
+    for (const [id, shard] of [
+      ['shard-000', known],
+      ['shard-001', unknown],
+    ] as const)
+      for (const state of ['restoring', 'serving']) {
+        const answer = await askIt('PATCH', `/shards/${id}`, { state })
+        expect([answer.status, answer.json()]).toMatchObject([200, { shard: { ...shard, state } }])
+      }
+  })
+
+  test('another is taken in', async () => {
+    const answer = await askIt('POST', '/shards', { binding: 'SHARD_000' })
+    expect([answer.status, answer.json()]).toMatchObject([201, { shard: known }])
+  })
+
+  test('bytes are not evened out, since it isn’t empty', async () => {
+    const answer = await askIt('POST', '/rebalance', { by: 'bytes', dryRun: true })
+    expect(refusal(answer).slice(0, 2)).toEqual([503, 'SHARD_UNAVAILABLE'])
+    expect(answer.text).toContain('shard-001')
+  })
+
+  test('one that never answers is waited for, for 15 s', async () => {
+    const answered = Promise.withResolvers<void>()
+    const prompt = linkedDatabase(SHARD_000!, (send) => send().finally(() => setTimeout(answered.resolve)))
+    const silent = linkedDatabase(SHARD_001!, () => new Promise(() => undefined))
+    const { shards, clock } = routedShards({ databases: { SHARD_000: prompt, SHARD_001: silent } })
+    const fleet = { map: () => shards.map() } as Fleet
+    const listing = listShards({ shards, fleet, clock, log: quietLog, shardLoad: () => ({ queriesPerSecond: 0 }) })
+    await answered.promise
+    clock.advance(15_000)
+    expect((await listing).items.map(({ users }) => users)).toEqual([expect.any(Number), null])
   })
 })
 
