@@ -54,7 +54,7 @@ async function status(_connect: unknown, _operands: string[], options: OptionVal
   const summary =
     lagging.length === 0
       ? `${counted(statuses.length, 'shard')}, all migrated.`
-      : `${lagging.length} of ${counted(statuses.length, 'shard')} lag. Run: npm run banyan -- migrations apply`
+      : `${lagging.length} of ${counted(statuses.length, 'shard')} lag. Run: npm run banyan -- migrations apply${options.remote ? ' --remote' : ''}`
   return { json: { items: statuses }, text: `${table(['shard', 'newest', 'pending'], rows, 3)}\n\n${summary}` }
 }
 
