@@ -4,7 +4,7 @@ import { assetUrls } from '../src/assets/asset-urls.ts'
 import { createStaticFiles } from '../src/assets/static-files.ts'
 import { KvStore } from '../src/cache/kv-store.ts'
 import { systemClock } from '../src/core/clock.ts'
-import { BanyanError, messageOf } from '../src/core/errors.ts'
+import { BanyanError, MIGRATE, messageOf } from '../src/core/errors.ts'
 import type { Log } from '../src/core/log.ts'
 import { systemRandom } from '../src/core/random.ts'
 import { Dispatch } from '../src/jobs/dispatch.ts'
@@ -205,14 +205,14 @@ async function dependencies(env: Env, shards: Shards, fleet: Fleet): Promise<Dep
       )
       // It serves all the same: a version runs on the schema before its own, too.
       const lacks = results[0]!.newest < migrations.at(-1)!
-      return { name: id, ok: true, detail: lacks ? `lacks ${migrations.at(-1)}; run: npm run migrations:apply` : '' }
+      return { name: id, ok: true, detail: lacks ? `lacks ${migrations.at(-1)}; run: ${MIGRATE}` : '' }
     },
     { turn: Math.floor(systemClock.now() / 10_000), size: READINESS_SHARDS_MAX },
   )
   const broken = failed.map(({ shard, error }) => ({
     name: shard,
     ok: false,
-    detail: /no such table/.test(error) ? 'not migrated; run: npm run migrations:apply' : error,
+    detail: /no such table/.test(error) ? `not migrated; run: ${MIGRATE}` : error,
   }))
   return [...stores, ...[...values, ...broken].sort((a, b) => a.name.localeCompare(b.name))]
 }

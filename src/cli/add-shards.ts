@@ -1,16 +1,16 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { openRemoteGround } from './add-remote-shards.ts'
+import { isLocal } from './address.ts'
 import { addressOf, type Connection } from './client.ts'
 import type { Command, Output } from './command.ts'
-import { deploy } from './deploy.ts'
-import { openDeploying } from './deploying.ts'
 import { NotNow, UserError } from './errors.ts'
 import { withDatabases } from './local-shards.ts'
 import { migrateShards } from './migrate.ts'
-import { localConfig } from './migrations.ts'
+import { localConfig, refuseLocalOptions } from './migrations.ts'
 import type { OptionValues } from './options.ts'
-import { databasesAt, type Location, locationOf, makeOne } from './platform/resources.ts'
+import { type Location, locationOf } from './platform/resources.ts'
 import { replaceFile } from './replace-file.ts'
 import { readMigrations } from './shard-migrations.ts'
 import { counted } from './table.ts'
@@ -28,25 +28,34 @@ interface Shard {
 }
 
 /** Where the databases are made, and how the live version comes to have their bindings. */
-interface Ground {
+export interface Ground {
   configPath: string
+  /** To the application that they join. */
+  connection: Connection
+  /** The shards of a configuration, with the ids that are used there. */
+  bound(text: string): ShardBinding[]
   /** Databases that are there and migrated, when it resolves. */
   prepare(shards: ShardBinding[]): Promise<void>
   /** After the configuration binds them: the version that does is live, or will be without further ado. */
   release(): Promise<void>
 }
 
+async function run(connect: () => Connection, _operands: string[], options: OptionValues): Promise<Output> {
+  const count = wholeNumber('--count', options.count ?? '1', 1, SHARDS_AT_ONCE_MAX)
+  const location = locationOf(options)
+  const isRemote = options.remote || !isLocal(addressOf(options))
+  if (isRemote) refuseLocalOptions(options)
+  const ground = isRemote ? await openRemoteGround(options, location, say) : localGround(connect, options, location)
+  return addShards(ground, count)
+}
+
 /**
  * Databases, migrations, bindings, and then the directory: in this order, so that a shard joins when the live version has
  * its binding. Bindings that a run before has left without a shard are gone on with first.
  */
-async function addShards(connect: () => Connection, _operands: string[], options: OptionValues): Promise<Output> {
-  const count = wholeNumber('--count', options.count ?? '1', 1, SHARDS_AT_ONCE_MAX)
-  const location = locationOf(options)
-  const ground = isLocal(options) ? localGround(options, location) : remoteGround(options, location)
-  const connection = connect()
-  const text = readFileSync(ground.configPath, 'utf8')
-  const bound = localBindings(text)
+export async function addShards(ground: Ground, count: number): Promise<Output> {
+  const { connection } = ground
+  const bound = ground.bound(readFileSync(ground.configPath, 'utf8'))
   const { items } = await connection.get<{ items: Shard[] }>('/operator/v1/shards')
   const waiting = bound.filter(({ binding }) => !items.some((shard) => shard.binding === binding)).slice(0, count)
   const next = nextShardNumber(bound)
@@ -57,8 +66,9 @@ async function addShards(connect: () => Connection, _operands: string[], options
   if (waiting.length > 0) say(`Going on with ${names(waiting)}, bound and not yet a shard.`)
   await ground.prepare(added)
   if (fresh.length > 0) {
-    // wrangler dev reads it as soon as it changes, and ends where it is empty.
-    replaceFile(ground.configPath, withMoreShards(text, fresh))
+    // Read again, since making and migrating took a while: what was written there meanwhile stays. wrangler dev reads it
+    // as soon as it changes, and ends where it is empty.
+    replaceFile(ground.configPath, withMoreShards(readFileSync(ground.configPath, 'utf8'), fresh))
     say(`Bound ${names(fresh)} in ${path.relative(process.cwd(), ground.configPath)}.`)
   }
   await ground.release()
@@ -73,16 +83,15 @@ async function addShards(connect: () => Connection, _operands: string[], options
   }
 }
 
-const isLocal = (options: OptionValues): boolean =>
-  !options.remote && ['localhost', '127.0.0.1'].includes(new URL(addressOf(options)).hostname)
-
 /** `npm run dev` takes a changed configuration by itself. */
-function localGround(options: OptionValues, location: Location): Ground {
+function localGround(connect: () => Connection, options: OptionValues, location: Location): Ground {
   if (location.hint || location.jurisdiction)
     throw new UserError('A local database has no location.', 'Leave --location and --jurisdiction out.')
   const { configPath, persistTo } = localConfig(options)
   return {
     configPath,
+    connection: connect(),
+    bound: localBindings,
     async prepare(shards) {
       await withDatabases(shards, persistTo, migrateNew)
       say(`Migrated ${names(shards)}.`)
@@ -102,34 +111,15 @@ async function migrateNew(databases: Parameters<typeof migrateShards>[0]): Promi
     )
 }
 
-/** A deployment does the most of it: it makes what the configuration names, migrates it, and makes the version live. */
-function remoteGround(options: OptionValues, location: Location): Ground {
-  const deploying = openDeploying({ config: options.config, environment: process.env, sleep, say })
-  const kind = databasesAt(location)
-  return {
-    configPath: deploying.configPath,
-    async prepare(shards) {
-      for (const { databaseName } of shards)
-        if ((await kind.find(deploying.platform, databaseName)) === null) {
-          await makeOne(kind, deploying.platform, databaseName)
-          say(`Made the database ${databaseName}.`)
-        }
-    },
-    async release() {
-      const operatorToken = options.token || process.env.BANYAN_TOKEN || undefined
-      await deploy(deploying, { url: options.url, operatorToken, isDryRun: false, screen: process.stderr })
-    },
-  }
-}
-
 /** Asks until the live version has the binding. That a server restarts for it is part of the waiting. */
 async function join(connection: Connection, binding: string): Promise<Shard> {
-  for (const deadline = performance.now() + LIVE_MS; ; await sleep(POLL_MS)) {
+  for (const deadline = performance.now() + LIVE_MS; ; ) {
     try {
       return (await connection.post<{ shard: Shard }>('/operator/v1/shards', { binding })).shard
     } catch (error) {
       const isWaiting = error instanceof NotNow || (error instanceof UserError && error.code === 'INVALID')
       if (!isWaiting || performance.now() > deadline) throw isWaiting ? gaveUp(binding, error as UserError) : error
+      await sleep(error instanceof NotNow ? Math.max(POLL_MS, error.retryAfterMs) : POLL_MS)
     }
   }
 }
@@ -147,6 +137,6 @@ export const addShardCommands: Record<string, Command> = {
   'shards add': {
     operands: [],
     options: ['count', 'location', 'jurisdiction', 'remote', 'config', 'persist-to', 'shards'],
-    run: addShards,
+    run,
   },
 }

@@ -1,11 +1,6 @@
 import { UserError } from './errors.ts'
-import type { ShardBinding } from './wrangler-config.ts'
-
-/** One `[table]` or `[[array of tables]]` of a wrangler.toml: the values that one line holds, as they are written. */
-interface Table {
-  name: string
-  values: Map<string, string | string[]>
-}
+import { blocksOf, required, type ShardBinding, shardsIn } from './wrangler-config.ts'
+import { checkedEdit, keyOf, linesOf, readTables, type Table, withLinesBehind, withValue } from './wrangler-tables.ts'
 
 /** What deploying needs to know of a wrangler.toml. */
 export interface WranglerConfig {
@@ -54,9 +49,10 @@ export function readConfig(text: string): WranglerConfig {
     publicOrigin: first('vars', 'PUBLIC_ORIGIN') || null,
     leaseMs: leaseIn(first('vars', 'LEASE_MS')),
     shards: shardsIn(tables),
-    kvNamespaces: tables
-      .filter((table) => table.name === 'kv_namespaces')
-      .map((table) => ({ binding: required(table, 'binding'), id: required(table, 'id') })),
+    kvNamespaces: blocksOf(tables, 'kv_namespaces').map((table) => ({
+      binding: required(table, 'binding'),
+      id: required(table, 'id'),
+    })),
     buckets: values('r2_buckets', 'bucket_name'),
     queues: [
       ...new Set([
@@ -109,104 +105,22 @@ interface IdPlace {
   localKey: string
 }
 
-function withId(text: string, { table, binding, key, localKey }: IdPlace, id: string): string {
-  const lines = text.split('\n')
-  const block = blocks(lines).find(
-    ({ name, start, end }) =>
-      name === table && lines.slice(start, end).some((line) => isLine(line, 'binding', binding)),
-  )
-  const at = block
-    ? lines.findIndex((line, index) => index > block.start && index < block.end && keyOf(line) === key)
-    : -1
-  if (!block || at < 0)
+function withId(text: string, { table: name, binding, key, localKey }: IdPlace, id: string): string {
+  const tables = readTables(text)
+  const block = blocksOf(tables, name).find(({ values }) => values.get('binding') === binding)
+  const old = block?.values.get(key)
+  if (!block || typeof old !== 'string')
     throw new UserError(
       `The configuration has no ${key} for ${binding}.`,
-      `Write it as [[${table}]] with a line each for binding and ${key}.`,
+      `Write it as [[${name}]] with a line each for binding and ${key}.`,
     )
-  const old = writtenValue(lines[at]!)
   if (old === id) return text
-  const hasLocal = lines.slice(block.start, block.end).some((line) => keyOf(line) === localKey)
-  const local = isPlaceholder(String(old)) && !hasLocal ? [`${localKey} = "${old}" # local data goes by this one`] : []
-  return lines.toSpliced(at, 1, lines[at]!.replace(`"${old}"`, `"${id}"`), ...local).join('\n')
-}
-
-/** Where each table starts, and the line after its last value: comments and blank lines after it belong to what follows. */
-function blocks(lines: string[]): { name: string; start: number; end: number }[] {
-  const heads = lines.flatMap((line, index) => (headOf(line) === null ? [] : [index]))
-  return heads.map((start, index) => {
-    let end = heads[index + 1] ?? lines.length
-    while (end > start + 1 && /^\s*(?:#.*)?$/.test(lines[end - 1]!)) end--
-    return { name: headOf(lines[start]!)!, start, end }
-  })
-}
-
-/** Reads the part of TOML that wrangler.toml is written in: a value a line, and lists that may take several. */
-function readTables(text: string): Table[] {
-  const tables: Table[] = [{ name: '', values: new Map() }]
-  let open: { key: string; text: string } | null = null
-  for (const [index, line] of text.split('\n').entries()) {
-    const code = withoutComment(line).trim()
-    if (open) {
-      open.text += code
-      if (!code.endsWith(']')) continue
-      tables.at(-1)!.values.set(open.key, stringsIn(open.text))
-      open = null
-      continue
-    }
-    if (code === '') continue
-    const head = headOf(code)
-    const key = keyOf(code)
-    if (head !== null) tables.push({ name: head, values: new Map() })
-    else if (key === null)
-      throw new UserError(`Line ${index + 1} can't be read: ${code}`, 'Write it as key = value, on a line of its own.')
-    else if (/=\s*\[[^\]]*$/.test(code)) open = { key, text: code }
-    else tables.at(-1)!.values.set(key, writtenValue(code))
-  }
-  return tables
-}
-
-/** `a = "b" # c` → `a = "b" `: a # within quotes is no comment. */
-const withoutComment = (line: string): string => /^(?:[^"'#]|"(?:[^"\\]|\\.)*"|'[^']*')*/.exec(line)![0]
-
-const headOf = (line: string): string | null => /^\s*\[{1,2}\s*([\w.-]+)\s*\]{1,2}\s*(?:#.*)?$/.exec(line)?.[1] ?? null
-
-const keyOf = (line: string): string | null => /^\s*"?([\w.-]+)"?\s*=/.exec(line)?.[1] ?? null
-
-function writtenValue(line: string): string | string[] {
-  const value = withoutComment(line)
-    .replace(/^[^=]*=/, '')
-    .trim()
-  if (value.startsWith('[')) return stringsIn(value)
-  return (
-    /^"(.*)"$|^'(.*)'$/
-      .exec(value)
-      ?.slice(1)
-      .find((found) => found !== undefined) ?? value
-  )
-}
-
-const stringsIn = (list: string): string[] =>
-  [...list.matchAll(/"([^"]*)"|'([^']*)'/g)].map((found) => found[1] ?? found[2]!)
-
-const isLine = (line: string, key: string, value: string): boolean =>
-  keyOf(line) === key && writtenValue(line) === value
-
-function required(table: Table, key: string): string {
-  const value = table.values.get(key)
-  if (typeof value !== 'string')
-    throw new UserError(`A [[${table.name}]] has no ${key}.`, 'Every binding needs it: compare with the shipped ones.')
-  return value
-}
-
-/** In the order of their bindings. Throws UserError where one lacks its name or id. */
-function shardsIn(tables: Table[]): ShardBinding[] {
-  return tables
-    .filter((table) => table.name === 'd1_databases')
-    .map((table) => ({
-      binding: required(table, 'binding'),
-      databaseName: required(table, 'database_name'),
-      databaseId: required(table, 'database_id'),
-    }))
-    .filter(({ binding }) => /^SHARD_\d{3}$/.test(binding))
-    .sort((a, b) => (a.binding < b.binding ? -1 : 1))
+  const lines = linesOf(text)
+  const at = lines.findIndex((line, index) => index > block.start && index < block.end && keyOf(line) === key)
+  lines[at] = withValue(lines[at]!, id)
+  const isLocal = isPlaceholder(old) && !block.values.has(localKey)
+  const local = isLocal ? [`${localKey} = "${old}" # local data goes by this one`] : []
+  const values = new Map([...(isLocal ? [[localKey, old] as const] : []), ...block.values, [key, id]])
+  const intended: Table[] = tables.with(tables.indexOf(block), { ...block, values })
+  return checkedEdit(withLinesBehind(lines.join(''), at + 1, local), intended)
 }

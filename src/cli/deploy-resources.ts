@@ -50,8 +50,7 @@ function resourceStep(name: string, kind: ResourceKind, platform: Platform, want
     done: 'made',
     async look() {
       const found = await inParallel(wanted(), async (resource) => {
-        const id = await kind.find(platform, resource.name)
-        refuseOther(kind, resource, id)
+        const id = await findConfigured(kind, platform, resource)
         if (id !== null) resource.isThere(id)
         return { resource, id }
       })
@@ -66,9 +65,18 @@ function resourceStep(name: string, kind: ResourceKind, platform: Platform, want
   }
 }
 
-/** Another account's configuration, or a database that was deleted: to make an empty one in its place would hide it. */
-function refuseOther({ called }: ResourceKind, { name, configuredId }: Wanted, id: string | null): void {
-  if (configuredId === null || isPlaceholder(configuredId) || configuredId === id) return
+/**
+ * The id of what the configuration names; null where it isn't there yet. Throws UserError where the configuration names it
+ * by another id: it is another account's, or was deleted, and an empty one in its place would hide it.
+ */
+export async function findConfigured(
+  kind: ResourceKind,
+  platform: Platform,
+  { name, configuredId }: Pick<Wanted, 'name' | 'configuredId'>,
+): Promise<string | null> {
+  const { called } = kind
+  const id = await kind.find(platform, name)
+  if (configuredId === null || isPlaceholder(configuredId) || configuredId === id) return id
   const found = id === null ? `this account has no ${called} of that name` : `that of this account is ${id}`
   throw new UserError(
     `The configuration names the ${called} ${name} by the id ${configuredId}; ${found}.`,
@@ -81,8 +89,7 @@ function configStep(deploying: Deploying, ids: Map<string, string>): Step {
     name: 'configuration',
     done: 'written',
     async look() {
-      const text = deploying.readConfigText()
-      const { shards, kvNamespaces } = readConfig(text)
+      const { shards, kvNamespaces } = readConfig(deploying.readConfigText())
       const unwritten = [
         ...shards.map(({ binding, databaseId }) => ({ binding, was: databaseId, write: withDatabaseId })),
         ...kvNamespaces.map(({ binding, id }) => ({ binding, was: id, write: withKvId })),
@@ -90,7 +97,8 @@ function configStep(deploying: Deploying, ids: Map<string, string>): Step {
       return {
         lacking: unwritten.map(({ binding }) => `the id of ${binding}`),
         async carryOut() {
-          let changed = text
+          // Read again: what was written there meanwhile stays.
+          let changed = deploying.readConfigText()
           for (const { binding, write } of unwritten) changed = write(changed, binding, ids.get(binding)!)
           deploying.writeConfigText(changed)
         },

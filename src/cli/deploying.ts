@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
+import { readAddress } from './address.ts'
 import { readConfig, type WranglerConfig } from './deploy-config.ts'
 import { UserError } from './errors.ts'
 import { openPlatform, type Platform } from './platform/api.ts'
@@ -37,6 +38,7 @@ export interface DrawnSecrets {
 }
 
 export interface DeployingOptions {
+  /** From where the command is run; else the project's wrangler.toml. */
   config?: string | undefined
   environment: NodeJS.ProcessEnv
   sleep: (ms: number) => Promise<unknown>
@@ -45,11 +47,16 @@ export interface DeployingOptions {
 
 /** Reads the configuration and opens the account. Throws UserError for what is missing. */
 export function openDeploying({ config: given, environment, sleep, say }: DeployingOptions): Deploying {
-  const configPath = path.resolve(root, given ?? 'wrangler.toml')
+  const configPath = given === undefined ? path.join(root, 'wrangler.toml') : path.resolve(given)
   if (!existsSync(configPath))
     throw new UserError(`There is no ${configPath}.`, 'Name the configuration with --config.')
   const config = readConfig(readFileSync(configPath, 'utf8'))
   const accountId = environment.CLOUDFLARE_ACCOUNT_ID || config.accountId
+  if (config.accountId && accountId !== config.accountId)
+    throw new UserError(
+      `CLOUDFLARE_ACCOUNT_ID is ${accountId}, and the configuration is of the account ${config.accountId}.`,
+      'Unset the one, or take the configuration of the other: --config FILE.',
+    )
   const baseUrl = environment.CLOUDFLARE_API_BASE_URL
   const platform = openPlatform({ baseUrl, token: environment.CLOUDFLARE_API_TOKEN, accountId, sleep })
   const forWrangler = {
@@ -77,9 +84,7 @@ export function openDeploying({ config: given, environment, sleep, say }: Deploy
  */
 export async function addressOf(platform: Platform, config: WranglerConfig, url: string | undefined): Promise<string> {
   const given = url ?? config.publicOrigin
-  if (given && !URL.canParse(given))
-    throw new UserError(`"${given}" is not an address.`, 'Write it like https://a.example.')
-  if (given) return new URL(given).origin
+  if (given !== null) return readAddress(given).origin
   const subdomain = await accountSubdomain(platform)
   if (subdomain) return `https://${config.name}.${subdomain}.workers.dev`
   throw new UserError(

@@ -13,4 +13,15 @@ export class UserError extends Error {
 }
 
 /** The server isn't there, or asks to come back later: who only waits may try again. */
-export class NotNow extends UserError {}
+export class NotNow extends UserError {
+  /** How long it asks to be left alone; 30 s where it asks for more. */
+  readonly retryAfterMs: number
+
+  constructor(message: string, howToMend: string, code: string | null = null, retryAfterMs = 0) {
+    super(message, howToMend, code)
+    this.retryAfterMs = retryAfterMs
+  }
+}
+
+/** The answer is lost: what was asked for may have been done. */
+export class AnswerLost extends NotNow {}

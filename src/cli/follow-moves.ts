@@ -39,10 +39,12 @@ export async function followMoves(
   const ids = moves.map(({ id }) => id)
   let newest = moves
   let lostAt: number | null = null
+  let pauseMs = POLL_MS
   for (;;) {
     if (lostAt === null) display.show(newest)
     if (newest.every((move) => hasReached(move, until))) return newest
-    await timer.sleep(POLL_MS)
+    await timer.sleep(pauseMs)
+    pauseMs = POLL_MS
     try {
       newest = await read(ids)
       if (lostAt !== null) display.say('It answers again.')
@@ -52,6 +54,7 @@ export async function followMoves(
       if (lostAt === null) display.say(`${error.message} Trying again for ${LOST_MS_MAX / 1_000} s.`)
       lostAt ??= timer.now()
       if (timer.now() - lostAt >= LOST_MS_MAX) throw gaveUp(error, ids)
+      pauseMs = Math.max(POLL_MS, error.retryAfterMs)
     }
   }
 }

@@ -4,10 +4,13 @@ export const helpText = `banyan <noun> <verb> [options]
   shards add                   makes databases, migrates them, binds them, and registers them as shards without slots
       --count 2                  how many (1 unless said)
       --location weur            deployed: near wnam, enam, weur, eeur, apac or oc; --jurisdiction eu or fedramp
-      --remote                   deployed, also where --url is local; --config FILE, --persist-to DIR as for npm run dev
+      --remote                   deployed, also where --url is local: the application of --config FILE
+      --shards 4                 of npm run dev -- --shards 4; --persist-to DIR, --config FILE as there
   shards drain ID              moves all slots of a shard to the others; it takes none any more
       --off                      it takes slots again
+      --no-wait, --until done    as for moves start
   shards remove ID             forgets a shard that has no slots
+      --config FILE              the one that binds it, where that isn't wrangler.toml
   shards read-only ID          its users can read and can't write
       --off                      they can write again
 
@@ -19,6 +22,7 @@ export const helpText = `banyan <noun> <verb> [options]
       --no-wait, --until done    as for moves start
 
   migrations status            what each shard's database has, and lacks
+      --remote, --shards 4, --persist-to DIR, --config FILE: as for migrations apply
   migrations apply             applies what is missing to every shard; nothing more is begun when one fails
       --canary SHARD_003         goes first, alone (the first one that lacks some, unless said)
       --at-once 6                how many of the others at once

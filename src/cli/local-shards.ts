@@ -1,8 +1,10 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { isPlaceholder, readConfig } from './deploy-config.ts'
 import { UserError } from './errors.ts'
 import type { MigratedShard } from './migrate.ts'
+import { replaceFile } from './replace-file.ts'
 import { readMigrations } from './shard-migrations.ts'
 import { blockOf, localBindings, localShards, type ShardBinding, shardBindings, withShards } from './wrangler-config.ts'
 
@@ -20,7 +22,7 @@ export interface LocalConfig {
 
 /**
  * The wrangler configuration that binds `count` shards: `wrangler.toml` itself when it has as many, else one made from
- * it beside it. Each number keeps its state apart, since a map that names a shard needs that shard bound.
+ * it beside it, and `shards add` may have bound more there. Each number keeps its state apart, since a map that names a shard needs that shard bound.
  */
 export function configFor(count: number | null): LocalConfig {
   const shipped = path.join(root, 'wrangler.toml')
@@ -31,12 +33,28 @@ export function configFor(count: number | null): LocalConfig {
   if (!Number.isInteger(count) || count < 1 || count > SHARDS_MAX)
     throw new UserError(`--shards takes a whole number from 1 to ${SHARDS_MAX}.`, 'More are for a deployed Banyan.')
   const configPath = path.join(root, `wrangler.shards-${count}.toml`)
-  writeIfChanged(configPath, withShards(text, localShards(0, count)))
-  return { configPath, persistTo: path.join(root, `.wrangler/state-shards-${count}`), shards: count }
+  const before = existsSync(configPath) ? readFileSync(configPath, 'utf8') : null
+  const made = configOf(count, text, before)
+  if (made !== before) replaceFile(configPath, made)
+  return {
+    configPath,
+    persistTo: path.join(root, `.wrangler/state-shards-${count}`),
+    shards: shardBindings(made).length,
+  }
 }
 
-function writeIfChanged(file: string, text: string): void {
-  if (!existsSync(file) || readFileSync(file, 'utf8') !== text) writeFileSync(file, text)
+/**
+ * The configuration of `count` shards, made anew from the shipped one. What was put into the one before stays: shards
+ * that were added, and all of one that was deployed.
+ */
+export function configOf(count: number, shipped: string, before: string | null): string {
+  const first = localShards(0, count)
+  if (before === null) return withShards(shipped, first)
+  const { shards, kvNamespaces } = readConfig(before)
+  const ids = [...shards.map(({ databaseId }) => databaseId), ...kvNamespaces.map(({ id }) => id)]
+  if (!ids.every(isPlaceholder)) return before
+  const added = shards.filter(({ binding }) => !first.some((shard) => shard.binding === binding))
+  return withShards(shipped, [...first, ...added])
 }
 
 /** Opens the local databases that a configuration binds, and closes them when `use` has ended. */

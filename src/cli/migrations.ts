@@ -29,9 +29,20 @@ export function localConfig(options: OptionValues): LocalConfig {
   }
 }
 
+/** For the deployed databases these options say nothing. Throws UserError. */
+export function refuseLocalOptions(options: OptionValues): void {
+  for (const name of ['shards', 'persist-to'] as const)
+    if (options[name] !== undefined)
+      throw new UserError(
+        `--${name} is about local databases, and these are the deployed ones.`,
+        'Leave it out; --config FILE says which.',
+      )
+}
+
 /** The local databases; with `--remote` the deployed ones that the configuration names. */
 async function withShards<T>(options: OptionValues, use: (shards: MigratedShard[]) => Promise<T>): Promise<T> {
   if (!options.remote) return withLocalShards(localConfig(options), use)
+  refuseLocalOptions(options)
   const say = (line: string) => void process.stderr.write(`${line}\n`)
   return use(await remoteShards(openDeploying({ config: options.config, environment: process.env, sleep, say })))
 }
@@ -43,7 +54,7 @@ async function status(_connect: unknown, _operands: string[], options: OptionVal
   const summary =
     lagging.length === 0
       ? `${counted(statuses.length, 'shard')}, all migrated.`
-      : `${lagging.length} of ${counted(statuses.length, 'shard')} lag. Run: npm run banyan -- migrations apply`
+      : `${lagging.length} of ${counted(statuses.length, 'shard')} lag. Run: npm run banyan -- migrations apply${options.remote ? ' --remote' : ''}`
   return { json: { items: statuses }, text: `${table(['shard', 'newest', 'pending'], rows, 3)}\n\n${summary}` }
 }
 

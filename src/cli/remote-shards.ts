@@ -1,19 +1,23 @@
 import { readConfig } from './deploy-config.ts'
+import { findConfigured } from './deploy-resources.ts'
 import type { Deploying } from './deploying.ts'
 import { UserError } from './errors.ts'
 import type { MigratedShard } from './migrate.ts'
 import { appliedMigrations, applyMigration } from './platform/database.ts'
 import { databases } from './platform/resources.ts'
 
-/** The deployed databases of the configuration's shards, found by their names. Throws UserError where one isn't there. */
+/**
+ * The deployed databases of the configuration's shards. Throws UserError where one isn't there, or isn't the one that the
+ * configuration names by its id.
+ */
 export async function remoteShards(deploying: Deploying): Promise<MigratedShard[]> {
   const { platform, databaseIds } = deploying
   const { shards } = readConfig(deploying.readConfigText())
   return Promise.all(
-    shards.map(async ({ binding, databaseName }) => {
-      const id = databaseIds.get(binding) ?? (await databases.find(platform, databaseName))
+    shards.map(async ({ binding, databaseName: name, databaseId: configuredId }) => {
+      const id = databaseIds.get(binding) ?? (await findConfigured(databases, platform, { name, configuredId }))
       if (id === null)
-        throw new UserError(`The account has no database ${databaseName} (${binding}).`, 'Make it: npm run deploy')
+        throw new UserError(`The account has no database ${name} (${binding}).`, 'Make it: npm run deploy')
       return migratedDatabase(deploying, binding, id)
     }),
   )

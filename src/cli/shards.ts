@@ -60,13 +60,13 @@ async function drainShard(connect: () => Connection, [id]: string[], options: Op
 
 /** The directory forgets it first: a binding without a shard is harmless, a shard without a binding isn't. */
 async function removeShard(connect: () => Connection, [id]: string[], options: OptionValues): Promise<Output> {
+  const { configPath } = localConfig(options)
   const connection = connect()
   const { items } = await connection.get<{ items: Shard[] }>('/operator/v1/shards')
   const shard = items.find((item) => item.id === id)
   if (!shard)
     throw new UserError(`There is no shard "${id}".`, `There are: ${items.map((item) => item.id).join(', ')}.`)
   await connection.delete(pathOf(id!))
-  const { configPath } = localConfig(options)
   return {
     json: { removed: shard },
     text:

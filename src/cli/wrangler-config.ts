@@ -1,4 +1,6 @@
 /** The shards of a `wrangler.toml`, read and edited as text: comments and order stay as they are. */
+import { UserError } from './errors.ts'
+import { checkedEdit, linesOf, readTables, type Table, withLinesBehind } from './wrangler-tables.ts'
 
 export interface ShardBinding {
   binding: string // 'SHARD_002'
@@ -6,57 +8,109 @@ export interface ShardBinding {
   databaseId: string
 }
 
-const SHARD_BLOCK = /\[\[d1_databases\]\]\nbinding = "(SHARD_\d{3})"\n(?:[a-z_]+ = .*\n)+\n?/g
+/** In the order of their bindings. Throws UserError where one can't be read, lacks a name or an id, or is bound twice. */
+export const shardBindings = (text: string): ShardBinding[] => shardsIn(readTables(text))
 
-/** In the file's order. */
-export function shardBindings(text: string): ShardBinding[] {
-  return [...text.matchAll(SHARD_BLOCK)].map(([block, binding]) => ({
-    binding: binding!,
-    databaseName: valueIn(block, 'database_name'),
-    databaseId: valueIn(block, 'database_id'),
+/** The same, of tables that have been read. */
+export function shardsIn(tables: Table[]): ShardBinding[] {
+  const shards = shardBlocks(tables).map(shardOf)
+  const twice = shards.find(({ binding }, index) => shards.findIndex((other) => other.binding === binding) !== index)
+  if (twice)
+    throw new UserError(
+      `The configuration binds ${twice.binding} twice.`,
+      'Which of the two databases holds its users? Take the other block out.',
+    )
+  return shards.sort(byBinding)
+}
+
+/** The shards with the ids that local data goes by: a deployment leaves the placeholder beside the id it writes. */
+export function localBindings(text: string): ShardBinding[] {
+  const blocks = shardBlocks(readTables(text))
+  const localIds = new Map(blocks.map((block) => [shardOf(block).binding, block.values.get('preview_database_id')]))
+  return shardBindings(text).map((shard) => ({
+    ...shard,
+    databaseId: String(localIds.get(shard.binding) ?? shard.databaseId),
   }))
 }
 
-const valueIn = (block: string, key: string): string => new RegExp(`^${key} = "([^"]*)"`, 'm').exec(block)?.[1] ?? ''
-
-/** The same with the ids that local data goes by: a deployment leaves the placeholder beside the id it writes. */
-export function localBindings(text: string): ShardBinding[] {
-  const blocks = [...text.matchAll(SHARD_BLOCK)].map(([block]) => valueIn(block, 'preview_database_id'))
-  return shardBindings(text).map((shard, index) => ({ ...shard, databaseId: blocks[index] || shard.databaseId }))
+/** The blocks of an array of tables. Throws UserError where it is written as a list instead. */
+export function blocksOf(tables: Table[], name: string): Table[] {
+  if (tables[0]!.values.has(name))
+    throw new UserError(
+      `${name} is written as a list.`,
+      `Write a block [[${name}]] each, as the shipped wrangler.toml does.`,
+    )
+  return tables.filter((table) => table.name === name)
 }
+
+/** Throws UserError. */
+export function required(table: Table, key: string): string {
+  const value = table.values.get(key)
+  if (typeof value !== 'string')
+    throw new UserError(`A [[${table.name}]] has no ${key}.`, 'Every binding needs it: compare with the shipped ones.')
+  return value
+}
+
+const shardBlocks = (tables: Table[]): Table[] =>
+  blocksOf(tables, 'd1_databases').filter((table) => /^SHARD_\d{3}$/.test(required(table, 'binding')))
+
+const shardOf = (block: Table): ShardBinding => ({
+  binding: required(block, 'binding'),
+  databaseName: required(block, 'database_name'),
+  databaseId: required(block, 'database_id'),
+})
+
+const byBinding = (a: ShardBinding, b: ShardBinding): number => (a.binding < b.binding ? -1 : 1)
 
 /** The same configuration with these shards and no others, where the first one's block was. */
 export function withShards(text: string, shards: ShardBinding[]): string {
-  let isFirst = true
-  return text.replaceAll(SHARD_BLOCK, () => {
-    if (!isFirst) return ''
-    isFirst = false
-    return shards.map(blockOf).join('')
-  })
+  const tables = readTables(text)
+  const blocks = shardBlocks(tables)
+  const first = tables.indexOf(firstBlock(blocks))
+  const others = tables.filter((table) => !blocks.includes(table))
+  const lines = linesOf(text)
+  for (const { start, end } of blocks.toReversed())
+    lines.splice(start, lines[end]?.trim() === '' ? end + 1 - start : end - start)
+  const edited = withLinesBehind(lines.join(''), tables[first]!.start, shards.flatMap(linesOfBlock))
+  return checkedEdit(edited, others.toSpliced(first, 0, ...shards.map(contentOf)))
 }
 
-/** The configuration with more shards behind those that it has. Blocks that are there stay as they were written. */
+/**
+ * The configuration with more shards behind those that it has. Blocks that are there stay as they were written. Throws
+ * UserError where one is bound already.
+ */
 export function withMoreShards(text: string, more: ShardBinding[]): string {
-  const blocks = [...text.matchAll(SHARD_BLOCK)]
-  const last = blocks.at(-1)
-  if (!last) throw new Error('the configuration binds no shard to add others to')
-  const end = last.index + last[0].length
-  const gap = last[0].endsWith('\n\n') ? '' : '\n'
-  return text.slice(0, end) + gap + more.map(blockOf).join('') + text.slice(end)
+  const tables = readTables(text)
+  const bound = shardsIn(tables)
+  const double = more.find(({ binding }) => bound.some((shard) => shard.binding === binding))
+  if (double)
+    throw new UserError(`${double.binding} is bound already.`, 'Was the configuration changed meanwhile? Run it again.')
+  const last = firstBlock(shardBlocks(tables).toReversed())
+  const added = more.flatMap((shard) => ['', ...linesOfBlock(shard).slice(0, -1)])
+  return checkedEdit(
+    withLinesBehind(text, last.end, added),
+    tables.toSpliced(tables.indexOf(last) + 1, 0, ...more.map(contentOf)),
+  )
 }
 
-/** The configuration without a shard's block. */
-export const withoutShard = (text: string, binding: string): string =>
-  text.replaceAll(SHARD_BLOCK, (block, found) => (found === binding ? '' : block))
+function firstBlock([block]: Table[]): Table {
+  if (block) return block
+  throw new UserError('The configuration binds no shard.', 'Bind SHARD_000 as the shipped wrangler.toml does.')
+}
 
 /** A shard's block, with an empty line behind it. */
-export const blockOf = ({ binding, databaseName, databaseId }: ShardBinding): string => `[[d1_databases]]
-binding = "${binding}"
-database_name = "${databaseName}"
-database_id = "${databaseId}"
-migrations_dir = "migrations/shard"
+export const blockOf = (shard: ShardBinding): string => `${linesOfBlock(shard).join('\n')}\n`
 
-`
+const linesOfBlock = ({ binding, databaseName, databaseId }: ShardBinding): string[] => [
+  '[[d1_databases]]',
+  `binding = "${binding}"`,
+  `database_name = "${databaseName}"`,
+  `database_id = "${databaseId}"`,
+  'migrations_dir = "migrations/shard"',
+  '',
+]
+
+const contentOf = (shard: ShardBinding): Table => readTables(blockOf(shard))[1]!
 
 /** Shards as they are shipped: their ids are placeholders, which name a local file each. */
 export const localShards = (from: number, count: number): ShardBinding[] => numberedShards(from, count, [])

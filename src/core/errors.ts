@@ -87,6 +87,9 @@ export function hasCode(error: unknown, ...codes: ErrorCode[]): error is BanyanE
   return error instanceof BanyanError && codes.includes(error.code)
 }
 
+/** What an operator runs where databases lag, as errors say it: without `--remote` it is about the local ones. */
+export const MIGRATE = 'npm run banyan -- migrations apply (deployed: --remote)'
+
 /** For what can't happen unless the code is wrong. */
 export function assert(condition: unknown, message: string): asserts condition {
   if (!condition) throw new Error(`Assertion failed: ${message}`)

@@ -1,5 +1,5 @@
 import type { Clock } from '../core/clock.ts'
-import { BanyanError } from '../core/errors.ts'
+import { BanyanError, MIGRATE } from '../core/errors.ts'
 import { slotText } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import type { Directory, DirectoryStorage } from '../sharding/directory.ts'
@@ -355,14 +355,14 @@ export class MoveLedger {
     if (expected.split(', ').at(-1)! < newestMigration)
       throw new BanyanError(
         'SCHEMA_VERSIONS_DIFFER',
-        `${target.id} is at ${expected}, and ${newestMigration} is pending. Migrate all shards first: npm run migrations:apply`,
+        `${target.id} is at ${expected}, and ${newestMigration} is pending. Migrate all shards first: ${MIGRATE}`,
       )
     for (const source of sources) {
       const version = await this.#options.schemaVersion(source)
       if (version !== expected)
         throw new BanyanError(
           'SCHEMA_VERSIONS_DIFFER',
-          `${source.id} is at ${version}, and ${target.id} at ${expected}. Migrate all shards first: npm run migrations:apply`,
+          `${source.id} is at ${version}, and ${target.id} at ${expected}. Migrate all shards first: ${MIGRATE}`,
         )
     }
   }

@@ -1,5 +1,5 @@
 import type { Clock } from '../core/clock.ts'
-import { BanyanError, messageOf } from '../core/errors.ts'
+import { BanyanError, MIGRATE, messageOf } from '../core/errors.ts'
 import {
   evenRuns,
   type MapWire,
@@ -261,7 +261,7 @@ export class Directory {
       if (/no such table/.test(message))
         throw new BanyanError(
           'MIGRATIONS_PENDING',
-          `The database bound as ${shard.binding} is not migrated. Run: npm run migrations:apply`,
+          `The database bound as ${shard.binding} is not migrated. Run: ${MIGRATE}`,
           { cause: error },
         )
       throw new BanyanError('SHARD_UNAVAILABLE', `${shard.binding} does not answer: ${message}`, { cause: error })

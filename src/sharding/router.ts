@@ -1,5 +1,5 @@
 import type { Clock } from '../core/clock.ts'
-import { BanyanError, messageOf } from '../core/errors.ts'
+import { BanyanError, MIGRATE, messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import { backoffMs, type Random } from '../core/random.ts'
 import { type Answer, answerOf, DatabaseError, OutcomeUnknownError, RefusedError } from './answers.ts'
@@ -350,7 +350,7 @@ export function typedError(answer: Exclude<Answer, { kind: 'transient' }>, cause
     case 'statement':
       return new DatabaseError('DATABASE_ERROR', answer.sqliteCode, cause)
     case 'not-migrated':
-      return new BanyanError('MIGRATIONS_PENDING', 'A database is not migrated. Run: npm run migrations:apply', {
+      return new BanyanError('MIGRATIONS_PENDING', `A database is not migrated. Run: ${MIGRATE}`, {
         cause,
       })
   }

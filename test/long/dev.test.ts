@@ -100,7 +100,7 @@ test('wrangler dev without migrations says on every page what to run', async () 
   start('npx', 'wrangler', 'dev', '--port', String(port), '--persist-to', inFolder('state'))
   const ready = await answerOf(url)
   expect(ready.status).toBe(503)
-  expect(ready.text).toContain('npm run migrations:apply')
+  expect(ready.text).toContain('npm run banyan -- migrations apply')
   const visitor = browser(url)
   for (const path of [
     '/',
@@ -115,7 +115,7 @@ test('wrangler dev without migrations says on every page what to run', async () 
   ]) {
     const page = await visitor.get(path)
     expect([path, page.status, page.headers.get('content-type')]).toEqual([path, 503, 'text/html; charset=UTF-8'])
-    expect(page.text).toContain('npm run migrations:apply')
+    expect(page.text).toContain('npm run banyan -- migrations apply')
     expect(page.text).not.toMatch(/\.tsx?:\d|node_modules| at \w+ \(/)
   }
   const answer = await bearer(url).get('/api/v1/users/ada')

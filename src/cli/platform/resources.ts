@@ -54,6 +54,30 @@ export const databasesAt = ({ hint, jurisdiction }: Location): ResourceKind => (
   },
 })
 
+/**
+ * Refuses a database that is there already and isn't where it was asked for: it can't be taken elsewhere. Where nothing is
+ * asked for, any place will do. Throws UserError.
+ */
+export async function refuseElsewhere(
+  platform: Platform,
+  { name, id }: Resource,
+  { hint, jurisdiction }: Location,
+): Promise<void> {
+  const found = await platform.call<{ jurisdiction?: string | null; running_in_region?: string | null }>({
+    method: 'GET',
+    path: `/d1/database/${id}`,
+  })
+  const isIn = found.jurisdiction ?? null
+  const region = found.running_in_region ?? null
+  const isElsewhere =
+    (jurisdiction !== null && isIn !== jurisdiction) || (hint !== null && region?.toLowerCase() !== hint)
+  if (!isElsewhere) return
+  throw new UserError(
+    `The database ${name} is there already: it runs in ${region ?? 'an unknown region'}, under ${isIn ? `the jurisdiction ${isIn}` : 'no jurisdiction'}.`,
+    `Does it matter where it is? Delete it while it is empty (npx wrangler d1 delete ${name}), and run this again. Else leave ${jurisdiction === null ? '--location' : '--jurisdiction'} out.`,
+  )
+}
+
 export const databases = databasesAt({ hint: null, jurisdiction: null })
 
 export const namespaces: ResourceKind = {

@@ -16,16 +16,24 @@ export interface Engine {
 const STATEMENT_BYTES_MAX = 100_000
 const PARAMS_MAX = 100
 
+interface Wish {
+  name: string
+  primary_location_hint?: string | null
+  jurisdiction?: string | null
+}
+
 export class DoubleDatabase {
   readonly id: string
   readonly name: string
   readonly locationHint: string | null
+  readonly jurisdiction: string | null
   engine: Engine
   /** What was written, in order; a bookmark is a length of it. A restore is an entry as well, so that it can be undone. */
   readonly history: { at: number; statements: Statement[]; restoredTo?: number }[] = []
 
-  constructor(id: string, name: string, locationHint: string | null = null) {
-    this.locationHint = locationHint
+  constructor(id: string, { name, primary_location_hint = null, jurisdiction = null }: Wish) {
+    this.locationHint = primary_location_hint
+    this.jurisdiction = jurisdiction
     this.id = id
     this.name = name
     this.engine = sqliteEngine()
@@ -61,7 +69,7 @@ export class DatabaseRoom {
 
   readonly routes: Route[] = [
     ['GET', '/d1/database', (request) => this.#list(request)],
-    ['POST', '/d1/database', (request) => this.#make(request.json<{ name: string; primary_location_hint?: string }>())],
+    ['POST', '/d1/database', (request) => this.#make(request.json<Wish>())],
     ['GET', '/d1/database/:id', (_, id) => described(this.get(id!))],
     ['POST', '/d1/database/:id/query', (request, id) => this.#query(request, id!)],
     ['GET', '/d1/database/:id/time_travel/bookmark', ({ query }, id) => this.#bookmark(query, id!)],
@@ -102,10 +110,11 @@ export class DatabaseRoom {
       .map(described)
   }
 
-  #make({ name, primary_location_hint: locationHint = null }: { name: string; primary_location_hint?: string | null }) {
+  #make(wish: Wish) {
+    const { name } = wish
     if (this.databases.some((database) => database.name === name))
       throw new ApiRefusal(400, 7502, `Database with name '${name}' already exists`)
-    const made = new DoubleDatabase(uuidOf(name), name, locationHint)
+    const made = new DoubleDatabase(uuidOf(name), wish)
     this.databases.push(made)
     return described(made)
   }
@@ -121,7 +130,13 @@ const formatBookmark = (length: number): string => length.toString(16).padStart(
 const uuidOf = (name: string): string =>
   idOf('database', name).replace(/^(.{8})(.{4}).(.{3}).(.{3})(.{12})$/, '$1-$2-4$3-8$4-$5')
 
-const described = ({ id, name }: DoubleDatabase) => ({ uuid: id, name, version: 'production' })
+const described = ({ id, name, jurisdiction, locationHint }: DoubleDatabase) => ({
+  uuid: id,
+  name,
+  version: 'production',
+  jurisdiction,
+  running_in_region: (locationHint ?? 'enam').toUpperCase(),
+})
 
 export function sqliteEngine(): Engine {
   const database = new DatabaseSync(':memory:')

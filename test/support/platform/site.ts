@@ -173,6 +173,13 @@ function bindings<Settings>(version: DoubleVersion, ...types: string[]) {
 const byName = <B extends DoubleBinding, V>(list: B[], value: (binding: B) => V): Record<string, V> =>
   Object.fromEntries(list.map((binding) => [binding.name, value(binding)]))
 
+const listed = (binding: string) => ({
+  id: binding.toLowerCase().replace('_', '-'),
+  binding,
+  state: 'serving',
+  slots: 1,
+})
+
 /** Answers as the application does in what a deployment asks for, and like it only where it could. */
 export function standIn(
   version: DoubleVersion,
@@ -209,17 +216,14 @@ export function standIn(
       if (pathname !== '/operator/v1/shards') return new Response('', { status: 404 })
       if (request.headers.get('authorization') !== `Bearer ${secret('OPERATOR_TOKEN')}`)
         return new Response('', { status: 401 })
-      return Response.json({
-        epoch: 1,
-        items: shards
-          .filter(({ name }) => !removed.has(name))
-          .map(({ name }) => ({
-            id: name.toLowerCase().replace('_', '-'),
-            binding: name,
-            state: 'serving',
-            slots: 1,
-          })),
-      })
+      if (request.method === 'POST') {
+        const { binding } = (await request.json()) as { binding: string }
+        if (!shards.some(({ name }) => name === binding)) return Response.json({ code: 'INVALID' }, { status: 422 })
+        removed.delete(binding)
+        return Response.json({ shard: listed(binding) }, { status: 201 })
+      }
+      const items = shards.filter(({ name }) => !removed.has(name)).map(({ name }) => listed(name))
+      return Response.json({ epoch: 1, items })
     },
     close: async () => {},
   }

@@ -97,3 +97,22 @@ test('the essence has no comments and no local ids', () => {
     essence(shipped).replace('00000000-0000-4000-8000-000000000000', ID),
   )
 })
+
+test.each([
+  ['single quotes', "'"],
+  ['a comment behind it', '" # ours'],
+])('an id with %s is replaced where it stands', (_, after) => {
+  const quote = after[0]!
+  const id = '00000000-0000-4000-8000-000000000001'
+  const text = shipped.replace(`database_id = "${id}"`, `database_id = ${quote}${id}${after}`)
+  const changed = withDatabaseId(text, 'SHARD_001', ID)
+  expect(changed.match(/^database_id/gm)).toHaveLength(2)
+  expect(changed).toContain(`database_id = "${ID}"${after.slice(1)}\npreview_database_id = "${id}"`)
+  expect(readConfig(changed).shards[1]!.databaseId).toBe(ID)
+})
+
+test('an id in a file with line ends of Windows is replaced, and they stay', () => {
+  const changed = withDatabaseId(shipped.replaceAll('\n', '\r\n'), 'SHARD_001', ID)
+  expect(readConfig(changed).shards[1]!.databaseId).toBe(ID)
+  expect(changed.replaceAll('\r\n', '')).not.toContain('\n')
+})

@@ -128,3 +128,10 @@ test('what won’t mend by waiting ends it at once', async () => {
   const wrong = new UserError('answered 401', 'Give the right token.')
   expect((await follow([wrong, settling])).result).toBe(wrong)
 })
+
+test('a server that says when to come back is left alone until then', async () => {
+  const later = new NotNow('answered 503', 'Try again in 7 s.', 'DIRECTORY_UNAVAILABLE', 7_000)
+  const { result, seconds } = await follow([later, settling])
+  expect(result).toBe(settling)
+  expect(seconds).toBeCloseTo(7.3)
+})

@@ -1,5 +1,10 @@
-import { expect, test } from 'vitest'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterEach, expect, test, vi } from 'vitest'
+import { addShardCommands } from '../../../src/cli/add-shards.ts'
 import type { Connection } from '../../../src/cli/client.ts'
+import { openDeploying } from '../../../src/cli/deploying.ts'
+import { localConfig, migrationCommands } from '../../../src/cli/migrations.ts'
 import { shardCommands } from '../../../src/cli/shards.ts'
 
 const answering = (answer: object) => () => ({ get: async () => answer }) as unknown as Connection
@@ -18,4 +23,43 @@ test('a shard that does not answer is listed, and named as not counted', async (
     '',
     'epoch 3, 2 shards, 7 users, the fullest has 1.00 of the mean; not counted, since they don’t answer: shard-001',
   ])
+})
+
+test('a configuration that isn’t there is named before the shard is removed, not after', async () => {
+  const asked: string[] = []
+  const connection = {
+    get: async () => ({ items: [{ id: 'shard-001', binding: 'SHARD_001' }] }),
+    delete: async (path: string) => void asked.push(path),
+  }
+  const remove = (config?: string) =>
+    shardCommands['shards remove']!.run(() => connection as unknown as Connection, ['shard-001'], { config })
+  await expect(remove('nowhere.toml')).rejects.toThrow('nowhere.toml')
+  expect(asked).toEqual([])
+  await remove()
+  expect(asked).toEqual(['/operator/v1/shards/shard-001'])
+})
+
+const remotely = [
+  ['migrations status', migrationCommands, { remote: true }],
+  ['migrations apply', migrationCommands, { remote: true }],
+  ['shards add', addShardCommands, { remote: true }],
+  ['shards add', addShardCommands, { url: 'https://banyan.example' }],
+] as const
+
+test.each(remotely)('%s of deployed databases takes no option of local ones: %o', async (name, commands, options) => {
+  const nobody = () => expect.fail('it is refused before anybody is asked')
+  for (const [option, local] of Object.entries({ 'persist-to': '.', shards: '4' }))
+    await expect(commands[name]!.run(nobody, [], { ...options, [option]: local })).rejects.toThrow(
+      `--${option} is about local databases, and these are the deployed ones.`,
+    )
+})
+
+afterEach(() => vi.restoreAllMocks())
+
+test('--config is found from where the command is run, whichever it is', () => {
+  vi.spyOn(process, 'cwd').mockReturnValue(tmpdir())
+  const config = 'wrangler.other.toml'
+  const message = `There is no ${path.join(tmpdir(), config)}.`
+  expect(() => localConfig({ config })).toThrow(message)
+  expect(() => openDeploying({ config, environment: {}, sleep: async () => {}, say: () => {} })).toThrow(message)
 })

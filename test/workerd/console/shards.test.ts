@@ -191,7 +191,8 @@ describe('migrations', () => {
       ])
       const ready = await workerIsolate().request('GET', '/readyz')
       expect(ready.status).toBe(200)
-      expect(ready.text).toMatch(new RegExp(`^ok   shard-001 — lacks ${newest}; run: npm run migrations:apply$`, 'm'))
+      const run = 'npm run banyan -- migrations apply (deployed: --remote)'
+      expect(ready.text.split('\n')).toContain(`ok   shard-001 — lacks ${newest}; run: ${run}`)
       expect(ready.text).toMatch(/^ok {3}shard-000$/m)
       const move = await ask('POST', '/moves', { slots: '0000', target: 'shard-001' })
       expect(refusal(move).slice(0, 2)).toEqual([409, 'SCHEMA_VERSIONS_DIFFER'])

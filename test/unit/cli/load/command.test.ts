@@ -33,7 +33,7 @@ test.each([
   [{ seed: '-1' }, '--seed is "-1".', 'It takes a whole number from 0 to 4,294,967,295.'],
   [{ rate: '2000', duration: '1001' }, '--rate 2000 for --duration 1001 is more than 2,000,000 requests.', 'Take'],
   [{ duration: '9', 'until-stopped': true }, '--until-stopped and --duration exclude each other.', 'Leave one'],
-  [{ url: 'here' }, '"here" is not a URL.', 'Give one like'],
+  [{ url: 'here' }, '"here" is not an address.', 'Write it with http'],
 ])('%o is refused, with how to mend it', (options, message, howToMend) => {
   expect(() => readSettings({ url, ...options })).toThrow(
     expect.objectContaining({ message, howToMend: expect.stringContaining(howToMend) }),
