@@ -51,8 +51,9 @@ export const helpText = `banyan <noun> <verb> [options]
       --dry-run                  says what it would do
       --config FILE              another wrangler.toml, for another account or a second application
       --token TOKEN              the operators' token to set when none is set; else one is drawn
-  rollback                     makes the version before live again
+  rollback                     makes the version before live again; run again, it stays there
       --to VERSION               or this one
+      --without-map              where the live version is too broken to show the map: also to one that binds fewer shards
       --dry-run                  says which
       --config FILE
   restore SHARD --to TIME      takes one shard back to a moment of the last 30 days (2026-11-24T10:30:00Z): what was

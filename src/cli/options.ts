@@ -29,6 +29,7 @@ export const optionTypes = {
   reads: { type: 'string' },
   seed: { type: 'string' },
   to: { type: 'string' },
+  'without-map': { type: 'boolean' },
   table: { type: 'string' },
   map: { type: 'string' },
   source: { type: 'string' },

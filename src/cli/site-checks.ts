@@ -33,7 +33,7 @@ async function answers(sleep: Sleeping['sleep'], url: string): Promise<string> {
   }
   throw new UserError(
     `It is deployed, and ${url} isn't well: ${last}`,
-    'Its logs: npx wrangler tail. To go back to the version before: npm run banyan -- rollback',
+    'Its logs: npx wrangler tail. To go back to the version before: npm run banyan -- rollback, and further: --to VERSION',
   )
 }
 
@@ -71,7 +71,7 @@ async function expectAnswer(url: string, isRight: (text: string) => boolean, hea
     `It is deployed, and ${url} answers ${status || 'nothing'}: ${text.slice(0, ANSWER_CHARACTERS_MAX)}`,
     status === 401
       ? 'The token isn’t the one that is set: give that with --token, or set another: npx wrangler secret put OPERATOR_TOKEN'
-      : 'Its logs: npx wrangler tail. To go back to the version before: npm run banyan -- rollback',
+      : 'Its logs: npx wrangler tail. To go back to the version before: npm run banyan -- rollback, and further: --to VERSION',
   )
 }
 
