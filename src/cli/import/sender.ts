@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connection } from '../client.ts'
 import { NotNow, UserError } from '../errors.ts'
+import type { Timer } from '../follow-moves.ts'
 import type { ImportRecord } from './records.ts'
 
 export const IMPORTS = '/operator/v1/imports'
@@ -14,12 +15,7 @@ export interface ImportOutcome {
   detail?: string
 }
 
-export interface Timer {
-  /** Milliseconds since 1970. */
-  now(): number
-  sleep(ms: number): Promise<unknown>
-}
-
+/** Its milliseconds are since 1970. */
 export const systemTimer: Timer = { now: () => Math.floor(performance.timeOrigin + performance.now()), sleep }
 
 const LOST_MS_MAX = 30_000
