@@ -6,7 +6,9 @@
 import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { connect } from '../src/cli/client.ts'
 import type { Tick } from '../src/cli/load/figures.ts'
+import { openMoves } from '../src/cli/load/leases.ts'
 import { type LoadReport, reportText } from '../src/cli/load/report.ts'
 import { runLoad } from '../src/cli/load/run.ts'
 import { root } from '../src/cli/local-shards.ts'
@@ -48,6 +50,7 @@ try {
     users: USERS,
     reads: READS,
     seed: 1,
+    findMoves: openMoves(() => connect({ url: server.url.origin, token })),
     onTick: sayTick,
   })
   // An end that comes early is heard at the end.
@@ -102,7 +105,8 @@ function end(report: LoadReport, after: DemoShard[], moves: Move[]): void {
   console.log(`(in ${seconds} s, with ${moves.length} moves and one kill)`)
   // Requests that the killed runtime never answered are in the report, and no fault.
   const { unexpected, unread } = report.readBack
-  const wrong = lost + doubled + unexpected + unread + report.sightings.stale + report.sightings.unexpected
+  const { sightings } = report
+  const wrong = lost + doubled + unexpected + unread + sightings.stale + sightings.unexpected + sightings.overdue
   process.exitCode = wrong === 0 && isEven ? 0 : 1
 }
 

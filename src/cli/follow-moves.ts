@@ -124,10 +124,13 @@ class Bars {
   }
 }
 
-function barOf(move: Move): string {
-  const full = Math.round(move.progress * BAR_CHARACTERS)
-  const bar = '█'.repeat(full) + '░'.repeat(BAR_CHARACTERS - full)
-  return `${move.source} → ${move.target}  ${bar} ${percent(move).padStart(4)}  ${stage(move)}`
+const barOf = (move: Move): string =>
+  `${move.source} → ${move.target}  ${bar(move.progress)} ${percent(move).padStart(4)}  ${stage(move)}`
+
+/** As full as the fraction, from 0 to 1, of what is being done. */
+export function bar(fraction: number): string {
+  const full = Math.round(fraction * BAR_CHARACTERS)
+  return '█'.repeat(full) + '░'.repeat(BAR_CHARACTERS - full)
 }
 
 const stage = (move: Move): string =>

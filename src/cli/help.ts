@@ -42,7 +42,8 @@ export const helpText = `banyan <noun> <verb> [options]
   moves reverse ID             takes a settling move back, with what was written since
   moves complete ID            ends the settling as soon as no router can use the map before it
 
-  load                         signs users up, sends requests at a rate, and reads back what was acknowledged
+  load                         signs users up, sends requests at a rate, and reads back what was acknowledged, as soon as
+                               no move's source may answer (41 s after the last write, unless a token tells of no moves)
       --rate 50                  requests a second, begun at their times whether others are answered or not
       --duration 30              seconds; or
       --until-stopped            until Ctrl-C
@@ -55,8 +56,9 @@ export const helpText = `banyan <noun> <verb> [options]
       --dry-run                  says what it would do
       --config FILE              another wrangler.toml, for another account or a second application
       --token TOKEN              the operators' token to set when none is set; else one is drawn
-  rollback                     makes the version before live again
+  rollback                     makes the version before live again; run again, it stays there
       --to VERSION               or this one
+      --without-map              where the live version is too broken to show the map: also to one that binds fewer shards
       --dry-run                  says which
       --config FILE
   restore SHARD --to TIME      takes one shard back to a moment of the last 30 days (2026-11-24T10:30:00Z): what was
@@ -83,7 +85,7 @@ Options
 
 SLOTS are hex digits: 00ff, 0000-0fff, or several with commas between. TARGET is a shard's id.
 The exit code is 1 when a move that was watched has failed or was aborted, when a load lost or doubled a write, showed a writer
-less than he had written, or had requests refused, and when an import's users are not there as sent.
+less than he had written, or another too late, or had requests refused, and when an import's users are not there as sent.
 
 deploy, rollback and restore need CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (docs/operating.md). Their --url is where the
 application answers, where that is neither PUBLIC_ORIGIN nor its address on workers.dev.

@@ -31,6 +31,7 @@ export const optionTypes = {
   to: { type: 'string' },
   abandon: { type: 'boolean' },
   compare: { type: 'boolean' },
+  'without-map': { type: 'boolean' },
   table: { type: 'string' },
   map: { type: 'string' },
   source: { type: 'string' },

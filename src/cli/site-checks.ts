@@ -37,7 +37,7 @@ async function answers(sleep: Sleeping['sleep'], url: string, patience: { leftMs
     if (patience.leftMs <= 0)
       throw new UserError(
         `It is deployed, and ${url} isn't well: ${status || 'no answer'}: ${text.slice(0, ANSWER_CHARACTERS_MAX)}`,
-        'Its logs: npx wrangler tail. To go back to the version before: npm run banyan -- rollback',
+        'Its logs: npx wrangler tail. To go back to the version before: npm run banyan -- rollback, and further: --to VERSION',
       )
     await sleep(WARM_PAUSE_MS)
   }
@@ -77,7 +77,7 @@ async function expectAnswer(url: string, isRight: (text: string) => boolean, hea
     `It is deployed, and ${url} answers ${status || 'nothing'}: ${text.slice(0, ANSWER_CHARACTERS_MAX)}`,
     status === 401
       ? 'The token isn’t the one that is set: give that with --token, or set another: npx wrangler secret put OPERATOR_TOKEN'
-      : 'Its logs: npx wrangler tail. To go back to the version before: npm run banyan -- rollback',
+      : 'Its logs: npx wrangler tail. To go back to the version before: npm run banyan -- rollback, and further: --to VERSION',
   )
 }
 

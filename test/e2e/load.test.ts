@@ -1,53 +1,34 @@
-import { type ChildProcess, spawn } from 'node:child_process'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { LoadReport } from '../../src/cli/load/report.ts'
-import { root } from '../../src/cli/local-shards.ts'
-import { OPERATOR_TOKEN, type Stack, startStack } from '../support/stack.ts'
+import { banyan, startBanyan } from '../support/banyan.ts'
+import { type Stack, startStack } from '../support/stack.ts'
 
 let stack: Stack
 beforeAll(async () => {
   stack = await startStack()
 })
-afterAll(() => {
-  for (const child of children) child.kill('SIGKILL')
-  return stack?.close()
-})
+afterAll(() => stack?.close())
 
 // What is lost is looked for again for 75 s: a failure takes this long to say which.
 const FAILURE_MS = 150_000
 
-const children: ChildProcess[] = []
-
-/** Runs the operators' command in a process of its own; `says` waits until it has said something. */
-function banyan(...args: string[]) {
-  const where = ['--url', stack.url.origin, '--token', OPERATOR_TOKEN]
-  const child = spawn(process.execPath, ['src/cli/main.ts', ...args, ...where], { cwd: root })
-  children.push(child)
-  const said = { stdout: '', stderr: '' }
-  for (const name of ['stdout', 'stderr'] as const)
-    child[name].setEncoding('utf8').on('data', (text) => {
-      said[name] += text
-    })
-  const ended = new Promise<{ code: number | null }>((resolve, reject) => {
-    child.on('error', reject)
-    child.on('close', (code) => resolve({ code }))
-  })
-  return {
-    child,
-    ended: ended.then(({ code }) => ({ code, ...said })),
-    async says(what: RegExp) {
-      for (; !what.test(said.stderr); await new Promise((resolve) => setTimeout(resolve, 50)))
-        if (child.exitCode !== null) throw new Error(`it has ended without saying ${what}: ${said.stderr}`)
-    },
-  }
-}
-
 test('beside a load a quarter of the slots moves; stopped by Ctrl-C the load reads back all that was acknowledged', {
   timeout: FAILURE_MS,
 }, async () => {
-  const load = banyan('load', '--rate', '25', '--until-stopped', '--users', '6', '--reads', '0.5', '--json')
+  const load = startBanyan(
+    stack.url,
+    'load',
+    '--rate',
+    '25',
+    '--until-stopped',
+    '--users',
+    '6',
+    '--reads',
+    '0.5',
+    '--json',
+  )
   await load.says(/ in flight/)
-  const move = await banyan('moves', 'start', '0000-3fff', 'shard-001').ended
+  const move = await banyan(stack.url, 'moves', 'start', '0000-3fff', 'shard-001')
   expect(move.code, move.stderr).toBe(0)
   load.child.kill('SIGINT')
   const { code, stdout, stderr } = await load.ended

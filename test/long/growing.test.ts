@@ -5,6 +5,8 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { DevServer } from '../../scripts/dev-server.ts'
 import { ensureDevVars } from '../../scripts/dev-vars.ts'
+import { connect } from '../../src/cli/client.ts'
+import { openMoves } from '../../src/cli/load/leases.ts'
 import { runLoad } from '../../src/cli/load/run.ts'
 import { root } from '../../src/cli/local-shards.ts'
 import { replaceFile } from '../../src/cli/replace-file.ts'
@@ -58,6 +60,7 @@ test('two shards more on a running server, under load: nothing lost, and what th
     users: 8,
     reads: 0.5,
     seed: 2,
+    findMoves: openMoves(() => connect({ url: server.url.origin, token })),
     onTick: () => ready.resolve(),
   })
   await Promise.race([ready.promise, load])

@@ -1,5 +1,6 @@
 /** The operators' command in a process of its own, without a terminal. */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { afterEach } from 'vitest'
 import { root } from '../../src/cli/local-shards.ts'
 import { OPERATOR_TOKEN } from './stack.ts'
 
@@ -13,23 +14,39 @@ export interface Ran {
 export interface Running {
   child: ChildProcess
   ended: Promise<Ran>
+  /** Waits until it has said something on its error output. Throws when it ends before. */
+  says(what: RegExp): Promise<void>
 }
+
+const POLL_MS = 50
+const running = new Set<ChildProcess>()
+
+// What a failed test leaves running.
+afterEach(() => {
+  for (const child of running) child.kill('SIGKILL')
+})
 
 export function startBanyan(url: URL, ...args: string[]): Running {
   const command = ['src/cli/main.ts', ...args, '--url', url.origin, '--token', OPERATOR_TOKEN]
   const child = spawn(process.execPath, command, { cwd: root })
+  running.add(child)
   const ran = { stdout: '', stderr: '' }
-  child.stdout.on('data', (text) => {
-    ran.stdout += text
-  })
-  child.stderr.on('data', (text) => {
-    ran.stderr += text
-  })
+  for (const name of ['stdout', 'stderr'] as const)
+    child[name].setEncoding('utf8').on('data', (text: string) => {
+      ran[name] += text
+    })
   const ended = new Promise<Ran>((resolve, reject) => {
     child.on('error', reject)
-    child.on('close', (code, signal) => resolve({ ...ran, code, signal }))
+    child.on('close', (code, signal) => {
+      running.delete(child)
+      resolve({ ...ran, code, signal })
+    })
   })
-  return { child, ended }
+  const says = async (what: RegExp) => {
+    for (; !what.test(ran.stderr); await new Promise((resolve) => setTimeout(resolve, POLL_MS)))
+      if (child.exitCode !== null) throw new Error(`it has ended without saying ${what}: ${ran.stderr}`)
+  }
+  return { child, ended, says }
 }
 
 export const banyan = (url: URL, ...args: string[]): Promise<Ran> => startBanyan(url, ...args).ended

@@ -14,6 +14,8 @@ export interface ImportIdentity {
 
 /** How far an import has come. */
 export interface Place {
+  /** When it began: the file is checked by that time whenever it goes on, so that the same users are refused. */
+  now: number
   /** All users up to this one were answered for. */
   acknowledged: number
   imported: number
@@ -38,7 +40,9 @@ export class PlaceFile {
   read(): { place: Place | null; isOther: boolean } {
     if (!existsSync(this.file)) return { place: null, isOther: false }
     const kept = parsed(readFileSync(this.file, 'utf8'))
-    const isSame = JSON.stringify(kept?.identity) === JSON.stringify(this.#identity)
+    // A version before kept no time: by which one it had checked nobody knows.
+    const isSame =
+      JSON.stringify(kept?.identity) === JSON.stringify(this.#identity) && typeof kept?.place?.now === 'number'
     return { place: isSame ? kept!.place : null, isOther: !isSame }
   }
 

@@ -1,7 +1,5 @@
-import type { Screen } from '../follow-moves.ts'
-import type { Timer } from './sender.ts'
+import { bar, type Screen, type Timer } from '../follow-moves.ts'
 
-const BAR_CHARACTERS = 24
 const BAR_MS = 100
 const LINE_MS = 5_000
 
@@ -24,10 +22,8 @@ export class Progress {
     this.#toldAt = isOver ? Number.NEGATIVE_INFINITY : now
     const percent = `${Math.floor(fraction * 100)}%`.padStart(4)
     if (!this.#screen.isTTY) return void this.#screen.write(`${percent}  ${what}\n`)
-    const full = Math.round(fraction * BAR_CHARACTERS)
-    const bar = '█'.repeat(full) + '░'.repeat(BAR_CHARACTERS - full)
     this.#clear()
-    this.#screen.write(`${`${bar} ${percent}  ${what}`.slice(0, (this.#screen.columns ?? 80) - 1)}\n`)
+    this.#screen.write(`${`${bar(fraction)} ${percent}  ${what}`.slice(0, (this.#screen.columns ?? 80) - 1)}\n`)
     this.#isDrawn = !isOver
   }
 

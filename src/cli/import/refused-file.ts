@@ -9,6 +9,7 @@ import {
   statSync,
   writeSync,
 } from 'node:fs'
+import { UserError } from '../errors.ts'
 import { CsvRecords, csvLine } from './csv.ts'
 import type { RefusedRow } from './staging.ts'
 
@@ -25,7 +26,7 @@ export class RefusedFile {
 
   constructor(input: string) {
     this.file = `${input}.refused.csv`
-    this.#next = openSync(`${this.file}.new`, 'w')
+    this.#next = openForWriting(`${this.file}.new`)
   }
 
   /** One that the check has found. */
@@ -68,6 +69,14 @@ export class RefusedFile {
   #flush(): void {
     this.bytes += writeSync(this.#next, Buffer.from(this.#buffer))
     this.#buffer = ''
+  }
+}
+
+function openForWriting(file: string): number {
+  try {
+    return openSync(file, 'w')
+  } catch (error) {
+    throw new UserError((error as Error).message, 'Copy the input to a folder in which files may be made beside it.')
   }
 }
 

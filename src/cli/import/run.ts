@@ -18,7 +18,14 @@ const REQUESTS_AT_ONCE = 4
 const SAMPLE_USERS = 1_000
 const SOURCE = /^[a-z0-9][a-z0-9._-]{0,63}$/
 
-const start: Place = { acknowledged: 0, imported: 0, there: 0, refused: 0, withoutPassword: 0, refusedBytes: 0 }
+const start: Omit<Place, 'now'> = {
+  acknowledged: 0,
+  imported: 0,
+  there: 0,
+  refused: 0,
+  withoutPassword: 0,
+  refusedBytes: 0,
+}
 
 /** `banyan import FILE`: reads and checks the whole file, then sends it from where it had come to, then verifies. */
 export async function importFile(connect: () => Connection, [file]: string[], options: OptionValues): Promise<Output> {
@@ -28,12 +35,15 @@ export async function importFile(connect: () => Connection, [file]: string[], op
   const table = options.table ?? 'users'
   const connection = options['dry-run'] ? null : connect()
   const progress = new Progress(process.stderr, systemTimer)
-  const staging = new Staging(table, systemTimer.now())
+  const staging = new Staging(table)
   try {
     const fingerprint = await staging.load(file!, (fraction) => progress.show(`reading ${file}`, fraction))
     const mapping = readMapping(options.map ?? '', staging.columns())
     progress.say(`Source ${source}: ${mappingText(mapping)}`)
-    staging.stage(mapping)
+    const identity = { fingerprint, url: connection?.url ?? '', source, table, mapping: mappingText(mapping) }
+    const places = new PlaceFile(file!, identity)
+    const now = (connection ? places.read().place?.now : null) ?? systemTimer.now()
+    staging.stage(mapping, now)
     const refusedFile = new RefusedFile(connection ? file! : `${file}.dry-run`)
     const checked = staging.check((row) => refusedFile.found(row))
     if (!connection) {
@@ -41,10 +51,8 @@ export async function importFile(connect: () => Connection, [file]: string[], op
       refusedFile.removeIfEmpty()
       return dryRun(checked, refusedFile)
     }
-    const identity = { fingerprint, url: connection.url, source, table, mapping: mappingText(mapping) }
-    const places = new PlaceFile(file!, identity)
     const sender = new Sender(connection, (text) => progress.say(text))
-    const place = await sendAll({ staging, checked, source, sender, places, refusedFile, progress })
+    const place = await sendAll({ staging, checked, now, source, sender, places, refusedFile, progress })
     const verified = await verify({ staging, source, sender, progress, how, sampleUsers: SAMPLE_USERS })
     refusedFile.removeIfEmpty()
     if (isWhole(verified)) places.remove()
@@ -72,6 +80,8 @@ function readSource(file: string, { source }: OptionValues): string {
 interface Sending {
   staging: Staging
   checked: Checked
+  /** By which it was checked. */
+  now: number
   source: string
   sender: Sender
   places: PlaceFile
@@ -80,8 +90,17 @@ interface Sending {
 }
 
 /** Some requests at once, and then the place is kept: what a kill cuts off is sent again, and is there already. */
-async function sendAll({ staging, checked, source, sender, places, refusedFile, progress }: Sending): Promise<Place> {
-  const { place, isOther } = startFrom(places, refusedFile)
+async function sendAll({
+  staging,
+  checked,
+  now,
+  source,
+  sender,
+  places,
+  refusedFile,
+  progress,
+}: Sending): Promise<Place> {
+  const { place, isOther } = startFrom(places, refusedFile, now)
   if (isOther) progress.say(`${places.file} doesn’t fit the file, the options, or ${refusedFile.file}: beginning anew.`)
   staging.markRefused(refusedFile.open(place.refusedBytes))
   if (place.acknowledged > 0)
@@ -112,10 +131,10 @@ async function sendAll({ staging, checked, source, sender, places, refusedFile, 
 }
 
 /** Who was refused before the place must be known, too: else they would be missed at the end. */
-function startFrom(places: PlaceFile, refusedFile: RefusedFile): { place: Place; isOther: boolean } {
+function startFrom(places: PlaceFile, refusedFile: RefusedFile, now: number): { place: Place; isOther: boolean } {
   const { place, isOther } = places.read()
-  if (!place) return { place: { ...start }, isOther }
-  return refusedFile.reaches(place.refusedBytes) ? { place, isOther } : { place: { ...start }, isOther: true }
+  if (!place) return { place: { ...start, now }, isOther }
+  return refusedFile.reaches(place.refusedBytes) ? { place, isOther } : { place: { ...start, now }, isOther: true }
 }
 
 function count(

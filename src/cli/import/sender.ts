@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connection } from '../client.ts'
 import { NotNow, UserError } from '../errors.ts'
+import type { Timer } from '../follow-moves.ts'
 import type { ImportRecord } from './records.ts'
 
 export const IMPORTS = '/operator/v1/imports'
@@ -14,16 +15,11 @@ export interface ImportOutcome {
   detail?: string
 }
 
-export interface Timer {
-  /** Milliseconds since 1970. */
-  now(): number
-  sleep(ms: number): Promise<unknown>
-}
-
+/** Its milliseconds are since 1970. */
 export const systemTimer: Timer = { now: () => Math.floor(performance.timeOrigin + performance.now()), sleep }
 
 const LOST_MS_MAX = 30_000
-/** A reservation of a sign-up that came to nothing lasts a minute. */
+/** Without any user decided. A reservation of a sign-up that came to nothing lasts a minute. */
 const BUSY_MS_MAX = 90_000
 const WAIT_MS_FIRST = 500
 const WAIT_MS_MAX = 4_000
@@ -63,19 +59,20 @@ export class Sender {
     }
   }
 
-  /** Imports users. Those that are busy are sent again for 90 s; resolves when each is decided. */
+  /** Imports users. Those that are busy are sent again, for 90 s after one was decided; resolves when each is. */
   async importUsers(source: string, users: ImportRecord[]): Promise<ImportOutcome[]> {
     const decided = new Map<string, ImportOutcome>()
-    const startedAt = this.#timer.now()
+    let progressAt = this.#timer.now()
     let waiting = users
     for (let tries = 0; ; tries++) {
       const { items } = await this.post<{ items: ImportOutcome[] }>(IMPORTS, { source, users: waiting })
       for (const item of items) if (item.outcome !== 'busy') decided.set(item.externalId, item)
       const busy = items.filter(({ outcome }) => outcome === 'busy')
+      if (busy.length < items.length) progressAt = this.#timer.now()
       waiting = waiting.filter(({ externalId }) => !decided.has(externalId))
       if (waiting.length === 0) return users.map(({ externalId }) => decided.get(externalId)!)
       const [{ externalId, code, detail }] = busy as [ImportOutcome]
-      if (this.#timer.now() - startedAt >= BUSY_MS_MAX)
+      if (this.#timer.now() - progressAt >= BUSY_MS_MAX)
         throw new UserError(
           `${busy.length} users could not be imported for ${BUSY_MS_MAX / 1_000} s; of ${externalId}: ${code}: ${detail}`,
           'Nothing is lost. Run the same command again in a minute: it goes on where it stopped.',

@@ -49,12 +49,10 @@ const text = (name: string): string =>
 export class Staging {
   readonly #database: DatabaseSync
   readonly #table: string
-  readonly #now: number
+  #now = Number.NaN
 
-  /** `now`: what is later than that, by more than a day, is no time of creation. */
-  constructor(table: string, now: number) {
+  constructor(table: string) {
     this.#table = table
-    this.#now = now
     // Without a name it is a temporary file that has no name either: it is gone when the process is, however that ends.
     this.#database = new DatabaseSync('', { enableForeignKeyConstraints: false })
     refuseOtherFiles(this.#database)
@@ -67,9 +65,9 @@ export class Staging {
     const reader = isCsv ? this.#csvReader() : this.#sqlReader()
     const hash = createHash('sha256')
     const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
-    const size = statSync(file).size
     let bytes = 0
     try {
+      const { size } = statSync(file)
       for await (const piece of createReadStream(file, { highWaterMark: PIECE_BYTES })) {
         const chunk = piece as Buffer
         hash.update(chunk)
@@ -81,6 +79,11 @@ export class Staging {
     } catch (error) {
       if ((error as { code?: string }).code === 'ERR_ENCODING_INVALID_ENCODED_DATA')
         throw new UserError(`${file} is not UTF-8.`, 'Convert it first: iconv -f LATIN1 -t UTF-8')
+      if ((error as NodeJS.ErrnoException).syscall)
+        throw new UserError(
+          `${file} can't be read: ${(error as Error).message}.`,
+          'Name a .sql dump or a .csv with a header, as a file that you may read.',
+        )
       throw error
     }
     return hash.digest('hex')
@@ -92,8 +95,12 @@ export class Staging {
     return rows.map(({ name }) => String(name))
   }
 
-  /** Takes what is mapped, in the table's order, which is the same each time, and lets the table go. */
-  stage(mapping: Mapping): void {
+  /**
+   * Takes what is mapped, in the table's order, which is the same each time, and lets the table go. `now`: what is later
+   * than that, by more than a day, is no time of creation; an import that goes on must be given the same one.
+   */
+  stage(mapping: Mapping, now: number): void {
+    this.#now = now
     const mapped = fields.filter((field) => mapping[field])
     const columns = mapped.map((field) => text(mapping[field]!))
     const { wr } = this.#database.prepare('SELECT wr FROM pragma_table_list(?)').get(this.#table)!
@@ -143,13 +150,15 @@ export class Staging {
 
   /** `size` of them, evenly from all. */
   sample(size: number): Staged[] {
-    const all = this.#database
-      .prepare('SELECT n FROM "banyan staged" WHERE n NOT IN (SELECT n FROM "banyan refused") ORDER BY n')
-      .all()
-      .map(({ n }) => Number(n))
-    const step = Math.max(1, all.length / size)
-    const chosen = Array.from({ length: Math.min(size, all.length) }, (_, index) => all[Math.floor(index * step)]!)
-    return chosen.flatMap((n) => this.page(n - 1, 1))
+    const all = BigInt(this.importable())
+    const count = all < size ? all : BigInt(size)
+    // In SQL, since tens of millions of numbers don't fit into memory: of `all` the k-th one chosen is number k * all / count.
+    const chosen = this.#database.prepare(`
+      SELECT n FROM (
+        SELECT n, row_number() OVER (ORDER BY n) - 1 AS place
+        FROM "banyan staged" WHERE n NOT IN (SELECT n FROM "banyan refused")
+      ) WHERE (place * :count + :all - 1) / :all * :all / :count = place`)
+    return chosen.all({ all, count }).flatMap(({ n }) => this.page(Number(n) - 1, 1))
   }
 
   /** The server refused these: they are not verified. */

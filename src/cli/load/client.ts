@@ -1,10 +1,8 @@
 import { NEVER_SENT } from '../client.ts'
+import type { Timer } from '../follow-moves.ts'
 import type { Random } from './draws.ts'
 
-export interface Clock {
-  /** Milliseconds since some moment. */
-  now(): number
-  sleep(ms: number): Promise<unknown>
+export interface Clock extends Timer {
   /** A signal that aborts after so many milliseconds. */
   timeout(ms: number): AbortSignal
 }

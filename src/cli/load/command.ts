@@ -1,7 +1,8 @@
-import { addressOf } from '../client.ts'
+import { addressOf, type Connection } from '../client.ts'
 import type { Command, Output } from '../command.ts'
 import { UserError } from '../errors.ts'
 import type { OptionValues } from '../options.ts'
+import { openMoves } from './leases.ts'
 import { LiveFigures } from './live.ts'
 import { reportText } from './report.ts'
 import { REQUESTS_MAX, runLoad } from './run.ts'
@@ -10,7 +11,7 @@ const SEED_MAX = 2 ** 32 - 1
 const DURATION_S_MAX = 86_400
 
 /** `load`: sends requests, then reads back what was acknowledged. Ctrl-C ends the sending only; twice, all of it. */
-async function load(_connect: unknown, _operands: string[], options: OptionValues): Promise<Output> {
+async function load(connect: () => Connection, _operands: string[], options: OptionValues): Promise<Output> {
   const settings = readSettings(options)
   const stop = new AbortController()
   const onInterrupt = () => {
@@ -22,6 +23,7 @@ async function load(_connect: unknown, _operands: string[], options: OptionValue
   try {
     const report = await runLoad({
       ...settings,
+      findMoves: openMoves(connect),
       until: stop.signal,
       onTick: (tick) => live.show(tick),
       onProgress: (stage, done, of) => live.showProgress(stage, done, of),

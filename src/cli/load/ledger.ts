@@ -5,6 +5,8 @@ export interface SentPost<Author> {
   number: number
   author: Author
   id: string | null
+  /** By the clock of the run; null while it isn't. */
+  acknowledgedAt: number | null
   text: Register
 }
 
@@ -20,7 +22,7 @@ export class Ledger<Author> {
   }
 
   beginPost(author: Author): SentPost<Author> {
-    const post = { number: this.nextNumber(), author, id: null, text: new Register() }
+    const post = { number: this.nextNumber(), author, id: null, acknowledgedAt: null, text: new Register() }
     this.#byNumber.set(post.number, post)
     return post
   }

@@ -7,7 +7,7 @@ import { numberIn } from './texts.ts'
 const READERS = 8
 const PAGE_ITEMS = 100
 
-// A stranger may be shown what was before: 30 s by an older map, and KV takes 60 s or more to show a change elsewhere.
+// A replica may be behind, and a server that was away come back.
 const SETTLE_MS = 75_000
 const PAUSE_MS = 2_000
 
@@ -28,6 +28,8 @@ export interface Verdict {
   posts: number
   profiles: number
   findings: Finding[]
+  /** What was wrong at first, and right when it was read again. */
+  late: Finding[]
 }
 
 export interface Oracle {
@@ -54,8 +56,8 @@ export async function readBack({ base, tools, run, people, ledger, onProgress }:
     checks.push(() => checkList(reader, run, person, ledger))
     for (const post of person.posts) checks.push(() => checkPost(reader, run, post))
   }
-  const findings = await untilSettled(checks, reader, tools.clock, onProgress)
-  return { posts: ledger.posts.length, profiles: people.length, findings }
+  const found = await untilSettled(checks, reader, tools.clock, onProgress)
+  return { posts: ledger.posts.length, profiles: people.length, ...found }
 }
 
 async function untilSettled(
@@ -63,18 +65,26 @@ async function untilSettled(
   reader: Reader,
   clock: Clock,
   onProgress: Oracle['onProgress'],
-): Promise<Finding[]> {
+): Promise<Pick<Verdict, 'findings' | 'late'>> {
   let open = checks
-  let doubtful: Finding[] = []
+  const before: Finding[] = []
   for (let settledAt: number | null = null; ; await clock.sleep(PAUSE_MS)) {
     reader.isSilent = false
     const found = await inTurn(open, (done) => onProgress(checks.length - open.length + done, checks.length))
     const wrong = open.filter((_, index) => found[index]!.length > 0)
-    doubtful = found.flat()
+    const findings = found.flat()
     settledAt ??= clock.now() + SETTLE_MS
-    if (!doubtful.some(({ fault }) => fault !== 'doubled') || clock.now() >= settledAt) return doubtful
+    if (!findings.some(({ fault }) => fault !== 'doubled') || clock.now() >= settledAt)
+      return { findings, late: lateOf(before, findings) }
+    before.push(...findings)
     open = wrong
   }
+}
+
+/** What nobody answered before isn't late: nothing was known of it. */
+function lateOf(before: Finding[], findings: Finding[]): Finding[] {
+  const wrong = new Set(findings.map(({ about }) => about))
+  return before.filter(({ fault, about }) => fault !== 'unread' && !wrong.has(about))
 }
 
 /** Eight at a time; resolves to the results in the order of the checks. */

@@ -1,6 +1,6 @@
 import { counted, table } from '../table.ts'
 import type { Figures, KindFigures } from './figures.ts'
-import type { Fault, Verdict } from './oracle.ts'
+import type { Fault, Finding, Verdict } from './oracle.ts'
 import type { Sightings } from './sightings.ts'
 
 const EXAMPLES_EACH_MAX = 5
@@ -20,26 +20,36 @@ export interface LoadReport {
   requests: { planned: number; dropped: number; late: number; retries: number; recovered: number; failed: number }
   /** What became of each write, with all its tries. */
   writes: { acknowledged: number; refused: number; unknown: number }
-  /** What readers saw during the run: of their own, and of others'. */
-  sightings: { own: number; stale: number; unexpected: number; notYetSeen: number }
-  /** What strangers saw at the end. */
-  readBack: { posts: number; profiles: number } & Record<Fault, number>
+  /**
+   * What readers saw during the run: of their own, and of others'. `overdue`: another's post wasn't there more than 41 s
+   * after it was acknowledged; `notYetSeen`: before that.
+   */
+  sightings: { own: number; stale: number; unexpected: number; notYetSeen: number; overdue: number }
+  /** What strangers saw at the end. `late`: lost or unexpected at first, and right within 75 s. */
+  readBack: { posts: number; profiles: number; late: number } & Record<Fault, number>
+  /** Moves that had yet to change the map when reading back began: what they take along isn't judged. Null: nobody told. */
+  movesToCome: number | null
   /** Why requests failed, and how often. */
   failures: Record<string, number>
-  /** Some of what is wrong: up to 5 of each fault, and up to 5 of what readers saw. */
+  /** Some of what is wrong or was late: up to 5 of each fault, and up to 5 of what readers saw. */
   examples: string[]
-  /** Nothing is lost, doubled, unexpected, unread or stale, and no request failed but by a server that was gone. */
+  /** Nothing is lost, doubled, unexpected, unread, stale or overdue, and no request failed but by a server that was gone. */
   isSound: boolean
 }
 
 type Asked = Pick<LoadReport, 'run' | 'url' | 'rate' | 'users' | 'reads' | 'seed'>
 
-export function reportOf(asked: Asked, figures: Figures, sightings: Sightings, verdict: Verdict): LoadReport {
+export function reportOf(
+  asked: Asked,
+  figures: Figures,
+  sightings: Sightings,
+  verdict: Verdict & Pick<LoadReport, 'movesToCome'>,
+): LoadReport {
   const { run, url, rate, users, reads, seed } = asked
   const { planned, dropped, late, retries, recovered } = figures
   const kinds = figures.byKind()
   const faults = countFaults(verdict)
-  const seen = { own: sightings.own, stale: sightings.stale, unexpected: sightings.unexpected }
+  const { own, stale, unexpected, notYetSeen, overdue } = sightings
   const isWhole = Object.values(faults).every((count) => count === 0)
   return {
     ...{ run, url, rate, users, reads, seed },
@@ -47,23 +57,26 @@ export function reportOf(asked: Asked, figures: Figures, sightings: Sightings, v
     kinds,
     requests: { planned, dropped, late, retries, recovered, failed: kinds.at(-1)!.failed },
     writes: figures.writes,
-    sightings: { ...seen, notYetSeen: sightings.notYetSeen },
-    readBack: { posts: verdict.posts, profiles: verdict.profiles, ...faults },
+    sightings: { own, stale, unexpected, notYetSeen, overdue },
+    readBack: { posts: verdict.posts, profiles: verdict.profiles, late: thingsIn(verdict.late), ...faults },
+    movesToCome: verdict.movesToCome,
     failures: Object.fromEntries(figures.failures),
     examples: [...examplesOf(verdict), ...sightings.examples],
-    isSound: isWhole && seen.stale + seen.unexpected + figures.faults === 0,
+    isSound: isWhole && stale + unexpected + overdue + figures.faults === 0,
   }
 }
 
 /** Several findings about one thing are one fault. */
 function countFaults({ findings }: Verdict): Record<Fault, number> {
-  const count = (fault: Fault) =>
-    new Set(findings.filter((finding) => finding.fault === fault).map(({ about }) => about)).size
+  const count = (fault: Fault) => thingsIn(findings.filter((finding) => finding.fault === fault))
   return { lost: count('lost'), doubled: count('doubled'), unexpected: count('unexpected'), unread: count('unread') }
 }
 
-function examplesOf({ findings }: Verdict): string[] {
-  const byThing = new Map(findings.map((finding) => [`${finding.fault} ${finding.about}`, finding]))
+const thingsIn = (findings: Finding[]): number => new Set(findings.map(({ about }) => about)).size
+
+function examplesOf({ findings, late }: Verdict): string[] {
+  const named = [...findings, ...late.map((finding) => ({ ...finding, fault: 'late' }))]
+  const byThing = new Map(named.map((finding) => [`${finding.fault} ${finding.about}`, finding]))
   const byFault = Map.groupBy(byThing.values(), ({ fault }) => fault)
   return [...byFault].flatMap(([fault, some]) =>
     some.slice(0, EXAMPLES_EACH_MAX).map(({ what }) => `${fault}: ${what}`),
@@ -80,6 +93,8 @@ export function reportText(report: LoadReport): string {
     ...[p50Ms, p99Ms, maxMs].map((ms) => (n === 0 ? '' : `${ms.toFixed(0)} ms`)),
     failed.toLocaleString('en'),
   ])
+  const { notYetSeen, overdue } = sightings
+  const { movesToCome } = report
   const failures = Object.entries(report.failures).map(([reason, times]) => `  ${times} × ${reason}`)
   return [
     `${report.url}: ${report.rate}/s for ${report.seconds.toFixed(0)} s, ${counted(report.users, 'user')}, ${percent(report.reads)} reads; seed ${report.seed}, run ${report.run}`,
@@ -89,7 +104,9 @@ export function reportText(report: LoadReport): string {
     `requests   ${listed(requests)}`,
     `writes     ${listed(writes)}`,
     `own reads  ${sightings.own.toLocaleString('en')}, ${sightings.stale} of them stale`,
-    `read back  ${counted(readBack.posts, 'post')}, ${counted(readBack.profiles, 'profile')}: ${readBack.lost} lost, ${readBack.doubled} doubled, ${readBack.unexpected + sightings.unexpected} unexpected, ${readBack.unread} unread`,
+    ...(notYetSeen + overdue > 0 ? [`others’    ${notYetSeen} not yet seen, ${overdue} overdue`] : []),
+    `read back  ${counted(readBack.posts, 'post')}, ${counted(readBack.profiles, 'profile')}: ${readBack.lost} lost, ${readBack.doubled} doubled, ${readBack.unexpected + sightings.unexpected} unexpected, ${readBack.unread} unread${readBack.late > 0 ? `, ${readBack.late} late` : ''}`,
+    ...(movesToCome ? [`moves      ${movesToCome} under way: what they take along from now on isn’t judged`] : []),
     ...(failures.length > 0 ? ['', 'failed', ...failures] : []),
     ...(report.examples.length > 0 ? ['', 'wrong', ...report.examples.map((example) => `  ${example}`)] : []),
   ].join('\n')

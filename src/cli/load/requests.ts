@@ -1,4 +1,5 @@
 import type { Clock, Ended } from './client.ts'
+import { STALE_MS_MAX } from './leases.ts'
 import type { Ledger } from './ledger.ts'
 import type { Person, Post } from './people.ts'
 import { bioOf, listedPosts, textOfPost } from './reading.ts'
@@ -32,6 +33,7 @@ export class Requests {
     if (ended.outcome !== 'acknowledged') return ended
     post.id = textOfPost(ended.body)?.id ?? null
     if (post.id === null) return this.#unexpected(ended, `POST ${post.number}: no post in the answer`)
+    post.acknowledgedAt = this.#clock.now()
     person.posts.push(post)
     this.#ledger.posts.push(post)
     return ended
@@ -61,9 +63,10 @@ export class Requests {
     return ended
   }
 
-  /** One's own post shows at least what was acknowledged before; another's, anything that was sent to it. */
+  /** One's own post shows at least what was acknowledged before; another's, anything that was sent to it, and soon. */
   async readPost(reader: Person, post: Post): Promise<Ended> {
     const { floor } = post.text
+    const isOverdue = this.#clock.now() > post.acknowledgedAt! + STALE_MS_MAX
     const ended = await reader.client.request('GET', `/api/v1/posts/${post.id}`)
     const isOwn = post.author === reader
     const isMissing = ended.status === 404
@@ -72,7 +75,7 @@ export class Requests {
     const what = `GET ${post.id}: ${isMissing ? 'not found' : shown(number)}`
     if (isOwn) this.#sightings.sawOwn(!isMissing && post.text.allows(number, floor), what)
     // Who reads by an older map, or from a replica, may be told so of a new post for a while.
-    else if (isMissing) this.#sightings.notYetSeen++
+    else if (isMissing) this.#sightings.missedAnothers(isOverdue, what)
     else if (number === null || !post.text.knows(number)) this.#sightings.sawUnexpected(what)
     return isMissing ? { ...ended, outcome: 'acknowledged' } : ended
   }

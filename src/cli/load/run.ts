@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock, Tools } from './client.ts'
 import { seededRandom } from './draws.ts'
 import { Figures, type Tick } from './figures.ts'
+import { type FindMoves, untilLeasesEnd } from './leases.ts'
 import { Ledger } from './ledger.ts'
 import { drawRequest } from './mix.ts'
 import { openLoop } from './open-loop.ts'
@@ -34,8 +35,10 @@ export interface LoadOptions {
   seed: number
   /** Once a second, and at the end of the load. */
   onTick?(tick: Tick): void
-  /** How far signing up and reading back are. */
-  onProgress?(stage: 'signing up' | 'reading back', done: number, of: number): void
+  /** How far signing up, the wait (seconds) and reading back are. */
+  onProgress?(stage: 'signing up' | 'seconds waited for leases' | 'reading back', done: number, of: number): void
+  /** Moves that aren't over. Without it, or where it throws, leases are waited for whether any slot moved or not. */
+  findMoves?: FindMoves
   fetch?: Tools['fetch']
   clock?: Clock
   /** Distinguishes the runs on one server; begins their users' handles. Up to 20 of `a-z 0-9 _`, first a letter. */
@@ -63,9 +66,20 @@ export async function runLoad(options: LoadOptions): Promise<LoadReport> {
   await ticking(sendAll(options, { people, ledger, requests, figures, clock }), clock, () =>
     options.onTick?.(figures.tick()),
   )
+  const movesToCome =
+    people.length === 0
+      ? null
+      : await untilLeasesEnd({
+          writtenAt: clock.now(),
+          clock,
+          findMoves: options.findMoves ?? null,
+          onProgress: (doneMs, ofMs) =>
+            options.onProgress?.('seconds waited for leases', Math.round(doneMs / 1_000), Math.round(ofMs / 1_000)),
+        })
   const onProgress = (done: number, of: number) => options.onProgress?.('reading back', done, of)
   const verdict = await readBack({ base, tools: quietly, run, people, ledger, onProgress })
-  return reportOf({ ...options, run, url: base.origin, users: people.length }, figures, sightings, verdict)
+  const asked = { ...options, run, url: base.origin, users: people.length }
+  return reportOf(asked, figures, sightings, { ...verdict, movesToCome })
 }
 
 /** Somebody with a first post, so that there is something to read. */

@@ -5,8 +5,9 @@ export class Sightings {
   /** Reads of one’s own, and how many of them showed less than was acknowledged before. */
   own = 0
   stale = 0
-  /** Reads of another's new post that didn't find it yet: allowed for as long as a lease. */
+  /** Reads of another's new post that didn't find it yet: allowed for as long as a lease; and those that didn't later. */
   notYetSeen = 0
+  overdue = 0
   unexpected = 0
   readonly examples: string[] = []
 
@@ -16,6 +17,13 @@ export class Sightings {
     if (isRight) return
     this.stale++
     this.#keep(`stale: ${what}`)
+  }
+
+  /** Another's post that isn't there, so long after it was acknowledged. */
+  missedAnothers(isOverdue: boolean, what: string): void {
+    if (!isOverdue) return void this.notYetSeen++
+    this.overdue++
+    this.#keep(`overdue: ${what}`)
   }
 
   /** What nobody has sent. */

@@ -19,6 +19,7 @@ export interface Version {
 export interface Deployment {
   id: string
   created_on: string
+  annotations?: Record<string, string>
   versions: { version_id: string; percentage: number }[]
 }
 

@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { promisify } from 'node:util'
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
 import { UserError } from '../../../src/cli/errors.ts'
@@ -10,6 +12,7 @@ import { PlaceFile } from '../../../src/cli/import/place.ts'
 import { RefusedFile } from '../../../src/cli/import/refused-file.ts'
 import { SqlStatements, tableOf } from '../../../src/cli/import/sql-statements.ts'
 import { Staging } from '../../../src/cli/import/staging.ts'
+import { root } from '../../../src/cli/local-shards.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'banyan-test-import-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -24,10 +27,10 @@ const NOW = Date.UTC(2026, 6, 5)
 
 /** What of a file can be imported, and who is refused. */
 async function read(text: string | Buffer, { extension = 'sql', table = 'users', map = '' } = {}) {
-  const staging = new Staging(table, NOW)
+  const staging = new Staging(table)
   try {
     await staging.load(fileOf(text, extension), () => undefined)
-    staging.stage(readMapping(map, staging.columns()))
+    staging.stage(readMapping(map, staging.columns()), NOW)
     const refused: [string, string][] = []
     const checked = staging.check(({ externalId, code }) => refused.push([externalId, code]))
     return { ...checked, refusals: refused, records: staging.page(0, 1_000).map(({ record }) => record) }
@@ -287,9 +290,55 @@ describe('the mapping', () => {
   })
 })
 
+test('what is no file is refused, and so is one in a folder that takes none beside it', async () => {
+  const staging = new Staging('users')
+  const refused = await staging.load(folder, () => undefined).catch((error: UserError) => error)
+  staging.close()
+  expect(refused).toBeInstanceOf(UserError)
+  expect(refused).toMatchObject({ message: expect.stringMatching(/can't be read: EISDIR/) })
+  expect(() => new RefusedFile(path.join(folder, 'nowhere', 'users.sql'))).toThrow(UserError)
+})
+
+describe('a sample', () => {
+  const sampleOf = async (users: number, size: number) => {
+    const staging = new Staging('users')
+    try {
+      const row = "n, n || '@example.com', 'user_' || n, NULL, 1700000000, 0, NULL"
+      const rows = `WITH RECURSIVE a(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM a WHERE n < ${users})`
+      await staging.load(fileOf(`${TABLE} INSERT INTO users ${rows} SELECT ${row} FROM a;`, 'sql'), () => undefined)
+      staging.stage(readMapping('', staging.columns()), NOW)
+      staging.markRefused(['1', '4'])
+      return staging.sample(size).map(({ n }) => n)
+    } finally {
+      staging.close()
+    }
+  }
+
+  test('is taken evenly from all that are not refused; of fewer it is all', async () => {
+    expect(await sampleOf(12, 5)).toEqual([2, 5, 7, 9, 11])
+    expect(await sampleOf(13, 4)).toEqual([2, 5, 8, 11])
+    expect(await sampleOf(6, 5)).toEqual([2, 3, 5, 6])
+    expect(await sampleOf(1, 5)).toEqual([])
+  })
+
+  test('takes no memory for the users that are not in it', async () => {
+    const rows =
+      'WITH RECURSIVE a(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM a WHERE n < 300000) SELECT n, n, n FROM a'
+    const file = fileOf(`CREATE TABLE users (id, email, username); INSERT INTO users ${rows};`, 'sql')
+    const script = `
+      const { Staging } = await import(${JSON.stringify(path.join(root, 'src/cli/import/staging.ts'))})
+      const staging = new Staging('users')
+      await staging.load(${JSON.stringify(file)}, () => {})
+      staging.stage({ externalId: 'id' }, 0)
+      console.log(staging.sample(1000).length)`
+    const args = ['--max-old-space-size=32', '--input-type=module', '--eval', script]
+    expect((await promisify(execFile)(process.execPath, args)).stdout.trim()).toBe('1000')
+  })
+})
+
 describe('beside the input', () => {
   const identity = { fingerprint: 'f', url: 'u', source: 's', table: 't', mapping: 'm' }
-  const place = { acknowledged: 5, imported: 3, there: 1, refused: 1, withoutPassword: 0, refusedBytes: 90 }
+  const place = { now: NOW, acknowledged: 5, imported: 3, there: 1, refused: 1, withoutPassword: 0, refusedBytes: 90 }
 
   test('the place is kept, for the same import only', () => {
     const input = fileOf('', 'sql')
@@ -298,6 +347,10 @@ describe('beside the input', () => {
     kept.write(place)
     expect(new PlaceFile(input, identity).read()).toEqual({ place, isOther: false })
     expect(new PlaceFile(input, { ...identity, mapping: 'x' }).read()).toEqual({ place: null, isOther: true })
+    // As a version before wrote it.
+    const { now: _, ...timeless } = place
+    writeFileSync(kept.file, JSON.stringify({ identity, place: timeless }))
+    expect(kept.read()).toEqual({ place: null, isOther: true })
     writeFileSync(kept.file, '{"identity":')
     expect(kept.read()).toEqual({ place: null, isOther: true })
     kept.remove()

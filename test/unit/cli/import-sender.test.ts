@@ -6,8 +6,8 @@ import { type ImportOutcome, Sender } from '../../../src/cli/import/sender.ts'
 const away = () => new NotNow('http://localhost:8787 does not answer (ECONNREFUSED).', 'Is it running?')
 const user = (externalId: string) => ({ externalId, email: `${externalId}@example.com`, handle: `user_${externalId}` })
 
-/** A server that answers so, one request after the other, the last answer for ever; time passes only in waits. */
-function stand(answers: ((users: string[]) => object)[]) {
+/** A server that answers so, one request after the other, the last answer for ever; each takes it so long. */
+function stand(answers: ((users: string[]) => object)[], answerMs = 0) {
   let now = 0
   const asked: string[][] = []
   const said: string[] = []
@@ -19,6 +19,7 @@ function stand(answers: ((users: string[]) => object)[]) {
     post: async <T>(_path: string, body?: object) => {
       const users = (body as { users: { externalId: string }[] }).users.map(({ externalId }) => externalId)
       asked.push(users)
+      now += answerMs
       return (answers.length > 1 ? answers.shift()! : answers[0]!)(users) as T
     },
   }
@@ -88,6 +89,18 @@ describe('users that are busy', () => {
       /1 users could not be imported.*of 1: SLOT_FENCED/,
     )
     expect(elapsedMs()).toBeGreaterThanOrEqual(90_000)
+  })
+
+  test('are waited for as long as the server gets on: a slow fleet decides some in each request', async () => {
+    const some = (users: string[]) => ({
+      items: users.map((externalId, index) =>
+        index < 1 ? allAre('imported')([externalId]).items[0]! : allAre('busy', 'TOO_MANY')([externalId]).items[0]!,
+      ),
+    })
+    const { sender, elapsedMs } = stand([some], 20_000)
+    const items = await sender.importUsers('old', ['1', '2', '3', '4', '5', '6', '7'].map(user))
+    expect(items.every(({ outcome }) => outcome === 'imported')).toBe(true)
+    expect(elapsedMs()).toBe(140_000)
   })
 
   test('because there are too many for one request: the rest follows at once', async () => {

@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { UserError } from '../../../src/cli/errors.ts'
 import { rollback } from '../../../src/cli/rollback.ts'
 import { withMoreShards } from '../../../src/cli/wrangler-config.ts'
 import { type PlatformDouble, startPlatform } from '../../support/platform/double.ts'
@@ -30,13 +31,20 @@ const shard = (number: string, slots: number) => ({
 const two = [shard('000', 32_768), shard('001', 32_768)]
 const live = () => platform.scripts.get('banyan').live!.id
 
-const goBack = (options: { shards?: typeof two; to?: string; isDryRun?: boolean } = {}) =>
-  rollback(deployment.deploying(), {
-    address: platform.siteUrl,
-    shards: async () => options.shards ?? two,
-    to: options.to,
-    isDryRun: options.isDryRun ?? false,
-  })
+const goBack = ({ shards = two, isDryRun = false, ...options }: GoingBack = {}) =>
+  rollback(deployment.deploying(), { address: platform.siteUrl, shards: async () => shards, isDryRun, ...options })
+
+/** As where the live version is broken. */
+const unreadable = () => Promise.reject(new Error('it answered 500'))
+const goBackBlindly = (options: Omit<GoingBack, 'shards'> = {}) =>
+  rollback(deployment.deploying(), { address: platform.siteUrl, shards: unreadable, isDryRun: false, ...options })
+
+interface GoingBack {
+  shards?: typeof two
+  to?: string
+  isWithoutMap?: boolean
+  isDryRun?: boolean
+}
 
 async function deployAnother(): Promise<{ before: string; after: string }> {
   const before = live()
@@ -56,12 +64,35 @@ async function deployWithThirdShard(): Promise<void> {
   await deployment.deploy()
 }
 
-test('the version before is live again, and from there on the one before that', async () => {
+test('the version before is live again; run again, it says so and stays there', async () => {
   const first = await deployAnother()
   await goBack()
   expect(live()).toBe(first.before)
-  await goBack()
+  for (const isDryRun of [false, true]) {
+    const { text } = await goBack({ isDryRun })
+    expect(text).toContain(`Version ${first.before} is live already, since it was gone back to from ${first.after}.`)
+    expect(text).toContain('--to VERSION')
+  }
+  expect(live()).toBe(first.before)
+  await goBack({ to: first.after })
   expect(live()).toBe(first.after)
+})
+
+test('with a newer version deployed since, the way back leads to the last good one', async () => {
+  const { before } = await deployAnother()
+  await goBack()
+  await deployAnother()
+  await goBack()
+  expect(live()).toBe(before)
+})
+
+test('what another tool has gone back from is not gone forward to', async () => {
+  const { before, after } = await deployAnother()
+  const { deployments } = platform.scripts.get('banyan')
+  const [first] = deployments.filter(({ versions }) => versions[0]!.version_id === before)
+  deployments.unshift({ ...first!, id: 'of the dashboard', annotations: {} })
+  expect((await goBack()).text).toContain(`is live already, since it was gone back to from ${after}`)
+  expect(live()).toBe(before)
 })
 
 test('the dry run changes nothing', async () => {
@@ -95,15 +126,44 @@ test('with nothing to go back to, it says so', async () => {
   await expect(goBack({ to: 'nonsense' })).rejects.toThrow('There is no version nonsense.')
 })
 
-test('the map is asked before anything is changed: while it is away nothing is', async () => {
-  const { after } = await deployAnother()
-  const away = rollback(deployment.deploying(), {
-    address: platform.siteUrl,
-    shards: () => Promise.reject(new Error('away')),
-    isDryRun: false,
-  })
-  await expect(away).rejects.toThrow('away')
+test('from a version too broken to show the map it goes back to one that binds as many shards', async () => {
+  const { before } = await deployAnother()
+  await goBackBlindly()
+  expect(live()).toBe(before)
+  expect(deployment.said).toContain('The map can’t be read: it answered 500')
+})
+
+test('an empty map is none: an operators’ API that lists no shards is broken', async () => {
+  await deployWithThirdShard()
+  await expect(goBack({ shards: [] })).rejects.toThrow(/lacks what the live one binds: SHARD_002/)
+})
+
+test('without the map, a version that lacks a shard of the live one is gone back to when that is asked for only', async () => {
+  await deployWithThirdShard()
+  const after = live()
+  const refused = await goBackBlindly().catch((error: UserError) => error)
+  expect(refused).toMatchObject({ message: expect.stringMatching(/lacks what the live one binds: SHARD_002/) })
+  expect((refused as UserError).howToMend).toContain('--without-map')
   expect(live()).toBe(after)
+  await goBackBlindly({ isWithoutMap: true })
+  expect(live()).not.toBe(after)
+})
+
+test('without the map, another database under the same name is refused whatever is asked for', async () => {
+  const { before, after } = await deployAnother()
+  const version = platform.scripts.get('banyan').versions.find(({ id }) => id === before)!
+  version.bindings.find(({ name }) => name === 'SHARD_001')!.id = 'another'
+  for (const isWithoutMap of [false, true])
+    await expect(goBackBlindly({ isWithoutMap })).rejects.toThrow(
+      /binds other databases as SHARD_001 than the live one/,
+    )
+  expect(live()).toBe(after)
+})
+
+test('the map decides where it can be read, also with --without-map', async () => {
+  await deployWithThirdShard()
+  const used = [...two, shard('002', 21_845)]
+  await expect(goBack({ shards: used, isWithoutMap: true })).rejects.toThrow(/does not bind what the live map uses/)
 })
 
 test.each(faults)('%s at the change itself: afterwards it is done once, or plainly not', async (fault) => {
