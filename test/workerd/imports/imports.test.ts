@@ -196,6 +196,16 @@ describe('one user that is refused', () => {
     await expectClaimsOfAccounts()
   })
 
+  test('so many have an account without an import’s attempt that batches stay unsplit: only these are refused', async () => {
+    const isolate = new World().isolate()
+    const users = newcomers(120)
+    await send(isolate, users.slice(0, 60))
+    await runEverywhere('DELETE FROM claim_attempts')
+    const expected = users.map((_, index) => (index < 60 ? 'DATABASE_CONSTRAINT' : 'imported'))
+    expect(await sendUntilDecided(isolate, users)).toEqual(expected)
+    await expectClaimsOfAccounts()
+  })
+
   test('two of one request want one handle: the first gets it', async () => {
     const world = new World()
     const users = newcomers(3)
