@@ -31,6 +31,7 @@ const catalogue = {
   INTERNAL: [500, 'Something went wrong here'],
   DATABASE_CONSTRAINT: [500, 'A database constraint was violated'],
   DATABASE_ERROR: [500, 'The database refused a statement'],
+  BATCH_REFUSED: [503, 'A batch was refused because of one item in it'],
   DIRECTORY_UNAVAILABLE: [503, 'The shard map is not available'],
   LOCAL_SETTINGS: [503, 'Local settings on a public address'],
   MIGRATIONS_PENDING: [503, 'The databases are not migrated'],

@@ -1,5 +1,5 @@
 import { eachAtMost } from '../core/bounded.ts'
-import type { BanyanError } from '../core/errors.ts'
+import { BanyanError } from '../core/errors.ts'
 import { slotOf } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import { backoffMs } from '../core/random.ts'
@@ -43,7 +43,10 @@ export interface GroupOutcome<I> {
   done: I[]
   /** What the n-th statement gave, over all batches that were applied. */
   rows<T>(statement: number): T[]
-  /** The others, each with the reason. OUTCOME_UNKNOWN: its batch may have been applied. */
+  /**
+   * The others, each with the reason. OUTCOME_UNKNOWN: its batch may have been applied. BATCH_REFUSED: it isn't known
+   * whether it is at fault; sent again with those that failed so, it goes on.
+   */
   failed: Map<I, BanyanError>
 }
 
@@ -167,8 +170,8 @@ export class GroupedBatches<I extends Slotted> {
     answer: Exclude<Answer, { kind: 'transient' }>,
     error: unknown,
   ): Promise<Refused<I>[]> {
-    if (items.length === 1 || !isOfOneItem(answer) || this.#batches >= limits.groupBatchesMax)
-      return this.#fail(items, typedError(answer, error))
+    if (items.length === 1 || !isOfOneItem(answer)) return this.#fail(items, typedError(answer, error))
+    if (this.#batches >= limits.groupBatchesMax) return this.#fail(items, notSplit(error))
     const middle = Math.ceil(items.length / 2)
     return [...(await this.#send(shard, items.slice(0, middle))), ...(await this.#send(shard, items.slice(middle)))]
   }
@@ -188,6 +191,12 @@ export class GroupedBatches<I extends Slotted> {
 }
 
 const slotsOf = (items: Slotted[]): string => JSON.stringify([...new Set(items.map(({ key }) => slotOf(key)))])
+
+const notSplit = (cause: unknown) =>
+  new BanyanError('BATCH_REFUSED', 'One of the items of its batch was refused, and with it all. Send it again.', {
+    cause,
+    retryAfterSeconds: 1,
+  })
 
 /** A slot that isn't here asks for a newer map; one that is fenced only for patience. */
 const gravest = (refused: Refused<unknown>[]): SlotRefusalCode =>

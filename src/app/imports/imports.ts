@@ -1,7 +1,9 @@
 import type { z } from '@hono/zod-openapi'
+import { sha256Hex } from '../../core/digest.ts'
 import { type BanyanError, hasCode, messageOf } from '../../core/errors.ts'
 import { limits } from '../../core/limits.ts'
-import { attemptRowId, type ClaimAttempt, type ClaimWish } from '../../sharding/claims.ts'
+import { attemptRowId, type ClaimAttempt, type ClaimWish, claimKey } from '../../sharding/claims.ts'
+import type { GroupDatabase } from '../../sharding/grouped-batches.ts'
 import { type GroupedClaim, GroupedClaims, groupedClaim, type Standing } from '../../sharding/grouped-claims.ts'
 import type { Tiers } from '../../web/context.ts'
 import { NO_PASSWORD } from '../accounts/passwords.ts'
@@ -29,6 +31,7 @@ interface Candidate {
   user: Newcomer
   wishes: ClaimWish[]
   attempt: ClaimAttempt
+  /** Its wishes, as this attempt's; none where the account turns out to have been made with other wishes. */
   claims: GroupedClaim[]
   /** Set as soon as it is decided. */
   outcome?: ImportOutcome
@@ -40,9 +43,10 @@ interface Candidate {
  * nothing. No mail is sent.
  *
  * As a sign-up does, it reserves the claims, commits the user's rows with the attempt's, and confirms. All requests for
- * one user share an attempt, so what crashes, comes twice or comes at once ends in one account; an attempt that somebody
- * barred is followed by the next. Reservations of a user whose rows committed are confirmed here or, after a crash, by
- * the cron: an outbox row for each would double what is written.
+ * one user with the same wishes share an attempt, so what crashes, comes twice or comes at once ends in one account; an
+ * attempt that somebody barred is followed by the next. With other wishes, as after a correction, it is another attempt:
+ * at most one of a user's is ever taken, and only its wishes are confirmed. Reservations of a user whose rows committed
+ * are confirmed here or, after a crash, by the cron: an outbox row for each would double what is written.
  */
 export async function importUsers(tiers: ImportTiers, { source, users }: ImportRequest): Promise<ImportOutcome[]> {
   const now = tiers.clock.now()
@@ -88,11 +92,15 @@ function candidateFor(source: string, user: Newcomer): Candidate {
   return { key, user, wishes, ...attemptAt(key, wishes, 0) }
 }
 
-/** The attempts at one user are numbered: whoever asks makes the same. */
+/** The attempts at one user with one set of wishes are numbered: whoever asks for the same makes the same. */
 function attemptAt(ownerId: string, wishes: ClaimWish[], number: number): Pick<Candidate, 'attempt' | 'claims'> {
-  const attempt = { ownerId, attemptId: `import-${number}` }
+  const attempt = { ownerId, attemptId: `import-${number}-${digestOf(wishes)}` }
   return { attempt, claims: wishes.map((wish) => groupedClaim(wish, attempt)) }
 }
+
+const DIGEST_DIGITS = 16
+
+const digestOf = (wishes: ClaimWish[]): string => sha256Hex(wishes.map(claimKey).join()).slice(0, DIGEST_DIGITS)
 
 // ── what comes of a user ──────────────────────────────────────────────────────────────────────────
 
@@ -113,6 +121,15 @@ function decide(candidate: Candidate, outcome: ImportOutcome['outcome'], reason?
 }
 
 const postpone = (candidate: Candidate, code: string, detail: string) => decide(candidate, 'busy', { code, detail })
+
+/**
+ * Its account was made before, by the attempt of this row. Where that had other wishes, these are not the account's:
+ * they are taken from the candidate and returned, to be released.
+ */
+function meetAccount(candidate: Candidate, takenId: string): GroupedClaim[] {
+  decide(candidate, 'there')
+  return takenId === attemptRowId(candidate.attempt) ? [] : candidate.claims.splice(0)
+}
 
 /** What the databases would refuse for ever is refused, all else is for later. */
 function fail(candidate: Candidate, error: BanyanError): void {
@@ -135,35 +152,50 @@ async function putOffWhatIsTooMuch({ shards }: ImportTiers, candidates: Candidat
     )
 }
 
-/** Who was imported before is there; whose attempts were barred gets the next one. */
+interface AttemptRow {
+  ownerId: string
+  id: string
+  outcome: 'taken' | 'barred'
+}
+
+/** SQL: the row is an import's attempt at this owner, whatever its wishes. */
+const isAttemptAt = (owner: string) =>
+  `claim_attempts.id >= ${owner} || '.import-' AND claim_attempts.id < ${owner} || '.import.'`
+
+const attemptsStatement = (database: GroupDatabase, candidates: Candidate[]) =>
+  database
+    .prepare(
+      `SELECT owner.value AS ownerId, claim_attempts.id, outcome FROM json_each(?) AS owner CROSS JOIN claim_attempts
+       ON ${isAttemptAt('owner.value')}`,
+    )
+    .bind(JSON.stringify(candidates.map(({ key }) => key)))
+
+/** Who was imported before is there; whose attempts with these wishes were barred gets the next one. */
 async function findEarlier({ shards }: ImportTiers, candidates: Candidate[]): Promise<void> {
   const { rows, failed } = await shards.group(
     candidates,
     { keyspace: 'users', operation: 'imports.find-earlier' },
-    (database, some) => [
-      database
-        .prepare(
-          `SELECT owner.value AS ownerId, attempts.id, outcome FROM json_each(?) AS owner CROSS JOIN claim_attempts AS attempts
-           ON attempts.id >= owner.value || '.import-' AND attempts.id < owner.value || '.import.'`,
-        )
-        .bind(JSON.stringify(some.map(({ key }) => key))),
-    ],
+    (database, some) => [attemptsStatement(database, some)],
   )
-  const byOwner = Map.groupBy(rows<{ ownerId: string; id: string; outcome: string }>(0), ({ ownerId }) => ownerId)
+  const byOwner = Map.groupBy(rows<AttemptRow>(0), ({ ownerId }) => ownerId)
   for (const candidate of candidates) {
     const error = failed.get(candidate)
     if (error) {
       fail(candidate, error)
       continue
     }
-    const attempts = byOwner.get(candidate.key) ?? []
-    const numberOf = ({ id }: { id: string }) => Number(id.slice(id.lastIndexOf('-') + 1))
+    const { key, wishes } = candidate
+    const attempts = byOwner.get(key) ?? []
     const taken = attempts.find(({ outcome }) => outcome === 'taken')
-    const number = taken ? numberOf(taken) : Math.max(-1, ...attempts.map(numberOf)) + 1
-    Object.assign(candidate, attemptAt(candidate.key, candidate.wishes, number))
-    if (taken) decide(candidate, 'there')
+    const numbers = attempts.filter(({ id }) => id.endsWith(`-${digestOf(wishes)}`)).map(numberOf)
+    const number = taken ? numberOf(taken) : Math.max(-1, ...numbers) + 1
+    Object.assign(candidate, attemptAt(key, wishes, number))
+    if (taken) meetAccount(candidate, taken.id)
   }
 }
+
+/** `<owner id>.import-<number>-<digest>` */
+const numberOf = ({ id }: AttemptRow): number => Number(id.split('-')[1])
 
 const takenCodes = {
   external: { code: 'EXTERNAL_ID_TAKEN', detail: 'This external id was imported before, with another createdAt, as ' },
@@ -211,9 +243,10 @@ async function contest(
   }
 }
 
-/** Account, profile and the attempt's row: for those whose attempt is nobody's yet, in one batch a shard. */
+/** Account, profile and the attempt's row, in one batch a shard: for those with no attempt taken, and this one not barred. */
 async function commit(tiers: ImportTiers, claims: GroupedClaims, candidates: Candidate[], now: number): Promise<void> {
-  const isOpen = "NOT EXISTS (SELECT 1 FROM claim_attempts WHERE claim_attempts.id = value ->> 'attempt')"
+  const isOpen = `NOT EXISTS (SELECT 1 FROM claim_attempts WHERE ${isAttemptAt("(value ->> 'id')")}
+    AND (outcome = 'taken' OR claim_attempts.id = value ->> 'attempt'))`
   const { rows, failed } = await tiers.shards.group(
     candidates,
     { keyspace: 'users', operation: 'imports.commit' },
@@ -234,32 +267,35 @@ async function commit(tiers: ImportTiers, claims: GroupedClaims, candidates: Can
         .bind(JSON.stringify(some.map((candidate) => profileOf(candidate, now)))),
       database
         .prepare(
-          `INSERT INTO claim_attempts (id, outcome, created_at) SELECT value, 'taken', ? FROM json_each(?)
-           WHERE true ON CONFLICT (id) DO NOTHING`,
+          `INSERT INTO claim_attempts (id, outcome, created_at) SELECT value ->> 'attempt', 'taken', ? FROM json_each(?)
+           WHERE ${isOpen}`,
         )
-        .bind(now, attemptsOf(some)),
-      database
-        .prepare('SELECT id, outcome FROM claim_attempts WHERE id IN (SELECT value FROM json_each(?))')
-        .bind(attemptsOf(some)),
+        .bind(now, JSON.stringify(some.map(attemptOf))),
+      attemptsStatement(database, some),
     ],
   )
   const inserted = new Set(rows<{ id: string }>(0).map(({ id }) => id))
-  const ends = new Map(rows<{ id: string; outcome: string }>(3).map(({ id, outcome }) => [id, outcome]))
-  const barred: Candidate[] = []
+  const taken = new Map(
+    rows<AttemptRow>(3)
+      .filter(({ outcome }) => outcome === 'taken')
+      .map(({ ownerId, id }) => [ownerId, id]),
+  )
+  const surplus: GroupedClaim[] = []
   for (const candidate of candidates) {
     const error = failed.get(candidate)
+    const takenId = taken.get(candidate.key)
     if (error) fail(candidate, error)
     else if (inserted.has(candidate.key)) decide(candidate, 'imported')
-    else if (ends.get(attemptRowId(candidate.attempt)) === 'taken') decide(candidate, 'there')
+    else if (takenId) surplus.push(...meetAccount(candidate, takenId))
     else {
       postpone(candidate, 'CLAIM_RESERVED', 'Its reservations ran out before it was imported.')
-      barred.push(candidate)
+      surplus.push(...candidate.claims)
     }
   }
-  if (barred.length > 0) await claims.release(barred.flatMap((candidate) => candidate.claims))
+  if (surplus.length > 0) await claims.release(surplus)
 }
 
-const attemptsOf = (candidates: Candidate[]) => JSON.stringify(candidates.map(({ attempt }) => attemptRowId(attempt)))
+const attemptOf = ({ key, attempt }: Candidate) => ({ id: key, attempt: attemptRowId(attempt) })
 
 const accountOf = ({ key, attempt, user }: Candidate, now: number) => ({
   id: key,

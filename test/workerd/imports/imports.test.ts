@@ -196,6 +196,16 @@ describe('one user that is refused', () => {
     await expectClaimsOfAccounts()
   })
 
+  test('so many have an account without an import’s attempt that batches stay unsplit: only these are refused', async () => {
+    const isolate = new World().isolate()
+    const users = newcomers(120)
+    await send(isolate, users.slice(0, 60))
+    await runEverywhere('DELETE FROM claim_attempts')
+    const expected = users.map((_, index) => (index < 60 ? 'DATABASE_CONSTRAINT' : 'imported'))
+    expect(await sendUntilDecided(isolate, users)).toEqual(expected)
+    await expectClaimsOfAccounts()
+  })
+
   test('two of one request want one handle: the first gets it', async () => {
     const world = new World()
     const users = newcomers(3)
@@ -389,6 +399,94 @@ describe('at once', () => {
     expect((await sent).map(({ outcome }) => outcome)).toEqual(['busy'])
     await housekeeping(world)
     await expectClaimsOfAccounts()
+  })
+})
+
+describe('sent again with another handle, as after a correction', () => {
+  const corrected = (users: ImportRecord[]) => users.map((user) => ({ ...user, handle: `${user.handle}_too` }))
+  const handles = async () => (await rows('profiles')).map(({ handle }) => handle).toSorted()
+  const handlesOf = (users: ImportRecord[]) => users.map(({ handle }) => handle).toSorted()
+
+  test.each(deaths)(
+    'when the first import has crashed $moment $operation: who it left out has the new handle, and the old one is free',
+    async ({ operation, moment }) => {
+      const world = new World()
+      const users = newcomers(6)
+      const dying = world.isolate()
+      const hold = dying.holdAt(operation, moment)
+      void send(dying, users)
+      await hold.reached
+      await scheduler.wait(50) // the other shard's batch
+      world.clock.advance(RESERVATION_MS + 1)
+      const outcomes = await sendUntilDecided(world.isolate(), corrected(users))
+      const expected = users.map(({ handle }, index) => (outcomes[index] === 'there' ? handle : `${handle}_too`))
+      expect(await handles()).toEqual(expected.toSorted())
+      await housekeeping(world)
+      await expectClaimsOfAccounts()
+      hold.letGo()
+      await scheduler.wait(200)
+      await housekeeping(world)
+      await expectClaimsOfAccounts()
+      expect(await handles()).toEqual(expected.toSorted())
+    },
+  )
+
+  test('somebody else gets the old one before the cron has been there', async () => {
+    const world = new World()
+    const user = newcomer()
+    const dying = world.isolate()
+    const hold = dying.holdAt('imports.commit', 'before')
+    void send(dying, [user])
+    await hold.reached
+    world.clock.advance(RESERVATION_MS + 1)
+    expect(await sendUntilDecided(world.isolate(), corrected([user]))).toEqual(['imported'])
+    const isolate = world.isolate()
+    const person = { ...somebody(), handle: user.handle }
+    await signUp(isolate.tiers, person, { origin: 'http://localhost', userAgent: '', retry: null })
+    await isolate.afterResponse()
+    await expectClaimsOfAccounts()
+  })
+
+  test('committed by the first while the second was frozen before its own commit: it is there, and keeps one handle', async () => {
+    const world = new World()
+    const users = newcomers(6)
+    const slow = world.isolate()
+    const hold = slow.holdAt('imports.commit', 'before')
+    const sent = send(slow, corrected(users))
+    await hold.reached
+    await scheduler.wait(50) // the other shard's batch
+    world.clock.advance(RESERVATION_MS + 1)
+    const first = await sendUntilDecided(world.isolate(), users)
+    // A day on the bars are gone, too.
+    await runEverywhere("DELETE FROM claim_attempts WHERE outcome = 'barred'")
+    hold.letGo()
+    const outcomes = (await sent).map(({ outcome }) => outcome)
+    expect(outcomes).toEqual(first.map((outcome) => (outcome === 'imported' ? 'there' : 'imported')))
+    expect(first).toContain('imported')
+    await expectClaimsOfAccounts()
+  })
+
+  test('both at once, over and over: each user once, with the claims of one of the two', async () => {
+    const world = new World()
+    const users = newcomers(20)
+    const sent = Array.from({ length: 4 }, (_, n) => send(world.isolate(), n % 2 === 0 ? users : corrected(users)))
+    await Promise.all(sent)
+    world.clock.advance(RESERVATION_MS + 1)
+    await sendUntilDecided(world.isolate(), users)
+    await housekeeping(world)
+    await expectClaimsOfAccounts()
+    expect(await rowCounts()).toMatchObject({ accounts: 20, profiles: 20, claims: 60 })
+    expect((await rows('claim_attempts', "outcome = 'taken'")).length).toBe(20)
+  })
+
+  test('when it is imported already: it is there, as it was', async () => {
+    const world = new World()
+    const users = newcomers(6)
+    await send(world.isolate(), users)
+    const before = await everything()
+    expect(await outcomesOf(world.isolate(), corrected(users))).toEqual(Array(6).fill('there'))
+    expect(await everything()).toEqual(before)
+    expect(await handles()).toEqual(handlesOf(users))
   })
 })
 

@@ -233,6 +233,26 @@ describe('an item that is wrong', () => {
     expect(calls.length).toBeLessThanOrEqual(70)
   })
 
+  test('where many are wrong no other is blamed, and what failed is done when it is sent again', async () => {
+    const { run } = await stand()
+    const many = Array.from({ length: 200 }, (_, n) => ({
+      key: `00a0${String(n).padStart(26, '0')}`,
+      bio: n < 60 ? tooLarge.bio : 'x',
+    }))
+    const codes = new Map<Item, string>()
+    let waiting = many
+    for (let turns = 0; waiting.length > 0; turns++) {
+      expect(turns).toBeLessThan(5)
+      const { failed } = await run(waiting, (database, some) => insert(database, some).slice(0, 1))
+      waiting = many.filter((item) => failed.get(item)?.code === 'BATCH_REFUSED')
+      for (const item of waiting) expect(failed.get(item)).toMatchObject({ status: 503, retryAfterSeconds: 1 })
+      for (const [item, { code }] of failed) if (code !== 'BATCH_REFUSED') codes.set(item, code)
+      if (turns === 0) expect(waiting).not.toEqual([])
+    }
+    expect([...codes]).toEqual(many.slice(0, 60).map((item) => [item, 'ROW_TOO_LARGE']))
+    expect(await idsIn(source)).toEqual(keysOf(many.slice(60)))
+  })
+
   test('a statement that is wrong fails all, after one batch', async () => {
     const { run, calls } = await stand()
     const { failed } = await run(items, (database) => [database.prepare('INSERT INTO profiles VALUES (1)')])
