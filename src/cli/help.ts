@@ -6,7 +6,7 @@ export const helpText = `banyan <noun> <verb> [options]
       --location weur            deployed: near wnam, enam, weur, eeur, apac or oc; --jurisdiction eu or fedramp
       --remote                   deployed, also where --url is local; --config FILE, --persist-to DIR as for npm run dev
   shards drain ID              moves all slots of a shard to the others; it takes none any more
-      --off                      it takes slots again
+      --off                      it takes slots again; moves of the drain that wait are aborted
   shards remove ID             forgets a shard that has no slots
   shards read-only ID          its users can read and can't write
       --off                      they can write again

@@ -3,7 +3,7 @@ import type { Directory } from '../sharding/directory.ts'
 import { expandRuns, type ShardEntry, type ShardState, SLOT_COUNT } from '../sharding/shard-map.ts'
 import { type Keyspace, keyspaces } from '../sharding/sharded-table.ts'
 import { type Once, unkept } from './kept-answers.ts'
-import type { MoveLedger, MoveWishFrom } from './move-ledger.ts'
+import { type MoveLedger, type MoveWishFrom, takesNone } from './move-ledger.ts'
 import { type Plan, planMoves } from './planner.ts'
 import { isBeforeCommit, type MoveRecord, slotNumber } from './record.ts'
 
@@ -44,11 +44,22 @@ export class Fleet {
     return this.#directory.join(binding, (entry) => this.#ledger.refuseOtherSchema(entry))
   }
 
-  /** Throws NOT_FOUND, and SHARD_IN_MOVE where a move still writes to a shard that shall take no writes. */
+  /**
+   * Moves that wait, and were planned for what the shard was, are aborted: those to one that drains, and those that emptied
+   * one that serves again. Throws NOT_FOUND, and SHARD_IN_MOVE where a move still writes to a shard that shall take no writes.
+   */
   setState(id: string, state: ShardState): ShardEntry {
-    this.#find(id)
-    if (state === 'read-only' || state === 'restoring') this.#refuseWhileMoving(id, `become ${state}`)
-    return this.#directory.setState(id, state)
+    return this.#ledger.transaction(() => {
+      const before = this.#find(id)
+      if (state === 'read-only' || state === 'restoring') this.#refuseWhileMoving(id, `become ${state}`)
+      if (state === 'draining') this.#ledger.abortPlanned(({ target }) => target.id === id, takesNone({ id, state }))
+      if (state === 'serving' && before.state === 'draining')
+        this.#ledger.abortPlanned(
+          ({ source }) => source.id === id,
+          `${id} takes slots again: it isn’t drained any more.`,
+        )
+      return this.#directory.setState(id, state)
+    })
   }
 
   /** Forgets a shard that has no slots. Throws NOT_FOUND, SHARD_IN_MOVE, SHARD_NOT_EMPTY. */
@@ -72,7 +83,7 @@ export class Fleet {
       throw new BanyanError('SHARD_NOT_SERVING', `${id} is ${shard.state}: make it serving first.`)
     if (!this.#directory.shardEntries().some((other) => other.id !== id && other.state === 'serving'))
       throw new BanyanError('SHARD_NOT_SERVING', `No other shard is serving, so ${id} can’t be drained. Add one first.`)
-    if (shard.state === 'serving') this.#directory.setState(id, 'draining')
+    if (shard.state === 'serving') this.setState(id, 'draining')
     const wish = { keyspaces: [...keyspaces], tolerance: 0, bytes: null, dryRun: false }
     return this.#carryOut(false, () => this.#plan(wish, id), once)
   }

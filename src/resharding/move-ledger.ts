@@ -133,6 +133,12 @@ export class MoveLedger {
     })
   }
 
+  /** Ends those of the moves that are still `planned`; `why` is their error. To be called inside a transaction. */
+  abortPlanned(isMeant: (move: MoveRecord) => boolean, why: string): void {
+    for (const move of this.open())
+      if (move.state === 'planned' && isMeant(move)) this.#write({ ...move, state: 'aborted', error: why })
+  }
+
   /** Runs `body` in one transaction of the directory's storage. */
   transaction<T>(body: () => T): T {
     return this.#options.storage.transaction(body)
@@ -218,8 +224,14 @@ export class MoveLedger {
   #advance(record: MoveRecord, change: Extract<MoveChange, { to: MoveState }>): MoveAnswer {
     const now = this.#options.clock.now()
     switch (change.to) {
-      case 'preparing':
-        return this.#takeLanes({ ...record, state: 'preparing' }, () => this.#leasesOfTargetEnd(record))
+      case 'preparing': {
+        const target = this.#entry(record.target.id)
+        if (target.state === 'serving')
+          return this.#takeLanes({ ...record, state: 'preparing' }, () => this.#leasesOfTargetEnd(record))
+        // Its mover comes back at once and finds it over: without the lanes it touches no shard.
+        const ended = this.#write({ ...record, state: 'aborted', error: takesNone(target) })
+        return { outcome: 'waits', record: ended, retryAt: now }
+      }
       case 'cutover':
         return this.#recorded({ ...record, state: 'cutover', attempt: record.attempt + 1, attemptAt: now })
       case 'committed': {
@@ -438,12 +450,14 @@ function laneRetryMs(record: MoveRecord, open: MoveRecord[]): number {
   return limits.moveLaneRetryMs * (1 + Math.min(limits.moveLaneRetriesMax, queued))
 }
 
+export const takesNone = ({ id, state }: Pick<ShardEntry, 'id' | 'state'>): string =>
+  `${id} is ${state}: it takes no slots.`
+
 function refuse(record: MoveRecord, open: MoveRecord[], source: ShardEntry, target: ShardEntry): void {
   for (const shard of [source, target])
     if (shard.state === 'read-only' || shard.state === 'restoring')
       throw new BanyanError('SHARD_NOT_SERVING', `${shard.id} is ${shard.state}.`)
-  if (target.state !== 'serving')
-    throw new BanyanError('SHARD_NOT_SERVING', `${target.id} is ${target.state}: it takes no slots.`)
+  if (target.state !== 'serving') throw new BanyanError('SHARD_NOT_SERVING', takesNone(target))
   const retryAfterSeconds = limits.moveRetryAfterSeconds
   const holder = open.find((other) => other.keyspace === record.keyspace && overlaps(other.ranges, record.ranges))
   if (holder)

@@ -128,3 +128,11 @@ test('what won’t mend by waiting ends it at once', async () => {
   const wrong = new UserError('answered 401', 'Give the right token.')
   expect((await follow([wrong, settling])).result).toBe(wrong)
 })
+
+test('a move that was aborted for what became of a shard says so', () => {
+  expect(outcome(move('aborted', { error: 'shard-001 is draining: it takes no slots.' }))).toBe(
+    'Move 01m86bdq17b2dcgbhgmc4rp9mp, slots 0000-3fff of users: aborted, and all is at shard-000, as it was. ' +
+      'shard-001 is draining: it takes no slots.',
+  )
+  expect(outcome(move('aborted'))).toMatch(/as it was\.$/)
+})
