@@ -13,7 +13,7 @@ export const helpText = `banyan <noun> <verb> [options]
 
   rebalance                    the fewest slots that make the shards even, several moves at once
       --dry-run                  prints the plan, and does nothing
-      --by bytes                 evens the databases' sizes out instead of their slots
+      --by bytes                 evens the databases' sizes out instead of their slots, when no move is open
       --tolerance 0.1            how far from the mean a shard may stay (slots: 0, bytes: 0.1)
       --keyspace claims          of one keyspace only
       --no-wait, --until done    as for moves start

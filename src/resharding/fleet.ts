@@ -1,4 +1,5 @@
 import { BanyanError } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
 import type { Directory } from '../sharding/directory.ts'
 import { expandRuns, type ShardEntry, type ShardState, SLOT_COUNT } from '../sharding/shard-map.ts'
 import { type Keyspace, keyspaces } from '../sharding/sharded-table.ts'
@@ -69,7 +70,10 @@ export class Fleet {
     this.#directory.remove(id)
   }
 
-  /** Plans what brings the serving shards within the tolerance, and records it: lanes let the moves through in turn. */
+  /**
+   * Plans what brings the serving shards within the tolerance, and records it: lanes let the moves through in turn. Throws
+   * SCHEMA_VERSIONS_DIFFER, and SLOTS_IN_MOVE where bytes are to be balanced while a move is open.
+   */
   async rebalance(wish: RebalanceWish, once: Once<Rebalance> = unkept): Promise<Rebalance> {
     await this.#directory.map()
     return this.#carryOut(wish.dryRun, () => this.#plan(wish, null), once)
@@ -102,6 +106,7 @@ export class Fleet {
   }
 
   #plan({ keyspaces, tolerance, bytes }: RebalanceWish, drained: string | null): Omit<Rebalance, 'moves'> {
+    if (bytes !== null) this.#refuseUnknownWeights()
     const plans = keyspaces.map((keyspace) => ({ keyspace, ...this.#planOf(keyspace, tolerance, bytes, drained) }))
     return {
       planned: plans.flatMap(({ keyspace, moves }) => moves.map((move) => ({ keyspace, ...move }))),
@@ -128,6 +133,18 @@ export class Fleet {
     return planMoves(shards, { owners, held }, { tolerance, drained })
   }
 
+  /** A move's rows are at both its shards for a while, and a planned one's where they won't stay: a size weighs no slot. */
+  #refuseUnknownWeights(): void {
+    const [open] = this.#ledger.open()
+    if (!open) return
+    const end = open.state === 'settling' ? `, or end its settling: banyan moves complete ${open.id}` : ''
+    throw new BanyanError(
+      'SLOTS_IN_MOVE',
+      `Move ${open.id} is ${open.state}: until it is over, the sizes of the databases don’t say what their slots weigh. Wait${end}. Slots can be balanced at any time.`,
+      { retryAfterSeconds: limits.moveRetryAfterSeconds },
+    )
+  }
+
   #find(id: string): ShardEntry {
     const shard = this.#directory.shardEntries().find((entry) => entry.id === id)
     if (!shard) throw new BanyanError('NOT_FOUND', `There is no shard "${id}". See: banyan shards list`)
@@ -140,7 +157,7 @@ export class Fleet {
       throw new BanyanError(
         'SHARD_IN_MOVE',
         `Move ${open.id} (${open.state}) is at ${id}, which can ${what} when it is done. See: banyan moves show ${open.id}`,
-        { retryAfterSeconds: 5 },
+        { retryAfterSeconds: limits.moveRetryAfterSeconds },
       )
   }
 }

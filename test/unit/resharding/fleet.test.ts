@@ -83,6 +83,35 @@ describe('rebalancing', () => {
     expect(await fleet.rebalance(wish())).toMatchObject({ planned: [], held: 0, moves: [] })
   })
 
+  test.each([
+    { state: 'planned', reached: [] },
+    { state: 'settling', reached: ['preparing', 'copying', 'catching-up', 'cutover', 'committed', 'settling'] },
+  ] as const)(
+    'by bytes while a move is $state is refused, dry too: sizes say nothing now',
+    async ({ state, reached }) => {
+      const bytes = { 'shard-000': 4_000_000, 'shard-001': 1_000_000 }
+      const [move] = await ledger.plan({ keyspace: 'claims', ranges: [['0000', '00ff']], target: 'shard-001' })
+      record(ledger, move!.id, [...reached])
+      for (const dryRun of [true, false])
+        await expect(fleet.rebalance({ ...wish(), bytes, dryRun })).rejects.toMatchObject({
+          code: 'SLOTS_IN_MOVE',
+          message: expect.stringContaining(`${move!.id} is ${state}`),
+          retryAfterSeconds: 5,
+        })
+      expect(ledger.open()).toHaveLength(1)
+    },
+  )
+
+  test('by bytes when the moves are over goes by the sizes', async () => {
+    const bytes = { 'shard-000': 4_000_000, 'shard-001': 1_000_000 }
+    const [move] = await ledger.plan({ keyspace: 'claims', ranges: [['0000', '00ff']], target: 'shard-001' })
+    ledger.abort(move!.id)
+    const { moves } = await fleet.rebalance({ ...wish(), keyspaces: ['users'], bytes })
+    expect(moves.map(({ source, target, slots }) => [source.id, target.id, slots])).toEqual([
+      ['shard-000', 'shard-001', 12_288],
+    ])
+  })
+
   test('moves that meet at a shard wait for its lanes, the first one has them', async () => {
     await joined('SHARD_002')
     const { moves } = await fleet.rebalance(wish())
