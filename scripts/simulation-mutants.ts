@@ -144,7 +144,7 @@ const mutants: Mutant[] = [
   },
   {
     name: 'lanes',
-    cuts: [cut(ledger, /if \(this\.#lanesAreFree\(record\)\) return this/, 'if (record) return this')],
+    cuts: [cut(ledger, /retryAt = lanesAreFree\(record, open\) \?/, 'retryAt = record ?')],
     with: step,
   },
 ]

@@ -7,7 +7,7 @@ export const helpText = `banyan <noun> <verb> [options]
       --remote                   deployed, also where --url is local: the application of --config FILE
       --shards 4                 of npm run dev -- --shards 4; --persist-to DIR, --config FILE as there
   shards drain ID              moves all slots of a shard to the others; it takes none any more
-      --off                      it takes slots again
+      --off                      it takes slots again; moves of the drain that wait are aborted
       --no-wait, --until done    as for moves start
   shards remove ID             forgets a shard that has no slots
       --config FILE              the one that binds it, where that isn't wrangler.toml
@@ -16,7 +16,7 @@ export const helpText = `banyan <noun> <verb> [options]
 
   rebalance                    the fewest slots that make the shards even, several moves at once
       --dry-run                  prints the plan, and does nothing
-      --by bytes                 evens the databases' sizes out instead of their slots
+      --by bytes                 evens the databases' sizes out instead of their slots, when no move is open
       --tolerance 0.1            how far from the mean a shard may stay (slots: 0, bytes: 0.1)
       --keyspace claims          of one keyspace only
       --no-wait, --until done    as for moves start

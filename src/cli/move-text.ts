@@ -52,7 +52,7 @@ export const time = (rfc3339: string) => rfc3339.replace('T', ' ').replace(/(\.\
 export function outcome(move: Move): string {
   const { id, source, target, state, rowsTotal, cutoverMs, settlesAt, error } = move
   const head = `Move ${id}, ${slotsOf(move)}:`
-  if (state === 'aborted') return `${head} aborted. All is at ${source}, as it was.`
+  if (state === 'aborted') return `${head} aborted, and all is at ${source}, as it was.${error ? ` ${error}` : ''}`
   if (state === 'failed') return `${head} failed, and all is at ${source}, as it was. ${error}`
   const held = cutoverMs === null ? '' : ` Their writes waited for ${cutoverMs} ms.`
   const moved = `${head} ${target} has them, with ${counted(rowsTotal, 'row')}.${held}`

@@ -1,9 +1,10 @@
 import { BanyanError } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
 import type { Directory } from '../sharding/directory.ts'
 import { expandRuns, type ShardEntry, type ShardState, SLOT_COUNT } from '../sharding/shard-map.ts'
 import { type Keyspace, keyspaces } from '../sharding/sharded-table.ts'
 import { type Once, unkept } from './kept-answers.ts'
-import type { MoveLedger, MoveWishFrom } from './move-ledger.ts'
+import { type MoveLedger, type MoveWishFrom, takesNone } from './move-ledger.ts'
 import { type Plan, planMoves } from './planner.ts'
 import { isBeforeCommit, type MoveRecord, slotNumber } from './record.ts'
 
@@ -44,11 +45,22 @@ export class Fleet {
     return this.#directory.join(binding, (entry) => this.#ledger.refuseOtherSchema(entry))
   }
 
-  /** Throws NOT_FOUND, and SHARD_IN_MOVE where a move still writes to a shard that shall take no writes. */
+  /**
+   * Moves that wait, and were planned for what the shard was, are aborted: those to one that drains, and those that emptied
+   * one that serves again. Throws NOT_FOUND, and SHARD_IN_MOVE where a move still writes to a shard that shall take no writes.
+   */
   setState(id: string, state: ShardState): ShardEntry {
-    this.#find(id)
-    if (state === 'read-only' || state === 'restoring') this.#refuseWhileMoving(id, `become ${state}`)
-    return this.#directory.setState(id, state)
+    return this.#ledger.transaction(() => {
+      const before = this.#find(id)
+      if (state === 'read-only' || state === 'restoring') this.#refuseWhileMoving(id, `become ${state}`)
+      if (state === 'draining') this.#ledger.abortPlanned(({ target }) => target.id === id, takesNone({ id, state }))
+      if (state === 'serving' && before.state === 'draining')
+        this.#ledger.abortPlanned(
+          ({ source }) => source.id === id,
+          `${id} takes slots again: it isn’t drained any more.`,
+        )
+      return this.#directory.setState(id, state)
+    })
   }
 
   /** Forgets a shard that has no slots. Throws NOT_FOUND, SHARD_IN_MOVE, SHARD_NOT_EMPTY. */
@@ -58,7 +70,10 @@ export class Fleet {
     this.#directory.remove(id)
   }
 
-  /** Plans what brings the serving shards within the tolerance, and records it: lanes let the moves through in turn. */
+  /**
+   * Plans what brings the serving shards within the tolerance, and records it: lanes let the moves through in turn. Throws
+   * SCHEMA_VERSIONS_DIFFER, and SLOTS_IN_MOVE where bytes are to be balanced while a move is open.
+   */
   async rebalance(wish: RebalanceWish, once: Once<Rebalance> = unkept): Promise<Rebalance> {
     await this.#directory.map()
     return this.#carryOut(wish.dryRun, () => this.#plan(wish, null), once)
@@ -72,7 +87,7 @@ export class Fleet {
       throw new BanyanError('SHARD_NOT_SERVING', `${id} is ${shard.state}: make it serving first.`)
     if (!this.#directory.shardEntries().some((other) => other.id !== id && other.state === 'serving'))
       throw new BanyanError('SHARD_NOT_SERVING', `No other shard is serving, so ${id} can’t be drained. Add one first.`)
-    if (shard.state === 'serving') this.#directory.setState(id, 'draining')
+    if (shard.state === 'serving') this.setState(id, 'draining')
     const wish = { keyspaces: [...keyspaces], tolerance: 0, bytes: null, dryRun: false }
     return this.#carryOut(false, () => this.#plan(wish, id), once)
   }
@@ -91,6 +106,7 @@ export class Fleet {
   }
 
   #plan({ keyspaces, tolerance, bytes }: RebalanceWish, drained: string | null): Omit<Rebalance, 'moves'> {
+    if (bytes !== null) this.#refuseUnknownWeights()
     const plans = keyspaces.map((keyspace) => ({ keyspace, ...this.#planOf(keyspace, tolerance, bytes, drained) }))
     return {
       planned: plans.flatMap(({ keyspace, moves }) => moves.map((move) => ({ keyspace, ...move }))),
@@ -117,6 +133,18 @@ export class Fleet {
     return planMoves(shards, { owners, held }, { tolerance, drained })
   }
 
+  /** A move's rows are at both its shards for a while, and a planned one's where they won't stay: a size weighs no slot. */
+  #refuseUnknownWeights(): void {
+    const [open] = this.#ledger.open()
+    if (!open) return
+    const end = open.state === 'settling' ? `, or end its settling: banyan moves complete ${open.id}` : ''
+    throw new BanyanError(
+      'SLOTS_IN_MOVE',
+      `Move ${open.id} is ${open.state}: until it is over, the sizes of the databases don’t say what their slots weigh. Wait${end}. Slots can be balanced at any time.`,
+      { retryAfterSeconds: limits.moveRetryAfterSeconds },
+    )
+  }
+
   #find(id: string): ShardEntry {
     const shard = this.#directory.shardEntries().find((entry) => entry.id === id)
     if (!shard) throw new BanyanError('NOT_FOUND', `There is no shard "${id}". See: banyan shards list`)
@@ -129,7 +157,7 @@ export class Fleet {
       throw new BanyanError(
         'SHARD_IN_MOVE',
         `Move ${open.id} (${open.state}) is at ${id}, which can ${what} when it is done. See: banyan moves show ${open.id}`,
-        { retryAfterSeconds: 5 },
+        { retryAfterSeconds: limits.moveRetryAfterSeconds },
       )
   }
 }

@@ -73,6 +73,9 @@ export class MoveLedger {
        is_over INTEGER NOT NULL, record TEXT NOT NULL)`,
     )
     options.storage.rows('CREATE INDEX IF NOT EXISTS moves_open ON moves (number) WHERE is_over = 0')
+    options.storage.rows(
+      `CREATE INDEX IF NOT EXISTS moves_committed ON moves (${COMMITTED_AT}) WHERE ${COMMITTED_AT} IS NOT NULL`,
+    )
   }
 
   find(id: string): MoveRecord | null {
@@ -130,6 +133,12 @@ export class MoveLedger {
     })
   }
 
+  /** Ends those of the moves that are still `planned`; `why` is their error. To be called inside a transaction. */
+  abortPlanned(isMeant: (move: MoveRecord) => boolean, why: string): void {
+    for (const move of this.open())
+      if (move.state === 'planned' && isMeant(move)) this.#write({ ...move, state: 'aborted', error: why })
+  }
+
   /** Runs `body` in one transaction of the directory's storage. */
   transaction<T>(body: () => T): T {
     return this.#options.storage.transaction(body)
@@ -185,7 +194,7 @@ export class MoveLedger {
   reverse(id: string): MoveRecord {
     return this.#byOperator(id, (record) => {
       if (record.state !== 'settling') throw notNow(record, 'reverse', 'A move can be reversed while it is settling.')
-      if (!this.#lanesAreFree(record)) throw laneBusy(record)
+      if (!lanesAreFree(record, this.open())) throw laneBusy(record)
       return this.#write({
         ...record,
         state: 'preparing',
@@ -216,9 +225,12 @@ export class MoveLedger {
     const now = this.#options.clock.now()
     switch (change.to) {
       case 'preparing': {
-        const leasesEnd = this.#leasesOfTargetEnd(record)
-        if (leasesEnd > now) return { outcome: 'waits', record, retryAt: leasesEnd }
-        return this.#takeLanes({ ...record, state: 'preparing' })
+        const target = this.#entry(record.target.id)
+        if (target.state === 'serving')
+          return this.#takeLanes({ ...record, state: 'preparing' }, () => this.#leasesOfTargetEnd(record))
+        // Its mover comes back at once and finds it over: without the lanes it touches no shard.
+        const ended = this.#write({ ...record, state: 'aborted', error: takesNone(target) })
+        return { outcome: 'waits', record: ended, retryAt: now }
       }
       case 'cutover':
         return this.#recorded({ ...record, state: 'cutover', attempt: record.attempt + 1, attemptAt: now })
@@ -267,25 +279,13 @@ export class MoveLedger {
     return wish === 'take' ? this.#takeLanes(record) : this.#recorded({ ...record, hasLanes: false })
   }
 
-  #takeLanes(record: MoveRecord): MoveAnswer {
-    if (this.#lanesAreFree(record)) return this.#recorded({ ...record, hasLanes: true })
-    const retryMs = limits.moveLaneRetryMs * (1 + Math.min(limits.moveLaneRetriesMax, this.#queuedBefore(record)))
-    return { outcome: 'waits', record: this.find(record.id)!, retryAt: this.#options.clock.now() + retryMs }
-  }
-
-  /** How many wait for a lane of the same shards since before: who is far behind them asks more seldom. */
-  #queuedBefore({ id, source, target }: MoveRecord): number {
+  /** `waitsUntil` (ms) is asked once the lanes are free: most that ask wait for these. */
+  #takeLanes(record: MoveRecord, waitsUntil = () => 0): MoveAnswer {
+    const now = this.#options.clock.now()
     const open = this.open()
-    return open
-      .slice(
-        0,
-        open.findIndex((other) => other.id === id),
-      )
-      .filter((other) => other.state === 'planned' && shareShard(other, { source, target })).length
-  }
-
-  #lanesAreFree(record: MoveRecord): boolean {
-    return !this.open().some((other) => other.id !== record.id && other.hasLanes && shareShard(other, record))
+    const retryAt = lanesAreFree(record, open) ? waitsUntil() : now + laneRetryMs(record, open)
+    if (retryAt > now) return { outcome: 'waits', record: this.find(record.id)!, retryAt }
+    return this.#recorded({ ...record, hasLanes: true })
   }
 
   /** How long a source keeps its rows: as set, and never less than the leases that name it. */
@@ -297,7 +297,7 @@ export class MoveLedger {
   #leasesOfTargetEnd({ id, keyspace, ranges, target }: MoveRecord): number {
     const leaseMs = longestLeaseMs(this.#options.leaseMs)
     const since = this.#options.clock.now() - leaseMs
-    return this.#read("json_extract(record, '$.committedAt') > ? AND id <> ?", since, id)
+    return this.#read(`${COMMITTED_AT} > ? AND id <> ?`, since, id)
       .filter((other) => other.keyspace === keyspace && other.source.id === target.id && overlaps(other.ranges, ranges))
       .reduce((end, other) => Math.max(end, other.committedAt! + leaseMs), 0)
   }
@@ -421,6 +421,9 @@ export class MoveLedger {
  */
 const longestLeaseMs = (leaseMs: number): number => leaseMs + copySeconds(leaseMs) * 1_000 + limits.moveLeaseMarginMs
 
+/** An index has it: of a long history only what committed just now is read. */
+const COMMITTED_AT = "json_extract(record, '$.committedAt')"
+
 const isAsSeen = (record: MoveRecord, seen: SeenMove): boolean =>
   record.state === seen.state &&
   record.attempt === seen.attempt &&
@@ -434,12 +437,27 @@ const overlaps = (left: SlotRange[], right: SlotRange[]): boolean =>
 const shareShard = (left: MoveRecord, right: Pick<MoveRecord, 'source' | 'target'>): boolean =>
   [left.source.id, left.target.id].some((id) => id === right.source.id || id === right.target.id)
 
+const lanesAreFree = (record: MoveRecord, open: MoveRecord[]): boolean =>
+  !open.some((other) => other.id !== record.id && other.hasLanes && shareShard(other, record))
+
+/** Who is far behind others that have waited for a lane of the same shards since before asks more seldom. */
+function laneRetryMs(record: MoveRecord, open: MoveRecord[]): number {
+  const before = open.slice(
+    0,
+    open.findIndex(({ id }) => id === record.id),
+  )
+  const queued = before.filter((other) => other.state === 'planned' && shareShard(other, record)).length
+  return limits.moveLaneRetryMs * (1 + Math.min(limits.moveLaneRetriesMax, queued))
+}
+
+export const takesNone = ({ id, state }: Pick<ShardEntry, 'id' | 'state'>): string =>
+  `${id} is ${state}: it takes no slots.`
+
 function refuse(record: MoveRecord, open: MoveRecord[], source: ShardEntry, target: ShardEntry): void {
   for (const shard of [source, target])
     if (shard.state === 'read-only' || shard.state === 'restoring')
       throw new BanyanError('SHARD_NOT_SERVING', `${shard.id} is ${shard.state}.`)
-  if (target.state !== 'serving')
-    throw new BanyanError('SHARD_NOT_SERVING', `${target.id} is ${target.state}: it takes no slots.`)
+  if (target.state !== 'serving') throw new BanyanError('SHARD_NOT_SERVING', takesNone(target))
   const retryAfterSeconds = limits.moveRetryAfterSeconds
   const holder = open.find((other) => other.keyspace === record.keyspace && overlaps(other.ranges, record.ranges))
   if (holder)

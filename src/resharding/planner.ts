@@ -70,6 +70,8 @@ function wantedCounts(shards: PlannedShard[], counts: number[], { tolerance, dra
   const wanted = counts.map((count, index) => (isEmptied(shards[index]!) ? 0 : count))
   const loadOf = (index: number) => counts[index]! * shards[index]!.slotWeight
   const extra = shards.reduce((sum, shard, index) => sum + (isEmptied(shard) ? loadOf(index) : 0), 0)
+  // Others have all there is, and a mean of nothing has no tolerance.
+  if (takers.reduce((sum, index) => sum + loadOf(index), extra) === 0) return counts
   // To empty one shard, no other has to give.
   const reach = drained === null ? tolerance : Number.POSITIVE_INFINITY
   const levels = levelled(takers.map(loadOf), extra, reach)
@@ -83,7 +85,7 @@ function wantedCounts(shards: PlannedShard[], counts: number[], { tolerance, dra
   }
   takers.forEach((index, place) => {
     const given = Math.max(0, loadOf(index) - levels[place]!)
-    wanted[index] = counts[index]! - Math.floor(given / shards[index]!.slotWeight)
+    if (given > 0) wanted[index] = counts[index]! - Math.floor(given / shards[index]!.slotWeight)
   })
   const given = counts.reduce((sum, count, index) => sum + count - wanted[index]!, 0)
   const lacks = takers.map((index, place) => Math.max(0, levels[place]! - loadOf(index)))

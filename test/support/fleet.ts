@@ -3,6 +3,7 @@ import { migratedDatabase } from '../../scripts/shard-schema.ts'
 import { readMigrations } from '../../src/cli/shard-migrations.ts'
 import { Fleet } from '../../src/resharding/fleet.ts'
 import { MoveLedger } from '../../src/resharding/move-ledger.ts'
+import type { MoveState } from '../../src/resharding/record.ts'
 import { SCHEMA_VERSION } from '../../src/resharding/shard-side.ts'
 import { Directory } from '../../src/sharding/directory.ts'
 import type { ShardEntry } from '../../src/sharding/shard-map.ts'
@@ -28,7 +29,7 @@ export async function bootedFleet({ leaseMs = 1_000, graceMs = 5_000 } = {}) {
   const common = { storage: new SimulatedStorage(), clock: new ManualClock() }
   const directory = new Directory({ ...common, shards: bound, newDeploymentId: () => 'ours' })
   let ids = 0
-  const ledger = new MoveLedger({
+  const options = {
     ...common,
     directory,
     leaseMs,
@@ -37,14 +38,20 @@ export async function bootedFleet({ leaseMs = 1_000, graceMs = 5_000 } = {}) {
     schemaVersion: async ({ binding }: ShardEntry) =>
       (await bound.get(binding)!.prepare(SCHEMA_VERSION).first<string>('version'))!,
     newestMigration: readMigrations().at(-1)!.name,
-  })
+  }
+  const ledger = new MoveLedger(options)
   await directory.map()
-  return { ...common, bound, directory, ledger, fleet: new Fleet(directory, ledger) }
+  return { ...common, bound, directory, options, ledger, fleet: new Fleet(directory, ledger) }
 }
 
 /** As if its mover had done everything up to the settling. */
 export function settle(ledger: MoveLedger, id: string): void {
-  for (const to of ['preparing', 'copying', 'catching-up', 'cutover', 'committed', 'settling'] as const) {
+  record(ledger, id, ['preparing', 'copying', 'catching-up', 'cutover', 'committed', 'settling'])
+}
+
+/** As if its mover had come from state to state. */
+export function record(ledger: MoveLedger, id: string, states: MoveState[]): void {
+  for (const to of states) {
     const change = to === 'committed' ? ({ to, bookmark: null } as const) : ({ to } as { to: 'settling' })
     const answer = ledger.change(ledger.find(id)!, change, null)
     expect(answer.outcome, `${id} to ${to}`).toBe('recorded')

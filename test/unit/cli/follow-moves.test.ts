@@ -135,3 +135,11 @@ test('a server that says when to come back is left alone until then', async () =
   expect(result).toBe(settling)
   expect(seconds).toBeCloseTo(7.3)
 })
+
+test('a move that was aborted for what became of a shard says so', () => {
+  expect(outcome(move('aborted', { error: 'shard-001 is draining: it takes no slots.' }))).toBe(
+    'Move 01m86bdq17b2dcgbhgmc4rp9mp, slots 0000-3fff of users: aborted, and all is at shard-000, as it was. ' +
+      'shard-001 is draining: it takes no slots.',
+  )
+  expect(outcome(move('aborted'))).toMatch(/as it was\.$/)
+})

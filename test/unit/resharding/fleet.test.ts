@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { ShardEntry } from '../../../src/sharding/shard-map.ts'
-import { bootedFleet, migratedShard, settle } from '../../support/fleet.ts'
+import { bootedFleet, migratedShard, record, settle } from '../../support/fleet.ts'
 
 let { bound, directory, fleet, ledger, clock } = await bootedFleet()
 
@@ -81,6 +81,35 @@ describe('rebalancing', () => {
     await joined('SHARD_002')
     await fleet.rebalance(wish())
     expect(await fleet.rebalance(wish())).toMatchObject({ planned: [], held: 0, moves: [] })
+  })
+
+  test.each([
+    { state: 'planned', reached: [] },
+    { state: 'settling', reached: ['preparing', 'copying', 'catching-up', 'cutover', 'committed', 'settling'] },
+  ] as const)(
+    'by bytes while a move is $state is refused, dry too: sizes say nothing now',
+    async ({ state, reached }) => {
+      const bytes = { 'shard-000': 4_000_000, 'shard-001': 1_000_000 }
+      const [move] = await ledger.plan({ keyspace: 'claims', ranges: [['0000', '00ff']], target: 'shard-001' })
+      record(ledger, move!.id, [...reached])
+      for (const dryRun of [true, false])
+        await expect(fleet.rebalance({ ...wish(), bytes, dryRun })).rejects.toMatchObject({
+          code: 'SLOTS_IN_MOVE',
+          message: expect.stringContaining(`${move!.id} is ${state}`),
+          retryAfterSeconds: 5,
+        })
+      expect(ledger.open()).toHaveLength(1)
+    },
+  )
+
+  test('by bytes when the moves are over goes by the sizes', async () => {
+    const bytes = { 'shard-000': 4_000_000, 'shard-001': 1_000_000 }
+    const [move] = await ledger.plan({ keyspace: 'claims', ranges: [['0000', '00ff']], target: 'shard-001' })
+    ledger.abort(move!.id)
+    const { moves } = await fleet.rebalance({ ...wish(), keyspaces: ['users'], bytes })
+    expect(moves.map(({ source, target, slots }) => [source.id, target.id, slots])).toEqual([
+      ['shard-000', 'shard-001', 12_288],
+    ])
   })
 
   test('moves that meet at a shard wait for its lanes, the first one has them', async () => {
@@ -166,9 +195,47 @@ describe('draining', () => {
     expect(directory.shardEntries()[0]!.state).toBe('serving')
   })
 
-  test('takes back its word: serving again, it takes slots', async () => {
-    await fleet.drain('shard-000')
+  test('ends the moves to the shard that haven’t begun: its slots go to others, and theirs stay', async () => {
+    await joined('SHARD_002')
+    const { moves } = await fleet.rebalance(wish())
+    const [begun, ...waiting] = moves
+    record(ledger, begun!.id, ['preparing'])
+    const drained = await fleet.drain('shard-002')
+    // All it will have is what has begun to arrive: that is held.
+    expect(drained).toMatchObject({ planned: [], held: begun!.slots })
+    expect(ledger.find(begun!.id)!.state).toBe('preparing')
+    for (const { id } of waiting)
+      expect(ledger.find(id)).toMatchObject({ state: 'aborted', error: 'shard-002 is draining: it takes no slots.' })
+  })
+
+  test('is known to a move that begins, however the shard came to it: it ends, and nobody is touched', async () => {
+    const [move] = await ledger.plan({ keyspace: 'users', ranges: [['0000', '00ff']], target: 'shard-001' })
+    directory.setState('shard-001', 'draining')
+    const answer = ledger.change(move!, { to: 'preparing' }, null)
+    expect(answer).toMatchObject({ outcome: 'waits', retryAt: clock.now(), record: { state: 'aborted' } })
+    expect(ledger.find(move!.id)).toMatchObject({ hasLanes: false, error: 'shard-001 is draining: it takes no slots.' })
+    expect(ledger.open()).toEqual([])
+  })
+
+  test('takes back its word: serving again, it takes slots, and keeps those whose moves haven’t begun', async () => {
+    await joined('SHARD_002')
+    const { moves } = await fleet.drain('shard-000')
+    const [begun, ...waiting] = moves
+    record(ledger, begun!.id, ['preparing'])
     expect(fleet.setState('shard-000', 'serving').state).toBe('serving')
+    expect(ledger.open().map(({ id }) => id)).toEqual([begun!.id])
+    for (const { id } of waiting)
+      expect(ledger.find(id)).toMatchObject({
+        state: 'aborted',
+        error: 'shard-000 takes slots again: it isn’t drained any more.',
+      })
+  })
+
+  test('a shard that serves, told to serve, goes on with what it gives', async () => {
+    await joined('SHARD_002')
+    const { moves } = await fleet.rebalance(wish())
+    fleet.setState('shard-000', 'serving')
+    expect(ledger.open()).toHaveLength(moves.length)
   })
 })
 

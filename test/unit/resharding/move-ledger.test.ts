@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { bootedFleet, settle } from '../../support/fleet.ts'
+import { MoveLedger } from '../../../src/resharding/move-ledger.ts'
+import { bootedFleet, record, settle } from '../../support/fleet.ts'
 
 const LEASE_MS = 30_000
 /** The lease, a data-centre copy that is as old as one may be, and a second. */
@@ -24,6 +25,20 @@ test('and for less than the last lease that names it never, however little is se
   expect(ledger.change(ledger.find(id)!, { to: 'purging' }, null).outcome).toBe('waits')
   clock.advance(1)
   expect(ledger.change(ledger.find(id)!, { to: 'purging' }, null).outcome).toBe('recorded')
+})
+
+test('a move back waits for the leases that name its target, also by a LEASE_MS that was raised since', async () => {
+  const { options, ledger, clock, id } = await settling(LEASE_MS)
+  const { committedAt } = ledger.find(id)!
+  clock.advance(LAST_LEASE_MS)
+  record(ledger, id, ['purging', 'done'])
+  const later = new MoveLedger({ ...options, leaseMs: 2 * LEASE_MS })
+  const [back] = await later.plan({ keyspace: 'users', ranges: [['00f0', '01ff']], target: 'shard-000' })
+  const answer = later.change(back!, { to: 'preparing' }, null)
+  const leasesEnd = committedAt! + 2 * LEASE_MS + 11_000
+  expect(answer).toMatchObject({ outcome: 'waits', retryAt: leasesEnd, record: { state: 'planned', hasLanes: false } })
+  clock.advance(leasesEnd - clock.now())
+  record(later, back!.id, ['preparing'])
 })
 
 test('a reverse that is aborted leaves time for another: the settling begins anew', async () => {

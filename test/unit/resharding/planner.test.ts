@@ -129,6 +129,13 @@ describe('states', () => {
     expect(moves).toEqual([{ source: 's2', target: 's1', ranges: [['ee48', 'ffff']] }])
   })
 
+  test('a shard without slots is drained: there is nothing to do, though the others have none either', () => {
+    const owners = expandRuns([[0, 1]], 3)
+    const all = shards(['serving', 'read-only', 'draining'])
+    const drained = { tolerance: 0, drained: 's2' }
+    expect(planMoves(all, { owners, held: nothingHeld() }, drained)).toEqual({ moves: [], held: 0 })
+  })
+
   test.each(['read-only', 'restoring'] as const)('a %s shard neither gives nor takes', (state) => {
     const owners = expandRuns(
       [
@@ -175,20 +182,29 @@ test('a piece next to the taker’s is preferred: the map’s runs stay few', ()
   expect(moves[0]!.ranges[0]).toEqual(['0000', '4e1f'])
 })
 
-test('any map and any states: no slot is taken from who hasn’t got it, and serving shards end even', () => {
-  const state = fc.constantFrom<ShardState>('serving', 'serving', 'serving', 'draining', 'read-only')
-  const shape = fc.tuple(
-    fc.array(state, { minLength: 1, maxLength: 9 }),
+/** Any states, and any map over them: few runs leave shards without slots. */
+const anyFleet = fc
+  .tuple(
+    fc.array(fc.constantFrom<ShardState>('serving', 'serving', 'serving', 'draining', 'read-only'), {
+      minLength: 1,
+      maxLength: 9,
+    }),
+    fc.nat(8),
     fc.array(fc.tuple(fc.integer({ min: 1, max: SLOT_COUNT - 1 }), fc.nat(8)), { maxLength: 40 }),
   )
+  .map(([states, first, cuts]) => {
+    const starts = [...new Map([[0, first] as [number, number], ...cuts]).entries()].sort(([a], [b]) => a - b)
+    const runs = starts.map(([start, shard]): Run => [start, shard % states.length])
+    return { states, owners: expandRuns(runs, states.length) }
+  })
+
+const countsOf = (owners: Uint16Array, all: PlannedShard[]) =>
+  all.map((_, shard) => owners.filter((owner) => owner === shard).length)
+
+test('any map and any states: no slot is taken from who hasn’t got it, and serving shards end even', () => {
   fc.assert(
-    fc.property(shape, ([states, cuts]) => {
+    fc.property(anyFleet, ({ states, owners }) => {
       const all = shards(states)
-      const starts = [...new Map([[0, 0] as [number, number], ...cuts]).entries()].sort(([a], [b]) => a - b)
-      const owners = expandRuns(
-        starts.map(([start, shard]) => [start, shard % states.length]),
-        states.length,
-      )
       const { moves } = planMoves(all, { owners, held: nothingHeld() }, even)
       const counts = carriedOut(owners, all, moves)
       const of = (wanted: ShardState) => counts.filter((_, index) => states[index] === wanted)
@@ -199,6 +215,36 @@ test('any map and any states: no slot is taken from who hasn’t got it, and ser
       expect(unevenness(of('serving'))).toBeLessThanOrEqual(1)
       expect(of('draining').every((count) => count === 0)).toBe(true)
       expect(moves.length).toBeLessThan(states.length)
+    }),
+    { numRuns: 60 },
+  )
+})
+
+test('any map, any states and any shard that is drained: it gives all to those that serve, and no other gives', () => {
+  fc.assert(
+    fc.property(anyFleet, fc.nat(8), ({ states, owners }, nth) => {
+      const all = shards(states)
+      const index = nth % all.length
+      const drained = all[index]!.id
+      const { moves } = planMoves(all, { owners, held: nothingHeld() }, { tolerance: 0, drained })
+      const counts = carriedOut(owners, all, moves)
+      const others = all.filter(({ state, id }) => state === 'serving' && id !== drained)
+      expect(moves.every(({ target }) => others.some(({ id }) => id === target))).toBe(true)
+      const before = countsOf(owners, all)
+      expect(counts[index]).toBe(others.length === 0 ? before[index] : 0)
+      expect(counts.every((count, shard) => shard === index || count >= before[shard]!)).toBe(true)
+    }),
+    { numRuns: 60 },
+  )
+})
+
+test('any map, any states and any sizes, also none: every plan ends, and takes no slot from who hasn’t got it', () => {
+  const weight = fc.constantFrom(0, 0, 1, 0.3, 5_000)
+  fc.assert(
+    fc.property(anyFleet, fc.array(weight, { minLength: 9, maxLength: 9 }), ({ states, owners }, weights) => {
+      const all = shards(states, weights)
+      const { moves } = planMoves(all, { owners, held: nothingHeld() }, { tolerance: 0.1, drained: null })
+      expect(carriedOut(owners, all, moves).reduce((sum, count) => sum + count, 0)).toBe(SLOT_COUNT)
     }),
     { numRuns: 60 },
   )
