@@ -108,8 +108,8 @@ const mutants: Mutant[] = [
   {
     name: 'identity of a shard',
     file: 'src/sharding/directory.ts',
-    take: /if \(identity\?\.deployment !== deployment \|\| identity\.shard !== shard\.id\)/,
-    leave: 'if (!identity)',
+    take: /if \(!identity \|\| \(identity\.deployment === deployment && identity\.shard === shard\.id\)\) return/,
+    leave: 'if (shard) return',
     ...sharding,
   },
   {

@@ -80,7 +80,7 @@ export class MoveLedger {
 
   find(id: string): MoveRecord | null {
     const row = this.#options.storage.rows<{ record: string }>('SELECT record FROM moves WHERE id = ?', id)[0]
-    return row ? (JSON.parse(row.record) as MoveRecord) : null
+    return row ? readRecord(row.record) : null
   }
 
   /** Newest first. `before` is the id of the last one of the page before. */
@@ -403,7 +403,7 @@ export class MoveLedger {
   #read(where: string, ...values: (string | number | null)[]): MoveRecord[] {
     return this.#options.storage
       .rows<{ record: string }>(`SELECT record FROM moves WHERE ${where}`, ...values)
-      .map(({ record }) => JSON.parse(record) as MoveRecord)
+      .map(({ record }) => readRecord(record))
   }
 
   #shard(id: string): ShardEntry | undefined {
@@ -420,6 +420,12 @@ export class MoveLedger {
  * data centre's cache has a whole lease from the moment it was asked for, however old it is.
  */
 const longestLeaseMs = (leaseMs: number): number => leaseMs + copySeconds(leaseMs) * 1_000 + limits.moveLeaseMarginMs
+
+/** A record from before 24 November 2026 has its reversals as `turns`, or has none yet. */
+function readRecord(text: string): MoveRecord {
+  const { turns, ...record } = JSON.parse(text) as MoveRecord & { turns?: number }
+  return { ...record, reversals: record.reversals ?? turns ?? 0 }
+}
 
 /** An index has it: of a long history only what committed just now is read. */
 const COMMITTED_AT = "json_extract(record, '$.committedAt')"

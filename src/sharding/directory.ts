@@ -106,9 +106,13 @@ export class Directory {
         'SHARD_UNKNOWN',
         `The live version has no binding ${binding}. Bind it, deploy, and try again.`,
       )
-    await this.#takeShard(entry, this.#meta('deployment')!)
+    const deployment = this.#meta('deployment')!
+    const [marked] = await this.#batch(entry, [[IDENTITY]])
+    refuseForeign(entry, deployment, marked!.results as unknown as Identity[])
     await check(entry)
     await this.#refuseRows(entry)
+    // Marked when nothing is left to refuse it for: else it could join under no other number, and nowhere else.
+    await this.#takeShard(entry, deployment)
     return this.#options.storage.transaction(() => {
       const meanwhile = known()
       if (meanwhile) return meanwhile
@@ -199,6 +203,7 @@ export class Directory {
     }
   }
 
+  /** Marks the database as this shard of this deployment, unless it is marked. Throws SHARD_FOREIGN where it is another's. */
   async #takeShard(shard: ShardEntry, deployment: string): Promise<void> {
     const [, found] = await this.#batch(shard, [
       [
@@ -206,14 +211,9 @@ export class Directory {
         deployment,
         shard.id,
       ],
-      ['SELECT deployment, shard FROM shard_identity'],
+      [IDENTITY],
     ])
-    const identity = found?.results[0] as { deployment: string; shard: string } | undefined
-    if (identity?.deployment !== deployment || identity.shard !== shard.id)
-      throw new BanyanError(
-        'SHARD_FOREIGN',
-        `The database bound as ${shard.binding} belongs to another deployment (${identity?.shard} of ${identity?.deployment}). Bind an empty one, or the directory it belongs to.`,
-      )
+    refuseForeign(shard, deployment, found!.results as unknown as Identity[])
   }
 
   async #refuseRows(shard: ShardEntry): Promise<void> {
@@ -293,4 +293,20 @@ export class Directory {
       `CREATE TABLE IF NOT EXISTS runs (keyspace TEXT NOT NULL, start INTEGER NOT NULL CHECK (start BETWEEN 0 AND ${SLOT_COUNT - 1}), shard INTEGER NOT NULL, PRIMARY KEY (keyspace, start))`,
     )
   }
+}
+
+interface Identity {
+  deployment: string
+  shard: string
+}
+
+const IDENTITY = 'SELECT deployment, shard FROM shard_identity'
+
+/** `found` is the row by which a database is marked; one that isn't marked has none. */
+function refuseForeign(shard: ShardEntry, deployment: string, [identity]: Identity[]): void {
+  if (!identity || (identity.deployment === deployment && identity.shard === shard.id)) return
+  throw new BanyanError(
+    'SHARD_FOREIGN',
+    `The database bound as ${shard.binding} belongs to another deployment (${identity.shard} of ${identity.deployment}). Bind an empty one, or the directory it belongs to.`,
+  )
 }

@@ -60,6 +60,35 @@ describe('a shard that joins', () => {
     await expect(fleet.join('SHARD_002')).rejects.toMatchObject({ code: 'SCHEMA_VERSIONS_DIFFER' })
     expect((await directory.map()).shards).toHaveLength(2)
   })
+
+  test('is nobody’s when it was refused: mended, it joins under another number', async () => {
+    const filled = migratedShard()
+    bound.set('SHARD_002', filled)
+    await run('SHARD_002', "INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('claims', '0000', 'active', 1)")
+    await expect(fleet.join('SHARD_002')).rejects.toMatchObject({ code: 'SHARD_NOT_EMPTY' })
+    await run('SHARD_002', 'DELETE FROM slots')
+    await run('SHARD_002', "INSERT INTO d1_migrations (name) VALUES ('9999_newer.sql')")
+    await expect(fleet.join('SHARD_002')).rejects.toMatchObject({ code: 'SCHEMA_VERSIONS_DIFFER' })
+    await run('SHARD_002', "DELETE FROM d1_migrations WHERE name = '9999_newer.sql'")
+    bound.delete('SHARD_002')
+    bound.set('SHARD_003', filled)
+    expect(await fleet.join('SHARD_003')).toMatchObject({ id: 'shard-003' })
+  })
+
+  test('and whose joining broke off between its mark and the map joins by the same call again', async () => {
+    bound.set('SHARD_002', migratedShard())
+    await run('SHARD_002', "INSERT INTO shard_identity (id, deployment, shard) VALUES (1, 'ours', 'shard-002')")
+    expect(await fleet.join('SHARD_002')).toMatchObject({ id: 'shard-002' })
+  })
+
+  test('marks its database: no other deployment, and no other number, has it from then on', async () => {
+    await joined('SHARD_002')
+    bound.set('SHARD_003', bound.get('SHARD_002')!)
+    await expect(fleet.join('SHARD_003')).rejects.toMatchObject({
+      code: 'SHARD_FOREIGN',
+      message: expect.stringContaining('shard-002 of ours'),
+    })
+  })
 })
 
 describe('rebalancing', () => {

@@ -51,3 +51,20 @@ test('a reverse that is aborted leaves time for another: the settling begins ane
   expect(ledger.find(id)).toMatchObject({ state: 'settling', settlesAt: clock.now() + 300_000 })
   expect(ledger.reverse(id).state).toBe('preparing')
 })
+
+test.each([
+  { before: '{"turns":1}', reversals: 1 },
+  { before: '{}', reversals: 0 },
+])(
+  'a record that a version before kept with $before goes on: it has $reversals reversals',
+  async ({ before, reversals }) => {
+    const { storage, ledger, id } = await settling(300_000)
+    storage.rows("UPDATE moves SET record = json_patch(json_remove(record, '$.reversals'), ?) WHERE id = ?", before, id)
+    for (const read of [ledger.find(id), ...ledger.open(), ...ledger.list({ limit: 10, before: null })]) {
+      expect(read).toMatchObject({ id, reversals })
+      expect(read).not.toHaveProperty('turns')
+    }
+    expect(ledger.reverse(id).reversals).toBe(reversals + 1)
+    record(ledger, id, ['catching-up', 'cutover', 'committed', 'settling'])
+  },
+)
