@@ -9,4 +9,8 @@ export const failedSeeds: [number, string][] = [
   [2420, 'a sign-up that its client had given up took the token away that the retry had got'],
   [4281, 'the same'],
   [5021, 'turns that ended before their first step: a verification that never went on'],
+  [
+    96951,
+    'a commit that arrived late, and a tail that was carried once more to the owner: the checker took it for a loss',
+  ],
 ]
