@@ -3,7 +3,7 @@ import { accountJobs } from '../src/app/accounts/jobs.ts'
 import { assetUrls } from '../src/assets/asset-urls.ts'
 import { createStaticFiles } from '../src/assets/static-files.ts'
 import { KvStore } from '../src/cache/kv-store.ts'
-import { systemClock } from '../src/core/clock.ts'
+import { inTime, systemClock } from '../src/core/clock.ts'
 import { BanyanError, MIGRATE, messageOf } from '../src/core/errors.ts'
 import type { Log } from '../src/core/log.ts'
 import { systemRandom } from '../src/core/random.ts'
@@ -176,11 +176,9 @@ const limiters = {
 /** A line a dependency, for `/readyz`, with the reason where one is away. */
 async function dependencies(env: Env, shards: Shards, fleet: Fleet): Promise<DependencyReport[]> {
   const probe = async (name: string, ask: () => Promise<unknown>): Promise<DependencyReport> => {
-    const late = systemClock.sleep(READINESS_WAIT_MS).then(() => {
-      throw new Error(`no answer within ${READINESS_WAIT_MS} ms`)
-    })
+    const late = () => new Error(`no answer within ${READINESS_WAIT_MS} ms`)
     try {
-      await Promise.race([ask(), late])
+      await inTime(systemClock, READINESS_WAIT_MS, ask(), late)
       return { name, ok: true, detail: '' }
     } catch (error) {
       return { name, ok: false, detail: messageOf(error) }

@@ -1,4 +1,4 @@
-import { type Clock, systemClock } from '../core/clock.ts'
+import { type Clock, inTime, systemClock } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
@@ -38,15 +38,11 @@ export class KvStore {
     await this.#quietly('delete', key, () => this.#kv.delete(key))
   }
 
-  async #late(): Promise<never> {
-    await this.#clock.sleep(limits.kvWaitMs)
-    throw new Error(`KV did not answer within ${limits.kvWaitMs} ms`)
-  }
-
   async #quietly<T>(operation: string, key: string, call: () => Promise<T>): Promise<T | null> {
     this.#onCall()
     try {
-      return await Promise.race([call(), this.#late()])
+      const late = () => new Error(`KV did not answer within ${limits.kvWaitMs} ms`)
+      return await inTime(this.#clock, limits.kvWaitMs, call(), late)
     } catch (error) {
       this.#log.warn('kv.failed', { operation, kind: key.split(':')[0], reason: messageOf(error) })
       return null

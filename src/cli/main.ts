@@ -1,33 +1,11 @@
 /** `banyan <noun> <verb>`: the operators' command. Talks to the operators' API of a running Banyan. */
 import { parseArgs } from 'node:util'
-import { addShardCommands } from './add-shards.ts'
 import { connect } from './client.ts'
 import type { Command } from './command.ts'
-import { deployCommands } from './deploy.ts'
+import { commands } from './commands.ts'
 import { UserError } from './errors.ts'
 import { helpText } from './help.ts'
-import { importCommands } from './import.ts'
-import { loadCommands } from './load/command.ts'
-import { migrationCommands } from './migrations.ts'
-import { moveCommands } from './moves.ts'
 import { forAll, optionTypes } from './options.ts'
-import { rebalanceCommands } from './rebalance.ts'
-import { restoreCommands } from './restore.ts'
-import { rollbackCommands } from './rollback.ts'
-import { shardCommands } from './shards.ts'
-
-const commands: Record<string, Command> = {
-  ...shardCommands,
-  ...addShardCommands,
-  ...rebalanceCommands,
-  ...moveCommands,
-  ...migrationCommands,
-  ...loadCommands,
-  ...importCommands,
-  ...deployCommands,
-  ...rollbackCommands,
-  ...restoreCommands,
-}
 
 async function run(args: string[]): Promise<void> {
   const { values, positionals } = readArguments(args)

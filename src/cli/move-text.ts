@@ -21,6 +21,8 @@ export interface Move {
   error?: string
 }
 
+export const isOver = ({ state }: Pick<Move, 'state'>): boolean => ['done', 'aborted', 'failed'].includes(state)
+
 /** A reverse that was given up is settling again, with its error. */
 export const hasFailed = ({ state, error }: Move): boolean =>
   state === 'failed' || state === 'aborted' || (state === 'settling' && error !== undefined)

@@ -2,14 +2,14 @@ import { appendFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../core/errors.ts'
-import { limits } from '../core/limits.ts'
 import { claimDifferences } from './claim-differences.ts'
 import { type Connection, connect } from './client.ts'
 import type { Command, Output } from './command.ts'
 import { isPlaceholder, readConfig } from './deploy-config.ts'
 import { addressOf, type Deploying, openDeploying } from './deploying.ts'
 import { UserError } from './errors.ts'
-import type { Move } from './move-text.ts'
+import { MAP_COPY_MS } from './map-copy.ts'
+import { isOver, type Move } from './move-text.ts'
 import type { OptionValues } from './options.ts'
 import { bookmarkAt, restoreTo } from './platform/time-travel.ts'
 import { replaceFile } from './replace-file.ts'
@@ -32,11 +32,8 @@ const root = path.resolve(import.meta.dirname, '../..')
 /** Time Travel goes back 30 days on the paid plan, 7 on the free one. */
 const DAYS_MAX = 30
 const DAY_MS = 86_400_000
-/** A lease may begin with a data centre's copy of the map, which is up to 10 s old; and a second for clocks. */
-const MAP_COPY_MS = limits.mapDataCentreSecondsMax * 1_000 + limits.moveLeaseMarginMs
 /** The exit code of who was ended by Ctrl-C. */
 const INTERRUPTED = 130
-const OVER = ['done', 'aborted', 'failed']
 
 export interface ShardOptions {
   shard: string
@@ -297,9 +294,7 @@ async function refuseOpenMoves(connection: ShardOptions['connection'], shard: st
     const page: { items: Move[]; next: string | null } = await connection.get(
       `/operator/v1/moves?limit=100&cursor=${encodeURIComponent(cursor)}`,
     )
-    const open = page.items.find(
-      ({ source, target, state }) => [source, target].includes(shard) && !OVER.includes(state),
-    )
+    const open = page.items.find((move) => [move.source, move.target].includes(shard) && !isOver(move))
     if (open)
       throw new UserError(
         `Move ${open.id} (${open.state}) is at ${shard}: it and the other shard would no longer agree.`,

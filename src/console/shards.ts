@@ -1,5 +1,5 @@
 import type { z } from '@hono/zod-openapi'
-import type { Clock } from '../core/clock.ts'
+import { inTime } from '../core/clock.ts'
 import { BanyanError, hasCode } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import type { MoveWishFrom } from '../resharding/move-ledger.ts'
@@ -39,7 +39,7 @@ async function askShards(
   const { values, failed } = await shards.by(map).each('users', async ({ id, run, ownedHere }) => {
     if (!isWanted(id)) return { id, users: null, bytes: null }
     const answer = run<{ users: number }>(`SELECT count(*) AS users FROM profiles WHERE ${ownedHere('id')}`)
-    const { results, meta } = await Promise.race([answer, tooLate(clock, until)])
+    const { results, meta } = await inTime(clock, Math.max(0, until - clock.now()), answer, tooLate)
     return { id, users: results[0]!.users, bytes: meta.size_after }
   })
   for (const { shard, error } of failed) log.warn('shard.error', { shard, operation: 'shards.list', reason: error })
@@ -51,10 +51,7 @@ async function askShards(
   return { epoch: map.epoch, items, failed }
 }
 
-async function tooLate(clock: Clock, until: number): Promise<never> {
-  await clock.sleep(Math.max(0, until - clock.now()))
-  throw new BanyanError('SHARD_UNAVAILABLE', `no answer within ${limits.shardNumbersMs / 1_000} s`)
-}
+const tooLate = () => new BanyanError('SHARD_UNAVAILABLE', `no answer within ${limits.shardNumbersMs / 1_000} s`)
 
 /** Registers a bound, empty, migrated database. Throws INVALID where it isn't bound, and as `Fleet.join`. */
 export async function joinShard(tiers: ShardTiers, binding: string, retry: RetryKey | null): Promise<Shard> {

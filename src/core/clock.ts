@@ -14,5 +14,13 @@ export const systemClock: Clock = {
   sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
 }
 
+/** Resolves as the work does; rejects with `late()` after so long (ms). What was begun goes on all the same. */
+export function inTime<T>(clock: Clock, ms: number, work: Promise<T>, late: () => Error): Promise<T> {
+  const tooLate = clock.sleep(ms).then(() => {
+    throw late()
+  })
+  return Promise.race([work, tooLate])
+}
+
 /** RFC 3339 in UTC with milliseconds: the form of every time on the wire. */
 export const rfc3339 = (ms: number): string => new Date(ms).toISOString()

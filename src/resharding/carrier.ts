@@ -109,9 +109,11 @@ export class Carrier {
   refuseDifferentSchemas(state: MoveRecord['state']): void {
     const [source, target] = this.#schemas
     const differ = `the source has ${source}, the target ${target}`
-    if (source !== target && state === 'preparing') throw new Interrupted(differ)
+    if (state === 'preparing') {
+      if (source !== target) throw new Interrupted(differ)
+      return
+    }
     if (source !== target) throw new Refused(`${differ}: migrate all shards, then move`)
-    if (state === 'preparing') return
     if (this.#cursors.schema !== '' && this.#cursors.schema !== source)
       throw new Refused(
         `a migration was applied meanwhile (${this.#cursors.schema}, now ${source}): start the move again`,

@@ -1,4 +1,4 @@
-import type { Clock } from '../core/clock.ts'
+import { type Clock, inTime } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
@@ -204,11 +204,8 @@ class Incarnation {
   }
 
   /** Throws Interrupted after so long: what was sent then arrives late, or never, as after a crash. */
-  async #inTime<T>(work: Promise<T>, ms: number): Promise<T> {
-    const late = this.#options.clock.sleep(ms).then(() => {
-      throw new Interrupted(`no answer within ${ms} ms`)
-    })
-    return Promise.race([work, late])
+  #inTime<T>(work: Promise<T>, ms: number): Promise<T> {
+    return inTime(this.#options.clock, ms, work, () => new Interrupted(`no answer within ${ms} ms`))
   }
 
   /** Where the move is, by what the directory and both shards say now that no earlier incarnation can change it. */

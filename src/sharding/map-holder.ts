@@ -1,4 +1,4 @@
-import type { Clock } from '../core/clock.ts'
+import { type Clock, inTime } from '../core/clock.ts'
 import { BanyanError, messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
@@ -146,11 +146,10 @@ export class MapHolder {
   }
 
   async #ask(source: MapSource): Promise<MapWire> {
-    const late = this.#clock.sleep(limits.mapLoadTimeoutMs).then(() => {
-      throw new BanyanError('DIRECTORY_UNAVAILABLE', 'The directory did not answer in time.', { retryAfterSeconds: 1 })
-    })
+    const late = () =>
+      new BanyanError('DIRECTORY_UNAVAILABLE', 'The directory did not answer in time.', { retryAfterSeconds: 1 })
     try {
-      return await Promise.race([source.map(), late])
+      return await inTime(this.#clock, limits.mapLoadTimeoutMs, source.map(), late)
     } catch (error) {
       if (error instanceof BanyanError) throw error
       const detail = `The directory does not answer (${messageOf(error)}).`

@@ -1,12 +1,13 @@
 import type { Connection } from '../client.ts'
-import type { Move } from '../move-text.ts'
+import { MAP_COPY_MS } from '../map-copy.ts'
+import { isOver, type Move } from '../move-text.ts'
 import type { Clock } from './client.ts'
 
 /**
  * So long a stranger may be answered by the shard that a slot was moved away from, which keeps its rows for that: a lease
  * of the map (30 s; `LEASE_MS`), a data centre's copy of it (10 s), and a second.
  */
-export const STALE_MS_MAX = 41_000
+export const STALE_MS_MAX = 30_000 + MAP_COPY_MS
 
 /** Moves that follow each other change the map again and again: then this is enough. */
 const WAIT_MS_MAX = 300_000
@@ -25,7 +26,7 @@ export const openMoves =
     for (let cursor = ''; ; ) {
       const path = `/operator/v1/moves?limit=${MOVES_A_PAGE}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`
       const { items, next } = await connection.get<{ items: Move[]; next: string | null }>(path)
-      const open = items.filter(({ state }) => !isOver(state))
+      const open = items.filter((move) => !isOver(move))
       found.push(...open)
       // Newest first: behind a page of moves that are all over there is none that isn't.
       if (next === null || open.length === 0) return found
@@ -33,7 +34,6 @@ export const openMoves =
     }
   }
 
-const isOver = (state: string): boolean => ['done', 'aborted', 'failed'].includes(state)
 /** It is changing the map, has lately, or had and is on its way back: what has settled once has a time for it. */
 const mayBeStale = ({ state, settlesAt }: SeenMove): boolean =>
   state === 'cutover' || state === 'committed' || (settlesAt !== null && state !== 'purging')
