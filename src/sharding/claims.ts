@@ -3,6 +3,7 @@ import { sha256Hex } from '../core/digest.ts'
 import { messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import { isTaken } from './answers.ts'
+import type { Slotted } from './grouped-batches.ts'
 import type { ShardDatabase, ShardStatement, Shards, ShardWindow } from './shards.ts'
 
 /** `external`: the id that an imported user had elsewhere. */
@@ -121,8 +122,9 @@ export class Claims {
   }
 
   /**
-   * Settles reservations that ran out, so that no claim stays without its account: those whose attempt never committed
-   * go, the others are confirmed.
+   * Settles reservations that ran out, the oldest first, so that no claim stays without its account: those whose attempt
+   * never committed go, the others are confirmed. Those that can't be settled now, since their owners' shard takes no
+   * writes, queue behind the others.
    */
   async settleExpired(window?: ShardWindow): Promise<SettledClaims> {
     const { values, failed } = await this.#shards.each(
@@ -139,17 +141,34 @@ export class Claims {
       window,
     )
     const failures = failed.map(({ shard, error }) => `${shard}: ${error}`)
+    const oldest = values.flat().sort((one, other) => one.expiresAt - other.expiresAt)
+    const unsettled: Slotted[] = []
     let settled = 0
-    for (const claim of values.flat().slice(0, limits.cronClaimsMax)) {
+    for (const claim of oldest.slice(0, limits.cronClaimsMax)) {
       try {
         await this.#settle(claim)
         settled++
       } catch (error) {
         // Its owner's shard is away: the others are settled all the same.
         failures.push(messageOf(error))
+        unsettled.push(claim)
       }
     }
+    await this.#queueAnew(unsettled)
     return { settled, failures }
+  }
+
+  /** They are as expired as before, to whoever contests them; but the oldest no more. */
+  async #queueAnew(claims: Slotted[]): Promise<void> {
+    const now = this.#clock.now()
+    await this.#shards.group(claims, { keyspace: 'claims', operation: 'claims.queue-anew' }, (database, some) => [
+      database
+        .prepare(
+          `UPDATE claims SET expires_at = ? WHERE key IN (SELECT value FROM json_each(?))
+             AND state = 'reserved' AND expires_at < ?`,
+        )
+        .bind(now, JSON.stringify(some.map(({ key }) => key)), now),
+    ])
   }
 
   async #settle(expired: ClaimRow & { key: string }): Promise<void> {

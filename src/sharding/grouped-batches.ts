@@ -90,7 +90,7 @@ export class GroupedBatches<I extends Slotted> {
     for (let attempt = 0; map && waiting.length > 0; attempt++) {
       const refused = await this.#sendAll(waiting, map)
       const leftMs = deadline - clock.now()
-      if (leftMs <= 0) this.#giveUp(refused.splice(0))
+      if (leftMs <= 0) for (const { item, code } of refused.splice(0)) this.#giveUp([item], slotRefused(code))
       if (refused.length > 0) map = await mapAfter(this.#routing, gravest(refused), { map, attempt, leftMs })
       waiting = refused.map(({ item }) => item)
     }
@@ -114,9 +114,9 @@ export class GroupedBatches<I extends Slotted> {
 
   async #send(shard: ShardEntry, items: I[]): Promise<Refused<I>[]> {
     const database = this.#routing.shards.get(shard.binding)
-    if (!database) return this.#fail(items, shardUnknown(shard))
+    if (!database) return this.#giveUp(items, shardUnknown(shard))
     const refusal = stateRefusal(shard, 'write')
-    if (refusal) return this.#fail(items, refusal)
+    if (refusal) return this.#giveUp(items, refusal)
     for (let transients = 0; ; ) {
       const outcome = await this.#batch(shard, database, items)
       if ('value' in outcome) {
@@ -171,13 +171,15 @@ export class GroupedBatches<I extends Slotted> {
     error: unknown,
   ): Promise<Refused<I>[]> {
     if (items.length === 1 || !isOfOneItem(answer)) return this.#fail(items, typedError(answer, error))
-    if (this.#batches >= limits.groupBatchesMax) return this.#fail(items, notSplit(error))
+    if (this.#batches >= limits.groupBatchesMax) return this.#giveUp(items, notSplit(error))
     const middle = Math.ceil(items.length / 2)
     return [...(await this.#send(shard, items.slice(0, middle))), ...(await this.#send(shard, items.slice(middle)))]
   }
 
-  #giveUp(refused: Refused<I>[]): void {
-    for (const { item, code } of refused) this.#failed.set(item, this.#maybeApplied.get(item) ?? slotRefused(code))
+  /** Nothing was written this time; what an earlier try may have written is said instead. */
+  #giveUp(items: I[], error: BanyanError): [] {
+    for (const item of items) this.#failed.set(item, this.#maybeApplied.get(item) ?? error)
+    return []
   }
 
   #fail(items: I[], error: BanyanError): [] {

@@ -190,7 +190,10 @@ export class Router {
 
   // ── the answer table ──────────────────────────────────────────────────────────────────────────
 
-  /** Calls the owner, and handles refusals inside the budget. A batch is sent again only when nothing of it was applied. */
+  /**
+   * Calls the owner, and handles refusals inside the budget. A batch is sent again only when nothing of it was applied,
+   * or when it is idempotent: then it may have been, and no later refusal may say that nothing was written.
+   */
   async #route<R>(
     kind: ShardCall['kind'],
     statements: number,
@@ -200,11 +203,11 @@ export class Router {
     const { clock } = this.#routing
     const deadline = clock.now() + limits.routeBudgetMs
     let { map } = held ?? (await this.#map())
+    let maybeApplied: OutcomeUnknownError | null = null
     for (let attempt = 0, transients = 0; ; attempt++) {
       const shard = map.ownerOf(this.#options.keyspace, this.#slot)
-      if (!this.#routing.shards.has(shard.binding)) throw shardUnknown(shard)
-      const refusal = stateRefusal(shard, kind)
-      if (refusal) throw refusal
+      const refusal = this.#routing.shards.has(shard.binding) ? stateRefusal(shard, kind) : shardUnknown(shard)
+      if (refusal) throw maybeApplied ?? refusal
       const outcome = await observed(
         this.#routing,
         { shard: shard.id, slot: this.#slot, operation: this.#options.operation, kind, statements },
@@ -218,15 +221,15 @@ export class Router {
       if (answer.kind === 'transient') {
         const mayRepeat = kind !== 'write' || this.#options.idempotent
         if (!mayRepeat) throw new OutcomeUnknownError(outcome.error)
-        if (++transients > limits.readRetriesMax)
-          throw kind === 'write' ? new OutcomeUnknownError(outcome.error) : unavailable(shard, outcome.error)
+        if (kind === 'write') maybeApplied = new OutcomeUnknownError(outcome.error)
+        if (++transients > limits.readRetriesMax) throw maybeApplied ?? unavailable(shard, outcome.error)
         await clock.sleep(backoffMs(this.#routing.random, transients, limits.readRetryBaseMs, limits.routeBackoffCapMs))
         continue
       }
       if (!isSlotRefusal(answer)) throw typedError(answer, outcome.error)
-      // A batch that may have been applied, and was sent again, must not be told that nothing was written.
-      if (kind === 'write' && transients > 0 && clock.now() >= deadline) throw new OutcomeUnknownError(outcome.error)
-      map = await mapAfter(this.#routing, answer.code, { map, attempt, leftMs: deadline - clock.now() })
+      const leftMs = deadline - clock.now()
+      if (maybeApplied && leftMs <= 0) throw maybeApplied
+      map = await mapAfter(this.#routing, answer.code, { map, attempt, leftMs })
     }
   }
 

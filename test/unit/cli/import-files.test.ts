@@ -333,7 +333,7 @@ describe('a sample', () => {
       console.log(staging.sample(1000).length)`
     const args = ['--max-old-space-size=32', '--input-type=module', '--eval', script]
     expect((await promisify(execFile)(process.execPath, args)).stdout.trim()).toBe('1000')
-  })
+  }, 60_000)
 })
 
 describe('beside the input', () => {

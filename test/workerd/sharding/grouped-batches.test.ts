@@ -19,7 +19,7 @@ const BUDGET_MS = 5_000
 
 interface Item {
   key: string
-  bio: string
+  bio: string | null
 }
 
 const slots = ['00a0', '00a1', '00a2', '00a3', '00a4', '00a5', '00a6', '00a7']
@@ -237,7 +237,7 @@ describe('an item that is wrong', () => {
     const { run } = await stand()
     const many = Array.from({ length: 200 }, (_, n) => ({
       key: `00a0${String(n).padStart(26, '0')}`,
-      bio: n < 60 ? tooLarge.bio : 'x',
+      bio: n < 60 ? null : 'x', // a row has one
     }))
     const codes = new Map<Item, string>()
     let waiting = many
@@ -249,7 +249,7 @@ describe('an item that is wrong', () => {
       for (const [item, { code }] of failed) if (code !== 'BATCH_REFUSED') codes.set(item, code)
       if (turns === 0) expect(waiting).not.toEqual([])
     }
-    expect([...codes]).toEqual(many.slice(0, 60).map((item) => [item, 'ROW_TOO_LARGE']))
+    expect([...codes]).toEqual(many.slice(0, 60).map((item) => [item, 'DATABASE_CONSTRAINT']))
     expect(await idsIn(source)).toEqual(keysOf(many.slice(60)))
   })
 
@@ -300,6 +300,34 @@ describe('answers that are lost', () => {
     expect(failed.get(items[7]!)!.code).toBe('OUTCOME_UNKNOWN')
     expect(await idsIn(source)).toEqual(keysOf(items))
   })
+
+  test.each(['read-only', 'restoring', 'unbound'] as const)(
+    'then the slot is at a shard that is %s: still unknown',
+    async (how) => {
+      let isFirst = true
+      const database = linkedDatabase(source, async (send) => {
+        const answer = await send()
+        if (!isFirst) return answer
+        isFirst = false
+        await place(source, { '00a7': 'moved' }, 'active')
+        throw connectionLost()
+      })
+      const bound = how === 'unbound' ? { SHARD_000: database } : { SHARD_000: database, SHARD_001: target }
+      const { run, source: directory, clock } = await stand({ databases: bound })
+      directory.reply = () => {
+        const wire = mapWire(2, clock.now(), [
+          [0, 0],
+          [0xa7, 1],
+        ])
+        if (how !== 'unbound') wire.shards[1]!.state = how
+        return wire
+      }
+      const { done, failed } = await run()
+      expect(done).toHaveLength(7)
+      expect(failed.get(items[7]!)!.code).toBe('OUTCOME_UNKNOWN')
+      expect(await idsIn(source)).toEqual(keysOf(items))
+    },
+  )
 })
 
 test.each([

@@ -391,6 +391,31 @@ describe('a connection that breaks', () => {
     expect(failed).toMatchObject({ code: 'OUTCOME_UNKNOWN', outcome: 'unknown' })
     expect(thrice.calls).toHaveLength(3)
   })
+
+  test.each(['read-only', 'restoring', 'unbound'] as const)(
+    'applied, its answer lost, and then the slot is at a shard that is %s: unknown, not "nothing was written"',
+    async (how) => {
+      let isFirst = true
+      const database = linkedDatabase(source, async (send) => {
+        const answer = await send()
+        if (!isFirst) return answer
+        isFirst = false
+        await setSlot(source, 'users', SLOT, 'moved')
+        throw connectionLost()
+      })
+      const bound = how === 'unbound' ? { SHARD_000: database } : { SHARD_000: database, SHARD_001: target }
+      const { shards, source: directory, clock, calls } = await stand({ databases: bound })
+      directory.reply = () => {
+        const wire = mapWire(2, clock.now(), 1)
+        if (how !== 'unbound') wire.shards[1]!.state = how
+        return wire
+      }
+      const set = 'UPDATE profiles SET version = 9'
+      const failed = await rejectionOf(shards.of(SLOT, { idempotent: true }).prepare(set).run())
+      expect(failed).toMatchObject({ code: 'OUTCOME_UNKNOWN', outcome: 'unknown' })
+      expect([sent(calls), await version()]).toEqual([['write shard-000', 'write shard-000'], 9])
+    },
+  )
 })
 
 describe('what is no refusal of a slot is not sent again', () => {
