@@ -1,3 +1,4 @@
+import { eachAtMost } from '../core/bounded.ts'
 import type { Clock } from '../core/clock.ts'
 import { BanyanError, MIGRATE } from '../core/errors.ts'
 import { slotText } from '../core/ids.ts'
@@ -104,7 +105,7 @@ export class MoveLedger {
   async plan(wish: MoveWish, once: Once<MoveRecord[]> = unkept): Promise<MoveRecord[]> {
     const target = this.#shard(wish.target)
     if (!target) throw new BanyanError('NOT_FOUND', `There is no shard "${wish.target}". See: banyan shards list`)
-    await this.#refuseDifferentSchemas(target, [...this.#sources(wish, target).keys()])
+    await this.#refuseDifferentSchemas([...this.#sources(wish, target).keys()].map((source) => ({ source, target })))
     const record = () => {
       const records = [...this.#sources(wish, target)].map(([source, ranges]) =>
         this.#draft(wish.keyspace, source, target, ranges),
@@ -146,16 +147,15 @@ export class MoveLedger {
 
   /** Throws SCHEMA_VERSIONS_DIFFER. */
   async refuseDifferentSchemas(wishes: MoveWishFrom[]): Promise<void> {
-    for (const [target, of] of Map.groupBy(wishes, (wish) => wish.target))
-      await this.#refuseDifferentSchemas(
-        this.#entry(target),
-        [...new Set(of.map(({ source }) => source))].map((id) => this.#entry(id)),
-      )
+    await this.#refuseDifferentSchemas(
+      wishes.map(({ source, target }) => ({ source: this.#entry(source), target: this.#entry(target) })),
+    )
   }
 
   /** Throws SCHEMA_VERSIONS_DIFFER where a newcomer's schema isn't the first shard's. */
   async refuseOtherSchema(newcomer: ShardEntry): Promise<void> {
-    await this.#refuseDifferentSchemas(newcomer, this.#options.directory.shardEntries().slice(0, 1))
+    const [source] = this.#options.directory.shardEntries()
+    await this.#refuseDifferentSchemas([{ source: source!, target: newcomer }])
   }
 
   /** A mover's compare-and-set. Its progress is kept with it. */
@@ -194,7 +194,7 @@ export class MoveLedger {
   reverse(id: string): MoveRecord {
     return this.#byOperator(id, (record) => {
       if (record.state !== 'settling') throw notNow(record, 'reverse', 'A move can be reversed while it is settling.')
-      if (!lanesAreFree(record, this.open())) throw laneBusy(record)
+      refuseWithoutLanes(record, this.open())
       return this.#write({
         ...record,
         state: 'preparing',
@@ -348,17 +348,17 @@ export class MoveLedger {
     }
   }
 
-  async #refuseDifferentSchemas(target: ShardEntry, sources: ShardEntry[]): Promise<void> {
-    const expected = await this.#options.schemaVersion(target)
-    const { newestMigration } = this.#options
-    // One to come in the middle would fail the move. A shard that is ahead of the Worker is none: it was migrated first.
-    if (expected.split(', ').at(-1)! < newestMigration)
-      throw new BanyanError(
-        'SCHEMA_VERSIONS_DIFFER',
-        `${target.id} is at ${expected}, and ${newestMigration} is pending. Migrate all shards first: ${MIGRATE}`,
-      )
-    for (const source of sources) {
-      const version = await this.#options.schemaVersion(source)
+  /** Each shard is asked once, however many of the moves are at it. */
+  async #refuseDifferentSchemas(moves: { source: ShardEntry; target: ShardEntry }[]): Promise<void> {
+    const shards = new Map(moves.flatMap(({ source, target }) => [source, target]).map((shard) => [shard.id, shard]))
+    const versions = new Map<string, string>()
+    await eachAtMost(limits.shardsAtOnceMax, [...shards.values()], async (shard) => {
+      versions.set(shard.id, await this.#options.schemaVersion(shard))
+    })
+    for (const { source, target } of moves) {
+      const expected = versions.get(target.id)!
+      const version = versions.get(source.id)!
+      refusePending(target, expected, this.#options.newestMigration)
       if (version !== expected)
         throw new BanyanError(
           'SCHEMA_VERSIONS_DIFFER',
@@ -443,8 +443,19 @@ const overlaps = (left: SlotRange[], right: SlotRange[]): boolean =>
 const shareShard = (left: MoveRecord, right: Pick<MoveRecord, 'source' | 'target'>): boolean =>
   [left.source.id, left.target.id].some((id) => id === right.source.id || id === right.target.id)
 
-const lanesAreFree = (record: MoveRecord, open: MoveRecord[]): boolean =>
-  !open.some((other) => other.id !== record.id && other.hasLanes && shareShard(other, record))
+/** One to come in the middle would fail the move. A shard that is ahead of the Worker lacks none: it was migrated first. */
+function refusePending({ id }: ShardEntry, version: string, newestMigration: string): void {
+  if (version.split(', ').at(-1)! < newestMigration)
+    throw new BanyanError(
+      'SCHEMA_VERSIONS_DIFFER',
+      `${id} is at ${version}, and ${newestMigration} is pending. Migrate all shards first: ${MIGRATE}`,
+    )
+}
+
+const laneHolder = (record: MoveRecord, open: MoveRecord[]): MoveRecord | undefined =>
+  open.find((other) => other.id !== record.id && other.hasLanes && shareShard(other, record))
+
+const lanesAreFree = (record: MoveRecord, open: MoveRecord[]): boolean => !laneHolder(record, open)
 
 /** Who is far behind others that have waited for a lane of the same shards since before asks more seldom. */
 function laneRetryMs(record: MoveRecord, open: MoveRecord[]): number {
@@ -484,10 +495,19 @@ function refuseBusy(record: MoveRecord, open: MoveRecord[]): void {
     })
 }
 
-const laneBusy = ({ source, target }: MoveRecord) =>
-  new BanyanError('SHARD_IN_MOVE', `Another move is at ${source.id} or ${target.id}.`, {
-    retryAfterSeconds: limits.moveRetryAfterSeconds,
-  })
+/** A reverse doesn't queue either, and what waits for the lanes takes them within seconds of their being free. */
+function refuseWithoutLanes(record: MoveRecord, open: MoveRecord[]): void {
+  const holder = laneHolder(record, open)
+  if (!holder) return
+  const waiting = open.filter((other) => other.state === 'planned' && shareShard(other, record))
+  const first =
+    waiting.length === 0 ? '' : ` Moves that wait for these shards come first: abort them (${waiting.length}).`
+  throw new BanyanError(
+    'SHARD_IN_MOVE',
+    `Move ${holder.id} (${holder.state}) is at ${record.source.id} or ${record.target.id}.${first}`,
+    { retryAfterSeconds: limits.moveRetryAfterSeconds },
+  )
+}
 
 const notNow = ({ id, state, ending }: MoveRecord, verb: string, why: string) =>
   new BanyanError('MOVE_STATE', `Move ${id} is ${ending ? 'being undone' : state}, so it can't ${verb}. ${why}`)

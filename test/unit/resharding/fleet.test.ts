@@ -1,11 +1,13 @@
 import { beforeEach, describe, expect, test } from 'vitest'
+import { Fleet } from '../../../src/resharding/fleet.ts'
+import { MoveLedger } from '../../../src/resharding/move-ledger.ts'
 import type { ShardEntry } from '../../../src/sharding/shard-map.ts'
 import { bootedFleet, migratedShard, record, settle } from '../../support/fleet.ts'
 
-let { bound, directory, fleet, ledger, clock } = await bootedFleet()
+let { bound, directory, options, fleet, ledger, clock } = await bootedFleet()
 
 beforeEach(async () => {
-  ;({ bound, directory, fleet, ledger, clock } = await bootedFleet())
+  ;({ bound, directory, options, fleet, ledger, clock } = await bootedFleet())
 })
 
 const everything = { keyspaces: ['users', 'claims'] as const, tolerance: 0, bytes: null, dryRun: false }
@@ -194,6 +196,25 @@ describe('rebalancing', () => {
     expect(ledger.open()).toEqual([])
   })
 
+  test('each shard is asked for its schema once, a few of them at a time', async () => {
+    const asked: string[] = []
+    let [now, most] = [0, 0]
+    const schemaVersion = async (shard: ShardEntry) => {
+      asked.push(shard.id)
+      most = Math.max(most, ++now)
+      const version = await options.schemaVersion(shard)
+      now--
+      return version
+    }
+    for (let index = 2; index < 9; index++) await joined(`SHARD_00${index}`)
+    const watched = new Fleet(directory, new MoveLedger({ ...options, schemaVersion }))
+    const { planned } = await watched.drain('shard-000')
+    // One gives to seven, in each keyspace.
+    expect(planned).toHaveLength(14)
+    expect(asked.toSorted()).toEqual([...new Set(planned.flatMap(({ source, target }) => [source, target]))].toSorted())
+    expect(most).toBe(6)
+  })
+
   test('shards of different schemas are refused, and nothing is recorded', async () => {
     await joined('SHARD_002')
     await run('SHARD_001', "INSERT INTO d1_migrations (name) VALUES ('9999_newer.sql')")
@@ -266,6 +287,24 @@ describe('draining', () => {
     fleet.setState('shard-000', 'serving')
     expect(ledger.open()).toHaveLength(moves.length)
   })
+})
+
+test('a move of a drain is reversed once the drain is called off, and the lanes are free', async () => {
+  await joined('SHARD_002')
+  await joined('SHARD_003')
+  const [settled, begun, ...waiting] = (await fleet.drain('shard-000')).moves
+  settle(ledger, settled!.id)
+  record(ledger, begun!.id, ['preparing'])
+  const refused = (message: unknown) => expect.objectContaining({ code: 'SHARD_IN_MOVE', message })
+  expect(waiting).toHaveLength(2)
+  expect(() => ledger.reverse(settled!.id)).toThrow(refused(expect.stringContaining('abort them (2)')))
+  fleet.setState('shard-000', 'serving')
+  expect(() => ledger.reverse(settled!.id)).toThrow(
+    refused(`Move ${begun!.id} (preparing) is at shard-000 or ${settled!.target.id}.`),
+  )
+  ledger.abort(begun!.id)
+  ledger.change(ledger.find(begun!.id)!, { to: 'ended' }, null)
+  expect(ledger.reverse(settled!.id).state).toBe('preparing')
 })
 
 describe('removing', () => {
