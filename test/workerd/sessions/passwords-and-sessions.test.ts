@@ -91,7 +91,7 @@ describe('log-in', () => {
     const { world, ada } = await setUp()
     await runEverywhere(
       `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99)
-       INSERT INTO sessions SELECT substr(id, 1, 28) || printf('%02d', i), user_id, '', '', '', created_at + i, 0, idle_at, expires_at
+       INSERT INTO sessions SELECT substr(id, 1, 27) || printf('u%02d', i), user_id, '', '', '', created_at + i, 0, idle_at, expires_at
        FROM sessions, n`,
     )
     world.clock.advance(MINUTE)
