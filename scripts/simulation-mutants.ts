@@ -49,7 +49,12 @@ const mutants: Mutant[] = [
   { name: 'delete trigger', cuts: [noTrigger('DELETE')] },
   { name: 'capture of changes', cuts: [cut(tables, /AND state = 'moving';/g, "AND state = 'nothing';")] },
   { name: 'step', cuts: [noStep] },
-  { name: 'from-state check', cuts: [noExpectation], with: step },
+  // The rows that a late purge takes are missed by the verification, unless it has passed.
+  {
+    name: 'from-state check',
+    cuts: [noExpectation],
+    with: { name: 'step and verification', cuts: [noStep, noVerification] },
+  },
   { name: 'attempt check', cuts: [cut(ledger, / {2}record\.attempt === seen\.attempt &&\n/, '')] },
   {
     name: 'un-fence known to the directory',

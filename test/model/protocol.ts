@@ -182,25 +182,29 @@ const kindNumber = (kind: string): number => {
 /**
  * A state as a short text, the same for states that behave alike. Steps only rise, so what counts is whether a number is
  * still the database's step: that makes the states finite, however often movers start again. Where the step's row is
- * made anew (`absolute`), the numbers themselves count, and starts are bounded.
+ * made anew (`absolute`), the numbers themselves count, and starts are bounded. Which mover is the first makes no
+ * difference: their texts are sorted, which halves the states.
  */
 export function keyOf(state: State, absolute: boolean): string {
-  const parts: number[] = [state.owner, state.acked, state.aborts, state.reverses, ...state.tries, ...state.left]
   const step = (at: number, number: number) => (absolute ? number : Number(number === state.databases[at]!.step))
   const batch = (one: Batch | null) =>
-    one ? parts.push(1, kindNumber(one.kind), one.at, step(one.at, one.expected), one.mask, one.keys) : parts.push(0)
+    one ? [1, kindNumber(one.kind), one.at, step(one.at, one.expected), one.mask, one.keys] : [0]
   const { move } = state
+  const parts = [state.owner, state.acked, state.aborts, state.reverses, ...state.tries, ...state.left]
   parts.push(move.state, move.attempt, Number(move.reverse), move.source, move.count, Number(move.stray))
-  parts.push(Number(state.leases[0]), Number(state.leases[1]))
+  parts.push(Number(state.leases[0]), Number(state.leases[1]), ...batch(state.late))
   for (const { slot, has, mask, keys } of state.databases) parts.push(slot, Number(has), mask, keys)
   if (absolute) parts.push(state.raises, state.databases[0].step, state.databases[1].step)
-  for (const { mode, isAlone, steps, sees, reverse, attempt, place, mask, keys, sent } of state.movers) {
-    parts.push(mode + (isAlone ? ALONE : 0), mode > 0 ? step(0, steps[0]) : 0, mode > 1 ? step(1, steps[1]) : 0)
-    parts.push(sees, Number(reverse), attempt, place, mask, keys)
-    batch(sent)
-  }
-  batch(state.late)
-  return String.fromCharCode(...parts)
+  const mover = ({ mode, isAlone, steps, sees, reverse, attempt, place, mask, keys, sent }: Mover) =>
+    String.fromCharCode(
+      mode + (isAlone ? ALONE : 0),
+      mode > 0 ? step(0, steps[0]) : 0,
+      mode > 1 ? step(1, steps[1]) : 0,
+      ...[sees, Number(reverse), attempt, place, mask, keys],
+      ...batch(sent),
+    )
+  const [one, two] = state.movers.map(mover)
+  return String.fromCharCode(...parts) + (one! < two! ? one! + two! : two! + one!)
 }
 
 export interface Step {
@@ -229,10 +233,14 @@ const name = (database: number) => 'AB'[database]!
 
 // ── clients ───────────────────────────────────────────────────────────────────────────────────────
 
-/** A writer sends its batch to either database, since its map may be of any age; its answer may be lost, and it retries. */
+/**
+ * A writer sends its batch to either database, since its map may be of any age; its answer may be lost, and it retries.
+ * Writers are alike, so the first one to write may as well be the first one.
+ */
 function writersAct(state: State, bounds: Bounds, out: ReadonlySet<Safeguard>, may: May): void {
   for (let writer = 0; writer < bounds.writers; writer++) {
     const bit = 1 << writer
+    if (writer > 0 && state.tries[writer - 1] === 0) continue
     if (state.acked & bit || state.tries[writer]! >= bounds.tries) continue
     for (const at of [0, 1]) {
       const { slot, has } = state.databases[at]!
