@@ -34,8 +34,7 @@ export const limits = {
   moveChunkRowsMax: 5_000,
   moveChunkBytesMax: 300_000, // JSON writes a control character with six; a value may have 2 MB
   moveTextBytesMax: 1_900_000,
-  moveTailRowsMax: 500,
-  moveTailShort: 50, // changes: a tail this short is left to the cutover
+  moveTailRowsMax: 500, // changes in one batch; a tail that fits is left to the cutover
   moveLogRowsMax: 200_000, // changes that wait; more abort the move, never the application
   moveBatchMs: 100, // what a round should take; stretches grow and shrink by it
   moveRestMsMax: 5_000,

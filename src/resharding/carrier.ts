@@ -50,8 +50,6 @@ interface Tail extends PackedRows {
 /** What the source said, in one snapshot. */
 interface Haul {
   seq: number
-  /** Changes in this tail. */
-  changes: number
   /** Changes behind this tail: what the target gets is not yet what the source is. */
   waiting: number
   tails: Tail[]
@@ -174,10 +172,9 @@ export class Carrier {
     return waiting === 0
   }
 
-  /** Carries the tail. True when it is so short that the cutover may begin. */
+  /** Carries the tail. True when one batch held it all: so it will where the source is fenced. */
   async catchUp(): Promise<boolean> {
-    const haul = await this.#pace.round(() => this.#round({ operation: 'catch-up' }))
-    return haul.waiting === 0 && haul.changes <= limits.moveTailShort
+    return (await this.#pace.round(() => this.#round({ operation: 'catch-up' }))).waiting === 0
   }
 
   /** Fences the source, and carries what it says in the same batch. */
@@ -251,7 +248,7 @@ export class Carrier {
     ]
     const answers = await this.#source.batch<never>(operation, [
       ...before,
-      statement(TAIL_REACH, id, seq),
+      statement(TAIL_REACH, id),
       ...this.#tables.map((table) => statement(tailSql(table, this.#packing), id, seq)),
       ...(stretch ? this.#stretchAtSource(stretch) : []),
       ...(counts ? this.#counts() : []),
@@ -261,7 +258,7 @@ export class Carrier {
     const others = rest.slice(this.#tables.length)
     const found = stretch ? others.splice(0, 3) : []
     return {
-      ...(reach![0]! as { seq: number; changes: number; waiting: number }),
+      ...(reach![0]! as { seq: number; waiting: number }),
       tails,
       end: stretch ? (found[1]![0]! as { end: string | null }).end : null,
       rows: stretch ? found[2]![0]! : null,

@@ -123,7 +123,7 @@ class Incarnation {
   readonly #source: ShardSide
   readonly #target: ShardSide
   readonly #carrier: Carrier
-  readonly #until: number
+  readonly #endsAt: number
   #record: MoveRecord
   #sourceState: SlotState | 'none' = 'none'
   #targetState: SlotState | 'none' = 'none'
@@ -137,7 +137,7 @@ class Incarnation {
   constructor(options: MoverOptions, record: MoveRecord) {
     this.#options = options
     this.#record = record
-    this.#until = options.clock.now() + limits.moveTurnMs
+    this.#endsAt = options.clock.now() + limits.moveTurnMs
     const observer = options.observer ?? { before: async () => undefined }
     const side = (shard: MoveRecord['source']) => {
       const database = options.shards.get(shard.binding)
@@ -160,11 +160,11 @@ class Incarnation {
     }
     await this.#pause('raised')
     await this.#derive()
-    // However short its time, a turn gets one step further.
+    // However short its time, a turn gets one step further; and nobody rests while writers wait.
     for (let steps = 0; ; steps++) {
       if (isOver(this.#record)) return null
       if (this.#record.state === 'settling') return this.#record.settlesAt
-      if (steps > 0 && this.#options.clock.now() >= this.#until && !this.#isCuttingOver()) return this.#rest()
+      if (steps > 0 && this.#isTimeUp() && this.#sourceState !== 'fenced') return this.#rest()
       try {
         await this.#step()
       } catch (error) {
@@ -253,7 +253,7 @@ class Incarnation {
       return this.#change({ to: 'catching-up' })
     }
     await this.#target.batch('prepare', [...this.#target.arrive(), this.#carrier.firstCursors()])
-    await this.#clear('clear')
+    if (!(await this.#clear('clear'))) return
     await this.#pause('prepared')
     await this.#change({ to: 'copying' })
   }
@@ -270,7 +270,7 @@ class Incarnation {
     await this.#change({ to: 'catching-up' })
   }
 
-  // 3. The tail of captured changes, until it is short.
+  // 3. The tail of captured changes, until one batch holds it.
   async #catchUp(): Promise<void> {
     if (!(await this.#carrier.catchUp())) return
     await this.#pause('caught-up')
@@ -291,9 +291,9 @@ class Incarnation {
     const isFenced = this.#sourceState === 'fenced'
     if (isFenced && this.#isOverBudget(this.#record.attemptAt!)) return this.#giveUp()
     if (!isFenced) {
-      while (!(await this.#carrier.catchUp()));
+      if (!(await this.#repeat(() => this.#carrier.catchUp()))) return
       // An attempt that another incarnation recorded may be an old one: its budget would have begun then.
-      if (this.#record.attempt !== this.#ownAttempt) return this.#recordAttempt()
+      if (this.#record.attempt !== this.#ownAttempt) await this.#recordAttempt()
       this.#fencedAt = this.#options.clock.now()
       this.#isDrained = await this.#inTime(this.#carrier.fence(), limits.moveCutoverBudgetMs)
       this.#sourceState = 'fenced'
@@ -316,7 +316,7 @@ class Incarnation {
   async #giveUp(): Promise<void> {
     if (this.#record.attempt >= limits.moveCutoverAttemptsMax)
       throw new Refused(
-        `${this.#record.attempt} attempts to cut over took longer than ${limits.moveCutoverBudgetMs} ms each`,
+        `${this.#record.attempt} attempts to cut over, and none was over within ${limits.moveCutoverBudgetMs} ms`,
       )
     await this.#recordAttempt()
     await this.#pause('given-up')
@@ -379,7 +379,7 @@ class Incarnation {
       return this.#change({ to: 'ended' })
     }
     if (this.#targetState !== 'none') {
-      await this.#clear('drop')
+      if (!(await this.#clear('drop'))) return
       await this.#target.batch('drop', this.#target.leave('importing'))
     }
     await this.#pause('dropped')
@@ -393,13 +393,20 @@ class Incarnation {
         ? this.#source.become(['moving', 'fenced'], 'moving')
         : [...this.#source.become(['active', 'moving', 'fenced'], 'active'), this.#carrier.forgetChanges()]
     await this.#source.batch('restore', statements)
+    this.#sourceState = this.#record.reversals > 0 ? 'moving' : 'active'
     await this.#pause('restored')
   }
 
-  /** Rows of these slots at the target: left behind by nobody knows whom, or to be undone. */
-  async #clear(operation: 'clear' | 'drop'): Promise<void> {
+  /** Rows of these slots at the target: left behind by nobody knows whom, or to be undone. True when none is left. */
+  #clear(operation: 'clear' | 'drop'): Promise<boolean> {
     this.#targetState = 'importing'
-    while (!(await this.#carrier.purge(operation, this.#target, 'importing')));
+    return this.#repeat(() => this.#carrier.purge(operation, this.#target, 'importing'))
+  }
+
+  /** One piece after another, until there is none left (true) or the turn's time is up. */
+  async #repeat(piece: () => Promise<boolean>): Promise<boolean> {
+    while (!(await piece())) if (this.#isTimeUp()) return false
+    return true
   }
 
   // ── the record ────────────────────────────────────────────────────────────────────────────────
@@ -437,8 +444,8 @@ class Incarnation {
     return this.#options.clock.now()
   }
 
-  #isCuttingOver(): boolean {
-    return this.#record.state === 'cutover' || this.#record.state === 'committed'
+  #isTimeUp(): boolean {
+    return this.#options.clock.now() >= this.#endsAt
   }
 
   #pause(point: PausePoint): Promise<void> {

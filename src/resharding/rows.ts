@@ -198,9 +198,8 @@ const sizeOfNamed = (table: MovedTable): string =>
 
 const TAIL_END = "(SELECT json_extract(cursors, '$.tail') FROM mover)"
 
-/** To which `seq` this tail reaches, how many changes it has, and how many wait behind it. `?1` move, `?2` `seq`. */
+/** To which `seq` this tail reaches, and how many changes wait behind it. `?1` move. */
 export const TAIL_REACH = `SELECT ${TAIL_END} AS seq,
-  (SELECT count(*) FROM slot_changes WHERE move_id = ?1 AND seq > ?2 AND seq <= ${TAIL_END}) AS changes,
   (SELECT count(*) FROM slot_changes WHERE move_id = ?1 AND seq > ${TAIL_END}) AS waiting`
 
 /** What the tail says of a table: the changed keys (JSON, or null), and their rows as they are now, packed. `?1` move, `?2` `seq`. */

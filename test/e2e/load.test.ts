@@ -30,6 +30,8 @@ test('beside a load a quarter of the slots moves; stopped by Ctrl-C the load rea
   await load.says(/ in flight/)
   const move = await banyan(stack.url, 'moves', 'start', '0000-3fff', 'shard-001')
   expect(move.code, move.stderr).toBe(0)
+  // The second line of its progress: by then it has seen enough, however fast the move was.
+  await load.says(/ in flight\n.* in flight/)
   load.child.kill('SIGINT')
   const { code, stdout, stderr } = await load.ended
   const report = JSON.parse(stdout) as LoadReport

@@ -22,7 +22,6 @@ export function scaleDown(): void {
     moveChunkRowsMax: 30,
     moveChunkBytesMax: 300_000,
     moveTailRowsMax: 24,
-    moveTailShort: 8,
     moveBatchMs: 40,
     moveRestMsMax: 30,
     movePurgeRowsMax: 24,

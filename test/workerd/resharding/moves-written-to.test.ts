@@ -1,8 +1,21 @@
 import { beforeEach, describe, expect, test } from 'vitest'
+import { type Clock, systemClock } from '../../../src/core/clock.ts'
 import { limits } from '../../../src/core/limits.ts'
 import type { PausePoint } from '../../../src/resharding/move.ts'
 import { movedClaims } from '../../support/moved-claims.ts'
-import { drive, leasesAreOver, mover, once, planMove, record, settleNow, steer } from '../../support/moving.ts'
+import {
+  drive,
+  leasesAreOver,
+  mover,
+  once,
+  planMove,
+  record,
+  routed,
+  settleNow,
+  shards,
+  steer,
+} from '../../support/moving.ts'
+import { slotStatement } from '../../support/sharding-slots.ts'
 
 // Writes between two batches of a mover, where no pause point is; and what is left of writes when a move ends.
 
@@ -15,6 +28,13 @@ beforeEach(() => {
 })
 
 const nothing = { state: null, rows: {}, changes: 0 }
+
+const manyClaims = (database: Pick<D1Database, 'prepare'>, name: string, count: number) =>
+  database
+    .prepare("INSERT INTO claims SELECT value, 'email', 'ä', 'a', 'confirmed', 1 FROM json_each(?)")
+    .bind(JSON.stringify(Array.from({ length: count }, (_, index) => `${slot}.${name}-${index}`)))
+const insertMany = (name: string, count: number) =>
+  manyClaims(routed().of(slot, { keyspace: 'claims', operation: 'test.write' }), name, count).run()
 
 /** One of each: to be there, changed, and gone afterwards. */
 async function writeOneOfEach(): Promise<void> {
@@ -85,8 +105,7 @@ test.each([
     const { id } = await planMove('claims', slot, 'shard-001')
     const many = limits.moveTailRowsMax + 50
     const writing = beforeBatch(`${batch} at shard-000`, async () => {
-      const keys = JSON.stringify(Array.from({ length: many }, (_, index) => `${slot}.many-${index}`))
-      await run("INSERT INTO claims SELECT value, 'email', 'ä', 'a', 'confirmed', 1 FROM json_each(?)", keys)
+      await insertMany('many', many)
     })
     const atTarget: string[] = []
     const observer = {
@@ -161,11 +180,7 @@ describe('until the last lease has run out', () => {
   test('what was captured meanwhile is dropped in pieces, and never in one statement that users would wait for', async () => {
     const { id } = await planMove('claims', slot, 'shard-001')
     await drive(id)
-    const keys = Array.from({ length: limits.movePurgeRowsMax + 50 }, (_, index) => `${slot}.many-${index}`)
-    await run(
-      "INSERT INTO claims SELECT value, 'email', 'ä', 'a', 'confirmed', 1 FROM json_each(?)",
-      JSON.stringify(keys),
-    )
+    await insertMany('many', limits.movePurgeRowsMax + 50)
     await settleNow(id)
     const left: number[] = []
     const observer = {
@@ -192,4 +207,80 @@ describe('until the last lease has run out', () => {
     expect(await drive(back.id)).toMatchObject({ state: 'settling', error: null })
     expect((await at('SHARD_000')).rows.claims).toHaveLength(3)
   })
+})
+
+describe('a turn ends in time, and the record is asked again', () => {
+  /** Time that jumps past a turn's end whenever somebody looks. */
+  function hurrying(): Clock {
+    let looks = 0
+    return { ...systemClock, now: () => systemClock.now() + looks++ * limits.moveTurnMs }
+  }
+
+  test('where the tail stays long before the fence: an abort is heard', async () => {
+    const { id } = await planMove('claims', slot, 'shard-001')
+    const { rows } = await at('SHARD_000')
+    let isHot = false
+    let bursts = 0
+    const observer = {
+      async before(shard: string, operation: string) {
+        const isTail = `${operation} at ${shard}` === 'catch-up at shard-000'
+        if (isHot && isTail) await insertMany(`hot-${bursts++}`, limits.moveTailRowsMax + 1)
+      },
+    }
+    const pause = once('attempt', () => {
+      isHot = true
+    })
+    const one = mover({ observer, pause, clock: hurrying() })
+    while (!isHot) await one.turn(id)
+    await one.turn(id)
+    expect(await record(id)).toMatchObject({ state: 'cutover', ending: null })
+    expect((await at('SHARD_000')).state).toBe('moving')
+    await steer(id, 'abort')
+    expect((await drive(id)).state).toBe('aborted')
+    const after = await at('SHARD_000')
+    expect(after).toMatchObject({ state: 'active', changes: 0 })
+    expect(after.rows.claims).toHaveLength(rows.claims!.length + bursts * (limits.moveTailRowsMax + 1))
+  })
+
+  const MANY = 250
+
+  test('where there is much to undo', async () => {
+    const { id } = await planMove('claims', slot, 'shard-001')
+    await insertMany('many', MANY)
+    const pause = once('copied', () => steer(id, 'abort'))
+    await mover({ pause }).turn(id)
+    await expectPieceByPiece(id, 'drop')
+    expect((await drive(id)).state).toBe('aborted')
+    expect(await at('SHARD_001')).toEqual(nothing)
+  })
+
+  test('where somebody left many rows at the target', async () => {
+    const target = shards.get('SHARD_001')!
+    await target.batch([
+      slotStatement(target, 'claims', slot, 'importing'),
+      target.prepare('UPDATE mover SET open = 1 WHERE id = 1'),
+      manyClaims(target, 'left', MANY),
+      target.prepare('UPDATE mover SET open = 0 WHERE id = 1'),
+      slotStatement(target, 'claims', slot, null),
+    ])
+    const { id } = await planMove('claims', slot, 'shard-001')
+    await expectPieceByPiece(id, 'clear')
+    expect((await drive(id)).state).toBe('settling')
+    expect((await at('SHARD_001')).rows).toEqual((await at('SHARD_000')).rows)
+  })
+
+  /** The next turn deletes some of the rows at the target, and not all. */
+  async function expectPieceByPiece(id: string, operation: string): Promise<void> {
+    let pieces = 0
+    const observer = {
+      async before(_: string, name: string) {
+        if (name === operation) pieces++
+      },
+    }
+    await mover({ observer, clock: hurrying() }).turn(id)
+    expect(pieces).toBe(1)
+    const left = (await at('SHARD_001')).rows.claims!.length
+    expect(left).toBeGreaterThan(0)
+    expect(left).toBeLessThan(MANY)
+  }
 })
