@@ -439,8 +439,9 @@ class Incarnation {
 
   /** The turn is over; another goes on at once. A purge lets others have the lanes in between. */
   async #rest(): Promise<number> {
-    if (this.#record.state === 'purging') await this.#change({ lanes: 'leave' })
-    if (this.#record.state === 'verifying') await this.#carrier.keepPlace()
+    const { state, ending } = this.#record
+    if (state === 'purging') await this.#change({ lanes: 'leave' })
+    if (!ending && (state === 'verifying' || state === 'cutover')) await this.#carrier.keepPlace()
     return this.#options.clock.now()
   }
 

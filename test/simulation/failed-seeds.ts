@@ -13,4 +13,6 @@ export const failedSeeds: [number, string][] = [
     96951,
     'a commit that arrived late, and a tail that was carried once more to the owner: the checker took it for a loss',
   ],
+  [169, 'turns that ended in the cutover before the fence: the tail was carried from the same place for ever'],
+  [294, 'the same'],
 ]
