@@ -29,12 +29,12 @@ export function refuseRebuilds(migration: Migration): void {
     if (/\b__new_|\bDROP TABLE\b|\bRENAME TO\b|PRAGMA foreign_keys/i.test(statement))
       throw new UserError(
         `${migration.name} rebuilds or drops a table, which would drop its fence and lose rows under a move:\n  ${statement.split('\n')[0]}`,
-        'Migrations of sharded tables only add. Add a new column or table, and stop reading the old one (docs/contributing.md).',
+        'Migrations of sharded tables only add. Add a new column or table, and stop reading the old one (docs/building.md).',
       )
     if (/\bDROP COLUMN\b/i.test(statement))
       throw new UserError(
         `${migration.name} drops a column, and the version before this one still reads it: ${statement}`,
-        'Stop reading it first; drop it never, or when every shard and version is past it (docs/contributing.md).',
+        'Stop reading it first; drop it never, or when every shard and version is past it (docs/building.md).',
       )
   }
 }
