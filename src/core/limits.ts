@@ -27,7 +27,7 @@ export const limits = {
   moveTurnMs: 15_000, // an alarm's work; the next goes on
   moveWatchMs: 5_000, // an alarm that died is followed by another
   moveCutoverBudgetMs: 2_000,
-  moveCutoverAttemptsMax: 20,
+  moveCutoverAttemptsMax: 39, // attempts are numbered, and so are the un-fences between them: that is 20 attempts
   moveTargetWaitMs: 1_000, // of a turn that may find the source fenced
   moveChunkRowsMin: 50,
   moveChunkRowsFirst: 200,

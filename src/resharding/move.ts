@@ -315,9 +315,7 @@ class Incarnation {
   // The directory knows first: an un-fence that it didn't know of could land after another incarnation's commit.
   async #giveUp(): Promise<void> {
     if (this.#record.attempt >= limits.moveCutoverAttemptsMax)
-      throw new Refused(
-        `${this.#record.attempt} attempts to cut over, and none was over within ${limits.moveCutoverBudgetMs} ms`,
-      )
+      throw new Refused(`none of the attempts to cut over was done within ${limits.moveCutoverBudgetMs} ms`)
     await this.#recordAttempt()
     await this.#pause('given-up')
     await this.#source.batch('un-fence', this.#source.become(['fenced', 'moving'], 'moving'))

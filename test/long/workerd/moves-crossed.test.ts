@@ -1,5 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { systemClock } from '../../../src/core/clock.ts'
+import { limits } from '../../../src/core/limits.ts'
+import type { PausePoint } from '../../../src/resharding/move.ts'
 import { isBeforeCommit } from '../../../src/resharding/record.ts'
 import { movedClaims } from '../../support/moved-claims.ts'
 import { drive, leasesAreOver, mover, once, planMove, record, settleNow, shards, steer } from '../../support/moving.ts'
@@ -291,6 +293,26 @@ describe('an attempt to cut over that takes too long', () => {
     })
     return { clock, late }
   }
+
+  test('fails the move when it is the twentieth, and the source is as it was', { timeout: 30_000 }, async () => {
+    const { id } = await planMove('claims', slot, 'shard-001')
+    const { rows } = await at('SHARD_000')
+    let skewMs = 0
+    let attempts = 0
+    // It backs off for up to 5 s between them.
+    const sleep = (ms: number) => systemClock.sleep(Math.min(ms, 300))
+    const clock = { now: () => systemClock.now() + skewMs, sleep }
+    const pause = (met: PausePoint) => {
+      if (met !== 'fenced') return
+      attempts++
+      skewMs += limits.moveCutoverBudgetMs + 1
+    }
+    const one = mover({ pause, clock })
+    while ((await one.turn(id)) !== null);
+    expect(await record(id)).toMatchObject({ state: 'failed', error: expect.stringContaining('attempts to cut over') })
+    expect(attempts).toBe(20)
+    expect(await at('SHARD_000')).toEqual({ state: 'active', rows, changes: 0 })
+  })
 
   test.each([null, 'given-up', 'un-fenced'] as const)(
     'is given up, and another succeeds (crash: %s)',
