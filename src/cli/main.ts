@@ -39,6 +39,10 @@ function readArguments(args: string[]) {
   }
 }
 
+// npm runs a script in the project's folder; files are named from where the user is.
+const { npm_lifecycle_event: script, INIT_CWD: whereTheUserIs } = process.env
+if (whereTheUserIs && (script === 'banyan' || script === 'deploy')) process.chdir(whereTheUserIs)
+
 try {
   await run(process.argv.slice(2))
 } catch (error) {
