@@ -27,13 +27,15 @@ export const limits = {
   moveTurnMs: 15_000, // an alarm's work; the next goes on
   moveWatchMs: 5_000, // an alarm that died is followed by another
   moveCutoverBudgetMs: 2_000,
-  moveCutoverAttemptsMax: 39, // attempts are numbered, and so are the un-fences between them: that is 20 attempts
-  moveTargetWaitMs: 1_000, // of a turn that may find the source fenced
+  moveCutoverAttemptsMax: 20,
+  moveTargetWaitMs: 1_000, // at a turn's beginning, before the source is looked after without it
+  moveTargetPatienceMs: 5_000, // and for so long after that
   moveChunkRowsMin: 50,
   moveChunkRowsFirst: 200,
   moveChunkRowsMax: 5_000,
   moveChunkBytesMax: 300_000, // JSON writes a control character with six; a value may have 2 MB
   moveTextBytesMax: 1_900_000,
+  moveCountRowsMax: 20_000, // keys that one statement counts
   moveTailRowsMax: 500, // changes in one batch; a tail that fits is left to the cutover
   moveLogRowsMax: 200_000, // changes that wait; more abort the move, never the application
   moveBatchMs: 100, // what a round should take; stretches grow and shrink by it
@@ -45,6 +47,7 @@ export const limits = {
   moveLaneRetriesMax: 9, // so many times more at the most, 5 s: a thousand that wait ask 400 times a second
   moveRetryBaseMs: 50,
   moveRetryCapMs: 5_000,
+  moveFencedRetryCapMs: 250, // while writers wait
   moveRetryAfterSeconds: 5,
   moversAtOnceMax: 6, // the platform's connection limit per invocation
   moveDifferencesMax: 10, // named in a failed move's report

@@ -1,9 +1,10 @@
 import { limits } from '../core/limits.ts'
 import { type Cursors, firstCursors, firstPlace, type Place, placeAfter } from './cursors.ts'
-import { compareRows, Difference } from './differences.ts'
+import { compareCounts, compareRows } from './differences.ts'
 import type { Pace } from './pace.ts'
-import { type MoveProgress, type MoveRecord, slotAfter } from './record.ts'
+import { countSlots, type MoveProgress, type MoveRecord, slotAfter } from './record.ts'
 import {
+  boundCountSql,
   boundStretchSql,
   boundTailSql,
   countSql,
@@ -13,6 +14,7 @@ import {
   type PackedRows,
   type Packing,
   purgeSql,
+  sampleSql,
   stretchReachSql,
   stretchSql,
   TAIL_REACH,
@@ -37,7 +39,6 @@ interface Load {
   /** What the source's batch begins with. */
   prelude?: Statement[]
   stretch?: Place
-  counts?: boolean
   /** The target's batch is sent also when it has nothing to write, and D1's bookmark is kept. */
   isLast?: boolean
 }
@@ -55,7 +56,6 @@ interface Haul {
   tails: Tail[]
   end: string | null
   rows: PackedRows | null
-  counts: number[]
 }
 
 /**
@@ -75,7 +75,7 @@ export class Carrier {
   #cursors: Cursors
   #schemas: [string, string] = ['', '']
   #compares = false
-  #isCounted = false
+  #isEstimated = false
   #packing: Packing = 'mixed'
 
   constructor(source: ShardSide, target: ShardSide, move: MoveRecord, pace: Pace) {
@@ -129,11 +129,18 @@ export class Carrier {
     return statement('DELETE FROM slot_changes WHERE move_id = ?', this.#move.id)
   }
 
+  /** Throws `Refused` where more changes wait at the source than the target could be sent. For when the target is away. */
+  async refuseLongTail(): Promise<void> {
+    const waiting = `SELECT count(*) AS rows FROM (SELECT 1 FROM slot_changes WHERE move_id = ? LIMIT ${limits.moveLogRowsMax + 1})`
+    const [found] = await this.#source.batch<{ rows: number }>('waiting', [statement(waiting, this.#move.id)])
+    this.#refuseLongTail(found![0]!.rows)
+  }
+
   /** Drops the oldest changes that a shard captured for this move, a bounded number. True when it had fewer. */
-  async dropChanges(side: ShardSide): Promise<boolean> {
+  async dropChanges(operation: string, side: ShardSide): Promise<boolean> {
     const oldest = 'SELECT seq FROM slot_changes WHERE move_id = ? ORDER BY seq LIMIT ?'
     const [, dropped] = await this.#pace.round(() =>
-      side.batch<{ rows: number }>('purge', [
+      side.batch<{ rows: number }>(operation, [
         statement(`DELETE FROM slot_changes WHERE seq IN (${oldest})`, this.#move.id, limits.movePurgeRowsMax),
         statement('SELECT changes() AS rows'),
       ]),
@@ -143,19 +150,27 @@ export class Carrier {
 
   /** True when every row has been copied that was there when the capture began. */
   async copyStretch(): Promise<boolean> {
-    if (!this.#isCounted && this.#cursors.rowsTotal === 0) await this.#count()
+    if (!this.#isEstimated && this.#cursors.rowsTotal === 0) await this.#estimate()
     const { place } = this.#cursors
     if (place.table < this.#tables.length) await this.#carryStretch('copy', place)
     return this.#cursors.place.table >= this.#tables.length
   }
 
-  /** True when every row has been found equal. Throws `Difference`. */
+  /**
+   * True when every row has been found equal, and after that both sides to have as many: rows that were lost once they
+   * had been compared. Throws `Difference`.
+   */
   async verifyStretch(): Promise<boolean> {
     if (this.#cursors.place.walk === 'copy') this.#cursors.place = firstPlace('verify')
     this.#compares = true
     const { place } = this.#cursors
-    if (place.table < this.#tables.length) await this.#carryStretch('verify', place)
-    return this.#cursors.place.table >= this.#tables.length
+    if (place.table < this.#tables.length) await this.#carryStretch(place.walk, place)
+    if (this.#cursors.place.table < this.#tables.length) return false
+    const { rowsCounted } = this.#cursors
+    const { walk } = place
+    if (walk === 'count') this.#cursors.rowsTotal = rowsCounted
+    else this.#cursors = { ...this.#cursors, place: firstPlace('count'), rowsCounted: 0 }
+    return walk === 'count'
   }
 
   async #carryStretch(operation: string, stretch: Place): Promise<void> {
@@ -164,12 +179,6 @@ export class Carrier {
       () => this.#round({ operation, stretch }),
       ({ rows }) => rows!.rows === rowsMax,
     )
-  }
-
-  /** True when both sides were found to have as many rows in each table. Throws `Difference`. */
-  async compareCounts(): Promise<boolean> {
-    const { waiting } = await this.#pace.round(() => this.#round({ operation: 'count', counts: true }))
-    return waiting === 0
   }
 
   /** Carries the tail. True when one batch held it all: so it will where the source is fenced. */
@@ -211,15 +220,24 @@ export class Carrier {
     return answers.flat().every(({ rows }) => rows === 0)
   }
 
-  /** How much there is to do, for whoever watches. */
-  async #count(): Promise<void> {
-    this.#isCounted = true
-    const counts = await this.#source.batch<{ rows: number }>('total', this.#counts())
-    this.#cursors.rowsTotal = counts.reduce((sum, [row]) => sum + row!.rows, 0)
+  /** How much there is to do, for whoever watches. Slots are hashes: how far a large table's first rows reach tells how many there are. */
+  async #estimate(): Promise<void> {
+    this.#isEstimated = true
+    const rowsMax = limits.moveCountRowsMax
+    const ranges = JSON.stringify(this.#ranges)
+    const samples = await this.#source.batch<{ rows: number; slot: string | null }>(
+      'total',
+      this.#tables.map((table) => statement(sampleSql(table, rowsMax), ranges)),
+    )
+    this.#cursors.rowsTotal = samples.reduce((sum, [sample]) => {
+      const { rows, slot } = sample!
+      return sum + (rows < rowsMax ? rows : Math.round((rows * this.#move.slots) / this.#slotsUpTo(slot!)))
+    }, 0)
   }
 
-  #counts(): Statement[] {
-    return this.#tables.map((table) => statement(countSql(table), JSON.stringify(this.#ranges)))
+  #slotsUpTo(slot: string): number {
+    const before = this.#move.ranges.filter(([first]) => first <= slot)
+    return countSlots(before.map(([first, last]) => [first, last < slot ? last : slot]))
   }
 
   // ── a round ───────────────────────────────────────────────────────────────────────────────────
@@ -230,14 +248,21 @@ export class Carrier {
       this.#packing = 'tagged'
       return this.#round({ ...load, prelude: [] })
     }
-    if (haul.waiting > limits.moveLogRowsMax)
-      throw new Refused(`${haul.waiting} changes wait to be carried: the slots change faster than they can be moved`)
-    const isEmpty = haul.tails.every(({ keys }) => keys === null) && !load.stretch && !load.counts
+    this.#refuseLongTail(haul.waiting)
+    const isEmpty = haul.tails.every(({ keys }) => keys === null) && !load.stretch
     if (!isEmpty || load.isLast) await this.#write(load, haul)
     return haul
   }
 
-  async #read({ operation, prelude = [], stretch, counts }: Load): Promise<Haul> {
+  /** What waits for a reverse was captured while the move settled, which nothing bounds: it is carried, however much. */
+  #refuseLongTail(waiting: number): void {
+    if (waiting > limits.moveLogRowsMax && this.#move.reversals === 0)
+      throw new Refused(
+        `more than ${limits.moveLogRowsMax} changes wait to be carried: the slots change faster than they can be moved`,
+      )
+  }
+
+  async #read({ operation, prelude = [], stretch }: Load): Promise<Haul> {
     const { id } = this.#move
     const { seq } = this.#cursors
     const before = [
@@ -251,46 +276,46 @@ export class Carrier {
       statement(TAIL_REACH, id),
       ...this.#tables.map((table) => statement(tailSql(table, this.#packing), id, seq)),
       ...(stretch ? this.#stretchAtSource(stretch) : []),
-      ...(counts ? this.#counts() : []),
     ])
     const [reach, ...rest] = answers.slice(before.length)
     const tails = this.#tables.map((table, index) => ({ table, ...(rest[index]![0]! as Omit<Tail, 'table'>) }))
-    const others = rest.slice(this.#tables.length)
-    const found = stretch ? others.splice(0, 3) : []
+    const [, end, rows] = rest.slice(this.#tables.length)
     return {
       ...(reach![0]! as { seq: number; waiting: number }),
       tails,
-      end: stretch ? (found[1]![0]! as { end: string | null }).end : null,
-      rows: stretch ? found[2]![0]! : null,
-      counts: others.map(([row]) => (row! as { rows: number }).rows),
+      end: stretch ? (end![0]! as { end: string | null }).end : null,
+      rows: stretch ? rows![0]! : null,
     }
   }
 
   #stretchAtSource(place: Place): Statement[] {
     const { table, first, after } = this.#at(place)
     const hasCursor = place.key !== null
+    const from = [first, after, place.key]
     return [
-      statement(
-        boundStretchSql(table, hasCursor, this.#pace.rowsMax),
-        first,
-        after,
-        place.key,
-        limits.moveChunkBytesMax,
-      ),
+      place.walk === 'count'
+        ? statement(boundCountSql(table, hasCursor, limits.moveCountRowsMax), ...from)
+        : statement(boundStretchSql(table, hasCursor, this.#pace.rowsMax), ...from, limits.moveChunkBytesMax),
       statement(stretchReachSql(table), first, after),
-      statement(stretchSql(table, this.#packing, hasCursor, 'stretch'), first, after, place.key),
+      statement(this.#inStretchSql(place, table, 'stretch'), ...from),
     ]
   }
 
-  async #write({ operation, stretch, counts, isLast = false }: Load, haul: Haul): Promise<void> {
+  #inStretchSql({ walk, key }: Place, table: MovedTable, bound: 'stretch' | 'key' | 'slots'): string {
+    return walk === 'count'
+      ? countSql(table, key !== null, bound)
+      : stretchSql(table, this.#packing, key !== null, bound)
+  }
+
+  async #write({ operation, stretch, isLast = false }: Load, haul: Haul): Promise<void> {
     const changed = haul.tails.filter((tail): tail is Tail & { keys: string } => tail.keys !== null)
-    const isVerifying = stretch?.walk === 'verify'
-    const comparesStretch = isVerifying && haul.waiting === 0
-    const next = this.#after(haul, stretch, comparesStretch)
+    const isCopying = stretch?.walk === 'copy'
+    const comparesStretch = stretch && !isCopying && haul.waiting === 0
+    const next = this.#after(haul, stretch, comparesStretch ?? false)
     const writes = [
       this.#target.open,
       ...changed.flatMap((tail) => [statement(deleteSql(tail.table), tail.keys), ...upserts(tail.table, tail)]),
-      ...(stretch && !isVerifying ? upserts(this.#at(stretch).table, haul.rows!) : []),
+      ...(isCopying ? upserts(this.#at(stretch).table, haul.rows!) : []),
       this.#target.shut,
       // While comparing, what this batch brings isn't known to be right before its answer has come.
       keep(this.#move.id, this.#compares ? this.#cursors : next),
@@ -301,42 +326,31 @@ export class Carrier {
         ...writes,
         ...(this.#compares ? changed.map(({ table, keys }) => statement(namedSql(table, this.#packing), keys)) : []),
         ...(comparesStretch ? [this.#stretchAtTarget(stretch, haul.end)] : []),
-        ...(counts ? this.#counts() : []),
       ],
       isLast,
     )
     const readBack = answers.slice(writes.length).map(([row]) => row! as PackedRows)
     if (this.#compares) for (const tail of changed) compareRows(tail.table, tail, readBack.shift()!)
-    if (comparesStretch) compareRows(this.#at(stretch).table, haul.rows!, readBack.shift()!)
-    if (counts && haul.waiting === 0) this.#compareCounts(haul.counts, readBack)
+    const compare = stretch?.walk === 'count' ? compareCounts : compareRows
+    if (comparesStretch) compare(this.#at(stretch).table, haul.rows!, readBack.shift()!)
     this.#cursors = next
-    if (counts) this.#cursors.rowsTotal = haul.counts.reduce((sum, rows) => sum + rows, 0)
   }
 
   #stretchAtTarget(place: Place, end: string | null): Statement {
     const { table, first, after } = this.#at(place)
-    const hasCursor = place.key !== null
+    const from = [first, after, place.key]
     return end === null
-      ? statement(stretchSql(table, this.#packing, hasCursor, 'slots'), first, after, place.key)
-      : statement(stretchSql(table, this.#packing, hasCursor, 'key'), first, after, place.key, end)
+      ? statement(this.#inStretchSql(place, table, 'slots'), ...from)
+      : statement(this.#inStretchSql(place, table, 'key'), ...from, end)
   }
 
   /** The cursors once a round has done what it should. A stretch that couldn't be compared is walked again. */
   #after(haul: Haul, stretch: Place | undefined, isCompared: boolean): Cursors {
     const cursors = { ...this.#cursors, seq: haul.seq }
-    if (!stretch || (stretch.walk === 'verify' && !isCompared)) return cursors
+    if (!stretch || (stretch.walk !== 'copy' && !isCompared)) return cursors
     cursors.place = placeAfter(stretch, haul.end, this.#ranges.length)
-    if (stretch.walk === 'copy') cursors.rowsCopied += haul.rows!.rows
-    else cursors.rowsVerified += haul.rows!.rows
+    cursors[counters[stretch.walk]] += haul.rows!.rows
     return cursors
-  }
-
-  #compareCounts(source: number[], target: PackedRows[]): void {
-    const uneven = this.#tables.flatMap(({ name }, index) => {
-      const [left, right] = [source[index]!, target[index]!.rows]
-      return left === right ? [] : [`${name}: ${left} rows at the source, ${right} at the target`]
-    })
-    if (uneven.length > 0) throw new Difference(uneven.join('; '))
   }
 
   #at(place: Place) {
@@ -346,6 +360,8 @@ export class Carrier {
     return { table, first, after }
   }
 }
+
+const counters = { copy: 'rowsCopied', verify: 'rowsVerified', count: 'rowsCounted' } as const
 
 const progressOf = ({ rowsTotal, rowsCopied, rowsVerified }: MoveProgress): MoveProgress => ({
   rowsTotal,

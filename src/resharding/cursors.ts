@@ -2,7 +2,7 @@ import type { MoveProgress } from './record.ts'
 
 /** Which rows come next: a table's number, a range's, and the key of the last row that was done, or null. */
 export interface Place {
-  walk: 'copy' | 'verify'
+  walk: 'copy' | 'verify' | 'count'
   table: number
   range: number
   key: string | null
@@ -15,6 +15,8 @@ export interface Cursors extends MoveProgress {
   /** The last captured change that the target has. */
   seq: number
   place: Place
+  /** By the walk that counts, so far. */
+  rowsCounted: number
 }
 
 export const firstPlace = (walk: Place['walk']): Place => ({ walk, table: 0, range: 0, key: null })
@@ -26,6 +28,7 @@ export const firstCursors = (schema: string): Cursors => ({
   rowsTotal: 0,
   rowsCopied: 0,
   rowsVerified: 0,
+  rowsCounted: 0,
 })
 
 /** The place after a stretch that ended at a key, or, where no row was left, after a range of a table. */

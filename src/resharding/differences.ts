@@ -25,6 +25,12 @@ export function compareRows(table: MovedTable, source: PackedRows, target: Packe
   throw new Difference(`${named.join('; ')}${more}`)
 }
 
+/** Throws `Difference` unless both sides have as many rows. */
+export function compareCounts({ name }: MovedTable, source: PackedRows, target: PackedRows): void {
+  if (source.rows === target.rows) return
+  throw new Difference(`${name}: ${source.rows} rows at the source, ${target.rows} at the target`)
+}
+
 /** Plain rows are such that JavaScript reads them exactly; tagged ones are text. */
 function rowsByKey({ key, columns }: MovedTable, { plain, tagged }: PackedRows): Map<string, string> {
   const places = key.map((column) => columns.indexOf(column))

@@ -199,6 +199,7 @@ export class MoveLedger {
         ...record,
         state: 'preparing',
         hasLanes: true,
+        attemptsGivenUp: 0,
         reversals: record.reversals + 1,
         reversed: !record.reversed,
         source: record.target,
@@ -233,7 +234,13 @@ export class MoveLedger {
         return { outcome: 'waits', record: ended, retryAt: now }
       }
       case 'cutover':
-        return this.#recorded({ ...record, state: 'cutover', attempt: record.attempt + 1, attemptAt: now })
+        return this.#recorded({
+          ...record,
+          state: 'cutover',
+          attempt: record.attempt + 1,
+          attemptAt: now,
+          attemptsGivenUp: record.attemptsGivenUp + ('givesUp' in change && change.givesUp ? 1 : 0),
+        })
       case 'committed': {
         const epoch = this.#options.directory.reassign(
           record.keyspace,
@@ -331,6 +338,7 @@ export class MoveLedger {
       target: { id: target.id, binding: target.binding },
       state: 'planned',
       attempt: 0,
+      attemptsGivenUp: 0,
       reversals: 0,
       reversed: false,
       ending: null,
@@ -421,10 +429,10 @@ export class MoveLedger {
  */
 const longestLeaseMs = (leaseMs: number): number => leaseMs + copySeconds(leaseMs) * 1_000 + limits.moveLeaseMarginMs
 
-/** A record from before 24 November 2026 has its reversals as `turns`, or has none yet. */
+/** A record from before 29 November 2026 counts no given-up attempts; one from before the 24th has its reversals as `turns`, or none. */
 function readRecord(text: string): MoveRecord {
   const { turns, ...record } = JSON.parse(text) as MoveRecord & { turns?: number }
-  return { ...record, reversals: record.reversals ?? turns ?? 0 }
+  return { ...record, reversals: record.reversals ?? turns ?? 0, attemptsGivenUp: record.attemptsGivenUp ?? 0 }
 }
 
 /** An index has it: of a long history only what committed just now is read. */

@@ -57,6 +57,7 @@ export interface MoverOptions {
 export class Mover {
   readonly #options: MoverOptions
   #failures = 0
+  #incarnation: Incarnation | null = null
 
   constructor(options: MoverOptions) {
     this.#options = { ...options, book: answeringBook(options.book) }
@@ -74,11 +75,13 @@ export class Mover {
       const fields = { move: moveId, reason: messageOf(error), failures: ++this.#failures }
       if (isExpected) log.info('move.interrupted', fields)
       else log.error('move.stumbled', { ...fields, stack: (error as Error).stack })
-      return clock.now() + backoffMs(random, this.#failures, limits.moveRetryBaseMs, limits.moveRetryCapMs)
+      const capMs = this.#incarnation?.keepsWritersWaiting ? limits.moveFencedRetryCapMs : limits.moveRetryCapMs
+      return clock.now() + backoffMs(random, this.#failures, limits.moveRetryBaseMs, capMs)
     }
   }
 
   async #work(moveId: string): Promise<number | null> {
+    this.#incarnation = null
     const found = await this.#options.book.find(moveId)
     if (!found || isOver(found)) return null
     // Lanes first: until it has them, a move touches no shard.
@@ -88,8 +91,8 @@ export class Mover {
       if (answer.outcome === 'changed') throw new Interrupted('the record has changed')
       if (answer.outcome === 'waits') return answer.retryAt
     }
-    const incarnation = new Incarnation(this.#options, found)
-    return incarnation.run()
+    this.#incarnation = new Incarnation(this.#options, found)
+    return this.#incarnation.run()
   }
 }
 
@@ -125,6 +128,7 @@ class Incarnation {
   readonly #carrier: Carrier
   readonly #endsAt: number
   #record: MoveRecord
+  /** What was asked of it last: if that isn't there yet, it may be at any moment. */
   #sourceState: SlotState | 'none' = 'none'
   #targetState: SlotState | 'none' = 'none'
   /** The attempt that this incarnation recorded: only then may it fence, or un-fence. */
@@ -149,15 +153,15 @@ class Incarnation {
     this.#carrier = new Carrier(this.#source, this.#target, record, new Pace(options.clock, options.share))
   }
 
+  /** True where the source may be fenced: a turn that fails is followed by the next at once. */
+  get keepsWritersWaiting(): boolean {
+    return this.#sourceState === 'fenced' || this.#record.state === 'committed'
+  }
+
   /** Raise, read, check, and only then act. */
   async run(): Promise<number | null> {
     await this.#source.raise()
-    try {
-      await this.#raiseTarget()
-    } catch (error) {
-      await this.#releaseSource()
-      throw error
-    }
+    await this.#raiseTarget()
     await this.#pause('raised')
     await this.#derive()
     // However short its time, a turn gets one step further; and nobody rests while writers wait.
@@ -173,28 +177,35 @@ class Incarnation {
     }
   }
 
-  /** A target that is slow is waited for, unless users may be waiting for the source. */
+  /** A target that is slow is waited for, but not by the source's users. */
   async #raiseTarget(): Promise<void> {
-    const mayBeFenced = this.#record.state === 'cutover' || this.#record.ending !== null
-    if (!mayBeFenced) return this.#target.raise()
-    await this.#inTime(this.#target.raise(), limits.moveTargetWaitMs)
+    const raised = this.#target.raise()
+    if (!isBeforeCommit(this.#record)) return raised
+    try {
+      await this.#inTime(raised, limits.moveTargetWaitMs)
+    } catch (error) {
+      await this.#releaseSource()
+      if (this.keepsWritersWaiting) throw error
+      await this.#inTime(raised, limits.moveTargetPatienceMs)
+    }
   }
 
   /**
-   * The target doesn't answer. A source that is fenced would refuse writes for as long as that lasts: an attempt that is
-   * over its budget is given up, and the source of a move that is being undone is restored, with the source's step alone.
+   * The target doesn't answer. Until it does the source is looked after with its own step alone: an attempt that is over
+   * its budget is given up, changes that pile up fail the move, and the source of a move that is to be undone is restored.
    */
   async #releaseSource(): Promise<void> {
     await this.#findAgain()
-    const { state } = await this.#source.read()
-    this.#sourceState = state
-    if (this.#record.ending) return this.#restore()
-    if (this.#record.state !== 'cutover' || state !== 'fenced' || !this.#isOverBudget(this.#record.attemptAt!)) return
+    this.#sourceState = (await this.#source.read()).state
+    if (!isBeforeCommit(this.#record)) return
+    const isFenced = this.#sourceState === 'fenced'
     try {
-      await this.#giveUp()
+      if (isFenced && !this.#record.ending && this.#isOverBudget(this.#record.attemptAt!)) await this.#giveUp()
+      if (this.#sourceState === 'moving' && !this.#record.ending) await this.#carrier.refuseLongTail()
     } catch (error) {
       await this.#fail(error)
     }
+    if (this.#record.ending) await this.#restore()
   }
 
   async #findAgain(): Promise<void> {
@@ -261,8 +272,8 @@ class Incarnation {
   // 2. Every change is captured from here on; then table by table in key order.
   async #copy(): Promise<void> {
     if (this.#sourceState === 'active') {
-      await this.#source.batch('capture', this.#source.become(['active', 'moving'], 'moving'))
       this.#sourceState = 'moving'
+      await this.#source.batch('capture', this.#source.become(['active', 'moving'], 'moving'))
       await this.#pause('captured')
     }
     if (!(await this.#carrier.copyStretch())) return this.#report()
@@ -281,7 +292,6 @@ class Incarnation {
   // 4. Every row at both sides, stretch by stretch, and at last how many there are.
   async #verify(): Promise<void> {
     if (!(await this.#carrier.verifyStretch())) return this.#report()
-    if (!(await this.#carrier.compareCounts())) return
     await this.#pause('verified')
     await this.#recordAttempt()
   }
@@ -295,17 +305,21 @@ class Incarnation {
       // An attempt that another incarnation recorded may be an old one: its budget would have begun then.
       if (this.#record.attempt !== this.#ownAttempt) await this.#recordAttempt()
       this.#fencedAt = this.#options.clock.now()
-      this.#isDrained = await this.#inTime(this.#carrier.fence(), limits.moveCutoverBudgetMs)
       this.#sourceState = 'fenced'
+      this.#isDrained = await this.#inBudget(this.#fencedAt, this.#carrier.fence())
       await this.#pause('fenced')
     }
     const startedAt = this.#fencedAt || this.#record.attemptAt!
     while (!this.#isDrained && !this.#isOverBudget(startedAt))
-      this.#isDrained = await this.#inTime(this.#carrier.drain(), limits.moveCutoverBudgetMs)
+      this.#isDrained = await this.#inBudget(startedAt, this.#carrier.drain())
     await this.#pause('drained')
     if (this.#isOverBudget(startedAt)) return this.#giveUp()
     await this.#change({ to: 'committed', bookmark: this.#target.bookmark })
     await this.#pause('committed')
+  }
+
+  #inBudget<T>(startedAt: number, work: Promise<T>): Promise<T> {
+    return this.#inTime(work, startedAt + limits.moveCutoverBudgetMs - this.#options.clock.now())
   }
 
   #isOverBudget(startedAt: number): boolean {
@@ -314,9 +328,9 @@ class Incarnation {
 
   // The directory knows first: an un-fence that it didn't know of could land after another incarnation's commit.
   async #giveUp(): Promise<void> {
-    if (this.#record.attempt >= limits.moveCutoverAttemptsMax)
+    if (this.#record.attemptsGivenUp + 1 >= limits.moveCutoverAttemptsMax)
       throw new Refused(`none of the attempts to cut over was done within ${limits.moveCutoverBudgetMs} ms`)
-    await this.#recordAttempt()
+    await this.#recordAttempt({ givesUp: true })
     await this.#pause('given-up')
     await this.#source.batch('un-fence', this.#source.become(['fenced', 'moving'], 'moving'))
     this.#sourceState = 'moving'
@@ -328,8 +342,8 @@ class Incarnation {
     await clock.sleep(backoffMs(random, this.#record.attempt, limits.moveRetryBaseMs, limits.moveRetryCapMs))
   }
 
-  async #recordAttempt(): Promise<void> {
-    await this.#change({ to: 'cutover' })
+  async #recordAttempt({ givesUp = false } = {}): Promise<void> {
+    await this.#change({ to: 'cutover', givesUp })
     this.#ownAttempt = this.#record.attempt
     await this.#pause('attempt')
   }
@@ -359,7 +373,7 @@ class Incarnation {
       await this.#pause('forgotten')
     }
     // Writers went on while it settled: what was captured of them may be more than one batch should drop.
-    if (!(await this.#carrier.dropChanges(this.#target))) return
+    if (!(await this.#carrier.dropChanges('purge', this.#target))) return
     await this.#target.batch('finish', [
       ...this.#target.become(['moving', 'active'], 'active'),
       this.#carrier.forgetChanges(),
@@ -376,6 +390,7 @@ class Incarnation {
       await this.#pause('dropped')
       return this.#change({ to: 'ended' })
     }
+    if (!(await this.#repeat(() => this.#carrier.dropChanges('drop', this.#source)))) return
     if (this.#targetState !== 'none') {
       if (!(await this.#clear('drop'))) return
       await this.#target.batch('drop', this.#target.leave('importing'))
@@ -386,12 +401,9 @@ class Incarnation {
 
   /** The source takes writes as before; of a reverse, it goes on capturing them. */
   async #restore(): Promise<void> {
-    const statements =
-      this.#record.reversals > 0
-        ? this.#source.become(['moving', 'fenced'], 'moving')
-        : [...this.#source.become(['active', 'moving', 'fenced'], 'active'), this.#carrier.forgetChanges()]
-    await this.#source.batch('restore', statements)
-    this.#sourceState = this.#record.reversals > 0 ? 'moving' : 'active'
+    const as = this.#record.reversals > 0 ? 'moving' : 'active'
+    if (this.#sourceState !== as) await this.#source.batch('restore', this.#source.become(['moving', 'fenced'], as))
+    this.#sourceState = as
     await this.#pause('restored')
   }
 

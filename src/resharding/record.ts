@@ -39,6 +39,8 @@ export interface MoveRecord {
   state: MoveState
   /** Rises with each try to cut over, and never falls: the commit is a compare-and-set on it. */
   attempt: number
+  /** How many attempts were given up on the way in this direction. */
+  attemptsGivenUp: number
   /** How often source and target have changed places, also back: above 0 both shards have the rows. It never falls. */
   reversals: number
   /** True while it goes, or has gone, back to where the slots came from. */
@@ -71,7 +73,7 @@ export type MoveProgress = Pick<MoveRecord, 'rowsTotal' | 'rowsCopied' | 'rowsVe
 export type MoveChange =
   | { to: 'preparing' | 'copying' | 'catching-up' | 'verifying' | 'settling' | 'purging' | 'done'; cutoverMs?: number }
   /** The next attempt: recorded before the source is fenced, and before it is un-fenced. */
-  | { to: 'cutover' }
+  | { to: 'cutover'; givesUp?: boolean }
   /** The point of no return: map, epoch and record in one transaction. */
   | { to: 'committed'; bookmark: string | null }
   | { to: 'failed'; error: string }

@@ -117,6 +117,8 @@ export const namedSql = perTable(
 const afterCursor = (table: MovedTable, hasCursor: boolean): string =>
   hasCursor ? `${keyTuple(table)} > (${keyColumns(table, '?3')})` : `?3 IS NULL AND ${quoted(table.key[0]!)} >= ?1`
 
+const keysBackwards = (table: MovedTable): string => table.key.map((column) => `${quoted(column)} DESC`).join(', ')
+
 /** `?2` the slot after the last. */
 const beforeEnd = (table: MovedTable): string => `${quoted(table.key[0]!)} < ?2`
 
@@ -130,13 +132,19 @@ const stretchEndSql = (table: MovedTable, hasCursor: boolean, rowsMax: number): 
      SELECT ${keyList(table)}, size, sum(size) OVER (ORDER BY ${keyList(table)} ROWS UNBOUNDED PRECEDING) AS bytes
      FROM (SELECT ${keyList(table)}, ${rowBytes(table)} AS size FROM ${quoted(table.name)}
            WHERE ${afterCursor(table, hasCursor)} AND ${beforeEnd(table)} ORDER BY ${keyList(table)} LIMIT ${rowsMax}))
-   WHERE bytes <= ?4 OR bytes = size ORDER BY ${table.key.map((column) => `${quoted(column)} DESC`).join(', ')} LIMIT 1`
+   WHERE bytes <= ?4 OR bytes = size ORDER BY ${keysBackwards(table)} LIMIT 1`
 
 /** Keeps where the next stretch ends in the source's own mover row, for the other statements of the same batch. */
 export const boundStretchSql = perTable(
   (table: MovedTable, hasCursor: boolean, rowsMax: number): string =>
     `UPDATE mover SET cursors = json_set(cursors, '$.end', (${stretchEndSql(table, hasCursor, rowsMax)})) WHERE id = 1`,
 )
+
+/** The same for a stretch whose rows are only counted: nothing but keys is read, and no bytes bound it. */
+export const boundCountSql = perTable((table: MovedTable, hasCursor: boolean, rowsMax: number): string => {
+  const keys = `SELECT ${keyList(table)} FROM ${quoted(table.name)} WHERE ${afterCursor(table, hasCursor)} AND ${beforeEnd(table)} ORDER BY ${keyList(table)} LIMIT ${rowsMax}`
+  return `UPDATE mover SET cursors = json_set(cursors, '$.end', (SELECT ${keyJson(table)} FROM (${keys}) ORDER BY ${keysBackwards(table)} LIMIT 1)) WHERE id = 1`
+})
 
 const STRETCH_END = "(SELECT json_extract(cursors, '$.end') FROM mover)"
 
@@ -150,20 +158,30 @@ export const stretchReachSql = perTable(
      AND ${beforeEnd(table)}) THEN ${STRETCH_END} END AS "end"`,
 )
 
-/**
- * The rows after the cursor, packed; `?1` to `?3` as above. Up to `bound`: where the batch says that the stretch ends; the
- * key in `?4`; or the end of the slots.
- */
+/** Where a stretch ends: where its batch says; at the key in `?4`; or at the end of the slots. */
+type Bound = 'stretch' | 'key' | 'slots'
+
+/** The rows after the cursor, up to `bound`; `?1` to `?3` as above. */
+function inStretch(table: MovedTable, hasCursor: boolean, bound: Bound): string {
+  // Of two upper bounds SQLite might take the wider one.
+  const end = {
+    stretch: `?2 IS NOT NULL AND ${keyTuple(table)} <= (${keyColumns(table, STRETCH_END)})`,
+    key: `?2 IS NOT NULL AND ${keyTuple(table)} <= (${keyColumns(table, '?4')})`,
+    slots: beforeEnd(table),
+  }
+  return `${afterCursor(table, hasCursor)} AND ${end[bound]}`
+}
+
+/** The rows of a stretch, packed. */
 export const stretchSql = perTable(
-  (table: MovedTable, packing: Packing, hasCursor: boolean, bound: 'stretch' | 'key' | 'slots'): string => {
-    // Of two upper bounds SQLite might take the wider one.
-    const end = {
-      stretch: `?2 IS NOT NULL AND ${keyTuple(table)} <= (${keyColumns(table, STRETCH_END)})`,
-      key: `?2 IS NOT NULL AND ${keyTuple(table)} <= (${keyColumns(table, '?4')})`,
-      slots: beforeEnd(table),
-    }
-    return `SELECT ${packed(table, packing, `${afterCursor(table, hasCursor)} AND ${end[bound]}`)}`
-  },
+  (table: MovedTable, packing: Packing, hasCursor: boolean, bound: Bound): string =>
+    `SELECT ${packed(table, packing, inStretch(table, hasCursor, bound))}`,
+)
+
+/** How many rows a stretch has, in the form of rows that none are packed of. */
+export const countSql = perTable(
+  (table: MovedTable, hasCursor: boolean, bound: Bound): string =>
+    `SELECT count(*) AS rows, NULL AS plain, NULL AS tagged FROM ${quoted(table.name)} WHERE ${inStretch(table, hasCursor, bound)}`,
 )
 
 /** `?1`: ranges of slots as JSON, `[[first, the one after the last], …]`. */
@@ -177,8 +195,12 @@ export const purgeSql = perTable(
     `DELETE FROM ${quoted(table.name)} WHERE ${keyTuple(table)} IN (SELECT ${keyList(table)} FROM ${inRanges(table)} LIMIT ${rowsMax})`,
 )
 
-/** How many rows there are in the ranges `?1`, as `rows`. */
-export const countSql = perTable((table: MovedTable): string => `SELECT count(*) AS rows FROM ${inRanges(table)}`)
+/** How many rows there are in the ranges `?1`, as `rows`, `rowsMax` at the most; and the last one's slot, or null. */
+export const sampleSql = perTable(
+  (table: MovedTable, rowsMax: number): string =>
+    `SELECT count(*) AS rows, max(slot) AS slot
+     FROM (SELECT substr(${quoted(table.key[0]!)}, 1, 4) AS slot FROM ${inRanges(table)} LIMIT ${rowsMax})`,
+)
 
 // ── the tail: captured changes that the target hasn't got yet ─────────────────────────────────────
 

@@ -24,6 +24,7 @@ export const moverSteps = [
   'to preparing',
   'raise',
   'read',
+  'waiting',
   'prepare',
   'clear',
   'to copying',

@@ -1,7 +1,7 @@
 import { runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { type Clock, systemClock } from '../../src/core/clock.ts'
-import { systemRandom } from '../../src/core/random.ts'
+import { type Random, systemRandom } from '../../src/core/random.ts'
 import { Mover, type PausePoint } from '../../src/resharding/move.ts'
 import { type MoveAnswer, type MoveBook, type MoveRecord, slotAfter } from '../../src/resharding/record.ts'
 import type { BatchObserver } from '../../src/resharding/shard-side.ts'
@@ -26,10 +26,10 @@ const book: MoveBook = {
 
 export const shards = new Map<string, D1Database>(Object.entries(databases))
 
-/** Plans the move of one slot to the other shard. Its mover is in the test's hands. */
-export async function planMove(keyspace: Keyspace, slot: string, target: string): Promise<MoveRecord> {
+/** Plans the move of one slot, or of those up to `last`, to the other shard. Its mover is in the test's hands. */
+export async function planMove(keyspace: Keyspace, slot: string, target: string, last = slot): Promise<MoveRecord> {
   await directory().map()
-  const reply = await directory().planMoves({ keyspace, ranges: [[slot, slot]], target })
+  const reply = await directory().planMoves({ keyspace, ranges: [[slot, last]], target })
   if (!('moves' in reply)) throw new Error(`${reply.code}: ${reply.detail}`)
   return reply.moves[0]! as MoveRecord
 }
@@ -46,6 +46,7 @@ type AtPoint = (point: PausePoint) => Promise<void> | void
 interface Given {
   pause?: AtPoint
   clock?: Clock
+  random?: Random
   observer?: BatchObserver
   /** Other connections to the shards than its own, by binding. */
   shards?: Map<string, D1Database>

@@ -175,7 +175,11 @@ export function linkedDatabase(database: D1Database, link: (send: Send) => Promi
       if (name === 'batch')
         return (statements: D1PreparedStatement[]) =>
           link(() => target.batch(statements.map((statement) => originals.get(statement)!)))
-      return Reflect.get(target, name)
+      if (name === 'withSession')
+        return (start: D1SessionConstraint) =>
+          linkedDatabase(target.withSession(start) as D1DatabaseSession & D1Database, link)
+      const value = Reflect.get(target, name)
+      return typeof value === 'function' ? value.bind(target) : value
     },
   })
 }

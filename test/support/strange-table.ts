@@ -1,5 +1,7 @@
 import {
+  boundCountSql,
   boundStretchSql,
+  countSql,
   isMangled,
   type PackedRows,
   type Packing,
@@ -58,6 +60,31 @@ export async function stretch(
     source.prepare(stretchSql(strange, packing, hasCursor, 'stretch')).bind(first, after, cursor),
   ])
   return { ...(rows!.results[0]! as PackedRows), ...(reach!.results[0]! as { end: string | null }) }
+}
+
+/** The next stretch that is only counted, as a round reads it. */
+export async function countStretch(
+  cursor: string | null,
+  { rowsMax, first, after }: { rowsMax: number; first: string; after: string },
+): Promise<{ rows: number; end: string | null }> {
+  const hasCursor = cursor !== null
+  const [, reach, rows] = await source.batch<never>([
+    source.prepare(boundCountSql(strange, hasCursor, rowsMax)).bind(first, after, cursor),
+    source.prepare(stretchReachSql(strange)).bind(first, after),
+    source.prepare(countSql(strange, hasCursor, 'stretch')).bind(first, after, cursor),
+  ])
+  return { rows: (rows!.results[0]! as PackedRows).rows, ...(reach!.results[0]! as { end: string | null }) }
+}
+
+/** How many rows the source has behind a key up to another, or to the end of the slots. */
+export async function countUpTo(
+  cursor: string | null,
+  end: string | null,
+  { first, after }: { first: string; after: string },
+): Promise<number> {
+  const sql = countSql(strange, cursor !== null, end === null ? 'slots' : 'key')
+  const statement = source.prepare(sql).bind(first, after, cursor, ...(end === null ? [] : [end]))
+  return (await statement.first<number>('rows'))!
 }
 
 /** A shard's rows behind a key up to another, or to the end of the slots. */

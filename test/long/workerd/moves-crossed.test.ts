@@ -310,7 +310,7 @@ describe('an attempt to cut over that takes too long', () => {
     const one = mover({ pause, clock })
     while ((await one.turn(id)) !== null);
     expect(await record(id)).toMatchObject({ state: 'failed', error: expect.stringContaining('attempts to cut over') })
-    expect(attempts).toBe(20)
+    expect(attempts).toBe(limits.moveCutoverAttemptsMax)
     expect(await at('SHARD_000')).toEqual({ state: 'active', rows, changes: 0 })
   })
 

@@ -52,6 +52,19 @@ test('a reverse that is aborted leaves time for another: the settling begins ane
   expect(ledger.reverse(id).state).toBe('preparing')
 })
 
+test('a reverse has all of its attempts, however many were given up on the way there', async () => {
+  const { ledger, id } = await settling(300_000)
+  ledger.reverse(id)
+  record(ledger, id, ['catching-up', 'cutover'])
+  const { attempt } = ledger.find(id)!
+  ledger.change(ledger.find(id)!, { to: 'cutover', givesUp: true }, null)
+  ledger.change(ledger.find(id)!, { to: 'cutover' }, null)
+  expect(ledger.find(id)).toMatchObject({ attempt: attempt + 2, attemptsGivenUp: 1 })
+  ledger.abort(id)
+  ledger.change(ledger.find(id)!, { to: 'ended' }, null)
+  expect(ledger.reverse(id)).toMatchObject({ attempt: attempt + 2, attemptsGivenUp: 0 })
+})
+
 test.each([
   { before: '{"turns":1}', reversals: 1 },
   { before: '{}', reversals: 0 },
@@ -59,9 +72,13 @@ test.each([
   'a record that a version before kept with $before goes on: it has $reversals reversals',
   async ({ before, reversals }) => {
     const { storage, ledger, id } = await settling(300_000)
-    storage.rows("UPDATE moves SET record = json_patch(json_remove(record, '$.reversals'), ?) WHERE id = ?", before, id)
+    storage.rows(
+      "UPDATE moves SET record = json_patch(json_remove(record, '$.reversals', '$.attemptsGivenUp'), ?) WHERE id = ?",
+      before,
+      id,
+    )
     for (const read of [ledger.find(id), ...ledger.open(), ...ledger.list({ limit: 10, before: null })]) {
-      expect(read).toMatchObject({ id, reversals })
+      expect(read).toMatchObject({ id, reversals, attemptsGivenUp: 0 })
       expect(read).not.toHaveProperty('turns')
     }
     expect(ledger.reverse(id).reversals).toBe(reversals + 1)

@@ -1,7 +1,8 @@
-import { beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Clock, systemClock } from '../../../src/core/clock.ts'
 import { limits } from '../../../src/core/limits.ts'
 import type { PausePoint } from '../../../src/resharding/move.ts'
+import { slotAfter } from '../../../src/resharding/record.ts'
 import { movedClaims } from '../../support/moved-claims.ts'
 import {
   drive,
@@ -33,8 +34,8 @@ const manyClaims = (database: Pick<D1Database, 'prepare'>, name: string, count: 
   database
     .prepare("INSERT INTO claims SELECT value, 'email', 'ä', 'a', 'confirmed', 1 FROM json_each(?)")
     .bind(JSON.stringify(Array.from({ length: count }, (_, index) => `${slot}.${name}-${index}`)))
-const insertMany = (name: string, count: number) =>
-  manyClaims(routed().of(slot, { keyspace: 'claims', operation: 'test.write' }), name, count).run()
+const insertMany = async (name: string, count: number) =>
+  void (await manyClaims(routed().of(slot, { keyspace: 'claims', operation: 'test.write' }), name, count).run())
 
 /** One of each: to be there, changed, and gone afterwards. */
 async function writeOneOfEach(): Promise<void> {
@@ -209,6 +210,50 @@ describe('until the last lease has run out', () => {
   })
 })
 
+describe('with little room for changes that wait', () => {
+  const { moveLogRowsMax, moveTailRowsMax } = limits
+  beforeAll(() => void Object.assign(limits, { moveLogRowsMax: 10, moveTailRowsMax: 5 }))
+  afterAll(() => void Object.assign(limits, { moveLogRowsMax, moveTailRowsMax }))
+
+  test('slots that change faster than they can be moved fail the move', async () => {
+    const { id } = await planMove('claims', slot, 'shard-001')
+    const failed = await drive(
+      id,
+      once('copied', () => insertMany('many', 20)),
+    )
+    expect(failed).toMatchObject({ state: 'failed', error: expect.stringContaining('more than 10 changes wait') })
+    expect(await at('SHARD_000')).toMatchObject({ state: 'active', changes: 0 })
+  })
+
+  test('what was captured in the settling is carried back by a reverse, however much it is', async () => {
+    const { id } = await planMove('claims', slot, 'shard-001')
+    await drive(id)
+    await insertMany('many', 20)
+    await steer(id, 'reverse')
+    expect(await drive(id)).toMatchObject({ state: 'settling', reversed: true, error: null })
+    expect((await at('SHARD_000')).rows.claims).toHaveLength(23)
+  })
+})
+
+test('how many rows there are is told by how far a bounded number reaches, and exactly once they are counted', async () => {
+  const { moveCountRowsMax } = limits
+  Object.assign(limits, { moveCountRowsMax: 3 })
+  try {
+    slot = '0100'
+    await insertMany('one', 3)
+    const { id } = await planMove('claims', slot, 'shard-001', slotAfter(slot))
+    let estimate = 0
+    const settled = await drive(id, async (point) => {
+      if (point === 'caught-up') estimate = (await record(id)).rowsTotal
+    })
+    // Three rows in the first of two slots, and none in the second.
+    expect(estimate).toBe(6)
+    expect(settled).toMatchObject({ state: 'settling', rowsTotal: 3, rowsVerified: 3, slots: 2 })
+  } finally {
+    Object.assign(limits, { moveCountRowsMax })
+  }
+})
+
 describe('a turn ends in time, and the record is asked again', () => {
   /** Time that jumps past a turn's end whenever somebody looks. */
   function hurrying(): Clock {
@@ -242,6 +287,25 @@ describe('a turn ends in time, and the record is asked again', () => {
     expect(after.rows.claims).toHaveLength(rows.claims!.length + bursts * (limits.moveTailRowsMax + 1))
   })
 
+  test('where more was captured than one statement should delete: an abort drops it in pieces', async () => {
+    const { id } = await planMove('claims', slot, 'shard-001')
+    const pause = once('copied', async () => {
+      await insertMany('many', limits.movePurgeRowsMax + 50)
+      await steer(id, 'abort')
+    })
+    await mover({ pause }).turn(id)
+    const left: number[] = []
+    const observer = {
+      async before(shard: string, operation: string) {
+        if (`${operation} at ${shard}` === 'drop at shard-000') left.push((await at('SHARD_000')).changes!)
+      },
+    }
+    await mover({ observer }).turn(id)
+    expect((await record(id)).state).toBe('aborted')
+    expect(left).toEqual([limits.movePurgeRowsMax + 50, 50])
+    expect(await at('SHARD_000')).toMatchObject({ state: 'active', changes: 0 })
+  })
+
   const MANY = 250
 
   test('where there is much to undo', async () => {
@@ -273,8 +337,8 @@ describe('a turn ends in time, and the record is asked again', () => {
   async function expectPieceByPiece(id: string, operation: string): Promise<void> {
     let pieces = 0
     const observer = {
-      async before(_: string, name: string) {
-        if (name === operation) pieces++
+      async before(shard: string, name: string) {
+        if (`${name} at ${shard}` === `${operation} at shard-001`) pieces++
       },
     }
     await mover({ observer, clock: hurrying() }).turn(id)

@@ -1,8 +1,17 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { limits } from '../../../src/core/limits.ts'
-import { boundTailSql, countSql, type PackedRows, purgeSql, TAIL_REACH, tailSql } from '../../../src/resharding/rows.ts'
+import {
+  boundTailSql,
+  type PackedRows,
+  purgeSql,
+  sampleSql,
+  TAIL_REACH,
+  tailSql,
+} from '../../../src/resharding/rows.ts'
 import type { MovedTable } from '../../../src/resharding/tables.ts'
 import {
+  countStretch,
+  countUpTo,
   insert,
   keysOf,
   makeStrangeTables,
@@ -109,6 +118,27 @@ describe('keys that sort oddly', () => {
   })
 })
 
+test.each([1, 3, 7, 1_000])(
+  'a stretch that is counted %i rows at a time has the rows of both ends once',
+  async (rowsMax) => {
+    await insert(ids.flatMap((id) => [1, 2].map((part) => [id, part, "'x'"] as [string, number, string])))
+    await insert([['0100', 1, "'of another slot'"]])
+    const slots = { first: '0000', after: '0100' }
+    const counts: number[] = []
+    for (let cursor: string | null = null; ; ) {
+      const { rows, end } = await countStretch(cursor, { ...slots, rowsMax })
+      expect(await countUpTo(cursor, end, slots)).toBe(rows)
+      counts.push(rows)
+      if (end === null) break
+      cursor = end
+    }
+    const all = ids.filter((id) => id < '0100').length * 2
+    expect(counts.reduce((sum, rows) => sum + rows, 0)).toBe(all)
+    expect(counts).toHaveLength(Math.ceil(all / rowsMax))
+    expect(await countStretch(null, { first: '0200', after: '0300', rowsMax })).toEqual({ rows: 0, end: null })
+  },
+)
+
 describe('a stretch bounded by bytes', () => {
   const sized = (sizes: number[]) =>
     insert(sizes.map((size, part) => ['0000', part, `replace(hex(zeroblob(${size})), '00', 'x')`]))
@@ -158,10 +188,13 @@ test('rows are purged and counted in several ranges, and in these only', async (
     ['0005', '0007'],
     ['ffff', 'g'],
   ])
-  const count = () => source.prepare(countSql(strange)).bind(ranges).first<number>('rows')
+  const sample = (rowsMax: number) => source.prepare(sampleSql(strange, rowsMax)).bind(ranges).first()
+  const count = async () => (await sample(1_000))!.rows
   const purge = async (rowsMax: number) =>
     (await source.prepare(purgeSql(strange, rowsMax)).bind(ranges).run()).meta.changes
-  expect(await count()).toBe(10)
+  expect(await sample(1_000)).toEqual({ rows: 10, slot: 'ffff' })
+  expect(await sample(5)).toEqual({ rows: 5, slot: '0005' })
+  expect(await source.prepare(sampleSql(strange, 5)).bind('[["0100","0200"]]').first()).toEqual({ rows: 0, slot: null })
   expect([await purge(4), await count()]).toEqual([4, 6])
   expect([await purge(4), await purge(4), await purge(4), await count()]).toEqual([4, 2, 0, 0])
   expect((await keysInOrder()).map((key) => JSON.parse(key)[0])).toEqual([

@@ -1,8 +1,10 @@
-import { beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Clock, systemClock } from '../../../src/core/clock.ts'
 import { limits } from '../../../src/core/limits.ts'
+import type { PausePoint } from '../../../src/resharding/move.ts'
 import { movedClaims } from '../../support/moved-claims.ts'
 import { drive, mover, once, planMove, record, shards, steer } from '../../support/moving.ts'
+import { connectionLost, fixedRandom, linkedDatabase } from '../../support/sharding-doubles.ts'
 
 // A target that is away while the source is fenced: users of the source must not wait for it.
 
@@ -15,16 +17,20 @@ beforeEach(async () => {
   id = (await planMove('claims', slot, 'shard-001')).id
 })
 
+const { moveTargetPatienceMs } = limits
+beforeAll(() => void Object.assign(limits, { moveTargetPatienceMs: 100 }))
+afterAll(() => void Object.assign(limits, { moveTargetPatienceMs }))
+
 const crash = () => {
   throw new Error('crash')
 }
 
-/** The shards, but for a target each of whose batches ends like this. */
-const withTarget = (batch: () => Promise<never>) =>
-  new Map([...shards, ['SHARD_001', { prepare: shards.get('SHARD_001')!.prepare, batch } as unknown as D1Database]])
+/** The shards, with a target behind this link. */
+const withTarget = (link: Parameters<typeof linkedDatabase>[1]) =>
+  new Map([...shards, ['SHARD_001', linkedDatabase(shards.get('SHARD_001')!, link)]])
 
 const lost = withTarget(async () => {
-  throw new Error('Network connection lost.')
+  throw connectionLost()
 })
 const silent = withTarget(() => new Promise(() => undefined))
 
@@ -100,22 +106,8 @@ describe('a target that is away', () => {
 })
 
 test('a target that falls silent inside the pause ends it in time', async () => {
-  const target = shards.get('SHARD_001')!
   let isSilent = false
-  const falling = new Map(shards)
-  falling.set('SHARD_001', {
-    prepare: (sql: string) => target.prepare(sql),
-    batch: (statements: D1PreparedStatement[]) => (isSilent ? new Promise(() => undefined) : target.batch(statements)),
-    withSession: (start: D1SessionConstraint) => {
-      const session = target.withSession(start)
-      return {
-        prepare: (sql: string) => session.prepare(sql),
-        batch: (statements: D1PreparedStatement[]) =>
-          isSilent ? new Promise(() => undefined) : session.batch(statements),
-        getBookmark: () => session.getBookmark(),
-      }
-    },
-  } as unknown as D1Database)
+  const falling = withTarget((send) => (isSilent ? new Promise(() => undefined) : send()))
   const startedAt = systemClock.now()
   const pause = once('attempt', () => {
     isSilent = true
@@ -125,4 +117,58 @@ test('a target that falls silent inside the pause ends it in time', async () => 
   expect(systemClock.now() - startedAt).toBeLessThan(limits.moveCutoverBudgetMs + limits.moveTargetWaitMs + 2_000)
   isSilent = false
   expect((await drive(id)).state).toBe('settling')
+})
+
+describe('a turn that fails', () => {
+  test('is followed at once where the source is fenced, however many have failed before; else the next ones wait', async () => {
+    let failsAt: PausePoint = 'raised'
+    const pause = (point: PausePoint) => {
+      if (point === failsAt) crash()
+    }
+    // Of each wait the longest.
+    const one = mover({ pause, random: fixedRandom(1) })
+    const wait = async () => (await one.turn(id))! - systemClock.now()
+    for (let failures = 0; failures < 8; failures++) await one.turn(id)
+    expect(await wait()).toBeGreaterThan(limits.moveRetryCapMs / 2)
+    failsAt = 'fenced'
+    expect(await wait()).toBeLessThanOrEqual(limits.moveFencedRetryCapMs)
+    expect((await at('SHARD_000')).state).toBe('fenced')
+    expect((await drive(id)).state).toBe('settling')
+  })
+})
+
+test('changes that pile up while the target is away fail the move, and the source goes on without them', async () => {
+  await mover({ pause: once('copied', crash) }).turn(id)
+  for (const name of ['a', 'b', 'c']) await insert(name)
+  const { moveLogRowsMax } = limits
+  Object.assign(limits, { moveLogRowsMax: 2 })
+  try {
+    await mover({ shards: lost }).turn(id)
+  } finally {
+    Object.assign(limits, { moveLogRowsMax })
+  }
+  expect(await record(id)).toMatchObject({ ending: 'failed', error: expect.stringContaining('changes wait') })
+  expect((await at('SHARD_000')).state).toBe('active')
+  expect((await drive(id)).state).toBe('failed')
+  expect((await at('SHARD_000')).changes).toBe(0)
+})
+
+describe('a target that is slow', () => {
+  const slow = withTarget(async (send) => {
+    await systemClock.sleep(60)
+    return send()
+  })
+  const { moveTargetWaitMs } = limits
+  beforeAll(() => void Object.assign(limits, { moveTargetWaitMs: 20, moveTargetPatienceMs: 2_000 }))
+  afterAll(() => void Object.assign(limits, { moveTargetWaitMs, moveTargetPatienceMs: 100 }))
+
+  test.each([
+    ['is moved to all the same', null, 'settling'],
+    ['doesn’t keep an abort from its end', 'copied', 'aborted'],
+  ] as const)('%s', async (_, point, end) => {
+    const pause = once(point ?? 'dropped', () => (point ? steer(id, 'abort') : undefined))
+    const one = mover({ shards: slow, pause })
+    for (let turns = 0; turns < 4; turns++) await one.turn(id)
+    expect((await record(id)).state).toBe(end)
+  })
 })
