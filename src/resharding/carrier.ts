@@ -17,7 +17,7 @@ import {
   sampleSql,
   stretchReachSql,
   stretchSql,
-  TAIL_REACH,
+  tailReachSql,
   tailSql,
   upsertSql,
 } from './rows.ts'
@@ -273,7 +273,7 @@ export class Carrier {
     ]
     const answers = await this.#source.batch<never>(operation, [
       ...before,
-      statement(TAIL_REACH, id),
+      statement(tailReachSql(limits.moveLogRowsMax + 1), id),
       ...this.#tables.map((table) => statement(tailSql(table, this.#packing), id, seq)),
       ...(stretch ? this.#stretchAtSource(stretch) : []),
     ])

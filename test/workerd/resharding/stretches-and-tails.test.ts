@@ -5,7 +5,7 @@ import {
   type PackedRows,
   purgeSql,
   sampleSql,
-  TAIL_REACH,
+  tailReachSql,
   tailSql,
 } from '../../../src/resharding/rows.ts'
 import type { MovedTable } from '../../../src/resharding/tables.ts'
@@ -229,7 +229,7 @@ describe('the tail of captured changes', () => {
   async function tail({ after = 0, rowsMax = 500, bytesMax = 100_000 } = {}) {
     const [, reach, ...tails] = await source.batch<never>([
       source.prepare(boundTailSql(tables, rowsMax)).bind(MOVE, after, bytesMax),
-      source.prepare(TAIL_REACH).bind(MOVE),
+      source.prepare(tailReachSql(1_000)).bind(MOVE),
       ...tables.map((table) => source.prepare(tailSql(table, 'mixed')).bind(MOVE, after)),
     ])
     const [inbox, ours] = tails.map(({ results }) => results[0]! as PackedRows & { keys: string | null })
