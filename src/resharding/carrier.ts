@@ -51,7 +51,9 @@ interface Tail extends PackedRows {
 /** What the source said, in one snapshot. */
 interface Haul {
   seq: number
-  /** Changes behind this tail: what the target gets is not yet what the source is. */
+  /** Changes wait behind this tail: what the target gets is not yet what the source is. */
+  isBehind: 0 | 1
+  /** How many of them were captured since the move began, counted up to a bound. */
   waiting: number
   tails: Tail[]
   end: string | null
@@ -118,10 +120,17 @@ export class Carrier {
       )
   }
 
-  /** The statement that begins the copy at its beginning. */
-  firstCursors(): Statement {
-    this.#cursors = firstCursors(this.#schemas[1])
+  /** The statement that begins the copy at its beginning. A reverse has its rows, and what was captured until now to carry. */
+  async firstCursors(): Promise<Statement> {
+    const lastSeq = this.#move.reversals > 0 ? await this.#lastChange() : 0
+    this.#cursors = firstCursors(this.#schemas[1], lastSeq)
     return keep(this.#move.id, this.#cursors)
+  }
+
+  async #lastChange(): Promise<number> {
+    const last = 'SELECT coalesce(max(seq), 0) AS seq FROM slot_changes WHERE move_id = ?'
+    const [found] = await this.#source.batch<{ seq: number }>('total', [statement(last, this.#move.id)])
+    return found![0]!.seq
   }
 
   /** The statement that drops what a shard captured for this move. */
@@ -129,11 +138,12 @@ export class Carrier {
     return statement('DELETE FROM slot_changes WHERE move_id = ?', this.#move.id)
   }
 
-  /** Throws `Refused` where more changes wait at the source than the target could be sent. For when the target is away. */
+  /** Throws `Refused` where too many changes wait at the source. For when the target is away; it has the cursors of a reverse. */
   async refuseLongTail(): Promise<void> {
+    if (this.#move.reversals > 0) return
     const waiting = `SELECT count(*) AS rows FROM (SELECT 1 FROM slot_changes WHERE move_id = ? LIMIT ${limits.moveLogRowsMax + 1})`
     const [found] = await this.#source.batch<{ rows: number }>('waiting', [statement(waiting, this.#move.id)])
-    this.#refuseLongTail(found![0]!.rows)
+    refuseLongTail(found![0]!.rows)
   }
 
   /** Drops the oldest changes that a shard captured for this move, a bounded number. True when it had fewer. */
@@ -183,18 +193,18 @@ export class Carrier {
 
   /** Carries the tail. True when one batch held it all: so it will where the source is fenced. */
   async catchUp(): Promise<boolean> {
-    return (await this.#pace.round(() => this.#round({ operation: 'catch-up' }))).waiting === 0
+    return !(await this.#pace.round(() => this.#round({ operation: 'catch-up' }))).isBehind
   }
 
   /** Fences the source, and carries what it says in the same batch. */
   async fence(): Promise<boolean> {
     const prelude = this.#source.become(['moving', 'fenced'], 'fenced')
-    return (await this.#round({ operation: 'fence', prelude, isLast: true })).waiting === 0
+    return !(await this.#round({ operation: 'fence', prelude, isLast: true })).isBehind
   }
 
   /** Carries what the fenced source still has. True when the target has it all. */
   async drain(): Promise<boolean> {
-    return (await this.#round({ operation: 'drain', isLast: true })).waiting === 0
+    return !(await this.#round({ operation: 'drain', isLast: true })).isBehind
   }
 
   /** Keeps what was found equal, so that the next turn goes on behind it. */
@@ -248,23 +258,15 @@ export class Carrier {
       this.#packing = 'tagged'
       return this.#round({ ...load, prelude: [] })
     }
-    this.#refuseLongTail(haul.waiting)
+    refuseLongTail(haul.waiting)
     const isEmpty = haul.tails.every(({ keys }) => keys === null) && !load.stretch
     if (!isEmpty || load.isLast) await this.#write(load, haul)
     return haul
   }
 
-  /** What waits for a reverse was captured while the move settled, which nothing bounds: it is carried, however much. */
-  #refuseLongTail(waiting: number): void {
-    if (waiting > limits.moveLogRowsMax && this.#move.reversals === 0)
-      throw new Refused(
-        `more than ${limits.moveLogRowsMax} changes wait to be carried: the slots change faster than they can be moved`,
-      )
-  }
-
   async #read({ operation, prelude = [], stretch }: Load): Promise<Haul> {
     const { id } = this.#move
-    const { seq } = this.#cursors
+    const { seq, lastSeq = 0 } = this.#cursors
     const before = [
       ...prelude,
       // What the target has, and was found to have where that is asked, is done with.
@@ -273,7 +275,7 @@ export class Carrier {
     ]
     const answers = await this.#source.batch<never>(operation, [
       ...before,
-      statement(tailReachSql(limits.moveLogRowsMax + 1), id),
+      statement(tailReachSql(limits.moveLogRowsMax + 1), id, lastSeq),
       ...this.#tables.map((table) => statement(tailSql(table, this.#packing), id, seq)),
       ...(stretch ? this.#stretchAtSource(stretch) : []),
     ])
@@ -281,7 +283,7 @@ export class Carrier {
     const tails = this.#tables.map((table, index) => ({ table, ...(rest[index]![0]! as Omit<Tail, 'table'>) }))
     const [, end, rows] = rest.slice(this.#tables.length)
     return {
-      ...(reach![0]! as { seq: number; waiting: number }),
+      ...(reach![0]! as Pick<Haul, 'seq' | 'isBehind' | 'waiting'>),
       tails,
       end: stretch ? (end![0]! as { end: string | null }).end : null,
       rows: stretch ? rows![0]! : null,
@@ -310,7 +312,7 @@ export class Carrier {
   async #write({ operation, stretch, isLast = false }: Load, haul: Haul): Promise<void> {
     const changed = haul.tails.filter((tail): tail is Tail & { keys: string } => tail.keys !== null)
     const isCopying = stretch?.walk === 'copy'
-    const comparesStretch = stretch && !isCopying && haul.waiting === 0
+    const comparesStretch = stretch && !isCopying && !haul.isBehind
     const next = this.#after(haul, stretch, comparesStretch ?? false)
     const writes = [
       this.#target.open,
@@ -359,6 +361,13 @@ export class Carrier {
     const [first, after] = this.#ranges[place.range]!
     return { table, first, after }
   }
+}
+
+function refuseLongTail(waiting: number): void {
+  if (waiting > limits.moveLogRowsMax)
+    throw new Refused(
+      `more than ${limits.moveLogRowsMax} changes wait to be carried: the slots change faster than they can be moved`,
+    )
 }
 
 const counters = { copy: 'rowsCopied', verify: 'rowsVerified', count: 'rowsCounted' } as const

@@ -14,6 +14,8 @@ export interface Cursors extends MoveProgress {
   schema: string
   /** The last captured change that the target has. */
   seq: number
+  /** Of a reverse: the last change that was captured before it. What waits of these is carried, however much it is. */
+  lastSeq: number
   place: Place
   /** By the walk that counts, so far. */
   rowsCounted: number
@@ -21,9 +23,10 @@ export interface Cursors extends MoveProgress {
 
 export const firstPlace = (walk: Place['walk']): Place => ({ walk, table: 0, range: 0, key: null })
 
-export const firstCursors = (schema: string): Cursors => ({
+export const firstCursors = (schema: string, lastSeq = 0): Cursors => ({
   schema,
   seq: 0,
+  lastSeq,
   place: firstPlace('copy'),
   rowsTotal: 0,
   rowsCopied: 0,

@@ -10,6 +10,7 @@ import type { Keyspace } from '../sharding/sharded-table.ts'
 import { type Once, unkept } from './kept-answers.ts'
 import {
   countSlots,
+  endsAttempt,
   formatRanges,
   isBeforeCommit,
   isOver,
@@ -239,7 +240,8 @@ export class MoveLedger {
           state: 'cutover',
           attempt: record.attempt + 1,
           attemptAt: now,
-          attemptsGivenUp: record.attemptsGivenUp + ('givesUp' in change && change.givesUp ? 1 : 0),
+          attemptIsFor: ('isFor' in change ? change.isFor : undefined) ?? 'fence',
+          attemptsGivenUp: record.attemptsGivenUp + (endsAttempt(record) ? 1 : 0),
         })
       case 'committed': {
         const epoch = this.#options.directory.reassign(
@@ -338,6 +340,7 @@ export class MoveLedger {
       target: { id: target.id, binding: target.binding },
       state: 'planned',
       attempt: 0,
+      attemptIsFor: 'fence',
       attemptsGivenUp: 0,
       reversals: 0,
       reversed: false,
@@ -432,7 +435,8 @@ const longestLeaseMs = (leaseMs: number): number => leaseMs + copySeconds(leaseM
 /** A record from before 29 November 2026 counts no given-up attempts; one from before the 24th has its reversals as `turns`, or none. */
 function readRecord(text: string): MoveRecord {
   const { turns, ...record } = JSON.parse(text) as MoveRecord & { turns?: number }
-  return { ...record, reversals: record.reversals ?? turns ?? 0, attemptsGivenUp: record.attemptsGivenUp ?? 0 }
+  const { reversals = turns ?? 0, attemptsGivenUp = 0, attemptIsFor = 'fence' } = record
+  return { ...record, reversals, attemptsGivenUp, attemptIsFor }
 }
 
 /** An index has it: of a long history only what committed just now is read. */

@@ -7,7 +7,16 @@ import type { ShardDatabase } from '../sharding/shards.ts'
 import { Carrier } from './carrier.ts'
 import { Difference } from './differences.ts'
 import { Pace } from './pace.ts'
-import { isBeforeCommit, isOver, type MoveBook, type MoveChange, type MoveRecord, type SeenMove } from './record.ts'
+import {
+  type AttemptKind,
+  endsAttempt,
+  isBeforeCommit,
+  isOver,
+  type MoveBook,
+  type MoveChange,
+  type MoveRecord,
+  type SeenMove,
+} from './record.ts'
 import { type BatchObserver, Interrupted, Refused, ShardSide, type SlotState } from './shard-side.ts'
 
 /** Named places of a move, one a step, where tests hold and crash it. */
@@ -81,8 +90,8 @@ export class Mover {
   }
 
   async #work(moveId: string): Promise<number | null> {
-    this.#incarnation = null
     const found = await this.#options.book.find(moveId)
+    this.#incarnation = null
     if (!found || isOver(found)) return null
     // Lanes first: until it has them, a move touches no shard.
     const entry = entryOf(found)
@@ -129,7 +138,7 @@ class Incarnation {
   readonly #endsAt: number
   #record: MoveRecord
   /** What was asked of it last: if that isn't there yet, it may be at any moment. */
-  #sourceState: SlotState | 'none' = 'none'
+  #sourceState: SlotState | 'none' | 'unknown' = 'unknown'
   #targetState: SlotState | 'none' = 'none'
   /** The attempt that this incarnation recorded: only then may it fence, or un-fence. */
   #ownAttempt = -1
@@ -155,13 +164,15 @@ class Incarnation {
 
   /** True where the source may be fenced: a turn that fails is followed by the next at once. */
   get keepsWritersWaiting(): boolean {
-    return this.#sourceState === 'fenced' || this.#record.state === 'committed'
+    const { state, ending } = this.#record
+    const mayBe = state === 'committed' || (this.#sourceState === 'unknown' && (state === 'cutover' || ending !== null))
+    return mayBe || this.#sourceState === 'fenced'
   }
 
   /** Raise, read, check, and only then act. */
   async run(): Promise<number | null> {
     await this.#source.raise()
-    await this.#raiseTarget()
+    await this.#patiently(this.#target.raise())
     await this.#pause('raised')
     await this.#derive()
     // However short its time, a turn gets one step further; and nobody rests while writers wait.
@@ -178,15 +189,14 @@ class Incarnation {
   }
 
   /** A target that is slow is waited for, but not by the source's users. */
-  async #raiseTarget(): Promise<void> {
-    const raised = this.#target.raise()
-    if (!isBeforeCommit(this.#record)) return raised
+  async #patiently<T>(asked: Promise<T>): Promise<T> {
+    if (!isBeforeCommit(this.#record)) return asked
     try {
-      await this.#inTime(raised, limits.moveTargetWaitMs)
+      return await this.#inTime(asked, limits.moveTargetWaitMs)
     } catch (error) {
       await this.#releaseSource()
       if (this.keepsWritersWaiting) throw error
-      await this.#inTime(raised, limits.moveTargetPatienceMs)
+      return this.#inTime(asked, limits.moveTargetPatienceMs)
     }
   }
 
@@ -223,8 +233,8 @@ class Incarnation {
   async #derive(): Promise<void> {
     await this.#findAgain()
     const source = await this.#source.read()
-    const target = await this.#target.read()
     this.#sourceState = source.state
+    const target = await this.#patiently(this.#target.read())
     this.#targetState = target.state
     this.#carrier.begin(source, target, this.#record.state)
   }
@@ -258,12 +268,12 @@ class Incarnation {
     if (this.#record.reversals > 0) {
       await this.#target.batch('prepare', [
         ...this.#target.become(['moved', 'importing'], 'importing'),
-        this.#carrier.firstCursors(),
+        await this.#carrier.firstCursors(),
       ])
       await this.#pause('prepared')
       return this.#change({ to: 'catching-up' })
     }
-    await this.#target.batch('prepare', [...this.#target.arrive(), this.#carrier.firstCursors()])
+    await this.#target.batch('prepare', [...this.#target.arrive(), await this.#carrier.firstCursors()])
     if (!(await this.#clear('clear'))) return
     await this.#pause('prepared')
     await this.#change({ to: 'copying' })
@@ -286,14 +296,14 @@ class Incarnation {
     if (!(await this.#carrier.catchUp())) return
     await this.#pause('caught-up')
     if (this.#options.verifies ?? true) await this.#change({ to: 'verifying' })
-    else await this.#recordAttempt()
+    else await this.#recordAttempt('fence')
   }
 
   // 4. Every row at both sides, stretch by stretch, and at last how many there are.
   async #verify(): Promise<void> {
     if (!(await this.#carrier.verifyStretch())) return this.#report()
     await this.#pause('verified')
-    await this.#recordAttempt()
+    await this.#recordAttempt('fence')
   }
 
   // 5. No writes from the fence on; the last tail; then the directory decides.
@@ -302,8 +312,8 @@ class Incarnation {
     if (isFenced && this.#isOverBudget(this.#record.attemptAt!)) return this.#giveUp()
     if (!isFenced) {
       if (!(await this.#repeat(() => this.#carrier.catchUp()))) return
-      // An attempt that another incarnation recorded may be an old one: its budget would have begun then.
-      if (this.#record.attempt !== this.#ownAttempt) await this.#recordAttempt()
+      // An attempt that another incarnation recorded may be an old one: its budget would have begun then. It never came to a fence.
+      if (this.#record.attempt !== this.#ownAttempt) await this.#recordAttempt('fence')
       this.#fencedAt = this.#options.clock.now()
       this.#sourceState = 'fenced'
       this.#isDrained = await this.#inBudget(this.#fencedAt, this.#carrier.fence())
@@ -328,9 +338,7 @@ class Incarnation {
 
   // The directory knows first: an un-fence that it didn't know of could land after another incarnation's commit.
   async #giveUp(): Promise<void> {
-    if (this.#record.attemptsGivenUp + 1 >= limits.moveCutoverAttemptsMax)
-      throw new Refused(`none of the attempts to cut over was done within ${limits.moveCutoverBudgetMs} ms`)
-    await this.#recordAttempt({ givesUp: true })
+    await this.#recordAttempt('un-fence')
     await this.#pause('given-up')
     await this.#source.batch('un-fence', this.#source.become(['fenced', 'moving'], 'moving'))
     this.#sourceState = 'moving'
@@ -342,8 +350,10 @@ class Incarnation {
     await clock.sleep(backoffMs(random, this.#record.attempt, limits.moveRetryBaseMs, limits.moveRetryCapMs))
   }
 
-  async #recordAttempt({ givesUp = false } = {}): Promise<void> {
-    await this.#change({ to: 'cutover', givesUp })
+  async #recordAttempt(isFor: AttemptKind): Promise<void> {
+    if (endsAttempt(this.#record) && this.#record.attemptsGivenUp + 1 >= limits.moveCutoverAttemptsMax)
+      throw new Refused(`none of the attempts to cut over was done within ${limits.moveCutoverBudgetMs} ms`)
+    await this.#change({ to: 'cutover', isFor })
     this.#ownAttempt = this.#record.attempt
     await this.#pause('attempt')
   }
@@ -358,6 +368,7 @@ class Incarnation {
       ...this.#source.become(['fenced', 'moved'], 'moved', epoch),
       this.#carrier.forgetChanges(),
     ])
+    this.#sourceState = 'moved'
     await this.#pause('retired')
     await this.#change({ to: 'settling', ...(cutoverMs === null ? {} : { cutoverMs }) })
     await this.#pause('settling')

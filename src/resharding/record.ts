@@ -22,6 +22,9 @@ export type MoveState = (typeof moveStates)[number]
 /** First and last slot, both included, as four hex digits. */
 export type SlotRange = [string, string]
 
+/** An attempt to cut over has a number, and so has the un-fence that ends it: whoever holds the one before can't commit it. */
+export type AttemptKind = 'fence' | 'un-fence'
+
 /** One of the two shards of a move. */
 export interface MoveShard {
   id: string
@@ -39,7 +42,9 @@ export interface MoveRecord {
   state: MoveState
   /** Rises with each try to cut over, and never falls: the commit is a compare-and-set on it. */
   attempt: number
-  /** How many attempts were given up on the way in this direction. */
+  /** What the latest attempt was recorded before. */
+  attemptIsFor: AttemptKind
+  /** How many attempts to fence came to nothing, in this direction. */
   attemptsGivenUp: number
   /** How often source and target have changed places, also back: above 0 both shards have the rows. It never falls. */
   reversals: number
@@ -73,7 +78,7 @@ export type MoveProgress = Pick<MoveRecord, 'rowsTotal' | 'rowsCopied' | 'rowsVe
 export type MoveChange =
   | { to: 'preparing' | 'copying' | 'catching-up' | 'verifying' | 'settling' | 'purging' | 'done'; cutoverMs?: number }
   /** The next attempt: recorded before the source is fenced, and before it is un-fenced. */
-  | { to: 'cutover'; givesUp?: boolean }
+  | { to: 'cutover'; isFor?: AttemptKind }
   /** The point of no return: map, epoch and record in one transaction. */
   | { to: 'committed'; bookmark: string | null }
   | { to: 'failed'; error: string }
@@ -95,6 +100,10 @@ export interface MoveBook {
 /** True when nothing is left to do, ever. */
 export const isOver = ({ state }: Pick<MoveRecord, 'state'>): boolean =>
   state === 'done' || state === 'aborted' || state === 'failed'
+
+/** True where the next attempt that is recorded ends one that came to nothing. */
+export const endsAttempt = ({ state, attemptIsFor }: Pick<MoveRecord, 'state' | 'attemptIsFor'>): boolean =>
+  state === 'cutover' && attemptIsFor === 'fence'
 
 /** States in which an operator may still abort: the map hasn't changed. */
 export const isBeforeCommit = ({ state }: Pick<MoveRecord, 'state'>): boolean =>

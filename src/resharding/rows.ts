@@ -220,10 +220,13 @@ const sizeOfNamed = (table: MovedTable): string =>
 
 const TAIL_END = "(SELECT json_extract(cursors, '$.tail') FROM mover)"
 
-/** To which `seq` this tail reaches, and how many changes wait behind it, counted up to `waitingMax`. `?1` move. */
+/**
+ * To which `seq` this tail reaches, whether changes wait behind it, and how many of these came after `?2`, counted up to
+ * `waitingMax`. `?1` move.
+ */
 export const tailReachSql = (waitingMax: number): string =>
-  `SELECT ${TAIL_END} AS seq, (SELECT count(*) FROM
-     (SELECT 1 FROM slot_changes WHERE move_id = ?1 AND seq > ${TAIL_END} LIMIT ${waitingMax})) AS waiting`
+  `SELECT ${TAIL_END} AS seq, EXISTS (SELECT 1 FROM slot_changes WHERE move_id = ?1 AND seq > ${TAIL_END}) AS isBehind,
+   (SELECT count(*) FROM (SELECT 1 FROM slot_changes WHERE move_id = ?1 AND seq > max(?2, ${TAIL_END}) LIMIT ${waitingMax})) AS waiting`
 
 /** What the tail says of a table: the changed keys (JSON, or null), and their rows as they are now, packed. `?1` move, `?2` `seq`. */
 export const tailSql = perTable((table: MovedTable, packing: Packing): string => {

@@ -283,6 +283,18 @@ test('an attempt that a mover recorded and never made is not made later, when it
   expect(await drive(id)).toMatchObject({ state: 'settling', attempt: 2 })
 })
 
+test('attempts that never come to a fence are counted, too: the move fails after as many', async () => {
+  const { id } = await planMove('claims', slot, 'shard-001')
+  const { rows } = await at('SHARD_000')
+  let isBroken = true
+  const one = mover({ pause: (point) => (point === 'attempt' && isBroken ? crash() : undefined) })
+  for (let turns = 0; turns < limits.moveCutoverAttemptsMax; turns++) await one.turn(id)
+  expect(await record(id)).toMatchObject({ state: 'cutover', attempt: limits.moveCutoverAttemptsMax, ending: null })
+  isBroken = false
+  expect(await drive(id)).toMatchObject({ state: 'failed' })
+  expect(await at('SHARD_000')).toEqual({ state: 'active', rows, changes: 0 })
+})
+
 describe('an attempt to cut over that takes too long', () => {
   /** Time that jumps past the budget while the source is fenced. */
   function lateAtFirst() {

@@ -57,8 +57,8 @@ test('a reverse has all of its attempts, however many were given up on the way t
   ledger.reverse(id)
   record(ledger, id, ['catching-up', 'cutover'])
   const { attempt } = ledger.find(id)!
-  ledger.change(ledger.find(id)!, { to: 'cutover', givesUp: true }, null)
-  ledger.change(ledger.find(id)!, { to: 'cutover' }, null)
+  ledger.change(ledger.find(id)!, { to: 'cutover', isFor: 'un-fence' }, null)
+  ledger.change(ledger.find(id)!, { to: 'cutover', isFor: 'fence' }, null)
   expect(ledger.find(id)).toMatchObject({ attempt: attempt + 2, attemptsGivenUp: 1 })
   ledger.abort(id)
   ledger.change(ledger.find(id)!, { to: 'ended' }, null)
@@ -73,12 +73,12 @@ test.each([
   async ({ before, reversals }) => {
     const { storage, ledger, id } = await settling(300_000)
     storage.rows(
-      "UPDATE moves SET record = json_patch(json_remove(record, '$.reversals', '$.attemptsGivenUp'), ?) WHERE id = ?",
+      "UPDATE moves SET record = json_patch(json_remove(record, '$.reversals', '$.attemptsGivenUp', '$.attemptIsFor'), ?) WHERE id = ?",
       before,
       id,
     )
     for (const read of [ledger.find(id), ...ledger.open(), ...ledger.list({ limit: 10, before: null })]) {
-      expect(read).toMatchObject({ id, reversals, attemptsGivenUp: 0 })
+      expect(read).toMatchObject({ id, reversals, attemptsGivenUp: 0, attemptIsFor: 'fence' })
       expect(read).not.toHaveProperty('turns')
     }
     expect(ledger.reverse(id).reversals).toBe(reversals + 1)

@@ -226,21 +226,21 @@ describe('the tail of captured changes', () => {
     )
 
   /** What a mover's batch asks for, for all tables. */
-  async function tail({ after = 0, rowsMax = 500, bytesMax = 100_000 } = {}) {
+  async function tail({ after = 0, rowsMax = 500, bytesMax = 100_000, since = 0, waitingMax = 1_000 } = {}) {
     const [, reach, ...tails] = await source.batch<never>([
       source.prepare(boundTailSql(tables, rowsMax)).bind(MOVE, after, bytesMax),
-      source.prepare(tailReachSql(1_000)).bind(MOVE),
+      source.prepare(tailReachSql(waitingMax)).bind(MOVE, since),
       ...tables.map((table) => source.prepare(tailSql(table, 'mixed')).bind(MOVE, after)),
     ])
     const [inbox, ours] = tails.map(({ results }) => results[0]! as PackedRows & { keys: string | null })
-    return { ...(reach!.results[0]! as { seq: number; waiting: number }), inbox: inbox!, ours: ours! }
+    return { ...(reach!.results[0]! as { seq: number; isBehind: 0 | 1; waiting: number }), inbox: inbox!, ours: ours! }
   }
 
   const nothing = { keys: null, rows: 0, plain: null, tagged: null }
 
   test('is nothing where nothing changed, and reaches to where it was', async () => {
     await insert([['0000', 1, "'x'"]])
-    expect(await tail({ after: 7 })).toEqual({ seq: 7, waiting: 0, inbox: nothing, ours: nothing })
+    expect(await tail({ after: 7 })).toEqual({ seq: 7, isBehind: 0, waiting: 0, inbox: nothing, ours: nothing })
   })
 
   test('brings changed rows as they are now, and the keys of those that are gone', async () => {
@@ -252,6 +252,7 @@ describe('the tail of captured changes', () => {
     await capture([[['0000', 1]], [['0000', 3]], [['0000', 4]]])
     expect(await tail()).toEqual({
       seq: 3,
+      isBehind: 0,
       waiting: 0,
       inbox: nothing,
       ours: {
@@ -281,6 +282,7 @@ describe('the tail of captured changes', () => {
     await capture([[['0000', 1]], [['0000', 2], 'move-2'], [['0000', 3]], [['0000', 4], 'move-2']])
     expect(await tail({ after: 1 })).toMatchObject({
       seq: 3,
+      isBehind: 0,
       waiting: 0,
       ours: { keys: '[["0000",3]]', rows: 1 },
     })
@@ -291,24 +293,26 @@ describe('the tail of captured changes', () => {
     await capture([1, 2, 3, 4, 5].map((part) => [['0000', part]]))
     await capture([[['0000', 1], 'move-2']])
     const first = await tail({ rowsMax: 2 })
-    expect(first).toMatchObject({ seq: 2, waiting: 3, ours: { keys: '[["0000",1],["0000",2]]', rows: 2 } })
-    expect(await tail({ after: first.seq, rowsMax: 2 })).toMatchObject({ seq: 4, waiting: 1 })
-    expect(await tail({ after: 4, rowsMax: 2 })).toMatchObject({ seq: 5, waiting: 0, ours: { rows: 1 } })
+    expect(await tail({ rowsMax: 2, waitingMax: 2 })).toMatchObject({ seq: 2, isBehind: 1, waiting: 2 })
+    expect(await tail({ rowsMax: 2, since: 4 })).toMatchObject({ seq: 2, isBehind: 1, waiting: 1 })
+    expect(first).toMatchObject({ seq: 2, isBehind: 1, waiting: 3, ours: { keys: '[["0000",1],["0000",2]]', rows: 2 } })
+    expect(await tail({ after: first.seq, rowsMax: 2 })).toMatchObject({ seq: 4, isBehind: 1, waiting: 1 })
+    expect(await tail({ after: 4, rowsMax: 2 })).toMatchObject({ seq: 5, isBehind: 0, waiting: 0, ours: { rows: 1 } })
   })
 
   test('is bounded by the bytes of the rows as they are now, over all tables; one comes in any case', async () => {
     const kilobyte = "replace(hex(zeroblob(1000)), '00', 'x')"
     await insert([1, 2, 3].map((part) => ['0000', part, kilobyte]))
     await capture([[['0000', 1]], [['0000', 9]], [['0000x'], MOVE, 'inbox'], [['0000', 2]], [['0000', 3]]])
-    expect(await tail({ bytesMax: 1_500 })).toMatchObject({ seq: 3, waiting: 2 })
-    expect(await tail({ bytesMax: 10 })).toMatchObject({ seq: 1, waiting: 4, ours: { rows: 1 } })
-    expect(await tail({ after: 3, bytesMax: 10 })).toMatchObject({ seq: 4, waiting: 1 })
-    expect(await tail({ after: 3, bytesMax: 3_000 })).toMatchObject({ seq: 5, waiting: 0 })
+    expect(await tail({ bytesMax: 1_500 })).toMatchObject({ seq: 3, isBehind: 1, waiting: 2 })
+    expect(await tail({ bytesMax: 10 })).toMatchObject({ seq: 1, isBehind: 1, waiting: 4, ours: { rows: 1 } })
+    expect(await tail({ after: 3, bytesMax: 10 })).toMatchObject({ seq: 4, isBehind: 1, waiting: 1 })
+    expect(await tail({ after: 3, bytesMax: 3_000 })).toMatchObject({ seq: 5, isBehind: 0, waiting: 0 })
   })
 
   test('ends at a table that isn’t known here no more than at any other', async () => {
     await capture([[['x'], MOVE, 'dropped'], [['0000', 1]]])
-    expect(await tail()).toMatchObject({ seq: 2, waiting: 0, ours: { keys: '[["0000",1]]' } })
+    expect(await tail()).toMatchObject({ seq: 2, isBehind: 0, waiting: 0, ours: { keys: '[["0000",1]]' } })
   })
 
   test('names keys that sort oddly', async () => {

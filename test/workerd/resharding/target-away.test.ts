@@ -32,6 +32,8 @@ const withTarget = (link: Parameters<typeof linkedDatabase>[1]) =>
 const lost = withTarget(async () => {
   throw connectionLost()
 })
+let calls = 0
+const silentAfterRaise = withTarget((send) => (calls++ % 2 === 0 ? send() : new Promise(() => undefined)))
 const silent = withTarget(() => new Promise(() => undefined))
 
 const overBudget: Clock = {
@@ -48,6 +50,7 @@ async function fenced(): Promise<void> {
 test.each([
   ['answers with errors', lost],
   ['does not answer at all', silent],
+  ['falls silent after the first answer of a turn', silentAfterRaise],
 ])(
   'a target that %s has its attempt given up, and the source takes writes; when it is back, the move goes on',
   async (_, away) => {
