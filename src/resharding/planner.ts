@@ -124,8 +124,9 @@ export function levelled(loads: number[], extra: number, tolerance: number): num
   const sum = (values: number[]) => values.reduce((all, value) => all + value, 0)
   let [low, high] = [mean * Math.max(0, 1 - tolerance), mean * (1 + tolerance)]
   // Too much is wanted: the highest give more. Too little: the lowest take more. The mean is between, so both end.
-  if (sum(clamp(low, high)) > total)
-    high = bisect(mean, Math.min(high, Math.max(...loads)), (x) => sum(clamp(low, x)) - total)
+  // Where all are below the mean, too much is what adding n times a n-th rounds up: the bound is the mean, not the highest.
+  const highest = Math.max(mean, Math.min(high, Math.max(...loads)))
+  if (sum(clamp(low, high)) > total) high = bisect(mean, highest, (x) => sum(clamp(low, x)) - total)
   else low = bisect(low, mean, (x) => sum(clamp(x, high)) - total)
   return clamp(low, high)
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type PlannedShard, planMoves } from '../../../src/resharding/planner.ts'
+import { levelled, type PlannedShard, planMoves } from '../../../src/resharding/planner.ts'
 import { countSlots, slotNumber } from '../../../src/resharding/record.ts'
 import { evenRuns, expandRuns, type Run, type ShardState, SLOT_COUNT } from '../../../src/sharding/shard-map.ts'
 
@@ -151,6 +151,20 @@ describe('states', () => {
     expect(carriedOut(owners, all, moves)).toEqual([22_500, 22_500, 20_536])
   })
 
+  test('takers that are all below the mean take everything, also where six sixths add up to more than the whole', () => {
+    const owners = expandRuns(
+      [
+        [0, 0],
+        [80, 6],
+        [971, 7],
+      ],
+      8,
+    )
+    const all = [...serving(6), ...shards(['draining', 'read-only']).map((shard, i) => ({ ...shard, id: `s${6 + i}` }))]
+    const { moves } = planMoves(all, { owners, held: nothingHeld() }, even)
+    expect(carriedOut(owners, all, moves)).toEqual([162, 162, 162, 162, 162, 161, 0, SLOT_COUNT - 971])
+  })
+
   test('where nobody takes, nothing is planned', () => {
     const owners = expandRuns([[0, 0]], 2)
     expect(planMoves(shards(['draining', 'read-only']), { owners, held: nothingHeld() }, even).moves).toEqual([])
@@ -217,6 +231,30 @@ test('any map and any states: no slot is taken from who hasn’t got it, and ser
       expect(moves.length).toBeLessThan(states.length)
     }),
     { numRuns: 60 },
+  )
+})
+
+test('any loads: what there is is dealt out, and all end within the tolerance', () => {
+  const loads = fc
+    .constantFrom(100, SLOT_COUNT)
+    .chain((most) => fc.array(fc.nat(most), { minLength: 1, maxLength: 64 }))
+  fc.assert(
+    fc.property(
+      loads,
+      fc.nat(SLOT_COUNT),
+      fc.constantFrom(0, 0.1, Number.POSITIVE_INFINITY),
+      (before, extra, tolerance) => {
+        const total = before.reduce((sum, load) => sum + load, extra)
+        const mean = total / before.length
+        const after = levelled(before, extra, tolerance)
+        expect(after.reduce((sum, load) => sum + load, 0)).toBeCloseTo(total, 3)
+        for (const load of after) {
+          expect(load).toBeGreaterThanOrEqual(mean * Math.max(0, 1 - tolerance) - 1e-3)
+          expect(load).toBeLessThanOrEqual(mean * (1 + tolerance) + 1e-3)
+        }
+      },
+    ),
+    { numRuns: 1_000 },
   )
 })
 
