@@ -70,8 +70,6 @@ function wantedCounts(shards: PlannedShard[], counts: number[], { tolerance, dra
   const wanted = counts.map((count, index) => (isEmptied(shards[index]!) ? 0 : count))
   const loadOf = (index: number) => counts[index]! * shards[index]!.slotWeight
   const extra = shards.reduce((sum, shard, index) => sum + (isEmptied(shard) ? loadOf(index) : 0), 0)
-  // Others have all there is, and a mean of nothing has no tolerance.
-  if (takers.reduce((sum, index) => sum + loadOf(index), extra) === 0) return counts
   // To empty one shard, no other has to give.
   const reach = drained === null ? tolerance : Number.POSITIVE_INFINITY
   const levels = levelled(takers.map(loadOf), extra, reach)
@@ -119,14 +117,16 @@ const ROUNDING = 1e-6
 /** Loads pulled to within the tolerance of their mean with `extra` added, by as little as is needed. */
 export function levelled(loads: number[], extra: number, tolerance: number): number[] {
   const total = loads.reduce((sum, load) => sum + load, extra)
+  // A mean of nothing has no tolerance.
+  if (total === 0) return loads
   const mean = total / loads.length
   const clamp = (low: number, high: number) => loads.map((load) => Math.min(high, Math.max(low, load)))
   const sum = (values: number[]) => values.reduce((all, value) => all + value, 0)
-  let [low, high] = [mean * Math.max(0, 1 - tolerance), mean * (1 + tolerance)]
+  let low = mean * Math.max(0, 1 - tolerance)
+  // Finite for any tolerance, and never below the mean: adding a sixth six times may round to more than the total.
+  let high = Math.max(mean, Math.min(mean * (1 + tolerance), Math.max(...loads)))
   // Too much is wanted: the highest give more. Too little: the lowest take more. The mean is between, so both end.
-  // Where all are below the mean, too much is what adding n times a n-th rounds up: the bound is the mean, not the highest.
-  const highest = Math.max(mean, Math.min(high, Math.max(...loads)))
-  if (sum(clamp(low, high)) > total) high = bisect(mean, highest, (x) => sum(clamp(low, x)) - total)
+  if (sum(clamp(low, high)) > total) high = bisect(mean, high, (x) => sum(clamp(low, x)) - total)
   else low = bisect(low, mean, (x) => sum(clamp(x, high)) - total)
   return clamp(low, high)
 }
