@@ -9,6 +9,7 @@ export const limits = {
   readOnlyRetryAfterSeconds: 5, // it may be over already: the map here is up to a lease old
   restoringRetryAfterSeconds: 30,
   shardsAtOnceMax: 6, // the platform's connection limit per invocation
+  invocationStatementsMax: 1_000, // the platform's; each statement of a batch is one
 
   // Batches for many slots (src/sharding/grouped-batches.ts)
   groupItemsMax: 1_000, // in one batch

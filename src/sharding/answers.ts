@@ -6,6 +6,7 @@ export type Answer =
   | { kind: 'constraint'; sqliteCode: string }
   | { kind: 'not-migrated' }
   | { kind: 'statement'; sqliteCode: string } // a bug: nothing was applied
+  | { kind: 'full' } // the database has no room left: nothing was applied
   | { kind: 'transient' } // a network or storage error: it may have been applied
 
 const REFUSED = /^D1_ERROR: ([A-Z][A-Z_]+): SQLITE_CONSTRAINT/
@@ -13,6 +14,8 @@ const SQLITE_CODE = /\b(SQLITE_[A-Z]+)\b(?:.*\bextended: (SQLITE_[A-Z_]+))?/
 /** A statement that never ran, and has no SQLite code: a value that can't be bound, or not as many as there are places. */
 const MISUSE =
   /^D1_(TYPE|EXEC)_ERROR|^D1_ERROR: (Wrong number of parameter bindings|No SQL statements detected|To execute a transaction)/
+/** SQLite's own text, and D1's for a database or an account at its limit. */
+const FULL = /\bSQLITE_FULL\b|database or disk is full|exceeded maximum DB size|maximum account storage limit/i
 const APPLIED_NOTHING = new Set([
   'SQLITE_CONSTRAINT',
   'SQLITE_ERROR',
@@ -29,6 +32,7 @@ export function answerOf(error: unknown): Answer {
   const refused = REFUSED.exec(message)
   if (refused) return { kind: 'refused', code: refused[1]! }
   if (/no such table/.test(message)) return { kind: 'not-migrated' }
+  if (FULL.test(message)) return { kind: 'full' }
   const code = SQLITE_CODE.exec(message)
   if (code && APPLIED_NOTHING.has(code[1]!)) {
     const sqliteCode = code[2] ?? code[1]!

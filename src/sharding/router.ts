@@ -352,6 +352,10 @@ export function typedError(answer: Exclude<Answer, { kind: 'transient' }>, cause
       return new DatabaseError('DATABASE_CONSTRAINT', answer.sqliteCode, cause)
     case 'statement':
       return new DatabaseError('DATABASE_ERROR', answer.sqliteCode, cause)
+    case 'full':
+      return new BanyanError('SHARD_FULL', 'The database has no room left. Nothing was written. Reads still work.', {
+        cause,
+      })
     case 'not-migrated':
       return new BanyanError('MIGRATIONS_PENDING', `A database is not migrated. Run: ${MIGRATE}`, {
         cause,

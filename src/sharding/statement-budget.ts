@@ -1,0 +1,123 @@
+import { limits } from '../core/limits.ts'
+
+/** Thrown before a call is sent that would exceed the budget: nothing of it was applied. */
+export class BudgetSpent extends Error {
+  override readonly name = 'BudgetSpent'
+}
+
+/**
+ * Counts the statements that one invocation sends to its shards. The platform allows an invocation 1,000 queries, and each
+ * statement of a batch is one. This is the only place that counts: give each invocation a budget of its own, hand out
+ * `meter(shards)` instead of the bindings, and stop when `left` is less than the next piece of work needs.
+ */
+export class StatementBudget {
+  readonly #max: number
+  #sent = 0
+
+  constructor(max: number = limits.invocationStatementsMax) {
+    this.#max = max
+  }
+
+  get sent(): number {
+    return this.#sent
+  }
+
+  get left(): number {
+    return this.#max - this.#sent
+  }
+
+  /** The same databases, by binding name; each statement is counted when it is sent. */
+  meter(shards: ReadonlyMap<string, D1Database>): Map<string, D1Database> {
+    return new Map([...shards].map(([binding, database]) => [binding, new MeteredDatabase(this, database)]))
+  }
+
+  /** Throws `BudgetSpent` when fewer are left. */
+  spend(statements: number): void {
+    if (statements > this.left)
+      throw new BudgetSpent(`this invocation has sent ${this.#sent} of its ${this.#max} statements`)
+    this.#sent += statements
+  }
+}
+
+class MeteredDatabase implements D1Database {
+  readonly #budget: StatementBudget
+  readonly #database: D1Database
+
+  constructor(budget: StatementBudget, database: D1Database) {
+    this.#budget = budget
+    this.#database = database
+  }
+
+  prepare(sql: string): D1PreparedStatement {
+    return new MeteredStatement(this.#budget, this.#database.prepare(sql))
+  }
+
+  async batch<T = unknown>(statements: D1PreparedStatement[]): Promise<D1Result<T>[]> {
+    return sendBatch<T>(this.#budget, this.#database, statements)
+  }
+
+  withSession(constraintOrBookmark?: string): D1DatabaseSession {
+    const session = this.#database.withSession(constraintOrBookmark)
+    return {
+      prepare: (sql) => new MeteredStatement(this.#budget, session.prepare(sql)),
+      batch: async <T>(statements: D1PreparedStatement[]) => sendBatch<T>(this.#budget, session, statements),
+      getBookmark: () => session.getBookmark(),
+    }
+  }
+
+  async exec(sql: string): Promise<D1ExecResult> {
+    this.#budget.spend(1)
+    return this.#database.exec(sql)
+  }
+
+  dump(): Promise<ArrayBuffer> {
+    return this.#database.dump()
+  }
+}
+
+async function sendBatch<T>(
+  budget: StatementBudget,
+  connection: Pick<D1Database, 'batch'>,
+  statements: D1PreparedStatement[],
+): Promise<D1Result<T>[]> {
+  budget.spend(statements.length)
+  return connection.batch<T>(statements.map((one) => (one instanceof MeteredStatement ? one.statement : one)))
+}
+
+class MeteredStatement implements D1PreparedStatement {
+  readonly statement: D1PreparedStatement
+  readonly #budget: StatementBudget
+
+  constructor(budget: StatementBudget, statement: D1PreparedStatement) {
+    this.#budget = budget
+    this.statement = statement
+  }
+
+  bind(...values: unknown[]): D1PreparedStatement {
+    return new MeteredStatement(this.#budget, this.statement.bind(...values))
+  }
+
+  async all<T = Record<string, unknown>>(): Promise<D1Result<T>> {
+    this.#budget.spend(1)
+    return this.statement.all<T>()
+  }
+
+  async run<T = Record<string, unknown>>(): Promise<D1Result<T>> {
+    this.#budget.spend(1)
+    return this.statement.run<T>()
+  }
+
+  async first<T = unknown>(column: string): Promise<T | null>
+  async first<T = Record<string, unknown>>(): Promise<T | null>
+  async first<T>(column?: string): Promise<T | null> {
+    this.#budget.spend(1)
+    return column === undefined ? this.statement.first<T>() : this.statement.first<T>(column)
+  }
+
+  async raw<T = unknown[]>(options: { columnNames: true }): Promise<[string[], ...T[]]>
+  async raw<T = unknown[]>(options?: { columnNames?: false }): Promise<T[]>
+  async raw<T>(options?: { columnNames?: boolean }): Promise<T[] | [string[], ...T[]]> {
+    this.#budget.spend(1)
+    return options?.columnNames ? this.statement.raw<T>({ columnNames: true }) : this.statement.raw<T>()
+  }
+}
