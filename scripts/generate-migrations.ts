@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { UserError } from '../src/cli/errors.ts'
 import { migrationsFolder, readMigrations, refuseRebuilds } from '../src/cli/shard-migrations.ts'
+import { quotedName } from '../src/core/sql-text.ts'
 import { migratedDatabase, missingObjects, shardedTables, wantedObjects } from './shard-schema.ts'
 
 const backup = mkdtempSync(path.join(tmpdir(), 'banyan-migrations-'))
@@ -33,7 +34,7 @@ async function generate(args: string[]): Promise<void> {
   const database = migratedDatabase()
   const missing = missingObjects(database, wanted)
   if (missing.length === 0) return void console.log(added ? `Wrote ${added}.` : 'The migrations match the schema.')
-  const isMade = database.prepare('SELECT type FROM sqlite_master WHERE name = ?')
+  const isMade = database.prepare("SELECT type FROM sqlite_master WHERE name = ? AND type IN ('view', 'trigger')")
   // Dropping a view drops its triggers, so they are made again with it.
   const remade = new Set(missing.map(({ name }) => name))
   const tableOf = database.prepare('SELECT tbl_name FROM sqlite_master WHERE name = ?')
@@ -44,7 +45,7 @@ async function generate(args: string[]): Promise<void> {
   const sql = [...missing, ...lost].flatMap(({ name, sql }) => {
     const made = isMade.get(name) as { type: string } | undefined
     return made && !lost.some((object) => object.name === name)
-      ? [`DROP ${made.type.toUpperCase()} ${name};`, `${sql};`]
+      ? [`DROP ${made.type.toUpperCase()} ${quotedName(name)};`, `${sql};`]
       : [`${sql};`]
   })
   const target = added ?? customMigration(args)

@@ -31,7 +31,7 @@ const mutants: Mutant[] = [
   ...(['INSERT', 'UPDATE', 'DELETE'] as const).map((event) => ({
     name: `${event.toLowerCase()} trigger`,
     file: firstTables,
-    take: new RegExp(`(BEFORE ${event} ON .*\\nWHEN )`, 'g'),
+    take: new RegExp(`(BEFORE ${event} ON \\S+ WHEN )`, 'g'),
     leave: '$1 0 AND ',
     ...sharding,
   })),

@@ -32,6 +32,6 @@ export function migratedDatabase(migrations = readMigrations()): DatabaseSync {
 
 /** What a migrated database lacks of the wanted views and triggers, or has in another form. */
 export function missingObjects(database: DatabaseSync, wanted: ShardObject[]): ShardObject[] {
-  const find = database.prepare('SELECT sql FROM sqlite_master WHERE name = ?')
+  const find = database.prepare("SELECT sql FROM sqlite_master WHERE name = ? AND type IN ('view', 'trigger')")
   return wanted.filter((object) => (find.get(object.name) as { sql: string } | undefined)?.sql !== object.sql)
 }

@@ -20,10 +20,23 @@ export type Transport = (call: SimulatedCall, execute: () => D1Result<unknown>[]
 type Shape = 'objects' | 'arrays'
 type Row = unknown[]
 
-/** D1's own, enforced by SQLite: of a text, a blob or a row, of a statement's text, and of its parameters. */
-const valueBytesMax = 2_000_000
-const statementBytesMax = 100_000
-const parametersMax = 100
+/**
+ * D1's limits, enforced by SQLite: https://developers.cloudflare.com/d1/platform/limits/ documents the first six. The
+ * runtime sets the others for every SQLite database of its.
+ */
+const d1Limits = {
+  length: 2_000_000, // bytes of a text, a blob or a row
+  sqlLength: 100_000, // bytes of a statement
+  variableNumber: 100,
+  functionArg: 32,
+  column: 100, // of a table, a result, an index or a SET
+  likePatternLength: 50,
+  exprDepth: 100,
+  compoundSelect: 5,
+  triggerDepth: 10,
+  vdbeOp: 25_000, // instructions of a prepared statement
+  attach: 0,
+}
 
 /** The texts of a simulated application are some hundreds. */
 const preparedMax = 2_000
@@ -53,10 +66,9 @@ export class SimulatedShard {
   #schemaChanged = false
 
   constructor(sqlite: DatabaseSync) {
-    const { limits } = sqlite as DatabaseSync & { limits: Record<'length' | 'sqlLength' | 'variableNumber', number> }
-    limits.length = valueBytesMax
-    limits.sqlLength = statementBytesMax
-    limits.variableNumber = parametersMax
+    // In Node since 24; its types here are older.
+    const { limits } = sqlite as DatabaseSync & { limits: Record<keyof typeof d1Limits, number> }
+    Object.assign(limits, d1Limits)
     this.#sqlite = sqlite
     this.#totalChanges = sqlite.prepare('SELECT total_changes()')
     returnArrays(this.#totalChanges)
