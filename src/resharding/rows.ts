@@ -94,8 +94,11 @@ const untagged = (text: string): string =>
   `CASE substr(${text}, 1, 1) WHEN 'i' THEN CAST(substr(${text}, 2) AS INTEGER) WHEN 'r' THEN CAST(substr(${text}, 2) AS REAL)
    WHEN 't' THEN CAST(unhex(substr(${text}, 2)) AS TEXT) WHEN 'b' THEN unhex(substr(${text}, 2)) END`
 
-/** What a SELECT has at most, and a table: a row of so many columns has no room for a test of it. */
+/** What the result of a SELECT has at most: a row of so many columns has no room for a test of it. */
 const columnsMax = 100
+
+/** Up to so long, a table's names may stand in a statement ten times. */
+const shortNamesMax = 4_000
 
 /** The columns of `PackedRows` over the rows that satisfy `where`, in key order. */
 function packed(table: MovedTable, packing: Packing, where: string): string {
@@ -108,13 +111,21 @@ function packed(table: MovedTable, packing: Packing, where: string): string {
           'AND',
         )
   const placed = columns.map((_, place) => `r.c${place}`)
-  const hasTest = columns.length < columnsMax
-  const plain = hasTest ? 'r.plain' : `(${test(placed)})`
+  const plain = jsonArrayOf(placed)
+  const asTagged = jsonArrayOf(placed.map(tagged))
+  const selected = columns.map((name, place) => `${column(name)} AS c${place}`).join(', ')
+  const from = `FROM ${aliased(table)} WHERE ${where} ORDER BY ${columnList(table.key)}`
+  if (columns.length < columnsMax && columnList(columns).length <= shortNamesMax)
+    return `count(*) AS rows,
+   '[' || group_concat(CASE WHEN r.plain THEN ${plain} END) || ']' AS plain,
+   '[' || group_concat(CASE WHEN NOT r.plain THEN ${asTagged} END) || ']' AS tagged
+   FROM (SELECT ${selected}, ${test(columns.map(column))} AS plain ${from}) AS r`
+  // The form's first letter says which it is. LIMIT keeps SQLite from making each row three times, once a mention.
   return `count(*) AS rows,
-   '[' || group_concat(CASE WHEN ${plain} THEN ${jsonArrayOf(placed)} END) || ']' AS plain,
-   '[' || group_concat(CASE WHEN NOT ${plain} THEN ${jsonArrayOf(placed.map(tagged))} END) || ']' AS tagged
-   FROM (SELECT ${columns.map((name, place) => `${column(name)} AS c${place}`).join(', ')}${hasTest ? `, ${test(columns.map(column))} AS plain` : ''}
-         FROM ${aliased(table)} WHERE ${where} ORDER BY ${columnList(table.key)}) AS r`
+   '[' || group_concat(CASE WHEN m.form < 'q' THEN substr(m.form, 2) END) || ']' AS plain,
+   '[' || group_concat(CASE WHEN m.form > 'q' THEN substr(m.form, 2) END) || ']' AS tagged
+   FROM (SELECT CASE WHEN ${test(placed)} THEN 'p' || ${plain} ELSE 't' || ${asTagged} END AS form
+         FROM (SELECT ${selected} ${from}) AS r LIMIT -1) AS m`
 }
 
 /** Inserts the packed rows in `?1`, or makes the rows with their keys equal to them. */

@@ -15,14 +15,14 @@ export interface FencedTable {
 }
 
 /** D1's: https://developers.cloudflare.com/d1/platform/limits/ */
-export const columnsMax = 100
+const columnsMax = 100
 export const statementBytesMax = 100_000
 
 /** Functions have 32 arguments at most, and a key is one `json_array`. */
 const keyColumnsMax = 32
 
 /** Of a table and its columns together: so long, each statement of its moves is below 100 KB. */
-export const nameBytesMax = 16_000
+const nameBytesMax = 12_000
 
 /** Every shard has these, and the platform owns the last two kinds. */
 const reservedNames =
