@@ -1,13 +1,15 @@
 /**
  * `npm run migrations:generate [-- --name what_it_adds]`: drizzle-kit's migration, plus the fences of every sharded
- * table. Writes nothing when the schema is already migrated; leaves the folder as it was when it refuses.
+ * table. Writes nothing when the schema is already migrated. Refuses what sharded tables can't take, in all migrations, and
+ * then leaves the folder as it was.
  */
 import { execFileSync } from 'node:child_process'
 import { appendFileSync, cpSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { UserError } from '../src/cli/errors.ts'
-import { migrationsFolder, readMigrations, refuseRebuilds } from '../src/cli/shard-migrations.ts'
+import { refuseUnsafe } from '../src/cli/migration-rules.ts'
+import { migrationsFolder, readMigrations } from '../src/cli/shard-migrations.ts'
 import { quotedName } from '../src/core/sql-text.ts'
 import { migratedDatabase, missingObjects, shardedTables, wantedObjects } from './shard-schema.ts'
 
@@ -29,8 +31,7 @@ async function generate(args: string[]): Promise<void> {
   const before = new Set(readdirSync(migrationsFolder))
   execFileSync('drizzle-kit', ['generate', ...args], { stdio: ['inherit', 'inherit', 'inherit'] })
   const added = readdirSync(migrationsFolder).find((name) => name.endsWith('.sql') && !before.has(name))
-  for (const migration of readMigrations()) if (migration.name === added) refuseRebuilds(migration)
-
+  refuseUnsafe(readMigrations(), readMigrations())
   const database = migratedDatabase()
   const missing = missingObjects(database, wanted)
   if (missing.length === 0) return void console.log(added ? `Wrote ${added}.` : 'The migrations match the schema.')
@@ -53,6 +54,7 @@ async function generate(args: string[]): Promise<void> {
   const text = sql.join('\n--> statement-breakpoint\n')
   if (existsSync(file) && added) appendFileSync(file, `\n--> statement-breakpoint\n${text}\n`)
   else writeFileSync(file, `${text}\n`)
+  refuseUnsafe(readMigrations(), readMigrations())
   console.log(`Wrote ${target} with ${missing.length} fences, views or triggers.`)
 }
 
