@@ -1,8 +1,11 @@
 /**
- * Pieces of generated SQL. D1 documents 32 arguments of a function and a depth of 100 of an expression, and `a + b + c` is
- * as deep as it is long: long lists are cut into groups.
+ * Pieces of generated SQL. D1 allows 32 arguments of a function and a depth of 100 of an expression, and `a + b + c` is as
+ * deep as it is long. So long lists are cut into groups.
  */
-const groupMax = 32
+const argumentsMax = 32
+
+/** 100 terms are 20 deep so. SQLite adds up the depths of nested queries: with 32 terms a move's deepest statement had 88. */
+const chainMax = 10
 
 /** A name as SQL takes it, whatever is in it. Unqualified, SQLite takes one that it doesn't find for a text. */
 export const quotedName = (name: string): string => `"${name.replaceAll('"', '""')}"`
@@ -10,16 +13,21 @@ export const quotedName = (name: string): string => `"${name.replaceAll('"', '""
 /** A text as SQL takes it. */
 export const textLiteral = (text: string): string => `'${text.replaceAll("'", "''")}'`
 
-function groupsOf<T>(items: T[]): T[][] {
+function groupsOf<T>(items: T[], size: number): T[][] {
   const groups: T[][] = []
-  for (let start = 0; start < items.length; start += groupMax) groups.push(items.slice(start, start + groupMax))
+  for (let start = 0; start < items.length; start += size) groups.push(items.slice(start, start + size))
   return groups
 }
 
-/** The terms joined by an associative operator: up to 1,024 of them are at most 64 deep. */
+/** The terms joined by an associative operator, ten times as many for each ten of depth. */
 export function chainOf(terms: string[], operator: 'AND' | 'OR' | '+'): string {
-  const chains = groupsOf(terms).map((group) => group.join(` ${operator} `))
-  return chains.length === 1 ? chains[0]! : chains.map((chain) => `(${chain})`).join(` ${operator} `)
+  const chains = groupsOf(terms, chainMax).map((group) => group.join(` ${operator} `))
+  return chains.length === 1
+    ? chains[0]!
+    : chainOf(
+        chains.map((chain) => `(${chain})`),
+        operator,
+      )
 }
 
 /**
@@ -27,7 +35,7 @@ export function chainOf(terms: string[], operator: 'AND' | 'OR' | '+'): string {
  * the brackets at the inner ends of the groups can be trimmed.
  */
 export function jsonArrayOf(values: string[]): string {
-  const groups = groupsOf(values)
+  const groups = groupsOf(values, argumentsMax)
   const arrays = groups.map((group) => `json_array(${group.join(', ')})`)
   if (arrays.length <= 1) return arrays[0] ?? 'json_array()'
   const last = arrays.length - 1

@@ -14,9 +14,9 @@ export interface MovedTable {
  * Every fenced table of a keyspace and its columns, in one statement: what has no fence is not sharded, and what has one
  * moves. Columns of a migration that only one shard has yet would differ; a move is refused until versions are equal.
  *
- * Names may read like a fence of the other keyspace. So the keyspace is looked for at its place only: behind the names,
- * which are not quoted in the fences of earlier versions. `pragma_table_info` leaves out generated columns, which each
- * shard computes.
+ * Names may read like a fence of the other keyspace. So the keyspace is looked for right behind the table's own name: a
+ * name has quotes in pairs only, so no other one reads like that place. `pragma_table_info` leaves out generated columns,
+ * which each shard computes.
  */
 export const FIND_TABLES = `
   SELECT tables.name AS name, columns.name AS column, columns.pk AS place
@@ -28,7 +28,7 @@ export const FIND_TABLES = `
       replace(fences.sql, char(10), ' '),
       ' BEFORE INSERT ON "' || replace(fences.tbl_name, '"', '""')
         || '" WHEN (SELECT state FROM slots WHERE keyspace = ''' || ?1 || ''' '
-    ) - length('CREATE TRIGGER ') - 1 IN (length(fences.name), length(replace(fences.name, '"', '""')) + 2)
+    ) > 0
   ORDER BY tables.name, columns.cid`
 
 interface ColumnRow {

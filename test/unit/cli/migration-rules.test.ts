@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { migratedDatabase } from '../../../scripts/shard-schema.ts'
 import { UserError } from '../../../src/cli/errors.ts'
@@ -180,4 +182,13 @@ describe('a trigger that D1’s API may cut apart is refused, and the fix says h
     const trigger = "CREATE TRIGGER g AFTER INSERT ON t BEGIN SELECT (CASE 1 WHEN 1 THEN RAISE(ABORT, 'end') END); END"
     expect(check('CREATE TABLE t (a)', trigger)).not.toThrow()
   })
+})
+
+test('the trigger that the docs give to copy is taken', () => {
+  const page = readFileSync(path.resolve(import.meta.dirname, '../../../docs/building.md'), 'utf8')
+  const blocks = [...page.matchAll(/```sql\n([\s\S]*?)```/g)].map((match) => match[1]!.trim())
+  expect(blocks).toContain(`WHEN ${SILENT_WHILE_MOVING}`)
+  const [trigger] = blocks.filter((block) => block.startsWith('CREATE TRIGGER'))
+  expect(check(trigger!)).not.toThrow()
+  expect(() => migratedDatabase().exec(trigger!)).not.toThrow()
 })

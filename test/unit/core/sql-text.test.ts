@@ -31,10 +31,17 @@ test.each([1, 32, 33, 100, 1_000])('a chain of %i terms is no deeper than D1 all
   expect(evaluate(chainOf(terms.fill('0'), 'OR'))).toBe(0)
 })
 
-test('up to 32 terms and values are one chain and one array: the form that is measured', () => {
+test('up to 10 terms are one chain, and up to 32 values one array', () => {
   const terms = Array.from({ length: 32 }, (_, index) => `c${index}`)
-  expect(chainOf(terms, '+')).toBe(terms.join(' + '))
+  expect(chainOf(terms.slice(0, 10), '+')).toBe(terms.slice(0, 10).join(' + '))
   expect(jsonArrayOf(terms)).toBe(`json_array(${terms.join(', ')})`)
+})
+
+test('a hundred terms are no deeper than 21', () => {
+  const shallow = new DatabaseSync(':memory:')
+  Object.assign((shallow as unknown as { limits: object }).limits, { exprDepth: 21 })
+  const terms = Array.from({ length: 100 }, () => '1')
+  expect(shallow.prepare(`SELECT ${chainOf(terms, '+')} AS sum`).get()).toEqual({ sum: 100 })
 })
 
 test('a name and a text are taken as they are', () => {
