@@ -4,6 +4,7 @@
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { FIND_TABLES } from '../../src/resharding/tables.ts'
+import { limitLikeD1 } from '../support/d1-limits.ts'
 
 export interface SimulatedCall {
   /** Values as they go over the wire: numbers, texts, blobs and nulls. */
@@ -19,24 +20,6 @@ export type Transport = (call: SimulatedCall, execute: () => D1Result<unknown>[]
 
 type Shape = 'objects' | 'arrays'
 type Row = unknown[]
-
-/**
- * D1's limits, enforced by SQLite: https://developers.cloudflare.com/d1/platform/limits/ documents the first six. The
- * runtime sets the others for every SQLite database of its.
- */
-const d1Limits = {
-  length: 2_000_000, // bytes of a text, a blob or a row
-  sqlLength: 100_000, // bytes of a statement
-  variableNumber: 100,
-  functionArg: 32,
-  column: 100, // of a table, a result, an index or a SET
-  likePatternLength: 50,
-  exprDepth: 100,
-  compoundSelect: 5,
-  triggerDepth: 10,
-  vdbeOp: 25_000, // instructions of a prepared statement
-  attach: 0,
-}
 
 /** The texts of a simulated application are some hundreds. */
 const preparedMax = 2_000
@@ -66,9 +49,7 @@ export class SimulatedShard {
   #schemaChanged = false
 
   constructor(sqlite: DatabaseSync) {
-    // In Node since 24; its types here are older.
-    const { limits } = sqlite as DatabaseSync & { limits: Record<keyof typeof d1Limits, number> }
-    Object.assign(limits, d1Limits)
+    limitLikeD1(sqlite)
     this.#sqlite = sqlite
     this.#totalChanges = sqlite.prepare('SELECT total_changes()')
     returnArrays(this.#totalChanges)

@@ -1,5 +1,6 @@
 /** D1 of the double: each database is a real one, of node:sqlite, with its history. */
 import { DatabaseSync } from 'node:sqlite'
+import { limitLikeD1 } from '../d1-limits.ts'
 import { ApiRefusal, type ApiRequest, idOf, type Route } from './http.ts'
 import { cutAsReported } from './sql-splitter.ts'
 
@@ -146,6 +147,7 @@ const described = ({ id, name, jurisdiction, locationHint }: DoubleDatabase) => 
 
 export function sqliteEngine(): Engine {
   const database = new DatabaseSync(':memory:')
+  limitLikeD1(database)
   return {
     async batch(statements) {
       database.exec('BEGIN')
