@@ -8,7 +8,7 @@ import { appendFileSync, cpSync, existsSync, mkdtempSync, readdirSync, rmSync, w
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { UserError } from '../src/cli/errors.ts'
-import { refuseUnsafe } from '../src/cli/migration-rules.ts'
+import { refuseStatements, refuseUnsafe } from '../src/cli/migration-rules.ts'
 import { migrationsFolder, readMigrations } from '../src/cli/shard-migrations.ts'
 import { quotedName } from '../src/core/sql-text.ts'
 import { migratedDatabase, missingObjects, shardedTables, wantedObjects } from './shard-schema.ts'
@@ -31,10 +31,14 @@ async function generate(args: string[]): Promise<void> {
   const before = new Set(readdirSync(migrationsFolder))
   execFileSync('drizzle-kit', ['generate', ...args], { stdio: ['inherit', 'inherit', 'inherit'] })
   const added = readdirSync(migrationsFolder).find((name) => name.endsWith('.sql') && !before.has(name))
-  refuseUnsafe(readMigrations(), readMigrations())
+  refuseStatements(readMigrations(), readMigrations())
+
   const database = migratedDatabase()
   const missing = missingObjects(database, wanted)
-  if (missing.length === 0) return void console.log(added ? `Wrote ${added}.` : 'The migrations match the schema.')
+  if (missing.length === 0) {
+    refuseUnsafe(readMigrations(), readMigrations())
+    return void console.log(added ? `Wrote ${added}.` : 'The migrations match the schema.')
+  }
   const isMade = database.prepare("SELECT type FROM sqlite_master WHERE name = ? AND type IN ('view', 'trigger')")
   // Dropping a view drops its triggers, so they are made again with it.
   const remade = new Set(missing.map(({ name }) => name))

@@ -1,3 +1,4 @@
+import { foldedName } from '../core/sql-text.ts'
 import {
   isSign,
   isWord,
@@ -25,6 +26,12 @@ interface Refusal {
  * at a migration by those up to it.
  */
 export function refuseUnsafe(pending: Migration[], all: Migration[]): void {
+  refuseStatements(pending, all)
+  if (pending.length > 0) refuseTriggers(all)
+}
+
+/** The same for what single statements do; fences may still be missing. */
+export function refuseStatements(pending: Migration[], all: Migration[]): void {
   for (const migration of pending) {
     const known = new KnownObjects(all.slice(0, all.findIndex(({ name }) => name === migration.name) + 1))
     for (const sql of migration.statements)
@@ -33,7 +40,6 @@ export function refuseUnsafe(pending: Migration[], all: Migration[]): void {
         if (refusal) refuse(migration, sql.slice(statement[0]!.start, statement.at(-1)!.end), refusal)
       }
   }
-  if (pending.length > 0) refuseTriggers(all)
 }
 
 const SHOWN_CHARACTERS = 200
@@ -44,59 +50,63 @@ function refuse({ name }: Migration, sql: string, { what, fix }: Refusal): never
 
 // ── which tables are sharded, and what triggers write ───────────────────────────────────────────
 
-const folded = (name: string): string => name.replace(/[A-Z]/g, (letter) => letter.toLowerCase())
-
 const isFence = ({ name, table }: SqlTrigger): boolean =>
-  ['insert', 'update', 'delete'].some((event) => folded(name) === `${folded(table)}_fence_${event}`)
+  ['insert', 'update', 'delete'].some((event) => foldedName(name) === `${foldedName(table)}_fence_${event}`)
 
-interface LiveTrigger extends SqlTrigger {
+interface KnownTrigger extends SqlTrigger {
   migration: Migration
   sql: string
 }
 
-/** The triggers that the migrations leave behind. */
-function liveTriggers(migrations: Migration[]): LiveTrigger[] {
-  const live = new Map<string, LiveTrigger>()
-  for (const migration of migrations)
-    for (const sql of migration.statements)
-      for (const statement of sqlStatements(sql)) {
-        const trigger = triggerOf(statement)
-        if (trigger) live.set(folded(trigger.name), { ...trigger, migration, sql })
-        else if (isWord(statement[0], 'DROP') && isWord(statement[1], 'TRIGGER'))
-          live.delete(folded(nameAt(statement, isWord(statement[2], 'IF') ? 4 : 2).name ?? ''))
-      }
-  return [...live.values()]
-}
-
 class KnownObjects {
+  /** The triggers that the migrations leave behind, by name. */
+  readonly live = new Map<string, KnownTrigger>()
+  /** Every fence that they ever made, by name. A table stays sharded. */
+  readonly fences = new Map<string, KnownTrigger>()
   readonly #sharded = new Set<string>()
   /** Tables and views whose triggers write to a sharded table, maybe by way of others. */
   readonly #leadingTo = new Map<string, string>()
 
   constructor(migrations: Migration[]) {
-    const triggers = liveTriggers(migrations)
-    for (const { name, table } of triggers)
-      if (folded(name) === `${folded(table)}_fence_insert`) this.#sharded.add(folded(table))
+    for (const migration of migrations)
+      for (const sql of migration.statements)
+        for (const statement of sqlStatements(sql)) {
+          const trigger = triggerOf(statement)
+          if (trigger) this.#learn({ ...trigger, migration, sql })
+          else if (isWord(statement[0], 'DROP') && isWord(statement[1], 'TRIGGER'))
+            this.live.delete(foldedName(nameAt(statement, isWord(statement[2], 'IF') ? 4 : 2).name ?? ''))
+        }
+    this.#followTriggers()
+  }
+
+  #learn(trigger: KnownTrigger): void {
+    this.live.set(foldedName(trigger.name), trigger)
+    if (!isFence(trigger)) return
+    this.fences.set(foldedName(trigger.name), trigger)
+    this.#sharded.add(foldedName(trigger.table))
+  }
+
+  #followTriggers(): void {
     for (let isComplete = false; !isComplete; ) {
       isComplete = true
-      for (const { table, body } of triggers)
+      for (const { table, body } of this.live.values())
         for (const statement of body) {
           const reached = this.shardedTable(writeOf(statement)?.table)
           if (reached === null || this.shardedTable(table) !== null) continue
-          this.#leadingTo.set(folded(table), reached)
+          this.#leadingTo.set(foldedName(table), reached)
           isComplete = false
         }
     }
   }
 
   isSharded(table: string): boolean {
-    return this.#sharded.has(folded(table))
+    return this.#sharded.has(foldedName(table))
   }
 
   /** The sharded table whose rows a write to this table or view changes; null: none. */
   shardedTable(name: string | undefined): string | null {
     if (name === undefined) return null
-    return this.#sharded.has(folded(name)) ? folded(name) : (this.#leadingTo.get(folded(name)) ?? null)
+    return this.#sharded.has(foldedName(name)) ? foldedName(name) : (this.#leadingTo.get(foldedName(name)) ?? null)
   }
 }
 
@@ -116,7 +126,7 @@ function refusedChange(statement: SqlToken[]): Refusal | null {
   const [first, second] = statement
   if (isRebuilt(writeOf(statement)?.table)) return rebuild
   if (isWord(first, 'DROP') && isWord(second, 'TABLE')) return rebuild
-  if (isWord(first, 'PRAGMA') && folded(nameAt(statement, 1).name ?? '') === 'foreign_keys') return rebuild
+  if (isWord(first, 'PRAGMA') && foldedName(nameAt(statement, 1).name ?? '') === 'foreign_keys') return rebuild
   if (
     isWord(first, 'CREATE') &&
     statement.some((token, at) => isWord(token, 'TABLE') && isRebuilt(createdAt(statement, at)))
@@ -163,7 +173,13 @@ function refusedForm(statement: SqlToken[], sql: string): Refusal | null {
 
 function refuseTriggers(migrations: Migration[]): void {
   const known = new KnownObjects(migrations)
-  for (const trigger of liveTriggers(migrations))
+  for (const [name, { migration, sql, table }] of known.fences)
+    if (!known.live.has(name))
+      refuse(migration, sql, {
+        what: `made the fence ${name} of the sharded table ${table}, and a later statement drops it`,
+        fix: 'Make it again: npm run migrations:generate',
+      })
+  for (const trigger of known.live.values())
     if (known.isSharded(trigger.table) && !isFence(trigger) && !isSilent(trigger.when))
       refuse(trigger.migration, trigger.sql, {
         what: `has a trigger ${trigger.name} on the sharded table ${trigger.table} that would fire when a move writes its rows`,
@@ -198,7 +214,7 @@ function isTheCondition(tokens: SqlToken[]): boolean {
   const wanted = ['(', 'select', 'open', 'from', 'mover', ')', '=', '0']
   return (
     tokens.length === wanted.length &&
-    tokens.every(({ kind, value }, at) => kind !== 'text' && folded(value) === wanted[at])
+    tokens.every(({ kind, value }, at) => kind !== 'text' && foldedName(value) === wanted[at])
   )
 }
 

@@ -10,6 +10,9 @@ const chainMax = 10
 /** A name as SQL takes it, whatever is in it. Unqualified, SQLite takes one that it doesn't find for a text. */
 export const quotedName = (name: string): string => `"${name.replaceAll('"', '""')}"`
 
+/** Equal for names that SQLite takes for one: it folds the case of ASCII only. */
+export const foldedName = (name: string): string => name.replace(/[A-Z]/g, (letter) => letter.toLowerCase())
+
 /** A text as SQL takes it. */
 export const textLiteral = (text: string): string => `'${text.replaceAll("'", "''")}'`
 

@@ -1,6 +1,6 @@
 import { getTableConfig, type SQLiteTable } from 'drizzle-orm/sqlite-core'
 import { limits } from '../core/limits.ts'
-import { chainOf, jsonArrayOf, quotedName, textLiteral } from '../core/sql-text.ts'
+import { chainOf, foldedName, jsonArrayOf, quotedName, textLiteral } from '../core/sql-text.ts'
 import { findRegistration, type ShardObject } from './sharded-table.ts'
 
 /** What the generator must know of a table: taken from its Drizzle definition, never written by hand. */
@@ -92,7 +92,7 @@ function refuseNames(name: string, columns: string[], refuse: (why: string) => n
     )
   if (names.some((one) => one.includes('--> statement-breakpoint')))
     refuse('a name has the text at which migrations are cut; rename it')
-  const seen = new Set(columns.map(asSqliteCompares))
+  const seen = new Set(columns.map(foldedName))
   if (seen.size < columns.length) refuse('two columns differ only in case, and SQLite takes them for one; rename one')
   const bytes = names.reduce((sum, one) => sum + Buffer.byteLength(quotedName(one)), 0)
   if (bytes > nameBytesMax)
@@ -102,9 +102,6 @@ function refuseNames(name: string, columns: string[], refuse: (why: string) => n
 }
 
 const controlOrBacktick = /[\p{Cc}`]/u
-
-/** SQLite folds the case of ASCII only. */
-const asSqliteCompares = (name: string): string => name.replace(/[A-Z]/g, (letter) => letter.toLowerCase())
 
 function primaryKey(table: SQLiteTable): string[] {
   const { columns, primaryKeys } = getTableConfig(table)

@@ -12,7 +12,7 @@ import {
   text,
 } from 'drizzle-orm/sqlite-core'
 import type { Random } from '../../src/core/random.ts'
-import { quotedName, textLiteral } from '../../src/core/sql-text.ts'
+import { foldedName, quotedName, textLiteral } from '../../src/core/sql-text.ts'
 import { type Keyspace, sharded } from '../../src/sharding/sharded-table.ts'
 
 /** Names that SQL, SQLite, the fences and the mover's statements use, and such that have to be quoted. */
@@ -98,15 +98,13 @@ export const chance = (random: Random, probability: number): boolean => random.f
 export const below = (random: Random, count: number): number => Math.floor(random.fraction() * count)
 export const pick = <T>(random: Random, items: readonly T[]): T => items[below(random, items.length)]!
 
-const folded = (name: string): string => name.replace(/[A-Z]/g, (letter) => letter.toLowerCase())
-
 /** So many names, no two of which SQLite takes for one. */
 function drawNames(random: Random, count: number): string[] {
   const names = new Map<string, string>()
   while (names.size < count) {
     const drawn = pick(random, hostileNames)
-    const name = names.has(folded(drawn)) ? `${drawn} ${names.size}` : drawn
-    if (!names.has(folded(name))) names.set(folded(name), name)
+    const name = names.has(foldedName(drawn)) ? `${drawn} ${names.size}` : drawn
+    if (!names.has(foldedName(name))) names.set(foldedName(name), name)
   }
   return [...names.values()]
 }

@@ -63,6 +63,14 @@ describe('a migration is refused by name', () => {
     expect(check('CREATE TABLE notes (id TEXT)', 'INSERT INTO notes VALUES (1)', fence)).toThrow(/sharded table notes/)
   })
 
+  test('that takes a fence off, also to write rows without it', () => {
+    const drop = 'DROP TRIGGER IF EXISTS "Posts_Fence_Update"'
+    expect(check(drop)).toThrow(
+      'made the fence posts_fence_update of the sharded table posts, and a later statement drops it',
+    )
+    expect(check(drop, 'UPDATE posts SET version = 2')).toThrow('writes rows of the sharded table posts')
+  })
+
   test('that writes them by way of a view, or of a table whose trigger leads there', () => {
     const view = 'CREATE VIEW v AS SELECT id FROM posts'
     expect(check(view, insteadOf, 'INSERT INTO v VALUES (1)')).toThrow('posts by way of a trigger of v (INSERT)')
@@ -76,7 +84,11 @@ describe('a migration is refused by name', () => {
 describe('a migration is taken', () => {
   test.each([
     ['that only adds', 'CREATE TABLE t (id text)', 'ALTER TABLE posts ADD `pinned` integer'],
-    ['that drops a fence and makes it again', 'DROP TRIGGER posts_fence_insert'],
+    [
+      'that drops a fence and makes it again',
+      'DROP TRIGGER posts_fence_insert',
+      'CREATE TRIGGER "posts_fence_insert" BEFORE INSERT ON "posts" BEGIN SELECT 1; END',
+    ],
     [
       'that writes a table that is not sharded',
       'CREATE TABLE t (a)',
