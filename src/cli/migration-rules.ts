@@ -34,15 +34,32 @@ export function refuseUnsafe(pending: Migration[], all: Migration[]): void {
 export function refuseStatements(pending: Migration[], all: Migration[]): void {
   for (const migration of pending) {
     const known = new KnownObjects(all.slice(0, all.findIndex(({ name }) => name === migration.name) + 1))
-    for (const sql of migration.statements)
-      for (const statement of sqlStatements(sql)) {
-        const refusal = refusedChange(statement) ?? refusedWrite(statement, known) ?? refusedForm(statement, sql)
-        if (refusal) refuse(migration, sql.slice(statement[0]!.start, statement.at(-1)!.end), refusal)
-      }
+    for (const { sql, statement } of statementsOf(migration)) {
+      const refusal = refusedChange(statement) ?? refusedWrite(statement, known) ?? refusedForm(statement, sql)
+      if (refusal) refuse(migration, sql.slice(statement[0]!.start, statement.at(-1)!.end), refusal)
+    }
   }
 }
 
 const SHOWN_CHARACTERS = 200
+
+interface ReadStatement {
+  /** The text that it stands in. */
+  sql: string
+  statement: SqlToken[]
+}
+
+const read = new WeakMap<Migration, ReadStatement[]>()
+
+/** Each migration is read once, though the rules look at it for every later one. */
+function statementsOf(migration: Migration): ReadStatement[] {
+  let statements = read.get(migration)
+  if (!statements) {
+    statements = migration.statements.flatMap((sql) => sqlStatements(sql).map((statement) => ({ sql, statement })))
+    read.set(migration, statements)
+  }
+  return statements
+}
 
 function refuse({ name }: Migration, sql: string, { what, fix }: Refusal): never {
   throw new UserError(`${name} ${what}:\n  ${sql.split('\n')[0]!.slice(0, SHOWN_CHARACTERS)}`, fix)
@@ -69,13 +86,12 @@ class KnownObjects {
 
   constructor(migrations: Migration[]) {
     for (const migration of migrations)
-      for (const sql of migration.statements)
-        for (const statement of sqlStatements(sql)) {
-          const trigger = triggerOf(statement)
-          if (trigger) this.#learn({ ...trigger, migration, sql })
-          else if (isWord(statement[0], 'DROP') && isWord(statement[1], 'TRIGGER'))
-            this.live.delete(foldedName(nameAt(statement, isWord(statement[2], 'IF') ? 4 : 2).name ?? ''))
-        }
+      for (const { sql, statement } of statementsOf(migration)) {
+        const trigger = triggerOf(statement)
+        if (trigger) this.#learn({ ...trigger, migration, sql })
+        else if (isWord(statement[0], 'DROP') && isWord(statement[1], 'TRIGGER'))
+          this.live.delete(foldedName(nameAt(statement, isWord(statement[2], 'IF') ? 4 : 2).name ?? ''))
+      }
     this.#followTriggers()
   }
 
