@@ -107,6 +107,14 @@ const mutants: Mutant[] = [
     ...schemas,
   },
   {
+    name: 'a key’s name apart from the names of slots',
+    file: 'src/sharding/shards.ts',
+    take: /while \(column\.toLowerCase\(\)\.includes\(own\)\) own \+= '_'/,
+    leave: '',
+    project: 'unit',
+    tests: 'test/unit/sharding/shards.test.ts',
+  },
+  {
     name: 'a fence’s keyspace at its place',
     file: 'src/resharding/tables.ts',
     take: /AND instr\([\s\S]*?\) > 0/,
