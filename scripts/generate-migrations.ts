@@ -1,13 +1,16 @@
 /**
  * `npm run migrations:generate [-- --name what_it_adds]`: drizzle-kit's migration, plus the fences of every sharded
- * table. Writes nothing when the schema is already migrated; leaves the folder as it was when it refuses.
+ * table. Writes nothing when the schema is already migrated. Refuses what sharded tables can't take, in all migrations, and
+ * then leaves the folder as it was.
  */
 import { execFileSync } from 'node:child_process'
 import { appendFileSync, cpSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { UserError } from '../src/cli/errors.ts'
-import { migrationsFolder, readMigrations, refuseRebuilds } from '../src/cli/shard-migrations.ts'
+import { refuseStatements, refuseUnsafe } from '../src/cli/migration-rules.ts'
+import { migrationsFolder, readMigrations } from '../src/cli/shard-migrations.ts'
+import { quotedName } from '../src/core/sql-text.ts'
 import { migratedDatabase, missingObjects, shardedTables, wantedObjects } from './shard-schema.ts'
 
 const backup = mkdtempSync(path.join(tmpdir(), 'banyan-migrations-'))
@@ -28,12 +31,15 @@ async function generate(args: string[]): Promise<void> {
   const before = new Set(readdirSync(migrationsFolder))
   execFileSync('drizzle-kit', ['generate', ...args], { stdio: ['inherit', 'inherit', 'inherit'] })
   const added = readdirSync(migrationsFolder).find((name) => name.endsWith('.sql') && !before.has(name))
-  for (const migration of readMigrations()) if (migration.name === added) refuseRebuilds(migration)
+  refuseStatements(readMigrations(), readMigrations())
 
   const database = migratedDatabase()
   const missing = missingObjects(database, wanted)
-  if (missing.length === 0) return void console.log(added ? `Wrote ${added}.` : 'The migrations match the schema.')
-  const isMade = database.prepare('SELECT type FROM sqlite_master WHERE name = ?')
+  if (missing.length === 0) {
+    refuseUnsafe(readMigrations(), readMigrations())
+    return void console.log(added ? `Wrote ${added}.` : 'The migrations match the schema.')
+  }
+  const isMade = database.prepare("SELECT type FROM sqlite_master WHERE name = ? AND type IN ('view', 'trigger')")
   // Dropping a view drops its triggers, so they are made again with it.
   const remade = new Set(missing.map(({ name }) => name))
   const tableOf = database.prepare('SELECT tbl_name FROM sqlite_master WHERE name = ?')
@@ -44,7 +50,7 @@ async function generate(args: string[]): Promise<void> {
   const sql = [...missing, ...lost].flatMap(({ name, sql }) => {
     const made = isMade.get(name) as { type: string } | undefined
     return made && !lost.some((object) => object.name === name)
-      ? [`DROP ${made.type.toUpperCase()} ${name};`, `${sql};`]
+      ? [`DROP ${made.type.toUpperCase()} ${quotedName(name)};`, `${sql};`]
       : [`${sql};`]
   })
   const target = added ?? customMigration(args)
@@ -52,6 +58,7 @@ async function generate(args: string[]): Promise<void> {
   const text = sql.join('\n--> statement-breakpoint\n')
   if (existsSync(file) && added) appendFileSync(file, `\n--> statement-breakpoint\n${text}\n`)
   else writeFileSync(file, `${text}\n`)
+  refuseUnsafe(readMigrations(), readMigrations())
   console.log(`Wrote ${target} with ${missing.length} fences, views or triggers.`)
 }
 

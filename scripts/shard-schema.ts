@@ -3,9 +3,12 @@ import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { is } from 'drizzle-orm'
 import { SQLiteTable } from 'drizzle-orm/sqlite-core'
+import { UserError } from '../src/cli/errors.ts'
 import { readMigrations } from '../src/cli/shard-migrations.ts'
-import { type FencedTable, fencedTable, fenceTriggers } from '../src/sharding/fence-sql.ts'
-import type { ShardObject } from '../src/sharding/sharded-table.ts'
+import { limits } from '../src/core/limits.ts'
+import { boundTailSql } from '../src/resharding/rows.ts'
+import { type FencedTable, fencedTable, fenceTriggers, statementBytesMax } from '../src/sharding/fence-sql.ts'
+import { keyspaces, type ShardObject } from '../src/sharding/sharded-table.ts'
 
 const root = path.resolve(import.meta.dirname, '..')
 
@@ -16,7 +19,21 @@ export async function shardedTables(): Promise<FencedTable[]> {
     const module: Record<string, unknown> = await import(path.join(root, file))
     for (const value of Object.values(module)) if (is(value, SQLiteTable)) tables.push(fencedTable(value))
   }
+  refuseLongTails(tables)
   return tables
+}
+
+/** A move has one statement that names each column of each table of its keyspace. Throws UserError where it is too long. */
+export function refuseLongTails(tables: FencedTable[]): void {
+  for (const keyspace of keyspaces) {
+    const moved = tables.filter((table) => table.keyspace === keyspace).map((table) => ({ ...table, keyspace }))
+    const bytes = Buffer.byteLength(boundTailSql(moved, limits.moveTailRowsMax))
+    if (bytes > statementBytesMax)
+      throw new UserError(
+        `The ${moved.length} tables of the keyspace ${keyspace} make a statement of ${bytes} bytes in each move, and D1's limit is ${statementBytesMax}.`,
+        'Use fewer columns or shorter names: for example one JSON column in place of many that are read together.',
+      )
+  }
 }
 
 /** The views and triggers each shard must have for its tables, in the order in which they can be made. */
@@ -32,6 +49,6 @@ export function migratedDatabase(migrations = readMigrations()): DatabaseSync {
 
 /** What a migrated database lacks of the wanted views and triggers, or has in another form. */
 export function missingObjects(database: DatabaseSync, wanted: ShardObject[]): ShardObject[] {
-  const find = database.prepare('SELECT sql FROM sqlite_master WHERE name = ?')
+  const find = database.prepare("SELECT sql FROM sqlite_master WHERE name = ? AND type IN ('view', 'trigger')")
   return wanted.filter((object) => (find.get(object.name) as { sql: string } | undefined)?.sql !== object.sql)
 }

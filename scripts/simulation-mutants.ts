@@ -29,7 +29,7 @@ const shard = 'migrations/shard/0000_shard.sql'
 const tables = 'migrations/shard/0001_first_tables.sql'
 
 const noGuard = cut(router, /const GUARD = .*/, "const GUARD = 'SELECT ?, ?'")
-const noStep = cut(shard, /SELECT RAISE\(ABORT, 'STEP_MISMATCH'\) WHERE .*/, 'SELECT 1;')
+const noStep = cut(shard, /SELECT RAISE\(ABORT, 'STEP_MISMATCH'\) WHERE [^;]*;/, 'SELECT 1;')
 const noExpectation = cut(
   'migrations/shard/0002_moves.sql',
   /SELECT RAISE\(ABORT, 'SLOT_STATE_UNEXPECTED'\) WHERE/,
@@ -39,7 +39,7 @@ const step = { name: 'step', cuts: [noStep] }
 const noVerification = cut(mover, /if \(this\.#options\.verifies \?\? true\)/, 'if (false)')
 const verification = { name: 'verification', cuts: [noVerification] }
 const noTrigger = (event: 'INSERT' | 'UPDATE' | 'DELETE') =>
-  cut(tables, new RegExp(`(BEFORE ${event} ON .*\\nWHEN )`, 'g'), '$1 0 AND ')
+  cut(tables, new RegExp(`(BEFORE ${event} ON \\S+ WHEN )`, 'g'), '$1 0 AND ')
 const noPurgeWait = cut(ledger, /if \(record\.settlesAt! > now\) return/, 'if (now < 0) return')
 
 const mutants: Mutant[] = [

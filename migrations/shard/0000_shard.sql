@@ -37,37 +37,20 @@ CREATE TABLE mover (
 --> statement-breakpoint
 INSERT INTO mover (id, step) VALUES (1, 0);
 --> statement-breakpoint
-CREATE TRIGGER mover_stays BEFORE DELETE ON mover BEGIN
-  SELECT RAISE(ABORT, 'MOVER_ROW_STAYS');
-END;
+CREATE TRIGGER mover_stays BEFORE DELETE ON mover BEGIN SELECT RAISE(ABORT, 'MOVER_ROW_STAYS'); END;
 --> statement-breakpoint
 -- REPLACE deletes the row that is in its way without firing the trigger above.
-CREATE TRIGGER mover_is_one BEFORE INSERT ON mover WHEN EXISTS (SELECT 1 FROM mover) BEGIN
-  SELECT RAISE(ABORT, 'MOVER_ROW_STAYS');
-END;
+CREATE TRIGGER mover_is_one BEFORE INSERT ON mover WHEN EXISTS (SELECT 1 FROM mover) BEGIN SELECT RAISE(ABORT, 'MOVER_ROW_STAYS'); END;
 --> statement-breakpoint
-CREATE TRIGGER mover_rises BEFORE UPDATE ON mover WHEN NEW.step < OLD.step OR NEW.id IS NOT OLD.id BEGIN
-  SELECT RAISE(ABORT, 'MOVER_STEP_FELL');
-END;
+CREATE TRIGGER mover_rises BEFORE UPDATE ON mover WHEN NEW.step < OLD.step OR NEW.id IS NOT OLD.id BEGIN SELECT RAISE(ABORT, 'MOVER_STEP_FELL'); END;
 --> statement-breakpoint
 -- INSERT INTO slot_guard aborts unless the slot takes writes here. It starts every batch that may write: an UPDATE
 -- that meets no row fires no row trigger, and would report success on a stale route.
 CREATE VIEW slot_guard AS SELECT keyspace, slot FROM slots;
 --> statement-breakpoint
-CREATE TRIGGER slot_guard_insert INSTEAD OF INSERT ON slot_guard
-WHEN (SELECT state FROM slots WHERE keyspace = NEW.keyspace AND slot = NEW.slot) IS NOT 'active' BEGIN
-  SELECT CASE (SELECT state FROM slots WHERE keyspace = NEW.keyspace AND slot = NEW.slot)
-    WHEN 'moving' THEN NULL
-    WHEN 'fenced' THEN RAISE(ABORT, 'SLOT_FENCED')
-    WHEN 'importing' THEN RAISE(ABORT, 'SLOT_FENCED')
-    ELSE RAISE(ABORT, 'SLOT_NOT_OWNED')
-  END;
-END;
+CREATE TRIGGER slot_guard_insert INSTEAD OF INSERT ON slot_guard WHEN (SELECT state FROM slots WHERE keyspace = NEW.keyspace AND slot = NEW.slot) IS NOT 'active' BEGIN SELECT (CASE (SELECT state FROM slots WHERE keyspace = NEW.keyspace AND slot = NEW.slot) WHEN 'moving' THEN NULL WHEN 'fenced' THEN RAISE(ABORT, 'SLOT_FENCED') WHEN 'importing' THEN RAISE(ABORT, 'SLOT_FENCED') ELSE RAISE(ABORT, 'SLOT_NOT_OWNED') END); END;
 --> statement-breakpoint
 -- INSERT INTO mover_step aborts unless the step is the expected one, then raises it. It starts every batch of a mover.
 CREATE VIEW mover_step AS SELECT step AS expected FROM mover;
 --> statement-breakpoint
-CREATE TRIGGER mover_step_insert INSTEAD OF INSERT ON mover_step BEGIN
-  SELECT RAISE(ABORT, 'STEP_MISMATCH') WHERE (SELECT step FROM mover WHERE id = 1) IS NOT NEW.expected;
-  UPDATE mover SET step = step + 1 WHERE id = 1;
-END;
+CREATE TRIGGER mover_step_insert INSTEAD OF INSERT ON mover_step BEGIN SELECT RAISE(ABORT, 'STEP_MISMATCH') WHERE (SELECT step FROM mover WHERE id = 1) IS NOT NEW.expected; UPDATE mover SET step = step + 1 WHERE id = 1; END;

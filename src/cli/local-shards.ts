@@ -4,6 +4,7 @@ import path from 'node:path'
 import { isPlaceholder, readConfig } from './deploy-config.ts'
 import { UserError } from './errors.ts'
 import type { MigratedShard } from './migrate.ts'
+import { refuseUnsafe } from './migration-rules.ts'
 import { replaceFile } from './replace-file.ts'
 import { readMigrations } from './shard-migrations.ts'
 import { blockOf, localBindings, localShards, type ShardBinding, shardBindings, withShards } from './wrangler-config.ts'
@@ -103,6 +104,7 @@ export function migrateLocalShards(configPath: string, persistTo: string): Promi
       shards.map(async (shard) => {
         const applied = new Set(await shard.applied())
         const missing = migrations.filter(({ name }) => !applied.has(name))
+        refuseUnsafe(missing, migrations)
         for (const migration of missing) await shard.apply(migration)
         return missing.length
       }),

@@ -1,6 +1,7 @@
 import { eachAtMost } from '../core/bounded.ts'
 import { UserError } from './errors.ts'
-import { type Migration, refuseRebuilds } from './shard-migrations.ts'
+import { refuseUnsafe } from './migration-rules.ts'
+import type { Migration } from './shard-migrations.ts'
 
 /** A shard's database, as migrations see it. */
 export interface MigratedShard {
@@ -69,8 +70,8 @@ export async function migrateShards(shards: MigratedShard[], options: MigrateOpt
   const statuses = await migrationStatus(shards, migrations, atOnceMax)
   const pendingOf = new Map(statuses.map(({ binding, pending }) => [binding, pending]))
   const lagging = shards.filter(({ binding }) => pendingOf.get(binding)!.length > 0)
-  for (const migration of migrations)
-    if (lagging.some(({ binding }) => pendingOf.get(binding)!.includes(migration.name))) refuseRebuilds(migration)
+  const isPending = ({ name }: Migration) => lagging.some(({ binding }) => pendingOf.get(binding)!.includes(name))
+  refuseUnsafe(migrations.filter(isPending), migrations)
   const first = lagging.find(({ binding }) => binding === canary) ?? lagging[0]
   const run: MigrationRun = { applied: 0, done: [], failed: [], untouched: [] }
   const migrate = async (shard: MigratedShard) => {

@@ -6,20 +6,29 @@ export interface MovedTable {
   keyspace: Keyspace
   /** Primary key columns in key order; the first starts with the owner's slot. */
   key: string[]
+  /** Without generated columns. */
   columns: string[]
 }
 
 /**
  * Every fenced table of a keyspace and its columns, in one statement: what has no fence is not sharded, and what has one
  * moves. Columns of a migration that only one shard has yet would differ; a move is refused until versions are equal.
+ *
+ * Names may read like a fence of the other keyspace. So the keyspace is looked for right behind the table's own name: a
+ * name has quotes in pairs only, so no other one reads like that place. `pragma_table_info` leaves out generated columns,
+ * which each shard computes.
  */
 export const FIND_TABLES = `
   SELECT tables.name AS name, columns.name AS column, columns.pk AS place
   FROM sqlite_master AS fences
-  JOIN sqlite_master AS tables ON tables.type = 'table' AND tables.name = fences.tbl_name
+  JOIN sqlite_master AS tables ON tables.type = 'table' AND tables.name = fences.tbl_name COLLATE NOCASE
   JOIN pragma_table_info(tables.name) AS columns
-  WHERE fences.type = 'trigger' AND fences.name = fences.tbl_name || '_fence_insert'
-    AND instr(fences.sql, 'keyspace = ''' || ?1 || '''') > 0
+  WHERE fences.type = 'trigger' AND fences.name = fences.tbl_name || '_fence_insert' COLLATE NOCASE
+    AND instr(
+      replace(fences.sql, char(10), ' '),
+      ' BEFORE INSERT ON "' || replace(fences.tbl_name, '"', '""')
+        || '" WHEN (SELECT state FROM slots WHERE keyspace = ''' || ?1 || ''' '
+    ) > 0
   ORDER BY tables.name, columns.cid`
 
 interface ColumnRow {

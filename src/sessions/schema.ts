@@ -15,9 +15,9 @@ const sessionGuard = [
     sql: [
       'CREATE TRIGGER session_guard_insert INSTEAD OF INSERT ON session_guard',
       'WHEN NOT EXISTS (SELECT 1 FROM sessions WHERE id = NEW.id AND expires_at > NEW.now AND idle_at > NEW.now) BEGIN',
-      "  SELECT RAISE(ABORT, 'SESSION_ENDED');",
+      "SELECT RAISE(ABORT, 'SESSION_ENDED');",
       'END',
-    ].join('\n'),
+    ].join(' '),
   },
 ]
 

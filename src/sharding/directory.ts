@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.ts'
 import { BanyanError, MIGRATE, messageOf } from '../core/errors.ts'
+import { quotedName } from '../core/sql-text.ts'
 import {
   evenRuns,
   type MapWire,
@@ -218,12 +219,14 @@ export class Directory {
 
   async #refuseRows(shard: ShardEntry): Promise<void> {
     const [fenced] = await this.#batch(shard, [
-      ["SELECT tbl_name AS name FROM sqlite_master WHERE type = 'trigger' AND name = tbl_name || '_fence_insert'"],
+      [
+        "SELECT tbl_name AS name FROM sqlite_master WHERE type = 'trigger' AND name = tbl_name || '_fence_insert' COLLATE NOCASE",
+      ],
     ])
     const tables = ['slots', ...(fenced!.results as { name: string }[]).map(({ name }) => name)]
     const answers = await this.#batch(
       shard,
-      tables.map((table) => [`SELECT EXISTS (SELECT 1 FROM "${table}") AS found`]),
+      tables.map((table) => [`SELECT EXISTS (SELECT 1 FROM ${quotedName(table)}) AS found`]),
     )
     const filled = tables.filter((_, index) => (answers[index]!.results[0] as { found: number }).found === 1)
     if (filled.length > 0)

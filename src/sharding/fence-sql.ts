@@ -1,5 +1,6 @@
 import { getTableConfig, type SQLiteTable } from 'drizzle-orm/sqlite-core'
 import { limits } from '../core/limits.ts'
+import { chainOf, foldedName, jsonArrayOf, quotedName, textLiteral } from '../core/sql-text.ts'
 import { findRegistration, type ShardObject } from './sharded-table.ts'
 
 /** What the generator must know of a table: taken from its Drizzle definition, never written by hand. */
@@ -8,14 +9,30 @@ export interface FencedTable {
   keyspace: string
   /** Primary key columns in key order; the first starts with the owner's slot. */
   key: string[]
+  /** Without generated columns: they are computed at each shard. */
   columns: string[]
   objects: ShardObject[]
 }
 
-/** Reads a sharded table's shape, and throws an error that says how to mend it where a shard could not hold the table. */
+/** D1's: https://developers.cloudflare.com/d1/platform/limits/ */
+const columnsMax = 100
+export const statementBytesMax = 100_000
+
+/** Functions have 32 arguments at most, and a key is one `json_array`. */
+const keyColumnsMax = 32
+
+/** Of a table and its columns together: so long, each statement of its moves is below 100 KB. */
+const nameBytesMax = 12_000
+
+/** Every shard has these, and the platform owns the last two kinds. */
+const reservedNames =
+  /^(slots|slot_changes|mover|slot_guard|mover_step|slot_expectation|shard_identity|d1_migrations|sqlite_.*|_cf_.*)$/i
+
+/** Reads a sharded table's shape. Throws an error that says how to fix a table that a shard could not hold or move. */
 export function fencedTable(table: SQLiteTable): FencedTable {
   const config = getTableConfig(table)
   const { name } = config
+  const columns = config.columns.filter((column) => column.generated === undefined)
   const refuse = (why: string): never => {
     throw new Error(`Table ${name} can't be sharded: ${why} (docs/building.md, "Sharded tables")`)
   }
@@ -26,24 +43,65 @@ export function fencedTable(table: SQLiteTable): FencedTable {
   if (config.indexes.some((index) => index.config.unique)) refuse('a unique index holds in one shard only; use a claim')
   if (config.columns.some((column) => 'autoIncrement' in column && column.autoIncrement))
     refuse('AUTOINCREMENT ids collide across shards; use an owned id')
+  refuseNames(
+    name,
+    config.columns.map((column) => column.name),
+    refuse,
+  )
   const key = primaryKey(table)
   const first = config.columns.find((column) => column.name === key[0])
   if (!first) refuse('it has no primary key')
+  if (key.length > keyColumnsMax)
+    refuse(`its primary key has ${key.length} columns, and a key that moves has ${keyColumnsMax} at most`)
   if (first!.getSQLType() !== 'text')
     refuse(`its primary key starts with ${key[0]}, which isn't an owner-slotted text id`)
   for (const column of config.columns.filter((one) => key.includes(one.name))) {
+    if (column.generated !== undefined)
+      refuse(`${column.name} is in the primary key and generated; SQLite takes no such key`)
     if (!column.notNull) refuse(`${column.name} is in the primary key and may be NULL; add notNull()`)
     if (!['text', 'integer'].includes(column.getSQLType()))
       refuse(`${column.name} is in the primary key and neither text nor integer`)
   }
-  return {
+  const fenced: FencedTable = {
     name,
     keyspace: registration.keyspace,
     key,
-    columns: config.columns.map((column) => column.name),
+    columns: columns.map((column) => column.name),
     objects: registration.objects,
   }
+  for (const trigger of fenceTriggers(fenced))
+    if (Buffer.byteLength(trigger.sql) > statementBytesMax)
+      refuse(
+        `its fence ${trigger.name} has more than ${statementBytesMax} bytes, which is D1's limit; shorten its names`,
+      )
+  return fenced
 }
+
+function refuseNames(name: string, columns: string[], refuse: (why: string) => never): void {
+  if (reservedNames.test(name))
+    refuse('every shard has a table or view of that name, or the platform reserves it; rename it')
+  if (columns.length > columnsMax)
+    refuse(
+      `it has ${columns.length} columns, and D1's limit is ${columnsMax}; move some to a second table with the same key`,
+    )
+  const names = [name, ...columns]
+  const bad = names.find((one) => one === '' || controlOrBacktick.test(one) || !one.isWellFormed())
+  if (bad !== undefined)
+    refuse(
+      `${JSON.stringify(bad)} is no usable name; rename it without control characters and backticks (drizzle-kit writes names between backticks)`,
+    )
+  if (names.some((one) => one.includes('--> statement-breakpoint')))
+    refuse('a name has the text at which migrations are cut; rename it')
+  const seen = new Set(columns.map(foldedName))
+  if (seen.size < columns.length) refuse('two columns differ only in case, and SQLite takes them for one; rename one')
+  const bytes = names.reduce((sum, one) => sum + Buffer.byteLength(quotedName(one)), 0)
+  if (bytes > nameBytesMax)
+    refuse(
+      `the names of the table and its columns have ${bytes} bytes together, and the limit is ${nameBytesMax}; shorten them`,
+    )
+}
+
+const controlOrBacktick = /[\p{Cc}`]/u
 
 function primaryKey(table: SQLiteTable): string[] {
   const { columns, primaryKeys } = getTableConfig(table)
@@ -58,48 +116,61 @@ function primaryKey(table: SQLiteTable): string[] {
  * - `moving`: the row's key is appended to `slot_changes` (capture).
  * - `importing`, `moved`: only the mover writes, inside a batch that opened its window.
  * - `fenced`: nobody. No row: nobody.
+ *
+ * Each is one line, with upper-case keywords and each CASE in parentheses. D1's HTTP API cuts a text into statements itself,
+ * and reports name triggers that it cut in other forms (docs/decisions/0019).
  */
 export function fenceTriggers(table: FencedTable): ShardObject[] {
   return [
-    trigger(table, 'INSERT', 'NEW', tooLarge(table)),
-    trigger(table, 'UPDATE', 'NEW', `${tooLarge(table)} OR ${keyChanged(table)}`),
-    trigger(table, 'DELETE', 'OLD', null),
+    trigger(table, 'INSERT', 'NEW', [tooLarge(table)]),
+    trigger(table, 'UPDATE', 'NEW', [keyChanged(table), tooLarge(table)]),
+    trigger(table, 'DELETE', 'OLD', []),
   ]
 }
 
-function trigger(table: FencedTable, event: string, row: 'NEW' | 'OLD', bound: string | null): ShardObject {
-  const slot = `keyspace = '${table.keyspace}' AND slot = substr(${row}."${table.key[0]}", 1, 4)`
+/** A row that this holds for is refused with the code, in whatever state its slot is. */
+interface Bound {
+  code: 'PRIMARY_KEY_CHANGED' | 'ROW_TOO_LARGE'
+  condition: string
+}
+
+function trigger(table: FencedTable, event: string, row: 'NEW' | 'OLD', bounds: Bound[]): ShardObject {
+  const slot = `keyspace = '${table.keyspace}' AND slot = substr(${row}.${quotedName(table.key[0]!)}, 1, 4)`
   const state = `(SELECT state FROM slots WHERE ${slot})`
   const name = `${table.name}_fence_${event.toLowerCase()}`
-  const refusals = [
-    event === 'UPDATE' ? `  SELECT RAISE(ABORT, 'PRIMARY_KEY_CHANGED') WHERE ${keyChanged(table)};` : null,
-    bound ? `  SELECT RAISE(ABORT, 'ROW_TOO_LARGE') WHERE ${tooLarge(table)};` : null,
-  ].filter((line) => line !== null)
+  const unlessOpen = (code: string) =>
+    `(CASE (SELECT open FROM mover) WHEN 1 THEN NULL ELSE RAISE(ABORT, '${code}') END)`
   const sql = [
-    `CREATE TRIGGER ${name} BEFORE ${event} ON "${table.name}"`,
-    `WHEN ${state} IS NOT 'active'${bound ? ` OR ${bound}` : ''} BEGIN`,
-    ...refusals,
-    `  SELECT CASE ${state}`,
-    `    WHEN 'active' THEN NULL`,
-    `    WHEN 'moving' THEN NULL`,
-    `    WHEN 'fenced' THEN RAISE(ABORT, 'SLOT_FENCED')`,
-    `    WHEN 'importing' THEN CASE (SELECT open FROM mover) WHEN 1 THEN NULL ELSE RAISE(ABORT, 'SLOT_FENCED') END`,
-    `    WHEN 'moved' THEN CASE (SELECT open FROM mover) WHEN 1 THEN NULL ELSE RAISE(ABORT, 'SLOT_NOT_OWNED') END`,
-    `    ELSE RAISE(ABORT, 'SLOT_NOT_OWNED')`,
-    `  END;`,
-    `  INSERT INTO slot_changes (move_id, tbl, pk) SELECT coalesce(move_id, ''), '${table.name}', ${keyJson(table, row)}`,
-    `    FROM slots WHERE ${slot} AND state = 'moving';`,
-    `END`,
-  ].join('\n')
+    `CREATE TRIGGER ${quotedName(name)} BEFORE ${event} ON ${quotedName(table.name)}`,
+    `WHEN ${[`${state} IS NOT 'active'`, ...bounds.map(({ condition }) => condition)].join(' OR ')} BEGIN`,
+    ...bounds.map(({ code, condition }) => `SELECT RAISE(ABORT, '${code}') WHERE ${condition};`),
+    `SELECT (CASE ${state}`,
+    `WHEN 'active' THEN NULL`,
+    `WHEN 'moving' THEN NULL`,
+    `WHEN 'fenced' THEN RAISE(ABORT, 'SLOT_FENCED')`,
+    `WHEN 'importing' THEN ${unlessOpen('SLOT_FENCED')}`,
+    `WHEN 'moved' THEN ${unlessOpen('SLOT_NOT_OWNED')}`,
+    `ELSE RAISE(ABORT, 'SLOT_NOT_OWNED') END);`,
+    `INSERT INTO slot_changes (move_id, tbl, pk) SELECT coalesce(move_id, ''), ${textLiteral(table.name)}, ${keyJson(table, row)}`,
+    `FROM slots WHERE ${slot} AND state = 'moving';`,
+    'END',
+  ].join(' ')
   return { name, sql }
 }
 
 const keyJson = (table: FencedTable, row: string) =>
-  `json_array(${table.key.map((column) => `${row}."${column}"`).join(', ')})`
+  jsonArrayOf(table.key.map((column) => `${row}.${quotedName(column)}`))
 
-const keyChanged = (table: FencedTable) =>
-  table.key.map((column) => `NEW."${column}" IS NOT OLD."${column}"`).join(' OR ')
+const keyChanged = (table: FencedTable): Bound => ({
+  code: 'PRIMARY_KEY_CHANGED',
+  condition: chainOf(
+    table.key.map((column) => `NEW.${quotedName(column)} IS NOT OLD.${quotedName(column)}`),
+    'OR',
+  ),
+})
 
 /** A trigger and not a CHECK: a CHECK can't learn of a column that is added later without rebuilding the table. */
-const tooLarge = (table: FencedTable) =>
-  `${table.columns.map((column) => `coalesce(length(CAST(NEW."${column}" AS BLOB)), 0)`).join(' + ')} > ${limits.rowBytesMax}`
+function tooLarge(table: FencedTable): Bound {
+  const sizes = table.columns.map((column) => `coalesce(length(CAST(NEW.${quotedName(column)} AS BLOB)), 0)`)
+  return { code: 'ROW_TOO_LARGE', condition: `${chainOf(sizes, '+')} > ${limits.rowBytesMax}` }
+}

@@ -148,5 +148,13 @@ export class Shards {
 
 const takesWrites = ({ state }: ShardEntry) => state === 'serving' || state === 'draining'
 
-const ownedHere = (keyspace: Keyspace, column: string) =>
-  `EXISTS (SELECT 1 FROM slots WHERE keyspace = '${keyspace}' AND slot = substr(${column}, 1, 4) AND state IN ('active', 'moving'))`
+/**
+ * The condition that a row's slot takes writes in this shard. A bare `column` is looked up in `slots` first, whose columns
+ * therefore have names here that it does not contain.
+ */
+export function ownedHere(keyspace: Keyspace, column: string): string {
+  let own = 'known'
+  while (column.toLowerCase().includes(own)) own += '_'
+  return `EXISTS (SELECT 1 FROM (SELECT keyspace AS ${own}_keyspace, slot AS ${own}_slot, state AS ${own}_state FROM slots)
+    WHERE ${own}_keyspace = '${keyspace}' AND ${own}_slot = substr(${column}, 1, 4) AND ${own}_state IN ('active', 'moving'))`
+}

@@ -4,6 +4,7 @@
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { FIND_TABLES } from '../../src/resharding/tables.ts'
+import { limitLikeD1 } from '../support/d1-limits.ts'
 
 export interface SimulatedCall {
   /** Values as they go over the wire: numbers, texts, blobs and nulls. */
@@ -19,11 +20,6 @@ export type Transport = (call: SimulatedCall, execute: () => D1Result<unknown>[]
 
 type Shape = 'objects' | 'arrays'
 type Row = unknown[]
-
-/** D1's own, enforced by SQLite: of a text, a blob or a row, of a statement's text, and of its parameters. */
-const valueBytesMax = 2_000_000
-const statementBytesMax = 100_000
-const parametersMax = 100
 
 /** The texts of a simulated application are some hundreds. */
 const preparedMax = 2_000
@@ -53,10 +49,7 @@ export class SimulatedShard {
   #schemaChanged = false
 
   constructor(sqlite: DatabaseSync) {
-    const { limits } = sqlite as DatabaseSync & { limits: Record<'length' | 'sqlLength' | 'variableNumber', number> }
-    limits.length = valueBytesMax
-    limits.sqlLength = statementBytesMax
-    limits.variableNumber = parametersMax
+    limitLikeD1(sqlite)
     this.#sqlite = sqlite
     this.#totalChanges = sqlite.prepare('SELECT total_changes()')
     returnArrays(this.#totalChanges)

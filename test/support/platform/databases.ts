@@ -1,6 +1,8 @@
 /** D1 of the double: each database is a real one, of node:sqlite, with its history. */
 import { DatabaseSync } from 'node:sqlite'
+import { limitLikeD1 } from '../d1-limits.ts'
 import { ApiRefusal, type ApiRequest, idOf, type Route } from './http.ts'
+import { cutAsReported } from './sql-splitter.ts'
 
 export interface Statement {
   sql: string
@@ -46,7 +48,12 @@ export class DoubleDatabase {
         throw new ApiRefusal(400, 7500, 'statement too long or too many parameters: SQLITE_TOOBIG')
     let done: Awaited<ReturnType<Engine['batch']>>
     try {
-      done = await this.engine.batch(statements)
+      const pieces = statements.map((statement) =>
+        statement.params ? [statement] : cutAsReported(statement.sql).map((sql) => ({ sql })),
+      )
+      const answers = await this.engine.batch(pieces.flat())
+      // Of several in one text the last one's rows are answered.
+      done = pieces.map((cut) => answers.splice(0, cut.length).at(-1) ?? { results: [], changes: 0 })
     } catch (error) {
       throw new ApiRefusal(400, 7500, `${(error as Error).message}: SQLITE_ERROR`)
     }
@@ -140,6 +147,7 @@ const described = ({ id, name, jurisdiction, locationHint }: DoubleDatabase) => 
 
 export function sqliteEngine(): Engine {
   const database = new DatabaseSync(':memory:')
+  limitLikeD1(database)
   return {
     async batch(statements) {
       database.exec('BEGIN')

@@ -1,8 +1,16 @@
 import type { DatabaseSync } from 'node:sqlite'
+import { sql } from 'drizzle-orm'
 import { index, integer, primaryKey, real, sqliteTable, text, unique, uniqueIndex } from 'drizzle-orm/sqlite-core'
 import { describe, expect, test } from 'vitest'
-import { migratedDatabase, missingObjects, shardedTables, wantedObjects } from '../../../scripts/shard-schema.ts'
-import { readMigrations, refuseRebuilds } from '../../../src/cli/shard-migrations.ts'
+import {
+  migratedDatabase,
+  missingObjects,
+  refuseLongTails,
+  shardedTables,
+  wantedObjects,
+} from '../../../scripts/shard-schema.ts'
+import { refuseUnsafe } from '../../../src/cli/migration-rules.ts'
+import { readMigrations } from '../../../src/cli/shard-migrations.ts'
 import { fencedTable, fenceTriggers } from '../../../src/sharding/fence-sql.ts'
 import { sharded } from '../../../src/sharding/sharded-table.ts'
 
@@ -30,9 +38,21 @@ describe('the migrations', () => {
     ).toEqual(['claims_fence_insert', 'posts_fence_delete'])
   })
 
-  test('rebuild and drop nothing', () => {
-    for (const migration of readMigrations()) expect(() => refuseRebuilds(migration)).not.toThrow()
+  test('rebuild and drop nothing, and write no sharded row', () => {
+    expect(() => refuseUnsafe(readMigrations(), readMigrations())).not.toThrow()
   })
+})
+
+const textColumns = (count: number) =>
+  Object.fromEntries(Array.from({ length: count }, (_, index) => [`c${index}`, text().notNull()]))
+
+test('so many columns in a keyspace that a statement of a move is too long are refused, with what to do', () => {
+  const wide = (count: number) =>
+    Array.from({ length: count }, (_, index) =>
+      fencedTable(sharded('users', sqliteTable(`wide${index}`, { id: id(), ...textColumns(99) }))),
+    )
+  expect(() => refuseLongTails(wide(20))).not.toThrow()
+  expect(() => refuseLongTails(wide(40))).toThrow(/The 40 tables of the keyspace users make a statement of \d+ bytes/)
 })
 
 describe('a table that a shard can’t hold is refused, and the error says why', () => {
@@ -65,6 +85,42 @@ describe('a table that a shard can’t hold is refused, and the error says why',
           sqliteTable('t', { id: id(), a: text() }, (t) => [uniqueIndex('u').on(t.a)]),
         ),
       /unique index/,
+    ],
+    [
+      'with 101 columns',
+      () => sharded('users', sqliteTable('t', { id: id(), ...textColumns(100) })),
+      /has 101 columns, and D1's limit is 100; move some to a second table/,
+    ],
+    [
+      'with a key of 33 columns',
+      () =>
+        sharded(
+          'users',
+          sqliteTable('t', textColumns(33), (t) => [primaryKey({ columns: Object.values(t) as never })]),
+        ),
+      /a key that moves has 32 at most/,
+    ],
+    ['with long names', () => sharded('users', sqliteTable('t'.repeat(12_000), { id: id() })), /shorten them/],
+    ['with a backtick in its name', () => sharded('users', sqliteTable('t`', { id: id() })), /"t`" is no usable name/],
+    [
+      'with a control character in a column’s name',
+      () => sharded('users', sqliteTable('t', { id: id(), a: text('a\u0085') })),
+      /no usable name; rename it/,
+    ],
+    [
+      'with the mark of a cut in its name',
+      () => sharded('users', sqliteTable('t --> statement-breakpoint', { id: id() })),
+      /at which migrations are cut/,
+    ],
+    [
+      'with two columns that differ only in case',
+      () => sharded('users', sqliteTable('t', { id: id(), a: text('Bio'), b: text('bIO') })),
+      /differ only in case/,
+    ],
+    [
+      'whose key is generated',
+      () => sharded('users', sqliteTable('t', { id: id().generatedAlwaysAs(sql`'0000'`) })),
+      /id is in the primary key and generated/,
     ],
     [
       'with AUTOINCREMENT',
@@ -112,6 +168,10 @@ describe('a table that a shard can’t hold is refused, and the error says why',
     expect(() => fencedTable(table())).toThrow(why)
   })
 
+  test.each(['Slots', 'mover', 'slot_changes', 'd1_migrations', 'SQLITE_t', '_cf_KV'])('called %s', (name) => {
+    expect(() => fencedTable(sharded('users', sqliteTable(name, { id: id() })))).toThrow(/the platform reserves it/)
+  })
+
   test('but a plain index and a key of two columns are fine', () => {
     const table = sharded(
       'claims',
@@ -122,28 +182,6 @@ describe('a table that a shard can’t hold is refused, and the error says why',
     )
     expect(fencedTable(table)).toMatchObject({ name: 't', keyspace: 'claims', key: ['id', 'n'], columns: ['id', 'n'] })
   })
-})
-
-test.each([
-  ['a rebuild', 'CREATE TABLE `__new_posts` (id text)'],
-  ['a rebuild’s copy', 'INSERT INTO `__new_posts` SELECT * FROM posts'],
-  ['a rename', 'ALTER TABLE `__new_posts` RENAME TO `posts`'],
-  ['DROP TABLE', 'DROP TABLE `posts`'],
-  ['drop table in lowercase', 'drop table posts'],
-  ['switching checks off', 'PRAGMA foreign_keys=OFF'],
-  ['DROP COLUMN', 'ALTER TABLE `posts` DROP COLUMN `text`'],
-])('a migration with %s is refused by name', (_, statement) => {
-  const migration = { name: '0007_later.sql', statements: ['CREATE INDEX i ON posts (version)', statement] }
-  expect(() => refuseRebuilds(migration)).toThrow(/0007_later\.sql/)
-})
-
-test('a migration that only adds is not', () => {
-  const statements = [
-    'CREATE TABLE t (id text)',
-    'ALTER TABLE posts ADD `pinned` integer',
-    'DROP TRIGGER posts_fence_insert',
-  ]
-  expect(() => refuseRebuilds({ name: 'n', statements })).not.toThrow()
 })
 
 describe('a key of two columns, of which the second is a number', () => {

@@ -180,6 +180,9 @@ describe('values', () => {
 const constraint = (sqliteCode: string): Answer => ({ kind: 'constraint', sqliteCode })
 const statement = (sqliteCode: string): Answer => ({ kind: 'statement', sqliteCode })
 
+const list = (count: number, between = ', ') => Array(count).fill('1').join(between)
+const names = (count: number) => Array.from({ length: count }, (_, index) => `c${index}`).join(', ')
+
 /** As test/workerd/sharding/answers.test.ts asks the real one. */
 const refused: [string, string, unknown[], Answer][] = [
   ['RAISE of a trigger', 'INSERT INTO gate VALUES (0)', [], { kind: 'refused', code: 'GATE_CLOSED' }],
@@ -199,6 +202,13 @@ const refused: [string, string, unknown[], Answer][] = [
   ['integer overflow at run time', 'SELECT abs(-9223372036854775808)', [], statement('SQLITE_ERROR')],
   ['more than 100 parameters', `SELECT ${Array(101).fill('?').join()}`, Array(101).fill(1), statement('SQLITE_ERROR')],
   ['a text of more than 100,000 bytes', `SELECT 1 /*${'x'.repeat(100_000)}*/`, [], statement('SQLITE_TOOBIG')],
+  ['33 arguments of a function', `SELECT coalesce(${list(33)})`, [], statement('SQLITE_ERROR')],
+  ['an expression of a depth of 101', `SELECT ${list(101, ' + ')}`, [], statement('SQLITE_ERROR')],
+  ['a table of 101 columns', `CREATE TABLE wide (${names(101)})`, [], statement('SQLITE_ERROR')],
+  ['a result of 101 columns', `SELECT ${list(101)}`, [], statement('SQLITE_ERROR')],
+  ['a LIKE pattern of 51 bytes', `SELECT 'a' LIKE '${'%'.repeat(51)}'`, [], statement('SQLITE_ERROR')],
+  ['six SELECTs in one', Array(6).fill('SELECT 1').join(' UNION ALL '), [], statement('SQLITE_ERROR')],
+  ['a value that a statement makes too long', 'SELECT hex(zeroblob(1000001))', [], statement('SQLITE_TOOBIG')],
   ['not authorized', "ATTACH 'x' AS y", [], statement('SQLITE_AUTH')],
   ['a pragma that sets', 'PRAGMA user_version = 3', [], statement('SQLITE_AUTH')],
   ['too few values', 'SELECT ?, ?', [1], statement('SQLITE_MISUSE')],
@@ -207,6 +217,18 @@ const refused: [string, string, unknown[], Answer][] = [
   ['two statements', 'SELECT 1; SELECT 2', [], statement('SQLITE_ERROR')],
   ['a transaction', 'BEGIN', [], statement('SQLITE_MISUSE')],
 ]
+
+test.each([
+  `SELECT coalesce(${list(32)})`,
+  `SELECT ${list(100, ' + ')} AS sum`,
+  `CREATE TABLE wide (${names(100)})`,
+  `SELECT ${names(100).replaceAll('c', '1 AS c')}`,
+  `SELECT 'a' LIKE '${'%'.repeat(50)}'`,
+  Array(5).fill('SELECT 1').join(' UNION ALL '),
+  'SELECT hex(zeroblob(999999))',
+])('what just fits D1’s limits is taken: %s', async (text) => {
+  expect((await opened().sql(text).run()).success).toBe(true)
+})
 
 describe('refusals', () => {
   test.each(refused)('%s, alone and in a batch, which is undone', async (_name, text, values, answer) => {

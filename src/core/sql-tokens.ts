@@ -1,0 +1,178 @@
+/**
+ * SQLite's tokens (https://www.sqlite.org/lang.html), for code that must know what a statement does before a database does.
+ * Blanks and comments are left out.
+ */
+export interface SqlToken {
+  /**
+   * `word`: a keyword or a bare name. `name`: a quoted one. `text`: between single quotes, which SQLite also takes for a
+   * name where only a name can stand. `sign`: an operator or a bracket.
+   */
+  kind: 'word' | 'name' | 'text' | 'blob' | 'number' | 'parameter' | 'sign'
+  /** Without its quotes. */
+  value: string
+  /** Where it stands in the SQL. */
+  start: number
+  end: number
+}
+
+const pattern = new RegExp(
+  [
+    String.raw`(?<blank>[ \t\n\f\r\ufeff]+|--[^\n]*|/\*[\s\S]*?(?:\*/|$))`,
+    `(?<blob>[xX]'[^']*')`,
+    `(?<text>'(?:[^']|'')*')`,
+    String.raw`(?<name>"(?:[^"]|"")*"|\`(?:[^\`]|\`\`)*\`|\[[^\]]*\])`,
+    String.raw`(?<number>0[xX][0-9a-fA-F_]+|(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9_]+)?)`,
+    String.raw`(?<parameter>\?[0-9]*|[:@$][A-Za-z0-9_$\u0080-\uffff]+)`,
+    String.raw`(?<word>[A-Za-z_\u0080-\uffff][A-Za-z0-9_$\u0080-\uffff]*)`,
+    String.raw`(?<sign>->>|->|\|\||<=|>=|<>|<<|>>|==|!=|[\s\S])`,
+  ].join('|'),
+  'y',
+)
+
+/** The tokens of a text. A quote or comment that is not closed is a `sign`, like all that SQLite does not know. */
+export function sqlTokens(sql: string): SqlToken[] {
+  const tokens: SqlToken[] = []
+  pattern.lastIndex = 0
+  while (pattern.lastIndex < sql.length) {
+    const start = pattern.lastIndex
+    const { groups } = pattern.exec(sql)!
+    const [kind, text] = Object.entries(groups!).find(([, matched]) => matched !== undefined)!
+    if (kind === 'blank') continue
+    const token = { kind: kind as SqlToken['kind'], value: unquoted(kind, text!), start, end: pattern.lastIndex }
+    tokens.push(token)
+  }
+  return tokens
+}
+
+function unquoted(kind: string, text: string): string {
+  if (kind !== 'name' && kind !== 'text') return text
+  const quote = text[0]!
+  return quote === '[' ? text.slice(1, -1) : text.slice(1, -1).replaceAll(quote + quote, quote)
+}
+
+/** True for a bare word, in any case: `isWord(token, 'SELECT', 'WITH')`. */
+export const isWord = (token: SqlToken | undefined, ...words: string[]): boolean =>
+  token?.kind === 'word' && words.includes(token.value.toUpperCase())
+
+export const isSign = (token: SqlToken | undefined, sign: string): boolean =>
+  token?.kind === 'sign' && token.value === sign
+
+/** The statements of a text, without their semicolons. A trigger's own statements stay in it. */
+export function sqlStatements(sql: string): SqlToken[][] {
+  const statements: SqlToken[][] = []
+  let tokens: SqlToken[] = []
+  for (const token of sqlTokens(sql)) {
+    if (!isSign(token, ';') || isInsideTrigger(tokens)) tokens.push(token)
+    else {
+      if (tokens.length > 0) statements.push(tokens)
+      tokens = []
+    }
+  }
+  if (tokens.length > 0) statements.push(tokens)
+  return statements
+}
+
+/** A trigger ends with a semicolon and END, as `sqlite3_complete()` has it; the END of a CASE has no semicolon before it. */
+function isInsideTrigger(tokens: SqlToken[]): boolean {
+  if (!isTrigger(tokens)) return false
+  return !(isWord(tokens.at(-1), 'END') && isSign(tokens.at(-2), ';'))
+}
+
+const isTrigger = (tokens: SqlToken[]): boolean =>
+  isWord(tokens[0], 'CREATE') && isWord(tokens[isWord(tokens[1], 'TEMP', 'TEMPORARY') ? 2 : 1], 'TRIGGER')
+
+/** The place after the bracket that closes the one at `at`; the end where none does. */
+export function afterBrackets(tokens: SqlToken[], at: number): number {
+  let depth = 0
+  for (let place = at; place < tokens.length; place++) {
+    if (isSign(tokens[place], '(')) depth++
+    if (isSign(tokens[place], ')') && --depth === 0) return place + 1
+  }
+  return tokens.length
+}
+
+export interface SqlWrite {
+  verb: 'INSERT' | 'REPLACE' | 'UPDATE' | 'DELETE'
+  /** As it is written, without a schema's name. */
+  table: string
+}
+
+/** The table that a statement writes rows of; null for any other statement. */
+export function writeOf(statement: SqlToken[]): SqlWrite | null {
+  let at = 0
+  if (isWord(statement[at], 'EXPLAIN')) at += isWord(statement[at + 1], 'QUERY') ? 3 : 1
+  if (isWord(statement[at], 'WITH')) at = afterWith(statement, at)
+  const verb = statement[at]
+  if (!isWord(verb, 'INSERT', 'REPLACE', 'UPDATE', 'DELETE')) return null
+  at++
+  if (isWord(statement[at], 'OR')) at += 2
+  if (isWord(statement[at], 'INTO', 'FROM')) at++
+  const { name } = nameAt(statement, at)
+  return name === null ? null : { verb: verb!.value.toUpperCase() as SqlWrite['verb'], table: name }
+}
+
+/** The place after `WITH name (columns) AS MATERIALIZED (SELECT …), …`. */
+function afterWith(statement: SqlToken[], start: number): number {
+  let at = start + 1
+  if (isWord(statement[at], 'RECURSIVE') && !isWord(statement[at + 1], 'AS') && !isSign(statement[at + 1], '(')) at++
+  for (;;) {
+    at++ // its name
+    if (isSign(statement[at], '(')) at = afterBrackets(statement, at)
+    while (isWord(statement[at], 'AS', 'NOT', 'MATERIALIZED')) at++
+    at = afterBrackets(statement, at)
+    if (!isSign(statement[at], ',')) return at
+    at++
+  }
+}
+
+/** A name with or without a schema's before it, and the place after it. */
+export function nameAt(statement: SqlToken[], at: number): { name: string | null; after: number } {
+  const place = isSign(statement[at + 1], '.') ? at + 2 : at
+  const token = statement[place]
+  const isName = token?.kind === 'word' || token?.kind === 'name' || token?.kind === 'text'
+  return { name: isName ? token.value : null, after: place + 1 }
+}
+
+export interface SqlTrigger {
+  name: string
+  /** Or view. */
+  table: string
+  /** The condition after WHEN; empty: none. */
+  when: SqlToken[]
+  /** Its statements. */
+  body: SqlToken[][]
+}
+
+/** The trigger that a statement creates; null for any other statement. */
+export function triggerOf(statement: SqlToken[]): SqlTrigger | null {
+  if (!isTrigger(statement)) return null
+  let at = statement.findIndex((token) => isWord(token, 'TRIGGER')) + 1
+  if (isWord(statement[at], 'IF') && isWord(statement[at + 1], 'NOT')) at += 3
+  const { name, after } = nameAt(statement, at)
+  const on = statement.findIndex((token, place) => place >= after && isWord(token, 'ON'))
+  const { name: table, after: afterTable } = nameAt(statement, on + 1)
+  const begin = statement.findIndex((_, place) => place >= afterTable && isBegin(statement, place))
+  if (name === null || table === null || on < 0 || begin < 0) return null
+  const header = statement.slice(afterTable, begin)
+  const when = header.findIndex((token) => isWord(token, 'WHEN'))
+  return {
+    name,
+    table,
+    when: when < 0 ? [] : header.slice(when + 1),
+    body: cutAtSemicolons(statement.slice(begin + 1, -1)),
+  }
+}
+
+/** BEGIN may also be a bare name; no expression goes on with a statement's first word. */
+const isBegin = (statement: SqlToken[], at: number): boolean =>
+  isWord(statement[at], 'BEGIN') &&
+  isWord(statement[at + 1], 'SELECT', 'INSERT', 'UPDATE', 'DELETE', 'REPLACE', 'WITH', 'VALUES')
+
+function cutAtSemicolons(tokens: SqlToken[]): SqlToken[][] {
+  const statements: SqlToken[][] = [[]]
+  for (const token of tokens) {
+    if (isSign(token, ';')) statements.push([])
+    else statements.at(-1)!.push(token)
+  }
+  return statements.filter((statement) => statement.length > 0)
+}

@@ -1,0 +1,63 @@
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+
+const root = path.resolve(import.meta.dirname, '../..')
+let copy: string
+beforeAll(() => {
+  copy = mkdtempSync(path.join(tmpdir(), 'banyan-generator-'))
+  for (const part of ['src', 'scripts', 'migrations', 'drizzle.config.ts', 'package.json'])
+    cpSync(path.join(root, part), path.join(copy, part), { recursive: true })
+  symlinkSync(path.join(root, 'node_modules'), path.join(copy, 'node_modules'))
+})
+afterAll(() => rmSync(copy, { recursive: true }))
+
+const folder = () => path.join(copy, 'migrations/shard')
+const generate = (...args: string[]) =>
+  spawnSync('npm', ['run', '--silent', 'migrations:generate', '--', ...args], { cwd: copy, encoding: 'utf8' })
+
+function notes(columns: string): void {
+  mkdirSync(path.join(copy, 'src/app/notes'), { recursive: true })
+  writeFileSync(
+    path.join(copy, 'src/app/notes/schema.ts'),
+    `import { sql } from 'drizzle-orm'
+     import { integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+     import { sharded } from '../../sharding/sharded-table.ts'
+     export const notes = sharded('users', sqliteTable('no"tes', { id: text().primaryKey().notNull(), ${columns} }))`,
+  )
+}
+
+test('a new table and a new column get fences that the migrations then hold, and a second run writes nothing', () => {
+  notes('bytes: integer(), length: integer().generatedAlwaysAs(sql`length(id)`)')
+  expect(generate('--name', 'notes')).toMatchObject({ status: 0, stdout: expect.stringContaining('with 3 fences') })
+  notes('bytes: integer(), length: integer().generatedAlwaysAs(sql`length(id)`), size: text()')
+  expect(generate('--name', 'size')).toMatchObject({ status: 0, stdout: expect.stringContaining('with 2 fences') })
+  const written = readdirSync(folder())
+    .filter((name) => name.endsWith('.sql'))
+    .at(-1)!
+  const sql = readFileSync(path.join(folder(), written), 'utf8')
+  expect(sql).toContain(
+    'DROP TRIGGER "no""tes_fence_insert";\n--> statement-breakpoint\nCREATE TRIGGER "no""tes_fence_insert"',
+  )
+  expect(generate()).toMatchObject({ status: 0, stdout: expect.stringContaining('The migrations match the schema.') })
+})
+
+test.each([
+  ['a write of sharded rows', "UPDATE posts SET text = ''", /9999_mine\.sql writes rows of the sharded table posts/],
+  [
+    'a trigger that fires in moves',
+    'CREATE TRIGGER mine AFTER INSERT ON posts BEGIN SELECT 1; END',
+    /9999_mine\.sql has a trigger mine on the sharded table posts/,
+  ],
+])('%s is refused, and the folder stays as it was', (_, sql, why) => {
+  const mine = path.join(folder(), '9999_mine.sql')
+  writeFileSync(mine, sql)
+  const before = readdirSync(folder())
+  const run = generate()
+  expect(run.status).toBe(1)
+  expect(run.stderr).toMatch(why)
+  expect(readdirSync(folder())).toEqual(before)
+  rmSync(mine)
+})
