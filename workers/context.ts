@@ -103,7 +103,7 @@ export function openTiers(work: Work): Tiers {
   const { settings, ids, stamps } = isolate
   const common = { clock: systemClock, random: systemRandom, ids, log, shards }
   const committed: Job[] = []
-  const fleet = directoryFleet(env, log, () => calls.directory++)
+  const fleet = directoryFleet(env, () => calls.directory++)
   const copies = new KvStore(env.KV, log, () => calls.kv++)
   return {
     ...common,

@@ -28,7 +28,7 @@ export function directoryMoves(env: Env, log: Log, count: () => void): Moves {
 }
 
 /** Which shards there are, by RPC. `count` is called once a call. */
-export function directoryFleet(env: Env, log: Log, count: () => void): Fleet {
+export function directoryFleet(env: Env, count: () => void): Fleet {
   const directory = () => {
     count()
     return directoryOf(env)
