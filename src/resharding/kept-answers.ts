@@ -38,6 +38,11 @@ export class KeptAnswers {
       `CREATE TABLE IF NOT EXISTS kept_answers (key_hash TEXT PRIMARY KEY, request_hash TEXT NOT NULL,
        answer TEXT NOT NULL, expires_at INTEGER NOT NULL)`,
     )
+    // A row holds 2 MB, and thousands of planned moves are more.
+    storage.rows(
+      `CREATE TABLE IF NOT EXISTS kept_rests (key_hash TEXT NOT NULL, number INTEGER NOT NULL, answer TEXT NOT NULL,
+       PRIMARY KEY (key_hash, number))`,
+    )
     storage.rows(
       `CREATE TABLE IF NOT EXISTS kept_parts (number INTEGER PRIMARY KEY, request TEXT NOT NULL, move_id TEXT NOT NULL,
        expires_at INTEGER NOT NULL)`,
@@ -68,14 +73,24 @@ export class KeptAnswers {
       const answer = effect()
       const now = this.#clock.now()
       this.#storage.rows('DELETE FROM kept_answers WHERE expires_at <= ?', now)
+      this.#storage.rows('DELETE FROM kept_rests WHERE key_hash NOT IN (SELECT key_hash FROM kept_answers)')
       this.#storage.rows('DELETE FROM kept_parts WHERE request = ? OR expires_at <= ?', requestOf(retry), now)
+      const keyHash = sha256Hex(retry.key)
+      const text = JSON.stringify(answer)
       this.#storage.rows(
         'INSERT INTO kept_answers (key_hash, request_hash, answer, expires_at) VALUES (?, ?, ?, ?)',
-        sha256Hex(retry.key),
+        keyHash,
         sha256Hex(retry.request),
-        JSON.stringify(answer),
+        text.slice(0, PIECE_CHARACTERS),
         now + limits.idempotencyKeyHours * HOUR_MS,
       )
+      for (let from = PIECE_CHARACTERS; from < text.length; from += PIECE_CHARACTERS)
+        this.#storage.rows(
+          'INSERT INTO kept_rests (key_hash, number, answer) VALUES (?, ?, ?)',
+          keyHash,
+          from / PIECE_CHARACTERS,
+          text.slice(from, from + PIECE_CHARACTERS),
+        )
       return answer
     })
   }
@@ -112,8 +127,15 @@ export class KeptAnswers {
     )
     if (!row) return null
     if (row.requestHash !== sha256Hex(request)) throw keyReused()
-    return { answer: JSON.parse(row.answer) }
+    const rests = this.#storage.rows<{ answer: string }>(
+      'SELECT answer FROM kept_rests WHERE key_hash = ? ORDER BY number',
+      sha256Hex(key),
+    )
+    return { answer: JSON.parse([row, ...rests].map(({ answer }) => answer).join('')) }
   }
 }
+
+/** Of three bytes at most, so a piece stays below the 2 MB of a row. */
+const PIECE_CHARACTERS = 500_000
 
 const requestOf = ({ key, request }: RetryKey): string => sha256Hex(`${key}\0${request}`)

@@ -17,6 +17,7 @@ import {
   endsAttempt,
   formatRanges,
   isBeforeCommit,
+  isOver,
   type MoveAnswer,
   type MoveChange,
   type MoveProgress,
@@ -293,9 +294,9 @@ export class MoveLedger {
 
   /** A mover's compare-and-set. Its progress is kept with it. */
   change(seen: SeenMove, change: MoveChange, progress: MoveProgress | null): MoveAnswer {
-    this.#heard.set(seen.id, this.#options.clock.now())
     return this.transaction(() => {
       const found = this.find(seen.id)
+      if (found && !isOver(found)) this.#heard.set(seen.id, this.#options.clock.now())
       if (!found || !isAsSeen(found, seen)) return { outcome: 'changed' }
       const record = { ...found, ...progress }
       if ('lanes' in change) return this.#lanes(record, change.lanes)
@@ -307,9 +308,10 @@ export class MoveLedger {
   }
 
   report(id: string, progress: MoveProgress): void {
-    this.#heard.set(id, this.#options.clock.now())
     const record = this.find(id)
-    if (record) this.#write({ ...record, ...progress })
+    if (!record) return
+    if (!isOver(record)) this.#heard.set(id, this.#options.clock.now())
+    this.#write({ ...record, ...progress })
   }
 
   /** Undoes a move whose map hasn't changed; a reverse goes back to settling. Throws NOT_FOUND, MOVE_STATE. */
