@@ -167,7 +167,7 @@ export class MoveLedger {
 
   /**
    * Plans one move a source; slots that the target has already are left out, so there may be none. Throws NOT_FOUND for
-   * an unknown target, SLOTS_IN_MOVE, SHARD_IN_MOVE, SHARD_NOT_SERVING, SCHEMA_VERSIONS_DIFFER.
+   * an unknown target, SLOTS_IN_MOVE, SHARD_IN_MOVE, SHARD_NOT_SERVING, SCHEMA_VERSIONS_DIFFER, SHARD_LACKS_ROOM.
    */
   async plan(wish: MoveWish, once: Once<MoveRecord[]> = unkept, parts: Parts = noParts): Promise<MoveRecord[]> {
     const target = this.#shard(wish.target)
@@ -177,9 +177,10 @@ export class MoveLedger {
       const wishes = this.#wishesOf(wish, target, begun)
       const checked = await this.check(wishes)
       const held = this.heldSlots()
-      for (const each of checked) {
+      for (const [index, each] of checked.entries()) {
         this.#refuse(each, held)
         this.#refuseBusy(each, begun)
+        if ((index + 1) % limits.movesRecordedAtOnce === 0) await this.pause()
       }
       return this.record(checked, parts, (moves) => this.transaction(() => once(moves)))
     })
