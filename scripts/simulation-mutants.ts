@@ -139,7 +139,7 @@ const mutants: Mutant[] = [
   },
   {
     name: 'lanes',
-    cuts: [cut(ledger, /retryAt = lanesAreFree\(record, open\) \?/, 'retryAt = record ?')],
+    cuts: [cut(ledger, /if \(!this\.#queue\.areFreeFor\(asks\)\)/, 'if (!asks)')],
     with: step,
   },
 ]

@@ -18,7 +18,7 @@ import type { MapRequest } from '../src/sharding/map-holder.ts'
 import type { ShardObserver } from '../src/sharding/router.ts'
 import { Shards } from '../src/sharding/shards.ts'
 import type { Calls, DependencyReport, Fleet, Tiers } from '../src/web/context.ts'
-import { directoryOf } from './directory.ts'
+import { directoryOf, readMap } from './directory.ts'
 import type { Env } from './env.ts'
 import { type Isolate, isolateOf } from './isolate.ts'
 import { mailer } from './mailer.ts'
@@ -103,7 +103,7 @@ export function openTiers(work: Work): Tiers {
   const { settings, ids, stamps } = isolate
   const common = { clock: systemClock, random: systemRandom, ids, log, shards }
   const committed: Job[] = []
-  const fleet = directoryFleet(env, log, () => calls.directory++)
+  const fleet = directoryFleet(env, () => calls.directory++)
   const copies = new KvStore(env.KV, log, () => calls.kv++)
   return {
     ...common,
@@ -143,7 +143,7 @@ function mapRequest({ env, log, waitUntil }: Work, calls: Calls): MapRequest {
     source: {
       async map() {
         calls.directory++
-        const reply = await directory.map()
+        const reply = await readMap(directory)
         if ('map' in reply) return reply.map
         throw new BanyanError(reply.code, reply.detail, { retryAfterSeconds: 5 })
       },

@@ -15,10 +15,11 @@ import type { MoveAnswer, MoveBook, MoveChange, MoveProgress, MoveRecord, SeenMo
 import { SCHEMA_VERSION } from '../src/resharding/shard-side.ts'
 import { Directory } from '../src/sharding/directory.ts'
 import type { RetryKey } from '../src/sharding/idempotency.ts'
-import type { MapWire, ShardEntry, ShardState } from '../src/sharding/shard-map.ts'
+import type { EncodedMap, MapWire, ShardEntry, ShardState } from '../src/sharding/shard-map.ts'
 import type { MoveVerb } from '../src/web/context.ts'
 import { directoryOf } from './directory.ts'
 import { boundShards, type Env } from './env.ts'
+import { wakeMovers } from './moves.ts'
 import { readMoveSettings } from './settings.ts'
 
 /** An answer of the directory. Errors travel as values: a class doesn't survive RPC, a code does. */
@@ -38,9 +39,13 @@ export class DirectoryObject extends DurableObject<Env> {
   readonly #ledger: MoveLedger
   readonly #fleet: Fleet
   readonly #answers: KeptAnswers
+  /** Wakes the movers of moves that can start. It may fail: the cron wakes them then. Tests put another in its place. */
+  wakeMovers: (ids: string[]) => Promise<unknown>
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
+    const log = consoleLog({ source: 'directory' })
+    this.wakeMovers = (ids) => wakeMovers(env, log, ids)
     const shards = boundShards(env)
     const storage = {
       rows: <T>(sql: string, ...values: (string | number | null)[]) =>
@@ -54,11 +59,14 @@ export class DirectoryObject extends DurableObject<Env> {
       ...readMoveSettings(env),
       directory: this.#directory,
       newId: createIdSource(systemClock, systemRandom).plain,
-      async schemaVersion({ binding }) {
+      async shardFacts({ binding }) {
         const database = shards.get(binding)
         if (!database) throw new BanyanError('SHARD_UNKNOWN', `This version of the Worker has no binding ${binding}.`)
-        return (await database.prepare(SCHEMA_VERSION).first<string>('version'))!
+        const { results, meta } = await database.prepare(SCHEMA_VERSION).all<{ version: string }>()
+        return { schema: results[0]!.version, bytes: (meta.size_after as number | undefined) || null }
       },
+      // Behind the change: who made it does not wait, and a failure is not theirs.
+      onRunnable: (ids) => ctx.waitUntil(Promise.resolve().then(() => this.wakeMovers(ids))),
       newestMigration: migrations.at(-1)!,
     })
     this.#fleet = new Fleet(this.#directory, this.#ledger)
@@ -69,10 +77,15 @@ export class DirectoryObject extends DurableObject<Env> {
     return replied(async () => ({ map: await this.#directory.map() }))
   }
 
+  /** The same, encoded once an epoch. */
+  async encodedMap(): Promise<Reply<EncodedMap>> {
+    return replied(() => this.#directory.encodedMap())
+  }
+
   async planMoves(wish: MoveWish, retry: RetryKey | null = null): Promise<Reply<{ moves: MoveRecord[] }>> {
     return replied(async () => {
       await this.#directory.map() // the first boot must be over
-      return { moves: await this.#answers.answer(retry, (once) => this.#ledger.plan(wish, once)) }
+      return { moves: await this.#answers.answer(retry, (once, parts) => this.#ledger.plan(wish, once, parts)) }
     })
   }
 
@@ -86,29 +99,34 @@ export class DirectoryObject extends DurableObject<Env> {
   }
 
   async setShardState(id: string, state: ShardState): Promise<Reply<{ shard: ShardEntry }>> {
-    return replied(async () => ({ shard: this.#fleet.setState(id, state) }))
+    return replied(async () => ({ shard: await this.#fleet.setState(id, state) }))
   }
 
   async removeShard(id: string): Promise<Reply<{ removed: true }>> {
     return replied(async () => {
-      this.#fleet.remove(id)
+      await this.#fleet.remove(id)
       return { removed: true }
     })
   }
 
   async rebalance(wish: RebalanceWish, retry: RetryKey | null = null): Promise<Reply<Rebalance>> {
-    return replied(() => this.#answers.answer(retry, (once) => this.#fleet.rebalance(wish, once)))
+    return replied(() => this.#answers.answer(retry, (once, parts) => this.#fleet.rebalance(wish, once, parts)))
   }
 
   async drainShard(id: string, retry: RetryKey | null = null): Promise<Reply<Rebalance>> {
-    return replied(() => this.#answers.answer(retry, (once) => this.#fleet.drain(id, once)))
+    return replied(() => this.#answers.answer(retry, (once, parts) => this.#fleet.drain(id, once, parts)))
   }
 
   async listMoves(page: { limit: number; before: string | null }): Promise<MoveRecord[]> {
     return this.#ledger.list(page)
   }
 
-  /** The moves that a mover has work for, or will have. */
+  /** The moves that may be asleep though they have something to do. */
+  async movesToWake(limit: number): Promise<string[]> {
+    return this.#ledger.movesToWake(limit)
+  }
+
+  /** All open moves, for a cron of the version before. */
   async openMoves(): Promise<MoveRecord[]> {
     return this.#ledger.open()
   }

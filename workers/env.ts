@@ -20,6 +20,7 @@ export interface Env {
   LEASE_MS?: string
   GRACE_MS?: string
   MOVE_SHARE?: string
+  SHARD_BYTES_MAX?: string
   RATE_LIMITS?: string
   MAIL_FROM?: string
 }

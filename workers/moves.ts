@@ -1,12 +1,12 @@
 import { eachAtMost, inTurn } from '../src/core/bounded.ts'
+import { inTime, systemClock } from '../src/core/clock.ts'
 import { BanyanError, messageOf } from '../src/core/errors.ts'
 import { limits } from '../src/core/limits.ts'
 import type { Log } from '../src/core/log.ts'
-import type { MoveRecord } from '../src/resharding/record.ts'
 import { ShardMap } from '../src/sharding/shard-map.ts'
 import type { Fleet, Moves } from '../src/web/context.ts'
 import type { Refusal, Reply } from './coordinator.ts'
-import { directoryOf } from './directory.ts'
+import { directoryOf, orOlder } from './directory.ts'
 import type { Env } from './env.ts'
 
 /** The directory's book of moves, by RPC. `count` is called once a call. */
@@ -18,21 +18,17 @@ export function directoryMoves(env: Env, log: Log, count: () => void): Moves {
   return {
     list: (page) => read(() => directory().listMoves(page)),
     find: (id) => read(() => directory().findMove(id)),
-    async plan(wish, retry) {
-      const { moves } = await written(() => directory().planMoves(wish, retry))
-      await wake(env, log, moves)
-      return moves
-    },
+    plan: async (wish, retry) => (await written(() => directory().planMoves(wish, retry))).moves,
     async steer(id, verb, retry) {
       const { move } = await written(() => directory().steerMove(id, verb, retry))
-      await wake(env, log, [move])
+      await wakeMovers(env, log, [id])
       return move
     },
   }
 }
 
 /** Which shards there are, by RPC. `count` is called once a call. */
-export function directoryFleet(env: Env, log: Log, count: () => void): Fleet {
+export function directoryFleet(env: Env, count: () => void): Fleet {
   const directory = () => {
     count()
     return directoryOf(env)
@@ -46,31 +42,33 @@ export function directoryFleet(env: Env, log: Log, count: () => void): Fleet {
     join: async (binding, retry) => (await written(() => directory().joinShard(binding, retry))).shard,
     setState: async (id, state) => (await written(() => directory().setShardState(id, state))).shard,
     remove: async (id) => void (await written(() => directory().removeShard(id))),
-    async rebalance(wish, retry) {
-      const answer = await written(() => directory().rebalance(wish, retry))
-      await wake(env, log, answer.moves)
-      return answer
-    },
-    async drain(id, retry) {
-      const answer = await written(() => directory().drainShard(id, retry))
-      await wake(env, log, answer.moves)
-      return answer
-    },
+    rebalance: (wish, retry) => written(() => directory().rebalance(wish, retry)),
+    drain: (id, retry) => written(() => directory().drainShard(id, retry)),
   }
 }
 
-/** Cron's part: an alarm that was never set, or is lost, is set here. Consecutive turns go round all open moves. */
+/**
+ * Cron's part: wakes the moves that may be asleep though they have something to do. The directory has woken them, but a
+ * wake-up, or an alarm, may be lost. An object of the version before names all open moves: consecutive turns go round them.
+ */
 export async function wakeOpenMoves(env: Env, log: Log, turn: number): Promise<number> {
-  const open = await directoryOf(env).openMoves()
-  return wake(env, log, inTurn(open, { turn, size: limits.cronMovesMax }))
+  const asleep = await orOlder(
+    () => directoryOf(env).movesToWake(limits.cronMovesMax),
+    async () => {
+      const open = await directoryOf(env).openMoves()
+      return inTurn(open, { turn, size: limits.cronMovesMax }).map(({ id }) => id)
+    },
+  )
+  return wakeMovers(env, log, asleep)
 }
 
-/** Wakes each one's mover. One that can't be woken now is cron's to wake: the move is recorded all the same. */
-async function wake(env: Env, log: Log, moves: MoveRecord[]): Promise<number> {
+/** Wakes each move's mover. One that can't be woken now is cron's to wake. Resolves to how many were. */
+export async function wakeMovers(env: Env, log: Log, ids: string[]): Promise<number> {
   let woken = 0
-  await eachAtMost(limits.moversAtOnceMax, moves, async ({ id }) => {
+  const late = () => new Error(`no answer within ${limits.moverWakeMs} ms`)
+  await eachAtMost(limits.moversAtOnceMax, ids, async (id) => {
     try {
-      await env.MOVER.get(env.MOVER.idFromName(id)).wake(id)
+      await inTime(systemClock, limits.moverWakeMs, env.MOVER.get(env.MOVER.idFromName(id)).wake(id), late)
       woken++
     } catch (error) {
       log.warn('move.not-woken', { move: id, reason: messageOf(error) })

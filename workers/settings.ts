@@ -1,4 +1,5 @@
 import { BanyanError } from '../src/core/errors.ts'
+import { limits } from '../src/core/limits.ts'
 import type { Settings } from '../src/web/context.ts'
 import type { Env } from './env.ts'
 
@@ -27,12 +28,20 @@ export function readSettings(env: Env): Settings {
 }
 
 /** Those of the Durable Objects, which need no signing key. Throws SETTING_MISSING. */
-export function readMoveSettings(env: Env): Pick<Settings, 'leaseMs' | 'graceMs' | 'moveShare'> {
+export function readMoveSettings(env: Env): Pick<Settings, 'leaseMs' | 'graceMs' | 'moveShare' | 'shardBytesMax'> {
   const leaseMs = milliseconds('LEASE_MS', env.LEASE_MS, 30_000)
   const graceMs = milliseconds('GRACE_MS', env.GRACE_MS, 300_000)
   if (graceMs <= leaseMs)
     throw new BanyanError('SETTING_MISSING', `GRACE_MS (${graceMs}) must be longer than LEASE_MS (${leaseMs}).`)
-  return { leaseMs, graceMs, moveShare: share('MOVE_SHARE', env.MOVE_SHARE, 0.25) }
+  const shardBytesMax = bytes('SHARD_BYTES_MAX', env.SHARD_BYTES_MAX, limits.shardBytesMax)
+  return { leaseMs, graceMs, moveShare: share('MOVE_SHARE', env.MOVE_SHARE, 0.25), shardBytesMax }
+}
+
+function bytes(name: string, value: string | undefined, fallback: number): number {
+  const number = value === undefined || value === '' ? fallback : Number(value)
+  if (!Number.isSafeInteger(number) || number < 1)
+    throw new BanyanError('SETTING_MISSING', `${name} is "${value}"; it must be a number of bytes, like 500000000.`)
+  return number
 }
 
 function share(name: string, value: string | undefined, fallback: number): number {

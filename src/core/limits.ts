@@ -44,13 +44,18 @@ export const limits = {
   movePurgeRowsMax: 1_000,
   moveReportMs: 500,
   moveLeaseMarginMs: 1_000,
-  moveLaneRetryMs: 500,
-  moveLaneRetriesMax: 9, // so many times more at the most, 5 s: a thousand that wait ask 400 times a second
+  moveLaneOfferMs: 2_000, // for a move that was woken to take its lanes, before they are anybody's
+  moveUnheardMs: 30_000, // then the cron wakes a move with lanes: a mover at work reports more often
   moveRetryBaseMs: 50,
   moveRetryCapMs: 5_000,
   moveFencedRetryCapMs: 250, // while writers wait
   moveRetryAfterSeconds: 5,
   moversAtOnceMax: 6, // the platform's connection limit per invocation
+  moverWakeMs: 5_000, // the cron wakes a mover that does not answer
+  movesRecordedAtOnce: 25, // in one transaction: about 5 ms of the directory
+  shardFactsMs: 10_000, // a shard that does not say its schema by then is not planned with
+  shardBytesMax: 10_000_000_000, // D1 on the paid plan; SHARD_BYTES_MAX
+  shardBytesMargin: 0.1, // of it stays free when moves are planned
   moveDifferencesMax: 10, // named in a failed move's report
 
   // Claims and idempotency keys

@@ -3,10 +3,10 @@ import { limits } from '../core/limits.ts'
 import type { Directory } from '../sharding/directory.ts'
 import { expandRuns, type ShardEntry, type ShardState, SLOT_COUNT } from '../sharding/shard-map.ts'
 import { type Keyspace, keyspaces } from '../sharding/sharded-table.ts'
-import { type Once, unkept } from './kept-answers.ts'
+import { noParts, type Once, type Parts, unkept } from './kept-answers.ts'
 import { type MoveLedger, type MoveWishFrom, takesNone } from './move-ledger.ts'
 import { type Plan, planMoves } from './planner.ts'
-import { isBeforeCommit, type MoveRecord, slotNumber } from './record.ts'
+import type { MoveRecord } from './record.ts'
 
 export interface RebalanceWish {
   keyspaces: Keyspace[]
@@ -25,6 +25,17 @@ export interface Rebalance {
   /** The planned moves' records; none of a dry run. */
   moves: MoveRecord[]
 }
+
+type Unrecorded = Omit<Rebalance, 'moves'>
+
+const NOTHING: Unrecorded = { planned: [], held: 0 }
+
+const wishOf = ({ keyspace, source, target, ranges }: MoveRecord): MoveWishFrom => ({
+  keyspace,
+  source: source.id,
+  target: target.id,
+  ranges,
+})
 
 /** Which shards there are, and how the slots are spread over them: what an operator grows by. */
 export class Fleet {
@@ -49,93 +60,112 @@ export class Fleet {
    * Moves that wait, and were planned for what the shard was, are aborted: those to one that drains, and those that emptied
    * one that serves again. Throws NOT_FOUND, and SHARD_IN_MOVE where a move still writes to a shard that shall take no writes.
    */
-  setState(id: string, state: ShardState): ShardEntry {
-    return this.#ledger.transaction(() => {
-      const before = this.#find(id)
-      if (state === 'read-only' || state === 'restoring') this.#refuseWhileMoving(id, `become ${state}`)
-      if (state === 'draining') this.#ledger.abortPlanned(({ target }) => target.id === id, takesNone({ id, state }))
-      if (state === 'serving' && before.state === 'draining')
-        this.#ledger.abortPlanned(
-          ({ source }) => source.id === id,
-          `${id} takes slots again: it isn’t drained any more.`,
-        )
-      return this.#directory.setState(id, state)
-    })
+  async setState(id: string, state: ShardState): Promise<ShardEntry> {
+    return this.#ledger.inTurn(() => this.#setState(id, state))
+  }
+
+  async #setState(id: string, state: ShardState): Promise<ShardEntry> {
+    const before = this.#find(id)
+    const set = () => this.#directory.setState(id, state)
+    if (state === 'read-only' || state === 'restoring') this.#refuseWhileMoving(id, `become ${state}`)
+    if (state === 'draining') return this.#ledger.abortPlanned('target', id, takesNone({ id, state }), set)
+    if (state === 'serving' && before.state === 'draining') {
+      const why = `${id} takes slots again: it isn’t drained any more.`
+      return this.#ledger.abortPlanned('source', id, why, set)
+    }
+    return set()
   }
 
   /** Forgets a shard that has no slots. Throws NOT_FOUND, SHARD_IN_MOVE, SHARD_NOT_EMPTY. */
-  remove(id: string): void {
-    this.#find(id)
-    this.#refuseWhileMoving(id, 'be removed')
-    this.#directory.remove(id)
+  async remove(id: string): Promise<void> {
+    return this.#ledger.inTurn(async () => {
+      this.#find(id)
+      this.#refuseWhileMoving(id, 'be removed')
+      this.#directory.remove(id)
+    })
   }
 
   /**
    * Plans what brings the serving shards within the tolerance, and records it: lanes let the moves through in turn. Throws
-   * SCHEMA_VERSIONS_DIFFER, and SLOTS_IN_MOVE where bytes are to be balanced while a move is open.
+   * SCHEMA_VERSIONS_DIFFER, SHARD_LACKS_ROOM, and SLOTS_IN_MOVE where bytes are to be balanced while a move is open.
    */
-  async rebalance(wish: RebalanceWish, once: Once<Rebalance> = unkept): Promise<Rebalance> {
+  async rebalance(wish: RebalanceWish, once: Once<Rebalance> = unkept, parts: Parts = noParts): Promise<Rebalance> {
     await this.#directory.map()
-    return this.#carryOut(wish.dryRun, () => this.#plan(wish, null), once)
+    return this.#ledger.inTurn(() => this.#carryOut(wish, null, once, parts))
   }
 
-  /** From now on the shard takes no slots; those that it has go to the shards that have least. Throws NOT_FOUND. */
-  async drain(id: string, once: Once<Rebalance> = unkept): Promise<Rebalance> {
+  /**
+   * From now on the shard takes no slots; those that it has go to the shards that have least. Throws NOT_FOUND,
+   * SCHEMA_VERSIONS_DIFFER, SHARD_LACKS_ROOM.
+   */
+  async drain(id: string, once: Once<Rebalance> = unkept, parts: Parts = noParts): Promise<Rebalance> {
     await this.#directory.map()
-    const shard = this.#find(id)
-    if (shard.state !== 'serving' && shard.state !== 'draining')
-      throw new BanyanError('SHARD_NOT_SERVING', `${id} is ${shard.state}: make it serving first.`)
-    if (!this.#directory.shardEntries().some((other) => other.id !== id && other.state === 'serving'))
-      throw new BanyanError('SHARD_NOT_SERVING', `No other shard is serving, so ${id} can’t be drained. Add one first.`)
-    if (shard.state === 'serving') this.setState(id, 'draining')
-    const wish = { keyspaces: [...keyspaces], tolerance: 0, bytes: null, dryRun: false }
-    return this.#carryOut(false, () => this.#plan(wish, id), once)
+    return this.#ledger.inTurn(async () => {
+      const shard = this.#find(id)
+      if (shard.state !== 'serving' && shard.state !== 'draining')
+        throw new BanyanError('SHARD_NOT_SERVING', `${id} is ${shard.state}: make it serving first.`)
+      if (!this.#directory.shardEntries().some((other) => other.id !== id && other.state === 'serving'))
+        throw new BanyanError(
+          'SHARD_NOT_SERVING',
+          `No other shard is serving, so ${id} can’t be drained. Add one first.`,
+        )
+      if (shard.state === 'serving') await this.#setState(id, 'draining')
+      const wish = { keyspaces: [...keyspaces], tolerance: 0, bytes: null, dryRun: false }
+      return this.#carryOut(wish, id, once, parts)
+    })
   }
 
-  async #carryOut(dryRun: boolean, plan: () => Omit<Rebalance, 'moves'>, once: Once<Rebalance>): Promise<Rebalance> {
-    const first = plan()
-    if (dryRun) return once(() => ({ ...first, moves: [] }))
-    await this.#ledger.refuseDifferentSchemas(first.planned)
-    return this.#ledger.transaction(() =>
-      once(() => {
-        // Planned anew: the check of the schemas has waited.
-        const current = plan()
-        return { ...current, moves: this.#ledger.enqueue(current.planned) }
-      }),
+  /** In turn: until the last piece is recorded nothing else plans, so what was planned and checked is what is recorded. */
+  async #carryOut(
+    wish: RebalanceWish,
+    drained: string | null,
+    once: Once<Rebalance>,
+    parts: Parts,
+  ): Promise<Rebalance> {
+    const begun = this.#ledger.recordedOf(parts)
+    // What an earlier attempt of this request has recorded is under way: bytes can't be weighed any more.
+    const plan = wish.bytes !== null && begun.length > 0 ? NOTHING : await this.#plan(wish, drained)
+    if (wish.dryRun) return once(() => ({ ...plan, moves: [] }))
+    const checked = await this.#ledger.check(plan.planned)
+    return this.#ledger.record(checked, parts, (record) =>
+      this.#ledger.transaction(() =>
+        once(() => {
+          const planned = [...begun.map(wishOf), ...plan.planned]
+          return { planned, held: plan.held, moves: record() }
+        }),
+      ),
     )
   }
 
-  #plan({ keyspaces, tolerance, bytes }: RebalanceWish, drained: string | null): Omit<Rebalance, 'moves'> {
+  async #plan({ keyspaces, tolerance, bytes }: RebalanceWish, drained: string | null): Promise<Unrecorded> {
     if (bytes !== null) this.#refuseUnknownWeights()
-    const plans = keyspaces.map((keyspace) => ({ keyspace, ...this.#planOf(keyspace, tolerance, bytes, drained) }))
-    return {
-      planned: plans.flatMap(({ keyspace, moves }) => moves.map((move) => ({ keyspace, ...move }))),
-      held: plans.reduce((sum, { held }) => sum + held, 0),
+    const whole: Unrecorded = { planned: [], held: 0 }
+    for (const keyspace of keyspaces) {
+      const { moves, held } = this.#planOf(keyspace, tolerance, bytes, drained)
+      whole.planned.push(...moves.map((move) => ({ keyspace, ...move })))
+      whole.held += held
+      await this.#ledger.pause()
     }
+    return whole
   }
 
   #planOf(keyspace: Keyspace, tolerance: number, bytes: RebalanceWish['bytes'], drained: string | null): Plan {
     const entries = this.#directory.shardEntries()
     const owners = expandRuns(this.#directory.runs(keyspace), entries.length)
-    const shards = entries.map(({ id, state }, index) => {
-      const slots = owners.filter((owner) => owner === index).length
+    const counts = this.#directory.slotCounts(keyspace)
+    const shards = entries.map(({ id, state }) => {
+      const slots = counts.get(id) ?? 0
       return { id, state, slotWeight: bytes === null || slots === 0 ? 1 : (bytes[id] ?? 0) / slots }
     })
     const held = new Uint8Array(SLOT_COUNT)
-    for (const move of this.#ledger.open().filter((open) => open.keyspace === keyspace)) {
-      const target = entries.findIndex(({ id }) => id === move.target.id)
-      for (const [first, last] of move.ranges) {
-        held.fill(1, slotNumber(first), slotNumber(last) + 1)
-        // It is taken for granted that what is under way arrives.
-        if (isBeforeCommit(move) && !move.ending) owners.fill(target, slotNumber(first), slotNumber(last) + 1)
-      }
-    }
+    const ordinals = new Map(entries.map(({ id }, ordinal) => [id, ordinal]))
+    this.#ledger.heldSlots().foresee(keyspace, owners, held, ordinals)
     return planMoves(shards, { owners, held }, { tolerance, drained })
   }
 
   /** A move's rows are at both its shards for a while, and a planned one's where they won't stay: a size weighs no slot. */
   #refuseUnknownWeights(): void {
-    const [open] = this.#ledger.open()
+    const open = this.#ledger.firstOpen()
     if (!open) return
     const end = open.state === 'settling' ? `, or end its settling: banyan moves complete ${open.id}` : ''
     throw new BanyanError(
@@ -146,13 +176,13 @@ export class Fleet {
   }
 
   #find(id: string): ShardEntry {
-    const shard = this.#directory.shardEntries().find((entry) => entry.id === id)
+    const shard = this.#directory.findShard(id)
     if (!shard) throw new BanyanError('NOT_FOUND', `There is no shard "${id}". See: banyan shards list`)
     return shard
   }
 
   #refuseWhileMoving(id: string, what: string): void {
-    const open = this.#ledger.open().find(({ source, target }) => source.id === id || target.id === id)
+    const open = this.#ledger.firstOpenAt(id)
     if (open)
       throw new BanyanError(
         'SHARD_IN_MOVE',

@@ -1,13 +1,17 @@
 import { eachAtMost } from '../core/bounded.ts'
-import type { Clock } from '../core/clock.ts'
+import { type Clock, inTime } from '../core/clock.ts'
 import { BanyanError, MIGRATE } from '../core/errors.ts'
 import { slotText } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
+import { Serial } from '../core/serial.ts'
 import type { Directory, DirectoryStorage } from '../sharding/directory.ts'
 import { copySeconds } from '../sharding/map-holder.ts'
 import { type ShardEntry, SLOT_COUNT } from '../sharding/shard-map.ts'
-import type { Keyspace } from '../sharding/sharded-table.ts'
-import { type Once, unkept } from './kept-answers.ts'
+import { type Keyspace, keyspaces } from '../sharding/sharded-table.ts'
+import { HeldSlots } from './held-slots.ts'
+import { noParts, type Once, type Parts, unkept } from './kept-answers.ts'
+import { Lanes } from './lanes.ts'
+import { MoveTable } from './move-table.ts'
 import {
   countSlots,
   endsAttempt,
@@ -23,6 +27,15 @@ import {
   type SlotRange,
   slotNumber,
 } from './record.ts'
+import { arrivalOf, bytesOfSlots, refuseLackOfRoom } from './room.ts'
+
+/** What planning wants to know of a shard. One statement answers both. */
+export interface ShardFacts {
+  /** Which migrations it has: two shards with equal texts have equal schemas. */
+  schema: string
+  /** How large its database is; null where the platform does not say. */
+  bytes: number | null
+}
 
 export interface MoveLedgerOptions {
   storage: DirectoryStorage
@@ -31,10 +44,13 @@ export interface MoveLedgerOptions {
   leaseMs: number
   graceMs: number
   newId: () => string
-  /** Which migrations a shard has: two shards with equal texts have equal schemas. */
-  schemaVersion: (shard: ShardEntry) => Promise<string>
+  shardFacts: (shard: ShardEntry) => Promise<ShardFacts>
   /** The newest migration that this version of the Worker knows. */
   newestMigration: string
+  /** How large a shard's database may become; `limits.shardBytesMax` where it is not set. */
+  shardBytesMax?: number
+  /** Called after a transaction that lets moves start, with their ids: their movers are to be woken. It may get lost. */
+  onRunnable?: (ids: string[]) => void
 }
 
 export interface MoveWish {
@@ -46,6 +62,11 @@ export interface MoveWish {
 /** A move that a plan wants, of slots that its source has. */
 export interface MoveWishFrom extends MoveWish {
   source: string
+}
+
+/** One whose shards have been asked: its schemas are equal, and its target has room. */
+export interface CheckedWish extends MoveWishFrom {
+  bytesEstimated?: number | null
 }
 
 /** What each state may become by its mover. All else is an operator's, or the undoing of a move. */
@@ -67,102 +88,216 @@ export const moverTransitions: Partial<Record<MoveState, MoveState[]>> = {
  */
 export class MoveLedger {
   readonly #options: MoveLedgerOptions
+  readonly #table: MoveTable
+  readonly #queue: Lanes
+  readonly #planning = new Serial()
+  /** When (ms) each open move's mover last changed or reported something: what this object has heard of, in memory. */
+  readonly #heard = new Map<string, number>()
+  /** When (ms) the cron last woke each open move, by its number: in memory. */
+  readonly #woken = new Map<number, number>()
+  #depth = 0
 
   constructor(options: MoveLedgerOptions) {
     this.#options = options
-    options.storage.rows(
-      `CREATE TABLE IF NOT EXISTS moves (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
-       is_over INTEGER NOT NULL, record TEXT NOT NULL)`,
-    )
-    options.storage.rows('CREATE INDEX IF NOT EXISTS moves_open ON moves (number) WHERE is_over = 0')
-    options.storage.rows(
-      `CREATE INDEX IF NOT EXISTS moves_committed ON moves (${COMMITTED_AT}) WHERE ${COMMITTED_AT} IS NOT NULL`,
-    )
+    const table = new MoveTable(options.storage)
+    this.#table = table
+    this.#queue = new Lanes({ table, clock: options.clock, leasesEnd: (move) => this.#leasesOfTargetEnd(move) })
   }
 
   find(id: string): MoveRecord | null {
-    const row = this.#options.storage.rows<{ record: string }>('SELECT record FROM moves WHERE id = ?', id)[0]
-    return row ? readRecord(row.record) : null
+    return this.#table.find(id)
   }
 
   /** Newest first. `before` is the id of the last one of the page before. */
-  list({ limit, before }: { limit: number; before: string | null }): MoveRecord[] {
-    return this.#read(
-      'number < coalesce((SELECT number FROM moves WHERE id = ?), 9e18) ORDER BY number DESC LIMIT ?',
-      before,
-      limit,
-    )
+  list(page: { limit: number; before: string | null }): MoveRecord[] {
+    return this.#table.list(page)
   }
 
-  /** The moves that a mover has work for, or will have, oldest first. */
+  /** All moves that a mover has work for, or will have, oldest first: to look at. There may be thousands. */
   open(): MoveRecord[] {
-    return this.#read('is_over = 0 ORDER BY number')
+    return this.#table.open()
+  }
+
+  firstOpen(): MoveRecord | null {
+    return this.#table.firstOpen()
+  }
+
+  /** The oldest open move at the shard, if there is one. */
+  firstOpenAt(shard: string): MoveRecord | null {
+    return this.#table.openAt(shard, { limit: 1 })[0] ?? null
+  }
+
+  heldSlots(): HeldSlots {
+    return new HeldSlots(this.#table)
+  }
+
+  /** Runs what plans moves, or changes what plans are made by, one after another. It may wait in the middle. */
+  inTurn<T>(work: () => Promise<T>): Promise<T> {
+    return this.#planning.run(work)
+  }
+
+  /** Lets others use the object between two pieces of an operation. */
+  pause(): Promise<void> {
+    return this.#options.clock.sleep(0)
+  }
+
+  /**
+   * The moves that may be asleep though they have something to do, at most `limit`: those that wait while both their lanes
+   * are free, and those with lanes that were not heard of for a while. The cron wakes them, so that a wake-up that was lost
+   * costs a minute. What rightly waits is not among them.
+   */
+  movesToWake(limit: number): string[] {
+    const now = this.#options.clock.now()
+    const isUnheard = (id: string) => {
+      const heardMsAgo = now - (this.#heard.get(id) ?? Number.NEGATIVE_INFINITY)
+      return heardMsAgo < 0 || heardMsAgo >= limits.moveUnheardMs
+    }
+    const lastWoken = ({ number }: { number: number }) => this.#woken.get(number) ?? 0
+    const waiting = this.#queue.overlooked(lastWoken).flatMap(({ number, lane }) => {
+      const move = this.#table.get(number)
+      const hasAlarm = lane === 'planned' && this.#leasesOfTargetEnd(move) > now
+      return hasAlarm && !isUnheard(move.id) ? [] : [{ number, id: move.id }]
+    })
+    const silent = this.#table.working().filter(({ id }) => isUnheard(id))
+    // Those that were woken longest ago first, so that some that never answer keep no other from its turn.
+    const asleep = [...waiting, ...silent].sort((a, b) => lastWoken(a) - lastWoken(b)).slice(0, limit)
+    for (const { number } of asleep) this.#woken.set(number, now)
+    return asleep.map(({ id }) => id)
   }
 
   /**
    * Plans one move a source; slots that the target has already are left out, so there may be none. Throws NOT_FOUND for
-   * an unknown target, SLOTS_IN_MOVE, SHARD_IN_MOVE, SHARD_NOT_SERVING, SCHEMA_VERSIONS_DIFFER.
+   * an unknown target, SLOTS_IN_MOVE, SHARD_IN_MOVE, SHARD_NOT_SERVING, SCHEMA_VERSIONS_DIFFER, SHARD_LACKS_ROOM.
    */
-  async plan(wish: MoveWish, once: Once<MoveRecord[]> = unkept): Promise<MoveRecord[]> {
+  async plan(wish: MoveWish, once: Once<MoveRecord[]> = unkept, parts: Parts = noParts): Promise<MoveRecord[]> {
     const target = this.#shard(wish.target)
     if (!target) throw new BanyanError('NOT_FOUND', `There is no shard "${wish.target}". See: banyan shards list`)
-    await this.#refuseDifferentSchemas([...this.#sources(wish, target).keys()].map((source) => ({ source, target })))
-    const record = () => {
-      const records = [...this.#sources(wish, target)].map(([source, ranges]) =>
-        this.#draft(wish.keyspace, source, target, ranges),
-      )
-      const open = this.open()
-      for (const record of records) {
-        refuse(record, open, this.#entry(record.source.id), this.#entry(record.target.id))
-        refuseBusy(record, open)
+    return this.inTurn(async () => {
+      const begun = this.recordedOf(parts)
+      const wishes = this.#wishesOf(wish, target, begun)
+      const checked = await this.check(wishes)
+      const held = this.heldSlots()
+      for (const [index, each] of checked.entries()) {
+        this.#refuse(each, held)
+        this.#refuseBusy(each, begun)
+        if ((index + 1) % limits.movesRecordedAtOnce === 0) await this.pause()
       }
-      return records.map((record) => this.#insert(record))
-    }
-    return this.#options.storage.transaction(() => once(record))
-  }
-
-  /**
-   * Records all moves that are `planned`, to be called in one transaction with planning them. They may meet at a shard:
-   * each waits until the lanes of both its shards are free. Throws SLOTS_IN_MOVE, SHARD_NOT_SERVING.
-   */
-  enqueue(planned: MoveWishFrom[]): MoveRecord[] {
-    const open = this.open()
-    return planned.map(({ keyspace, source, target, ranges }) => {
-      const [from, to] = [this.#entry(source), this.#entry(target)]
-      const record = this.#draft(keyspace, from, to, ranges)
-      refuse(record, open, from, to)
-      return this.#insert(record)
+      return this.record(checked, parts, (moves) => this.transaction(() => once(moves)))
     })
   }
 
-  /** Ends those of the moves that are still `planned`; `why` is their error. To be called inside a transaction. */
-  abortPlanned(isMeant: (move: MoveRecord) => boolean, why: string): void {
-    for (const move of this.open())
-      if (move.state === 'planned' && isMeant(move)) this.#write({ ...move, state: 'aborted', error: why })
+  /**
+   * Records planned moves, in pieces with pauses in between, so that thousands keep nobody from the object. `last` is
+   * called in place of a transaction with the last piece; it records that, and resolves to all moves of the request: also
+   * those of an earlier attempt of it that broke off. To be called in turn, with moves of slots that none holds.
+   */
+  async record<T>(wishes: CheckedWish[], parts: Parts, last: (record: () => MoveRecord[]) => T): Promise<T> {
+    const moves = this.recordedOf(parts)
+    const held = this.heldSlots()
+    const size = limits.movesRecordedAtOnce
+    let index = 0
+    for (; wishes.length - index > size; index += size) {
+      const recorded = this.transaction(() => {
+        const piece = this.enqueue(wishes.slice(index, index + size), held)
+        parts.add(piece.map(({ id }) => id))
+        return piece
+      })
+      moves.push(...recorded)
+      await this.pause()
+    }
+    return last(() => [...moves, ...this.enqueue(wishes.slice(index), held)])
   }
 
-  /** Runs `body` in one transaction of the directory's storage. */
-  transaction<T>(body: () => T): T {
-    return this.#options.storage.transaction(body)
+  /** What an earlier attempt of the same request has recorded. */
+  recordedOf(parts: Parts): MoveRecord[] {
+    return parts.moves().map((id) => this.find(id)!)
   }
 
-  /** Throws SCHEMA_VERSIONS_DIFFER. */
-  async refuseDifferentSchemas(wishes: MoveWishFrom[]): Promise<void> {
-    await this.#refuseDifferentSchemas(
-      wishes.map(({ source, target }) => ({ source: this.#entry(source), target: this.#entry(target) })),
+  /**
+   * Records all moves that are `planned`, in one transaction. They may meet at a shard: each waits until the lanes of both
+   * its shards are free. Throws SLOTS_IN_MOVE, SHARD_NOT_SERVING.
+   */
+  enqueue(planned: CheckedWish[], held = this.heldSlots()): MoveRecord[] {
+    return this.transaction(() =>
+      planned.map((wish) => {
+        const { keyspace, source, target, ranges, bytesEstimated = null } = wish
+        this.#refuse(wish, held)
+        const record = { ...this.#draft(keyspace, this.#entry(source), this.#entry(target), ranges), bytesEstimated }
+        const number = this.#table.insert(record)
+        held.add(number, keyspace, ranges)
+        this.#queue.added(number, record)
+        return record
+      }),
     )
+  }
+
+  /**
+   * Ends the moves from or to a shard that are still `planned`; `why` is their error. In pieces with pauses in between;
+   * `last` runs in one transaction with the last piece. To be called in turn.
+   */
+  async abortPlanned<T>(role: 'source' | 'target', shard: string, why: string, last: () => T): Promise<T> {
+    const piece = () => {
+      const moves = this.#table.plannedAt(role, shard, limits.movesRecordedAtOnce)
+      for (const move of moves) this.#write({ ...move, state: 'aborted', error: why })
+      return moves.length
+    }
+    for (;;) {
+      const done = this.transaction(() => (piece() < limits.movesRecordedAtOnce ? { answer: last() } : null))
+      if (done) return done.answer
+      await this.pause()
+    }
+  }
+
+  /** Runs `body` in one transaction of the directory's storage, and then tells which moves can start by it. */
+  transaction<T>(body: () => T): T {
+    const isOutermost = this.#depth === 0
+    this.#depth++
+    try {
+      const result = this.#options.storage.transaction(body)
+      if (isOutermost) this.#tellRunnable()
+      return result
+    } finally {
+      this.#depth--
+      if (isOutermost) this.#queue.forget()
+    }
+  }
+
+  #tellRunnable(): void {
+    const ids = this.#queue.choose()
+    if (ids.length > 0) this.#options.onRunnable?.(ids)
+  }
+
+  /**
+   * Asks each shard of these moves once, a few at a time. Throws SCHEMA_VERSIONS_DIFFER, SHARD_LACKS_ROOM,
+   * SHARD_UNAVAILABLE. Resolves to the wishes, with how many bytes each brings to its target at most.
+   */
+  async check(wishes: MoveWishFrom[]): Promise<CheckedWish[]> {
+    const shards = new Map(
+      wishes.flatMap(({ source, target }) => [source, target]).map((id) => [id, this.#entry(id)] as const),
+    )
+    const facts = await this.#facts([...shards.values()])
+    for (const { source, target } of wishes) this.#refuseSchemas(source, target, facts)
+    const counts = new Map(keyspaces.map((keyspace) => [keyspace, this.#options.directory.slotCounts(keyspace)]))
+    const checked = wishes.map((wish): CheckedWish => {
+      const slotsThere = counts.get(wish.keyspace)!.get(wish.source) ?? 0
+      const bytesEstimated = bytesOfSlots(facts.get(wish.source)!.bytes, countSlots(wish.ranges), slotsThere)
+      return { ...wish, bytesEstimated }
+    })
+    await this.#refuseFull(checked, facts)
+    return checked
   }
 
   /** Throws SCHEMA_VERSIONS_DIFFER where a newcomer's schema isn't the first shard's. */
   async refuseOtherSchema(newcomer: ShardEntry): Promise<void> {
     const [source] = this.#options.directory.shardEntries()
-    await this.#refuseDifferentSchemas([{ source: source!, target: newcomer }])
+    this.#refuseSchemas(source!.id, newcomer.id, await this.#facts([source!, newcomer]))
   }
 
   /** A mover's compare-and-set. Its progress is kept with it. */
   change(seen: SeenMove, change: MoveChange, progress: MoveProgress | null): MoveAnswer {
-    return this.#options.storage.transaction(() => {
+    return this.transaction(() => {
       const found = this.find(seen.id)
+      if (found && !isOver(found)) this.#heard.set(seen.id, this.#options.clock.now())
       if (!found || !isAsSeen(found, seen)) return { outcome: 'changed' }
       const record = { ...found, ...progress }
       if ('lanes' in change) return this.#lanes(record, change.lanes)
@@ -175,7 +310,9 @@ export class MoveLedger {
 
   report(id: string, progress: MoveProgress): void {
     const record = this.find(id)
-    if (record) this.#write({ ...record, ...progress })
+    if (!record) return
+    if (!isOver(record)) this.#heard.set(id, this.#options.clock.now())
+    this.#write({ ...record, ...progress })
   }
 
   /** Undoes a move whose map hasn't changed; a reverse goes back to settling. Throws NOT_FOUND, MOVE_STATE. */
@@ -195,7 +332,7 @@ export class MoveLedger {
   reverse(id: string): MoveRecord {
     return this.#byOperator(id, (record) => {
       if (record.state !== 'settling') throw notNow(record, 'reverse', 'A move can be reversed while it is settling.')
-      refuseWithoutLanes(record, this.open())
+      this.#refuseWithoutLanes(record)
       return this.#write({
         ...record,
         state: 'preparing',
@@ -288,12 +425,13 @@ export class MoveLedger {
     return wish === 'take' ? this.#takeLanes(record) : this.#recorded({ ...record, hasLanes: false })
   }
 
-  /** `waitsUntil` (ms) is asked once the lanes are free: most that ask wait for these. */
+  /** `waitsUntil` (ms) is asked once the lanes are free. A move that has to wait for lanes is woken when they are. */
   #takeLanes(record: MoveRecord, waitsUntil = () => 0): MoveAnswer {
-    const now = this.#options.clock.now()
-    const open = this.open()
-    const retryAt = lanesAreFree(record, open) ? waitsUntil() : now + laneRetryMs(record, open)
-    if (retryAt > now) return { outcome: 'waits', record: this.find(record.id)!, retryAt }
+    const asks = this.find(record.id)!
+    if (!this.#queue.areFreeFor(asks)) return { outcome: 'waits', record: asks, retryAt: null }
+    const retryAt = waitsUntil()
+    if (retryAt > this.#options.clock.now()) return { outcome: 'waits', record: asks, retryAt }
+    this.#queue.took(record)
     return this.#recorded({ ...record, hasLanes: true })
   }
 
@@ -306,12 +444,20 @@ export class MoveLedger {
   #leasesOfTargetEnd({ id, keyspace, ranges, target }: MoveRecord): number {
     const leaseMs = longestLeaseMs(this.#options.leaseMs)
     const since = this.#options.clock.now() - leaseMs
-    return this.#read(`${COMMITTED_AT} > ? AND id <> ?`, since, id)
-      .filter((other) => other.keyspace === keyspace && other.source.id === target.id && overlaps(other.ranges, ranges))
+    return this.#table
+      .leftSince(target.id, since)
+      .filter((other) => other.id !== id && other.keyspace === keyspace && overlaps(other.ranges, ranges))
       .reduce((end, other) => Math.max(end, other.committedAt! + leaseMs), 0)
   }
 
   // ── planning ──────────────────────────────────────────────────────────────────────────────────
+
+  /** One move for each source; of those that an earlier attempt of the request recorded, none again. */
+  #wishesOf(wish: MoveWish, target: ShardEntry, begun: MoveRecord[]): MoveWishFrom[] {
+    return [...this.#sources(wish, target)]
+      .filter(([{ id }]) => !begun.some(({ source }) => source.id === id))
+      .map(([{ id }, ranges]) => ({ keyspace: wish.keyspace, source: id, target: target.id, ranges }))
+  }
 
   /** The wished slots by the shard that owns them now. */
   #sources({ keyspace, ranges }: MoveWish, target: ShardEntry): Map<ShardEntry, SlotRange[]> {
@@ -351,6 +497,7 @@ export class MoveLedger {
       rowsCopied: 0,
       rowsVerified: 0,
       cutoverMs: null,
+      bytesEstimated: null,
       error: null,
       createdAt: this.#options.clock.now(),
       attemptAt: null,
@@ -359,42 +506,96 @@ export class MoveLedger {
     }
   }
 
-  /** Each shard is asked once, however many of the moves are at it. */
-  async #refuseDifferentSchemas(moves: { source: ShardEntry; target: ShardEntry }[]): Promise<void> {
-    const shards = new Map(moves.flatMap(({ source, target }) => [source, target]).map((shard) => [shard.id, shard]))
-    const versions = new Map<string, string>()
-    await eachAtMost(limits.shardsAtOnceMax, [...shards.values()], async (shard) => {
-      versions.set(shard.id, await this.#options.schemaVersion(shard))
+  async #facts(shards: ShardEntry[]): Promise<Map<string, ShardFacts>> {
+    const { clock, shardFacts } = this.#options
+    const facts = new Map<string, ShardFacts>()
+    await eachAtMost(limits.shardsAtOnceMax, shards, async (shard) => {
+      const late = () =>
+        new BanyanError('SHARD_UNAVAILABLE', `${shard.id} did not answer within ${limits.shardFactsMs} ms.`)
+      facts.set(shard.id, await inTime(clock, limits.shardFactsMs, shardFacts(shard), late))
     })
-    for (const { source, target } of moves) {
-      const expected = versions.get(target.id)!
-      const version = versions.get(source.id)!
-      refusePending(target, expected, this.#options.newestMigration)
-      if (version !== expected)
-        throw new BanyanError(
-          'SCHEMA_VERSIONS_DIFFER',
-          `${source.id} is at ${version}, and ${target.id} at ${expected}. Migrate all shards first: ${MIGRATE}`,
-        )
+    return facts
+  }
+
+  #refuseSchemas(source: string, target: string, facts: Map<string, ShardFacts>): void {
+    const expected = facts.get(target)!.schema
+    const { schema } = facts.get(source)!
+    refusePending(target, expected, this.#options.newestMigration)
+    if (schema !== expected)
+      throw new BanyanError(
+        'SCHEMA_VERSIONS_DIFFER',
+        `${source} is at ${schema}, and ${target} at ${expected}. Migrate all shards first: ${MIGRATE}`,
+      )
+  }
+
+  async #refuseFull(wishes: CheckedWish[], facts: Map<string, ShardFacts>): Promise<void> {
+    const { shardBytesMax = limits.shardBytesMax } = this.#options
+    let looked = 0
+    for (const [target, planned] of Map.groupBy(wishes, (wish) => wish.target)) {
+      const open = this.#table.openAt(target, { lanes: ['held', 'planned'] })
+      const arrivals = [
+        ...open.flatMap((move) => arrivalOf(move, target) ?? []),
+        ...planned.map(({ source, keyspace, bytesEstimated }) => ({ source, keyspace, bytes: bytesEstimated! })),
+      ]
+      refuseLackOfRoom(target, facts.get(target)!.bytes, arrivals, shardBytesMax)
+      if (++looked % limits.movesRecordedAtOnce === 0) await this.pause()
     }
+  }
+
+  /** Throws SHARD_NOT_SERVING, SLOTS_IN_MOVE. */
+  #refuse({ keyspace, source, target, ranges }: MoveWishFrom, held: HeldSlots): void {
+    const entries = [this.#entry(source), this.#entry(target)] as const
+    for (const shard of entries)
+      if (shard.state === 'read-only' || shard.state === 'restoring')
+        throw new BanyanError('SHARD_NOT_SERVING', `${shard.id} is ${shard.state}.`)
+    if (entries[1].state !== 'serving') throw new BanyanError('SHARD_NOT_SERVING', takesNone(entries[1]))
+    const number = held.holderOf(keyspace, ranges)
+    if (number === null) return
+    const holder = this.#table.get(number)
+    throw new BanyanError(
+      'SLOTS_IN_MOVE',
+      `Slots of ${formatRanges(ranges)} are in move ${holder.id} (${holder.state}). Wait until it is done${isBeforeCommit(holder) ? ', or abort it' : ''}.`,
+      { retryAfterSeconds: limits.moveRetryAfterSeconds },
+    )
+  }
+
+  /** One wish of an operator does not queue: the answer names the move that it would wait for. */
+  #refuseBusy({ source, target }: MoveWishFrom, begun: MoveRecord[]): void {
+    const limit = begun.length + 1
+    const busy = [source, target]
+      .flatMap((shard) => this.#table.openAt(shard, { lanes: ['held', 'planned'], limit }))
+      .find(({ id }) => !begun.some((own) => own.id === id))
+    if (busy)
+      throw new BanyanError('SHARD_IN_MOVE', `Move ${busy.id} (${busy.state}) is at ${source} or ${target}.`, {
+        retryAfterSeconds: limits.moveRetryAfterSeconds,
+      })
+  }
+
+  /** A reverse does not queue either, and moves that wait for the lanes take them as soon as they are free. */
+  #refuseWithoutLanes({ source, target }: MoveRecord): void {
+    const shards = [source.id, target.id]
+    const held = shards.map((shard) => this.#table.laneHolder(shard)).find((row) => row !== null)
+    if (!held) return
+    const holder = this.#table.get(held.number)
+    const waiting = this.#table.countPlanned(shards)
+    const first = waiting === 0 ? '' : ` Moves that wait for these shards come first: abort them (${waiting}).`
+    throw new BanyanError(
+      'SHARD_IN_MOVE',
+      `Move ${holder.id} (${holder.state}) is at ${source.id} or ${target.id}.${first}`,
+      { retryAfterSeconds: limits.moveRetryAfterSeconds },
+    )
   }
 
   // ── rows ──────────────────────────────────────────────────────────────────────────────────────
 
   #byOperator(id: string, change: (record: MoveRecord) => MoveRecord): MoveRecord {
-    return this.#options.storage.transaction(() => {
+    return this.transaction(() => {
       const record = this.find(id)
       if (!record) throw new BanyanError('NOT_FOUND', `There is no move "${id}". See: banyan moves list`)
+      // Its mover does not know yet, and may not be told: the next cron asks.
+      this.#heard.delete(id)
       return change(record)
     })
-  }
-
-  #insert(record: MoveRecord): MoveRecord {
-    this.#options.storage.rows(
-      'INSERT INTO moves (id, is_over, record) VALUES (?, 0, ?)',
-      record.id,
-      JSON.stringify(record),
-    )
-    return record
   }
 
   #recorded(record: MoveRecord): { outcome: 'recorded'; record: MoveRecord; retryAt: number } {
@@ -402,23 +603,18 @@ export class MoveLedger {
   }
 
   #write(record: MoveRecord): MoveRecord {
-    this.#options.storage.rows(
-      'UPDATE moves SET record = ?, is_over = ? WHERE id = ?',
-      JSON.stringify(record),
-      isOver(record) ? 1 : 0,
-      record.id,
-    )
+    const { number, before, after } = this.#table.update(record)
+    if (after === null) {
+      this.#heard.delete(record.id)
+      this.#woken.delete(number)
+    }
+    // A planned move that ends may have been chosen for lanes that it never took.
+    if ((before === 'held' && after !== 'held') || (before !== null && after === null)) this.#queue.freed(record)
     return record
   }
 
-  #read(where: string, ...values: (string | number | null)[]): MoveRecord[] {
-    return this.#options.storage
-      .rows<{ record: string }>(`SELECT record FROM moves WHERE ${where}`, ...values)
-      .map(({ record }) => readRecord(record))
-  }
-
   #shard(id: string): ShardEntry | undefined {
-    return this.#options.directory.shardEntries().find((shard) => shard.id === id)
+    return this.#options.directory.findShard(id)
   }
 
   #entry(id: string): ShardEntry {
@@ -432,16 +628,6 @@ export class MoveLedger {
  */
 const longestLeaseMs = (leaseMs: number): number => leaseMs + copySeconds(leaseMs) * 1_000 + limits.moveLeaseMarginMs
 
-/** A record from before 29 November 2026 counts no given-up attempts; one from before the 24th has its reversals as `turns`, or none. */
-function readRecord(text: string): MoveRecord {
-  const { turns, ...record } = JSON.parse(text) as MoveRecord & { turns?: number }
-  const { reversals = turns ?? 0, attemptsGivenUp = 0, attemptIsFor = 'fence' } = record
-  return { ...record, reversals, attemptsGivenUp, attemptIsFor }
-}
-
-/** An index has it: of a long history only what committed just now is read. */
-const COMMITTED_AT = "json_extract(record, '$.committedAt')"
-
 const isAsSeen = (record: MoveRecord, seen: SeenMove): boolean =>
   record.state === seen.state &&
   record.attempt === seen.attempt &&
@@ -452,11 +638,8 @@ const isAsSeen = (record: MoveRecord, seen: SeenMove): boolean =>
 const overlaps = (left: SlotRange[], right: SlotRange[]): boolean =>
   left.some(([first, last]) => right.some((other) => first <= other[1] && other[0] <= last))
 
-const shareShard = (left: MoveRecord, right: Pick<MoveRecord, 'source' | 'target'>): boolean =>
-  [left.source.id, left.target.id].some((id) => id === right.source.id || id === right.target.id)
-
 /** One to come in the middle would fail the move. A shard that is ahead of the Worker lacks none: it was migrated first. */
-function refusePending({ id }: ShardEntry, version: string, newestMigration: string): void {
+function refusePending(id: string, version: string, newestMigration: string): void {
   if (version.split(', ').at(-1)! < newestMigration)
     throw new BanyanError(
       'SCHEMA_VERSIONS_DIFFER',
@@ -464,62 +647,8 @@ function refusePending({ id }: ShardEntry, version: string, newestMigration: str
     )
 }
 
-const laneHolder = (record: MoveRecord, open: MoveRecord[]): MoveRecord | undefined =>
-  open.find((other) => other.id !== record.id && other.hasLanes && shareShard(other, record))
-
-const lanesAreFree = (record: MoveRecord, open: MoveRecord[]): boolean => !laneHolder(record, open)
-
-/** Who is far behind others that have waited for a lane of the same shards since before asks more seldom. */
-function laneRetryMs(record: MoveRecord, open: MoveRecord[]): number {
-  const before = open.slice(
-    0,
-    open.findIndex(({ id }) => id === record.id),
-  )
-  const queued = before.filter((other) => other.state === 'planned' && shareShard(other, record)).length
-  return limits.moveLaneRetryMs * (1 + Math.min(limits.moveLaneRetriesMax, queued))
-}
-
 export const takesNone = ({ id, state }: Pick<ShardEntry, 'id' | 'state'>): string =>
   `${id} is ${state}: it takes no slots.`
-
-function refuse(record: MoveRecord, open: MoveRecord[], source: ShardEntry, target: ShardEntry): void {
-  for (const shard of [source, target])
-    if (shard.state === 'read-only' || shard.state === 'restoring')
-      throw new BanyanError('SHARD_NOT_SERVING', `${shard.id} is ${shard.state}.`)
-  if (target.state !== 'serving') throw new BanyanError('SHARD_NOT_SERVING', takesNone(target))
-  const retryAfterSeconds = limits.moveRetryAfterSeconds
-  const holder = open.find((other) => other.keyspace === record.keyspace && overlaps(other.ranges, record.ranges))
-  if (holder)
-    throw new BanyanError(
-      'SLOTS_IN_MOVE',
-      `Slots of ${formatRanges(record.ranges)} are in move ${holder.id} (${holder.state}). Wait until it is done${isBeforeCommit(holder) ? ', or abort it' : ''}.`,
-      { retryAfterSeconds },
-    )
-}
-
-/** One wish of an operator doesn't queue: she is told whom she would wait for. */
-function refuseBusy(record: MoveRecord, open: MoveRecord[]): void {
-  const { source, target } = record
-  const busy = open.find((other) => (other.hasLanes || other.state === 'planned') && shareShard(other, record))
-  if (busy)
-    throw new BanyanError('SHARD_IN_MOVE', `Move ${busy.id} (${busy.state}) is at ${source.id} or ${target.id}.`, {
-      retryAfterSeconds: limits.moveRetryAfterSeconds,
-    })
-}
-
-/** A reverse doesn't queue either, and what waits for the lanes takes them within seconds of their being free. */
-function refuseWithoutLanes(record: MoveRecord, open: MoveRecord[]): void {
-  const holder = laneHolder(record, open)
-  if (!holder) return
-  const waiting = open.filter((other) => other.state === 'planned' && shareShard(other, record))
-  const first =
-    waiting.length === 0 ? '' : ` Moves that wait for these shards come first: abort them (${waiting.length}).`
-  throw new BanyanError(
-    'SHARD_IN_MOVE',
-    `Move ${holder.id} (${holder.state}) is at ${record.source.id} or ${record.target.id}.${first}`,
-    { retryAfterSeconds: limits.moveRetryAfterSeconds },
-  )
-}
 
 const notNow = ({ id, state, ending }: MoveRecord, verb: string, why: string) =>
   new BanyanError('MOVE_STATE', `Move ${id} is ${ending ? 'being undone' : state}, so it can't ${verb}. ${why}`)

@@ -48,7 +48,7 @@ export function planMoves(shards: PlannedShard[], { owners, held }: SlotTable, w
   const wanted = wantedCounts(shards, counts, wish)
   const givers = shards.map((_, index) => ({ index, slots: Math.max(0, counts[index]! - wanted[index]!) }))
   const takers = shards.map((_, index) => ({ index, slots: Math.max(0, wanted[index]! - counts[index]!) }))
-  const free = new FreeSlots(owners, held)
+  const free = new FreeSlots(owners, held, shards.length)
   const plan: Plan = { moves: [], held: 0 }
   for (const { giver, taker, slots } of paired(givers, takers)) {
     const ranges = free.take(giver, taker, slots)
@@ -152,9 +152,11 @@ interface Share {
 /** The greatest with the greatest, until none is left: each pair empties one of the two. */
 function* paired(givers: Share[], takers: Share[]): Generator<{ giver: number; taker: number; slots: number }> {
   const most = (shares: Share[]) => shares.reduce((best, share) => (share.slots > best.slots ? share : best))
+  const [giving, taking] = [givers, takers].map((shares) => shares.filter(({ slots }) => slots > 0))
+  if (giving!.length === 0 || taking!.length === 0) return
   for (;;) {
-    const giver = most(givers)
-    const taker = most(takers)
+    const giver = most(giving!)
+    const taker = most(taking!)
     const slots = Math.min(giver.slots, taker.slots)
     if (slots <= 0) return
     giver.slots -= slots
@@ -168,14 +170,22 @@ type Span = [first: number, last: number]
 /** Takes slots in long pieces, so that the map's runs stay few. */
 class FreeSlots {
   readonly #owners: Uint16Array
-  readonly #held: Uint8Array
+  /** The free slots of each shard, in order. */
+  readonly #spans: Span[][]
 
-  constructor(owners: Uint16Array, held: Uint8Array) {
+  constructor(owners: Uint16Array, held: Uint8Array, shards: number) {
     this.#owners = owners.slice()
-    this.#held = held.slice()
+    this.#spans = Array.from({ length: shards }, () => [])
+    for (let slot = 0; slot < SLOT_COUNT; slot++) {
+      if (held[slot] !== 0) continue
+      const spans = this.#spans[owners[slot]!]!
+      const last = spans.at(-1)
+      if (last && last[1] === slot - 1) last[1] = slot
+      else spans.push([slot, slot])
+    }
   }
 
-  /** Up to `count` free slots of the giver, which are the taker's from then on. */
+  /** Up to `count` free slots of the giver, which are the taker's from then on. Those aren't given on to a third. */
   take(giver: number, taker: number, count: number): Span[] {
     const taken: Span[] = []
     for (let left = count; left > 0; ) {
@@ -183,8 +193,7 @@ class FreeSlots {
       if (!span) break
       taken.push(span)
       this.#owners.fill(taker, span[0], span[1] + 1)
-      // Taken slots aren't given on to a third.
-      this.#held.fill(1, span[0], span[1] + 1)
+      this.#remove(giver, span)
       left -= span[1] - span[0] + 1
     }
     return taken.sort(([a], [b]) => a - b)
@@ -192,7 +201,7 @@ class FreeSlots {
 
   /** A piece that lengthens a run of the taker's; else the end of the smallest run that has enough; else the longest. */
   #best(giver: number, taker: number, count: number): Span | null {
-    const spans = this.#spansOf(giver)
+    const spans = this.#spans[giver]!
     const cutFrom = ([first, last]: Span): Span => [Math.max(first, last - count + 1), last]
     for (const span of spans) {
       if (span[1] + 1 < SLOT_COUNT && this.#owners[span[1] + 1] === taker) return cutFrom(span)
@@ -204,16 +213,14 @@ class FreeSlots {
     return enough ? cutFrom(enough) : null
   }
 
-  #spansOf(giver: number): Span[] {
-    const spans: Span[] = []
-    let first = -1
-    for (let slot = 0; slot <= SLOT_COUNT; slot++) {
-      const isFree = slot < SLOT_COUNT && this.#owners[slot] === giver && this.#held[slot] === 0
-      if (isFree && first < 0) first = slot
-      if (isFree || first < 0) continue
-      spans.push([first, slot - 1])
-      first = -1
-    }
-    return spans
+  #remove(giver: number, [first, last]: Span): void {
+    this.#spans[giver] = this.#spans[giver]!.flatMap((span): Span[] => {
+      if (last < span[0] || first > span[1]) return [span]
+      const rest: Span[] = [
+        [span[0], first - 1],
+        [last + 1, span[1]],
+      ]
+      return rest.filter(([from, to]) => from <= to)
+    })
   }
 }

@@ -60,6 +60,8 @@ export interface MoveRecord {
   rowsCopied: number
   rowsVerified: number
   cutoverMs: number | null
+  /** How many bytes it brings to its target, at most, by the size that its source had when it was planned; null: unknown. */
+  bytesEstimated: number | null
   error: string | null
   createdAt: number
   /** When this attempt to cut over was recorded (ms). */
@@ -87,8 +89,14 @@ export type MoveChange =
   /** The lanes between two turns of a purge. */
   | { lanes: 'take' | 'leave' }
 
-/** `waits`: not now, ask again at `retryAt` (ms). `changed`: the record isn't what the caller saw. */
-export type MoveAnswer = { outcome: 'changed' } | { outcome: 'recorded' | 'waits'; record: MoveRecord; retryAt: number }
+/**
+ * `waits`: not now. Ask again at `retryAt` (ms); with null, do not ask: the directory wakes the move when its lanes are
+ * free. `changed`: the record isn't what the caller saw.
+ */
+export type MoveAnswer =
+  | { outcome: 'changed' }
+  | { outcome: 'recorded'; record: MoveRecord; retryAt: number }
+  | { outcome: 'waits'; record: MoveRecord; retryAt: number | null }
 
 /** The directory's book of moves, as a mover sees it. Each call is one transaction there. */
 export interface MoveBook {

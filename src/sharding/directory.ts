@@ -2,10 +2,10 @@ import type { Clock } from '../core/clock.ts'
 import { BanyanError, MIGRATE, messageOf } from '../core/errors.ts'
 import { quotedName } from '../core/sql-text.ts'
 import {
+  type EncodedMap,
   evenRuns,
   type MapWire,
   type Run,
-  reassignRuns,
   type ShardEntry,
   type ShardState,
   SLOT_COUNT,
@@ -38,6 +38,7 @@ const shardId = (binding: string): string => binding.toLowerCase().replace('_', 
 export class Directory {
   readonly #options: DirectoryOptions
   #booting: Promise<void> | null = null
+  #encoded: { epoch: number; text: string } | null = null
 
   constructor(options: DirectoryOptions) {
     this.#options = options
@@ -46,22 +47,54 @@ export class Directory {
 
   /** The map as it is now. Throws MIGRATIONS_PENDING, SHARD_FOREIGN or SHARD_UNAVAILABLE while the first boot can't finish. */
   async map(): Promise<MapWire> {
-    if (this.#meta('booted') !== 'yes') {
-      this.#booting ??= this.#boot().finally(() => {
-        this.#booting = null
-      })
-      await this.#booting
-    }
+    await this.#booted()
     return this.#readMap()
+  }
+
+  /** The same, ready to be sent: an epoch's map is made and encoded once. Throws as `map`. */
+  async encodedMap(): Promise<EncodedMap> {
+    await this.#booted()
+    // Read each time: an object that was replaced may not know it until it touches storage.
+    const epoch = Number(this.#meta('epoch'))
+    if (this.#encoded?.epoch !== epoch) {
+      const { issuedAt: _, ...map } = this.#readMap()
+      this.#encoded = { epoch: map.epoch, text: JSON.stringify(map) }
+    }
+    return { encoded: this.#encoded.text, issuedAt: this.#options.clock.now() }
+  }
+
+  async #booted(): Promise<void> {
+    if (this.#meta('booted') === 'yes') return
+    this.#booting ??= this.#boot().finally(() => {
+      this.#booting = null
+    })
+    await this.#booting
   }
 
   /** The shards in the order of the map's indexes. */
   shardEntries(): ShardEntry[] {
     return this.#options.storage
-      .rows<ShardEntry & { minBookmark: string | null }>(
-        `SELECT id, binding, state, bookmark AS minBookmark FROM shards LEFT JOIN bookmarks ON shard = ordinal ORDER BY ordinal`,
-      )
-      .map(({ minBookmark, ...shard }) => (minBookmark === null ? shard : { ...shard, minBookmark }))
+      .rows<ShardEntry & { minBookmark: string | null }>(`${SHARDS} ORDER BY ordinal`)
+      .map(entryOf)
+  }
+
+  findShard(id: string): ShardEntry | undefined {
+    const [found] = this.#options.storage.rows<ShardEntry & { minBookmark: string | null }>(
+      `${SHARDS} WHERE id = ?`,
+      id,
+    )
+    return found && entryOf(found)
+  }
+
+  /** How many slots of a keyspace each shard has, by its id. */
+  slotCounts(keyspace: Keyspace): Map<string, number> {
+    const counts = this.#options.storage.rows<{ id: string; slots: number }>(
+      `SELECT id, sum(slots) AS slots FROM shards JOIN (
+         SELECT shard, lead(start, 1, ${SLOT_COUNT}) OVER (ORDER BY start) - start AS slots FROM runs WHERE keyspace = ?
+       ) ON shard = ordinal GROUP BY ordinal`,
+      keyspace,
+    )
+    return new Map(counts.map(({ id, slots }) => [id, slots]))
   }
 
   runs(keyspace: Keyspace): Run[] {
@@ -79,11 +112,9 @@ export class Directory {
    */
   reassign(keyspace: Keyspace, slots: [number, number][], shardId: string, minBookmark: string | null): number {
     const { storage } = this.#options
-    const ordinal = this.shardEntries().findIndex(({ id }) => id === shardId)
-    const runs = reassignRuns(this.runs(keyspace), slots, ordinal)
-    storage.rows('DELETE FROM runs WHERE keyspace = ?', keyspace)
-    for (const [start, shard] of runs as [number, number][])
-      storage.rows('INSERT INTO runs (keyspace, start, shard) VALUES (?, ?, ?)', keyspace, start, shard)
+    const [shard] = storage.rows<{ ordinal: number }>('SELECT ordinal FROM shards WHERE id = ?', shardId)
+    const { ordinal } = shard!
+    for (const [first, last] of slots) this.#give(keyspace, first, last, ordinal)
     if (minBookmark !== null)
       storage.rows(
         'INSERT INTO bookmarks (shard, bookmark) VALUES (?, ?) ON CONFLICT (shard) DO UPDATE SET bookmark = excluded.bookmark',
@@ -91,6 +122,28 @@ export class Directory {
         minBookmark,
       )
     return this.#raiseEpoch()
+  }
+
+  /** Changes only the runs at these slots: a map has thousands, and users wait for the commit. */
+  #give(keyspace: Keyspace, first: number, last: number, ordinal: number): void {
+    const { storage } = this.#options
+    const ownerOf = (slot: number) =>
+      storage.rows<{ shard: number }>(
+        'SELECT shard FROM runs WHERE keyspace = ? AND start <= ? ORDER BY start DESC LIMIT 1',
+        keyspace,
+        slot,
+      )[0]?.shard
+    const before = ownerOf(first - 1)
+    const behind = last + 1 < SLOT_COUNT ? ownerOf(last + 1) : ordinal
+    storage.rows('DELETE FROM runs WHERE keyspace = ? AND start BETWEEN ? AND ?', keyspace, first, last + 1)
+    // Neighbours of one owner are one run.
+    if (before !== ordinal) this.#insertRun(keyspace, first, ordinal)
+    if (behind !== ordinal) this.#insertRun(keyspace, last + 1, behind!)
+  }
+
+  #insertRun(keyspace: Keyspace, start: number, ordinal: number): void {
+    const insert = 'INSERT INTO runs (keyspace, start, shard) VALUES (?, ?, ?)'
+    this.#options.storage.rows(insert, keyspace, start, ordinal)
   }
 
   /**
@@ -196,7 +249,7 @@ export class Directory {
       for (const [ordinal, entry] of entries.entries()) this.#insertShard({ ...entry, state: 'serving' }, ordinal)
       for (const keyspace of keyspaces)
         for (const [start, shard] of evenRuns(shards.size) as [number, number][])
-          storage.rows('INSERT INTO runs (keyspace, start, shard) VALUES (?, ?, ?)', keyspace, start, shard)
+          this.#insertRun(keyspace, start, shard)
     })
     return {
       deployment: this.#meta('deployment')!,
@@ -291,12 +344,18 @@ export class Directory {
     storage.rows(
       'CREATE TABLE IF NOT EXISTS shards (ordinal INTEGER PRIMARY KEY, id TEXT NOT NULL, binding TEXT NOT NULL, state TEXT NOT NULL)',
     )
+    storage.rows('CREATE INDEX IF NOT EXISTS shards_by_id ON shards (id)')
     storage.rows('CREATE TABLE IF NOT EXISTS bookmarks (shard INTEGER PRIMARY KEY, bookmark TEXT NOT NULL)')
     storage.rows(
       `CREATE TABLE IF NOT EXISTS runs (keyspace TEXT NOT NULL, start INTEGER NOT NULL CHECK (start BETWEEN 0 AND ${SLOT_COUNT - 1}), shard INTEGER NOT NULL, PRIMARY KEY (keyspace, start))`,
     )
   }
 }
+
+const SHARDS = 'SELECT id, binding, state, bookmark AS minBookmark FROM shards LEFT JOIN bookmarks ON shard = ordinal'
+
+const entryOf = ({ minBookmark, ...shard }: ShardEntry & { minBookmark: string | null }): ShardEntry =>
+  minBookmark === null ? shard : { ...shard, minBookmark }
 
 interface Identity {
   deployment: string

@@ -24,6 +24,17 @@ export interface MapWire {
   runs: Record<Keyspace, Run[]>
 }
 
+/** A map in the form in which the directory keeps it for an epoch: JSON, without the moment at which it is given out. */
+export interface EncodedMap {
+  encoded: string
+  issuedAt: number // ms, taken after the directory read its storage
+}
+
+export const decodeMap = ({ encoded, issuedAt }: EncodedMap): MapWire => ({
+  ...(JSON.parse(encoded) as Omit<MapWire, 'issuedAt'>),
+  issuedAt,
+})
+
 /** Slot → shard, for one epoch. Immutable. */
 export class ShardMap {
   readonly epoch: number
@@ -71,14 +82,3 @@ export function expandRuns(runs: Run[], shardCount: number): Uint16Array {
 /** The runs that give each of `shardCount` shards its even share: contiguous, within one slot of each other. */
 export const evenRuns = (shardCount: number): Run[] =>
   Array.from({ length: shardCount }, (_, shard) => [Math.floor((shard * SLOT_COUNT) / shardCount), shard])
-
-/** The runs with some slots (`[first, last]`) given to another shard, as few as can be. */
-export function reassignRuns(runs: Run[], slots: [number, number][], shard: number): Run[] {
-  const owners = expandRuns(runs, Number.MAX_SAFE_INTEGER)
-  for (const [first, last] of slots) owners.fill(shard, first, last + 1)
-  const reassigned: Run[] = []
-  owners.forEach((owner, slot) => {
-    if (slot === 0 || owner !== owners[slot - 1]) reassigned.push([slot, owner])
-  })
-  return reassigned
-}

@@ -24,6 +24,8 @@ export interface Settings {
   graceMs: number
   /** Of each database's time that a move may take: above 0, at most 1. */
   moveShare: number
+  /** How large a shard's database may become: what moves are planned by. */
+  shardBytesMax: number
   mailFrom: string
   /** What is set in a way that is fit for localhost only, and how to mend it; or null. */
   localOnly: string | null
@@ -47,7 +49,7 @@ export interface DependencyReport {
 export type MoveVerb = 'abort' | 'reverse' | 'complete'
 
 /**
- * The directory's book of moves, as operators use it. What is planned or steered has its mover woken. With an
+ * The directory's book of moves, as operators use it. The directory wakes movers of what is planned, this one those of what is steered. With an
  * Idempotency-Key there is one effect, and the first answer again; throws IDEMPOTENCY_KEY_REUSED.
  */
 export interface Moves {
@@ -61,7 +63,7 @@ export interface Moves {
   steer(id: string, verb: MoveVerb, retry: RetryKey | null): Promise<MoveRecord>
 }
 
-/** Which shards there are, by the directory. What is planned has its movers woken. Idempotency-Keys as of `Moves`. */
+/** Which shards there are, by the directory. The directory wakes the movers of what is planned. Idempotency-Keys as of `Moves`. */
 export interface Fleet {
   /** The map as it is now. Throws DIRECTORY_UNAVAILABLE, and what the directory said. */
   map(): Promise<ShardMap>

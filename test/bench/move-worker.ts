@@ -73,7 +73,7 @@ export class Bench extends DurableObject<BenchEnv> {
       graceMs: 300_000,
       newId: () => `move-${++this.#moves}`,
       newestMigration: '',
-      schemaVersion: async () => 'the same',
+      shardFacts: async () => ({ schema: 'the same', bytes: null }),
     })
   }
 

@@ -15,12 +15,17 @@ export const SHARD_COUNT = 3
 /** Where everything happens: slots of one shard at first, so that one move meets every user. */
 export const neighbourhood: Record<Keyspace, [string, string]> = { users: ['7a40', '7a4f'], claims: ['20c0', '21bf'] }
 
+/** Of a string in a Durable Object's storage. */
+const VALUE_BYTES_MAX = 2_097_152
+
 /** A Durable Object's SQLite storage. Several instances of an object may have it, one after the other. */
 export class SimulatedStorage implements DirectoryStorage {
   readonly #sqlite = new DatabaseSync(':memory:')
   readonly #statements = new Map<string, StatementSync>()
 
   rows<T>(sql: string, ...values: (string | number | null)[]): T[] {
+    if (values.some((value) => typeof value === 'string' && Buffer.byteLength(value) > VALUE_BYTES_MAX))
+      throw new Error('string or blob too big: SQLITE_TOOBIG')
     let statement = this.#statements.get(sql)
     if (!statement) {
       statement = this.#sqlite.prepare(sql)

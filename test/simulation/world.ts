@@ -179,7 +179,7 @@ export class World {
         .sweep()
         .then(() => tiers.claims.settleExpired())
         .catch((error: unknown) => this.note(() => `cron: ${String(error)}`))
-      for (const { id } of this.openMoves()) this.mover(id).wake(isolate.process)
+      for (const id of this.directory.ledger.movesToWake(100)) this.mover(id).wake(isolate.process)
     })
   }
 }
@@ -254,9 +254,14 @@ export class DirectoryHost {
       leaseMs: LEASE_MS,
       graceMs: GRACE_MS,
       newId: () => `move-${++this.#moves}`,
-      schemaVersion: async ({ binding }) =>
-        (await shards.get(binding)!.prepare(SCHEMA_VERSION).first<string>('version'))!,
+      shardFacts: async ({ binding }) => ({
+        schema: (await shards.get(binding)!.prepare(SCHEMA_VERSION).first<string>('version'))!,
+        bytes: null,
+      }),
       newestMigration: '',
+      onRunnable: (ids) => {
+        for (const id of ids) world.mover(id).wake(this.#process)
+      },
     })
   }
 }

@@ -29,19 +29,26 @@ export async function bootedFleet({ leaseMs = 1_000, graceMs = 5_000 } = {}) {
   const common = { storage: new SimulatedStorage(), clock: new ManualClock() }
   const directory = new Directory({ ...common, shards: bound, newDeploymentId: () => 'ours' })
   let ids = 0
+  /** What the platform says of a database's size, by binding; nothing at first. */
+  const sizes = new Map<string, number>()
+  /** Moves whose movers were to be woken. */
+  const runnable: string[] = []
   const options = {
     ...common,
     directory,
     leaseMs,
     graceMs,
     newId: () => `move-${ids++}`,
-    schemaVersion: async ({ binding }: ShardEntry) =>
-      (await bound.get(binding)!.prepare(SCHEMA_VERSION).first<string>('version'))!,
+    shardFacts: async ({ binding }: ShardEntry) => ({
+      schema: (await bound.get(binding)!.prepare(SCHEMA_VERSION).first<string>('version'))!,
+      bytes: sizes.get(binding) ?? null,
+    }),
+    onRunnable: (ids: string[]) => void runnable.push(...ids),
     newestMigration: readMigrations().at(-1)!.name,
   }
   const ledger = new MoveLedger(options)
   await directory.map()
-  return { ...common, bound, directory, options, ledger, fleet: new Fleet(directory, ledger) }
+  return { ...common, bound, sizes, runnable, directory, options, ledger, fleet: new Fleet(directory, ledger) }
 }
 
 /** As if its mover had done everything up to the settling. */

@@ -1,5 +1,6 @@
 import { runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
+import { beforeAll } from 'vitest'
 import { type Clock, systemClock } from '../../src/core/clock.ts'
 import { type Random, systemRandom } from '../../src/core/random.ts'
 import { Mover, type PausePoint } from '../../src/resharding/move.ts'
@@ -13,9 +14,13 @@ import type { DirectoryObject } from '../../workers/coordinator.ts'
 import type { Env } from '../../workers/env.ts'
 import { mapRequest, quietLog } from './sharding-doubles.ts'
 import { databases } from './sharding-slots.ts'
+import { wakeMoversBy } from './waking.ts'
 
 const bindings = env as unknown as Env
 const directory = () => bindings.DIRECTORY.get(bindings.DIRECTORY.idFromName('directory'))
+
+/** Movers are in the test's hands: the directory tells none of the real ones to start. */
+beforeAll(() => wakeMoversBy(async () => undefined))
 
 /** The real directory's book of moves, by RPC. */
 const book: MoveBook = {

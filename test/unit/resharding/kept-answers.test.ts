@@ -64,6 +64,21 @@ describe('a key', () => {
     expect(await effect()).toEqual({ number: 1 })
   })
 
+  test.each([499_998, 499_999, 500_000, 2_000_000])(
+    'keeps an answer of %i characters, which one row may not hold',
+    async (length) => {
+      const text = '…'.repeat(length)
+      const long = () => answers.answer(retry, async (once) => once(() => ({ number: ++effects, text })))
+      expect([await long(), await long()]).toEqual([
+        { number: 1, text },
+        { number: 1, text },
+      ])
+      clock.advance(DAY_MS)
+      expect(await effect()).toEqual({ number: 2 })
+      expect(storage.rows('SELECT number FROM kept_rests')).toEqual([])
+    },
+  )
+
   test('is no key where none was sent', async () => {
     const free = () => answers.answer(null, async (once) => once(() => ++effects))
     expect([await free(), await free()]).toEqual([1, 2])

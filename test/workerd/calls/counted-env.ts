@@ -91,7 +91,16 @@ function countedDatabase(database: D1Database, count: () => void): D1Database {
 /** Stubs are made without a call; each of their methods is one. */
 function countedDirectory(namespace: Env['DIRECTORY'], count: () => void): Env['DIRECTORY'] {
   const ofMoves = ['planMoves', 'steerMove', 'listMoves', 'findMove']
-  const methods = ['map', ...ofMoves, 'joinShard', 'setShardState', 'removeShard', 'rebalance', 'drainShard']
+  const methods = [
+    'map',
+    'encodedMap',
+    ...ofMoves,
+    'joinShard',
+    'setShardState',
+    'removeShard',
+    'rebalance',
+    'drainShard',
+  ]
   const wrapped = {
     idFromName: (name: string) => namespace.idFromName(name),
     get: (id: DurableObjectId) => countedMethods(namespace.get(id), methods, count),

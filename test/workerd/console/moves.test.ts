@@ -5,6 +5,7 @@ import { slotOf } from '../../../src/core/ids.ts'
 import type { MoveRecord, MoveState } from '../../../src/resharding/record.ts'
 import type { Env } from '../../../workers/env.ts'
 import { databases } from '../../support/sharding-slots.ts'
+import { wakeMoversBy } from '../../support/waking.ts'
 import { somebody, type WorkerAnswer, workerIsolate } from '../../support/worker-isolate.ts'
 
 const bindings = env as unknown as Env
@@ -25,22 +26,28 @@ interface Move {
 }
 
 const isolate = workerIsolate()
-/** An isolate whose movers don't hear it, as when each call of them is lost. */
-const unheard = workerIsolate({
-  MOVER: {
-    idFromName: (name: string) => name,
-    get: () => ({
-      wake: async () => {
-        throw new Error('Network connection lost.')
-      },
-    }),
-  } as unknown as Env['MOVER'],
+const lost = async () => {
+  throw new Error('Network connection lost.')
+}
+const deaf = workerIsolate({
+  MOVER: { idFromName: (name: string) => name, get: () => ({ wake: lost }) } as unknown as Env['MOVER'],
 })
+/** An isolate, and a directory, whose movers don't hear them, as when each call of them is lost. */
+const unheard: Pick<typeof isolate, 'request'> = {
+  async request(...request) {
+    await wakeMoversBy(async () => undefined)
+    try {
+      return await deaf.request(...request)
+    } finally {
+      await wakeMoversBy(null)
+    }
+  },
+}
 
-const ask = (method: string, path: string, json?: unknown, through = isolate): Promise<WorkerAnswer> =>
+const ask = (method: string, path: string, json?: unknown, through: typeof unheard = isolate): Promise<WorkerAnswer> =>
   through.request(method, `/operator/v1/moves${path}`, { token, ...(json === undefined ? {} : { json }) })
 
-async function plan(wish: Record<string, unknown>, through = isolate): Promise<Move[]> {
+async function plan(wish: Record<string, unknown>, through: typeof unheard = isolate): Promise<Move[]> {
   const answer = await ask('POST', '', wish, through)
   expect(answer.status, answer.text).toBe(202)
   return answer.json<{ moves: Move[] }>().moves

@@ -1,0 +1,13 @@
+/** Runs one piece of asynchronous work after another, in the order of the calls. A failure does not stop the next. */
+export class Serial {
+  #last: Promise<unknown> = Promise.resolve()
+
+  run<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work)
+    this.#last = result.then(ignore, ignore)
+    return result
+  }
+}
+
+/** The caller has the result; who comes next needs to know only that it is there. */
+const ignore = (): void => undefined

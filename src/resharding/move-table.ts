@@ -1,0 +1,229 @@
+import type { DirectoryStorage } from '../sharding/directory.ts'
+import type { Keyspace } from '../sharding/sharded-table.ts'
+import { isOver, type MoveRecord, type SlotRange } from './record.ts'
+
+/**
+ * What a move has to do with the lanes of its shards: it holds them, it is `planned` and waits for them, it has settled and
+ * waits for them (from `settlesAt` on), or `none`. Null: it is over.
+ */
+export type LaneUse = 'held' | 'planned' | 'settled' | 'none'
+
+/** An open move, as an index has it. Numbers rise in the order of planning. */
+export interface LaneRow {
+  number: number
+  lane: LaneUse
+  source: string
+  target: string
+  settlesAt: number | null
+}
+
+/** Which slots an open move holds. */
+export interface SlotHold extends Pick<MoveRecord, 'id' | 'state' | 'ending'> {
+  number: number
+  target: string
+  ranges: SlotRange[]
+}
+
+const text = (path: string) => `json_extract(record, '$.${path}')`
+
+/**
+ * Columns that SQLite computes from the record. They are virtual: the record stays the only truth, a storage from before
+ * has them without a backfill, and a version that does not know them can't leave a stale one behind.
+ */
+const columns = {
+  keyspace: text('keyspace'),
+  source: text('source.id'),
+  target: text('target.id'),
+  lane: `CASE WHEN ${text('state')} IN ('done', 'aborted', 'failed') THEN NULL WHEN ${text('hasLanes')} THEN 'held'
+    WHEN ${text('state')} = 'planned' THEN 'planned' WHEN ${text('state')} IN ('settling', 'purging') THEN 'settled' ELSE 'none' END`,
+  settles_at: text('settlesAt'),
+  committed_at: text('committedAt'),
+}
+
+/** Each holds open moves only, however long the history is, but for the last one. Queries are answered from them alone. */
+const indexes = {
+  moves_open: '(number) WHERE is_over = 0',
+  moves_by_lane: '(lane, settles_at, number, source, target) WHERE lane IS NOT NULL',
+  moves_by_source: '(source, lane, settles_at, number, target) WHERE lane IS NOT NULL',
+  moves_by_target: '(target, lane, settles_at, number, source) WHERE lane IS NOT NULL',
+  moves_by_keyspace: '(keyspace, number) WHERE lane IS NOT NULL',
+  moves_left: '(source, committed_at) WHERE committed_at IS NOT NULL',
+}
+
+const LANE_ROW = 'number, lane, source, target, settles_at AS settlesAt'
+
+/** The rows of moves in the directory's storage: one for each move, with its record as JSON. */
+export class MoveTable {
+  readonly #storage: DirectoryStorage
+
+  constructor(storage: DirectoryStorage) {
+    this.#storage = storage
+    storage.rows(
+      `CREATE TABLE IF NOT EXISTS moves (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
+       is_over INTEGER NOT NULL, record TEXT NOT NULL)`,
+    )
+    const [table] = storage.rows<{ sql: string }>("SELECT sql FROM sqlite_master WHERE name = 'moves'")
+    for (const [name, expression] of Object.entries(columns))
+      if (!table!.sql.includes(`${name} AS (`)) storage.rows(`ALTER TABLE moves ADD COLUMN ${name} AS (${expression})`)
+    for (const [name, on] of Object.entries(indexes)) storage.rows(`CREATE INDEX IF NOT EXISTS ${name} ON moves ${on}`)
+    // Of the version before.
+    storage.rows('DROP INDEX IF EXISTS moves_committed')
+  }
+
+  find(id: string): MoveRecord | null {
+    return this.#read('id = ?', id)[0] ?? null
+  }
+
+  get(number: number): MoveRecord {
+    return this.#read('number = ?', number)[0]!
+  }
+
+  /** Newest first. `before` is the id of the last one of the page before. */
+  list({ limit, before }: { limit: number; before: string | null }): MoveRecord[] {
+    return this.#read(
+      'number < coalesce((SELECT number FROM moves WHERE id = ?), 9e18) ORDER BY number DESC LIMIT ?',
+      before,
+      limit,
+    )
+  }
+
+  /** All open moves, oldest first: to look at, not to decide by. There may be thousands. */
+  open(): MoveRecord[] {
+    return this.#read('is_over = 0 ORDER BY number')
+  }
+
+  firstOpen(): MoveRecord | null {
+    return this.#read('is_over = 0 ORDER BY number LIMIT 1')[0] ?? null
+  }
+
+  /** Open moves from or to the shard, oldest first; with `lanes`, those that use the shard's lane so. */
+  openAt(shard: string, { lanes = LANE_USES, limit = -1 }: { lanes?: readonly LaneUse[]; limit?: number } = {}) {
+    return this.#read(
+      `number IN (SELECT number FROM moves WHERE source = ?1 AND lane IN (SELECT value FROM json_each(?2))
+       UNION SELECT number FROM moves WHERE target = ?1 AND lane IN (SELECT value FROM json_each(?2))
+       ORDER BY number LIMIT ?3) ORDER BY number`,
+      shard,
+      JSON.stringify(lanes),
+      limit,
+    )
+  }
+
+  /** The oldest planned moves that are at the shard in this role. */
+  plannedAt(role: 'source' | 'target', shard: string, limit: number): MoveRecord[] {
+    return this.#read(`${role} = ? AND lane = 'planned' AND settles_at IS NULL ORDER BY number LIMIT ?`, shard, limit)
+  }
+
+  /** Moves whose commit took slots from the shard after a moment (ms). */
+  leftSince(shard: string, since: number): MoveRecord[] {
+    return this.#read('source = ? AND committed_at > ?', shard, since)
+  }
+
+  /** What the open moves hold of a keyspace. */
+  holds(keyspace: Keyspace): SlotHold[] {
+    return this.#storage
+      .rows<Omit<SlotHold, 'ranges'> & { ranges: string }>(
+        `SELECT number, id, target, ${text('state')} AS state, ${text('ending')} AS ending, ${text('ranges')} AS ranges
+         FROM moves WHERE lane IS NOT NULL AND keyspace = ? ORDER BY number`,
+        keyspace,
+      )
+      .map((hold) => ({ ...hold, ranges: JSON.parse(hold.ranges) as SlotRange[] }))
+  }
+
+  insert(record: MoveRecord): number {
+    const [row] = this.#storage.rows<{ number: number }>(
+      'INSERT INTO moves (id, is_over, record) VALUES (?, 0, ?) RETURNING number',
+      record.id,
+      JSON.stringify(record),
+    )
+    return row!.number
+  }
+
+  /** Resolves to how the move used the lanes of its shards before, and uses them now. */
+  update(record: MoveRecord): { number: number; before: LaneUse | null; after: LaneUse | null } {
+    const [before] = this.#storage.rows<{ lane: LaneUse | null }>('SELECT lane FROM moves WHERE id = ?', record.id)
+    const [after] = this.#storage.rows<{ number: number; lane: LaneUse | null }>(
+      'UPDATE moves SET record = ?, is_over = ? WHERE id = ? RETURNING number, lane',
+      JSON.stringify(record),
+      isOver(record) ? 1 : 0,
+      record.id,
+    )
+    return { number: after!.number, before: before!.lane, after: after!.lane }
+  }
+
+  // ── lanes ─────────────────────────────────────────────────────────────────────────────────────
+
+  laneHolder(shard: string): LaneRow | null {
+    return this.#first(`lane = 'held'`, shard)
+  }
+
+  /** True where a move that has settled waits for the shard's lane. */
+  hasDue(shard: string, now: number): boolean {
+    return this.#first(`lane = 'settled' AND settles_at <= ?2`, shard, now) !== null
+  }
+
+  /** Settled moves that wait for the lane of one of the shards, those that settled first in front. */
+  dueAt(shards: string[], now: number, limit: number): LaneRow[] {
+    return this.#at(`lane = 'settled' AND settles_at <= ?2`, 'ORDER BY settles_at, number LIMIT ?3', shards, now, limit)
+  }
+
+  /** Planned moves at one of the shards, oldest first, behind the one with the number `after`. */
+  waitingAt(shards: string[], after: number, limit: number): LaneRow[] {
+    const where = `lane = 'planned' AND settles_at IS NULL AND number > ?2`
+    return this.#at(where, 'ORDER BY number LIMIT ?3', shards, after, limit)
+  }
+
+  /** All open moves, out of one index. */
+  lanes(): LaneRow[] {
+    return this.#storage.rows<LaneRow>(
+      `SELECT ${LANE_ROW} FROM moves WHERE lane IS NOT NULL ORDER BY lane, settles_at, number`,
+    )
+  }
+
+  /** Moves that have lanes, or are in a state that has no place here. */
+  working(): { number: number; id: string }[] {
+    return this.#storage.rows("SELECT number, id FROM moves WHERE lane IN ('held', 'none') ORDER BY number")
+  }
+
+  countPlanned(shards: string[]): number {
+    return this.#at("lane = 'planned'", '', shards).length
+  }
+
+  #first(where: string, shard: string, ...values: number[]): LaneRow | null {
+    const select = (role: string) =>
+      `SELECT * FROM (SELECT ${LANE_ROW} FROM moves WHERE ${role} = ?1 AND ${where} LIMIT 1)`
+    const [row] = this.#storage.rows<LaneRow>(
+      `${select('source')} UNION ALL ${select('target')} LIMIT 1`,
+      shard,
+      ...values,
+    )
+    return row ?? null
+  }
+
+  #at(where: string, order: string, shards: string[], ...values: number[]): LaneRow[] {
+    const select = (role: string) =>
+      `SELECT ${LANE_ROW} FROM moves WHERE ${role} IN (SELECT value FROM json_each(?1)) AND ${where}`
+    return this.#storage.rows<LaneRow>(
+      `${select('source')} UNION ${select('target')} ${order}`,
+      JSON.stringify(shards),
+      ...values,
+    )
+  }
+
+  #read(where: string, ...values: (string | number | null)[]): MoveRecord[] {
+    return this.#storage
+      .rows<{ record: string }>(`SELECT record FROM moves WHERE ${where}`, ...values)
+      .map(({ record }) => readRecord(record))
+  }
+}
+
+const LANE_USES: readonly LaneUse[] = ['held', 'planned', 'settled', 'none']
+
+/**
+ * A record from before 29 November 2026 counts no given-up attempts; one from before the 24th has its reversals as
+ * `turns`, or none. One from before the 30th has no estimate of its bytes.
+ */
+function readRecord(record: string): MoveRecord {
+  const { turns, ...read } = JSON.parse(record) as MoveRecord & { turns?: number }
+  const { reversals = turns ?? 0, attemptsGivenUp = 0, attemptIsFor = 'fence', bytesEstimated = null } = read
+  return { ...read, reversals, attemptsGivenUp, attemptIsFor, bytesEstimated }
+}

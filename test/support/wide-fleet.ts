@@ -1,0 +1,67 @@
+import type { Clock } from '../../src/core/clock.ts'
+import { Fleet } from '../../src/resharding/fleet.ts'
+import { MoveLedger } from '../../src/resharding/move-ledger.ts'
+import { Directory } from '../../src/sharding/directory.ts'
+import { evenRuns } from '../../src/sharding/shard-map.ts'
+import { keyspaces } from '../../src/sharding/sharded-table.ts'
+import { SimulatedStorage } from '../simulation/template.ts'
+
+export interface WideFleetOptions {
+  /** How many shards the slots are spread over, and how many there are. */
+  from: number
+  to: number
+  clock: Clock
+  leaseMs?: number
+  graceMs?: number
+  storage?: SimulatedStorage
+  bytes?: (shard: string) => number | null
+  shardBytesMax?: number
+}
+
+export const shardName = (index: number): string => `shard-${String(index).padStart(3, '0')}`
+
+/** The directory and its moves over many shards. These have no databases, so no mover can run; `wakes` is told of movers to wake. */
+export function wideFleet({ from, to, clock, storage, ...given }: WideFleetOptions) {
+  const { leaseMs = 30_000, graceMs = 300_000, bytes = () => null, shardBytesMax = 10_000_000_000 } = given
+  const kept = storage ?? bootedStorage(from, to, clock)
+  const directory = new Directory({ storage: kept, clock, shards: new Map(), newDeploymentId: () => 'wide' })
+  const wakes = { of: (_moveId: string): void => undefined }
+  let ids = kept.rows('SELECT 1 FROM sqlite_master WHERE name = ?', 'moves').length === 0 ? 0 : 1_000_000
+  const options = {
+    storage: kept,
+    clock,
+    directory,
+    leaseMs,
+    graceMs,
+    shardBytesMax,
+    newId: (): string => `move-${ids++}`,
+    // A database answers after a moment, and the object does other things meanwhile.
+    shardFacts: async ({ id }: { id: string }) => {
+      await new Promise((resolve) => setImmediate(resolve))
+      return { schema: 'the same', bytes: bytes(id) }
+    },
+    newestMigration: '',
+    onRunnable: (ids: string[]) => {
+      for (const id of ids) wakes.of(id)
+    },
+  }
+  const ledger = new MoveLedger(options)
+  return { storage: kept, directory, ledger, fleet: new Fleet(directory, ledger), wakes, options }
+}
+
+function bootedStorage(from: number, to: number, clock: Clock): SimulatedStorage {
+  const storage = new SimulatedStorage()
+  new Directory({ storage, clock, shards: new Map(), newDeploymentId: () => 'wide' })
+  for (let index = 0; index < to; index++)
+    storage.rows(
+      "INSERT INTO shards (ordinal, id, binding, state) VALUES (?, ?, ?, 'serving')",
+      index,
+      shardName(index),
+      shardName(index).toUpperCase().replace('-', '_'),
+    )
+  for (const keyspace of keyspaces)
+    for (const [start, shard] of evenRuns(from) as [number, number][])
+      storage.rows('INSERT INTO runs (keyspace, start, shard) VALUES (?, ?, ?)', keyspace, start, shard)
+  storage.rows("INSERT INTO meta (name, value) VALUES ('deployment', 'wide'), ('epoch', '1'), ('booted', 'yes')")
+  return storage
+}

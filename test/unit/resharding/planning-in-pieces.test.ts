@@ -1,0 +1,195 @@
+import { expect, test } from 'vitest'
+import { limits } from '../../../src/core/limits.ts'
+import { Fleet, type Rebalance } from '../../../src/resharding/fleet.ts'
+import { KeptAnswers } from '../../../src/resharding/kept-answers.ts'
+import { MoveLedger } from '../../../src/resharding/move-ledger.ts'
+import { type MoveRecord, slotNumber } from '../../../src/resharding/record.ts'
+import { expandRuns } from '../../../src/sharding/shard-map.ts'
+import type { Keyspace } from '../../../src/sharding/sharded-table.ts'
+import { ManualClock } from '../../support/sharding-doubles.ts'
+import { shardName, type WideFleetOptions, wideFleet } from '../../support/wide-fleet.ts'
+
+const wish = { keyspaces: ['users' as const, 'claims' as const], tolerance: 0, bytes: null, dryRun: false }
+const retry = { key: 'k', request: 'POST /operator/v1/rebalance\n{}' }
+const size = limits.movesRecordedAtOnce
+
+/** A clock whose pauses fail as soon as something is so: as when the object is evicted there. */
+class PausingClock extends ManualClock {
+  isEvicted = () => false
+
+  override async sleep(ms: number): Promise<void> {
+    if (ms > 0) return super.sleep(ms)
+    if (this.isEvicted()) throw new Error('evicted')
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+/** Forty shards of eighty have slots. With `recorded`, the object is evicted when it has so many moves. */
+function growing({
+  recorded = Number.POSITIVE_INFINITY,
+  ...given
+}: Partial<WideFleetOptions & { recorded: number }> = {}) {
+  const clock = new PausingClock()
+  const grown = { ...wideFleet({ from: 40, to: 80, clock, ...given }), clock }
+  clock.isEvicted = () => grown.ledger.open().length >= recorded
+  return grown
+}
+
+const open = ({ ledger }: ReturnType<typeof growing>) => ledger.open()
+
+/** How many slots each shard has when these moves have ended. Fails where one takes what its source does not have. */
+function slotsAfter({ directory }: ReturnType<typeof growing>, moves: MoveRecord[], of: Keyspace): number[] {
+  const shards = directory.shardEntries().map(({ id }) => id)
+  const owners = expandRuns(directory.runs(of), shards.length)
+  for (const { keyspace, source, target, ranges } of moves.filter((move) => move.keyspace === of))
+    for (const [first, last] of ranges)
+      for (let slot = slotNumber(first); slot <= slotNumber(last); slot++) {
+        expect(shards[owners[slot]!], `${keyspace} ${slot}`).toBe(source.id)
+        owners[slot] = shards.indexOf(target.id)
+      }
+  return shards.map((_, shard) => owners.filter((owner) => owner === shard).length)
+}
+
+const ids = (moves: MoveRecord[]) => moves.map(({ id }) => id)
+
+test('a rebalance records its moves some tens at a time, and lets others use the object in between', async () => {
+  const grown = growing()
+  const seen = new Set<number>()
+  let isOver = false
+  const watch = async () => {
+    while (!isOver) {
+      seen.add(open(grown).length)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+  const watching = watch()
+  const { moves, planned } = await grown.fleet.rebalance(wish)
+  isOver = true
+  await watching
+  expect(moves).toHaveLength(80)
+  expect(planned).toHaveLength(80)
+  expect(ids(open(grown))).toEqual(ids(moves))
+  expect([...seen].filter((count) => count > 0 && count < 80)).toEqual([size, 2 * size, 3 * size])
+})
+
+test('two plans at once are made one after the other: no slot is in two moves', async () => {
+  const grown = growing()
+  const [first, second] = await Promise.all([grown.fleet.rebalance(wish), grown.fleet.rebalance(wish)])
+  expect(first.moves).toHaveLength(80)
+  expect(second).toEqual({ planned: [], held: 0, moves: [] })
+})
+
+test('a shard that is to drain waits until a rebalance to it is recorded, and then its moves are ended', async () => {
+  const grown = growing()
+  const planning = grown.fleet.rebalance(wish)
+  while (open(grown).length === 0) await new Promise((resolve) => setImmediate(resolve))
+  await grown.fleet.setState(shardName(79), 'draining')
+  const { moves } = await planning
+  const away = moves.filter(({ target }) => target.id === shardName(79))
+  expect(away).toHaveLength(2)
+  for (const { id } of away) expect(grown.ledger.find(id)!.state).toBe('aborted')
+})
+
+test('hundreds of waiting moves of a drain that is called off end in pieces, and the state is set with the last', async () => {
+  const clock = new PausingClock()
+  const { fleet, ledger, directory, storage } = wideFleet({ from: 60, to: 60, clock })
+  const { moves } = await fleet.drain(shardName(0))
+  expect(moves.length).toBeGreaterThan(2 * size)
+  const left = moves.length - 2 * size
+  clock.isEvicted = () => ledger.open().length <= left
+  await expect(fleet.setState(shardName(0), 'serving')).rejects.toThrow('evicted')
+  expect(ledger.open()).toHaveLength(left)
+  expect(directory.findShard(shardName(0))!.state).toBe('draining')
+  const next = wideFleet({ from: 60, to: 60, clock: new PausingClock(), storage })
+  await next.fleet.setState(shardName(0), 'serving')
+  expect(next.ledger.open()).toEqual([])
+  expect(next.directory.findShard(shardName(0))!.state).toBe('serving')
+})
+
+test.each([size, 3 * size])(
+  'an object that is evicted when it has recorded %i moves: the same request plans the rest, and answers with all',
+  async (recorded) => {
+    const grown = growing({ recorded })
+    const send = (to: ReturnType<typeof growing>) =>
+      new KeptAnswers(to.storage, to.clock).answer<Rebalance>(retry, (once, parts) =>
+        to.fleet.rebalance(wish, once, parts),
+      )
+    await expect(send(grown)).rejects.toThrow('evicted')
+    const begun = ids(open(grown))
+    expect(begun).toHaveLength(recorded)
+    const next = growing({ storage: grown.storage })
+    const answer = await send(next)
+    // It may take a few moves more: which shards have a slot more than others is decided again.
+    expect(answer.planned).toHaveLength(answer.moves.length)
+    for (const keyspace of wish.keyspaces) {
+      const counts = slotsAfter(next, answer.moves, keyspace)
+      expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(1)
+    }
+    expect(ids(answer.moves).slice(0, begun.length)).toEqual(begun)
+    expect(ids(open(next))).toEqual(ids(answer.moves))
+    expect(await send(next)).toEqual(answer)
+    expect(next.storage.rows('SELECT * FROM kept_parts')).toEqual([])
+  },
+)
+
+test('so does a move from many shards to one that broke off', async () => {
+  const grown = growing({ recorded: size })
+  const all = { keyspace: 'users' as const, ranges: [['0000', 'ffff']] as [string, string][], target: shardName(79) }
+  const send = (to: ReturnType<typeof growing>) =>
+    new KeptAnswers(to.storage, to.clock).answer<MoveRecord[]>(retry, (once, parts) => to.ledger.plan(all, once, parts))
+  await expect(send(grown)).rejects.toThrow('evicted')
+  const begun = ids(open(grown))
+  expect(begun.length).toBe(size)
+  const next = growing({ storage: grown.storage })
+  const moves = await send(next)
+  expect(moves).toHaveLength(40)
+  expect(ids(moves).slice(0, size)).toEqual(begun)
+  expect(new Set(moves.map(({ source }) => source.id)).size).toBe(40)
+  expect(await send(next)).toEqual(moves)
+})
+
+test('by bytes it answers with what was recorded: sizes weigh no slot while those move', async () => {
+  const grown = growing({ recorded: size })
+  const bytes = Object.fromEntries(Array.from({ length: 80 }, (_, index) => [shardName(index), index < 40 ? 1_000 : 0]))
+  const send = (to: ReturnType<typeof growing>) =>
+    new KeptAnswers(to.storage, to.clock).answer<Rebalance>(retry, (once, parts) =>
+      to.fleet.rebalance({ ...wish, keyspaces: ['users'], bytes }, once, parts),
+    )
+  await expect(send(grown)).rejects.toThrow('evicted')
+  const next = growing({ storage: grown.storage })
+  const { moves, held } = await send(next)
+  expect([moves.length, held]).toEqual([size, 0])
+})
+
+test('a key that comes again while its request is at work waits for the answer', async () => {
+  const grown = growing()
+  const answers = new KeptAnswers(grown.storage, grown.clock)
+  const bytes = Object.fromEntries(Array.from({ length: 80 }, (_, index) => [shardName(index), index < 40 ? 1_000 : 0]))
+  const send = () =>
+    answers.answer<Rebalance>(retry, (once, parts) =>
+      grown.fleet.rebalance({ ...wish, keyspaces: ['users'], bytes }, once, parts),
+    )
+  const [first, second] = await Promise.all([send(), send()])
+  expect(second).toEqual(first)
+  expect(first.moves).toHaveLength(40)
+})
+
+test('a shard that does not answer is named after a while, and nothing is recorded', async () => {
+  const clock = new ManualClock()
+  const { options, directory } = wideFleet({ from: 2, to: 4, clock })
+  const silent = new MoveLedger({
+    ...options,
+    shardFacts: (shard) => (shard.id === shardName(1) ? new Promise(() => undefined) : options.shardFacts(shard)),
+  })
+  const planning = new Fleet(directory, silent).rebalance(wish)
+  const refused = expect(planning).rejects.toMatchObject({
+    code: 'SHARD_UNAVAILABLE',
+    message: expect.stringContaining(shardName(1)),
+  })
+  for (let turns = 0; turns < 20; turns++) {
+    await new Promise((resolve) => setImmediate(resolve))
+    clock.advance(1_000)
+  }
+  await refused
+  expect(silent.open()).toEqual([])
+})

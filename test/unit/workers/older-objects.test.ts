@@ -1,0 +1,60 @@
+import { expect, test } from 'vitest'
+import type { MapWire } from '../../../src/sharding/shard-map.ts'
+import { readMap } from '../../../workers/directory.ts'
+import type { Env } from '../../../workers/env.ts'
+import { wakeOpenMoves } from '../../../workers/moves.ts'
+import { quietLog } from '../../support/sharding-doubles.ts'
+
+/** What the runtime says of a method that the object's version does not have. */
+const lacks = (method: string) => async () => {
+  throw new TypeError(`The RPC receiver does not implement the method "${method}".`)
+}
+
+/** A directory and its movers; `woken` has the moves whose movers were called. */
+function envWith(directory: object) {
+  const woken: string[] = []
+  const env = {
+    DIRECTORY: { idFromName: (name: string) => name, get: () => directory },
+    MOVER: { idFromName: (name: string) => name, get: (id: string) => ({ wake: async () => void woken.push(id) }) },
+  } as unknown as Env
+  return { env, woken }
+}
+
+test('the cron wakes the moves that the directory names, and asks for no more than it may wake', async () => {
+  const { env, woken } = envWith({ movesToWake: async (limit: number) => [`a of ${limit}`, 'b'] })
+  expect(await wakeOpenMoves(env, quietLog, 7)).toBe(2)
+  expect(woken).toEqual(['a of 100', 'b'])
+})
+
+test('of a directory of the version before it takes all open moves, a hundred a minute, in turn', async () => {
+  const open = Array.from({ length: 250 }, (_, index) => ({ id: `move-${index}` }))
+  const { env, woken } = envWith({ movesToWake: lacks('movesToWake'), openMoves: async () => open })
+  for (const turn of [0, 1, 2]) expect(await wakeOpenMoves(env, quietLog, turn)).toBe(100)
+  expect(new Set(woken).size).toBe(250)
+})
+
+test('a directory that does not answer is not taken for an older one', async () => {
+  const fails = async () => {
+    throw new Error('Network connection lost.')
+  }
+  const { env } = envWith({ movesToWake: fails, openMoves: async () => [] })
+  await expect(wakeOpenMoves(env, quietLog, 0)).rejects.toThrow('Network connection lost.')
+})
+
+test('a mover that can’t be woken keeps no other from it', async () => {
+  const { env } = envWith({ movesToWake: async () => ['a', 'b', 'c'] })
+  const get = env.MOVER.get.bind(env.MOVER)
+  const named = (id: unknown) => (id === 'b' ? { wake: lacks('wake') } : get(id as DurableObjectId))
+  env.MOVER.get = named as unknown as typeof get
+  expect(await wakeOpenMoves(env, quietLog, 0)).toBe(2)
+})
+
+test('the map of a directory of the version before is taken as that version sends it', async () => {
+  const map: MapWire = { epoch: 3, issuedAt: 5, shards: [], runs: { users: [], claims: [] } }
+  expect(await readMap({ encodedMap: lacks('encodedMap'), map: async () => ({ map }) })).toEqual({ map })
+  const { issuedAt, ...rest } = map
+  const encodedMap = async () => ({ encoded: JSON.stringify(rest), issuedAt })
+  expect(await readMap({ encodedMap, map: lacks('map') })).toEqual({ map })
+  const refusal = { code: 'MIGRATIONS_PENDING' as const, detail: 'not migrated' }
+  expect(await readMap({ encodedMap: async () => refusal, map: lacks('map') })).toEqual(refusal)
+})
