@@ -1,4 +1,5 @@
 import { eachAtMost, inTurn } from '../src/core/bounded.ts'
+import { systemClock, TimeBudget } from '../src/core/clock.ts'
 import { BanyanError, messageOf } from '../src/core/errors.ts'
 import { limits } from '../src/core/limits.ts'
 import type { Log } from '../src/core/log.ts'
@@ -6,54 +7,58 @@ import type { MoveRecord } from '../src/resharding/record.ts'
 import { ShardMap } from '../src/sharding/shard-map.ts'
 import type { Fleet, Moves } from '../src/web/context.ts'
 import type { Refusal, Reply } from './coordinator.ts'
-import { directoryOf } from './directory.ts'
+import { askDirectory, type DirectoryCalls, wakeMover } from './directory.ts'
 import type { Env } from './env.ts'
 
-/** The directory's book of moves, by RPC. `count` is called once a call. */
-export function directoryMoves(env: Env, log: Log, count: () => void): Moves {
-  const directory = () => {
-    count()
-    return directoryOf(env)
-  }
+export interface DirectoryAccess {
+  env: Env
+  log: Log
+  /** The request's: no call begins after its end. */
+  time: TimeBudget
+  /** Called once a call. */
+  count(): void
+}
+
+/** The directory's book of moves, by RPC. */
+export function directoryMoves(access: DirectoryAccess): Moves {
   return {
-    list: (page) => read(() => directory().listMoves(page)),
-    find: (id) => read(() => directory().findMove(id)),
+    list: (page) => read(access, (directory) => directory.listMoves(page)),
+    find: (id) => read(access, (directory) => directory.findMove(id)),
     async plan(wish, retry) {
-      const { moves } = await written(() => directory().planMoves(wish, retry))
-      await wake(env, log, moves)
+      const { moves } = await written(access, limits.directoryPlanMs, (directory) => directory.planMoves(wish, retry))
+      await wakeNow(access, moves)
       return moves
     },
     async steer(id, verb, retry) {
-      const { move } = await written(() => directory().steerMove(id, verb, retry))
-      await wake(env, log, [move])
+      const { move } = await written(access, limits.directoryMs, (directory) => directory.steerMove(id, verb, retry))
+      await wakeNow(access, [move])
       return move
     },
   }
 }
 
-/** Which shards there are, by RPC. `count` is called once a call. */
-export function directoryFleet(env: Env, log: Log, count: () => void): Fleet {
-  const directory = () => {
-    count()
-    return directoryOf(env)
-  }
+/** Which shards there are, by RPC. */
+export function directoryFleet(access: DirectoryAccess): Fleet {
+  const { directoryMs, directoryPlanMs } = limits
   return {
     async map() {
-      const reply = await read(() => directory().map())
+      const reply = await read(access, (directory) => directory.map())
       if ('map' in reply) return new ShardMap(reply.map)
       throw refusal(reply)
     },
-    join: async (binding, retry) => (await written(() => directory().joinShard(binding, retry))).shard,
-    setState: async (id, state) => (await written(() => directory().setShardState(id, state))).shard,
-    remove: async (id) => void (await written(() => directory().removeShard(id))),
+    join: async (binding, retry) =>
+      (await written(access, directoryPlanMs, (directory) => directory.joinShard(binding, retry))).shard,
+    setState: async (id, state) =>
+      (await written(access, directoryMs, (directory) => directory.setShardState(id, state))).shard,
+    remove: async (id) => void (await written(access, directoryMs, (directory) => directory.removeShard(id))),
     async rebalance(wish, retry) {
-      const answer = await written(() => directory().rebalance(wish, retry))
-      await wake(env, log, answer.moves)
+      const answer = await written(access, directoryPlanMs, (directory) => directory.rebalance(wish, retry))
+      await wakeNow(access, answer.moves)
       return answer
     },
     async drain(id, retry) {
-      const answer = await written(() => directory().drainShard(id, retry))
-      await wake(env, log, answer.moves)
+      const answer = await written(access, directoryPlanMs, (directory) => directory.drainShard(id, retry))
+      await wakeNow(access, answer.moves)
       return answer
     },
   }
@@ -61,16 +66,21 @@ export function directoryFleet(env: Env, log: Log, count: () => void): Fleet {
 
 /** Cron's part: an alarm that was never set, or is lost, is set here. Consecutive turns go round all open moves. */
 export async function wakeOpenMoves(env: Env, log: Log, turn: number): Promise<number> {
-  const open = await directoryOf(env).openMoves()
-  return wake(env, log, inTurn(open, { turn, size: limits.cronMovesMax }))
+  const open = await askDirectory(env, limits.directoryMs, (directory) => directory.openMoves())
+  return wake({ env, log }, inTurn(open, { turn, size: limits.cronMovesMax }), limits.cronWakeMs)
 }
 
-/** Wakes each one's mover. One that can't be woken now is cron's to wake: the move is recorded all the same. */
-async function wake(env: Env, log: Log, moves: MoveRecord[]): Promise<number> {
+const wakeNow = (access: DirectoryAccess, moves: MoveRecord[]): Promise<number> =>
+  wake(access, moves, Math.min(access.time.leftMs, limits.moverWakeMs))
+
+/** Wakes each one's mover within `ms` in all. One that can't be woken now is cron's to wake: its move is recorded. */
+async function wake({ env, log }: Pick<DirectoryAccess, 'env' | 'log'>, moves: MoveRecord[], ms: number) {
+  const time = new TimeBudget(systemClock, ms)
   let woken = 0
   await eachAtMost(limits.moversAtOnceMax, moves, async ({ id }) => {
     try {
-      await env.MOVER.get(env.MOVER.idFromName(id)).wake(id)
+      if (time.isSpent) throw new Error('no time is left')
+      await wakeMover(env, id, time.leftMs)
       woken++
     } catch (error) {
       log.warn('move.not-woken', { move: id, reason: messageOf(error) })
@@ -79,20 +89,31 @@ async function wake(env: Env, log: Log, moves: MoveRecord[]): Promise<number> {
   return woken
 }
 
-async function read<T>(ask: () => Promise<T>): Promise<T> {
+type Ask<T> = (directory: DirectoryCalls) => Promise<T>
+
+async function read<T>({ env, time, count }: DirectoryAccess, ask: Ask<T>): Promise<T> {
   try {
-    return await ask()
+    if (time.isSpent) throw new Error('the time of this request is up')
+    count()
+    return await askDirectory(env, limits.directoryMs, ask)
   } catch (error) {
     const detail = `The directory does not answer: ${messageOf(error)}`
-    throw new BanyanError('DIRECTORY_UNAVAILABLE', detail, { cause: error })
+    throw new BanyanError('DIRECTORY_UNAVAILABLE', detail, { cause: error, retryAfterSeconds: 1 })
   }
 }
 
 /** A refusal becomes the error that it was; when no answer comes, the directory may have recorded it all the same. */
-async function written<T extends object>(ask: () => Promise<Reply<T>>): Promise<T> {
+async function written<T extends object>(
+  { env, time, count }: DirectoryAccess,
+  ms: number,
+  ask: Ask<Reply<T>>,
+): Promise<T> {
+  if (time.isSpent)
+    throw new BanyanError('DIRECTORY_UNAVAILABLE', 'The time of this request is up. Nothing was recorded.')
   let reply: Reply<T>
   try {
-    reply = await ask()
+    count()
+    reply = await askDirectory(env, ms, ask)
   } catch (error) {
     const detail = `The directory did not answer (${messageOf(error)}). See: banyan moves list`
     throw new BanyanError('OUTCOME_UNKNOWN', detail, { cause: error })

@@ -1,5 +1,6 @@
-import type { Clock } from '../core/clock.ts'
+import { type Clock, inTime } from '../core/clock.ts'
 import { BanyanError, MIGRATE, messageOf } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
 import {
   evenRuns,
   type MapWire,
@@ -255,7 +256,8 @@ export class Directory {
         `The first boot planned ${shard.binding}, which is not bound. Bind it again.`,
       )
     try {
-      return await database.batch(statements.map(([sql, ...values]) => database.prepare(sql).bind(...values)))
+      const answer = database.batch(statements.map(([sql, ...values]) => database.prepare(sql).bind(...values)))
+      return await inTime(this.#options.clock, limits.directoryShardMs, answer)
     } catch (error) {
       const message = messageOf(error)
       if (/no such table/.test(message))
