@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/core/clock.ts'
+import type { Clock, TimeBudget } from '../../src/core/clock.ts'
 import type { Log } from '../../src/core/log.ts'
 import type { Random } from '../../src/core/random.ts'
 import { type MapCopies, MapHolder, type MapRequest, type MapSource } from '../../src/sharding/map-holder.ts'
@@ -55,6 +55,9 @@ export class ManualClock implements Clock {
     for (const { wake } of due) wake()
   }
 }
+
+/** Who never answers. */
+export const silence = (): Promise<never> => new Promise(() => undefined)
 
 /** Draws the same fraction for ever. */
 export const fixedRandom = (fraction = 0.5): Random => ({
@@ -134,6 +137,7 @@ export interface RoutedShardsOptions {
   holder?: MapHolder
   leaseMs?: number
   atLeastEpoch?: number
+  time?: TimeBudget
   before?: ShardObserver['before']
 }
 
@@ -150,6 +154,7 @@ export function routedShards(options: RoutedShardsOptions) {
     clock,
     random: options.random ?? fixedRandom(),
     atLeastEpoch: options.atLeastEpoch ?? 0,
+    ...(options.time ? { time: options.time } : {}),
     observer: {
       async before(call) {
         calls.push(call)
