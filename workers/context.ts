@@ -82,7 +82,7 @@ export function openFoundation(work: Work): Foundation {
   const { signingKey, mailFrom, jobs } = isolate.settings
   const kinds = accountJobs({ signingKey, sendMail: mailer(env.MAIL, mailFrom) })
   const dispatch = new Dispatch({ ...common, kinds, shards })
-  const queues = { jobs: timedQueue(env.JOBS_QUEUE), media: timedQueue(env.MEDIA_QUEUE) }
+  const queues = { jobs: timedQueue(env.JOBS_QUEUE, work.time), media: timedQueue(env.MEDIA_QUEUE, work.time) }
   return {
     isolate,
     calls,
@@ -173,8 +173,11 @@ async function withinLimit(
 }
 
 /** What was sent too late may have been taken: the sweeper sends it again, and its effect comes once. */
-const timedQueue = (queue: Queue): Pick<Queue, 'sendBatch'> => ({
-  sendBatch: (messages, options) => inTime(systemClock, limits.queueSendMs, queue.sendBatch(messages, options)),
+const timedQueue = (queue: Queue, time: TimeBudget): Pick<Queue, 'sendBatch'> => ({
+  async sendBatch(messages, options) {
+    if (time.isSpent) throw new Error('no time is left')
+    return inTime(systemClock, limits.queueSendMs, queue.sendBatch(messages, options))
+  },
 })
 
 const limiters = {

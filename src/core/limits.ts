@@ -13,7 +13,7 @@ export const limits = {
   requestMs: 15_000, // no call of a request begins later; a browser's user has left by then
   afterResponseMs: 15_000, // the platform ends what follows a response 30 s after it
   queueBatchMs: 60_000, // a batch of jobs; the platform allows 15 minutes
-  cronMs: 45_000, // a run ends before the next one starts
+  cronMs: 40_000, // a run ends before the next one starts
   shardCallMs: 2_000, // a read, or a write that may be sent again: 3 fit the budget of a route
   shardWriteMs: 5_000, // a write that may not: cutting it short only makes its outcome unknown
   shardProbeMs: 2_000, // a shard, the directory, KV and R2 as /readyz asks them

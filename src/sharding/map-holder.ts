@@ -96,6 +96,7 @@ export class MapHolder {
       const map = await this.#shared(request, epoch)
       return map.epoch > epoch ? map : null
     } catch (error) {
+      this.#retryAt = this.#clock.now() + limits.mapRetryMs
       request.log.warn('map.newer-unavailable', { epoch, reason: messageOf(error) })
       return null
     }

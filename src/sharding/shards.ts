@@ -150,7 +150,7 @@ export class Shards {
         .prepare(sql)
         .bind(...values)
         .all<T>()
-      return inTime(this.#routing.clock, limits.shardWriteMs, answer)
+      return inTime(this.#routing.clock, limits.shardCallMs, answer)
     }
   }
 }

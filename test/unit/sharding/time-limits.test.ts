@@ -106,7 +106,7 @@ describe('a shard that never answers', () => {
   test('a visit fails by name', async () => {
     const { shards } = await stand(['silent'])
     const { failed } = await shards.each('users', ({ run }) => run(SELECT))
-    expect(failed).toContainEqual({ shard: 'shard-000', error: `no answer within ${limits.shardWriteMs} ms` })
+    expect(failed).toContainEqual({ shard: 'shard-000', error: `no answer within ${limits.shardCallMs} ms` })
   })
 
   test('its late batch is never awaited by the next: the next batch’s answer counts', async () => {
