@@ -234,10 +234,15 @@ export class Directory {
       )
   }
 
+  /**
+   * Only while no mover has been at the shard: a batch that was given up, and arrives when slots have left, would bring
+   * them back beside their owner.
+   */
   async #seedSlots(shard: ShardEntry, ordinal: number): Promise<void> {
     const seed = `INSERT INTO slots (keyspace, slot, state, epoch)
       WITH RECURSIVE numbers (n) AS (SELECT ?2 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?3)
-      SELECT ?1, printf('%04x', n), 'active', 1 FROM numbers WHERE true ON CONFLICT DO NOTHING`
+      SELECT ?1, printf('%04x', n), 'active', 1 FROM numbers
+      WHERE (SELECT step FROM mover WHERE id = 1) = 0 ON CONFLICT DO NOTHING`
     const ranges = keyspaces.flatMap((keyspace) => {
       const runs = this.runs(keyspace)
       const ends = runs.map((_, index) => (runs[index + 1]?.[0] ?? SLOT_COUNT) - 1)

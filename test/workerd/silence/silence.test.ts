@@ -243,8 +243,8 @@ async function checkAll(dependency: string): Promise<void> {
     await Promise.all((Object.keys(kinds) as Kind[]).map((kind) => check(dependency, isolateKind, kind)))
 }
 
-// Most of the time is waited for: three wait at once, and more would measure each other's computing.
-vi.setConfig({ testTimeout: 30_000, maxConcurrency: 3 })
+// Most of the time is waited for: five wait at once, and more would measure each other's computing.
+vi.setConfig({ testTimeout: 30_000, maxConcurrency: 5 })
 
 describe.concurrent('without', () => {
   test.each(Object.keys(dependencies).filter((name) => name !== CACHE))('%s', checkAll)

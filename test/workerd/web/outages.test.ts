@@ -1,5 +1,6 @@
 import { env } from 'cloudflare:workers'
 import { expect, test } from 'vitest'
+import { limits } from '../../../src/core/limits.ts'
 import type { Env } from '../../../workers/env.ts'
 import { workerIsolate } from '../../support/worker-isolate.ts'
 
@@ -35,4 +36,32 @@ test('what isn’t set up says so where its builder is, and elsewhere no more th
   const deployed = await request('GET', '/api/v1/me', { origin: 'https://banyan.example' })
   expect([deployed.status, deployed.json().code]).toEqual([503, 'SETTING_MISSING'])
   expect(deployed.json().detail).toBe('A setting is missing.')
+})
+
+test('each call of a Durable Object says how often and how long the runtime may repeat it: no longer than its caller waits', async () => {
+  const asked: [string, unknown][] = []
+  const recording = <T>(name: string, namespace: DurableObjectNamespace, calls: object): T =>
+    ({
+      idFromName: (id: string) => namespace.idFromName(id),
+      get: (_: DurableObjectId, options: object) => {
+        asked.push([name, options])
+        return calls
+      },
+    }) as unknown as T
+  const isolate = workerIsolate()
+  await isolate.request('GET', '/login')
+  const calls = { map: async () => ({}), listMoves: async () => [], planMoves: async () => ({ moves: [{ id: 'a' }] }) }
+  isolate.env.DIRECTORY = recording('directory', bindings.DIRECTORY, calls)
+  isolate.env.MOVER = recording('mover', bindings.MOVER, { wake: async () => undefined })
+  const token = bindings.OPERATOR_TOKEN!
+  await isolate.request('GET', '/operator/v1/moves', { token })
+  await isolate.request('POST', '/operator/v1/moves', { token, json: { slots: '0000', target: 'shard-001' } })
+  const retries = (timeoutMs: unknown) => ({ retry: { maxRetries: limits.directoryRetriesMax, timeoutMs } })
+  expect(asked).toEqual([
+    ['directory', retries(limits.directoryMs)],
+    ['directory', retries(limits.directoryPlanMs)],
+    ['mover', retries(expect.any(Number))],
+  ])
+  const [, { retry }] = asked[2] as [string, { retry: { timeoutMs: number } }]
+  expect(retry.timeoutMs).toBeLessThanOrEqual(limits.moverWakeMs)
 })
