@@ -21,8 +21,8 @@ const ORIGIN = 'http://localhost'
 const PASSWORD = 'seven quiet herons'
 const CACHE = 'Cache API'
 
-/** Time limits, a fifth of what they are: their relations stay. */
-const SCALE = 5
+/** Time limits, a quarter of what they are: their relations stay. */
+const SCALE = 4
 const TIMED =
   /^(requestMs|afterResponseMs|queueBatchMs|cronMs|shard(Call|Write|Probe)Ms|readinessMs|directory(Plan|Shard)?Ms|moverWakeMs|cronWakeMs|(cache|store|bundle|rateLimit|kv|map)WaitMs|(queue|mail)SendMs|mapLoadTimeoutMs|routeBudgetMs)$/
 const original = { ...limits }
@@ -30,7 +30,8 @@ const scaled = Object.fromEntries(
   Object.entries(limits).flatMap(([name, ms]) => (TIMED.test(name) ? [[name, ms / SCALE]] : [])),
 )
 /** For what is computed between two waits on a machine that has other things to do. */
-const COMPUTING_MS = 1_500
+const COMPUTING_MS = 2_500
+const APART_MS = 500
 
 const ids = createIdSource(systemClock, systemRandom)
 let isCacheSilent = false
@@ -226,9 +227,8 @@ async function falling(dependency: string, kind: IsolateKind): Promise<SilentEnv
   return at
 }
 
-async function check(dependency: string, isolateKind: IsolateKind, kind: Kind): Promise<void> {
+async function check(dependency: string, isolateKind: IsolateKind, kind: Kind, at: SilentEnv): Promise<void> {
   const shard = dependency === 'SHARD_001' ? 'SHARD_001' : 'SHARD_000'
-  const at = await falling(dependency, isolateKind)
   const { outcome, headers, text, ms, followMs } = await requests[kind](at, people.get(shard)!, shard)
   const name = `${kind}, ${isolateKind}, without ${dependency}`
   expect([name, outcome, text]).toEqual([name, expected(dependency, isolateKind, kind), text])
@@ -237,14 +237,22 @@ async function check(dependency: string, isolateKind: IsolateKind, kind: Kind): 
   if (outcome === 503) expect(headers.get('retry-after'), name).toMatch(/^\d+$/)
 }
 
-/** All kinds of request at once, for one kind of isolate after the other. */
+/** All kinds of request at once: to one isolate, or to a cold one each. Kinds of isolates start one after the other. */
 async function checkAll(dependency: string): Promise<void> {
-  for (const isolateKind of isolates)
-    await Promise.all((Object.keys(kinds) as Kind[]).map((kind) => check(dependency, isolateKind, kind)))
+  const checks = isolates.map(async (isolateKind, index) => {
+    await systemClock.sleep(index * APART_MS)
+    const shared = await falling(dependency, isolateKind)
+    const asked = (Object.keys(kinds) as Kind[]).map(async (kind) => {
+      const at = isolateKind === 'cold' ? await falling(dependency, isolateKind) : shared
+      await check(dependency, isolateKind, kind, at)
+    })
+    await Promise.all(asked)
+  })
+  await Promise.all(checks)
 }
 
-// Most of the time is waited for: five wait at once, and more would measure each other's computing.
-vi.setConfig({ testTimeout: 30_000, maxConcurrency: 5 })
+// Most of the time is waited for: three wait at once, and more would measure each other's computing.
+vi.setConfig({ testTimeout: 30_000, maxConcurrency: 3 })
 
 describe.concurrent('without', () => {
   test.each(Object.keys(dependencies).filter((name) => name !== CACHE))('%s', checkAll)
