@@ -1,8 +1,9 @@
 import { env } from 'cloudflare:workers'
 import { expect, test } from 'vitest'
 import { limits } from '../../../src/core/limits.ts'
-import type { Env } from '../../../workers/env.ts'
-import { workerIsolate } from '../../support/worker-isolate.ts'
+import { boundShards, type Env } from '../../../workers/env.ts'
+import { linkedDatabase } from '../../support/sharding-doubles.ts'
+import { somebody, workerIsolate } from '../../support/worker-isolate.ts'
 
 const bindings = env as unknown as Env
 
@@ -64,4 +65,58 @@ test('each call of a Durable Object says how often and how long the runtime may 
   ])
   const [, { retry }] = asked[2] as [string, { retry: { timeoutMs: number } }]
   expect(retry.timeoutMs).toBeLessThanOrEqual(limits.moverWakeMs)
+})
+
+/** An isolate whose databases refuse every batch that writes with this text; reads, exact ones too, work. */
+function refusing(text: string) {
+  const refused = [...boundShards(bindings)].map(([name, database]) => {
+    let isBatch = false
+    const linked = linkedDatabase(database, (send) => {
+      if (isBatch) return Promise.reject(new Error(text))
+      return send()
+    })
+    const own = new Proxy(linked, {
+      get(target, key) {
+        if (key !== 'batch') return Reflect.get(target, key) as unknown
+        return async (statements: D1PreparedStatement[]) => {
+          isBatch = statements.length > 2 // an exact read has two: the slot's state, and the query
+          const answer = target.batch(statements)
+          isBatch = false
+          return answer
+        }
+      },
+    })
+    return [name, own] as const
+  })
+  return workerIsolate(Object.fromEntries(refused) as Partial<Env>)
+}
+
+test.each([
+  ['D1_ERROR: Exceeded maximum DB size.', 507, 'SHARD_FULL', /^null$/],
+  [
+    "D1_ERROR: Your account has exceeded D1's free tier daily row write limit. Upgrade to a paid plan or wait until tomorrow (midnight UTC) to continue.",
+    503,
+    'D1_DAILY_LIMIT',
+    /^[1-9]\d{0,4}$/,
+  ],
+  ['D1_ERROR: D1 DB is overloaded. Too many requests queued.', 503, 'SHARD_UNAVAILABLE', /^\d+$/],
+])('%s: a write is %i %s, nothing is written, and reads work', async (text, status, code, retryAfter) => {
+  const well = workerIsolate()
+  const signedUp = await well.request('POST', '/api/v1/accounts', { json: somebody() })
+  const { token } = signedUp.json<{ token: string }>()
+  const posted = await well.request('POST', '/api/v1/posts', { token, json: { text: 'first' } })
+  const { post } = posted.json<{ post: { id: string } }>()
+
+  const { request } = refusing(text)
+  const refused = await request('POST', '/api/v1/posts', { token, json: { text: 'second' } })
+  expect([refused.status, refused.json().code], refused.text).toEqual([status, code])
+  expect(String(refused.headers.get('retry-after'))).toMatch(retryAfter)
+  expect(refused.headers.get('x-causal-token')).toBeNull()
+  expect((await request('GET', `/api/v1/posts/${post.id}`)).status).toBe(200)
+
+  const newcomer = somebody()
+  const signUp = await request('POST', '/api/v1/accounts', { json: newcomer })
+  expect([signUp.status, signUp.json().code], signUp.text).toEqual([status, code])
+  // Nothing of it was written: the same sign-up goes through when the cause is over.
+  expect((await well.request('POST', '/api/v1/accounts', { json: newcomer })).status).toBe(201)
 })
