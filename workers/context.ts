@@ -123,6 +123,7 @@ export function openTiers(request: Omit<Work, 'time'>): Tiers {
     migrations,
     hasWritten: foundation.hasWritten,
     follow: (jobs) => void committed.push(...jobs),
+    received: (work) => time.uncounted(work),
     async afterResponse() {
       time.restart(limits.afterResponseMs)
       await relay.send(committed.splice(0))

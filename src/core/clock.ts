@@ -58,6 +58,14 @@ export class TimeBudget {
     return this.leftMs === 0
   }
 
+  /** Work that takes none of it: what somebody else's connection decides. */
+  async uncounted<T>(work: Promise<T>): Promise<T> {
+    const { leftMs } = this
+    const result = await work
+    this.restart(leftMs)
+    return result
+  }
+
   /** What follows from the response has a time of its own. */
   restart(ms: number): void {
     this.#endsAt = this.#clock.now() + ms

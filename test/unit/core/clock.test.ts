@@ -52,6 +52,17 @@ test('a sleep that is given up before it begins sets no timer', () => {
   expect(vi.getTimerCount()).toBe(0)
 })
 
+test('what is not counted takes nothing of a budget of time', async () => {
+  const clock = new ManualClock()
+  const time = new TimeBudget(clock, 100)
+  clock.time += 30
+  const sent = Promise.withResolvers<string>()
+  const received = time.uncounted(sent.promise)
+  clock.time += 5_000
+  sent.resolve('a body')
+  expect([await received, time.leftMs]).toEqual(['a body', 70])
+})
+
 test('a budget of time is spent when its time is over, and may be given another', () => {
   const clock = new ManualClock()
   const time = new TimeBudget(clock, 100)

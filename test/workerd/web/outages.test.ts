@@ -1,7 +1,10 @@
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { expect, test } from 'vitest'
+import { systemClock } from '../../../src/core/clock.ts'
 import { limits } from '../../../src/core/limits.ts'
 import { boundShards, type Env } from '../../../workers/env.ts'
+import worker from '../../../workers/main.ts'
 import { linkedDatabase } from '../../support/sharding-doubles.ts'
 import { somebody, workerIsolate } from '../../support/worker-isolate.ts'
 
@@ -119,4 +122,27 @@ test.each([
   expect([signUp.status, signUp.json().code], signUp.text).toEqual([status, code])
   // Nothing of it was written: the same sign-up goes through when the cause is over.
   expect((await well.request('POST', '/api/v1/accounts', { json: newcomer })).status).toBe(201)
+})
+
+test('a body that takes its client longer than the time of a request is answered as any other', async () => {
+  const { env: own, request } = workerIsolate()
+  await request('GET', '/login')
+  const { requestMs } = limits
+  Object.assign(limits, { requestMs: 1_000 })
+  try {
+    const json = new TextEncoder().encode(JSON.stringify(somebody()))
+    const { readable, writable } = new FixedLengthStream(json.byteLength)
+    const headers = { 'content-type': 'application/json', 'content-length': String(json.byteLength) }
+    const sent = new Request('http://localhost/api/v1/accounts', { method: 'POST', headers, body: readable })
+    const context = createExecutionContext()
+    const answer = worker.fetch(sent as Parameters<typeof worker.fetch>[0], own, context)
+    await systemClock.sleep(1_200)
+    const writer = writable.getWriter()
+    await writer.write(json)
+    await writer.close()
+    expect((await answer).status).toBe(201)
+    await waitOnExecutionContext(context)
+  } finally {
+    Object.assign(limits, { requestMs })
+  }
 })
