@@ -1,4 +1,5 @@
 import { BanyanError, messageOf } from '../core/errors.ts'
+import { BudgetSpent } from './statement-budget.ts'
 
 /** What a shard's answer means for the router (docs/sharding.md). */
 export type Answer =
@@ -7,7 +8,7 @@ export type Answer =
   | { kind: 'not-migrated' }
   | { kind: 'statement'; sqliteCode: string } // a bug: nothing was applied
   | { kind: 'full' } // the database has no room left: nothing was applied
-  | { kind: 'overloaded' } // its queue did not take the call: nothing was applied
+  | { kind: 'overloaded' } // its queue did not take the call, or the invocation has no statement left: nothing was applied
   | { kind: 'daily-limit' } // the free plan's: nothing was applied, nor will be before midnight UTC
   | { kind: 'transient' } // a network or storage error, or no answer in time: it may have been applied
 
@@ -44,6 +45,7 @@ const APPLIED_NOTHING = new Set([
 
 /** Reads D1's error. D1 gives text only; its form is held by test/workerd/sharding/answers.test.ts. */
 export function answerOf(error: unknown): Answer {
+  if (error instanceof BudgetSpent) return { kind: 'overloaded' } // it was never sent
   const message = messageOf(error)
   const refused = REFUSED.exec(message)
   if (refused) return { kind: 'refused', code: refused[1]! }

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { TimeBudget } from '../../../src/core/clock.ts'
 import { limits } from '../../../src/core/limits.ts'
 import type { ShardEntry } from '../../../src/sharding/shard-map.ts'
+import { BudgetSpent } from '../../../src/sharding/statement-budget.ts'
 import { migratedShard } from '../../support/fleet.ts'
 import {
   linkedDatabase,
@@ -145,6 +146,14 @@ describe('an answer that says that nothing was applied', () => {
     const { shards, sent } = await stand([overloaded, overloaded, 'answers'])
     await shards.of(ID).prepare(UPDATE).run()
     expect(sent()).toBe(3)
+  })
+
+  test('a statement beyond the invocation’s budget was never sent: nothing was written', async () => {
+    const { shards } = await stand([new BudgetSpent('this invocation has sent 1000 of its 1000 statements')])
+    expect(await codeOf(shards.of(ID).prepare(UPDATE).run())).toMatchObject({
+      code: 'SHARD_UNAVAILABLE',
+      message: expect.stringContaining('Nothing was written.'),
+    })
   })
 
   test('overloaded to the end: 503, when to come back, and nothing was written', async () => {
