@@ -24,6 +24,7 @@ const schemas = {
   tests: 'test/unit/resharding/hostile-schemas.test.ts test/unit/resharding/tables.test.ts',
 } as const
 const sharding = { project: 'workerd', tests: 'test/workerd/sharding' } as const
+const timeLimits = { project: 'unit', tests: 'test/unit/sharding/time-limits.test.ts' } as const
 const accounts = { project: 'workerd', tests: 'test/workerd/accounts' } as const
 const imports = { project: 'workerd', tests: 'test/workerd/imports' } as const
 const sessions = { project: 'workerd', tests: 'test/workerd/sessions' } as const
@@ -277,6 +278,50 @@ const mutants: Mutant[] = [
     leave: '',
     project: 'unit',
     tests: 'test/unit/sharding',
+  },
+  {
+    name: 'limit of a data centre’s copy',
+    file: 'src/sharding/map-holder.ts',
+    take: /await inTime\(this\.#clock, limits\.cacheWaitMs, call\(\)\)/,
+    leave: 'await call()',
+    project: 'unit',
+    tests: 'test/unit/sharding/map-holder.test.ts',
+  },
+  {
+    name: 'limit of a shard’s call',
+    file: 'src/sharding/router.ts',
+    take: /return inTime\(clock, ms, send\(\)\)/,
+    leave: 'return send()',
+    ...timeLimits,
+  },
+  {
+    name: 'time of a request',
+    file: 'src/sharding/router.ts',
+    take: /if \(!time\?\.isSpent\) return null/,
+    leave: 'if (time !== null) return null',
+    ...timeLimits,
+  },
+  {
+    name: 'unknown outcome after a lost answer and a full database',
+    file: 'src/sharding/router.ts',
+    take: /if \(isUnapplied\(answer\)\) throw maybeApplied \?\? /,
+    leave: 'if (isUnapplied(answer)) throw ',
+    ...timeLimits,
+  },
+  {
+    name: 'later of bookmark and minBookmark',
+    file: 'src/sharding/router.ts',
+    take: /return start === 'first-unconstrained' \|\| start < minBookmark \? minBookmark : start/,
+    leave: "return start === 'first-unconstrained' ? minBookmark : start",
+    ...timeLimits,
+  },
+  {
+    name: 'late slots of a first boot',
+    file: 'src/sharding/directory.ts',
+    take: /WHERE \(SELECT step FROM mover WHERE id = 1\) = 0 ON CONFLICT/,
+    leave: 'WHERE true ON CONFLICT',
+    project: 'unit',
+    tests: 'test/unit/sharding/silent-shards.test.ts',
   },
   {
     name: 'lease from the earlier clock',

@@ -3,8 +3,9 @@ import { accountJobs } from '../src/app/accounts/jobs.ts'
 import { assetUrls } from '../src/assets/asset-urls.ts'
 import { createStaticFiles } from '../src/assets/static-files.ts'
 import { KvStore } from '../src/cache/kv-store.ts'
-import { inTime, systemClock } from '../src/core/clock.ts'
+import { inTime, systemClock, TimeBudget } from '../src/core/clock.ts'
 import { BanyanError, MIGRATE, messageOf } from '../src/core/errors.ts'
+import { limits } from '../src/core/limits.ts'
 import type { Log } from '../src/core/log.ts'
 import { systemRandom } from '../src/core/random.ts'
 import { Dispatch } from '../src/jobs/dispatch.ts'
@@ -18,7 +19,7 @@ import type { MapRequest } from '../src/sharding/map-holder.ts'
 import type { ShardObserver } from '../src/sharding/router.ts'
 import { Shards } from '../src/sharding/shards.ts'
 import type { Calls, DependencyReport, Fleet, Tiers } from '../src/web/context.ts'
-import { directoryOf, readMap } from './directory.ts'
+import { askDirectory, directoryName, readMap } from './directory.ts'
 import type { Env } from './env.ts'
 import { type Isolate, isolateOf } from './isolate.ts'
 import { mailer } from './mailer.ts'
@@ -30,6 +31,8 @@ export interface Work {
   log: Log
   /** The newest epoch that the client knows of. */
   atLeastEpoch: number
+  /** Until when it may call others. */
+  time: TimeBudget
 }
 
 /** What the web tier and the jobs have in common: the databases, and what stands on them. */
@@ -47,7 +50,6 @@ export interface Foundation {
 
 /** `/readyz` is anybody's to ask: where there are more, it looks at the others ten seconds later. */
 const READINESS_SHARDS_MAX = 64
-const READINESS_WAIT_MS = 2_000
 
 /** Lays the databases for one request or one batch of jobs. Throws SETTING_MISSING. */
 export function openFoundation(work: Work): Foundation {
@@ -74,12 +76,13 @@ export function openFoundation(work: Work): Foundation {
     request,
     shards: isolate.shards,
     atLeastEpoch: work.atLeastEpoch,
+    time: work.time,
     observer,
   })
   const { signingKey, mailFrom, jobs } = isolate.settings
   const kinds = accountJobs({ signingKey, sendMail: mailer(env.MAIL, mailFrom) })
   const dispatch = new Dispatch({ ...common, kinds, shards })
-  const queues = { jobs: env.JOBS_QUEUE, media: env.MEDIA_QUEUE }
+  const queues = { jobs: timedQueue(env.JOBS_QUEUE, work.time), media: timedQueue(env.MEDIA_QUEUE, work.time) }
   return {
     isolate,
     calls,
@@ -95,15 +98,17 @@ export function openFoundation(work: Work): Foundation {
   }
 }
 
-/** The tiers, as the web tier's routes see them. */
-export function openTiers(work: Work): Tiers {
-  const { env, log, waitUntil } = work
+/** The tiers, as the web tier's routes see them. Their time begins now. */
+export function openTiers(request: Omit<Work, 'time'>): Tiers {
+  const work: Work = { ...request, time: new TimeBudget(systemClock, limits.requestMs) }
+  const { env, log, waitUntil, time } = work
   const foundation = openFoundation(work)
   const { isolate, shards, claims, relay, calls } = foundation
   const { settings, ids, stamps } = isolate
   const common = { clock: systemClock, random: systemRandom, ids, log, shards }
   const committed: Job[] = []
-  const fleet = directoryFleet(env, () => calls.directory++)
+  const access = { env, log, time, count: () => void calls.directory++ }
+  const fleet = directoryFleet(access)
   const copies = new KvStore(env.KV, log, () => calls.kv++)
   return {
     ...common,
@@ -113,12 +118,14 @@ export function openTiers(work: Work): Tiers {
     idempotency: new Idempotency(shards, systemClock, settings.signingKey, foundation.markWritten),
     sessions: new Sessions({ ...common, copies, stamps, signingKey: settings.signingKey, waitUntil }),
     assets: assetUrls(),
-    moves: directoryMoves(env, log, () => calls.directory++),
+    moves: directoryMoves(access),
     fleet,
     migrations,
     hasWritten: foundation.hasWritten,
     follow: (jobs) => void committed.push(...jobs),
+    received: (work) => time.uncounted(work),
     async afterResponse() {
+      time.restart(limits.afterResponseMs)
       await relay.send(committed.splice(0))
       await foundation.refreshMap()
     },
@@ -135,15 +142,14 @@ export function openTiers(work: Work): Tiers {
 }
 
 function mapRequest({ env, log, waitUntil }: Work, calls: Calls): MapRequest {
-  const directory = directoryOf(env)
   return {
-    copies: mapCopies(caches.default, directory.id.toString(), log),
+    copies: mapCopies(caches.default, directoryName(env)),
     log,
     waitUntil,
     source: {
       async map() {
         calls.directory++
-        const reply = await readMap(directory)
+        const reply = await askDirectory(env, limits.mapLoadTimeoutMs, readMap)
         if ('map' in reply) return reply.map
         throw new BanyanError(reply.code, reply.detail, { retryAfterSeconds: 5 })
       },
@@ -160,12 +166,20 @@ async function withinLimit(
 ): Promise<boolean> {
   if (settings.rateLimits === 'off') return true
   try {
-    return (await env[limiters[name]].limit({ key })).success
+    return (await inTime(systemClock, limits.rateLimitWaitMs, env[limiters[name]].limit({ key }))).success
   } catch (error) {
     log.warn('rate-limit.failed', { name, reason: messageOf(error) })
     return true
   }
 }
+
+/** What was sent too late may have been taken: the sweeper sends it again, and its effect comes once. */
+const timedQueue = (queue: Queue, time: TimeBudget): Pick<Queue, 'sendBatch'> => ({
+  async sendBatch(messages, options) {
+    if (time.isSpent) throw new Error('no time is left')
+    return inTime(systemClock, limits.queueSendMs, queue.sendBatch(messages, options))
+  },
+})
 
 const limiters = {
   requests: 'RATE_LIMIT_REQUESTS',
@@ -176,9 +190,8 @@ const limiters = {
 /** A line a dependency, for `/readyz`, with the reason where one is away. */
 async function dependencies(env: Env, shards: Shards, fleet: Fleet): Promise<DependencyReport[]> {
   const probe = async (name: string, ask: () => Promise<unknown>): Promise<DependencyReport> => {
-    const late = () => new Error(`no answer within ${READINESS_WAIT_MS} ms`)
     try {
-      await inTime(systemClock, READINESS_WAIT_MS, ask(), late)
+      await inTime(systemClock, limits.shardProbeMs, ask())
       return { name, ok: true, detail: '' }
     } catch (error) {
       return { name, ok: false, detail: messageOf(error) }
@@ -195,12 +208,15 @@ async function dependencies(env: Env, shards: Shards, fleet: Fleet): Promise<Dep
     () => false,
   )
   if (!hasMap) return stores
+  const probes = new TimeBudget(systemClock, limits.readinessMs)
   const { values, failed } = await shards.each(
     'users',
     async ({ id, run }) => {
-      const { results } = await run<{ newest: string }>(
+      if (probes.isSpent) throw new Error('not asked: too many others did not answer')
+      const answer = run<{ newest: string }>(
         'SELECT (SELECT max(name) FROM d1_migrations) AS newest, (SELECT 1 FROM mover JOIN profiles LIMIT 1)',
       )
+      const { results } = await inTime(systemClock, limits.shardProbeMs, answer)
       // It serves all the same: a version runs on the schema before its own, too.
       const lacks = results[0]!.newest < migrations.at(-1)!
       return { name: id, ok: true, detail: lacks ? `lacks ${migrations.at(-1)}; run: ${MIGRATE}` : '' }

@@ -1,9 +1,11 @@
+import { retryable } from 'cloudflare:durable-objects'
 import { DurableObject } from 'cloudflare:workers'
 import { migrations } from '../dist/migrations.ts'
-import { systemClock } from '../src/core/clock.ts'
+import { inTime, systemClock } from '../src/core/clock.ts'
 import { base64url } from '../src/core/digest.ts'
 import { BanyanError, type ErrorCode } from '../src/core/errors.ts'
 import { createIdSource } from '../src/core/ids.ts'
+import { limits } from '../src/core/limits.ts'
 import { consoleLog } from '../src/core/log.ts'
 import { systemRandom } from '../src/core/random.ts'
 import { Fleet, type Rebalance, type RebalanceWish } from '../src/resharding/fleet.ts'
@@ -17,7 +19,7 @@ import { Directory } from '../src/sharding/directory.ts'
 import type { RetryKey } from '../src/sharding/idempotency.ts'
 import type { EncodedMap, MapWire, ShardEntry, ShardState } from '../src/sharding/shard-map.ts'
 import type { MoveVerb } from '../src/web/context.ts'
-import { directoryOf } from './directory.ts'
+import { askDirectory } from './directory.ts'
 import { boundShards, type Env } from './env.ts'
 import { wakeMovers } from './moves.ts'
 import { readMoveSettings } from './settings.ts'
@@ -35,6 +37,12 @@ export type DirectoryReply = Reply<{ map: MapWire }>
 
 /** The Durable Object that owns the shard map and the record of moves. There is one, named `directory`. */
 export class DirectoryObject extends DurableObject<Env> {
+  // Reads only: the runtime may run these twice when a connection breaks.
+  static {
+    const { map, encodedMap, listMoves, openMoves, findMove } = DirectoryObject.prototype
+    retryable(map, encodedMap, listMoves, openMoves, findMove)
+  }
+
   readonly #directory: Directory
   readonly #ledger: MoveLedger
   readonly #fleet: Fleet
@@ -45,7 +53,7 @@ export class DirectoryObject extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
     const log = consoleLog({ source: 'directory' })
-    this.wakeMovers = (ids) => wakeMovers(env, log, ids)
+    this.wakeMovers = (ids) => wakeMovers({ env, log }, ids, limits.cronWakeMs)
     const shards = boundShards(env)
     const storage = {
       rows: <T>(sql: string, ...values: (string | number | null)[]) =>
@@ -62,7 +70,8 @@ export class DirectoryObject extends DurableObject<Env> {
       async shardFacts({ binding }) {
         const database = shards.get(binding)
         if (!database) throw new BanyanError('SHARD_UNKNOWN', `This version of the Worker has no binding ${binding}.`)
-        const { results, meta } = await database.prepare(SCHEMA_VERSION).all<{ version: string }>()
+        const answer = database.prepare(SCHEMA_VERSION).all<{ version: string }>()
+        const { results, meta } = await inTime(systemClock, limits.directoryShardMs, answer)
         return { schema: results[0]!.version, bytes: (meta.size_after as number | undefined) || null }
       },
       // Behind the change: who made it does not wait, and a failure is not theirs.
@@ -187,10 +196,11 @@ export class MoverObject extends DurableObject<Env> {
 
 /** The directory's book of moves, by RPC. */
 function moveBook(env: Env): MoveBook {
+  const { directoryMs } = limits
   return {
-    find: (id) => directoryOf(env).findMove(id),
-    change: (seen, change, progress) => directoryOf(env).changeMove(seen, change, progress),
-    report: (id, progress) => directoryOf(env).reportMove(id, progress),
+    find: (id) => askDirectory(env, directoryMs, (directory) => directory.findMove(id)),
+    change: (...change) => askDirectory(env, directoryMs, (directory) => directory.changeMove(...change)),
+    report: (...progress) => askDirectory(env, directoryMs, (directory) => directory.reportMove(...progress)),
   }
 }
 

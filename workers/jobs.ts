@@ -1,5 +1,5 @@
 import { accountExpiries } from '../src/app/accounts/jobs.ts'
-import { systemClock } from '../src/core/clock.ts'
+import { systemClock, TimeBudget } from '../src/core/clock.ts'
 import { messageOf } from '../src/core/errors.ts'
 import { limits } from '../src/core/limits.ts'
 import { consoleLog, type Log } from '../src/core/log.ts'
@@ -13,20 +13,22 @@ import { wakeOpenMoves } from './moves.ts'
 
 const MINUTE_MS = 60_000
 
-function open(env: Env, context: ExecutionContext, source: string) {
+function open(env: Env, context: ExecutionContext, source: string, ms: number) {
   const log = consoleLog({ source })
-  return { log, ...openFoundation({ env, log, atLeastEpoch: 0, waitUntil: (promise) => context.waitUntil(promise) }) }
+  const time = new TimeBudget(systemClock, ms)
+  const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise)
+  return { log, ...openFoundation({ env, log, atLeastEpoch: 0, waitUntil, time }) }
 }
 
 /** Queue consumers: `banyan-jobs`, `banyan-media`, and their dead-letter queues. */
 export async function queue(batch: MessageBatch, env: Env, context: ExecutionContext): Promise<void> {
-  const { dispatch, log } = open(env, context, batch.queue)
+  const { dispatch, log } = open(env, context, batch.queue, limits.queueBatchMs)
   await (batch.queue.endsWith('-dead') ? consumeDead : consume)(batch, dispatch, log)
 }
 
 /** Every minute: moves that sleep are woken, what a crash left behind is sent, what ran out is settled, what expired goes. */
 export async function scheduled(controller: ScheduledController, env: Env, context: ExecutionContext): Promise<void> {
-  const { relay, claims, shards, log } = open(env, context, 'cron')
+  const { relay, claims, shards, log } = open(env, context, 'cron', limits.cronMs)
   const turn = Math.floor(controller.scheduledTime / MINUTE_MS)
   const window = { turn, size: limits.cronShardsMax, takesWrites: true }
   const duties: [string, () => Promise<number>][] = [

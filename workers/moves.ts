@@ -1,49 +1,54 @@
 import { eachAtMost, inTurn } from '../src/core/bounded.ts'
-import { inTime, systemClock } from '../src/core/clock.ts'
+import { systemClock, TimeBudget } from '../src/core/clock.ts'
 import { BanyanError, messageOf } from '../src/core/errors.ts'
 import { limits } from '../src/core/limits.ts'
 import type { Log } from '../src/core/log.ts'
 import { ShardMap } from '../src/sharding/shard-map.ts'
 import type { Fleet, Moves } from '../src/web/context.ts'
 import type { Refusal, Reply } from './coordinator.ts'
-import { directoryOf, orOlder } from './directory.ts'
+import { askDirectory, type DirectoryCalls, orOlder, wakeMover } from './directory.ts'
 import type { Env } from './env.ts'
 
-/** The directory's book of moves, by RPC. `count` is called once a call. */
-export function directoryMoves(env: Env, log: Log, count: () => void): Moves {
-  const directory = () => {
-    count()
-    return directoryOf(env)
-  }
+export interface DirectoryAccess {
+  env: Env
+  log: Log
+  /** The request's: no call begins after its end. */
+  time: TimeBudget
+  /** Called once a call. */
+  count(): void
+}
+
+/** The directory's book of moves, by RPC. */
+export function directoryMoves(access: DirectoryAccess): Moves {
   return {
-    list: (page) => read(() => directory().listMoves(page)),
-    find: (id) => read(() => directory().findMove(id)),
-    plan: async (wish, retry) => (await written(() => directory().planMoves(wish, retry))).moves,
+    list: (page) => read(access, (directory) => directory.listMoves(page)),
+    find: (id) => read(access, (directory) => directory.findMove(id)),
+    plan: async (wish, retry) =>
+      (await written(access, limits.directoryPlanMs, (directory) => directory.planMoves(wish, retry))).moves,
     async steer(id, verb, retry) {
-      const { move } = await written(() => directory().steerMove(id, verb, retry))
-      await wakeMovers(env, log, [id])
+      const { move } = await written(access, limits.directoryMs, (directory) => directory.steerMove(id, verb, retry))
+      await wakeMovers(access, [id], Math.min(access.time.leftMs, limits.moverWakeMs))
       return move
     },
   }
 }
 
-/** Which shards there are, by RPC. `count` is called once a call. */
-export function directoryFleet(env: Env, count: () => void): Fleet {
-  const directory = () => {
-    count()
-    return directoryOf(env)
-  }
+/** Which shards there are, by RPC. */
+export function directoryFleet(access: DirectoryAccess): Fleet {
+  const { directoryMs, directoryPlanMs } = limits
   return {
     async map() {
-      const reply = await read(() => directory().map())
+      const reply = await read(access, (directory) => directory.map())
       if ('map' in reply) return new ShardMap(reply.map)
       throw refusal(reply)
     },
-    join: async (binding, retry) => (await written(() => directory().joinShard(binding, retry))).shard,
-    setState: async (id, state) => (await written(() => directory().setShardState(id, state))).shard,
-    remove: async (id) => void (await written(() => directory().removeShard(id))),
-    rebalance: (wish, retry) => written(() => directory().rebalance(wish, retry)),
-    drain: (id, retry) => written(() => directory().drainShard(id, retry)),
+    join: async (binding, retry) =>
+      (await written(access, directoryPlanMs, (directory) => directory.joinShard(binding, retry))).shard,
+    setState: async (id, state) =>
+      (await written(access, directoryMs, (directory) => directory.setShardState(id, state))).shard,
+    remove: async (id) => void (await written(access, directoryMs, (directory) => directory.removeShard(id))),
+    rebalance: (wish, retry) => written(access, directoryPlanMs, (directory) => directory.rebalance(wish, retry)),
+    drain: (id, retry) => written(access, directoryPlanMs, (directory) => directory.drainShard(id, retry)),
   }
 }
 
@@ -52,23 +57,30 @@ export function directoryFleet(env: Env, count: () => void): Fleet {
  * wake-up, or an alarm, may be lost. An object of the version before names all open moves: consecutive turns go round them.
  */
 export async function wakeOpenMoves(env: Env, log: Log, turn: number): Promise<number> {
-  const asleep = await orOlder(
-    () => directoryOf(env).movesToWake(limits.cronMovesMax),
-    async () => {
-      const open = await directoryOf(env).openMoves()
-      return inTurn(open, { turn, size: limits.cronMovesMax }).map(({ id }) => id)
-    },
+  const asleep = await askDirectory(env, limits.directoryMs, (directory) =>
+    orOlder(
+      () => directory.movesToWake(limits.cronMovesMax),
+      async () => {
+        const open = await directory.openMoves()
+        return inTurn(open, { turn, size: limits.cronMovesMax }).map(({ id }) => id)
+      },
+    ),
   )
-  return wakeMovers(env, log, asleep)
+  return wakeMovers({ env, log }, asleep, limits.cronWakeMs)
 }
 
-/** Wakes each move's mover. One that can't be woken now is cron's to wake. Resolves to how many were. */
-export async function wakeMovers(env: Env, log: Log, ids: string[]): Promise<number> {
+/** Wakes each move's mover within `ms` in all. One that can't be woken now is cron's to wake. Resolves to how many were. */
+export async function wakeMovers(
+  { env, log }: Pick<DirectoryAccess, 'env' | 'log'>,
+  ids: string[],
+  ms: number,
+): Promise<number> {
+  const time = new TimeBudget(systemClock, ms)
   let woken = 0
-  const late = () => new Error(`no answer within ${limits.moverWakeMs} ms`)
   await eachAtMost(limits.moversAtOnceMax, ids, async (id) => {
     try {
-      await inTime(systemClock, limits.moverWakeMs, env.MOVER.get(env.MOVER.idFromName(id)).wake(id), late)
+      if (time.isSpent) throw new Error('no time is left')
+      await wakeMover(env, id, Math.min(time.leftMs, limits.moverWakeMs))
       woken++
     } catch (error) {
       log.warn('move.not-woken', { move: id, reason: messageOf(error) })
@@ -77,20 +89,31 @@ export async function wakeMovers(env: Env, log: Log, ids: string[]): Promise<num
   return woken
 }
 
-async function read<T>(ask: () => Promise<T>): Promise<T> {
+type Ask<T> = (directory: DirectoryCalls) => Promise<T>
+
+async function read<T>({ env, time, count }: DirectoryAccess, ask: Ask<T>): Promise<T> {
   try {
-    return await ask()
+    if (time.isSpent) throw new Error('the time of this request is up')
+    count()
+    return await askDirectory(env, limits.directoryMs, ask)
   } catch (error) {
     const detail = `The directory does not answer: ${messageOf(error)}`
-    throw new BanyanError('DIRECTORY_UNAVAILABLE', detail, { cause: error })
+    throw new BanyanError('DIRECTORY_UNAVAILABLE', detail, { cause: error, retryAfterSeconds: 1 })
   }
 }
 
 /** A refusal becomes the error that it was; when no answer comes, the directory may have recorded it all the same. */
-async function written<T extends object>(ask: () => Promise<Reply<T>>): Promise<T> {
+async function written<T extends object>(
+  { env, time, count }: DirectoryAccess,
+  ms: number,
+  ask: Ask<Reply<T>>,
+): Promise<T> {
+  if (time.isSpent)
+    throw new BanyanError('DIRECTORY_UNAVAILABLE', 'The time of this request is up. Nothing was recorded.')
   let reply: Reply<T>
   try {
-    reply = await ask()
+    count()
+    reply = await askDirectory(env, ms, ask)
   } catch (error) {
     const detail = `The directory did not answer (${messageOf(error)}). See: banyan moves list`
     throw new BanyanError('OUTCOME_UNKNOWN', detail, { cause: error })

@@ -1,4 +1,6 @@
+import { type Clock, inTime, systemClock } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 
 /** Content types by extension. A file of another kind is neither built nor served. */
@@ -16,8 +18,6 @@ export type StaticExtension = keyof typeof contentTypes
 /** `/assets/<name>.<first 16 hex digits of the content's SHA-256>.<extension>`; R2 takes no key over 1,024 bytes. */
 const PATH = /^\/assets\/([a-z0-9-]{1,64}\.([0-9a-f]{16})\.([a-z0-9]{1,8}))$/
 
-/** A store that hasn't answered by then counts as failed: the bundle is near and always there. */
-const STORE_WAIT_MS = 2_000
 const RETRY_AFTER_SECONDS = 1
 
 /** The deployment's own files: the `ASSETS` binding. */
@@ -37,8 +37,7 @@ export interface StaticFilesOptions {
   /** The data centre's cache; null where there is none. */
   cache: Pick<Cache, 'match' | 'put'> | null
   log: Log
-  /** How long the cache and the bucket, each, may take to answer. */
-  storeWaitMs?: number
+  clock?: Clock
 }
 
 export interface StaticFiles {
@@ -86,7 +85,7 @@ export function matchesEtag(ifNoneMatch: string | null, etag: string): boolean {
  * then the deployment's bundle, from which both are filled. A cache or a bucket that fails is logged and passed over.
  */
 export function createStaticFiles(options: StaticFilesOptions): StaticFiles {
-  const { bundle, bucket, cache, log, storeWaitMs = STORE_WAIT_MS } = options
+  const { bundle, bucket, cache, log, clock = systemClock } = options
 
   async function respond(request: Request, waitUntil: (promise: Promise<unknown>) => void): Promise<Response> {
     const url = new URL(request.url)
@@ -102,7 +101,7 @@ export function createStaticFiles(options: StaticFilesOptions): StaticFiles {
   async function wholeFile(file: StaticFile, origin: string, waitUntil: (promise: Promise<unknown>) => void) {
     // Neither the query nor a header of the caller's: the cache would answer a range or a condition by itself.
     const key = new Request(origin + file.path)
-    const cached = cache && (await attempt('cache.match', file, () => within(storeWaitMs, cache.match(key))))
+    const cached = cache && (await attempt('cache.match', file, () => cache.match(key)))
     if (cached instanceof Response) return fileResponse(file, cached, 'hit')
 
     const kept = await fromBucket(file)
@@ -119,7 +118,7 @@ export function createStaticFiles(options: StaticFilesOptions): StaticFiles {
   }
 
   const fromBucket = (file: StaticFile): Promise<Content | null | 'failed'> =>
-    attempt('r2.get', file, () => within(storeWaitMs, readBucket(file)))
+    attempt('r2.get', file, () => readBucket(file))
 
   async function readBucket(file: StaticFile): Promise<Content | null> {
     const object = await bucket.get(bucketKey(file))
@@ -127,13 +126,15 @@ export function createStaticFiles(options: StaticFilesOptions): StaticFiles {
   }
 
   const fromBundle = (file: StaticFile, key: Request): Promise<Content | null | 'failed'> =>
-    attempt('bundle.fetch', file, async () => {
-      const response = await bundle.fetch(key)
-      if (response.status === 200) return intact(file, 'bundle', await response.arrayBuffer())
-      await response.body?.cancel()
-      if (response.status >= 500) throw new Error(`The bundle answered ${response.status}`)
-      return null
-    })
+    attempt('bundle.fetch', file, () => readBundle(file, key), limits.bundleWaitMs)
+
+  async function readBundle(file: StaticFile, key: Request): Promise<Content | null> {
+    const response = await bundle.fetch(key)
+    if (response.status === 200) return intact(file, 'bundle', await response.arrayBuffer())
+    await response.body?.cancel()
+    if (response.status >= 500) throw new Error(`The bundle answered ${response.status}`)
+    return null
+  }
 
   /** Null, and a line in the log, for bytes that aren't what the name says: an HTML fallback page, say. */
   async function intact(file: StaticFile, source: Source, bytes: ArrayBuffer): Promise<Content | null> {
@@ -151,9 +152,15 @@ export function createStaticFiles(options: StaticFilesOptions): StaticFiles {
       }),
     )
 
-  async function attempt<T>(operation: string, file: StaticFile, call: () => Promise<T>): Promise<T | 'failed'> {
+  /** A store that does not answer in time counts as failed: the bundle is near. */
+  async function attempt<T>(
+    operation: string,
+    file: StaticFile,
+    call: () => Promise<T>,
+    waitMs: number = limits.storeWaitMs,
+  ): Promise<T | 'failed'> {
     try {
-      return await call()
+      return await inTime(clock, waitMs, call())
     } catch (error) {
       log.warn('static-files.failed', { operation, file: file.name, reason: messageOf(error) })
       return 'failed'
@@ -224,13 +231,4 @@ function withoutBody(response: Response, status: number, headers: Headers): Resp
   // A body from the cache that nobody reads would hold its connection until the request ends.
   void response.body?.cancel()
   return new Response(null, { status, headers })
-}
-
-/** Rejects when `promise` hasn't settled after `waitMs`. */
-function within<T>(waitMs: number, promise: Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`No answer in ${waitMs} ms`)), waitMs)
-  })
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }

@@ -132,8 +132,8 @@ const noApi = (url: string, { status, headers }: Answer): UserError =>
     'Is this the right --url? The operators’ API isn’t there.',
   )
 
-/** 503s that end by no waiting. */
-const FINAL = ['LOCAL_SETTINGS', 'MIGRATIONS_PENDING', 'SETTING_MISSING', 'SHARD_FOREIGN']
+/** 5xx that end by no waiting. */
+const FINAL = ['LOCAL_SETTINGS', 'MIGRATIONS_PENDING', 'SETTING_MISSING', 'SHARD_FOREIGN', 'SHARD_FULL']
 
 function explain({ status, headers }: Answer, problem: Problem, url: string, method: string): UserError {
   const { code = null, detail, title, requestId } = problem

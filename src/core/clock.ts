@@ -2,8 +2,8 @@
 export interface Clock {
   /** Milliseconds since the epoch. On Workers it stands still between I/O; that is fine for leases, which are checked after I/O. */
   now(): number
-  /** Resolves after `ms` milliseconds. */
-  sleep(ms: number): Promise<void>
+  /** Resolves after `ms` milliseconds; never, and without a timer left behind, if `signal` is aborted before. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>
 }
 
 export const HOUR_MS = 3_600_000
@@ -11,15 +11,65 @@ export const DAY_MS = 24 * HOUR_MS
 
 export const systemClock: Clock = {
   now: () => Date.now(),
-  sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+  sleep: (ms, signal) =>
+    new Promise((resolve) => {
+      if (signal?.aborted) return
+      const timer = setTimeout(resolve, ms)
+      signal?.addEventListener('abort', () => clearTimeout(timer))
+    }),
 }
 
-/** Resolves as the work does; rejects with `late()` after so long (ms). What was begun goes on all the same. */
-export function inTime<T>(clock: Clock, ms: number, work: Promise<T>, late: () => Error): Promise<T> {
-  const tooLate = clock.sleep(ms).then(() => {
+/**
+ * The one way to wait for anything outside the isolate. Resolves as `work` does; rejects with `late()` after `ms`
+ * milliseconds. What was sent is not taken back: a write that had no answer in time may still be applied.
+ */
+export async function inTime<T>(clock: Clock, ms: number, work: Promise<T>, late = noAnswerIn(ms)): Promise<T> {
+  const settled = new AbortController()
+  const tooLate = clock.sleep(Math.max(0, ms), settled.signal).then(() => {
     throw late()
   })
-  return Promise.race([work, tooLate])
+  try {
+    return await Promise.race([work, tooLate])
+  } finally {
+    settled.abort()
+  }
+}
+
+const noAnswerIn = (ms: number) => () => new Error(`no answer within ${Math.max(0, Math.round(ms))} ms`)
+
+/**
+ * How long one invocation (a request, a batch of a queue, a run of the cron) may go on calling others. No call begins
+ * after its end; one that began before has its own limit. So an invocation takes at most its time and one call's.
+ */
+export class TimeBudget {
+  readonly #clock: Clock
+  #endsAt: number
+
+  constructor(clock: Clock, ms: number) {
+    this.#clock = clock
+    this.#endsAt = clock.now() + ms
+  }
+
+  get leftMs(): number {
+    return Math.max(0, this.#endsAt - this.#clock.now())
+  }
+
+  get isSpent(): boolean {
+    return this.leftMs === 0
+  }
+
+  /** Work that takes none of it: what somebody else's connection decides. */
+  async uncounted<T>(work: Promise<T>): Promise<T> {
+    const { leftMs } = this
+    const result = await work
+    this.restart(leftMs)
+    return result
+  }
+
+  /** What follows from the response has a time of its own. */
+  restart(ms: number): void {
+    this.#endsAt = this.#clock.now() + ms
+  }
 }
 
 /** RFC 3339 in UTC with milliseconds: the form of every time on the wire. */

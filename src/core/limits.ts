@@ -8,6 +8,30 @@ export const limits = {
   readRetryBaseMs: 20,
   readOnlyRetryAfterSeconds: 5, // it may be over already: the map here is up to a lease old
   restoringRetryAfterSeconds: 30,
+  unavailableRetryAfterSeconds: 2,
+  // Time limits: every wait for something outside the isolate has one (docs/operating.md, decision 0020)
+  requestMs: 15_000, // no call of a request begins later; a browser's user has left by then
+  afterResponseMs: 15_000, // the platform ends what follows a response 30 s after it
+  queueBatchMs: 60_000, // a batch of jobs; the platform allows 15 minutes
+  cronMs: 40_000, // a run ends before the next one starts
+  shardCallMs: 2_000, // a read, or a write that may be sent again: 3 fit the budget of a route
+  shardWriteMs: 5_000, // a write that may not: cutting it short only makes its outcome unknown
+  shardProbeMs: 2_000, // a shard, the directory, KV and R2 as /readyz asks them
+  readinessMs: 5_000, // all shards of /readyz together: 64 healthy ones take 11 rounds of some 10 ms
+  directoryMs: 5_000, // a call that reads or changes a record
+  directoryPlanMs: 10_000, // one that plans moves, or looks at the shards; the CLI waits 30 s for the whole request
+  directoryRetriesMax: 2, // by the runtime itself; it would make 4
+  moverWakeMs: 2_000, // all movers of one request together; the cron wakes the others
+  cronWakeMs: 10_000,
+  directoryShardMs: 5_000, // the directory's own calls of shards: first boot, joining, schema
+  moveCallMs: 10_000, // a mover's batch: it should take 100 ms, D1 ends a query after 30 s
+  cacheWaitMs: 500, // the Cache API's copy of the map: it answers in some 5 ms, and the directory is next
+  storeWaitMs: 2_000, // the Cache API and R2, as the static files ask them: their bundle is near
+  bundleWaitMs: 5_000, // nobody is asked after the bundle
+  rateLimitWaitMs: 500, // it decides in the same data centre, in a few ms
+  queueSendMs: 5_000, // the sweeper sends again; public reports name 57 s
+  mailSendMs: 10_000, // an SMTP conversation
+
   shardsAtOnceMax: 6, // the platform's connection limit per invocation
   invocationStatementsMax: 1_000, // the platform's; each statement of a batch is one
 
@@ -51,7 +75,6 @@ export const limits = {
   moveFencedRetryCapMs: 250, // while writers wait
   moveRetryAfterSeconds: 5,
   moversAtOnceMax: 6, // the platform's connection limit per invocation
-  moverWakeMs: 5_000, // the cron wakes a mover that does not answer
   movesRecordedAtOnce: 25, // in one transaction: about 5 ms of the directory
   shardFactsMs: 10_000, // a shard that does not say its schema by then is not planned with
   shardBytesMax: 10_000_000_000, // D1 on the paid plan; SHARD_BYTES_MAX

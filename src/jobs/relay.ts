@@ -10,7 +10,7 @@ import type { Job } from './outbox.ts'
 export interface RelayOptions {
   /** `inline` runs the handlers here instead of sending to a queue. */
   mode: 'queue' | 'inline'
-  queues: Record<'jobs' | 'media', Queue>
+  queues: Record<'jobs' | 'media', Pick<Queue, 'sendBatch'>>
   dispatch: Dispatch
   shards: Shards
   clock: Clock

@@ -155,7 +155,7 @@ class Incarnation {
     const side = (shard: MoveRecord['source']) => {
       const database = options.shards.get(shard.binding)
       if (!database) throw new Error(`this version of the Worker has no binding ${shard.binding}`)
-      return new ShardSide(shard, database, record, observer)
+      return new ShardSide(shard, database, record, observer, options.clock)
     }
     this.#source = side(record.source)
     this.#target = side(record.target)

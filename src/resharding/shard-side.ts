@@ -1,4 +1,6 @@
+import { type Clock, inTime } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
 import { answerOf } from '../sharding/answers.ts'
 import type { ShardDatabase } from '../sharding/shards.ts'
 import { type MoveRecord, type MoveShard, slotNumber } from './record.ts'
@@ -48,6 +50,7 @@ export class ShardSide {
   readonly shard: MoveShard
   readonly #database: ShardDatabase
   readonly #observer: BatchObserver
+  readonly #clock: Clock
   readonly #move: Pick<MoveRecord, 'id' | 'keyspace' | 'ranges' | 'slots'>
   readonly #ranges: string
   #step = -1
@@ -59,7 +62,9 @@ export class ShardSide {
     database: ShardDatabase,
     move: Pick<MoveRecord, 'id' | 'keyspace' | 'ranges' | 'slots'>,
     observer: BatchObserver,
+    clock: Clock,
   ) {
+    this.#clock = clock
     this.shard = shard
     this.#database = database
     this.#move = move
@@ -208,9 +213,9 @@ export class ShardSide {
     const session = wantsBookmark ? this.#database.withSession('first-primary') : null
     const connection = session ?? this.#database
     try {
-      const answers = await connection.batch<T>(
-        statements.map(({ sql, values }) => connection.prepare(sql).bind(...values)),
-      )
+      const answer = connection.batch<T>(statements.map(({ sql, values }) => connection.prepare(sql).bind(...values)))
+      // Late, it is refused by its step: this incarnation ends here, and the next one raises it.
+      const answers = await inTime(this.#clock, limits.moveCallMs, answer)
       if (session) this.#bookmark = session.getBookmark()
       return answers.map(({ results }) => results)
     } catch (error) {
@@ -227,7 +232,8 @@ const slotsInRanges = `SELECT known.slot FROM json_each(?2) AS range CROSS JOIN 
 function interruption(shard: string, operation: string, error: unknown): Error {
   const answer = answerOf(error)
   const where = `${operation} at ${shard}`
-  if (answer.kind === 'transient') return new Interrupted(`${where}: ${messageOf(error)}`, { cause: error })
+  if (answer.kind === 'transient' || answer.kind === 'overloaded' || answer.kind === 'daily-limit')
+    return new Interrupted(`${where}: ${messageOf(error)}`, { cause: error })
   if (answer.kind !== 'refused') return new Refused(`${where}: ${messageOf(error)}`, { cause: error })
   if (answer.code === 'STEP_MISMATCH') return new Interrupted(`${where}: another incarnation is at work`)
   return new Refused(`${where}: ${answer.code}`, { cause: error })

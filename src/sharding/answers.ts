@@ -1,4 +1,5 @@
 import { BanyanError, messageOf } from '../core/errors.ts'
+import { BudgetSpent } from './statement-budget.ts'
 
 /** What a shard's answer means for the router (docs/sharding.md). */
 export type Answer =
@@ -7,15 +8,31 @@ export type Answer =
   | { kind: 'not-migrated' }
   | { kind: 'statement'; sqliteCode: string } // a bug: nothing was applied
   | { kind: 'full' } // the database has no room left: nothing was applied
-  | { kind: 'transient' } // a network or storage error: it may have been applied
+  | { kind: 'overloaded' } // its queue did not take the call, or the invocation has no statement left: nothing was applied
+  | { kind: 'daily-limit' } // the free plan's: nothing was applied, nor will be before midnight UTC
+  | { kind: 'transient' } // a network or storage error, or no answer in time: it may have been applied
+
+/** Answers that say nothing of the statements: none was applied, and each may be sent again when the cause is over. */
+export type Unapplied = Extract<Answer, { kind: 'full' | 'overloaded' | 'daily-limit' }>
 
 const REFUSED = /^D1_ERROR: ([A-Z][A-Z_]+): SQLITE_CONSTRAINT/
 const SQLITE_CODE = /\b(SQLITE_[A-Z]+)\b(?:.*\bextended: (SQLITE_[A-Z_]+))?/
 /** A statement that never ran, and has no SQLite code: a value that can't be bound, or not as many as there are places. */
 const MISUSE =
   /^D1_(TYPE|EXEC)_ERROR|^D1_ERROR: (Wrong number of parameter bindings|No SQL statements detected|To execute a transaction)/
-/** SQLite's own text, and D1's for a database or an account at its limit. */
-const FULL = /\bSQLITE_FULL\b|database or disk is full|exceeded maximum DB size|maximum account storage limit/i
+/**
+ * What D1 says of itself, as Cloudflare publishes it: the error list (developers.cloudflare.com/d1/observability/debug-d1),
+ * and the changelog of 2026-09-01 for the daily limits. The local runtime says none of it but SQLite's own text.
+ * A text that is not here stays unknown: it may have been applied. So does "D1 DB is overloaded. Requests queued for too
+ * long.", because nothing published says that no part of such a request has run.
+ */
+const PUBLISHED: [RegExp, Unapplied['kind']][] = [
+  [/\bSQLITE_FULL\b|\bdatabase or disk is full\b/, 'full'],
+  [/\bExceeded maximum DB size\b/i, 'full'],
+  [/\byour account has exceeded D1's maximum account storage limit\b/i, 'full'],
+  [/\bD1 DB is overloaded\. Too many requests queued\b/, 'overloaded'],
+  [/\byour account has exceeded D1's free tier daily row (read|write) limit\b/i, 'daily-limit'],
+]
 const APPLIED_NOTHING = new Set([
   'SQLITE_CONSTRAINT',
   'SQLITE_ERROR',
@@ -28,11 +45,13 @@ const APPLIED_NOTHING = new Set([
 
 /** Reads D1's error. D1 gives text only; its form is held by test/workerd/sharding/answers.test.ts. */
 export function answerOf(error: unknown): Answer {
+  if (error instanceof BudgetSpent) return { kind: 'overloaded' } // it was never sent
   const message = messageOf(error)
   const refused = REFUSED.exec(message)
   if (refused) return { kind: 'refused', code: refused[1]! }
   if (/no such table/.test(message)) return { kind: 'not-migrated' }
-  if (FULL.test(message)) return { kind: 'full' }
+  const published = PUBLISHED.find(([text]) => text.test(message))
+  if (published) return { kind: published[1] }
   const code = SQLITE_CODE.exec(message)
   if (code && APPLIED_NOTHING.has(code[1]!)) {
     const sqliteCode = code[2] ?? code[1]!
@@ -41,6 +60,9 @@ export function answerOf(error: unknown): Answer {
   if (MISUSE.test(message)) return { kind: 'statement', sqliteCode: 'SQLITE_MISUSE' }
   return { kind: 'transient' }
 }
+
+export const isUnapplied = (answer: Answer): answer is Unapplied =>
+  answer.kind === 'full' || answer.kind === 'overloaded' || answer.kind === 'daily-limit'
 
 /** A statement that the database refused. `code` of the SQLite result, and the table's constraint where one was met. */
 export class DatabaseError extends BanyanError {

@@ -1,5 +1,6 @@
-import type { Clock } from '../core/clock.ts'
+import { type Clock, inTime } from '../core/clock.ts'
 import { BanyanError, MIGRATE, messageOf } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
 import { quotedName } from '../core/sql-text.ts'
 import {
   type EncodedMap,
@@ -289,10 +290,15 @@ export class Directory {
       )
   }
 
+  /**
+   * Only while no mover has been at the shard: a batch that was given up, and arrives when slots have left, would bring
+   * them back beside their owner.
+   */
   async #seedSlots(shard: ShardEntry, ordinal: number): Promise<void> {
     const seed = `INSERT INTO slots (keyspace, slot, state, epoch)
       WITH RECURSIVE numbers (n) AS (SELECT ?2 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?3)
-      SELECT ?1, printf('%04x', n), 'active', 1 FROM numbers WHERE true ON CONFLICT DO NOTHING`
+      SELECT ?1, printf('%04x', n), 'active', 1 FROM numbers
+      WHERE (SELECT step FROM mover WHERE id = 1) = 0 ON CONFLICT DO NOTHING`
     const ranges = keyspaces.flatMap((keyspace) => {
       const runs = this.runs(keyspace)
       const ends = runs.map((_, index) => (runs[index + 1]?.[0] ?? SLOT_COUNT) - 1)
@@ -311,7 +317,8 @@ export class Directory {
         `The first boot planned ${shard.binding}, which is not bound. Bind it again.`,
       )
     try {
-      return await database.batch(statements.map(([sql, ...values]) => database.prepare(sql).bind(...values)))
+      const answer = database.batch(statements.map(([sql, ...values]) => database.prepare(sql).bind(...values)))
+      return await inTime(this.#options.clock, limits.directoryShardMs, answer)
     } catch (error) {
       const message = messageOf(error)
       if (/no such table/.test(message))

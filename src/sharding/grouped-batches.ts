@@ -3,7 +3,7 @@ import { BanyanError } from '../core/errors.ts'
 import { slotOf } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import { backoffMs } from '../core/random.ts'
-import { type Answer, answerOf, OutcomeUnknownError } from './answers.ts'
+import { type Answer, answerOf, isUnapplied, OutcomeUnknownError } from './answers.ts'
 import {
   isSlotRefusal,
   mapAfter,
@@ -14,6 +14,7 @@ import {
   shardUnknown,
   slotRefused,
   stateRefusal,
+  timeRefusal,
   typedError,
 } from './router.ts'
 import type { ShardEntry, ShardMap } from './shard-map.ts'
@@ -75,6 +76,7 @@ export class GroupedBatches<I extends Slotted> {
   readonly #failed = new Map<I, BanyanError>()
   readonly #maybeApplied = new Map<I, OutcomeUnknownError>()
   #batches = 0
+  #deadline = 0
 
   constructor(routing: Routing, options: GroupOptions, build: BuildBatch<I>) {
     this.#routing = routing
@@ -84,15 +86,15 @@ export class GroupedBatches<I extends Slotted> {
 
   async run(items: I[]): Promise<GroupOutcome<I>> {
     const { clock, holder, request, atLeastEpoch } = this.#routing
-    const deadline = clock.now() + limits.routeBudgetMs
+    this.#deadline = clock.now() + limits.routeBudgetMs
     let waiting = items
     let map = waiting.length > 0 ? (await holder.current(request, atLeastEpoch)).map : null
     for (let attempt = 0; map && waiting.length > 0; attempt++) {
       const refused = await this.#sendAll(waiting, map)
-      const leftMs = deadline - clock.now()
-      if (leftMs <= 0) for (const { item, code } of refused.splice(0)) this.#giveUp([item], slotRefused(code))
-      if (refused.length > 0) map = await mapAfter(this.#routing, gravest(refused), { map, attempt, leftMs })
       waiting = refused.map(({ item }) => item)
+      if (refused.length === 0) break
+      map = await mapAfter(this.#routing, gravest(refused), { map, attempt, deadline: this.#deadline })
+      if (!map) for (const { item, code } of refused) this.#giveUp([item], slotRefused(code))
     }
     return {
       done: this.#done,
@@ -115,9 +117,10 @@ export class GroupedBatches<I extends Slotted> {
   async #send(shard: ShardEntry, items: I[]): Promise<Refused<I>[]> {
     const database = this.#routing.shards.get(shard.binding)
     if (!database) return this.#giveUp(items, shardUnknown(shard))
-    const refusal = stateRefusal(shard, 'write')
-    if (refusal) return this.#giveUp(items, refusal)
-    for (let transients = 0; ; ) {
+    for (let failures = 0; ; ) {
+      const refusal = stateRefusal(shard, 'write') ?? timeRefusal(this.#routing)
+      if (refusal) return this.#giveUp(items, refusal)
+      const { clock, random } = this.#routing
       const outcome = await this.#batch(shard, database, items)
       if ('value' in outcome) {
         this.#done.push(...items)
@@ -126,12 +129,15 @@ export class GroupedBatches<I extends Slotted> {
       }
       const answer = answerOf(outcome.error)
       if (isSlotRefusal(answer)) return this.#sendServed(shard, database, items, answer.code)
-      if (answer.kind !== 'transient') return this.#halve(shard, items, answer, outcome.error)
-      const unknown = new OutcomeUnknownError(outcome.error)
-      if (++transients > limits.readRetriesMax) return this.#fail(items, unknown)
-      for (const item of items) this.#maybeApplied.set(item, unknown)
-      const { clock, random } = this.#routing
-      await clock.sleep(backoffMs(random, transients, limits.readRetryBaseMs, limits.routeBackoffCapMs))
+      const isLast = ++failures > limits.readRetriesMax || clock.now() >= this.#deadline
+      if (answer.kind === 'transient') {
+        const unknown = new OutcomeUnknownError(outcome.error)
+        for (const item of items) this.#maybeApplied.set(item, unknown)
+        if (isLast) return this.#fail(items, unknown)
+      } else if (answer.kind !== 'overloaded' || isLast) {
+        return this.#halve(shard, items, answer, outcome.error)
+      }
+      await clock.sleep(backoffMs(random, failures, limits.readRetryBaseMs, limits.routeBackoffCapMs))
     }
   }
 
@@ -140,15 +146,16 @@ export class GroupedBatches<I extends Slotted> {
     const statements = this.#build(database, items)
     const guard = database.prepare(GUARD).bind(this.#options.keyspace, slotsOf(items))
     const call = this.#call(shard, statements.length)
-    return observed(this.#routing, call, async () => (await database.batch([guard, ...statements])).slice(1))
+    const send = async () => (await database.batch([guard, ...statements])).slice(1)
+    return observed(this.#routing, call, send, limits.shardCallMs)
   }
 
   /** The guard names no slot. Which are served is a hint only: the batch of their items is guarded again. */
   async #sendServed(shard: ShardEntry, database: D1Database, items: I[], code: SlotRefusalCode): Promise<Refused<I>[]> {
     if (items.length === 1) return [{ item: items[0]!, code }]
-    const outcome = await observed(this.#routing, this.#call(shard, 1), () =>
-      database.prepare(STATES).bind(this.#options.keyspace, slotsOf(items)).all<{ slot: string; state: string }>(),
-    )
+    const ask = () =>
+      database.prepare(STATES).bind(this.#options.keyspace, slotsOf(items)).all<{ slot: string; state: string }>()
+    const outcome = await observed(this.#routing, this.#call(shard, 1), ask, limits.shardCallMs)
     if ('error' in outcome) return items.map((item) => ({ item, code }))
     const states = new Map(outcome.value.results.map(({ slot, state }) => [slot, state]))
     const served: I[] = []
@@ -170,7 +177,9 @@ export class GroupedBatches<I extends Slotted> {
     answer: Exclude<Answer, { kind: 'transient' }>,
     error: unknown,
   ): Promise<Refused<I>[]> {
-    if (items.length === 1 || !isOfOneItem(answer)) return this.#fail(items, typedError(answer, error))
+    const typed = typedError(answer, error, this.#routing.clock)
+    if (isUnapplied(answer)) return this.#giveUp(items, typed)
+    if (items.length === 1 || !isOfOneItem(answer)) return this.#fail(items, typed)
     if (this.#batches >= limits.groupBatchesMax) return this.#giveUp(items, notSplit(error))
     const middle = Math.ceil(items.length / 2)
     return [...(await this.#send(shard, items.slice(0, middle))), ...(await this.#send(shard, items.slice(middle)))]

@@ -9,7 +9,7 @@ export interface MapSource {
   map(): Promise<MapWire>
 }
 
-/** The data centre's copy of the map. A failure of it is no failure: it reads as nothing and is written in vain. */
+/** The data centre's copy of the map. One that fails, or does not answer in time, is a miss and is logged. */
 export interface MapCopies {
   get(key: string): Promise<MapWire | null>
   put(key: string, map: MapWire, ttlSeconds: number): Promise<void>
@@ -72,6 +72,10 @@ export class MapHolder {
     return this.#held !== null
   }
 
+  get epoch(): number | null {
+    return this.#held?.map.epoch ?? null
+  }
+
   /** True while a map that was taken from here may name a shard for an unguarded read. Asked before the read is sent. */
   vouchesFor({ leaseUntil }: HeldMap): boolean {
     return isWithin(leaseUntil - this.#clock.now(), this.#leaseMs)
@@ -92,6 +96,7 @@ export class MapHolder {
       const map = await this.#shared(request, epoch)
       return map.epoch > epoch ? map : null
     } catch (error) {
+      this.#retryAt = this.#clock.now() + limits.mapRetryMs
       request.log.warn('map.newer-unavailable', { epoch, reason: messageOf(error) })
       return null
     }
@@ -117,8 +122,12 @@ export class MapHolder {
     const key = copyKey(newerThan)
     const loading = this.#loading.get(key)
     if (loading && this.#clock.now() - loading.startedAt < limits.mapWaitMs) {
-      const map = await Promise.race([loading.promise, this.#clock.sleep(limits.mapWaitMs)])
-      if (map) return map
+      const late = new Error('waited enough')
+      try {
+        return await inTime(this.#clock, limits.mapWaitMs, loading.promise, () => late)
+      } catch (error) {
+        if (error !== late) throw error
+      }
     }
     const own = { promise: this.#load(request, newerThan), startedAt: this.#clock.now() }
     this.#loading.set(key, own)
@@ -133,16 +142,27 @@ export class MapHolder {
   async #load(request: MapRequest, newerThan: number | null): Promise<ShardMap> {
     const key = copyKey(newerThan)
     const askedAt = this.#clock.now()
-    const copy = await request.copies.get(key)
+    const copy = await this.#copy(request, () => request.copies.get(key))
     const epochMin = newerThan === null ? (this.#held?.map.epoch ?? 0) : newerThan + 1
     if (copy && copy.epoch >= epochMin && this.#leaseUntil(copy, askedAt) > this.#clock.now())
       return this.#hold(copy, askedAt)
 
     const map = await this.#ask(request.source)
     if (newerThan === null || map.epoch > newerThan) {
-      request.waitUntil(request.copies.put(key, map, copySeconds(this.#leaseMs)))
+      const put = () => request.copies.put(key, map, copySeconds(this.#leaseMs))
+      request.waitUntil(this.#copy(request, put))
     }
     return this.#hold(map, askedAt)
+  }
+
+  /** A data centre's cache that does not answer is a miss: the directory is asked instead. */
+  async #copy<T>({ log }: MapRequest, call: () => Promise<T>): Promise<T | null> {
+    try {
+      return await inTime(this.#clock, limits.cacheWaitMs, call())
+    } catch (error) {
+      log.warn('map.copy-failed', { reason: messageOf(error) })
+      return null
+    }
   }
 
   async #ask(source: MapSource): Promise<MapWire> {

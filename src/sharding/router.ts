@@ -1,8 +1,8 @@
-import type { Clock } from '../core/clock.ts'
+import { type Clock, DAY_MS, inTime, type TimeBudget } from '../core/clock.ts'
 import { BanyanError, MIGRATE, messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import { backoffMs, type Random } from '../core/random.ts'
-import { type Answer, answerOf, DatabaseError, OutcomeUnknownError, RefusedError } from './answers.ts'
+import { type Answer, answerOf, DatabaseError, isUnapplied, OutcomeUnknownError, RefusedError } from './answers.ts'
 import type { HeldMap, MapHolder, MapRequest } from './map-holder.ts'
 import type { RoutedStatement } from './routed-database.ts'
 import type { ShardEntry, ShardMap } from './shard-map.ts'
@@ -40,6 +40,8 @@ export interface Routing {
   shards: ReadonlyMap<string, D1Database>
   clock: Clock
   random: Random
+  /** The invocation's: no call of a shard begins after its end. */
+  time?: TimeBudget
   /** The newest epoch the client knows of. */
   atLeastEpoch: number
   observer: ShardObserver
@@ -200,36 +202,41 @@ export class Router {
     send: (shard: ShardEntry) => Promise<R>,
     held?: HeldMap,
   ): Promise<R> {
-    const { clock } = this.#routing
+    const { clock, random, shards } = this.#routing
+    const mayRepeat = kind !== 'write' || this.#options.idempotent
     const deadline = clock.now() + limits.routeBudgetMs
     let { map } = held ?? (await this.#map())
     let maybeApplied: OutcomeUnknownError | null = null
-    for (let attempt = 0, transients = 0; ; attempt++) {
+    for (let attempt = 0, failures = 0; ; attempt++) {
       const shard = map.ownerOf(this.#options.keyspace, this.#slot)
-      const refusal = this.#routing.shards.has(shard.binding) ? stateRefusal(shard, kind) : shardUnknown(shard)
+      const refusal =
+        (shards.has(shard.binding) ? stateRefusal(shard, kind) : shardUnknown(shard)) ?? timeRefusal(this.#routing)
       if (refusal) throw maybeApplied ?? refusal
       const outcome = await observed(
         this.#routing,
         { shard: shard.id, slot: this.#slot, operation: this.#options.operation, kind, statements },
         () => send(shard),
+        mayRepeat ? limits.shardCallMs : limits.shardWriteMs,
       )
       if ('value' in outcome) return outcome.value
       const answer =
         outcome.error instanceof SlotRefusal
           ? ({ kind: 'refused', code: outcome.error.code } as const)
           : answerOf(outcome.error)
-      if (answer.kind === 'transient') {
-        const mayRepeat = kind !== 'write' || this.#options.idempotent
-        if (!mayRepeat) throw new OutcomeUnknownError(outcome.error)
-        if (kind === 'write') maybeApplied = new OutcomeUnknownError(outcome.error)
-        if (++transients > limits.readRetriesMax) throw maybeApplied ?? unavailable(shard, outcome.error)
-        await clock.sleep(backoffMs(this.#routing.random, transients, limits.readRetryBaseMs, limits.routeBackoffCapMs))
+      const leftMs = deadline - clock.now()
+      if (answer.kind === 'transient' || answer.kind === 'overloaded') {
+        if (answer.kind === 'transient' && !mayRepeat) throw new OutcomeUnknownError(outcome.error)
+        if (answer.kind === 'transient' && kind === 'write') maybeApplied = new OutcomeUnknownError(outcome.error)
+        if (++failures > limits.readRetriesMax || leftMs <= 0)
+          throw maybeApplied ?? unavailable(shard, kind, outcome.error)
+        await clock.sleep(backoffMs(random, failures, limits.readRetryBaseMs, limits.routeBackoffCapMs))
         continue
       }
-      if (!isSlotRefusal(answer)) throw typedError(answer, outcome.error)
-      const leftMs = deadline - clock.now()
-      if (maybeApplied && leftMs <= 0) throw maybeApplied
-      map = await mapAfter(this.#routing, answer.code, { map, attempt, leftMs })
+      if (isUnapplied(answer)) throw maybeApplied ?? typedError(answer, outcome.error, clock)
+      if (!isSlotRefusal(answer)) throw typedError(answer, outcome.error, clock)
+      const next = await mapAfter(this.#routing, answer.code, { map, attempt, deadline })
+      if (!next) throw maybeApplied ?? slotRefused(answer.code)
+      map = next
     }
   }
 
@@ -244,33 +251,37 @@ export class Router {
   }
 }
 
-/** The map to try again with, after a slot's refusal; throws when the budget is used up. */
+/** The map to try again with, after a slot's refusal; null when the budget is used up. */
 export async function mapAfter(
   { clock, holder, request, random, atLeastEpoch }: Routing,
   code: SlotRefusalCode,
-  { map, attempt, leftMs }: { map: ShardMap; attempt: number; leftMs: number },
-): Promise<ShardMap> {
-  if (leftMs <= 0) throw slotRefused(code)
+  { map, attempt, deadline }: { map: ShardMap; attempt: number; deadline: number },
+): Promise<ShardMap | null> {
+  const leftMs = () => deadline - clock.now()
+  if (leftMs() <= 0) return null
   // Fenced for so long, the slot may be writable at its next owner already, and the source not yet retired.
   if (code === 'SLOT_NOT_OWNED' || attempt >= FENCED_TRIES_BEFORE_ASKING) {
     const newer = await holder.newerThan(map.epoch, request)
     if (newer) return newer
+    // A directory that does not answer has taken its time out of the budget.
+    if (leftMs() <= 0) return null
   }
   const waitMs = backoffMs(random, attempt, limits.routeBackoffBaseMs, limits.routeBackoffCapMs)
-  await clock.sleep(Math.min(leftMs, Math.max(1, waitMs)))
+  await clock.sleep(Math.min(leftMs(), Math.max(1, waitMs)))
   return (await holder.current(request, atLeastEpoch)).map
 }
 
-/** One call of a shard, told to the observer before and after. */
+/** One call of a shard, told to the observer before and after. It has `ms` to answer. */
 export async function observed<R>(
   { clock, observer }: Routing,
   call: ShardCall,
   send: () => Promise<R>,
+  ms: number,
 ): Promise<{ value: R } | { error: unknown }> {
   const startedAt = clock.now()
   const outcome = await attempt(async () => {
     await observer.before?.(call)
-    return send()
+    return inTime(clock, ms, send())
   })
   await observer.after?.(call, clock.now() - startedAt, 'error' in outcome ? outcome.error : null)
   return outcome
@@ -281,33 +292,50 @@ class Session {
   readonly #start: string
   #shard = ''
   #open: D1DatabaseSession | null = null
+  /** Where it was opened: what it has seen at least, until its first answer. */
+  #openedAt = ''
 
   constructor(start: string) {
     this.#start = start
   }
 
   on(shard: ShardEntry, database: D1Database): D1DatabaseSession {
-    if (this.#open && this.#shard === shard.id) return this.#open
-    this.#open = database.withSession(this.#open ? 'first-primary' : startFor(this.#start, shard))
-    this.#shard = shard.id
-    return this.#open
+    if (!this.#open) return this.#openOn(shard, database, startFor(this.#start, shard))
+    if (this.#shard !== shard.id) return this.#openOn(shard, database, 'first-primary')
+    // Slots may have left and come back since it was opened: a replica in between lacks them.
+    const seen = this.#open.getBookmark() ?? this.#openedAt
+    const start = laterOf(seen, shard)
+    return start === seen ? this.#open : this.#openOn(shard, database, start)
   }
 
   bookmark(): string | null {
     const bookmark = this.#open?.getBookmark()
     return bookmark ? `${this.#shard}:${bookmark}` : null
   }
+
+  #openOn(shard: ShardEntry, database: D1Database, start: string): D1DatabaseSession {
+    this.#open = database.withSession(start)
+    this.#openedAt = start
+    this.#shard = shard.id
+    return this.#open
+  }
+}
+
+/** A bookmark means something to its own shard only; another shard is read at its primary. */
+function startFor(constraintOrBookmark: string, shard: ShardEntry): string {
+  if (constraintOrBookmark.startsWith('first-')) return laterOf(constraintOrBookmark, shard)
+  const prefix = `${shard.id}:`
+  if (!constraintOrBookmark.startsWith(prefix)) return 'first-primary'
+  return laterOf(constraintOrBookmark.slice(prefix.length), shard)
 }
 
 /**
- * A bookmark means something to its own shard only; another shard is read at its primary. Where slots were moved to the
- * shard, any replica won't do: it must have seen them come.
+ * The start, or the map's `minBookmark` of the shard where that is later: where slots were moved to the shard, a replica
+ * must have seen them come. D1's bookmarks are lexicographically sortable (developers.cloudflare.com/d1/reference/glossary).
  */
-function startFor(constraintOrBookmark: string, shard: ShardEntry): string {
-  if (constraintOrBookmark === 'first-unconstrained' && shard.minBookmark) return shard.minBookmark
-  if (constraintOrBookmark.startsWith('first-')) return constraintOrBookmark
-  const prefix = `${shard.id}:`
-  return constraintOrBookmark.startsWith(prefix) ? constraintOrBookmark.slice(prefix.length) : 'first-primary'
+function laterOf(start: string, { minBookmark }: ShardEntry): string {
+  if (minBookmark === undefined || start === 'first-primary') return start
+  return start === 'first-unconstrained' || start < minBookmark ? minBookmark : start
 }
 
 export type SlotRefusalCode = 'SLOT_FENCED' | 'SLOT_NOT_OWNED'
@@ -344,7 +372,11 @@ const slotDetail = {
 
 export const slotRefused = (code: SlotRefusalCode) => new BanyanError(code, slotDetail[code], { retryAfterSeconds: 1 })
 
-export function typedError(answer: Exclude<Answer, { kind: 'transient' }>, cause: unknown): BanyanError {
+export function typedError(
+  answer: Exclude<Answer, { kind: 'transient' }>,
+  cause: unknown,
+  clock: Pick<Clock, 'now'>,
+): BanyanError {
   switch (answer.kind) {
     case 'refused':
       return new RefusedError(answer.code, cause)
@@ -353,9 +385,20 @@ export function typedError(answer: Exclude<Answer, { kind: 'transient' }>, cause
     case 'statement':
       return new DatabaseError('DATABASE_ERROR', answer.sqliteCode, cause)
     case 'full':
-      return new BanyanError('SHARD_FULL', 'The database has no room left. Nothing was written. Reads still work.', {
+      return new BanyanError('SHARD_FULL', `The database has no room left. ${UNWRITTEN} Reads still work.`, {
         cause,
       })
+    case 'overloaded':
+      return new BanyanError('SHARD_UNAVAILABLE', `The database is overloaded (${messageOf(cause)}). ${UNWRITTEN}`, {
+        cause,
+        retryAfterSeconds: limits.unavailableRetryAfterSeconds,
+      })
+    case 'daily-limit':
+      return new BanyanError(
+        'D1_DAILY_LIMIT',
+        `The free plan’s daily limit of D1 is reached. ${UNWRITTEN} Wait until midnight UTC, or upgrade to the paid plan.`,
+        { cause, retryAfterSeconds: secondsToMidnight(clock.now()) },
+      )
     case 'not-migrated':
       return new BanyanError('MIGRATIONS_PENDING', `A database is not migrated. Run: ${MIGRATE}`, {
         cause,
@@ -381,11 +424,25 @@ export function stateRefusal({ id, state }: ShardEntry, kind: ShardCall['kind'])
   return null
 }
 
-const unavailable = (shard: ShardEntry, cause: unknown) =>
-  new BanyanError('SHARD_UNAVAILABLE', `${shard.id} does not answer (${messageOf(cause)}).`, {
-    cause,
-    retryAfterSeconds: 2,
+/** When the invocation's time is up, nothing more is sent. */
+export function timeRefusal({ time }: Routing): BanyanError | null {
+  if (!time?.isSpent) return null
+  return new BanyanError('SHARD_UNAVAILABLE', `The time of this request is up. ${UNWRITTEN}`, {
+    retryAfterSeconds: limits.unavailableRetryAfterSeconds,
   })
+}
+
+const unavailable = (shard: ShardEntry, kind: ShardCall['kind'], cause: unknown) =>
+  new BanyanError(
+    'SHARD_UNAVAILABLE',
+    `${shard.id} does not answer (${messageOf(cause)}).${kind === 'write' ? ` ${UNWRITTEN}` : ''}`,
+    { cause, retryAfterSeconds: limits.unavailableRetryAfterSeconds },
+  )
+
+const UNWRITTEN = 'Nothing was written.'
+
+/** The free plan's limits start again at midnight UTC. At least a second: it may be over when the client is told. */
+const secondsToMidnight = (now: number): number => Math.max(1, Math.ceil((DAY_MS - (now % DAY_MS)) / 1_000))
 
 async function attempt<R>(body: () => Promise<R>): Promise<{ value: R } | { error: unknown }> {
   try {

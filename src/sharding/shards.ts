@@ -1,4 +1,5 @@
 import { eachAtMost, inTurn } from '../core/bounded.ts'
+import { inTime } from '../core/clock.ts'
 import { BanyanError, messageOf } from '../core/errors.ts'
 import { slotOf } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
@@ -10,7 +11,7 @@ import {
   type Slotted,
 } from './grouped-batches.ts'
 import { RoutedDatabase } from './routed-database.ts'
-import { type RouteOptions, Router, type Routing } from './router.ts'
+import { type RouteOptions, Router, type Routing, timeRefusal } from './router.ts'
 import type { ShardEntry, ShardMap } from './shard-map.ts'
 import type { Keyspace } from './sharded-table.ts'
 
@@ -125,6 +126,11 @@ export class Shards {
     return this.#routing.holder.hasMap
   }
 
+  /** The newest epoch that this isolate knows of; null where it has never had a map. */
+  get epoch(): number | null {
+    return this.#routing.holder.epoch
+  }
+
   /** The map this request routes by. */
   async map(): Promise<ShardMap> {
     if (this.#given) return this.#given
@@ -137,11 +143,14 @@ export class Shards {
       const database = this.#routing.shards.get(binding)
       if (!database) throw new BanyanError('SHARD_UNKNOWN', `This version of the Worker has no binding ${binding}.`)
       const call = { shard: id, slot: '*', operation: 'shards.each', kind: 'write', statements: 1 } as const
+      const refusal = timeRefusal(this.#routing)
+      if (refusal) throw refusal
       await this.#routing.observer.before?.(call)
-      return database
+      const answer = database
         .prepare(sql)
         .bind(...values)
         .all<T>()
+      return inTime(this.#routing.clock, limits.shardCallMs, answer)
     }
   }
 }

@@ -63,9 +63,9 @@ export const wholeText = z
 /** The problems a route that reads may answer with, for its documentation: its own, and those of every route. */
 export const problems = <const S extends number>(...own: S[]) => documented([...own, ...([429, 503] as const)])
 
-/** The same for a route that writes: what it is sent may be refused. */
+/** The same for a route that writes: what it is sent may be refused, and its database may be full. */
 export const writeProblems = <const S extends number>(...own: S[]) =>
-  documented([...own, ...([400, 403, 413, 415, 422, 429, 503] as const)])
+  documented([...own, ...([400, 403, 413, 415, 422, 429, 503, 507] as const)])
 
 export const json = <T extends z.ZodType>(schema: T, description: string) => ({
   description,

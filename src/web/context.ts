@@ -98,6 +98,8 @@ export interface Tiers {
   hasWritten(): boolean
   /** After a commit: its outbox rows go to their queue when the response has been sent. */
   follow(jobs: Job[]): void
+  /** Waits for what the client sends: that takes none of the request's time. */
+  received<T>(work: Promise<T>): Promise<T>
   /** What is left for when the response has been sent: relays the outbox, refreshes the map when it is due. */
   afterResponse(): Promise<void>
   /** False when the limit is reached. A limiter that fails lets the request pass. */

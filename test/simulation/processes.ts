@@ -18,7 +18,11 @@ export class Process {
     this.skewMs = skewMs
     this.clock = {
       now: () => Math.floor(scheduler.now() + this.skewMs),
-      sleep: (ms) => new Promise((resolve) => this.after(ms, resolve)),
+      sleep: (ms, signal) =>
+        new Promise((resolve) => {
+          const cancel = this.after(ms, resolve)
+          signal?.addEventListener('abort', cancel)
+        }),
     }
   }
 
@@ -34,8 +38,9 @@ export class Process {
     else run()
   }
 
-  after(ms: number, run: () => void): void {
-    this.#scheduler.after(ms, () => this.receive(run))
+  /** The answer cancels it. */
+  after(ms: number, run: () => void): () => void {
+    return this.#scheduler.after(ms, () => this.receive(run))
   }
 
   freeze(ms: number): void {

@@ -43,6 +43,10 @@ export function scaleDown(): void {
     mapLoadTimeoutMs: 1_200,
     mapWaitMs: 400,
     kvWaitMs: 400,
+    cacheWaitMs: 200,
+    shardCallMs: 800,
+    shardWriteMs: 2_000,
+    moveCallMs: 3_000,
   })
 }
 

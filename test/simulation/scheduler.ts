@@ -4,6 +4,7 @@ interface Event {
   at: number
   sequence: number
   run: () => void
+  isCancelled?: boolean
 }
 
 export interface RunOptions {
@@ -44,9 +45,14 @@ export class Scheduler {
     return this.#now
   }
 
-  after(ms: number, run: () => void): void {
+  /** The answer cancels it: a cancelled event takes no time, and nothing is checked after it. */
+  after(ms: number, run: () => void): () => void {
     if (!(ms >= 0 && ms < Infinity)) throw new Error(`an event can’t be ${ms} ms away`)
-    push(this.#events, { at: this.#now + ms, sequence: this.#sequence++, run })
+    const event: Event = { at: this.#now + ms, sequence: this.#sequence++, run }
+    push(this.#events, event)
+    return () => {
+      event.isCancelled = true
+    }
   }
 
   sleep(ms: number): Promise<void> {
@@ -64,6 +70,7 @@ export class Scheduler {
     while (!isDone()) {
       const event = pop(this.#events)
       if (!event) throw new Error(`no event is left after ${count}, and it is not done: everybody waits for another`)
+      if (event.isCancelled) continue
       if (++count > eventsMax) throw new Error(`it is not done after ${eventsMax} events`)
       this.#now = event.at
       event.run()

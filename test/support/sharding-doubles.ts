@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/core/clock.ts'
+import type { Clock, TimeBudget } from '../../src/core/clock.ts'
 import type { Log } from '../../src/core/log.ts'
 import type { Random } from '../../src/core/random.ts'
 import { type MapCopies, MapHolder, type MapRequest, type MapSource } from '../../src/sharding/map-holder.ts'
@@ -6,11 +6,11 @@ import type { ShardCall, ShardObserver } from '../../src/sharding/router.ts'
 import type { MapWire, Run } from '../../src/sharding/shard-map.ts'
 import { Shards } from '../../src/sharding/shards.ts'
 
-const TIMEOUT_MS_MIN = 1_000
+const LONG_MS_MIN = 1_000
 
 /**
- * Time that moves only when told. A short wait (a backoff) moves it at once, `stride` times as far; a long one (a
- * timeout) stays pending until time has come.
+ * Time that moves only when told. A short wait (a backoff) moves it at once, `stride` times as far; a long one, and the
+ * time limit of a call, stays pending until time has come.
  */
 export class ManualClock implements Clock {
   time: number
@@ -28,10 +28,19 @@ export class ManualClock implements Clock {
     return this.time
   }
 
-  async sleep(ms: number): Promise<void> {
-    if (ms >= TIMEOUT_MS_MIN) {
+  /** Time limits of calls under way. */
+  get pending(): number {
+    return this.#pending.length
+  }
+
+  async sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    if (signal || ms >= LONG_MS_MIN) {
       const { promise, resolve } = Promise.withResolvers<void>()
-      this.#pending.push({ at: this.time + ms, wake: resolve })
+      const timer = { at: this.time + ms, wake: resolve }
+      this.#pending.push(timer)
+      signal?.addEventListener('abort', () => {
+        this.#pending = this.#pending.filter((one) => one !== timer)
+      })
       return promise
     }
     this.slept.push(ms)
@@ -46,6 +55,9 @@ export class ManualClock implements Clock {
     for (const { wake } of due) wake()
   }
 }
+
+/** Who never answers. */
+export const silence = (): Promise<never> => new Promise(() => undefined)
 
 /** Draws the same fraction for ever. */
 export const fixedRandom = (fraction = 0.5): Random => ({
@@ -125,6 +137,7 @@ export interface RoutedShardsOptions {
   holder?: MapHolder
   leaseMs?: number
   atLeastEpoch?: number
+  time?: TimeBudget
   before?: ShardObserver['before']
 }
 
@@ -141,6 +154,7 @@ export function routedShards(options: RoutedShardsOptions) {
     clock,
     random: options.random ?? fixedRandom(),
     atLeastEpoch: options.atLeastEpoch ?? 0,
+    ...(options.time ? { time: options.time } : {}),
     observer: {
       async before(call) {
         calls.push(call)

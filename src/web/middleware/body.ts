@@ -30,7 +30,9 @@ export const bodySize = () => {
 export const bodyText = () =>
   createMiddleware<WebEnv>(async function bodyText(c, next) {
     // As bytes: the runtime warns when a form's body is read as text.
-    const text = isSafe(c.req.method) ? '' : new TextDecoder().decode(await c.req.arrayBuffer())
+    const text = isSafe(c.req.method)
+      ? ''
+      : new TextDecoder().decode(await c.get('tiers').received(c.req.arrayBuffer()))
     c.set('bodyText', text)
     if (isApi(c.req.path) && text !== '') requireJson(text, c.req.header('content-type') ?? '')
     await next()

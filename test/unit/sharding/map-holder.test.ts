@@ -1,6 +1,14 @@
 import { describe, expect, test } from 'vitest'
+import { limits } from '../../../src/core/limits.ts'
 import { type HeldMap, MapHolder } from '../../../src/sharding/map-holder.ts'
-import { HeldCopies, ManualClock, mapRequest, mapWire, ScriptedSource } from '../../support/sharding-doubles.ts'
+import {
+  HeldCopies,
+  ManualClock,
+  mapRequest,
+  mapWire,
+  ScriptedSource,
+  silence,
+} from '../../support/sharding-doubles.ts'
 
 const LEASE = 30_000
 const START = 1_000_000
@@ -333,4 +341,61 @@ test('epochs never fall, whichever of two loads answers first', async () => {
   late.resolve(mapWire(3, clock.now(), 0))
   expect((await slow)?.epoch).toBe(4)
   expect((await holder.current(noCopy)).map.ownerOf('users', '0000').id).toBe('shard-001')
+})
+
+describe('a data centre’s cache that never answers', () => {
+  const { cacheWaitMs, mapLoadTimeoutMs } = limits
+  const silentCopies = { get: silence, put: silence }
+
+  /** Lets time pass by a millisecond until the work is done; throws after `ms`. */
+  async function within<T>(clock: ManualClock, ms: number, work: Promise<T>): Promise<T> {
+    let isDone = false
+    const done = work.finally(() => {
+      isDone = true
+    })
+    done.catch(() => undefined)
+    for (let passed = 0; ; passed += 50) {
+      await settle()
+      if (isDone) return done
+      if (passed > ms) throw new Error(`it had not answered after ${ms} ms`)
+      clock.advance(50)
+    }
+  }
+
+  test('is a miss: a cold isolate asks the directory', async () => {
+    const { clock, source, holder } = stand()
+    const held = await within(clock, cacheWaitMs, holder.current(mapRequest(source, silentCopies)))
+    expect([held.map.epoch, holder.vouchesFor(held), source.calls]).toEqual([1, true, 1])
+  })
+
+  test('is a miss to a warm isolate past its lease, too, which has a lease again', async () => {
+    const { clock, source, holder, given } = stand()
+    await given()
+    clock.advance(LEASE + 1)
+    const held = await within(clock, cacheWaitMs, holder.current(mapRequest(source, silentCopies)))
+    expect([holder.vouchesFor(held), source.calls]).toEqual([true, 2])
+  })
+
+  test('and a directory that never answers: cold, it is unavailable in time; warm, the map is kept without a lease', async () => {
+    const { clock, source, holder, given } = stand()
+    source.reply = silence
+    const request = mapRequest(source, silentCopies)
+    const cold = within(clock, cacheWaitMs + mapLoadTimeoutMs, holder.current(request))
+    await expect(cold).rejects.toMatchObject({ code: 'DIRECTORY_UNAVAILABLE', retryAfterSeconds: 1 })
+    source.reply = () => mapWire(1, clock.now(), 0)
+    await given()
+    clock.advance(LEASE + 1)
+    source.reply = silence
+    const warm = await within(clock, cacheWaitMs + mapLoadTimeoutMs, holder.current(request))
+    expect([warm.map.epoch, holder.vouchesFor(warm)]).toEqual([1, false])
+  })
+
+  test('keeps nothing open that the request would wait for when it has answered', async () => {
+    const { clock, source, holder } = stand()
+    const opened: Promise<unknown>[] = []
+    const request = { ...mapRequest(source, silentCopies), waitUntil: (one: Promise<unknown>) => void opened.push(one) }
+    await within(clock, cacheWaitMs, holder.current(request))
+    await within(clock, cacheWaitMs, Promise.all(opened))
+    expect(clock.pending).toBe(0)
+  })
 })

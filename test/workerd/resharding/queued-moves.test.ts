@@ -3,13 +3,13 @@ import { env } from 'cloudflare:workers'
 import { afterEach, expect, test } from 'vitest'
 import type { MoveRecord } from '../../../src/resharding/record.ts'
 import type { MoverObject } from '../../../workers/coordinator.ts'
-import { directoryOf, orOlder } from '../../../workers/directory.ts'
+import { type DirectoryCalls, directoryStub, orOlder } from '../../../workers/directory.ts'
 import type { Env } from '../../../workers/env.ts'
 import { wakeMoversBy } from '../../support/waking.ts'
 
 const bindings = env as unknown as Env
 const { MOVER } = bindings
-const directory = directoryOf(bindings)
+const directory: DirectoryCalls = directoryStub(bindings, 10_000)
 const moverOf = (id: string) => MOVER.get(MOVER.idFromName(id))
 
 /** What a mover's object keeps: which move it has, and its alarm. */

@@ -60,13 +60,40 @@ test.each(refused)('%s', async (name, sql, values, answer) => {
 
 test.each([
   connectionLost(),
-  new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.'),
+  new Error('D1_ERROR: D1 DB is overloaded. Requests queued for too long.'),
+  new Error('no answer within 2000 ms'),
   new Error('D1_ERROR: Internal error in D1 DB storage caused object to be reset.'),
   new Error('D1_ERROR: database is locked: SQLITE_BUSY'),
   new Error('something nobody has seen yet'),
   'not even an error',
 ])('%s may have been applied', (error) => {
   expect(answerOf(error)).toEqual({ kind: 'transient' })
+})
+
+/** As Cloudflare publishes them: the list of errors of D1, and the changelog of 2026-09-01. */
+test.each([
+  ['D1_ERROR: database or disk is full: SQLITE_FULL', 'full'],
+  ['D1_ERROR: Exceeded maximum DB size.', 'full'],
+  [
+    "D1_ERROR: Your account has exceeded D1's maximum account storage limit, please contact Cloudflare to raise your limit.",
+    'full',
+  ],
+  ['D1_ERROR: D1 DB is overloaded. Too many requests queued.', 'overloaded'],
+  [
+    "D1_ERROR: Your account has exceeded D1's free tier daily row read limit. Upgrade to a paid plan or wait until tomorrow (midnight UTC) to continue.",
+    'daily-limit',
+  ],
+  [
+    "D1_ERROR: Your account has exceeded D1's free tier daily row write limit. Upgrade to a paid plan or wait until tomorrow (midnight UTC) to continue.",
+    'daily-limit',
+  ],
+])('%s: nothing was applied', (text, kind) => {
+  expect(answerOf(new Error(text))).toEqual({ kind })
+})
+
+test('a constraint that quotes such a text is a constraint', () => {
+  const quoted = new Error('D1_ERROR: CHECK constraint failed: D1 DB is overloaded: SQLITE_CONSTRAINT')
+  expect(answerOf(quoted).kind).toBe('constraint')
 })
 
 test('a taken key is told from another table’s, and from another constraint', async () => {

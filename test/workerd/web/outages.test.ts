@@ -1,7 +1,12 @@
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { expect, test } from 'vitest'
-import type { Env } from '../../../workers/env.ts'
-import { workerIsolate } from '../../support/worker-isolate.ts'
+import { systemClock } from '../../../src/core/clock.ts'
+import { limits } from '../../../src/core/limits.ts'
+import { boundShards, type Env } from '../../../workers/env.ts'
+import worker from '../../../workers/main.ts'
+import { linkedDatabase } from '../../support/sharding-doubles.ts'
+import { somebody, workerIsolate } from '../../support/worker-isolate.ts'
 
 const bindings = env as unknown as Env
 
@@ -35,4 +40,109 @@ test('what isn’t set up says so where its builder is, and elsewhere no more th
   const deployed = await request('GET', '/api/v1/me', { origin: 'https://banyan.example' })
   expect([deployed.status, deployed.json().code]).toEqual([503, 'SETTING_MISSING'])
   expect(deployed.json().detail).toBe('A setting is missing.')
+})
+
+test('each call of a Durable Object says how often and how long the runtime may repeat it: no longer than its caller waits', async () => {
+  const asked: [string, unknown][] = []
+  const recording = <T>(name: string, namespace: DurableObjectNamespace, calls: object): T =>
+    ({
+      idFromName: (id: string) => namespace.idFromName(id),
+      get: (_: DurableObjectId, options: object) => {
+        asked.push([name, options])
+        return calls
+      },
+    }) as unknown as T
+  const isolate = workerIsolate()
+  await isolate.request('GET', '/login')
+  const calls = { map: async () => ({}), listMoves: async () => [], planMoves: async () => ({ moves: [{ id: 'a' }] }) }
+  isolate.env.DIRECTORY = recording('directory', bindings.DIRECTORY, calls)
+  isolate.env.MOVER = recording('mover', bindings.MOVER, { wake: async () => undefined })
+  const token = bindings.OPERATOR_TOKEN!
+  await isolate.request('GET', '/operator/v1/moves', { token })
+  await isolate.request('POST', '/operator/v1/moves', { token, json: { slots: '0000', target: 'shard-001' } })
+  const retries = (timeoutMs: unknown) => ({ retry: { maxRetries: limits.directoryRetriesMax, timeoutMs } })
+  expect(asked).toEqual([
+    ['directory', retries(limits.directoryMs)],
+    ['directory', retries(limits.directoryPlanMs)],
+    ['mover', retries(expect.any(Number))],
+  ])
+  const [, { retry }] = asked[2] as [string, { retry: { timeoutMs: number } }]
+  expect(retry.timeoutMs).toBeLessThanOrEqual(limits.moverWakeMs)
+})
+
+/** An isolate whose databases refuse every batch that writes with this text; reads, exact ones too, work. */
+function refusing(text: string) {
+  const refused = [...boundShards(bindings)].map(([name, database]) => {
+    let isBatch = false
+    const linked = linkedDatabase(database, (send) => {
+      if (isBatch) return Promise.reject(new Error(text))
+      return send()
+    })
+    const own = new Proxy(linked, {
+      get(target, key) {
+        if (key !== 'batch') return Reflect.get(target, key) as unknown
+        return async (statements: D1PreparedStatement[]) => {
+          isBatch = statements.length > 2 // an exact read has two: the slot's state, and the query
+          const answer = target.batch(statements)
+          isBatch = false
+          return answer
+        }
+      },
+    })
+    return [name, own] as const
+  })
+  return workerIsolate(Object.fromEntries(refused) as Partial<Env>)
+}
+
+test.each([
+  ['D1_ERROR: Exceeded maximum DB size.', 507, 'SHARD_FULL', /^null$/],
+  [
+    "D1_ERROR: Your account has exceeded D1's free tier daily row write limit. Upgrade to a paid plan or wait until tomorrow (midnight UTC) to continue.",
+    503,
+    'D1_DAILY_LIMIT',
+    /^[1-9]\d{0,4}$/,
+  ],
+  ['D1_ERROR: D1 DB is overloaded. Too many requests queued.', 503, 'SHARD_UNAVAILABLE', /^\d+$/],
+])('%s: a write is %i %s, nothing is written, and reads work', async (text, status, code, retryAfter) => {
+  const well = workerIsolate()
+  const signedUp = await well.request('POST', '/api/v1/accounts', { json: somebody() })
+  const { token } = signedUp.json<{ token: string }>()
+  const posted = await well.request('POST', '/api/v1/posts', { token, json: { text: 'first' } })
+  const { post } = posted.json<{ post: { id: string } }>()
+
+  const { request } = refusing(text)
+  const refused = await request('POST', '/api/v1/posts', { token, json: { text: 'second' } })
+  expect([refused.status, refused.json().code], refused.text).toEqual([status, code])
+  expect(String(refused.headers.get('retry-after'))).toMatch(retryAfter)
+  expect(refused.headers.get('x-causal-token')).toBeNull()
+  expect((await request('GET', `/api/v1/posts/${post.id}`)).status).toBe(200)
+
+  const newcomer = somebody()
+  const signUp = await request('POST', '/api/v1/accounts', { json: newcomer })
+  expect([signUp.status, signUp.json().code], signUp.text).toEqual([status, code])
+  // Nothing of it was written: the same sign-up goes through when the cause is over.
+  expect((await well.request('POST', '/api/v1/accounts', { json: newcomer })).status).toBe(201)
+})
+
+test('a body that takes its client longer than the time of a request is answered as any other', async () => {
+  const { env: own, request } = workerIsolate()
+  await request('GET', '/login')
+  const { requestMs } = limits
+  Object.assign(limits, { requestMs: 1_000 })
+  try {
+    const json = new TextEncoder().encode(JSON.stringify(somebody()))
+    const { readable, writable } = new FixedLengthStream(json.byteLength)
+    const headers = { 'content-type': 'application/json', 'content-length': String(json.byteLength) }
+    const sent = new Request('http://localhost/api/v1/accounts', { method: 'POST', headers, body: readable })
+    const context = createExecutionContext()
+    const answer = worker.fetch(sent as Parameters<typeof worker.fetch>[0], own, context)
+    await systemClock.sleep(1_200)
+    const writer = writable.getWriter()
+    await writer.write(json)
+    await writer.close()
+    expect((await answer).status).toBe(201)
+    await waitOnExecutionContext(context)
+  } finally {
+    Object.assign(limits, { requestMs })
+  }
 })

@@ -1,0 +1,82 @@
+import type { longest } from '../../support/longest.ts'
+
+/** Whether the isolate has had a map, and whether its lease still runs. */
+export const isolates = ['cold', 'warm', 'past its lease'] as const
+export type IsolateKind = (typeof isolates)[number]
+
+/** Every kind of request, and of other invocations: what it answers when all is well, and how long it may take. */
+export const kinds = {
+  health: { well: 200, limit: 'health' },
+  readiness: { well: 200, limit: 'readiness' },
+  'public page': { well: 200, limit: 'request' },
+  'API read': { well: 200, limit: 'request' },
+  'sign-up': { well: 201, limit: 'request' },
+  'log-in': { well: 201, limit: 'request' },
+  'signed-in write': { well: 201, limit: 'request' },
+  'static file': { well: 200, limit: 'file' },
+  'list of shards': { well: 200, limit: 'operator' },
+  'list of moves': { well: 200, limit: 'operator' },
+  plan: { well: 202, limit: 'operator' },
+  'plan by bytes': { well: 200, limit: 'operator' },
+  'steering of a move': { well: 409, limit: 'operator' }, // its state does not allow it
+  'batch of jobs': { well: 'acknowledged', limit: 'queue' },
+  cron: { well: 'ran', limit: 'cron' },
+} as const satisfies Record<string, { well: number | string; limit: keyof typeof longest }>
+export type Kind = keyof typeof kinds
+
+type Outcome = number | 'retried'
+type Differences = Partial<Record<Kind, Outcome | Partial<Record<IsolateKind, Outcome>>>>
+
+/** A shard with what the request needs: its user, his posts, his claims. */
+const shard: Differences = {
+  readiness: 503,
+  'public page': 503,
+  'API read': 503,
+  'sign-up': 503,
+  'log-in': 503,
+  'signed-in write': 503,
+  'plan by bytes': 503, // no shard is taken for empty
+  'batch of jobs': 'retried',
+}
+
+const onlyCold: Partial<Record<IsolateKind, Outcome>> = { cold: 503 }
+
+const directory: Differences = {
+  readiness: 503,
+  'public page': onlyCold,
+  'API read': onlyCold,
+  'sign-up': onlyCold,
+  'log-in': onlyCold,
+  'signed-in write': onlyCold,
+  'list of shards': 503,
+  'list of moves': 503,
+  plan: 503,
+  'plan by bytes': 503,
+  'steering of a move': 503,
+  'batch of jobs': { cold: 'retried' },
+}
+
+/** Where it isn't as when all is well, while this dependency never answers. */
+export const dependencies: Record<string, Differences> = {
+  SHARD_000: shard,
+  SHARD_001: shard,
+  DIRECTORY: directory,
+  MOVER: {}, // the cron wakes it, or the next one does
+  KV: { readiness: 503 }, // a miss: the shard is asked
+  BUCKET: { readiness: 503 }, // the bundle is asked
+  ASSETS: { 'static file': 503 }, // the Cache API and R2 have no copy here
+  JOBS_QUEUE: {}, // the sweeper sends again
+  MEDIA_QUEUE: {},
+  MAIL: { 'batch of jobs': 'retried' },
+  RATE_LIMIT_REQUESTS: {}, // a limiter that does not answer lets the request pass
+  RATE_LIMIT_WRITES: {},
+  RATE_LIMIT_CREDENTIALS: {},
+  IMAGES: {}, // nothing asks for it yet
+  'Cache API': {}, // a miss: the directory is asked, and the bundle
+}
+
+export function expected(dependency: string, isolate: IsolateKind, kind: Kind): number | string {
+  const different = dependencies[dependency]![kind]
+  const outcome = typeof different === 'object' ? different[isolate] : different
+  return outcome ?? kinds[kind].well
+}
