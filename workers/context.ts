@@ -17,6 +17,7 @@ import { mapCopies } from '../src/sharding/map-copies.ts'
 import type { MapRequest } from '../src/sharding/map-holder.ts'
 import type { ShardObserver } from '../src/sharding/router.ts'
 import { Shards } from '../src/sharding/shards.ts'
+import { StatementBudget } from '../src/sharding/statement-budget.ts'
 import type { Calls, DependencyReport, Fleet, Tiers } from '../src/web/context.ts'
 import { directoryOf } from './directory.ts'
 import type { Env } from './env.ts'
@@ -40,6 +41,8 @@ export interface Foundation {
   claims: Claims
   dispatch: Dispatch
   relay: Relay
+  /** Counts what this request, or this batch of jobs, sends to the shards. */
+  budget: StatementBudget
   hasWritten(): boolean
   markWritten(): void
   refreshMap(): Promise<void>
@@ -68,11 +71,12 @@ export function openFoundation(work: Work): Foundation {
     },
   }
   const common = { clock: systemClock, random: systemRandom, log }
+  const budget = new StatementBudget()
   const shards = new Shards({
     ...common,
     holder: isolate.holder,
     request,
-    shards: isolate.shards,
+    shards: budget.meter(isolate.shards),
     atLeastEpoch: work.atLeastEpoch,
     observer,
   })
@@ -86,6 +90,7 @@ export function openFoundation(work: Work): Foundation {
     shards,
     claims: new Claims(shards, systemClock),
     dispatch,
+    budget,
     relay: new Relay({ ...common, mode: jobs, queues, dispatch, shards }),
     hasWritten: () => written.yet,
     markWritten() {
@@ -199,7 +204,7 @@ async function dependencies(env: Env, shards: Shards, fleet: Fleet): Promise<Dep
     'users',
     async ({ id, run }) => {
       const { results } = await run<{ newest: string }>(
-        'SELECT (SELECT max(name) FROM d1_migrations) AS newest, (SELECT 1 FROM mover JOIN profiles LIMIT 1)',
+        "SELECT (SELECT max(name) FROM d1_migrations) AS newest, (SELECT 1 FROM mover), (SELECT 1 FROM profiles WHERE id = '')",
       )
       // It serves all the same: a version runs on the schema before its own, too.
       const lacks = results[0]!.newest < migrations.at(-1)!

@@ -1,4 +1,5 @@
 import { BanyanError, messageOf } from '../core/errors.ts'
+import { BudgetSpent } from './statement-budget.ts'
 
 /** What a shard's answer means for the router (docs/sharding.md). */
 export type Answer =
@@ -7,6 +8,7 @@ export type Answer =
   | { kind: 'not-migrated' }
   | { kind: 'statement'; sqliteCode: string } // a bug: nothing was applied
   | { kind: 'full' } // the database has no room left: nothing was applied
+  | { kind: 'unsent' } // the invocation has sent all that it may: nothing was applied
   | { kind: 'transient' } // a network or storage error: it may have been applied
 
 const REFUSED = /^D1_ERROR: ([A-Z][A-Z_]+): SQLITE_CONSTRAINT/
@@ -28,6 +30,7 @@ const APPLIED_NOTHING = new Set([
 
 /** Reads D1's error. D1 gives text only; its form is held by test/workerd/sharding/answers.test.ts. */
 export function answerOf(error: unknown): Answer {
+  if (error instanceof BudgetSpent) return { kind: 'unsent' }
   const message = messageOf(error)
   const refused = REFUSED.exec(message)
   if (refused) return { kind: 'refused', code: refused[1]! }

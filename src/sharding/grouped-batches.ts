@@ -126,6 +126,7 @@ export class GroupedBatches<I extends Slotted> {
       }
       const answer = answerOf(outcome.error)
       if (isSlotRefusal(answer)) return this.#sendServed(shard, database, items, answer.code)
+      if (answer.kind === 'unsent') return this.#giveUp(items, typedError(answer, outcome.error))
       if (answer.kind !== 'transient') return this.#halve(shard, items, answer, outcome.error)
       const unknown = new OutcomeUnknownError(outcome.error)
       if (++transients > limits.readRetriesMax) return this.#fail(items, unknown)

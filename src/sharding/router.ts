@@ -226,6 +226,7 @@ export class Router {
         await clock.sleep(backoffMs(this.#routing.random, transients, limits.readRetryBaseMs, limits.routeBackoffCapMs))
         continue
       }
+      if (answer.kind === 'unsent' && maybeApplied) throw maybeApplied
       if (!isSlotRefusal(answer)) throw typedError(answer, outcome.error)
       const leftMs = deadline - clock.now()
       if (maybeApplied && leftMs <= 0) throw maybeApplied
@@ -355,6 +356,11 @@ export function typedError(answer: Exclude<Answer, { kind: 'transient' }>, cause
     case 'full':
       return new BanyanError('SHARD_FULL', 'The database has no room left. Nothing was written. Reads still work.', {
         cause,
+      })
+    case 'unsent':
+      return new BanyanError('BUDGET_SPENT', `${messageOf(cause)} Nothing was written. Send less at a time.`, {
+        cause,
+        retryAfterSeconds: 1,
       })
     case 'not-migrated':
       return new BanyanError('MIGRATIONS_PENDING', `A database is not migrated. Run: ${MIGRATE}`, {
