@@ -72,7 +72,10 @@ const requests: [string, () => Promise<unknown>][] = [
     'POST /imports',
     () => operators('POST', '/imports', { source: 'old', users: [newcomer(1), newcomer(1), newcomer(2)] }),
   ],
-  ['POST /verifications', () => operators('POST', '/verifications', { source: 'old', users: [newcomer(1)] })],
+  [
+    'POST /imports/verifications',
+    () => operators('POST', '/imports/verifications', { source: 'old', users: [newcomer(1)] }),
+  ],
   [
     'the cron and a queue',
     async () => {
