@@ -53,7 +53,7 @@ export class Relay {
 
   /** After the commit. Never throws: what can't be sent now is sent by the sweeper. */
   async send(jobs: Job[]): Promise<void> {
-    await this.#take(jobs)
+    await this.#take(jobs, [])
   }
 
   /**
@@ -75,8 +75,7 @@ export class Relay {
           error: body === null ? tooLarge(bodyBytes) : 'The body of the job is not a JSON object.',
         })
     }
-    await this.#bury(unreadable)
-    const { taken, refused } = await this.#take(jobs, window?.budget)
+    const { taken, refused } = await this.#take(jobs, unreadable, window?.budget)
     await this.#update('outbox.requeue', refused, (database, ids) =>
       database
         .prepare(
@@ -84,7 +83,7 @@ export class Relay {
         )
         .bind(clock.now(), ids, clock.now()),
     )
-    return unreadable.length + taken
+    return taken
   }
 
   /** The oldest due rows of the shards whose turn it is. */
@@ -113,10 +112,10 @@ export class Relay {
       .slice(0, limits.cronJobsMax)
   }
 
-  /** Sends the jobs or runs them here; buries those that can't be sent or run at all. Never throws. */
-  async #take(jobs: Job[], budget?: Allowance): Promise<{ taken: number; refused: Job[] }> {
+  /** Sends the jobs or runs them here; buries the unreadable ones, and those that are too large or too old. Never throws. */
+  async #take(jobs: Job[], unreadable: Letter[], budget?: Allowance): Promise<{ taken: number; refused: Job[] }> {
     const { clock, mode } = this.#options
-    const letters: Letter[] = []
+    const letters = [...unreadable]
     const fit: Job[] = []
     for (const job of jobs) {
       const error = sizeRefusal(job) ?? ageRefusal(job, clock.now())
