@@ -248,7 +248,7 @@ const mutants: Mutant[] = [
   {
     name: 'budget of an invocation',
     file: 'workers/context.ts',
-    take: /budget\.meter\(isolate\.shards\)/,
+    take: /budget\.meterOnUse\(isolate\.shards\)/,
     leave: 'isolate.shards',
     project: 'workerd',
     tests: 'test/workerd/jobs',

@@ -76,7 +76,7 @@ export function openFoundation(work: Work): Foundation {
     ...common,
     holder: isolate.holder,
     request,
-    shards: budget.meter(isolate.shards),
+    shards: budget.meterOnUse(isolate.shards),
     atLeastEpoch: work.atLeastEpoch,
     observer,
   })

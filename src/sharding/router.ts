@@ -37,7 +37,7 @@ export interface ShardObserver {
 export interface Routing {
   holder: MapHolder
   request: MapRequest
-  shards: ReadonlyMap<string, D1Database>
+  shards: Pick<ReadonlyMap<string, D1Database>, 'get' | 'has'>
   clock: Clock
   random: Random
   /** The newest epoch the client knows of. */

@@ -46,6 +46,21 @@ export class StatementBudget {
     return new Map([...shards].map(([binding, database]) => [binding, new MeteredDatabase(this, database)]))
   }
 
+  /** As `meter`, for a request that uses few of a thousand databases: each is wrapped when it is first asked for. */
+  meterOnUse(shards: ReadonlyMap<string, D1Database>): Pick<ReadonlyMap<string, D1Database>, 'get' | 'has'> {
+    const metered = new Map<string, D1Database>()
+    return {
+      has: (binding) => shards.has(binding),
+      get: (binding) => {
+        const known = metered.get(binding) ?? shards.get(binding)
+        if (!known || known instanceof MeteredDatabase) return known
+        const database = new MeteredDatabase(this, known)
+        metered.set(binding, database)
+        return database
+      },
+    }
+  }
+
   /** Throws `BudgetSpent` when fewer are left. */
   spend(statements: number): void {
     if (statements > this.left)
