@@ -21,7 +21,8 @@ function readJob(body: unknown): Job | null {
     typeof job.kind === 'string' &&
     typeof job.body === 'object' &&
     job.body !== null &&
-    Number.isSafeInteger(job.createdAt)
+    Number.isSafeInteger(job.createdAt) &&
+    job.createdAt! >= 0
   return isJob ? (job as Job) : null
 }
 
