@@ -18,6 +18,7 @@ import { mapCopies } from '../src/sharding/map-copies.ts'
 import type { MapRequest } from '../src/sharding/map-holder.ts'
 import type { ShardObserver } from '../src/sharding/router.ts'
 import { Shards } from '../src/sharding/shards.ts'
+import { StatementBudget } from '../src/sharding/statement-budget.ts'
 import type { Calls, DependencyReport, Fleet, Tiers } from '../src/web/context.ts'
 import { askDirectory, directoryName, readMap } from './directory.ts'
 import type { Env } from './env.ts'
@@ -43,6 +44,8 @@ export interface Foundation {
   claims: Claims
   dispatch: Dispatch
   relay: Relay
+  /** Counts what this request, or this batch of jobs, sends to the shards. */
+  budget: StatementBudget
   hasWritten(): boolean
   markWritten(): void
   refreshMap(): Promise<void>
@@ -70,11 +73,12 @@ export function openFoundation(work: Work): Foundation {
     },
   }
   const common = { clock: systemClock, random: systemRandom, log }
+  const budget = new StatementBudget()
   const shards = new Shards({
     ...common,
     holder: isolate.holder,
     request,
-    shards: isolate.shards,
+    shards: budget.meterOnUse(isolate.shards),
     atLeastEpoch: work.atLeastEpoch,
     time: work.time,
     observer,
@@ -89,6 +93,7 @@ export function openFoundation(work: Work): Foundation {
     shards,
     claims: new Claims(shards, systemClock),
     dispatch,
+    budget,
     relay: new Relay({ ...common, mode: jobs, queues, dispatch, shards }),
     hasWritten: () => written.yet,
     markWritten() {
@@ -173,11 +178,11 @@ async function withinLimit(
   }
 }
 
-/** What was sent too late may have been taken: the sweeper sends it again, and its effect comes once. */
+/** The relay bounds each call. No call begins when the time of the invocation is up: the sweeper sends the rows. */
 const timedQueue = (queue: Queue, time: TimeBudget): Pick<Queue, 'sendBatch'> => ({
   async sendBatch(messages, options) {
     if (time.isSpent) throw new Error('no time is left')
-    return inTime(systemClock, limits.queueSendMs, queue.sendBatch(messages, options))
+    return queue.sendBatch(messages, options)
   },
 })
 
@@ -214,7 +219,7 @@ async function dependencies(env: Env, shards: Shards, fleet: Fleet): Promise<Dep
     async ({ id, run }) => {
       if (probes.isSpent) throw new Error('not asked: too many others did not answer')
       const answer = run<{ newest: string }>(
-        'SELECT (SELECT max(name) FROM d1_migrations) AS newest, (SELECT 1 FROM mover JOIN profiles LIMIT 1)',
+        "SELECT (SELECT max(name) FROM d1_migrations) AS newest, (SELECT 1 FROM mover), (SELECT 1 FROM profiles WHERE id = '')",
       )
       const { results } = await inTime(systemClock, limits.shardProbeMs, answer)
       // It serves all the same: a version runs on the schema before its own, too.

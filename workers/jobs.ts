@@ -4,6 +4,7 @@ import { messageOf } from '../src/core/errors.ts'
 import { limits } from '../src/core/limits.ts'
 import { consoleLog, type Log } from '../src/core/log.ts'
 import { consume, consumeDead } from '../src/jobs/consumer.ts'
+import { runDuties } from '../src/jobs/duties.ts'
 import { expire, platformExpiries } from '../src/jobs/housekeeping.ts'
 import type { Claims } from '../src/sharding/claims.ts'
 import type { ShardWindow } from '../src/sharding/shards.ts'
@@ -22,29 +23,28 @@ function open(env: Env, context: ExecutionContext, source: string, ms: number) {
 
 /** Queue consumers: `banyan-jobs`, `banyan-media`, and their dead-letter queues. */
 export async function queue(batch: MessageBatch, env: Env, context: ExecutionContext): Promise<void> {
-  const { dispatch, log } = open(env, context, batch.queue, limits.queueBatchMs)
-  await (batch.queue.endsWith('-dead') ? consumeDead : consume)(batch, dispatch, log)
+  const { dispatch, budget, log } = open(env, context, batch.queue, limits.queueBatchMs)
+  if (batch.queue.endsWith('-dead')) await consumeDead(batch, dispatch, log)
+  else await consume(batch, dispatch, log, budget)
 }
 
-/** Every minute: moves that sleep are woken, what a crash left behind is sent, what ran out is settled, what expired goes. */
+/** Every minute: wakes moves that sleep, sends leftover outbox rows, settles expired reservations, deletes expired rows. */
 export async function scheduled(controller: ScheduledController, env: Env, context: ExecutionContext): Promise<void> {
-  const { relay, claims, shards, log } = open(env, context, 'cron', limits.cronMs)
+  const { relay, claims, shards, budget, log } = open(env, context, 'cron', limits.cronMs)
   const turn = Math.floor(controller.scheduledTime / MINUTE_MS)
-  const window = { turn, size: limits.cronShardsMax, takesWrites: true }
-  const duties: [string, () => Promise<number>][] = [
-    ['moves.woken', () => wakeOpenMoves(env, log, turn)],
-    ['outbox.swept', () => relay.sweep(window)],
-    ['claims.settled', () => settle(claims, window, log)],
-    ['rows.expired', () => expire(shards, [...platformExpiries, ...accountExpiries], systemClock, log, window)],
-  ]
-  for (const [duty, run] of duties) {
-    try {
-      const count = await run()
-      if (count > 0) log.info(duty, { count })
-    } catch (error) {
-      log.error('cron.failed', { duty, reason: messageOf(error) })
-    }
+  try {
+    const woken = await wakeOpenMoves(env, log, turn) // sends no statement: its calls are the directory's and the movers'
+    if (woken > 0) log.info('moves.woken', { count: woken })
+  } catch (error) {
+    log.error('cron.failed', { duty: 'moves.woken', reason: messageOf(error) })
   }
+  const expiries = [...platformExpiries, ...accountExpiries]
+  const duties = [
+    { name: 'outbox.swept', run: (window: ShardWindow) => relay.sweep(window) },
+    { name: 'claims.settled', run: (window: ShardWindow) => settle(claims, window, log) },
+    { name: 'rows.expired', run: (window: ShardWindow) => expire(shards, expiries, systemClock, log, window) },
+  ]
+  await runDuties(duties, { turn, budget, log })
 }
 
 async function settle(claims: Claims, window: ShardWindow, log: Log): Promise<number> {

@@ -16,6 +16,8 @@ interface Shard {
   /** null, as are the users, where its database doesn't answer. */
   bytes: number | null
   users: number | null
+  /** Missing from a version before. */
+  usersEstimated?: boolean
   queriesPerSecond: number
 }
 
@@ -31,7 +33,8 @@ async function listShards(connect: () => Connection): Promise<Output> {
     shard.bytes === null ? '–' : bytes(shard.bytes),
     shard.queriesPerSecond.toFixed(2),
   ])
-  const head = ['shard', 'binding', 'state', 'slots', 'users', 'size', 'queries/s']
+  const users = answer.items.some((shard) => shard.usersEstimated) ? 'users (estimated)' : 'users'
+  const head = ['shard', 'binding', 'state', 'slots', users, 'size', 'queries/s']
   return { json: answer, text: `${table(head, rows, 3)}\n\n${summary(answer)}` }
 }
 
@@ -42,7 +45,8 @@ function summary({ epoch, items }: { epoch: number; items: Shard[] }): string {
     total === 0 ? '' : `, the fullest has ${(Math.max(...users) / (total / users.length)).toFixed(2)} of the mean`
   const silent = items.filter((shard) => shard.users === null).map(({ id }) => id)
   const unknown = silent.length === 0 ? '' : `; not counted, since they don’t answer: ${silent.join(', ')}`
-  return `epoch ${epoch}, ${counted(items.length, 'shard')}, ${counted(total, 'user')}${unevenness}${unknown}`
+  const estimated = items.some((shard) => shard.usersEstimated) ? ' (estimated)' : ''
+  return `epoch ${epoch}, ${counted(items.length, 'shard')}, ${counted(total, 'user')}${estimated}${unevenness}${unknown}`
 }
 
 const pathOf = (id: string) => `/operator/v1/shards/${encodeURIComponent(id)}`

@@ -17,6 +17,7 @@ export const shardShape = z
     slots: z.int(),
     bytes: z.int().nullable().openapi({ description: 'The database’s size; null where it doesn’t answer' }),
     users: z.int().nullable().openapi({ description: 'null where the database doesn’t answer' }),
+    usersEstimated: z.boolean().openapi({ description: 'true where `users` is an estimate: of more than 2,000' }),
     queriesPerSecond: z.number(),
   })
   .openapi('Shard')

@@ -12,6 +12,7 @@ import type { Tiers } from '../web/context.ts'
 import type { moveShape } from './move-routes.ts'
 import { toMove } from './moves.ts'
 import type { planShape, rebalanceShape, shardShape } from './shard-routes.ts'
+import { rangesParameter, USER_SAMPLE, type UserSample, userCount, userRanges } from './user-counts.ts'
 
 type Shard = z.infer<typeof shardShape>
 type Move = z.infer<typeof moveShape>
@@ -21,8 +22,8 @@ type ShardTiers = Pick<Tiers, 'shards' | 'shardLoad' | 'fleet' | 'clock' | 'log'
 const tolerances = { slots: 0, bytes: 0.1 }
 
 /**
- * Each shard with its slots, size and users. What the directory knows is always there; size and users are null of a shard
- * that doesn't answer.
+ * Each shard with its slots, size and users (estimated where there are many). What the directory knows is always there;
+ * size and users are null of a shard that doesn't answer.
  */
 export async function listShards(tiers: ShardTiers): Promise<{ epoch: number; items: Shard[] }> {
   const { epoch, items } = await askShards(tiers, () => true)
@@ -36,20 +37,25 @@ async function askShards(
 ): Promise<{ epoch: number; items: Shard[]; failed: ShardFailure[] }> {
   const map = await fleet.map()
   const until = clock.now() + limits.shardNumbersMs
-  const { values, failed } = await shards.by(map).each('users', async ({ id, run, ownedHere }) => {
-    if (!isWanted(id)) return { id, users: null, bytes: null }
-    const answer = run<{ users: number }>(`SELECT count(*) AS users FROM profiles WHERE ${ownedHere('id')}`)
+  const ranges = new Map(userRanges(map).map((own, index) => [map.shards[index]!.id, own]))
+  const { values, failed } = await shards.by(map).each('users', async ({ id, run }) => {
+    if (!isWanted(id)) return { ...unknownNumbers, id }
+    const own = ranges.get(id)!
+    const answer = run<UserSample>(USER_SAMPLE, rangesParameter(own), limits.userSampleRowsMax)
     const { results, meta } = await inTime(clock, Math.max(0, until - clock.now()), answer, tooLate)
-    return { id, users: results[0]!.users, bytes: meta.size_after }
+    const { users, isEstimated } = userCount(results[0]!, own)
+    return { id, users, usersEstimated: isEstimated, bytes: meta.size_after }
   })
   for (const { shard, error } of failed) log.warn('shard.error', { shard, operation: 'shards.list', reason: error })
   const slots = map.slotCounts('users')
   const items = map.shards.map(({ id, binding, state }, index) => {
-    const { users, bytes } = values.find((value) => value.id === id) ?? { users: null, bytes: null }
-    return { id, binding, state, slots: slots[index]!, bytes, users, ...shardLoad(id) }
+    const numbers = values.find((value) => value.id === id) ?? unknownNumbers
+    return { id, binding, state, slots: slots[index]!, ...numbers, ...shardLoad(id) }
   })
   return { epoch: map.epoch, items, failed }
 }
+
+const unknownNumbers = { users: null, usersEstimated: false, bytes: null }
 
 const tooLate = () => new BanyanError('SHARD_UNAVAILABLE', `no answer within ${limits.shardNumbersMs / 1_000} s`)
 

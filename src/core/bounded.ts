@@ -11,8 +11,17 @@ export async function eachAtMost<T>(
   await Promise.all(Array.from({ length: Math.min(atOnceMax, items.length) }, worker))
 }
 
-/** The items whose turn it is, `size` of them at the most: consecutive turns go round all. */
+/**
+ * The items whose turn it is, at most `size` of them: consecutive turns go round all, one window after the other. Each
+ * round begins a quarter further on in every window, so work that stops early in its windows reaches every item within
+ * four rounds.
+ */
 export function inTurn<T>(items: readonly T[], { turn, size }: { turn: number; size: number }): T[] {
-  const count = Math.min(size, items.length)
-  return Array.from({ length: count }, (_, index) => items[(turn * count + index) % items.length]!)
+  if (items.length === 0) return []
+  const windows = Math.ceil(items.length / size)
+  const startOf = (window: number) => Math.floor((window * items.length) / windows)
+  const window = turn % windows
+  const visited = items.slice(startOf(window), startOf(window + 1))
+  const shift = (Math.floor(turn / windows) * Math.ceil(visited.length / 4)) % visited.length
+  return [...visited.slice(shift), ...visited.slice(0, shift)]
 }

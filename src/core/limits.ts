@@ -103,9 +103,19 @@ export const limits = {
   cronShardsMax: 40, // visited a minute, one window after the other
   cronJobsMax: 200,
   cronClaimsMax: 100,
-  cronMovesMax: 100, // woken a minute, one hundred after the other
-  queueSendBatchMax: 100, // Queues
+  cronMovesMax: 400, // woken a minute: of 1,000 shards, at most 500 moves can be at work
+  cronDutyStatementsMin: 200, // of an invocation’s 1,000: what each duty of the cron finds left, whatever the others need
+  jobStatementsMax: 60, // no job is started with fewer left; ours send 10 to 15
+  outboxSweepBytesMax: 8_000_000, // of bodies, over all shards that are visited: an isolate has 128 MB
+  queueBatchMessagesMax: 100, // Queues’ limits, whose KB is 1,000 bytes …
+  queueBatchBytesMax: 256_000,
+  queueMessageBytesMax: 128_000,
+  queueMessageOverheadBytes: 100, // … and that count what Queues adds to a message
+  queueFailuresMax: 16, // a batch that is refused is sent in halves; when so many calls failed, the rest waits
   inboxDays: 30,
+  inboxMarginDays: 1, // a job is not run in the inbox’s last day: clocks differ, and a job takes time
+  deadLetterBodyBytesMax: 250_000, // a larger body stays in the outbox row: with the error it would be too large a row
+  deadLetterErrorCharactersMax: 2_000,
   housekeepingRowsMax: 500,
   verificationDays: 7,
   resetMinutes: 60,
@@ -118,6 +128,7 @@ export const limits = {
   importBodyBytesMax: 1_048_576,
 
   // Operators
+  userSampleRowsMax: 2_000, // of each shard; with more users their number is estimated
   shardNumbersMs: 15_000, // a shard that hasn't answered by then is listed without its numbers
 
   // HTTP

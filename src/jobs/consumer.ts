@@ -1,22 +1,43 @@
+import { eachAtMost } from '../core/bounded.ts'
 import { messageOf } from '../core/errors.ts'
 import { isId } from '../core/ids.ts'
+import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
-import type { Dispatch } from './dispatch.ts'
+import type { Allowance } from '../sharding/statement-budget.ts'
+import { type Dispatch, QUEUE_GAVE_UP } from './dispatch.ts'
 import type { Job } from './outbox.ts'
 
-/** A job as the queue carried it, or null where it isn't one. */
+/** The next invocation has a budget of its own. */
+const PUT_OFF_SECONDS = 1
+
+/** A job as the queue carried it, or null where it isn't one. Its time of creation decides whether it may still run. */
 function readJob(body: unknown): Job | null {
   const job = body as Partial<Job> | null
-  const isJob = typeof job === 'object' && job !== null && isId(String(job.id)) && typeof job.kind === 'string'
+  const isJob =
+    typeof job === 'object' &&
+    job !== null &&
+    isId(String(job.id)) &&
+    isId(String(job.ownerId)) &&
+    typeof job.kind === 'string' &&
+    typeof job.body === 'object' &&
+    job.body !== null &&
+    Number.isSafeInteger(job.createdAt) &&
+    job.createdAt! >= 0
   return isJob ? (job as Job) : null
 }
 
 /**
- * Consumes a batch of jobs. Each message is acked or retried for itself and nothing is thrown: one throw would deliver
- * the whole batch again, also what was acked.
+ * Consumes a batch of jobs, some at a time. Each message is acked or retried for itself and nothing is thrown: one throw
+ * would deliver the whole batch again, also what was acked. Messages that the invocation's budget is too small for come
+ * again.
  */
-export async function consume(batch: MessageBatch, dispatch: Dispatch, log: Log): Promise<void> {
-  await Promise.all(batch.messages.map((message) => consumeOne(message, dispatch, log)))
+export async function consume(batch: MessageBatch, dispatch: Dispatch, log: Log, budget?: Allowance): Promise<void> {
+  const atOnceMax = limits.shardsAtOnceMax
+  await eachAtMost(atOnceMax, batch.messages, async (message) => {
+    if (!budget || budget.left >= atOnceMax * limits.jobStatementsMax) return consumeOne(message, dispatch, log)
+    log.warn('job.put-off', { message: message.id, statementsLeft: budget.left })
+    message.retry({ delaySeconds: PUT_OFF_SECONDS })
+  })
 }
 
 async function consumeOne(message: Message, dispatch: Dispatch, log: Log): Promise<void> {
@@ -41,7 +62,7 @@ export async function consumeDead(batch: MessageBatch, dispatch: Dispatch, log: 
   for (const message of batch.messages) {
     const job = readJob(message.body)
     try {
-      if (job) await dispatch.bury(job, message.attempts, 'The queue gave up on it.')
+      if (job) await dispatch.bury(job, message.attempts, QUEUE_GAVE_UP)
       else log.error('job.unreadable', { message: message.id })
       message.ack()
     } catch (error) {

@@ -1,12 +1,14 @@
 import type { Clock } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
 import { slotOf } from '../core/ids.ts'
+import { limits } from '../core/limits.ts'
 import { type Log, redact } from '../core/log.ts'
 import { backoffMs, type Random } from '../core/random.ts'
 import { isTaken } from '../sharding/answers.ts'
 import type { Keyspace } from '../sharding/sharded-table.ts'
 import type { ShardDatabase, ShardStatement, Shards } from '../sharding/shards.ts'
 import type { Job } from './outbox.ts'
+import { ageRefusal } from './refusals.ts'
 
 /** What a handler is given beside its job. */
 export interface JobContext {
@@ -50,6 +52,16 @@ export interface DispatchOptions {
   log: Log
 }
 
+/** A job that is to become a dead letter, and why. */
+export interface Letter {
+  job: Job
+  attempts: number
+  error: string
+}
+
+/** What a dead-letter queue's message says: less than any other reason. */
+export const QUEUE_GAVE_UP = 'The queue gave up on it.'
+
 /** What a consumer should do with a message. */
 export type Verdict = { kind: 'done' } | { kind: 'retry'; delaySeconds: number } | { kind: 'dead'; error: string }
 
@@ -61,8 +73,13 @@ export class Dispatch {
     this.#options = options
   }
 
-  /** `attempt` counts from 1. A job that is done has no outbox row any more; one that is dead has a dead letter. */
+  /**
+   * `attempt` counts from 1. A job that is done has no outbox row any more; one that is dead has a dead letter. A job
+   * that is too old is refused, whichever way it came: its inbox row may be gone.
+   */
   async run(job: Job, attempt: number): Promise<Verdict> {
+    const tooOld = ageRefusal(job, this.#options.clock.now())
+    if (tooOld) return { kind: 'dead', error: tooOld }
     const kind = this.#options.kinds[job.kind]
     try {
       if (!kind) throw new Error(`no handler for jobs of kind ${job.kind}`)
@@ -76,17 +93,49 @@ export class Dispatch {
 
   /** Records a job that used up its attempts, for a person to see and redrive. Idempotent; a job that is done has no row. */
   async bury(job: Job, attempts: number, error: string): Promise<void> {
-    const database = this.#options.shards.of(job.id, { operation: 'jobs.bury', idempotent: true })
-    await database.batch([
-      database
-        .prepare(
-          `INSERT INTO dead_letters (id, owner_id, kind, body, error, attempts, died_at)
-           SELECT id, owner_id, kind, body, ?, ?, ? FROM outbox WHERE id = ? ON CONFLICT (id) DO NOTHING`,
-        )
-        .bind(redact(error), attempts, this.#options.clock.now(), job.id),
-      database.prepare("UPDATE outbox SET state = 'dead' WHERE id = ?").bind(job.id),
-    ])
-    this.#options.log.error('job.dead', { job: job.id, kind: job.kind, attempts, error })
+    await this.buryAll([{ job, attempts, error }])
+  }
+
+  /**
+   * The same for many jobs, in one batch per shard. The newest reason counts, unless it is only that the queue gave up.
+   * A body too large for a dead letter stays in the outbox row. Throws when one could not be recorded; the others are.
+   */
+  async buryAll(letters: Letter[]): Promise<void> {
+    const { shards, clock, log } = this.#options
+    const items = letters.map(({ job, attempts, error }) => ({
+      key: job.id,
+      kind: job.kind,
+      attempts,
+      error: redact(error).slice(0, limits.deadLetterErrorCharactersMax),
+    }))
+    const { rows, failed } = await shards.group(
+      items,
+      { keyspace: 'users', operation: 'jobs.bury' },
+      (database, some) => {
+        const json = JSON.stringify(some)
+        return [
+          database
+            .prepare(
+              `INSERT INTO dead_letters (id, owner_id, kind, body, error, attempts, died_at)
+               SELECT outbox.id, owner_id, kind,
+                 CASE WHEN octet_length(body) <= ? THEN body ELSE json_object('bodyBytes', octet_length(body)) END,
+                 letter.value ->> 'error', letter.value ->> 'attempts', ?
+               FROM json_each(?) AS letter CROSS JOIN outbox ON outbox.id = letter.value ->> 'key' WHERE true
+               ON CONFLICT (id) DO UPDATE SET error = excluded.error, attempts = excluded.attempts,
+                 died_at = excluded.died_at WHERE excluded.error <> ?
+               RETURNING id`,
+            )
+            .bind(limits.deadLetterBodyBytesMax, clock.now(), json, QUEUE_GAVE_UP),
+          database
+            .prepare("UPDATE outbox SET state = 'dead' WHERE id IN (SELECT value ->> 'key' FROM json_each(?))")
+            .bind(json),
+        ]
+      },
+    )
+    const buried = new Set(rows<{ id: string }>(0).map(({ id }) => id))
+    for (const { key, kind, attempts, error } of items)
+      if (buried.has(key)) log.error('job.dead', { job: key, kind, attempts, error })
+    for (const error of failed.values()) throw error
   }
 
   queueOf(job: Job): 'jobs' | 'media' {

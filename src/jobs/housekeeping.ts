@@ -2,7 +2,7 @@ import { type Clock, DAY_MS } from '../core/clock.ts'
 import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Keyspace } from '../sharding/sharded-table.ts'
-import type { Shards, ShardWindow } from '../sharding/shards.ts'
+import { affordable, type Shards, type ShardWindow } from '../sharding/shards.ts'
 
 /** Rows of a table that may go when the time in `column` (ms) is `afterMs` in the past. */
 export interface Expiry {
@@ -24,7 +24,7 @@ export const platformExpiries: Expiry[] = [
   { keyspace: 'claims', table: 'claim_inbox', column: 'done_at', afterMs: limits.inboxDays * DAY_MS },
 ]
 
-/** Deletes expired rows in every shard, a bounded number a table and call. Returns how many rows went. */
+/** Deletes expired rows in every shard, a bounded number per table and call. Returns how many rows went. */
 export async function expire(
   shards: Shards,
   expiries: Expiry[],
@@ -33,6 +33,7 @@ export async function expire(
   window?: ShardWindow,
 ): Promise<number> {
   let deleted = 0
+  const visits = affordable(window, expiries.length)
   for (const { keyspace, table, column, afterMs, where = '1' } of expiries) {
     const { values, failed } = await shards.each(
       keyspace,
@@ -43,7 +44,7 @@ export async function expire(
           clock.now() - afterMs,
           limits.housekeepingRowsMax,
         ),
-      window,
+      visits,
     )
     for (const { shard, error } of failed) log.error('housekeeping.failed', { table, shard, error })
     deleted += values.reduce((sum, { results }) => sum + results.length, 0)

@@ -1,11 +1,14 @@
-import type { Clock } from '../core/clock.ts'
+import { type Clock, inTime } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
-import { slotOf } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
-import type { Shards, ShardWindow } from '../sharding/shards.ts'
-import type { Dispatch } from './dispatch.ts'
+import type { GroupDatabase, Slotted } from '../sharding/grouped-batches.ts'
+import { affordable, type ShardStatement, type Shards, type ShardWindow } from '../sharding/shards.ts'
+import type { Allowance } from '../sharding/statement-budget.ts'
+import type { Dispatch, Letter } from './dispatch.ts'
 import type { Job } from './outbox.ts'
+import { queueBatches } from './queue-batches.ts'
+import { ageRefusal, sizeRefusal, tooLarge } from './refusals.ts'
 
 export interface RelayOptions {
   /** `inline` runs the handlers here instead of sending to a queue. */
@@ -17,6 +20,29 @@ export interface RelayOptions {
   log: Log
 }
 
+/** A due outbox row. `body` is null where it is too large for a message. */
+interface DueRow extends Omit<Job, 'body'> {
+  body: string | null
+  bodyBytes: number
+  dueAt: number
+}
+
+/** For a shard's rows: the query, marking them, burying them, and putting them back, each with its guard. */
+const SWEEP_STATEMENTS_PER_SHARD = 1 + 2 + 3 + 2
+
+/**
+ * Due rows of one shard, the oldest first: `?2` rows and `?3` bytes of bodies at the most, and at least one. Bodies over
+ * `?4` bytes are not read, and don't count. Only the ids are sorted and summed: SQLite knows a text's length unread.
+ */
+const dueSql = (ownedHere: string) => `SELECT outbox.id, owner_id AS ownerId, kind, attempts, due_at AS dueAt,
+    created_at AS createdAt, due.bytes AS bodyBytes, CASE WHEN due.bytes <= ?4 THEN body END AS body
+  FROM (SELECT id, bytes, row_number() OVER oldest AS place, sum(CASE WHEN bytes <= ?4 THEN bytes ELSE 0 END) OVER oldest AS total
+        FROM (SELECT id, due_at, octet_length(body) AS bytes FROM outbox
+              WHERE due_at <= ?1 AND state IN ('waiting', 'sent') AND ${ownedHere} ORDER BY due_at LIMIT ?2)
+        WINDOW oldest AS (ORDER BY due_at, id ROWS UNBOUNDED PRECEDING)) AS due
+  CROSS JOIN outbox ON outbox.id = due.id
+  WHERE total <= ?3 OR place = 1`
+
 /** Takes committed outbox rows to where their jobs run. A crash here loses nothing: the sweeper finds the rows. */
 export class Relay {
   readonly #options: RelayOptions
@@ -27,35 +53,104 @@ export class Relay {
 
   /** After the commit. Never throws: what can't be sent now is sent by the sweeper. */
   async send(jobs: Job[]): Promise<void> {
-    if (this.#options.mode === 'inline') for (const job of jobs) await this.#runInline(job)
-    else for (const queue of ['jobs', 'media'] as const) await this.#enqueue(queue, this.#jobsOf(queue, jobs))
+    await this.#take(jobs, [])
   }
 
   /**
-   * Sends what a crash left behind: rows not sent in time, and rows sent long ago whose effect has not come. Returns how
-   * many jobs it sent.
+   * Sends rows that a crash left unsent, and rows sent long ago whose effect has not come; the oldest first, bounded in
+   * rows and bytes. Rows that a queue refuses alone wait behind the others. Returns how many jobs it sent or buried.
    */
   async sweep(window?: ShardWindow): Promise<number> {
+    const { clock } = this.#options
+    const due = await this.#findDue(window)
+    const unreadable: Letter[] = []
+    const jobs: Job[] = []
+    for (const { body, bodyBytes, dueAt, ...row } of due) {
+      const parsed = body === null ? null : parsedBody(body)
+      if (parsed) jobs.push({ ...row, body: parsed })
+      else
+        unreadable.push({
+          job: { ...row, body: {} },
+          attempts: row.attempts,
+          error: body === null ? tooLarge(bodyBytes) : 'The body of the job is not a JSON object.',
+        })
+    }
+    const { taken, refused } = await this.#take(jobs, unreadable, window?.budget)
+    await this.#update('outbox.requeue', refused, (database, ids) =>
+      database
+        .prepare(
+          `UPDATE outbox SET due_at = ? WHERE id IN (SELECT value FROM json_each(?)) AND due_at < ? AND state <> 'dead'`,
+        )
+        .bind(clock.now(), ids, clock.now()),
+    )
+    return taken
+  }
+
+  /** The oldest due rows of the shards whose turn it is. */
+  async #findDue(window?: ShardWindow): Promise<DueRow[]> {
     const { shards, clock, log } = this.#options
+    const visits = Math.min(window?.size ?? Number.POSITIVE_INFINITY, (await shards.map()).shards.length)
+    const bytesMax = Math.floor(limits.outboxSweepBytesMax / visits)
     const { values, failed } = await shards.each(
       'users',
       async (shard) => {
-        const { results } = await shard.run<Omit<Job, 'body'> & { body: string }>(
-          `SELECT id, owner_id AS ownerId, kind, body, attempts, created_at AS createdAt FROM outbox
-         WHERE due_at <= ? AND state IN ('waiting', 'sent') AND ${shard.ownedHere('id')} ORDER BY due_at LIMIT ?`,
+        const { results } = await shard.run<DueRow>(
+          dueSql(shard.ownedHere('id')),
           clock.now(),
           limits.outboxSweepRowsMax,
+          bytesMax,
+          limits.queueMessageBytesMax,
         )
-        return results.map((row): Job => ({ ...row, body: JSON.parse(row.body) as Job['body'] }))
+        return results
       },
-      window,
+      affordable(window, SWEEP_STATEMENTS_PER_SHARD),
     )
     for (const { shard, error } of failed) log.error('outbox.sweep-failed', { shard, error })
-    const jobs = values
+    return values
       .flat()
-      .sort((a, b) => a.createdAt - b.createdAt)
+      .sort((a, b) => a.dueAt - b.dueAt || a.createdAt - b.createdAt)
       .slice(0, limits.cronJobsMax)
-    await this.send(jobs)
+  }
+
+  /** Sends the jobs or runs them here; buries the unreadable ones, and those that are too large or too old. Never throws. */
+  async #take(jobs: Job[], unreadable: Letter[], budget?: Allowance): Promise<{ taken: number; refused: Job[] }> {
+    const { clock, mode } = this.#options
+    const letters = [...unreadable]
+    const fit: Job[] = []
+    for (const job of jobs) {
+      const error = sizeRefusal(job) ?? ageRefusal(job, clock.now())
+      if (error === null) fit.push(job)
+      else letters.push({ job, attempts: job.attempts, error })
+    }
+    await this.#bury(letters)
+    if (mode === 'inline') return { taken: letters.length + (await this.#runAll(fit, budget)), refused: [] }
+    const sent: Job[] = []
+    const refused: Job[] = []
+    for (const queue of ['jobs', 'media'] as const) {
+      const outcome = await this.#enqueue(queue, this.#jobsOf(queue, fit))
+      sent.push(...outcome.sent)
+      refused.push(...outcome.refused)
+    }
+    const dueAt = clock.now() + limits.outboxResendAfterMs
+    // The effect may have come first: then there is no row to mark.
+    await this.#update('outbox.mark-sent', sent, (database, ids) =>
+      database
+        .prepare(
+          "UPDATE outbox SET state = 'sent', due_at = ? WHERE id IN (SELECT value FROM json_each(?)) AND state <> 'dead'",
+        )
+        .bind(dueAt, ids),
+    )
+    return { taken: letters.length + sent.length, refused }
+  }
+
+  // ── inline ────────────────────────────────────────────────────────────────────────────────────
+
+  /** One after the other, until the budget is too small for another. Resolves to how many ran. */
+  async #runAll(jobs: Job[], budget?: Allowance): Promise<number> {
+    for (const [index, job] of jobs.entries()) {
+      if (budget && budget.left < limits.jobStatementsMax) return index
+      await this.#runInline(job)
+    }
     return jobs.length
   }
 
@@ -80,33 +175,79 @@ export class Relay {
       .run()
   }
 
-  async #enqueue(queue: 'jobs' | 'media', jobs: Job[]): Promise<void> {
-    for (let start = 0; start < jobs.length; start += limits.queueSendBatchMax) {
-      const batch = jobs.slice(start, start + limits.queueSendBatchMax)
+  // ── queues ────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Says which jobs the queue took, and which it refused alone. A batch that fails comes again in halves when the others
+   * have been sent, so that one message that is refused holds up no other; after so many failed calls the rest waits for
+   * the sweeper.
+   */
+  async #enqueue(queue: 'jobs' | 'media', jobs: Job[]): Promise<{ sent: Job[]; refused: Job[] }> {
+    const { queues, clock, log } = this.#options
+    const batches = queueBatches(jobs)
+    const halves: Job[][] = []
+    const sent: Job[] = []
+    const refused: Job[] = []
+    for (let failures = 0; failures < limits.queueFailuresMax; ) {
+      const batch = batches.shift() ?? halves.pop()
+      if (!batch) break
       try {
-        await this.#options.queues[queue].sendBatch(batch.map((job) => ({ body: job, contentType: 'json' as const })))
-        await this.#markSent(batch)
+        const messages = batch.map((job) => ({ body: job, contentType: 'json' as const }))
+        await inTime(clock, limits.queueSendMs, queues[queue].sendBatch(messages), noAnswer)
+        sent.push(...batch)
       } catch (error) {
-        this.#options.log.warn('outbox.relay-failed', { queue, jobs: batch.length, reason: messageOf(error) })
+        failures++
+        log.warn('outbox.relay-failed', { queue, jobs: batch.length, reason: messageOf(error) })
+        const middle = Math.ceil(batch.length / 2)
+        if (batch.length === 1) refused.push(...batch)
+        else halves.push(batch.slice(middle), batch.slice(0, middle))
       }
     }
-  }
-
-  /** One statement a slot. The effect may have come first: then there is no row to mark. */
-  async #markSent(jobs: Job[]): Promise<void> {
-    const bySlot = Map.groupBy(jobs, (job) => slotOf(job.id))
-    const dueAt = this.#options.clock.now() + limits.outboxResendAfterMs
-    for (const [slot, inSlot] of bySlot)
-      await this.#options.shards
-        .of(slot, { operation: 'outbox.mark-sent', idempotent: true })
-        .prepare(
-          "UPDATE outbox SET state = 'sent', due_at = ? WHERE id IN (SELECT value FROM json_each(?)) AND state <> 'dead'",
-        )
-        .bind(dueAt, JSON.stringify(inSlot.map((job) => job.id)))
-        .run()
+    return { sent, refused }
   }
 
   #jobsOf(queue: 'jobs' | 'media', jobs: Job[]): Job[] {
     return jobs.filter((job) => this.#options.dispatch.queueOf(job) === queue)
+  }
+
+  // ── rows ──────────────────────────────────────────────────────────────────────────────────────
+
+  /** One statement per shard, for the rows of these jobs (a JSON array of ids). A row that isn't changed comes again. */
+  async #update(
+    operation: string,
+    jobs: Job[],
+    build: (database: GroupDatabase, ids: string) => ShardStatement,
+  ): Promise<void> {
+    const { shards, log } = this.#options
+    const items: Slotted[] = jobs.map(({ id }) => ({ key: id }))
+    try {
+      const { failed } = await shards.group(items, { keyspace: 'users', operation }, (database, some) => [
+        build(database, JSON.stringify(some.map(({ key }) => key))),
+      ])
+      for (const [{ key }, error] of failed)
+        log.warn('outbox.not-updated', { operation, job: key, reason: error.message })
+    } catch (error) {
+      log.warn('outbox.not-updated', { operation, jobs: jobs.length, reason: messageOf(error) })
+    }
+  }
+
+  async #bury(letters: Letter[]): Promise<void> {
+    try {
+      await this.#options.dispatch.buryAll(letters)
+    } catch (error) {
+      this.#options.log.error('job.bury-failed', { jobs: letters.length, reason: messageOf(error) })
+    }
+  }
+}
+
+const noAnswer = () => new Error(`the queue did not answer within ${limits.queueSendMs} ms`)
+
+/** Null where it is no JSON object: somebody changed the row by hand. */
+function parsedBody(body: string): Job['body'] | null {
+  try {
+    const parsed: unknown = JSON.parse(body)
+    return typeof parsed === 'object' && parsed !== null ? (parsed as Job['body']) : null
+  } catch {
+    return null
   }
 }

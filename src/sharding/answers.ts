@@ -8,12 +8,13 @@ export type Answer =
   | { kind: 'not-migrated' }
   | { kind: 'statement'; sqliteCode: string } // a bug: nothing was applied
   | { kind: 'full' } // the database has no room left: nothing was applied
-  | { kind: 'overloaded' } // its queue did not take the call, or the invocation has no statement left: nothing was applied
+  | { kind: 'overloaded' } // its queue did not take the call: nothing was applied
+  | { kind: 'unsent' } // the invocation has sent all that it may: nothing was applied
   | { kind: 'daily-limit' } // the free plan's: nothing was applied, nor will be before midnight UTC
   | { kind: 'transient' } // a network or storage error, or no answer in time: it may have been applied
 
 /** Answers that say nothing of the statements: none was applied, and each may be sent again when the cause is over. */
-export type Unapplied = Extract<Answer, { kind: 'full' | 'overloaded' | 'daily-limit' }>
+export type Unapplied = Extract<Answer, { kind: 'full' | 'overloaded' | 'unsent' | 'daily-limit' }>
 
 const REFUSED = /^D1_ERROR: ([A-Z][A-Z_]+): SQLITE_CONSTRAINT/
 const SQLITE_CODE = /\b(SQLITE_[A-Z]+)\b(?:.*\bextended: (SQLITE_[A-Z_]+))?/
@@ -45,7 +46,7 @@ const APPLIED_NOTHING = new Set([
 
 /** Reads D1's error. D1 gives text only; its form is held by test/workerd/sharding/answers.test.ts. */
 export function answerOf(error: unknown): Answer {
-  if (error instanceof BudgetSpent) return { kind: 'overloaded' } // it was never sent
+  if (error instanceof BudgetSpent) return { kind: 'unsent' }
   const message = messageOf(error)
   const refused = REFUSED.exec(message)
   if (refused) return { kind: 'refused', code: refused[1]! }
@@ -62,7 +63,7 @@ export function answerOf(error: unknown): Answer {
 }
 
 export const isUnapplied = (answer: Answer): answer is Unapplied =>
-  answer.kind === 'full' || answer.kind === 'overloaded' || answer.kind === 'daily-limit'
+  answer.kind === 'full' || answer.kind === 'overloaded' || answer.kind === 'unsent' || answer.kind === 'daily-limit'
 
 /** A statement that the database refused. `code` of the SQLite result, and the table's constraint where one was met. */
 export class DatabaseError extends BanyanError {

@@ -1,10 +1,9 @@
 import type { Clock } from '../core/clock.ts'
 import { sha256Hex } from '../core/digest.ts'
-import { messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import { isTaken } from './answers.ts'
-import type { Slotted } from './grouped-batches.ts'
-import type { ShardDatabase, ShardStatement, Shards, ShardWindow } from './shards.ts'
+import type { GroupDatabase, Slotted } from './grouped-batches.ts'
+import { affordable, type ShardDatabase, type ShardStatement, type Shards, type ShardWindow } from './shards.ts'
 
 /** `external`: the id that an imported user had elsewhere. */
 export type ClaimKind = 'email' | 'handle' | 'external'
@@ -27,12 +26,26 @@ export interface SettledClaims {
   failures: string[]
 }
 
-interface ClaimRow {
-  ownerId: string
-  attemptId: string
+interface ClaimRow extends ClaimAttempt {
   state: 'reserved' | 'confirmed'
   expiresAt: number
 }
+
+/** A reservation that ran out. `key` is the claim's own. */
+interface ExpiredClaim extends ClaimAttempt, Slotted {
+  expiresAt: number
+}
+
+/** What an attempt came to; `id` is its row's. */
+export interface AttemptOutcome {
+  id: string
+  outcome: 'taken' | 'barred'
+}
+
+/** Settling, for a shard with claims: the query, releasing, confirming and putting back, each of these with its guard. */
+const CLAIM_SHARD_STATEMENTS = 1 + 2 + 2 + 2
+/** For a shard with owners: the guard and the bar's two. */
+const OWNER_SHARD_STATEMENTS = 3
 
 /** The claim's row key, whose first four digits are its slot. */
 export const claimKey = ({ kind, value }: ClaimWish): string => sha256Hex(`${kind}\0${value}`)
@@ -130,32 +143,24 @@ export class Claims {
     const { values, failed } = await this.#shards.each(
       'claims',
       async (shard) => {
-        const { results } = await shard.run<ClaimRow & { key: string }>(
-          `SELECT key, owner_id AS ownerId, attempt_id AS attemptId, state, expires_at AS expiresAt FROM claims
+        const { results } = await shard.run<ExpiredClaim>(
+          `SELECT key, owner_id AS ownerId, attempt_id AS attemptId, expires_at AS expiresAt FROM claims
            WHERE state = 'reserved' AND expires_at <= ? AND ${shard.ownedHere('key')} ORDER BY expires_at LIMIT ?`,
           this.#clock.now(),
           limits.cronClaimsMax,
         )
         return results
       },
-      window,
+      affordable(window, CLAIM_SHARD_STATEMENTS + OWNER_SHARD_STATEMENTS),
     )
-    const failures = failed.map(({ shard, error }) => `${shard}: ${error}`)
+    const kept = values.length * (CLAIM_SHARD_STATEMENTS - 1)
+    const owners = Math.floor(((window?.budget?.left ?? Number.POSITIVE_INFINITY) - kept) / OWNER_SHARD_STATEMENTS)
     const oldest = values.flat().sort((one, other) => one.expiresAt - other.expiresAt)
-    const unsettled: Slotted[] = []
-    let settled = 0
-    for (const claim of oldest.slice(0, limits.cronClaimsMax)) {
-      try {
-        await this.#settle(claim)
-        settled++
-      } catch (error) {
-        // Its owner's shard is away: the others are settled all the same.
-        failures.push(messageOf(error))
-        unsettled.push(claim)
-      }
-    }
-    await this.#queueAnew(unsettled)
-    return { settled, failures }
+    const chosen = oldest.slice(0, Math.max(0, Math.min(limits.cronClaimsMax, owners)))
+    const unsettled = await this.#settle(chosen)
+    await this.#queueAnew([...unsettled.keys()])
+    const failures = [...failed.map(({ shard, error }) => `${shard}: ${error}`), ...new Set(unsettled.values())]
+    return { settled: chosen.length - unsettled.size, failures }
   }
 
   /** They are as expired as before, to whoever contests them; but the oldest no more. */
@@ -171,11 +176,36 @@ export class Claims {
     ])
   }
 
-  async #settle(expired: ClaimRow & { key: string }): Promise<void> {
-    const isBarred = await this.bar(expired)
-    const database = this.#shards.of(expired.key, { keyspace: 'claims', operation: 'claims.settle', idempotent: true })
-    if (isBarred) await this.#releaseStatement(database, expired.key, expired).run()
-    else await this.confirmStatement(database, expired.key, expired).run()
+  /** In one batch per shard: bars the attempts, then releases or confirms their claims. Resolves to the others, with the reason. */
+  async #settle(claims: ExpiredClaim[]): Promise<Map<ExpiredClaim, string>> {
+    const unsettled = new Map<ExpiredClaim, string>()
+    const attempts = claims.map((claim) => ({ key: claim.ownerId, claim }))
+    const bars = await this.#shards.group(
+      attempts,
+      { keyspace: 'users', operation: 'claims.bar-expired' },
+      (database, some) =>
+        barStatements(
+          database,
+          some.map(({ claim }) => claim),
+          this.#clock.now(),
+        ),
+    )
+    for (const [{ claim }, error] of bars.failed) unsettled.set(claim, error.message)
+    const outcomes = new Map(bars.rows<AttemptOutcome>(1).map(({ id, outcome }) => [id, outcome]))
+    const having = (outcome: string) =>
+      bars.done.map(({ claim }) => claim).filter((claim) => outcomes.get(attemptRowId(claim)) === outcome)
+    for (const [decided, build] of [
+      [having('barred'), releaseStatement],
+      [having('taken'), confirmStatement],
+    ] as const) {
+      const { failed } = await this.#shards.group(
+        decided,
+        { keyspace: 'claims', operation: 'claims.settle' },
+        (database, some) => [build(database, some)],
+      )
+      for (const [claim, error] of failed) unsettled.set(claim, error.message)
+    }
+    return unsettled
   }
 
   async #contest(wish: ClaimWish, key: string, expired: ClaimRow, attempt: ClaimAttempt): Promise<boolean> {
@@ -229,3 +259,38 @@ export class Claims {
     return found!.results[0]!.outcome === 'barred'
   }
 }
+
+// ── statements for the claims and attempts of one shard ───────────────────────────────────────────
+
+/** Bars what isn't decided, and answers how each attempt stands (`AttemptOutcome`). */
+export function barStatements(database: GroupDatabase, attempts: ClaimAttempt[], now: number): ShardStatement[] {
+  const ids = JSON.stringify(attempts.map(attemptRowId))
+  return [
+    database
+      .prepare(
+        `INSERT INTO claim_attempts (id, outcome, created_at) SELECT value, 'barred', ? FROM json_each(?)
+         WHERE true ON CONFLICT (id) DO NOTHING`,
+      )
+      .bind(now, ids),
+    database.prepare('SELECT id, outcome FROM claim_attempts WHERE id IN (SELECT value FROM json_each(?))').bind(ids),
+  ]
+}
+
+/** As `Claims.confirmStatement`. */
+export const confirmStatement = (database: GroupDatabase, claims: (ClaimAttempt & Slotted)[]): ShardStatement =>
+  database
+    .prepare(
+      `UPDATE claims SET state = 'confirmed' FROM json_each(?) AS wish
+       WHERE claims.key = wish.value ->> 'key' AND owner_id = wish.value ->> 'ownerId'
+         AND attempt_id = wish.value ->> 'attemptId' AND state = 'reserved'`,
+    )
+    .bind(JSON.stringify(claims))
+
+/** Gives back reservations of attempts that can't commit any more: bar them first. */
+export const releaseStatement = (database: GroupDatabase, claims: (ClaimAttempt & Slotted)[]): ShardStatement =>
+  database
+    .prepare(
+      `DELETE FROM claims WHERE state = 'reserved' AND (key, owner_id, attempt_id) IN
+         (SELECT value ->> 'key', value ->> 'ownerId', value ->> 'attemptId' FROM json_each(?))`,
+    )
+    .bind(JSON.stringify(claims))

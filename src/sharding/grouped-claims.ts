@@ -1,7 +1,17 @@
 import type { Clock } from '../core/clock.ts'
 import type { BanyanError } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
-import { attemptRowId, type ClaimAttempt, type ClaimKind, type ClaimWish, claimKey } from './claims.ts'
+import {
+  type AttemptOutcome,
+  attemptRowId,
+  barStatements,
+  type ClaimAttempt,
+  type ClaimKind,
+  type ClaimWish,
+  claimKey,
+  confirmStatement,
+  releaseStatement,
+} from './claims.ts'
 import type { GroupDatabase, GroupOutcome, Slotted } from './grouped-batches.ts'
 import type { ShardStatement, Shards } from './shards.ts'
 
@@ -71,13 +81,7 @@ export class GroupedClaims {
   /** After the owners' batches. Conditional on owner and attempt, as `Claims.confirmStatement`. */
   async confirm<C extends GroupedClaim>(claims: C[]): Promise<Map<C, BanyanError>> {
     const { failed } = await this.#group(claims, 'claims.confirm-group', (database, some) => [
-      database
-        .prepare(
-          `UPDATE claims SET state = 'confirmed' FROM json_each(?) AS wish
-           WHERE claims.key = wish.value ->> 'key' AND owner_id = wish.value ->> 'ownerId'
-             AND attempt_id = wish.value ->> 'attemptId' AND state = 'reserved'`,
-        )
-        .bind(JSON.stringify(some)),
+      confirmStatement(database, some),
     ])
     return failed
   }
@@ -85,40 +89,27 @@ export class GroupedClaims {
   /** Gives back reservations of attempts that can't commit any more: bar them first. */
   async release<C extends GroupedClaim>(claims: C[]): Promise<Map<C, BanyanError>> {
     const { failed } = await this.#group(claims, 'claims.release-group', (database, some) => [
-      database
-        .prepare(
-          `DELETE FROM claims WHERE state = 'reserved' AND (key, owner_id, attempt_id) IN
-             (SELECT value ->> 'key', value ->> 'ownerId', value ->> 'attemptId' FROM json_each(?))`,
-        )
-        .bind(JSON.stringify(some)),
+      releaseStatement(database, some),
     ])
     return failed
   }
 
   /** Which of the attempts can never commit, as `Claims.bar`. Of those that failed nothing is known. */
   async bar<A extends ClaimAttempt>(attempts: A[]): Promise<{ barred: A[]; committed: A[] }> {
-    const rows = attempts.map((attempt) => ({ key: attempt.ownerId, attempt, rowId: attemptRowId(attempt) }))
+    const rows = attempts.map((attempt) => ({ key: attempt.ownerId, attempt }))
     const outcome = await this.#shards.group(
       rows,
       { keyspace: 'users', operation: 'claims.bar-group' },
-      (database, some) => {
-        const ids = JSON.stringify(some.map(({ rowId }) => rowId))
-        return [
-          database
-            .prepare(
-              `INSERT INTO claim_attempts (id, outcome, created_at) SELECT value, 'barred', ? FROM json_each(?)
-               WHERE true ON CONFLICT (id) DO NOTHING`,
-            )
-            .bind(this.#clock.now(), ids),
-          database
-            .prepare('SELECT id, outcome FROM claim_attempts WHERE id IN (SELECT value FROM json_each(?))')
-            .bind(ids),
-        ]
-      },
+      (database, some) =>
+        barStatements(
+          database,
+          some.map(({ attempt }) => attempt),
+          this.#clock.now(),
+        ),
     )
-    const outcomes = new Map(outcome.rows<{ id: string; outcome: string }>(1).map((row) => [row.id, row.outcome]))
+    const outcomes = new Map(outcome.rows<AttemptOutcome>(1).map((row) => [row.id, row.outcome]))
     const having = (wanted: string) =>
-      outcome.done.filter(({ rowId }) => outcomes.get(rowId) === wanted).map(({ attempt }) => attempt)
+      outcome.done.map(({ attempt }) => attempt).filter((attempt) => outcomes.get(attemptRowId(attempt)) === wanted)
     return { barred: having('barred'), committed: having('taken') }
   }
 

@@ -37,7 +37,7 @@ export interface ShardObserver {
 export interface Routing {
   holder: MapHolder
   request: MapRequest
-  shards: ReadonlyMap<string, D1Database>
+  shards: Pick<ReadonlyMap<string, D1Database>, 'get' | 'has'>
   clock: Clock
   random: Random
   /** The invocation's: no call of a shard begins after its end. */
@@ -399,6 +399,11 @@ export function typedError(
         `The free plan’s daily limit of D1 is reached. ${UNWRITTEN} Wait until midnight UTC, or upgrade to the paid plan.`,
         { cause, retryAfterSeconds: secondsToMidnight(clock.now()) },
       )
+    case 'unsent':
+      return new BanyanError('BUDGET_SPENT', `${messageOf(cause)} Nothing was written. Send less at a time.`, {
+        cause,
+        retryAfterSeconds: 1,
+      })
     case 'not-migrated':
       return new BanyanError('MIGRATIONS_PENDING', `A database is not migrated. Run: ${MIGRATE}`, {
         cause,

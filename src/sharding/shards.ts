@@ -14,6 +14,7 @@ import { RoutedDatabase } from './routed-database.ts'
 import { type RouteOptions, Router, type Routing, timeRefusal } from './router.ts'
 import type { ShardEntry, ShardMap } from './shard-map.ts'
 import type { Keyspace } from './sharded-table.ts'
+import type { Allowance } from './statement-budget.ts'
 
 /** The names the other rooms use for what is D1's. */
 export type ShardDatabase = D1Database
@@ -47,7 +48,15 @@ export interface ShardWindow {
   size: number
   /** Leaves out those that an operator has made read-only, or is restoring. */
   takesWrites?: boolean
+  /** What the turn may send. */
+  budget?: Allowance
+  /** Visits only the first so many of the window. */
+  visitsMax?: number
 }
+
+/** The window, cut to the shards that its budget is enough for at so many statements per shard. */
+export const affordable = (window: ShardWindow | undefined, statementsPerShard: number): ShardWindow | undefined =>
+  window?.budget ? { ...window, visitsMax: Math.floor(window.budget.left / statementsPerShard) } : window
 
 /** The databases, as a request sees them. */
 export class Shards {
@@ -98,7 +107,7 @@ export class Shards {
     const values: T[] = []
     const failed: ShardFailure[] = []
     const shards = window?.takesWrites ? map.shards.filter(takesWrites) : map.shards
-    const visited = window ? inTurn(shards, window) : shards
+    const visited = window ? inTurn(shards, window).slice(0, window.visitsMax) : shards
     await eachAtMost(limits.shardsAtOnceMax, visited, async ({ id, binding }) => {
       try {
         values.push(

@@ -5,6 +5,11 @@ export class BudgetSpent extends Error {
   override readonly name = 'BudgetSpent'
 }
 
+/** What one piece of work may still send. */
+export interface Allowance {
+  readonly left: number
+}
+
 /**
  * Counts the statements that one invocation sends to its shards. The platform allows an invocation 1,000 queries, and each
  * statement of a batch is one. This is the only place that counts: give each invocation a budget of its own, hand out
@@ -26,15 +31,40 @@ export class StatementBudget {
     return this.#max - this.#sent
   }
 
+  /** What is left for a piece of work when so many statements are kept for the work after it. */
+  allowance(kept: number): Allowance {
+    const left = () => Math.max(0, this.left - kept)
+    return {
+      get left() {
+        return left()
+      },
+    }
+  }
+
   /** The same databases, by binding name; each statement is counted when it is sent. */
   meter(shards: ReadonlyMap<string, D1Database>): Map<string, D1Database> {
     return new Map([...shards].map(([binding, database]) => [binding, new MeteredDatabase(this, database)]))
   }
 
+  /** As `meter`, for a request that uses few of a thousand databases: each is wrapped when it is first asked for. */
+  meterOnUse(shards: ReadonlyMap<string, D1Database>): Pick<ReadonlyMap<string, D1Database>, 'get' | 'has'> {
+    const metered = new Map<string, D1Database>()
+    return {
+      has: (binding) => shards.has(binding),
+      get: (binding) => {
+        const known = metered.get(binding) ?? shards.get(binding)
+        if (!known || known instanceof MeteredDatabase) return known
+        const database = new MeteredDatabase(this, known)
+        metered.set(binding, database)
+        return database
+      },
+    }
+  }
+
   /** Throws `BudgetSpent` when fewer are left. */
   spend(statements: number): void {
     if (statements > this.left)
-      throw new BudgetSpent(`this invocation has sent ${this.#sent} of its ${this.#max} statements`)
+      throw new BudgetSpent(`This invocation has sent ${this.#sent} of its ${this.#max} statements.`)
     this.#sent += statements
   }
 }

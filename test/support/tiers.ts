@@ -19,6 +19,7 @@ import type { Settings } from '../../src/web/context.ts'
 import { boundShards, type Env } from '../../workers/env.ts'
 import { isolateOf } from '../../workers/isolate.ts'
 import { UnkindKv } from './kv-double.ts'
+import { UnkindQueue } from './queue-double.ts'
 import { connectionLost, linkedDatabase, ManualClock, mapRequest } from './sharding-doubles.ts'
 
 const bindings = env as unknown as Env
@@ -49,9 +50,20 @@ export class World {
   readonly clock = new WholeClock(Date.now())
   readonly kv = new UnkindKv(this.clock)
   readonly mails: Mail[] = []
-  readonly queued: Job[] = []
+  readonly queue = new UnkindQueue<Job>()
   isQueueDown = false
   readonly logged: string[] = []
+
+  constructor() {
+    this.queue.onBatch = () => {
+      if (this.isQueueDown) throw new Error('Queue sendBatch failed: Internal Server Error')
+    }
+  }
+
+  /** What the queue has taken. */
+  get queued(): Job[] {
+    return this.queue.sent
+  }
 
   /** A fresh isolate's tiers, whose shard calls can be held and failed by operation name. */
   isolate(options: IsolateOptions = {}) {
@@ -103,12 +115,7 @@ export class TestIsolate {
     const { signingKey } = isolateOf(bindings).settings
     const sendMail = async (mail: Mail) => void world.mails.push(mail)
     this.dispatch = new Dispatch({ ...common, kinds: kinds ?? accountJobs({ signingKey, sendMail }) })
-    const queue = {
-      sendBatch: async (messages: Iterable<{ body: Job }>) => {
-        if (world.isQueueDown) throw new Error('Queue sendBatch failed: 500 Internal Server Error')
-        for (const { body } of messages) world.queued.push(body)
-      },
-    } as unknown as Queue
+    const queue = world.queue.binding
     this.relay = new Relay({ ...common, mode, queues: { jobs: queue, media: queue }, dispatch: this.dispatch })
     const waitUntil = (promise: Promise<unknown>) => void this.background.push(promise)
     this.tiers = {

@@ -2,7 +2,7 @@ import type { Progress } from './progress.ts'
 import { IMPORTS, type Sender } from './sender.ts'
 import type { Staged, Staging } from './staging.ts'
 
-const USERS_A_REQUEST = 200
+const USERS_A_REQUEST = 100 // with their claims 800 statements, on any number of shards
 const REQUESTS_AT_ONCE = 4
 const EXAMPLES_MAX = 10
 

@@ -25,6 +25,22 @@ test('a shard that does not answer is listed, and named as not counted', async (
   ])
 })
 
+test('a number of users that is an estimate is said to be one', async () => {
+  const shard = { binding: 'SHARD_000', state: 'serving', slots: 32_768, queriesPerSecond: 1, bytes: 2_080_768 }
+  const items = [
+    { ...shard, id: 'shard-000', users: 250_000, usersEstimated: true },
+    { ...shard, id: 'shard-001', users: 1_500, usersEstimated: false },
+  ]
+  const { text } = await shardCommands['shards list']!.run(answering({ epoch: 3, items }), [], {})
+  expect(text.split('\n')).toEqual([
+    'shard      binding    state    slots  users (estimated)    size  queries/s',
+    'shard-000  SHARD_000  serving  32768             250000  2.1 MB       1.00',
+    'shard-001  SHARD_000  serving  32768               1500  2.1 MB       1.00',
+    '',
+    'epoch 3, 2 shards, 251,500 users (estimated), the fullest has 1.99 of the mean',
+  ])
+})
+
 test('a configuration that isn’t there is named before the shard is removed, not after', async () => {
   const asked: string[] = []
   const connection = {

@@ -10,8 +10,9 @@ function meteredShard(max: number) {
     calls++
     return execute()
   })
-  const shard = budget.meter(new Map([['SHARD_000', connection]])).get('SHARD_000')!
-  return { budget, shard, calls: () => calls }
+  const shards = new Map([['SHARD_000', connection]])
+  const shard = budget.meter(shards).get('SHARD_000')!
+  return { budget, shards, shard, calls: () => calls }
 }
 
 test('each statement counts when it is sent: of a batch, of a session, and alone', async () => {
@@ -40,4 +41,17 @@ test('a call that would exceed the budget is not sent', async () => {
   await one.run()
   await expect(one.run()).rejects.toBeInstanceOf(BudgetSpent)
   expect(calls()).toBe(2)
+})
+
+test('databases that are metered on use are counted too, and are the same ones each time', async () => {
+  const { budget, shards, calls } = meteredShard(3)
+  const metered = budget.meterOnUse(shards)
+  expect(['SHARD_000', 'SHARD_001'].map((binding) => metered.has(binding))).toEqual([true, false])
+  expect(metered.get('SHARD_001')).toBeUndefined()
+  const shard = metered.get('SHARD_000')!
+  expect(metered.get('SHARD_000')).toBe(shard)
+  await shard.batch([shard.prepare('SELECT 1'), shard.prepare('SELECT 2')])
+  expect(budget.left).toBe(1)
+  await expect(shard.batch([shard.prepare('SELECT 1'), shard.prepare('SELECT 2')])).rejects.toBeInstanceOf(BudgetSpent)
+  expect(calls()).toBe(1)
 })

@@ -151,7 +151,7 @@ describe('an answer that says that nothing was applied', () => {
   test('a statement beyond the invocation’s budget was never sent: nothing was written', async () => {
     const { shards } = await stand([new BudgetSpent('this invocation has sent 1000 of its 1000 statements')])
     expect(await codeOf(shards.of(ID).prepare(UPDATE).run())).toMatchObject({
-      code: 'SHARD_UNAVAILABLE',
+      code: 'BUDGET_SPENT',
       message: expect.stringContaining('Nothing was written.'),
     })
   })

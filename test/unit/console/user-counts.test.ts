@@ -1,0 +1,109 @@
+import type { DatabaseSync } from 'node:sqlite'
+import { describe, expect, test } from 'vitest'
+import { migratedDatabase } from '../../../scripts/shard-schema.ts'
+import {
+  rangesParameter,
+  type SlotRanges,
+  USER_SAMPLE,
+  type UserSample,
+  userCount,
+  userRanges,
+} from '../../../src/console/user-counts.ts'
+import { slotText } from '../../../src/core/ids.ts'
+import { ShardMap } from '../../../src/sharding/shard-map.ts'
+import { mapWire, seededRandom } from '../../support/sharding-doubles.ts'
+
+const SLOTS = 65_536
+
+/** A shard with so many users in slots that their hashes chose, of these: whatever the slots' states are. */
+function shardWith(users: number, slots: SlotRanges, seed = 1): DatabaseSync {
+  const database = migratedDatabase()
+  for (const trigger of database.prepare("SELECT name FROM sqlite_master WHERE type = 'trigger'").all())
+    database.exec(`DROP TRIGGER "${trigger.name}"`)
+  const all = slots.flatMap(([first, after]) => Array.from({ length: after - first }, (_, n) => first + n))
+  const random = seededRandom(seed)
+  const insert = database.prepare("INSERT INTO accounts VALUES (?, 'e', NULL, 'h', 1, 0)")
+  database.exec('BEGIN')
+  for (let n = 0; n < users; n++)
+    insert.run(`${slotText(all[Math.floor(random.fraction() * all.length)]!)}01hf7yat00${String(n).padStart(16, '0')}`)
+  database.exec('COMMIT')
+  return database
+}
+
+const counted = (database: DatabaseSync, ranges: SlotRanges) =>
+  userCount(database.prepare(USER_SAMPLE).get(rangesParameter(ranges), 2_000) as unknown as UserSample, ranges)
+
+/** Every second piece of 16 slots, as moves leave them. */
+const pieces: SlotRanges = Array.from({ length: 512 }, (_, n) => [n * 32, n * 32 + 16])
+
+describe('with fewer than 2,000 users their number is exact', () => {
+  test.each([
+    ['none', 0, [[0, SLOTS]]],
+    ['one', 1, [[0, SLOTS]]],
+    ['1,999', 1_999, [[100, 40_000]]],
+    ['1,999 in pieces', 1_999, pieces],
+    ['some in the last slot', 7, [[SLOTS - 1, SLOTS]]],
+  ] as [string, number, SlotRanges][])('%s', (_, users, ranges) => {
+    expect(counted(shardWith(users, ranges), ranges)).toEqual({ users, isEstimated: false })
+  })
+
+  test('a shard without slots has none, whatever a move left there', () => {
+    expect(counted(shardWith(100, [[0, SLOTS]]), [])).toEqual({ users: 0, isEstimated: false })
+  })
+})
+
+describe('with more it is an estimate', () => {
+  test.each([
+    ['few per slot', 20_000, [[0, SLOTS]]],
+    ['in pieces', 20_000, pieces],
+    ['many per slot', 60_000, [[1_000, 1_400]]],
+    ['so many per slot that the sample walks two slots', 30_000, [[1_000, 1_032]]],
+  ] as [string, number, SlotRanges][])('%s: within a tenth', (_, users, ranges) => {
+    for (const seed of [1, 2, 3]) {
+      const { users: estimate, isEstimated } = counted(shardWith(users, ranges, seed), ranges)
+      expect(isEstimated).toBe(true)
+      expect(Math.abs(estimate - users) / users).toBeLessThan(0.1)
+    }
+  })
+
+  test('one slot that holds more than the sample is told as that much at least', () => {
+    const ranges: SlotRanges = [[5, 6]]
+    expect(counted(shardWith(3_000, ranges), ranges)).toEqual({ users: 2_000, isEstimated: true })
+  })
+})
+
+test('rows of slots that the map gives to other shards (moved, importing) do not count', () => {
+  const database = shardWith(3_000, [[0, 2_000]])
+  const own: SlotRanges = [[1_900, 2_000]]
+  const users = database.prepare("SELECT count(*) AS n FROM accounts WHERE id >= '076c'").get() as { n: number }
+  expect(counted(database, own)).toEqual({ users: users.n, isEstimated: false })
+})
+
+test('the slots that the map gives each shard', () => {
+  const wire = mapWire(
+    1,
+    0,
+    [
+      [0, 1],
+      [16, 0],
+      [32, 1],
+    ],
+    3,
+  )
+  expect(userRanges(new ShardMap(wire))).toEqual([
+    [[16, 32]],
+    [
+      [0, 16],
+      [32, SLOTS],
+    ],
+    [],
+  ])
+})
+
+test('the sample is read from the key’s index, and ends with it', () => {
+  const plan = shardWith(10, [[0, SLOTS]])
+    .prepare(`EXPLAIN QUERY PLAN ${USER_SAMPLE}`)
+    .all() as unknown as { detail: string }[]
+  const accounts = plan.map(({ detail }) => detail).filter((detail) => detail.includes('accounts'))
+  expect(accounts).toEqual([expect.stringMatching(/^SEARCH accounts USING COVERING INDEX .*\(id>\? AND id<\?\)$/)])
+})

@@ -1,0 +1,182 @@
+import { beforeEach, describe, expect, test } from 'vitest'
+import '../../support/light-passwords.ts'
+import type { JobKinds } from '../../../src/jobs/dispatch.ts'
+import { type Job, newJob, outboxStatement } from '../../../src/jobs/outbox.ts'
+import { member } from '../../support/members.ts'
+import { emptyShards, rows, runEverywhere } from '../../support/shard-rows.ts'
+import { World } from '../../support/tiers.ts'
+
+const MINUTE_MS = 60_000
+const SWEEP_AFTER_MS = 30_000
+const ran: string[] = []
+const kinds: JobKinds = {
+  note: { queue: 'jobs', attemptsMax: 3, backoffBaseSeconds: 10, run: async ({ id }) => void ran.push(id) },
+}
+
+beforeEach(async () => {
+  ran.length = 0
+  await emptyShards()
+})
+
+async function setUp(mode: 'queue' | 'inline' = 'queue') {
+  const world = new World()
+  const { userId } = await member(world)
+  const isolate = () => world.isolate({ mode, kinds })
+  const { tiers } = isolate()
+  const commit = async (text: string): Promise<Job> => {
+    const job = newJob(tiers.ids, tiers.clock, userId, 'note', { text })
+    await outboxStatement(tiers.shards.of(userId), job).run()
+    world.clock.advance(1)
+    return job
+  }
+  const commitMany = async (count: number, text: string) => {
+    const jobs: Job[] = []
+    for (let n = 0; n < count; n++) jobs.push(await commit(text))
+    return jobs
+  }
+  /** Sweeps once a minute. Resolves to how many jobs each took. */
+  const sweep = async (minutes: number) => {
+    const taken: number[] = []
+    for (let minute = 0; minute < minutes; minute++) {
+      taken.push(await isolate().relay.sweep())
+      world.clock.advance(MINUTE_MS)
+    }
+    return taken
+  }
+  const waiting = async () => (await rows('outbox', "state = 'waiting'")).map(({ id }) => id)
+  return { world, isolate, commit, commitMany, sweep, waiting }
+}
+
+const ids = (jobs: Job[]) => jobs.map(({ id }) => id).sort()
+
+describe('jobs that fill more than a batch', () => {
+  test.each([
+    ['100 of 100 bytes', 100, 100, 0],
+    ['100 of 3 KB', 100, 3_000, 0],
+    ['5 of 120 KB', 5, 120_000, 0],
+    ['1 of 140 KB', 1, 140_000, 1],
+  ])('%s, and 10 small ones behind: all are sent or buried in two minutes', async (_, count, bytes, dead) => {
+    const { world, commitMany, sweep, waiting } = await setUp()
+    const large = await commitMany(count, 'x'.repeat(bytes))
+    const small = await commitMany(10, '')
+    world.clock.advance(SWEEP_AFTER_MS)
+    await sweep(2)
+    expect(ids(world.queued)).toEqual(ids([...(dead > 0 ? [] : large), ...small]))
+    expect([await waiting(), (await rows('dead_letters')).length]).toEqual([[], dead])
+  })
+
+  test('after the commit they are sent at once', async () => {
+    const { world, isolate, commitMany, waiting } = await setUp()
+    const jobs = [...(await commitMany(100, 'x'.repeat(3_000))), ...(await commitMany(1, ''))]
+    await isolate().relay.send(jobs)
+    expect([world.queued.length, await waiting()]).toEqual([101, []])
+  })
+
+  test('a minute reads 8 MB at the most, over all shards, and the next goes on', { timeout: 30_000 }, async () => {
+    const { world, commitMany, sweep } = await setUp()
+    const jobs = await commitMany(50, 'x'.repeat(100_000))
+    world.clock.advance(SWEEP_AFTER_MS)
+    // Two shards: 4 MB of each.
+    expect(await sweep(3)).toEqual([39, 11, 0])
+    expect(ids(world.queued)).toEqual(ids(jobs))
+  })
+})
+
+describe('a job that is too large for a message', () => {
+  test.each(['queue', 'inline'] as const)('%s: is a dead letter with the reason, after the commit', async (mode) => {
+    const { world, isolate, commit } = await setUp(mode)
+    const [before, large, after] = [await commit(''), await commit('x'.repeat(140_000)), await commit('')]
+    await isolate().relay.send([before, large, after])
+    expect(mode === 'queue' ? ids(world.queued) : ran.toSorted()).toEqual(ids([before, after]))
+    expect(await rows('dead_letters')).toEqual([
+      expect.objectContaining({ id: large.id, body: JSON.stringify(large.body), attempts: 0 }),
+    ])
+    expect((await rows('dead_letters'))[0]!.error).toMatch(/too large to send: its message has 140\d{3} bytes/)
+    expect((await rows('outbox', "state = 'dead'")).map(({ id }) => id)).toEqual([large.id])
+  })
+
+  test('so too where its body leaves no room for the reason: the outbox row keeps it', async () => {
+    const { world, commit, sweep } = await setUp()
+    const large = await commit('x'.repeat(261_900))
+    world.clock.advance(SWEEP_AFTER_MS)
+    expect(await sweep(2)).toEqual([1, 0])
+    const bytes = JSON.stringify(large.body).length
+    expect(await rows('dead_letters')).toEqual([
+      expect.objectContaining({ id: large.id, body: JSON.stringify({ bodyBytes: bytes }) }),
+    ])
+    expect(await rows('outbox')).toEqual([expect.objectContaining({ state: 'dead', body: JSON.stringify(large.body) })])
+  })
+
+  test('an error of any length is recorded, cut', async () => {
+    const { isolate, commit } = await setUp()
+    const job = await commit('x'.repeat(240_000))
+    await isolate().dispatch.bury(job, 3, '→'.repeat(100_000))
+    expect((await rows('dead_letters'))[0]!.error).toBe('→'.repeat(2_000))
+  })
+})
+
+test('a body that is no JSON is a dead letter, and what is behind it is sent', async () => {
+  const { world, commit, sweep } = await setUp()
+  const broken = await commit('')
+  await runEverywhere("UPDATE outbox SET body = '{' WHERE id = ?", broken.id)
+  const behind = await commit('')
+  world.clock.advance(SWEEP_AFTER_MS)
+  expect(await sweep(1)).toEqual([2])
+  expect(world.queued).toEqual([behind])
+  expect(await rows('dead_letters')).toEqual([expect.objectContaining({ id: broken.id, body: '{' })])
+})
+
+describe('a queue that refuses', () => {
+  test('one message: the others of its batch are sent, in the same minute', async () => {
+    const { world, commitMany, sweep, waiting } = await setUp()
+    const jobs = await commitMany(120, '')
+    const refused = jobs[42]!
+    world.queue.onBatch = (some) => {
+      if (some.some(({ id }) => id === refused.id)) throw new Error('Queue sendBatch failed: Bad Request')
+    }
+    world.clock.advance(SWEEP_AFTER_MS)
+    expect(await sweep(1)).toEqual([99])
+    expect(await sweep(1)).toEqual([20])
+    expect([world.queued.length, await waiting()]).toEqual([119, [refused.id]])
+  })
+
+  test('some messages in every minute: they wait behind the others, and all others are sent', async () => {
+    const { world, commitMany, sweep, waiting } = await setUp()
+    const jobs = await commitMany(120, '')
+    const refused = new Set([0, 25, 50, 75, 100].map((place) => jobs[place]!.id))
+    world.queue.onBatch = (some) => {
+      if (some.some(({ id }) => refused.has(id))) throw new Error('Queue sendBatch failed: Bad Request')
+    }
+    world.clock.advance(SWEEP_AFTER_MS)
+    await sweep(4)
+    expect(world.queued).toHaveLength(115)
+    expect((await waiting()).toSorted()).toEqual([...refused].toSorted())
+  })
+
+  test('everything: a sweep gives up after 16 calls, and the next finds the rows', async () => {
+    const { world, commitMany, sweep, waiting } = await setUp()
+    await commitMany(40, '')
+    world.isQueueDown = true
+    world.clock.advance(SWEEP_AFTER_MS)
+    expect(await sweep(1)).toEqual([0])
+    expect([world.queue.calls.length, (await waiting()).length]).toEqual([16, 40])
+    world.isQueueDown = false
+    expect(await sweep(1)).toEqual([40])
+  })
+
+  test('by not answering: the sender waits for 5 s, and the row for the sweeper', async () => {
+    const { world, isolate, commit, waiting } = await setUp()
+    const job = await commit('')
+    const asked = Promise.withResolvers<void>()
+    world.queue.onBatch = () => {
+      asked.resolve()
+      return new Promise(() => undefined)
+    }
+    const sending = isolate().relay.send([job])
+    await asked.promise
+    world.clock.advance(5_000)
+    await sending
+    expect(await waiting()).toEqual([job.id])
+    expect(world.logged.filter((line) => line.includes('did not answer within 5000 ms'))).toHaveLength(1)
+  })
+})
