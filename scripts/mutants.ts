@@ -18,6 +18,7 @@ const firstTables = 'migrations/shard/0001_first_tables.sql'
 const sharding = { project: 'workerd', tests: 'test/workerd/sharding' } as const
 const accounts = { project: 'workerd', tests: 'test/workerd/accounts' } as const
 const imports = { project: 'workerd', tests: 'test/workerd/imports' } as const
+const restores = { project: 'unit', tests: 'test/unit/cli/restore.test.ts' } as const
 const sessions = { project: 'workerd', tests: 'test/workerd/sessions' } as const
 
 const mutants: Mutant[] = [
@@ -220,6 +221,20 @@ const mutants: Mutant[] = [
     leave: 'wire.issuedAt',
     project: 'unit',
     tests: 'test/unit/sharding',
+  },
+  {
+    name: 'sessions end before a restored shard serves',
+    file: 'src/cli/revived.ts',
+    take: /await revokeAll\(platform, databaseId\)/,
+    leave: '{ sessions: 0, mail_tokens: 0 }',
+    ...restores,
+  },
+  {
+    name: 'password versions never fall',
+    file: 'src/cli/revived.ts',
+    take: /if \(listed\) await raiseListed\(.*\)/,
+    leave: '',
+    ...restores,
   },
 ]
 
