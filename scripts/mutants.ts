@@ -18,6 +18,7 @@ const firstTables = 'migrations/shard/0001_first_tables.sql'
 const sharding = { project: 'workerd', tests: 'test/workerd/sharding' } as const
 const accounts = { project: 'workerd', tests: 'test/workerd/accounts' } as const
 const imports = { project: 'workerd', tests: 'test/workerd/imports' } as const
+const probes = { project: 'workerd', tests: 'test/workerd/sharding/probe.test.ts' } as const
 const restores = { project: 'unit', tests: 'test/unit/cli/restore.test.ts' } as const
 const sessions = { project: 'workerd', tests: 'test/workerd/sessions' } as const
 
@@ -228,6 +229,20 @@ const mutants: Mutant[] = [
     take: /await revokeAll\(platform, databaseId\)/,
     leave: '{ sessions: 0, mail_tokens: 0 }',
     ...restores,
+  },
+  {
+    name: 'every batch of the probe is aborted',
+    file: 'src/sharding/probe.ts',
+    take: /\[MARK, \.\.\.one\.statements, ABORT\]/,
+    leave: '[MARK, ...one.statements]',
+    ...probes,
+  },
+  {
+    name: 'the probe compares what it met',
+    file: 'src/sharding/probe.ts',
+    take: /ok: met === one\.expected/,
+    leave: 'ok: true',
+    ...probes,
   },
   {
     name: 'password versions never fall',

@@ -15,6 +15,7 @@ import { Claims } from '../src/sharding/claims.ts'
 import { Idempotency } from '../src/sharding/idempotency.ts'
 import { mapCopies } from '../src/sharding/map-copies.ts'
 import type { MapRequest } from '../src/sharding/map-holder.ts'
+import { probeShards } from '../src/sharding/probe.ts'
 import type { ShardObserver } from '../src/sharding/router.ts'
 import { Shards } from '../src/sharding/shards.ts'
 import type { Calls, DependencyReport, Fleet, Tiers } from '../src/web/context.ts'
@@ -129,6 +130,11 @@ export function openTiers(work: Work): Tiers {
         waitUntil,
       ),
     dependencies: () => dependencies(env, shards, fleet),
+    async probe(after) {
+      const restoring = (await fleet.map()).shards.filter(({ state }) => state === 'restoring')
+      const isLeftOut = (name: string) => restoring.some(({ binding }) => binding === name)
+      return probeShards({ databases: isolate.shards, after, isLeftOut, clock: systemClock })
+    },
     shardLoad: (shard) => ({ queriesPerSecond: isolate.load.queriesPerSecond(shard) }),
     waitUntil,
   }
