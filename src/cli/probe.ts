@@ -1,7 +1,7 @@
 import { type Connection, connect } from './client.ts'
 import type { Command, Output } from './command.ts'
 import type { Deploying } from './deploying.ts'
-import { NotNow, UserError } from './errors.ts'
+import { AnswerLost, NotNow, UserError } from './errors.ts'
 import type { Check } from './steps.ts'
 import { counted, table } from './table.ts'
 
@@ -67,7 +67,9 @@ async function whenThere(sleep: Deploying['sleep'], ask: () => Promise<ProbeRepo
     try {
       return await ask()
     } catch (error) {
-      const isComing = error instanceof NotNow || (error instanceof UserError && error.code === 'NOT_FOUND')
+      const isMissing = error instanceof UserError && error.code === 'NOT_FOUND'
+      // One whose answer was lost has been asked five times already.
+      const isComing = isMissing || (error instanceof NotNow && !(error instanceof AnswerLost))
       if (!isComing || waits === WAITS_MAX) throw error
       await sleep(WAIT_MS)
     }

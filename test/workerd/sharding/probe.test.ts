@@ -87,6 +87,12 @@ test.each([
   expect(fenced.text).toBe(wording('D1_ERROR: SLOT_FENCED: SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_TRIGGER)'))
 })
 
+test('a database takes 65 statements', async () => {
+  const budget = new StatementBudget()
+  await probe(budget.meter(new Map([['SHARD_000', database]])).get('SHARD_000')!)
+  expect(budget.sent).toBe(65)
+})
+
 test('a connection that breaks once is no text', async () => {
   let sent = 0
   const flaky = linkedDatabase(database, (send) => (++sent % 3 === 0 ? Promise.reject(connectionLost()) : send()))
