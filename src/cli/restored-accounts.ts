@@ -95,8 +95,8 @@ const created = ({ id, passwordVersion }: Noted): AccountDifference => ({
 })
 
 /**
- * Raises the password versions of these accounts above those that they had before. A version then names one password for
- * ever: what checked a password before the restore can't open a session for another one that has its number. Repeated, it
+ * Raises the password versions of these accounts above those that they had before, so that a version never names a second
+ * password. A log-in that checked the password of before the restore then can't open a session for a later one. Repeated, it
  * has the same end.
  */
 export async function raisePasswordVersions(

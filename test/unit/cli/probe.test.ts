@@ -165,11 +165,22 @@ describe('a version that does not answer everywhere yet', () => {
     expect(pauses).toEqual([2_000, 2_000])
   })
 
-  test('for a minute, and not for ever', async () => {
+  test('for a minute at most', async () => {
     const url = await serving(() => [404, { code: 'NOT_FOUND' }])
     const pauses: number[] = []
     await expect(check(url, pauses)).rejects.toThrow('answered 404')
     expect(pauses.reduce((sum, ms) => sum + ms)).toBe(60_000)
+  })
+
+  test('answers that are lost again and again are asked for five times, and no more', async () => {
+    let asked = 0
+    const url = await serving(() => [200, {}])
+    server.prependListener('request', (request) => {
+      asked++
+      request.socket.destroy()
+    })
+    await expect(check(url, [])).rejects.toThrow('does not answer')
+    expect(asked).toBe(5)
   })
 
   test('a wrong token is told at once', async () => {
