@@ -27,6 +27,8 @@ const sharding = { project: 'workerd', tests: 'test/workerd/sharding' } as const
 const timeLimits = { project: 'unit', tests: 'test/unit/sharding/time-limits.test.ts' } as const
 const accounts = { project: 'workerd', tests: 'test/workerd/accounts' } as const
 const imports = { project: 'workerd', tests: 'test/workerd/imports' } as const
+const probes = { project: 'workerd', tests: 'test/workerd/sharding/probe.test.ts' } as const
+const restores = { project: 'unit', tests: 'test/unit/cli/restore.test.ts' } as const
 const sessions = { project: 'workerd', tests: 'test/workerd/sessions' } as const
 
 const mutants: Mutant[] = [
@@ -458,6 +460,34 @@ const mutants: Mutant[] = [
     leave: 'if (this.#encoded === null || epoch < 0) {',
     project: 'unit',
     tests: 'test/unit/sharding/directory.test.ts',
+  },
+  {
+    name: 'sessions end before a restored shard serves',
+    file: 'src/cli/revived.ts',
+    take: /await revokeAll\(platform, databaseId\)/,
+    leave: '{ sessions: 0, mail_tokens: 0 }',
+    ...restores,
+  },
+  {
+    name: 'every batch of the probe is aborted',
+    file: 'src/sharding/probe.ts',
+    take: /\[MARK, \.\.\.one\.statements, ABORT\]/,
+    leave: '[MARK, ...one.statements]',
+    ...probes,
+  },
+  {
+    name: 'the probe compares what it met',
+    file: 'src/sharding/probe.ts',
+    take: /ok: met === one\.expected/,
+    leave: 'ok: true',
+    ...probes,
+  },
+  {
+    name: 'password versions never fall',
+    file: 'src/cli/revived.ts',
+    take: /if \(listed\) await raiseListed\(.*\)/,
+    leave: '',
+    ...restores,
   },
 ]
 

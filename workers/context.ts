@@ -16,6 +16,7 @@ import { Claims } from '../src/sharding/claims.ts'
 import { Idempotency } from '../src/sharding/idempotency.ts'
 import { mapCopies } from '../src/sharding/map-copies.ts'
 import type { MapRequest } from '../src/sharding/map-holder.ts'
+import { probeShards } from '../src/sharding/probe.ts'
 import type { ShardObserver } from '../src/sharding/router.ts'
 import { Shards } from '../src/sharding/shards.ts'
 import { StatementBudget } from '../src/sharding/statement-budget.ts'
@@ -141,6 +142,11 @@ export function openTiers(request: Omit<Work, 'time'>): Tiers {
         waitUntil,
       ),
     dependencies: () => dependencies(env, shards, fleet),
+    async probe(after) {
+      const restoring = (await fleet.map()).shards.filter(({ state }) => state === 'restoring')
+      const isLeftOut = (name: string) => restoring.some(({ binding }) => binding === name)
+      return probeShards({ databases: isolate.shards, after, isLeftOut, clock: systemClock })
+    },
     shardLoad: (shard) => ({ queriesPerSecond: isolate.load.queriesPerSecond(shard) }),
     waitUntil,
   }

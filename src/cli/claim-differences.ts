@@ -3,9 +3,9 @@ import type { Platform } from './platform/api.ts'
 import { readRows } from './platform/database.ts'
 
 /** Of accounts or claims. Their keys, when they are looked up, are a parameter of 700 kB; it may have 2 MB. */
-const PAGE_ROWS = 5_000
+export const PAGE_ROWS = 5_000
 /** The API allows 1,200 calls in five minutes, to all who use the account. */
-const PAUSE_MS = 300
+export const PAUSE_MS = 300
 
 /** What doesn't fit after a shard was taken back. Claims are named by their keys: the values are personal. */
 export interface ClaimDifference {
@@ -106,7 +106,8 @@ async function readSlots(read: Read, databaseIds: string[]): Promise<Map<string,
 }
 
 const HERE = "'active', 'moving', 'fenced'"
-const here = (column: string, keyspace: string): string =>
+/** SQL that is true for rows whose slot is here. */
+export const here = (column: string, keyspace: string): string =>
   `substr(${column}, 1, 4) IN (SELECT slot FROM slots WHERE keyspace = '${keyspace}' AND state IN (${HERE}))`
 
 // A reservation that has run out is settled by the cron.

@@ -5,6 +5,7 @@ import { importCommands } from './import.ts'
 import { loadCommands } from './load/command.ts'
 import { migrationCommands } from './migrations.ts'
 import { moveCommands } from './moves.ts'
+import { probeCommands } from './probe.ts'
 import { rebalanceCommands } from './rebalance.ts'
 import { restoreCommands } from './restore.ts'
 import { rollbackCommands } from './rollback.ts'
@@ -20,6 +21,7 @@ export const commands: Record<string, Command> = {
   ...loadCommands,
   ...importCommands,
   ...deployCommands,
+  ...probeCommands,
   ...rollbackCommands,
   ...restoreCommands,
 }

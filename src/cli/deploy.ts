@@ -8,6 +8,7 @@ import { addressOf, type Deploying, openDeploying } from './deploying.ts'
 import { UserError } from './errors.ts'
 import type { Screen } from './follow-moves.ts'
 import type { OptionValues } from './options.ts'
+import { probeCheck } from './probe.ts'
 import type { MapShard } from './rollback.ts'
 import { smokeCheck, warmCheck } from './site-checks.ts'
 import { type Check, runSteps, type Step } from './steps.ts'
@@ -47,6 +48,7 @@ export async function deploy(deploying: Deploying, options: DeployOptions): Prom
     triggerStep(deploying),
     warmCheck(deploying, () => address),
     smokeCheck(() => address, { token, shards: shards.map(({ binding }) => binding) }),
+    probeCheck(deploying, () => address, token),
   ]
   address = await addressOf(deploying.platform, readConfig(deploying.readConfigText()), url)
   const outcomes = await runSteps(steps, { isDryRun, screen })

@@ -56,13 +56,15 @@ export const helpText = `banyan <noun> <verb> [options]
       --dry-run                  says what it would do
       --config FILE              another wrangler.toml, for another account or a second application
       --token TOKEN              the operators' token to set when none is set; else one is drawn
+  probe                        sends each database batches that it must refuse, and checks that the deployed version understands
+                               the refusals; writes nothing. deploy ends with it
   rollback                     makes the version before live again; run again, it stays there
       --to VERSION               or this one
       --without-map              where the live version is too broken to show the map: also to one that binds fewer shards
       --dry-run                  says which
       --config FILE
   restore SHARD --to TIME      takes one shard back to a moment of the last 30 days (2026-11-24T10:30:00Z): what was
-                               written there since is gone. Cut off, it goes on when it is run again
+                               written there since is gone, and its users log in again. Run it again to resume an interrupted restore
       --abandon                  instead of --to: gives up a restore that was cut off; the shard is as it was before, and serves
       --compare                  instead of --to: compares its claims and accounts with all shards, as a restore does at its end
       --config FILE
@@ -85,7 +87,8 @@ Options
 
 SLOTS are hex digits: 00ff, 0000-0fff, or several with commas between. TARGET is a shard's id.
 The exit code is 1 when a move that was watched has failed or was aborted, when a load lost or doubled a write, showed a writer
-less than he had written, or another too late, or had requests refused, and when an import's users are not there as sent.
+less than he had written, or another too late, or had requests refused, when an import's users are not there as sent,
+and when a probe has failed.
 
 deploy, rollback and restore need CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (docs/operating.md). Their --url is where the
 application answers, where that is neither PUBLIC_ORIGIN nor its address on workers.dev.

@@ -1,5 +1,7 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { replaceFile } from './replace-file.ts'
+import type { AccountChange } from './restored-accounts.ts'
+import type { Revoked } from './revoked-rows.ts'
 import type { Ownership } from './shard-ownership.ts'
 
 interface Begun {
@@ -18,7 +20,14 @@ export interface TakenOut extends Begun {
 export interface Travelling extends Begun, Ownership {
   stage: 'travelling'
   wayBack: string
+  /** The accounts noted before: the salt of their digests, and how many there are. An older version noted none. */
+  accounts?: { salt: string; count: number }
+  /** Set once the accounts are compared: to compare them again, after their versions were raised, would find fewer. */
+  listed?: Listed
 }
+
+/** How many accounts are listed for each change; null where the accounts of before are not known. */
+export type Listed = Record<AccountChange, number> | null
 
 /** Written before it is put into service. From then on it may have new writes, and is not taken back by this restore. */
 export interface Reconciled extends Begun, Ownership {
@@ -26,6 +35,13 @@ export interface Reconciled extends Begun, Ownership {
   wayBack: string
   /** How many migrations were applied again. */
   migrated: number
+  /** What must not come back and was ended. An older version ended nothing. */
+  ended?: Ended
+}
+
+export interface Ended {
+  revoked: Revoked
+  listed: Listed
 }
 
 /** The place of a restore, so that a run that was cut off can be gone on with, or given up. */
@@ -39,7 +55,19 @@ export function keepNote<N extends Note>(file: string, note: N): N {
   return note
 }
 
-export const forgetNote = (file: string): void => rmSync(file, { force: true })
+export function forgetNote(file: string): void {
+  rmSync(accountsBeforeFile(file), { force: true })
+  rmSync(file, { force: true })
+}
+
+/** The accounts as they were before the restore; goes with the note. */
+export const accountsBeforeFile = (noteFile: string): string => beside(noteFile, 'accounts-before')
+/** The accounts that the operator must look after; stays. */
+export const accountsFile = (noteFile: string): string => beside(noteFile, 'accounts')
+/** The claims that do not fit; stays. */
+export const claimsFile = (noteFile: string): string => beside(noteFile, 'claims')
+
+const beside = (noteFile: string, name: string): string => noteFile.replace(/\.json$/, `.${name}.jsonl`)
 
 export const goOn = ({ shard, to }: Begun): string => `npm run banyan -- restore ${shard} --to ${to}`
 export const giveUp = (shard: string): string => `npm run banyan -- restore ${shard} --abandon`

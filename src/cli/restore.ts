@@ -14,6 +14,7 @@ import type { OptionValues } from './options.ts'
 import { bookmarkAt, restoreTo } from './platform/time-travel.ts'
 import { replaceFile } from './replace-file.ts'
 import {
+  claimsFile,
   forgetNote,
   giveUp,
   goOn,
@@ -24,6 +25,7 @@ import {
   standing,
   type Travelling,
 } from './restore-note.ts'
+import { endedJson, endedText, endRevived, noteBefore } from './revived.ts'
 import type { MapShard } from './rollback.ts'
 import { differenceFrom, ownershipOf, reconcile } from './shard-ownership.ts'
 import { counted } from './table.ts'
@@ -63,15 +65,19 @@ export async function restore(deploying: Deploying, options: RestoreOptions): Pr
   if (found && found.stage !== 'taken-out' && found.to !== to) throw halfDone(found)
   const entry = await findShard(deploying, connection, shard)
   if (found?.stage === 'travelling' && entry.state !== 'restoring') throw servesAlready(found, entry.state)
-  const outOfService = async () =>
-    found?.stage === 'travelling' ? found : takeOut(deploying, options, to, { ...entry, isOurs: found !== null })
+  const outOfService = async (): Promise<Travelling> =>
+    found && found.stage !== 'taken-out'
+      ? { ...found, stage: 'travelling' }
+      : takeOut(deploying, options, to, { ...entry, isOurs: found !== null })
   return sayingWhereItStands(deploying, noteFile, async () => {
     if (found?.stage === 'reconciled' && entry.state !== 'restoring') {
       forgetNote(noteFile)
       say(`✓ the run before has ended it, and nothing was taken back now: ${shard} has what was written since`)
       return compared(deploying, options, found)
     }
-    const done = found?.stage === 'reconciled' ? found : await travel(deploying, options, await outOfService())
+    // One that an older version has reconciled still has the sessions of then.
+    const isEnded = found?.stage === 'reconciled' && found.ended !== undefined
+    const done = isEnded ? found : await travel(deploying, options, await outOfService())
     await backToService(connection, shard, noteFile)
     return compared(deploying, options, done)
   })
@@ -138,8 +144,10 @@ async function takeOut(
     throw error
   }
   const ownership = await ownershipOf(platform, databaseId)
+  const accounts = await noteBefore(deploying, databaseId, noteFile)
+  deploying.say(`✓ noted: ${counted(accounts.count, 'account')}, with the version of each password`)
   const wayBack = await bookmarkAt(platform, databaseId)
-  return keepNote(noteFile, { ...place, ...ownership, wayBack, stage: 'travelling' })
+  return keepNote(noteFile, { ...place, ...ownership, wayBack, accounts, stage: 'travelling' })
 }
 
 /** Repeated, it has the same end: nobody writes meanwhile. */
@@ -157,7 +165,9 @@ async function travel(deploying: Deploying, options: ShardOptions, before: Trave
   }
   const migrated = await reconcile(platform, databaseId, before)
   say(`✓ reconciled: its slots are those of the map, the mover’s step goes on, ${migrated} migrations applied again`)
-  return keepNote(noteFile, { ...before, stage: 'reconciled', migrated })
+  const ended = await endRevived(deploying, noteFile, before)
+  say(`✓ ended: ${endedText(ended, noteFile)}`)
+  return keepNote(noteFile, { ...before, stage: 'reconciled', migrated, ended })
 }
 
 /** As it was before: from here on nothing of the restore is left but the state. */
@@ -169,15 +179,19 @@ async function takeBack({ platform }: Deploying, noteFile: string, note: Travell
 
 /** Forgets a restore of a shard that isn't out of service any more: what was written there since stays. */
 async function leaveAsItIs(
-  { platform }: Deploying,
+  deploying: Deploying,
   { connection, shard, noteFile }: ShardOptions,
   note: Note,
   state: string,
 ): Promise<string> {
+  const { platform } = deploying
+  const ended: string[] = []
   if (note.stage === 'travelling') {
     await refuseOpenMoves(connection, shard)
     if (await differenceFrom(platform, note.databaseId, note)) throw otherNow(note, state, noteFile)
     await reconcile(platform, note.databaseId, note)
+    // It may have been taken back already, and then sessions that were ended live again.
+    ended.push(endedText(await endRevived(deploying, noteFile, note), noteFile))
   }
   forgetNote(noteFile)
   const what: Record<Note['stage'], string> = {
@@ -185,14 +199,13 @@ async function leaveAsItIs(
     travelling: 'It stays as it is, whether it was taken back already or not.',
     reconciled: `The restore was over: it is as it was at ${note.to}, with what was written since it served again.`,
   }
-  return [`${shard} is ${state}. ${what[note.stage]}`, ...(note.stage === 'taken-out' ? [] : [wayBackText(note)])].join(
-    '\n',
-  )
+  const wayBack = note.stage === 'taken-out' ? [] : [wayBackText(note)]
+  return [`${shard} is ${state}. ${what[note.stage]}`, ...ended, ...wayBack].join('\n')
 }
 
 /** Only looks: it serves already, so a comparison that fails, or is ended, leaves a restore as done as it is. */
 async function compared(deploying: Deploying, options: ShardOptions, done: Reconciled): Promise<Output> {
-  const { shard, to, wayBack, migrated, databaseId } = done
+  const { shard, to, wayBack, migrated, databaseId, ended } = done
   const served = `${shard} serves again, as it was at ${to}. What was written there since is gone.`
   deploying.say(
     `✓ ${served}\n${wayBackText(done)}\nComparing its claims and accounts with all shards; Ctrl-C leaves that out.`,
@@ -201,8 +214,10 @@ async function compared(deploying: Deploying, options: ShardOptions, done: Recon
     json: { lackingAccounts: null, lackingClaims: null },
     text: `Its claims and accounts were not compared: ${messageOf(error)}\nTo compare them: npm run banyan -- restore ${shard} --compare`,
   }))
-  const text = [served, comparison.text, wayBackText(done)].join('\n')
-  return { json: { shard, to, wayBack, migrated, ...comparison.json }, text }
+  const users = ended ? [endedText(ended, options.noteFile)] : []
+  const text = [served, ...users, comparison.text, wayBackText(done)].join('\n')
+  const json = { shard, to, wayBack, migrated, ...(ended ? endedJson(ended, options.noteFile) : {}) }
+  return { json: { ...json, ...comparison.json }, text }
 }
 
 /** Lists what doesn't fit in a file, a line each. Throws UserError. */
@@ -219,7 +234,7 @@ async function compareClaims(
   const { platform, sleep, say } = deploying
   const databaseIds = readConfig(deploying.readConfigText()).shards.map(({ databaseId }) => databaseId)
   const onShard = (done: number, of: number) => say(`compared with ${done} of ${counted(of, 'shard')}`)
-  const file = noteFile.replace(/\.json$/, '.claims.jsonl')
+  const file = claimsFile(noteFile)
   replaceFile(file, '', 0o600)
   const { epoch } = await listShards(connection)
   const lacks = { account: 0, claim: 0 }

@@ -129,6 +129,10 @@ export const limits = {
 
   // Operators
   userSampleRowsMax: 2_000, // of each shard; with more users their number is estimated
+  probeShardsMax: 5, // per request: each takes 65 statements, and 193 where every batch is tried three times
+  probeShardMs: 15_000, // a shard’s answers to all batches
+  probeTriesMax: 3, // of a batch, since a lost connection looks like an unknown text
+  probePauseMs: 100, // before the second try, and twice as long before the third
   shardNumbersMs: 15_000, // a shard that hasn't answered by then is listed without its numbers
 
   // HTTP

@@ -9,6 +9,7 @@ import type { MoveRecord } from '../resharding/record.ts'
 import type { Session, Sessions } from '../sessions/sessions.ts'
 import type { Claims } from '../sharding/claims.ts'
 import type { Idempotency, RetryKey } from '../sharding/idempotency.ts'
+import type { ProbePage } from '../sharding/probe.ts'
 import type { ShardEntry, ShardMap, ShardState } from '../sharding/shard-map.ts'
 import type { Shards } from '../sharding/shards.ts'
 import type { AssetUrls } from './layout.tsx'
@@ -106,6 +107,8 @@ export interface Tiers {
   withinLimit(name: RateLimitName, key: string): Promise<boolean>
   staticFile(request: Request): Promise<Response>
   dependencies(): Promise<DependencyReport[]>
+  /** Batches that the databases behind `after` must refuse, and how they do. Writes nothing. */
+  probe(after: string | null): Promise<ProbePage>
   /** Bytes and queries a second of each shard, as this isolate saw them lately. */
   shardLoad(shardId: string): { queriesPerSecond: number }
   waitUntil(promise: Promise<unknown>): void

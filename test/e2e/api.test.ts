@@ -434,6 +434,15 @@ describe('what watches and operates', () => {
     })
   })
 
+  test('operators probe the databases, which refuse as this version expects', async () => {
+    const operator = Object.assign(held(stack.bearer()), { token: OPERATOR_TOKEN })
+    const answer = await operator.post('/operator/v1/probe', {})
+    expect(answer.status).toBe(200)
+    const { items } = answer.json<{ items: { binding: string; ok: boolean }[] }>()
+    expect([...new Set(items.map(({ binding }) => binding))]).toEqual(['SHARD_000', 'SHARD_001'])
+    expect(items.filter(({ ok }) => !ok)).toEqual([])
+  })
+
   test('operators import users, who are there at once, and see that they are', async () => {
     const operator = Object.assign(held(stack.bearer()), { token: OPERATOR_TOKEN })
     const user = {

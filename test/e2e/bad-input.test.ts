@@ -228,6 +228,13 @@ const bodyRoutes: BodyRoute[] = [
     },
   },
   {
+    route: 'POST /operator/v1/probe',
+    path: () => '/operator/v1/probe',
+    who: () => operator,
+    valid: { after: 'SHARD_000' },
+    fields: { after: { isOptional: true, refuses: ['', 'SHARD_0', 'shard-000', 'SHARD_0000', 'SHARD_000\n'] } },
+  },
+  {
     route: 'POST /operator/v1/moves',
     path: () => '/operator/v1/moves',
     who: () => operator,

@@ -21,21 +21,23 @@ export async function runBatch<T = Record<string, unknown>>(
   return results.map((result) => result.results)
 }
 
+/** Calls what may be carried out twice, and once more when the answer is lost. Throws PlatformError. */
+export async function repeatable<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call()
+  } catch (error) {
+    if (!(error instanceof PlatformError) || error.isCertain) throw error
+    return call()
+  }
+}
+
 /** Reads, which may be repeated when the answer is lost. */
-export async function readRows<T>(
+export const readRows = <T>(
   platform: Platform,
   databaseId: string,
   sql: string,
   params: (string | number | null)[] = [],
-): Promise<T[]> {
-  const read = async () => (await runBatch<T>(platform, databaseId, [{ sql, params }]))[0]!
-  try {
-    return await read()
-  } catch (error) {
-    if (!(error instanceof PlatformError) || error.isCertain) throw error
-    return read()
-  }
-}
+): Promise<T[]> => repeatable(async () => (await runBatch<T>(platform, databaseId, [{ sql, params }]))[0]!)
 
 /** Names of the migrations that a database has, in the table that wrangler keeps as well. */
 export async function appliedMigrations(platform: Platform, databaseId: string): Promise<string[]> {

@@ -12,6 +12,12 @@ export interface Statement {
 /** What carries out a batch: all of it or nothing. */
 export interface Engine {
   batch(statements: Statement[]): Promise<{ results: Record<string, unknown>[]; changes: number }[]>
+  /** Of a database that the Worker writes to as well, so that its history here is not all of it. */
+  live?: {
+    /** Batches that make an empty database equal to this one as it is now. */
+    copy(): Promise<Statement[][]>
+    clear(): Promise<void>
+  }
 }
 
 /** D1's limits: https://developers.cloudflare.com/d1/platform/limits/ */
@@ -24,14 +30,25 @@ interface Wish {
   jurisdiction?: string | null
 }
 
+interface HistoryEntry {
+  at: number
+  statements: Statement[]
+  restoredTo?: number
+  /** All that it held then; what is before this entry no longer counts. */
+  copy?: Statement[][]
+}
+
 export class DoubleDatabase {
   readonly id: string
   readonly name: string
   readonly locationHint: string | null
   readonly jurisdiction: string | null
   engine: Engine
-  /** What was written, in order; a bookmark is a length of it. A restore is an entry as well, so that it can be undone. */
-  readonly history: { at: number; statements: Statement[]; restoredTo?: number }[] = []
+  /**
+   * What was written, in order; a bookmark is a length of it. A restore is an entry as well, so that it can be undone. Of a
+   * live database only what the API has written is here, and a copy for each time that a bookmark of now was asked for.
+   */
+  readonly history: HistoryEntry[] = []
 
   constructor(id: string, { name, primary_location_hint = null, jurisdiction = null }: Wish) {
     this.locationHint = primary_location_hint
@@ -66,7 +83,8 @@ export class DoubleDatabase {
 /** What was written to get to a bookmark. */
 function writtenBefore(history: DoubleDatabase['history'], bookmark: number): Statement[][] {
   if (bookmark === 0) return []
-  const { statements, restoredTo } = history[bookmark - 1]!
+  const { statements, restoredTo, copy } = history[bookmark - 1]!
+  if (copy) return copy
   if (restoredTo !== undefined) return writtenBefore(history, restoredTo)
   return [...writtenBefore(history, bookmark - 1), statements]
 }
@@ -89,9 +107,11 @@ export class DatabaseRoom {
     return found
   }
 
-  #bookmark(query: URLSearchParams, id: string) {
-    const { history } = this.get(id)
-    const at = Date.parse(query.get('timestamp') ?? '9999-12-31T00:00:00Z')
+  async #bookmark(query: URLSearchParams, id: string) {
+    const { history, engine } = this.get(id)
+    const timestamp = query.get('timestamp')
+    if (!timestamp && engine.live) history.push({ at: Date.now(), statements: [], copy: await engine.live.copy() })
+    const at = Date.parse(timestamp ?? '9999-12-31T00:00:00Z')
     return { bookmark: formatBookmark(history.filter((entry) => entry.at <= at).length) }
   }
 
@@ -99,7 +119,8 @@ export class DatabaseRoom {
     const database = this.get(id)
     const bookmark = Number.parseInt(query.get('bookmark') ?? '', 16)
     if (!(bookmark <= database.history.length)) throw new ApiRefusal(400, 7500, 'Invalid bookmark')
-    const engine = sqliteEngine()
+    const engine = database.engine.live ? database.engine : sqliteEngine()
+    await engine.live?.clear()
     for (const statements of writtenBefore(database.history, bookmark)) await engine.batch(statements)
     const previous = formatBookmark(database.history.length)
     database.history.push({ at: Date.now(), statements: [], restoredTo: bookmark })

@@ -10,6 +10,7 @@ import { ApiServer, type Fault, type RecordedCall } from './http.ts'
 import { ScriptRoom } from './scripts.ts'
 import { RuntimeSite, Site, standIn } from './site.ts'
 import { StoreRoom } from './stores.ts'
+import type { Wording } from './worded-database.ts'
 
 const ACCOUNT = '0123456789abcdef0123456789abcdef'
 const TOKEN = 'a-token-of-the-double'
@@ -22,6 +23,8 @@ export interface PlatformDouble {
   calls: RecordedCall[]
   /** Bindings of shards that the stand-in’s map no longer names. */
   removedFromMap: Set<string>
+  /** How the databases' bindings word their errors: as the local runtime does, until a test says otherwise. */
+  wording: Wording
   databases: DatabaseRoom
   stores: StoreRoom
   scripts: ScriptRoom
@@ -48,7 +51,9 @@ export async function startPlatform({ serving }: { serving: 'runtime' | 'stand-i
   const runtime = serving === 'runtime' ? new RuntimeSite({ databases, stores }) : null
   const migrations = readMigrations().map(({ name }) => name)
   scripts.onLive = async (_, version) => {
-    site.running = runtime ? await runtime.start(version) : standIn(version, databases, migrations, removedFromMap)
+    site.running = runtime
+      ? await runtime.start(version)
+      : standIn(version, databases, migrations, removedFromMap, (text) => platform.wording(text))
   }
   const api = new ApiServer([...databases.routes, ...stores.routes, ...scripts.routes], {
     account: ACCOUNT,
@@ -56,11 +61,12 @@ export async function startPlatform({ serving }: { serving: 'runtime' | 'stand-i
   })
   const [apiUrl, siteUrl] = await Promise.all([api.listen(), site.listen()])
   const from = (number: number) => api.calls.length + number
-  return {
+  const platform: PlatformDouble = {
     environment: { CLOUDFLARE_API_BASE_URL: apiUrl, CLOUDFLARE_API_TOKEN: TOKEN, CLOUDFLARE_ACCOUNT_ID: ACCOUNT },
     siteUrl,
     calls: api.calls,
     removedFromMap,
+    wording: (text) => text,
     databases,
     stores,
     scripts,
@@ -83,6 +89,7 @@ export async function startPlatform({ serving }: { serving: 'runtime' | 'stand-i
       await Promise.all([api.close(), site.close()])
     },
   }
+  return platform
 }
 
 async function snapshot({ databases, stores, scripts }: Pick<PlatformDouble, 'databases' | 'stores' | 'scripts'>) {

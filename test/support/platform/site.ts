@@ -5,9 +5,12 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
+import { type Clock, systemClock } from '../../../src/core/clock.ts'
+import { probeShards } from '../../../src/sharding/probe.ts'
 import type { DatabaseRoom, Engine, Statement } from './databases.ts'
 import type { DoubleBinding, DoubleVersion } from './scripts.ts'
 import type { StoreRoom } from './stores.ts'
+import { type Wording, wordedDatabase } from './worded-database.ts'
 
 /** A running version. */
 export interface Running {
@@ -163,6 +166,45 @@ function d1Engine(database: D1Database): Engine {
       const done = await database.batch<Record<string, unknown>>(prepared)
       return done.map(({ results, meta }) => ({ results, changes: meta.changes }))
     },
+    live: { copy: () => copyOf(database), clear: () => clear(database) },
+  }
+}
+
+interface SchemaObject {
+  type: 'table' | 'index' | 'view' | 'trigger'
+  name: string
+  sql: string
+}
+
+const ROWS_AT_ONCE = 1_000
+
+async function schemaOf(database: D1Database): Promise<SchemaObject[]> {
+  const { results } = await database
+    .prepare("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT GLOB 'sqlite_*'")
+    .all<SchemaObject>()
+  return results.filter(({ name }) => !name.startsWith('_cf_'))
+}
+
+/** Tables, their rows, and only then what would look at each row. */
+async function copyOf(database: D1Database): Promise<Statement[][]> {
+  const schema = await schemaOf(database)
+  const of = (type: SchemaObject['type']) => schema.filter((object) => object.type === type).map(({ sql }) => ({ sql }))
+  const rows: Statement[][] = []
+  for (const { name } of schema.filter(({ type }) => type === 'table')) {
+    const [columns, ...all] = await database.prepare(`SELECT * FROM "${name}"`).raw({ columnNames: true })
+    const values = columns.map((_, index) => `json_extract(value, '$[${index}]')`)
+    const sql = `INSERT INTO "${name}" ("${columns.join('", "')}") SELECT ${values.join(', ')} FROM json_each(?)`
+    for (let start = 0; start < all.length; start += ROWS_AT_ONCE)
+      rows.push([{ sql, params: [JSON.stringify(all.slice(start, start + ROWS_AT_ONCE))] }])
+  }
+  return [of('table'), ...rows, [...of('index'), ...of('view'), ...of('trigger')]]
+}
+
+async function clear(database: D1Database): Promise<void> {
+  const schema = await schemaOf(database)
+  for (const type of ['trigger', 'view', 'table'] as const) {
+    const names = schema.filter((object) => object.type === type).map(({ name }) => name)
+    if (names.length > 0) await database.batch(names.map((name) => database.prepare(`DROP ${type} "${name}"`)))
   }
 }
 
@@ -180,12 +222,16 @@ const listed = (binding: string) => ({
   slots: 1,
 })
 
+/** Its pauses between tries take no time; its time limits do. */
+const patientClock: Clock = { now: systemClock.now, sleep: (ms) => systemClock.sleep(ms < 1_000 ? 0 : ms) }
+
 /** Answers as the application does in what a deployment asks for, and like it only where it could. */
 export function standIn(
   version: DoubleVersion,
   databases: DatabaseRoom,
   migrations: string[],
   removed: Set<string>,
+  wording: Wording,
 ): Running {
   const shards = bindings<{ id: string }>(version, 'd1')
   const secret = (name: string) =>
@@ -213,9 +259,15 @@ export function standIn(
       if (pathname === '/readyz') return new Response('directory ok')
       if (pathname === '/') return new Response('<html lang="en"></html>')
       if (pathname === '/api/openapi.json') return Response.json({ paths: {} })
-      if (pathname !== '/operator/v1/shards') return new Response('', { status: 404 })
+      if (!['/operator/v1/shards', '/operator/v1/probe'].includes(pathname)) return new Response('', { status: 404 })
       if (request.headers.get('authorization') !== `Bearer ${secret('OPERATOR_TOKEN')}`)
         return new Response('', { status: 401 })
+      if (pathname === '/operator/v1/probe') {
+        const { after = null } = (await request.json()) as { after?: string }
+        const bound = shards.map(({ name, id }) => [name, wordedDatabase(databases.get(id).engine, wording)] as const)
+        const wish = { databases: new Map(bound), after, isLeftOut: () => false, clock: patientClock }
+        return Response.json(await probeShards(wish))
+      }
       if (request.method === 'POST') {
         const { binding } = (await request.json()) as { binding: string }
         if (!shards.some(({ name }) => name === binding)) return Response.json({ code: 'INVALID' }, { status: 422 })

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -23,6 +23,8 @@ interface MapDouble {
   epoch: number
   changes: string[]
   moves: { id: string; state: string; source: string; target: string }[]
+  /** Called when the shard is put into service. */
+  onServing: () => Promise<void>
   /** What becomes of a change to a state: it is refused, it never arrives, or it is made and its answer is lost, once. */
   failing: { to: string; how: 'refused' | 'away' | 'lost' } | null
 }
@@ -32,12 +34,14 @@ let deployment: SmallDeployment
 let map: MapDouble
 const noteFile = path.join(tmpdir(), `banyan-restore-test-${process.pid}.json`)
 const listFile = noteFile.replace('.json', '.claims.jsonl')
+const accountsFile = noteFile.replace('.json', '.accounts.jsonl')
+const beforeFile = noteFile.replace('.json', '.accounts-before.jsonl')
 
 beforeEach(async () => {
   platform = await startPlatform({ serving: 'stand-in' })
   deployment = smallDeployment(platform)
   await deployment.deploy()
-  map = { state: 'serving', epoch: 1, changes: [], moves: [], failing: null }
+  map = { state: 'serving', epoch: 1, changes: [], moves: [], failing: null, onServing: async () => undefined }
   await write("INSERT INTO shard_identity (id, deployment, shard) VALUES (1, 'd', 'shard-000')")
   await write(
     "INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('users', '0000', 'active', 1), ('users', '0001', 'active', 1)",
@@ -46,7 +50,7 @@ beforeEach(async () => {
 
 afterEach(async () => {
   rmSync(noteFile, { force: true })
-  rmSync(listFile, { force: true })
+  for (const file of [listFile, accountsFile, beforeFile]) rmSync(file, { force: true })
   deployment.close()
   await platform.close()
 })
@@ -84,6 +88,7 @@ const about = () => ({
       if (how === 'refused' || how === 'lost') map.failing = null
       if (how === 'away') throw new NotNow('answered 503', 'Try again.')
       if (how === 'refused') throw new UserError('answered 409 SHARD_IN_MOVE', 'Try again in 5 s.')
+      if (state === 'serving') await map.onServing()
       map.state = state
       map.changes.push(map.state)
       if (how === 'lost') throw new NotNow('does not answer', 'It may have been done all the same.')
@@ -92,15 +97,15 @@ const about = () => ({
   },
 })
 
-const MAIL =
-  "INSERT INTO mail_tokens (id, user_id, purpose, email, secret_hash, expires_at) VALUES ('0000a', '0000b', 'verify-email', 'a', 'b', 1)"
+/** A row that is no more than a row: time travel takes it back, and nothing else deletes it. */
+const MARK = "INSERT INTO claim_attempts (id, outcome, created_at) VALUES ('0000a', 'taken', 1)"
 
 test('what was written since is gone, it served nobody meanwhile, and the mover’s step has not fallen', async () => {
   const to = await moment()
-  await write(MAIL)
+  await write(MARK)
   await write('UPDATE mover SET step = 7')
   await take(to)
-  expect(await read('SELECT id FROM mail_tokens')).toEqual([])
+  expect(await read('SELECT id FROM claim_attempts')).toEqual([])
   expect(map.changes).toEqual(['restoring', 'serving'])
   expect(await read('SELECT step, open FROM mover')).toEqual([{ step: 8, open: 0 }])
   expect(existsSync(noteFile)).toBe(false)
@@ -114,12 +119,12 @@ test('its lease is waited for before anything is taken back', async () => {
     ...opened(),
     sleep: async (ms) => {
       pauses.push(ms)
-      if (pauses.length === 1) await write(MAIL) // a router with the map before
+      if (pauses.length === 1) await write(MARK) // a router with the map before
     },
   })
   await take(to)
   expect(pauses[0]).toBe(41_000)
-  expect(await read('SELECT id FROM mail_tokens')).toEqual([])
+  expect(await read('SELECT id FROM claim_attempts')).toEqual([])
 })
 
 test.each([
@@ -129,11 +134,11 @@ test.each([
 ])('%s: refused, and all is as it was', async (_, sql) => {
   const to = await moment()
   await write(sql)
-  await write(MAIL)
+  await write(MARK)
   const slots = await read('SELECT * FROM slots')
   await expect(take(to)).rejects.toThrow('it had other slots: a move has touched it since')
   expect(await read('SELECT * FROM slots')).toEqual(slots)
-  expect(await read('SELECT id FROM mail_tokens')).toHaveLength(1)
+  expect(await read('SELECT id FROM claim_attempts')).toHaveLength(1)
   expect(map.changes).toEqual(['restoring', 'serving'])
 })
 
@@ -170,7 +175,7 @@ test('to before its first migration: refused, and all is as it was', async () =>
 test('cut off while it is as it was before its first migration: the next run brings it back', async () => {
   shard().history[0]!.at = Date.now()
   const first = new Date(Date.now() - 3_600_000).toISOString()
-  platform.goAwayAt(10) // after the time travel
+  platform.goAwayAt(11) // after the time travel
   await expect(take(first)).rejects.toThrow('did not answer')
   platform.recover()
   await expect(take(first)).rejects.toThrow('it was not migrated yet')
@@ -213,11 +218,24 @@ test('an unknown shard, and one that somebody else has taken out, are refused', 
   await expect(take(to)).rejects.toThrow('shard-000 is restoring')
 })
 
+/** How many calls of the platform a restore makes until the shard serves. */
+async function callsUntilServing(to: string): Promise<number> {
+  const before = platform.calls.length
+  let calls = 0
+  map.onServing = async () => {
+    calls = platform.calls.length - before
+  }
+  await take(to)
+  map.onServing = async () => undefined
+  return calls
+}
+
 test('cut off at any call, the next run ends it; once it has travelled, another time is refused meanwhile', async () => {
   await write('UPDATE mover SET step = 7')
-  for (let number = 1; number <= 15; number++) {
+  const calls = await callsUntilServing(await moment())
+  for (let number = 1; number <= calls; number++) {
     const to = await moment()
-    await write(MAIL)
+    await write(MARK)
     const { step } = (await read('SELECT step FROM mover'))[0] as { step: number }
     platform.goAwayAt(number)
     await expect(take(to), `call ${number}`).rejects.toThrow('did not answer')
@@ -226,19 +244,19 @@ test('cut off at any call, the next run ends it; once it has travelled, another 
     if (stage !== null && stage !== 'taken-out')
       await expect(take(await moment())).rejects.toThrow('was cut off and is not over')
     const { json } = await take(to)
-    expect(await read('SELECT id FROM mail_tokens'), `call ${number}`).toEqual([])
+    expect(await read('SELECT id FROM claim_attempts'), `call ${number}`).toEqual([])
     expect(((await read('SELECT step FROM mover'))[0] as { step: number }).step).toBeGreaterThan(step)
     expect(map.state).toBe('serving')
     // The way back is from before the first time travel, whichever run it was.
     await restoreTo(deployment.deploying().platform, shard().id, (json as { wayBack: string }).wayBack)
-    expect(await read('SELECT id FROM mail_tokens'), `call ${number}`).toHaveLength(1)
-    await write('DELETE FROM mail_tokens')
+    expect(await read('SELECT id FROM claim_attempts'), `call ${number}`).toHaveLength(1)
+    await write('DELETE FROM claim_attempts')
   }
 })
 
 /** A run that is killed once `stage` is on disk: nothing more of it is carried out. */
 async function killedAt(stage: 'taken-out' | 'travelling' | 'reconciled', to: string): Promise<void> {
-  const calls = { 'taken-out': 4, travelling: 10, reconciled: 0 }[stage]
+  const calls = { 'taken-out': 4, travelling: 11, reconciled: 0 }[stage]
   if (calls > 0) platform.goAwayAt(calls)
   else map.failing = { to: 'serving', how: 'away' }
   await expect(take(to)).rejects.toThrow(/did not answer|answered 503/)
@@ -248,34 +266,34 @@ async function killedAt(stage: 'taken-out' | 'travelling' | 'reconciled', to: st
   expect(map.state).toBe('restoring')
 }
 
-const mails = () => read('SELECT id FROM mail_tokens ORDER BY id')
-const LATER_MAIL = MAIL.replace('0000a', '0000z')
+const marks = () => read('SELECT id FROM claim_attempts ORDER BY id')
+const LATER_MARK = MARK.replace('0000a', '0000z')
 
 describe('on a shard that serves already', () => {
   test('the answer to the last change was lost: run again, what was acknowledged since stays', async () => {
     const to = await moment()
-    await write(MAIL)
+    await write(MARK)
     map.failing = { to: 'serving', how: 'lost' }
     await expect(take(to)).rejects.toThrow('does not answer')
     expect(map.state).toBe('serving')
-    await write(LATER_MAIL)
+    await write(LATER_MARK)
     const { text } = await take(to)
     expect(text).toContain(`shard-000 serves again, as it was at ${to}`)
-    expect(await mails()).toEqual([{ id: '0000z' }])
+    expect(await marks()).toEqual([{ id: '0000z' }])
     expect(existsSync(noteFile)).toBe(false)
   })
 
   test('somebody has put it back in the middle: refused, and given up it stays as it is', async () => {
     await write('UPDATE mover SET step = 7')
     const to = await moment()
-    await write(MAIL)
+    await write(MARK)
     await killedAt('travelling', to)
     map.state = 'serving'
-    await write(LATER_MAIL)
-    const before = await mails()
+    await write(LATER_MARK)
+    const before = await marks()
     await expect(take(to)).rejects.toThrow('shard-000 is serving, though a restore of it')
     await giveUp()
-    expect(await mails()).toEqual(before)
+    expect(await marks()).toEqual(before)
     const [mover] = await read('SELECT step FROM mover')
     expect(mover!.step).toBeGreaterThan(7)
     expect(existsSync(noteFile)).toBe(false)
@@ -299,13 +317,13 @@ describe('given up', () => {
     'at %s: the shard is as it was before, and serves',
     async (stage) => {
       const to = await moment()
-      await write(MAIL)
+      await write(MARK)
       await killedAt(stage, to)
       const { text } = await giveUp()
       expect(text).toBe('shard-000 serves again, as it was before the restore.')
-      expect([map.state, await mails(), existsSync(noteFile)]).toEqual(['serving', [{ id: '0000a' }], false])
+      expect([map.state, await marks(), existsSync(noteFile)]).toEqual(['serving', [{ id: '0000a' }], false])
       await take(to)
-      expect(await mails()).toEqual([])
+      expect(await marks()).toEqual([])
     },
   )
 
@@ -313,21 +331,21 @@ describe('given up', () => {
     const to = await moment()
     map.failing = { to: 'serving', how: 'lost' }
     await expect(take(to)).rejects.toThrow('does not answer')
-    await write(MAIL)
+    await write(MARK)
     expect((await giveUp()).text).toContain('--bookmark=')
-    expect(await mails()).toHaveLength(1)
+    expect(await marks()).toHaveLength(1)
   })
 
   test('cut off itself, it is run again, or another time is taken', async () => {
     const to = await moment()
-    await write(MAIL)
+    await write(MARK)
     const right = await moment()
     await killedAt('travelling', to)
     map.failing = { to: 'serving', how: 'away' }
     await expect(giveUp()).rejects.toThrow('answered 503')
     map.failing = null
     await take(right)
-    expect(await mails()).toHaveLength(1)
+    expect(await marks()).toHaveLength(1)
   })
 
   test('where none was begun: refused', async () => {
@@ -337,11 +355,11 @@ describe('given up', () => {
 
 test('a wrong time is put right while nothing was taken back', async () => {
   const wrong = await moment()
-  await write(MAIL)
+  await write(MARK)
   const right = await moment()
   await killedAt('taken-out', wrong)
   await take(right)
-  expect(await mails()).toHaveLength(1)
+  expect(await marks()).toHaveLength(1)
 })
 
 test('who ends it early is told in what state the shard is, how to go on and how to give up', async () => {
@@ -511,11 +529,278 @@ test('with claims and accounts whole, it says so', async () => {
 
 test.each(faults)('%s at the time travel: it is done once, or again with the same end', async (fault) => {
   const to = await moment()
-  await write(MAIL)
-  platform.failAt(9, fault)
-  const at = platform.calls.length + 8
+  await write(MARK)
+  platform.failAt(10, fault)
+  const at = platform.calls.length + 9
   await take(to).catch(() => take(to))
   expect(platform.calls[at]!.path).toMatch(/time_travel\/restore$/)
-  expect(await read('SELECT id FROM mail_tokens')).toEqual([])
+  expect(await read('SELECT id FROM claim_attempts')).toEqual([])
   expect(map.state).toBe('serving')
+})
+
+const session = (id: string, user = id) =>
+  `INSERT INTO sessions (id, user_id, secret_hash, retry_secret_hash, user_agent, created_at, last_seen_at, idle_at, expires_at)
+   VALUES ('${id}', '${user}', 'a', '', '', 1, 1, 9e15, 9e15)`
+
+const account = (id: string, { version = 1, email = `${id}@example.com` } = {}) =>
+  `INSERT INTO accounts (id, email, password_hash, password_version, created_at) VALUES ('${id}', '${email}', 'PHC-SECRET', ${version}, 1)`
+
+const NEW_PASSWORD = 'UPDATE accounts SET password_version = password_version + 1'
+
+interface ListedAccount {
+  accountId: string
+  changes: string[]
+  passwordVersion: number | null
+}
+
+const listedAccounts = (): ListedAccount[] =>
+  readFileSync(accountsFile, 'utf8')
+    .split('\n')
+    .flatMap((line) => (line === '' ? [] : (JSON.parse(line) as ListedAccount)))
+
+/** What the application’s proof says of a session. */
+const proofOf = (id: string) =>
+  write(`INSERT INTO session_guard (id, now) VALUES ('${id}', 2)`).then(
+    () => 'live',
+    (error: Error) => error.message,
+  )
+
+const MAIL =
+  "INSERT INTO mail_tokens (id, user_id, purpose, email, secret_hash, expires_at) VALUES ('0000a', '0000b', 'verify-email', 'a', 'b', 1)"
+
+describe('what must not come back', () => {
+  test('a session that was ended, and a mailed token that was used: neither is there when the shard serves', async () => {
+    await write(session('0000ended'))
+    await write(session('0001lives'))
+    await write(MAIL)
+    const to = await moment()
+    await write("DELETE FROM sessions WHERE id = '0000ended'")
+    await write('DELETE FROM mail_tokens')
+    let atService: unknown
+    map.onServing = async () => {
+      atService = [
+        await read('SELECT id FROM sessions'),
+        await read('SELECT id FROM mail_tokens'),
+        await proofOf('0000ended'),
+      ]
+    }
+    const { json, text } = await take(to)
+    expect(atService).toEqual([[], [], expect.stringContaining('SESSION_ENDED')])
+    expect(json).toMatchObject({ sessionsDeleted: 2, mailTokensDeleted: 1 })
+    expect(text).toContain('Its users log in again: 2 sessions and 1 mailed token were deleted.')
+  })
+
+  test('they go in pieces, each of which an index finds', async () => {
+    await write(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000)
+      INSERT INTO sessions (id, user_id, secret_hash, retry_secret_hash, user_agent, created_at, last_seen_at, idle_at, expires_at)
+      SELECT printf('0000%05d', i), 'u', 'a', '', '', 1, 1, 9e15, 9e15 FROM n`)
+    const to = await moment()
+    const before = shard().history.length
+    const { json } = await take(to)
+    expect(json).toMatchObject({ sessionsDeleted: 12_000 })
+    const pieces = shard()
+      .history.slice(before)
+      .flatMap(({ statements }) => statements.filter(({ sql }) => sql.startsWith('DELETE FROM sessions')))
+    expect(pieces.map(({ params }) => params)).toEqual([
+      ['', '000005000'],
+      ['000005000', '000010000'],
+      ['000010000', '000012000'],
+    ])
+    for (const { sql, params } of pieces) {
+      const [plan] = await shard().engine.batch([{ sql: `EXPLAIN QUERY PLAN ${sql}`, params: params! }])
+      expect(plan!.results[0]!.detail).toMatch(/^SEARCH sessions USING .*INDEX .*\(id>\? AND id<\?\)$/)
+    }
+  })
+
+  test('a row of a slot that is not here stops nothing, and nobody can reach it', async () => {
+    await write("INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('users', '0009', 'active', 1)")
+    await write(session('0009left'))
+    await write("DELETE FROM slots WHERE slot = '0009'")
+    const { json } = await take(await moment())
+    expect(json).toMatchObject({ sessionsDeleted: 0 })
+    expect(map.state).toBe('serving')
+  })
+
+  test('accounts whose password or address went back, and those that came or went, are listed for their operator only', async () => {
+    for (const id of ['0000same', '0000word', '0001both', '0001gone']) await write(account(id))
+    const to = await moment()
+    await write(`${NEW_PASSWORD} WHERE id IN ('0000word', '0001both')`)
+    await write("UPDATE accounts SET email = 'other@example.com' WHERE id = '0001both'")
+    await write("DELETE FROM accounts WHERE id = '0001gone'")
+    await write(account('0000new'))
+    const { json, text } = await take(to)
+    expect(listedAccounts()).toEqual([
+      { accountId: '0000new', changes: ['created'], passwordVersion: 1 },
+      { accountId: '0000word', changes: ['password'], passwordVersion: 2 },
+      { accountId: '0001both', changes: ['password', 'email'], passwordVersion: 2 },
+      { accountId: '0001gone', changes: ['deleted'], passwordVersion: null },
+    ])
+    expect(json).toMatchObject({ accounts: { password: 2, email: 1, created: 1, deleted: 1, file: accountsFile } })
+    expect(text).toContain('2 accounts with an older password, 1 with an older e-mail address')
+    expect(text).toContain(`They are listed in ${accountsFile}.`)
+    expect(text).toContain('Send these users a reset of their password')
+    expect(statSync(accountsFile).mode & 0o777).toBe(0o600)
+    expect(readFileSync(accountsFile, 'utf8')).not.toMatch(/example\.com|PHC-SECRET/)
+    expect(existsSync(beforeFile)).toBe(false)
+  })
+
+  test('what was noted before holds no address and no secret, and is its owner’s', async () => {
+    await write(account('0000ada'))
+    const to = await moment()
+    await killedAt('travelling', to)
+    expect(readFileSync(beforeFile, 'utf8')).toMatch(/^\["0000ada",1,"[\w-]{43}"\]\n$/)
+    expect(statSync(beforeFile).mode & 0o777).toBe(0o600)
+  })
+
+  test('of more accounts than a page holds, each difference is found', async () => {
+    await write(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 11000)
+      INSERT INTO accounts (id, email, password_hash, password_version, created_at)
+      SELECT printf('0000%05d', i), printf('%d@example.com', i), '', 1, 1 FROM n`)
+    const to = await moment()
+    const changed = ['000000001', '000004999', '000005000', '000005001', '000010000', '000010001', '000011000']
+    await write(`${NEW_PASSWORD} WHERE id IN ('${changed.join("', '")}')`)
+    await write("DELETE FROM accounts WHERE id IN ('000007000', '000010999')")
+    await take(to)
+    const found = listedAccounts()
+    expect(found.filter(({ changes }) => changes[0] === 'password').map(({ accountId }) => accountId)).toEqual(changed)
+    expect(found.filter(({ changes }) => changes[0] === 'deleted').map(({ accountId }) => accountId)).toEqual([
+      '000007000',
+      '000010999',
+    ])
+    expect(found).toHaveLength(9)
+  })
+
+  test('a password version never names a second password, also when a restore goes back before another', async () => {
+    await write(account('0000ada'))
+    const first = await moment()
+    await write(NEW_PASSWORD)
+    const second = await moment()
+    await write(NEW_PASSWORD)
+    const versions = () => read('SELECT password_version AS version FROM accounts')
+    await take(first) // 3 → 1, raised
+    expect(await versions()).toEqual([{ version: 4 }])
+    await take(second) // to the password that had 2
+    expect(await versions()).toEqual([{ version: 5 }])
+    expect(listedAccounts()).toEqual([{ accountId: '0000ada', changes: ['password'], passwordVersion: 4 }])
+  })
+
+  test('cut off at any call, the next run has the same end', { timeout: 60_000 }, async () => {
+    await write(account('0000ada'))
+    const wrong = async () => {
+      await write(session('0000ended', '0000ada'))
+      const to = await moment()
+      await write('DELETE FROM sessions')
+      await write(NEW_PASSWORD)
+      return to
+    }
+    const calls = await callsUntilServing(await wrong())
+    for (let number = 1; number <= calls; number++) {
+      const what = `call ${number}`
+      const to = await wrong()
+      const [was] = await read('SELECT password_version AS version FROM accounts')
+      platform.goAwayAt(number)
+      await expect(take(to), what).rejects.toThrow('did not answer')
+      platform.recover()
+      const { json } = await take(to)
+      expect(json, what).toMatchObject({
+        sessionsDeleted: 1,
+        accounts: { password: 1, email: 0, created: 0, deleted: 0 },
+      })
+      expect(await read('SELECT id FROM sessions'), what).toEqual([])
+      expect(listedAccounts(), what).toEqual([
+        { accountId: '0000ada', changes: ['password'], passwordVersion: was!.version },
+      ])
+      expect(await read('SELECT password_version AS version FROM accounts'), what).toEqual([
+        { version: (was!.version as number) + 1 },
+      ])
+    }
+  })
+
+  test.each(faults)(
+    '%s at any call: what is deleted and listed is counted once',
+    { timeout: 60_000 },
+    async (fault) => {
+      await write(account('0000ada'))
+      const wrong = async () => {
+        await write(session('0000ended', '0000ada'))
+        const to = await moment()
+        await write(NEW_PASSWORD)
+        return to
+      }
+      const calls = await callsUntilServing(await wrong())
+      for (let number = 1; number <= calls; number += 3) {
+        const to = await wrong()
+        platform.failAt(number, fault)
+        const { json } = await take(to).catch(() => take(to))
+        expect(json, `call ${number}`).toMatchObject({ sessionsDeleted: 1, accounts: { password: 1 } })
+        platform.recover()
+      }
+    },
+  )
+
+  test('the last answer was lost: run again, it tells of what the run before has ended', async () => {
+    await write(account('0000ada'))
+    await write(session('0000ended', '0000ada'))
+    const to = await moment()
+    await write(NEW_PASSWORD)
+    map.failing = { to: 'serving', how: 'lost' }
+    await expect(take(to)).rejects.toThrow('does not answer')
+    await write(session('0000later', '0000ada'))
+    const { json } = await take(to)
+    expect(json).toMatchObject({ sessionsDeleted: 1, accounts: { password: 1 } })
+    expect(await read('SELECT id FROM sessions')).toEqual([{ id: '0000later' }])
+  })
+
+  test('put back by hand in the middle, and given up: it may have been taken back, so its sessions end', async () => {
+    await write(account('0000ada'))
+    await write(session('0000ended', '0000ada'))
+    const to = await moment()
+    await write('DELETE FROM sessions')
+    await write(NEW_PASSWORD)
+    await killedAt('travelling', to)
+    map.state = 'serving'
+    const { text } = await giveUp()
+    expect(await read('SELECT id FROM sessions')).toEqual([])
+    expect(listedAccounts()).toMatchObject([{ accountId: '0000ada', changes: ['password'] }])
+    expect(text).toContain('1 account with an older password')
+  })
+
+  test('given up, the sessions of before live on', async () => {
+    await write(account('0000ada'))
+    await write(session('0000lives', '0000ada'))
+    const to = await moment()
+    await killedAt('reconciled', to)
+    expect(await read('SELECT id FROM sessions')).toEqual([])
+    await giveUp()
+    expect(await proofOf('0000lives')).toBe('live')
+  })
+
+  test('reconciled by an older version, which ended nothing: that is done before it serves', async () => {
+    await write(session('0000ended'))
+    const to = await moment()
+    await write('DELETE FROM sessions')
+    await killedAt('reconciled', to)
+    const { ended: _, accounts: __, ...old } = JSON.parse(readFileSync(noteFile, 'utf8')) as Record<string, unknown>
+    writeFileSync(noteFile, JSON.stringify(old))
+    await write(session('0000ended'))
+    const { json, text } = await take(to)
+    expect(await read('SELECT id FROM sessions')).toEqual([])
+    expect(json).toMatchObject({ sessionsDeleted: 1, accounts: null })
+    expect(text).toContain('Accounts were not compared')
+  })
+
+  test.each([
+    ['lost', () => rmSync(beforeFile)],
+    ['not all there', () => writeFileSync(beforeFile, readFileSync(beforeFile, 'utf8').slice(0, -3))],
+  ])('the note of the accounts is %s: it says so, and the shard serves', async (_, lose) => {
+    await write(account('0000ada'))
+    const to = await moment()
+    await write(NEW_PASSWORD)
+    await killedAt('travelling', to)
+    lose()
+    const { json, text } = await take(to)
+    expect(json).toMatchObject({ accounts: null })
+    expect(text).toContain('Ask the users of this shard to check theirs.')
+    expect(map.state).toBe('serving')
+  })
 })

@@ -201,6 +201,7 @@ const requests: Record<string, Make> = {
   'PATCH /operator/v1/shards/:id': () => ({ path: '/operator/v1/shards/shard-001', json: { state: 'serving' } }),
   'DELETE /operator/v1/shards/:id': () => ({ path: '/operator/v1/shards/shard-001' }),
   'POST /operator/v1/shards/:id/drain': () => ({ path: '/operator/v1/shards/shard-009/drain' }),
+  'POST /operator/v1/probe': () => ({ json: {} }),
   'POST /operator/v1/rebalance': () => ({ json: { dryRun: true } }),
   'ALL /assets/*': () => ({ path: '/assets/none.0123456789abcdef.css' }),
   'POST /signup': ({ newPerson }) => ({ form: newPerson() }),

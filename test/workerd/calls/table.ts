@@ -121,6 +121,16 @@ export const table: Row[] = [
   ofBook('POST /operator/v1/shards/:id/drain', 'the directory plans'),
   ofBook('POST /operator/v1/rebalance', 'the directory plans'),
   ofShards('GET /operator/v1/migrations', 1, 'the map as it is now, and a query a shard: two here'),
+  {
+    ...row(
+      'POST /operator/v1/probe',
+      'operator',
+      36,
+      0,
+      'the map as it is now, and a batch per case and shard: two here',
+    ),
+    directory: 1,
+  },
   row(
     'POST /operator/v1/imports',
     'operator',

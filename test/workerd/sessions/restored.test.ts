@@ -1,0 +1,118 @@
+import { beforeEach, expect, test } from 'vitest'
+import '../../support/light-passwords.ts'
+import { requestPasswordReset, resetPassword } from '../../../src/app/accounts/accounts.ts'
+import { createPost } from '../../../src/app/posts/posts.ts'
+import type { Platform } from '../../../src/cli/platform/api.ts'
+import { revokeAll } from '../../../src/cli/revoked-rows.ts'
+import { type Member, member } from '../../support/members.ts'
+import { emptyShards, rows, runEverywhere } from '../../support/shard-rows.ts'
+import { databases } from '../../support/sharding-slots.ts'
+import { World } from '../../support/tiers.ts'
+
+const SECOND = 1_000
+
+beforeEach(emptyShards)
+
+/** The platform's API, as far as `revokeAll` uses it: a batch for one of the runtime's databases, which its path names. */
+const platform = {
+  async call({ path, body }: { path: string; body: { batch: { sql: string; params: (string | number)[] }[] } }) {
+    const database = databases[path.split('/')[3] as keyof typeof databases]
+    return database.batch(body.batch.map(({ sql, params }) => database.prepare(sql).bind(...params)))
+  },
+} as unknown as Platform
+
+/** What is saved here, time travel brings back. */
+const KEPT = ['sessions', 'mail_tokens', 'accounts'] as const
+
+async function moment(): Promise<() => Promise<void>> {
+  const saved = await Promise.all(
+    Object.values(databases).flatMap((database) =>
+      KEPT.map(async (table) => ({
+        database,
+        table,
+        rows: (await database.prepare(`SELECT * FROM ${table}`).all<Record<string, unknown>>()).results,
+      })),
+    ),
+  )
+  return async () => {
+    for (const { database, table, rows } of saved) {
+      const insert = (row: Record<string, unknown>) =>
+        database
+          .prepare(
+            `INSERT INTO ${table} (${Object.keys(row).join()}) VALUES (${Object.keys(row)
+              .map(() => '?')
+              .join()})`,
+          )
+          .bind(...Object.values(row))
+      await database.batch([database.prepare(`DELETE FROM ${table}`), ...rows.map(insert)])
+    }
+  }
+}
+
+const revoked = async () => {
+  const counts = await Promise.all(Object.keys(databases).map((id) => revokeAll(platform, id)))
+  return counts.reduce((sum, one) => ({
+    sessions: sum.sessions + one.sessions,
+    mail_tokens: sum.mail_tokens + one.mail_tokens,
+  }))
+}
+
+const post = (world: World, { session }: Member) =>
+  createPost(world.isolate().tiers, session, 'Now.', null).then(
+    () => 'written',
+    (error: { code: string }) => error.code,
+  )
+
+const isIn = async (world: World, { token, stamp }: Member) =>
+  (await world.isolate().tiers.sessions.authenticate(token, stamp)).session !== null
+
+test('a session that was ended writes nothing after a restore, and reads for no more than a minute after it was last seen', async () => {
+  const world = new World()
+  const ada = await member(world)
+  const timeTravel = await moment()
+  await world.isolate().tiers.sessions.end(ada.session, ada.session.id)
+  await timeTravel()
+  expect(await post(world, ada), 'what time travel alone would do').toBe('written')
+  expect((await revoked()).sessions).toBe(1)
+  expect(await rows('sessions')).toEqual([])
+  expect(await post(world, ada)).toBe('SESSION_ENDED')
+  // KV still shows its copy, whose deletion has not arrived, and the browser has its stamp.
+  world.clock.advance(60 * SECOND - 1)
+  expect(await isIn(world, ada)).toBe(true)
+  world.clock.advance(1)
+  expect(await isIn(world, ada)).toBe(false)
+})
+
+test('a link that has set a password sets none again', async () => {
+  const world = new World()
+  const ada = await member(world)
+  const isolate = world.isolate()
+  await requestPasswordReset(isolate.tiers, ada.email, 'http://localhost', null)
+  await isolate.afterResponse()
+  const token = /reset-password\/(\S+)/.exec(world.mails.at(-1)!.text)![1]!
+  const timeTravel = await moment()
+  await resetPassword(isolate.tiers, token, 'a password of now, and no other', null)
+  await timeTravel()
+  expect(await rows('mail_tokens', "purpose = 'reset-password'")).toHaveLength(1)
+  await revoked()
+  expect(await rows('mail_tokens')).toEqual([])
+  await expect(resetPassword(isolate.tiers, token, 'a password of the thief', null)).rejects.toHaveProperty(
+    'code',
+    'NOT_FOUND',
+  )
+})
+
+test('a mail that is due again is not sent: its token is gone', async () => {
+  const world = new World()
+  const ada = await member(world)
+  const isolate = world.isolate()
+  await requestPasswordReset(isolate.tiers, ada.email, 'http://localhost', null)
+  // Its job came back with the shard, and its inbox row did not.
+  await revoked()
+  const mails = world.mails.length
+  await isolate.afterResponse()
+  await runEverywhere('UPDATE outbox SET due_at = 0')
+  await isolate.cron()
+  expect(world.mails).toHaveLength(mails)
+  expect(await rows('outbox')).toEqual([])
+})
