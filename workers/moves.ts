@@ -6,7 +6,7 @@ import type { Log } from '../src/core/log.ts'
 import { ShardMap } from '../src/sharding/shard-map.ts'
 import type { Fleet, Moves } from '../src/web/context.ts'
 import type { Refusal, Reply } from './coordinator.ts'
-import { directoryOf, orOlder } from './directory.ts'
+import { directoryOf, orOlder, readMap } from './directory.ts'
 import type { Env } from './env.ts'
 
 /** The directory's book of moves, by RPC. `count` is called once a call. */
@@ -35,7 +35,7 @@ export function directoryFleet(env: Env, count: () => void): Fleet {
   }
   return {
     async map() {
-      const reply = await read(() => directory().map())
+      const reply = await read(() => readMap(directory()))
       if ('map' in reply) return new ShardMap(reply.map)
       throw refusal(reply)
     },
