@@ -6,7 +6,7 @@ import type { Log } from '../src/core/log.ts'
 import { ShardMap } from '../src/sharding/shard-map.ts'
 import type { Fleet, Moves } from '../src/web/context.ts'
 import type { Refusal, Reply } from './coordinator.ts'
-import { askDirectory, type DirectoryCalls, orOlder, wakeMover } from './directory.ts'
+import { askDirectory, type DirectoryCalls, orOlder, readMap, wakeMover } from './directory.ts'
 import type { Env } from './env.ts'
 
 export interface DirectoryAccess {
@@ -38,7 +38,7 @@ export function directoryFleet(access: DirectoryAccess): Fleet {
   const { directoryMs, directoryPlanMs } = limits
   return {
     async map() {
-      const reply = await read(access, (directory) => directory.map())
+      const reply = await read(access, readMap)
       if ('map' in reply) return new ShardMap(reply.map)
       throw refusal(reply)
     },

@@ -14,7 +14,7 @@ const away = {
   idFromName: (name: string) => bindings.DIRECTORY.idFromName(name),
   get: (id: DurableObjectId) => ({
     id,
-    map: async () => {
+    encodedMap: async () => {
       throw new Error('Network connection lost.')
     },
   }),

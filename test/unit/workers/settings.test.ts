@@ -1,0 +1,15 @@
+import { expect, test } from 'vitest'
+import type { Env } from '../../../workers/env.ts'
+import { readMoveSettings } from '../../../workers/settings.ts'
+
+const read = (SHARD_BYTES_MAX?: string) => readMoveSettings({ SHARD_BYTES_MAX } as Env).shardBytesMax
+
+test('a shard may have 10 GB where nothing is set, and what is set otherwise', () => {
+  expect(read()).toBe(10_000_000_000)
+  expect(read('')).toBe(10_000_000_000)
+  expect(read('500000000')).toBe(500_000_000)
+})
+
+test.each(['0', '-1', '500 MB', '1.5'])('SHARD_BYTES_MAX can’t be "%s"', (value) => {
+  expect(() => read(value)).toThrow(expect.objectContaining({ code: 'SETTING_MISSING' }))
+})
