@@ -290,6 +290,7 @@ export class Client {
     const { error } = outcome
     const isNothing = hasCode(error, 'NOT_FOUND', 'CONFLICT', 'WRONG_CREDENTIALS')
     if (isNothing || isRefused(error)) this.#refuse(register, write)
+    this.#judgeFull(write, error)
     const known = register.allowed(register.knownFrom(startedAt, STALE_MS, true))
     if (hasCode(error, 'NOT_FOUND') && !known.has(null))
       checker.report(`M2: ${value === null ? 'a deletion' : 'an edit'} found no ${register.id}`)
@@ -353,7 +354,16 @@ export class Client {
     if ('value' in outcome) {
       this.#note(register.acknowledge(write, startedAt, scheduler.now()))
       account.epoch = Math.max(account.epoch, outcome.epoch)
-    } else if (isRefused(outcome.error)) this.#refuse(register, write)
+    } else {
+      if (isRefused(outcome.error)) this.#refuse(register, write)
+      this.#judgeFull(write, outcome.error)
+    }
+  }
+
+  /** A full disk is no unknown outcome: nothing was written. */
+  #judgeFull(write: Write, error: unknown): void {
+    if (write.isToldFull && hasCode(error, 'OUTCOME_UNKNOWN'))
+      this.#world.checker.report('M3: a full disk had refused a write, and its client was told that nobody knows')
   }
 
   /** Several at once, of so many bytes that no batch takes them all; now and then one that no message takes. */

@@ -151,6 +151,8 @@ function claims(world: World, history: History): void {
       held.set(claim.key, claim)
     }
   const accounts = new Set<string>()
+  /** Whose each claim is, by what the accounts are. */
+  const due = new Map(world.template.externals.map(({ claim, id }) => [claim, id]))
   for (const shard of world.shards)
     for (const { id, email, handle } of all<{ id: string; email: string; handle: string }>(
       world,
@@ -161,12 +163,14 @@ function claims(world: World, history: History): void {
       accounts.add(id)
       for (const key of [claimKey({ kind: 'email', value: email }), claimKey({ kind: 'handle', value: handle })]) {
         const claim = held.get(key)
+        due.set(key, id)
         if (claim?.ownerId !== id || claim.state !== 'confirmed')
           world.checker.report(`M5: ${id} has no claim on ${email} or ${handle}: ${JSON.stringify(claim)}`)
       }
     }
   for (const { key, ownerId } of held.values())
-    if (!accounts.has(ownerId)) world.checker.report(`M5: the claim ${key} is held by ${ownerId}, who isn't there`)
+    if (due.get(key) !== ownerId) world.checker.report(`M5: the claim ${key} is held by ${ownerId}, whose it isn't`)
+    else if (!accounts.has(ownerId)) world.checker.report(`M5: the claim ${key} is held by ${ownerId}, who isn't there`)
   for (const { userId, handle } of history.accounts)
     if (!accounts.has(userId)) world.checker.report(`M3: the account ${handle} (${userId}) is gone`)
   for (const [id, { externalId, email }] of history.imported) {

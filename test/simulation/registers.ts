@@ -7,6 +7,8 @@ export interface Write {
   appliedAt: number | null
   /** True once its client was told that nothing was written. */
   isRefused: boolean
+  /** True once its isolate was told that the disk is full. */
+  isToldFull: boolean
 }
 
 export const newWrite = (value: string | null): Write => ({
@@ -14,6 +16,7 @@ export const newWrite = (value: string | null): Write => ({
   ackedAt: null,
   appliedAt: null,
   isRefused: false,
+  isToldFull: false,
 })
 
 /**

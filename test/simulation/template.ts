@@ -80,6 +80,9 @@ export interface External {
   externalId: string
   /** RFC 3339. */
   createdAt: string
+  /** Its id here, and the key of the claim on its external id. */
+  id: string
+  claim: string
 }
 
 /** What the other application is called. */
@@ -151,17 +154,20 @@ function numbered(count: number, make: (number: number) => string, fits: (value:
   return found
 }
 
+const externalClaim = (externalId: string) => claimKey({ kind: 'external', value: `${SOURCE}\0${externalId}` })
+
 function drawExternals(count: number): External[] {
   const externalIds = numbered(
     count,
     (number) => `u${number}`,
-    (id) => isNear('claims', claimKey({ kind: 'external', value: `${SOURCE}\0${id}` })),
+    (id) => isNear('claims', externalClaim(id)),
   )
   return externalIds.map((externalId) => {
     const origin = `import\0${SOURCE}\0${externalId}`
     let createdAt = Date.UTC(2020, 0, 1)
     while (!isNear('users', derivedUserId(createdAt, origin))) createdAt++
-    return { externalId, createdAt: new Date(createdAt).toISOString() }
+    const id = derivedUserId(createdAt, origin)
+    return { externalId, createdAt: new Date(createdAt).toISOString(), id, claim: externalClaim(externalId) }
   })
 }
 

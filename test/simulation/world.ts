@@ -582,9 +582,14 @@ function connections(
         const fault = draw()
         if (isMover && fault) world.faults.count(step, fault)
         if (fault) world.note(() => `${process.name}: ${step} at ${shard.id}: ${fault}`)
-        return travel(world.scheduler, { from: process, to: shard.place, fault, delay }, world.late, () =>
-          execution(world, { shard, process, step, appCall: shardCall, call, effect }, execute),
-        )
+        try {
+          return await travel(world.scheduler, { from: process, to: shard.place, fault, delay }, world.late, () =>
+            execution(world, { shard, process, step, appCall: shardCall, call, effect }, execute),
+          )
+        } catch (error) {
+          if (effect && error === diskFull) effect.write.isToldFull = true
+          throw error
+        }
       }),
     ]),
   )
@@ -610,12 +615,14 @@ function execution(
   }
 }
 
+const diskFull = new Error('D1_ERROR: database or disk is full: SQLITE_FULL')
+
 /** Nothing of a call that needs room is done. */
 function onFullDisk({ sqlite, changed }: Shard, execute: () => D1Result<unknown>[]): D1Result<unknown>[] {
   sqlite.exec('SAVEPOINT disk')
   try {
     const answers = execute()
-    if (changed.grown > 0) throw new Error('D1_ERROR: database or disk is full: SQLITE_FULL')
+    if (changed.grown > 0) throw diskFull
     return answers
   } catch (error) {
     sqlite.exec('ROLLBACK TO disk')
