@@ -123,7 +123,7 @@ $1`,
   },
   {
     name: 'a queue refuses slots that another move holds',
-    cuts: [cut(ledger, / {6}refuse\(record, open, from, to\)\n/, '')],
+    cuts: [cut(ledger, / {6,8}(?:refuse\(record, open, from, to\)|this\.#refuse\(wish, held\))\n/, '')],
   },
   {
     name: 'a full disk is no unknown outcome',

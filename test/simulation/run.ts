@@ -221,15 +221,12 @@ class Operator {
     return wishes
   }
 
-  /** Some wake-ups are lost: then the cron finds the move. */
   #wake(moves: MoveRecord[]): void {
-    const { scheduler, faults } = this.#world
     this.#hasPlanned ||= moves.length > 0
-    for (const { id } of moves) {
-      const mover = this.#world.mover(id)
-      if (scheduler.chance(0.1)) faults.count(mover.step, 'wake-up lost')
-      else mover.wake(this.#process)
-    }
+    this.#world.wakeMoves(
+      moves.map(({ id }) => id),
+      this.#process,
+    )
   }
 
   async #steer(move: MoveRecord): Promise<void> {
