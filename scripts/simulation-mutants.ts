@@ -42,7 +42,6 @@ const noTrigger = (event: 'INSERT' | 'UPDATE' | 'DELETE') =>
   cut(tables, new RegExp(`(BEFORE ${event} ON .*\\nWHEN )`, 'g'), '$1 0 AND ')
 const noPurgeWait = cut(ledger, /if \(record\.settlesAt! > now\) return/, 'if (now < 0) return')
 
-const holder = 'src/sharding/map-holder.ts'
 const accounts = 'src/app/accounts/accounts.ts'
 const imports = 'src/app/imports/imports.ts'
 const posts = 'src/app/posts/posts.ts'
@@ -118,8 +117,14 @@ $1`,
     cuts: [cut(imports, /const isPermanent = !isReadOnly && /, 'const isPermanent = isReadOnly || ')],
   },
   {
-    name: 'a lease counts from the question',
-    cuts: [cut(holder, /( {4}const askedAt = .*\n)( {4}const copy = .*\n)/, '$2$1')],
+    name: 'a limit for KV',
+    cuts: [
+      cut(
+        'src/cache/kv-store.ts',
+        /await inTime\(this\.#clock, limits\.kvWaitMs, call\(\)(?:, late)?\)/,
+        'await call()',
+      ),
+    ],
   },
   {
     name: 'a queue refuses slots that another move holds',

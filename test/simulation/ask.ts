@@ -18,23 +18,36 @@ export interface Asking {
   effect: Effect | null
 }
 
-/** One request to any isolate. It fails when the isolate dies, or doesn't answer in time. */
+/**
+ * One request to any isolate. It fails when the isolate dies, or doesn't answer in time. Shards may be slow for longer than
+ * that; but no request waits so long for caches or for the map.
+ */
 export function ask<T>(world: World, asking: Asking, body: (request: Request) => Promise<T>): Promise<Answered<T>> {
   const isolate = world.isolate()
+  const startedAt = world.scheduler.now()
   const request = isolate.request(asking.epoch, asking.effect)
   return new Promise((resolve) => {
-    const fail = (why: string) => resolve({ error: new NoAnswer(why) })
+    let isOpen = true
+    const answer = (answered: Answered<T>) => {
+      isOpen = false
+      resolve(answered)
+    }
+    const fail = (why: string) => answer({ error: new NoAnswer(why) })
     isolate.process.onDeath(() => fail('the isolate is gone'))
-    world.scheduler.after(TIMEOUT_MS, () => fail('no answer in time'))
+    world.scheduler.after(TIMEOUT_MS, () => {
+      if (isOpen && request.invocation.sent === 0 && isolate.process.isAlive && isolate.frozenUntil < startedAt)
+        world.checker.report(`M6: a request sent nothing to a shard in ${TIMEOUT_MS} ms, and got no answer`)
+      fail('no answer in time')
+    })
     isolate.process.after(1, () => {
       body(request).then(
         async (value) => {
           const { epoch } = await request.tiers.shards.map()
-          isolate.process.after(1, () => resolve({ value, epoch }))
+          isolate.process.after(1, () => answer({ value, epoch }))
         },
         (error: unknown) => {
           world.note(() => `${asking.name}: ${messageOf(error)}`)
-          isolate.process.after(1, () => resolve({ error }))
+          isolate.process.after(1, () => answer({ error }))
         },
       )
     })

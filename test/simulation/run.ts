@@ -273,7 +273,7 @@ function trouble(world: World): void {
     () => {
       met('isolate frozen')
       const isolate = scheduler.chance(0.4) ? world.visitors : world.isolate()
-      isolate.process.freeze(scheduler.between(300, 5_000))
+      isolate.freeze(scheduler.between(300, 5_000))
     },
     () => {
       met('isolate gone')

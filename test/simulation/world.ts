@@ -453,6 +453,8 @@ export class Isolate {
   readonly holder: MapHolder
   readonly stamps = new Stamps(100)
   readonly log: Log
+  /** Until when it computes nothing (true time, ms). */
+  frozenUntil = 0
   readonly #world: World
   readonly #copies: MapCopies
   readonly #kv: KVNamespace
@@ -464,6 +466,11 @@ export class Isolate {
     this.log = tracingLog(world, process.name)
     this.#copies = copiesOf(world, process, world.scheduler.pick(world.centres), this.log)
     this.#kv = kvOf(world, process, world.kv)
+  }
+
+  freeze(ms: number): void {
+    this.frozenUntil = Math.max(this.frozenUntil, this.#world.scheduler.now() + ms)
+    this.process.freeze(ms)
   }
 
   /** What one request has. `atLeastEpoch` is its client's; `effect` is what it is to change. */
@@ -547,7 +554,7 @@ export class Isolate {
       follow: (jobs) => this.process.after(1, () => void relay.send(jobs)),
       waitUntil,
     }
-    return { tiers, dispatch, relay }
+    return { tiers, dispatch, relay, invocation }
   }
 }
 
