@@ -415,12 +415,18 @@ export class Client {
     const { scheduler } = this.#world
     const register = this.#passwordOf(account)
     const current = register.value!
-    const other = scheduler.chance(0.5) ? await this.#logIn(account, current, 'a second device') : null
+    const device = 'a second device'
+    // Before the change, or beside it: then the password is checked before, and its session may begin after.
+    const isBeside = scheduler.chance(0.6)
+    const begun = this.#logIn(account, current, device)
+    if (isBeside) await scheduler.sleep(scheduler.between(0, 12))
+    else await begun
     const next = `a password of ${this.#name}, number ${++this.#serial}`
     this.#history.ending.add(account.userId)
     const isDone = await this.#change(account, register, next, ({ tiers }, session) =>
       changePassword(tiers, session, { current, next }),
     )
+    const other = await begun
     if (!isDone) return
     if (other) await this.#haunt(account, sessionIdOf(other))
     await this.#logIn(account, current, 'whoever knew the old password')
