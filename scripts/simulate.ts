@@ -64,7 +64,11 @@ async function main(): Promise<void> {
   console.log(
     `\n${sums.seeds} seeds in ${(sums.ms / 1_000).toFixed(1)} s, ${(sums.seeds / (sums.ms / 1_000)).toFixed(1)} a second`,
   )
-  console.log(`${sums.operations.toLocaleString('en')} operations; moves: ${ends.join(', ')}`)
+  console.log(
+    `${sums.operations.toLocaleString('en')} operations; moves: ${ends.join(', ')}; ${sums.waited} waited for lanes`,
+  )
+  const most = Object.entries(sums.statements).map(([kind, count]) => `${kind} ${count}`)
+  console.log(`most statements of an invocation: ${most.join(', ')}`)
   console.log(`${sums.broken.length} violations`)
   for (const { seed, violation } of sums.broken) console.log(`  seed ${seed}: ${violation!.split('\n')[0]}`)
   if (sums.broken.length === 0) return
@@ -90,12 +94,14 @@ interface Sums {
   operations: number
   ms: number
   moves: Record<string, number>
+  waited: number
+  statements: Record<string, number>
   table: FaultTable
   broken: Report[]
 }
 
 function sweep(options: { from: number; count: number; workers: number; stopsAtFirst: boolean }): Promise<Sums> {
-  const sums: Sums = { seeds: 0, operations: 0, ms: 0, moves: {}, table: {}, broken: [] }
+  const sums: Sums = { seeds: 0, operations: 0, ms: 0, moves: {}, waited: 0, statements: {}, table: {}, broken: [] }
   const startedAt = performance.now()
   const end = options.from + options.count
   let next = options.from
@@ -129,6 +135,9 @@ function sweep(options: { from: number; count: number; workers: number; stopsAtF
 function add(sums: Sums, report: Report): void {
   sums.seeds++
   sums.operations += report.operations
+  sums.waited += report.waited
+  for (const [kind, count] of Object.entries(report.statements))
+    sums.statements[kind] = Math.max(sums.statements[kind] ?? 0, count)
   addTables(sums.table, report.table)
   for (const [state, count] of Object.entries(report.moves)) sums.moves[state] = (sums.moves[state] ?? 0) + count
   if (report.violation) sums.broken.push(report)

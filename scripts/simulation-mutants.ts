@@ -42,8 +42,98 @@ const noTrigger = (event: 'INSERT' | 'UPDATE' | 'DELETE') =>
   cut(tables, new RegExp(`(BEFORE ${event} ON \\S+ WHEN )`, 'g'), '$1 0 AND ')
 const noPurgeWait = cut(ledger, /if \(record\.settlesAt! > now\) return/, 'if (now < 0) return')
 
+const accounts = 'src/app/accounts/accounts.ts'
+const imports = 'src/app/imports/imports.ts'
+const posts = 'src/app/posts/posts.ts'
+/** Row triggers refuse nothing; they still capture. */
+const noRefusal = cut(tables, /RAISE\(ABORT, 'SLOT_(?:FENCED|NOT_OWNED)'\)/g, 'NULL')
+const noOwnedHere = cut('src/jobs/housekeeping.ts', / AND \$\{shard\.ownedHere\('id'\)\}/, '')
+
 const mutants: Mutant[] = [
   { name: 'guard', cuts: [noGuard] },
+  {
+    name: 'guard of a group',
+    cuts: [cut('src/sharding/grouped-batches.ts', /const GUARD = .*/, "const GUARD = 'SELECT ?, ?'")],
+  },
+  { name: 'housekeeping names slots that take writes', cuts: [noOwnedHere] },
+  {
+    name: 'housekeeping deletes only there',
+    cuts: [noOwnedHere],
+    with: { name: 'row triggers refuse', cuts: [noRefusal] },
+  },
+  {
+    name: 'an edit behind one of unknown outcome',
+    cuts: [
+      cut(
+        posts,
+        /const \[, edited, found\] = await database\.batch<PostRow>\(\[/,
+        `if (doubtful.delete(id)) return { id, text } as Post
+  const [, edited, found] = await doubted(database, tiers, id, text, [`,
+      ),
+      cut(
+        posts,
+        /(export async function editPost[\s\S]*?bind\(id\),\n {2}\]\))/,
+        `const doubtful = new Set<string>()
+/** Keeps the id of a post whose edit was applied, and its answer lost. */
+async function doubted(database: D1Database, tiers: PostTiers, id: string, text: string, statements: D1PreparedStatement[]) {
+  try {
+    return await database.batch<PostRow>(statements)
+  } catch (error) {
+    if ((error as { code?: string }).code === 'OUTCOME_UNKNOWN' && (await findPost(tiers, id))?.text === text) doubtful.add(id)
+    throw error
+  }
+}
+
+$1`,
+      ),
+    ],
+  },
+  {
+    name: 'a changed password ends sessions',
+    cuts: [cut(accounts, /DELETE FROM sessions WHERE user_id = \? AND id <> \? AND/, '$& 0 AND')],
+  },
+  {
+    name: 'a session begins while the password is the one that was checked',
+    cuts: [
+      cut(
+        accounts,
+        /sessions\.insert\(database, minted, passwordIs\(account\)\)/,
+        "sessions.insert(database, minted, { sql: '1', values: [] })",
+      ),
+    ],
+  },
+  {
+    name: 'an import confirms its claims',
+    cuts: [
+      cut(imports, /await confirm\(\n {4}claims,\n {4}all\.filter\(\(one\) => isHere\(one\.outcome\)\),\n {2}\)\n/, ''),
+    ],
+  },
+  {
+    name: 'an import confirms no other attempt’s claims',
+    cuts: [cut(imports, /return takenId === .* \? \[\] : candidate\.claims\.splice\(0\)/, 'return takenId ? [] : []')],
+  },
+  {
+    name: 'a read-only database refuses no import permanently',
+    cuts: [cut(imports, /const isPermanent = !isReadOnly && /, 'const isPermanent = isReadOnly || ')],
+  },
+  {
+    name: 'a limit for KV',
+    cuts: [
+      cut(
+        'src/cache/kv-store.ts',
+        /await inTime\(this\.#clock, limits\.kvWaitMs, call\(\)(?:, late)?\)/,
+        'await call()',
+      ),
+    ],
+  },
+  {
+    name: 'a queue refuses slots that another move holds',
+    cuts: [cut(ledger, / {6,8}(?:refuse\(record, open, from, to\)|this\.#refuse\(wish, held\))\n/, '')],
+  },
+  {
+    name: 'a full disk is no unknown outcome',
+    cuts: [cut('src/sharding/answers.ts', / {2}if \(FULL\.test\(message\)\) .*\n/, '')],
+  },
   { name: 'insert trigger', cuts: [noTrigger('INSERT')] },
   { name: 'update trigger', cuts: [noTrigger('UPDATE')] },
   { name: 'delete trigger', cuts: [noTrigger('DELETE')] },

@@ -7,6 +7,9 @@ import { expandRuns } from '../../src/sharding/shard-map.ts'
 import { type Keyspace, keyspaces } from '../../src/sharding/sharded-table.ts'
 import type { SimulatedCall } from './database.ts'
 import type { Process } from './processes.ts'
+import type { Register, Write } from './registers.ts'
+import type { ChangedRow } from './row-log.ts'
+import { STRANGE_PRINT, STRANGE_TABLE } from './strange-rows.ts'
 import { neighbourhood, SHARD_COUNT } from './template.ts'
 import type { Shard, World } from './world.ts'
 
@@ -23,7 +26,26 @@ const turning = new Set([
   'restore',
   'drop',
 ])
-const WRITES_ROWS = /^(?:INSERT INTO|DELETE FROM) "/
+
+/** What a client's request is to change: a row of the table, and the register of the one that it did change. */
+export interface Effect {
+  table: string
+  write: Write
+  /** Null: that is not the row that was meant. */
+  registerOf(key: string): Register | null
+}
+
+/** A batch that a shard applied. */
+export interface Executed {
+  shard: Shard
+  process: Process
+  /** The operation's name, as a mover or the router calls it. */
+  step: string
+  appCall: ShardCall | null
+  call: SimulatedCall
+  rows: readonly ChangedRow[]
+  effect: Effect | null
+}
 
 /**
  * Holds the invariants. M1, M2 and M7 are asked whenever something could have broken them: after each write that a shard
@@ -35,6 +57,7 @@ export class Checker {
   readonly #owners: Record<Keyspace, Uint16Array>
   readonly #steps = new Map<string, number>()
   readonly #statements = new Map<string, StatementSync>()
+  readonly #registers = new Map<string, Register>()
   #epoch = 1
 
   constructor(world: World) {
@@ -68,16 +91,26 @@ export class Checker {
   }
 
   /** A batch was applied at a shard. */
-  executed(
-    shard: Shard,
-    process: Process,
-    step: string,
-    appCall: ShardCall | null,
-    call: SimulatedCall,
-    answers: D1Result<unknown>[],
-  ): void {
-    if (appCall?.kind === 'write') this.#accepted(shard, appCall, call, answers)
-    if (process.name.startsWith('mover')) this.#moved(shard, step, call, answers)
+  executed(batch: Executed): void {
+    if (batch.process.name.startsWith('mover')) this.#moved(batch)
+    else {
+      if (batch.appCall?.kind === 'write') this.#guarded(batch)
+      for (const row of batch.rows) this.#changed(batch, row)
+    }
+  }
+
+  /** From now on nobody changes this row but for a client that asked for it. */
+  watch(register: Register): Register {
+    this.#registers.set(`${register.table} ${register.id}`, register)
+    return register
+  }
+
+  registers(table: string): Register[] {
+    return [...this.#registers.values()].filter((register) => register.table === table)
+  }
+
+  find(table: string, id: string): Register | undefined {
+    return this.#registers.get(`${table} ${id}`)
   }
 
   /** A mover's change of the record was made. */
@@ -134,20 +167,60 @@ export class Checker {
     return statement
   }
 
-  #accepted(shard: Shard, { slot, operation }: ShardCall, call: SimulatedCall, answers: D1Result<unknown>[]): void {
-    if (slot === '*' || answers.every(({ meta }) => meta.changes === 0)) return
-    const guard = call.statements[0]!
-    const keyspace = guard.sql.startsWith('INSERT INTO slot_guard')
-      ? (guard.values[0] as Keyspace)
-      : operation.startsWith('claims.') && operation !== 'claims.bar'
-        ? 'claims'
-        : 'users'
-    const owner = this.ownerOf(keyspace, slot)
-    if (owner.id !== shard.id)
-      this.report(`M1: ${shard.id} accepted a write (${operation}) of ${keyspace} ${slot}, and ${owner.id} owns it`)
+  /** M1 of the slots that a batch names, changed or not: its client is told that the shard has taken it. */
+  #guarded({ shard, step, call }: Executed): void {
+    const [keyspace, named] = call.statements[0]!.values
+    // By itself it is a question for the states of slots.
+    if (call.statements.length === 1 || !keyspaces.includes(keyspace as Keyspace)) return
+    const slots = String(named)
+    for (const slot of slots.startsWith('[') ? (JSON.parse(slots) as string[]) : [slots])
+      this.#takesWrites(shard, step, keyspace as Keyspace, slot)
   }
 
-  #moved(shard: Shard, step: string, call: SimulatedCall, answers: D1Result<unknown>[]): void {
+  /** M1 of the rows that a batch changed, whoever sent it and whatever it names; M3 of those that are watched. */
+  #changed({ shard, step, effect }: Executed, { keyspace, table, key }: ChangedRow): void {
+    this.#takesWrites(shard, step, keyspace, slotOf(key))
+    const column = watchedColumn(table, key)
+    if (!column) return
+    const asked = effect?.table === table ? effect.registerOf(key) : null
+    const register = asked ?? this.find(table, key)
+    if (register && asked) {
+      // A password's hash doesn't tell the password.
+      const value = table === 'accounts' ? effect!.write.value : this.#valueOf(shard, column, register)
+      const problem = register.apply(effect!.write, value, this.#world.scheduler.now())
+      if (problem) this.report(`${problem} (${step} at ${shard.id})`)
+    } else if (register) this.#changedUnasked(shard, step, register)
+    // An account has a register once its owner was told of it.
+    else if (table !== 'accounts') this.report(`M3: ${step} wrote ${table} ${key}, and nobody asked for it`)
+  }
+
+  /** Housekeeping deletes rows that have expired, and nothing else happens to a row by itself. */
+  #changedUnasked(shard: Shard, step: string, register: Register): void {
+    const now = this.#world.scheduler.now()
+    const isExpired = register.table === FLEETING && register.value !== null && Number(register.value) <= now
+    if (!isExpired || step !== 'shards.each')
+      this.report(`M3: ${step} at ${shard.id} changed ${register.table} ${register.id}, and nobody asked for it`)
+    register.apply(null, null, now)
+  }
+
+  #valueOf(shard: Shard, column: string, { table, id }: Register): string | null {
+    const found = this.ask(shard, `SELECT ${column} AS value FROM ${table} WHERE id = ?`).get(id)
+    return found ? String(found.value) : null
+  }
+
+  /** What stands in a watched row at its owner. */
+  stored(register: Register): string | null {
+    const { table, id } = register
+    return this.#valueOf(this.ownerOf('users', slotOf(id)), watchedColumn(table, id)!, register)
+  }
+
+  #takesWrites(shard: Shard, step: string, keyspace: Keyspace, slot: string): void {
+    const owner = this.ownerOf(keyspace, slot)
+    if (owner.id !== shard.id)
+      this.report(`M1: ${shard.id} accepted a write (${step}) of ${keyspace} ${slot}, and ${owner.id} owns it`)
+  }
+
+  #moved({ shard, step, rows }: Executed): void {
     const before = this.#steps.get(shard.id) ?? 0
     const { step: after, open } = this.ask(shard, 'SELECT step, open FROM mover').get() as {
       step: number
@@ -157,19 +230,14 @@ export class Checker {
     if (open !== 0) this.report(`the window of ${shard.id} was left open by ${step}`)
     this.#steps.set(shard.id, after)
     if (turning.has(step)) this.oneOwner()
-    call.statements.forEach(({ sql, values }, index) => {
-      if (!WRITES_ROWS.test(sql) || answers[index]!.meta.changes === 0) return
-      for (const slot of slotsNamed(String(values[0])))
-        for (const keyspace of keyspaces)
-          if (
-            this.#isTableOf(keyspace, sql) &&
-            this.ownerOf(keyspace, slot).id === shard.id &&
-            !this.#isStillTheCopy(shard, keyspace, slot)
-          )
-            this.report(
-              `M2: ${step} changed rows of ${keyspace} ${slot} at ${shard.id}, which owns it: ${sql.slice(0, 60)}`,
-            )
-    })
+    const seen = new Set<string>()
+    for (const { keyspace, table, key } of rows) {
+      const slot = slotOf(key)
+      if (this.ownerOf(keyspace, slot).id !== shard.id || seen.has(keyspace + slot)) continue
+      seen.add(keyspace + slot)
+      if (!this.#isStillTheCopy(shard, keyspace, slot))
+        this.report(`M2: ${step} changed rows of ${keyspace} ${slot} at ${shard.id}, which owns it: ${table} ${key}`)
+    }
   }
 
   /**
@@ -188,11 +256,17 @@ export class Checker {
     const rows = (one: Shard, table: MovedTable) => this.fingerprint(one, table, [[slot, slot]])
     return this.#world.template.tables[keyspace].every((table) => rows(source, table) === rows(shard, table))
   }
+}
 
-  #isTableOf(keyspace: Keyspace, sql: string): boolean {
-    const name = /^(?:INSERT INTO|DELETE FROM) "([^"]+)"/.exec(sql)?.[1]
-    return this.#world.template.tables[keyspace].some((table) => table.name === name)
-  }
+/** The table of rows that expire. */
+export const FLEETING = 'mail_tokens'
+
+/** SQL: what a watched row holds, as a text; null where nobody watches such rows. Strange and fleeting keys have a dot. */
+function watchedColumn(table: string, key: string): string | null {
+  if (table === 'posts') return 'text'
+  if (table === 'accounts') return 'password_hash'
+  if (!key.includes('.')) return null
+  return table === STRANGE_TABLE ? STRANGE_PRINT : table === FLEETING ? 'expires_at' : null
 }
 
 const preparedOf = new WeakMap<object, Map<string, StatementSync>>()
@@ -204,14 +278,4 @@ function prepared({ sqlite }: Shard, sql: string): StatementSync {
   const statement = statements.get(sql) ?? sqlite.prepare(sql)
   statements.set(sql, statement)
   return statement
-}
-
-/** The slots of the rows, or the first slot of the ranges, in a mover's JSON parameter. */
-function slotsNamed(json: string): Set<string> {
-  const slots = new Set<string>()
-  for (const item of JSON.parse(json) as unknown[][]) {
-    const text = String(item[0])
-    slots.add(slotOf(text.startsWith('t') ? Buffer.from(text.slice(1), 'hex').toString() : text))
-  }
-  return slots
 }

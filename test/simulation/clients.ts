@@ -1,24 +1,27 @@
-import { logIn } from '../../src/app/accounts/accounts.ts'
+import { changePassword, logIn, type SignedIn } from '../../src/app/accounts/accounts.ts'
 import { signUp } from '../../src/app/accounts/sign-up.ts'
+import type { ImportRecord } from '../../src/app/imports/records.ts'
 import { createPost, deletePost, editPost, findPost } from '../../src/app/posts/posts.ts'
 import { hasCode, messageOf } from '../../src/core/errors.ts'
+import { type Job, newJob, outboxStatement } from '../../src/jobs/outbox.ts'
 import type { Session } from '../../src/sessions/sessions.ts'
 import type { RetryKey } from '../../src/sharding/idempotency.ts'
-import { Register } from './registers.ts'
-import { LEASE_MS } from './scale.ts'
-import { expectedStrange, odd, strangeTriples } from './strange-rows.ts'
-import type { Isolate, World } from './world.ts'
+import { type Answered, ask, isRefused } from './ask.ts'
+import { BULK, type BulkJob, effectIdOf } from './bulk-jobs.ts'
+import { type Effect, FLEETING } from './checker.ts'
+import { newWrite, Register, type Write } from './registers.ts'
+import { HAS_QUEUE_LIMITS, QUEUE_MESSAGE_BYTES_MAX, STALE_MS } from './scale.ts'
+import { expectedStrange, odd, STRANGE_TABLE, strangeTriples } from './strange-rows.ts'
+import type { Request, World } from './world.ts'
 
 const TRIES_MAX = 8
-const TIMEOUT_MS = 7_000
-/** A client that waits no longer doesn't know what happened. */
-class NoAnswer extends Error {}
+/** How long a fleeting row lives (ms): some expire while their slot moves. */
+const FLEETING_MS = [300, 2_000, 8_000]
 
 interface Account {
   userId: string
   email: string
   handle: string
-  password: string
   token: string
   sessionId: string
   /** The newest epoch that its client has met. */
@@ -26,14 +29,12 @@ interface Account {
 }
 
 /** What a signed-in client's request does. */
-type AsUser<T> = (request: ReturnType<Isolate['request']>, session: Session) => Promise<T>
+type AsUser<T> = (request: Request, session: Session) => Promise<T>
 
 /** A post that somebody asked for: each request of one, however often it is sent, is to make one. */
-export interface Creation {
-  text: string
-  postId: string | null
-  ackedAt: number | null
-  mayHaveHappened: boolean
+interface Creation {
+  /** Set as soon as a shard has executed it. */
+  post: Register | null
 }
 
 /** What clients did, and what they were told. */
@@ -41,16 +42,19 @@ export class History {
   operations = 0
   /** Who has done this many together goes on at leisure. */
   readonly operationsWanted: number
+  /** Posts whose authors know of them. */
   readonly posts = new Map<string, Register>()
-  readonly strange = new Map<string, Register>()
-  readonly creations: Creation[] = []
   readonly accounts: Account[] = []
+  /** Users from elsewhere, by their id there: as they are sent. */
+  readonly records = new Map<string, ImportRecord>()
+  /** By their id here: as they were when an importer was told that they are here. */
+  readonly imported = new Map<string, ImportRecord>()
+  /** Jobs whose cause was acknowledged, by the row of their effect. */
+  readonly jobs = new Map<string, BulkJob>()
   /** By handle and by address: who was told that it is theirs. */
   readonly told = new Map<string, string>()
   /** Users who have ended sessions of theirs: one that is gone proves nothing. */
   readonly ending = new Set<string>()
-  /** Strange rows that somebody writes just now: the order of two writers would be anybody's guess. */
-  readonly busy = new Set<string>()
 
   constructor(operationsWanted: number) {
     this.operationsWanted = operationsWanted
@@ -101,9 +105,12 @@ export class Client {
       const all = [...this.#history.posts.values()]
       return this.#read(account, scheduler.pick(all), false)
     }
-    if (dice < 0.95) return this.#writeStrange(account)
-    if (dice < 0.975) return this.#endOtherSessions(account)
-    if (dice < 0.99) this.#account = null
+    if (dice < 0.92) return this.#writeStrange(account)
+    if (dice < 0.945) return this.#writeFleeting(account)
+    if (dice < 0.95) return this.#causeJobs(account)
+    if (dice < 0.965) return this.#endOtherSessions(account)
+    if (dice < 0.983) return this.#changePassword(account)
+    if (dice < 0.995) this.#account = null
   }
 
   readonly #mine = new Set<string>()
@@ -115,7 +122,7 @@ export class Client {
     if (this.#world.userIds.length < 15) return this.#history.accounts.length === 0 ? undefined : this.#takeOver()
     const handle = scheduler.pick(template.handles.slice(0, 14))
     const email = scheduler.pick(template.emails.slice(0, 20))
-    const password = 'seven quiet herons'
+    const password = FIRST_PASSWORD
     const key = scheduler.chance(0.6) ? `${this.#name}-${++this.#serial}` : null
     const retry: RetryKey | null = key
       ? { key: scheduler.pick(template.signUpKeys) + key, request: `sign-up ${handle} ${email}` }
@@ -136,12 +143,12 @@ export class Client {
           userId,
           email,
           handle,
-          password,
           token,
           sessionId: token.split('.')[1]!,
           epoch: outcome.epoch,
         }
         this.#history.accounts.push(this.#account)
+        if (!this.#world.checker.find('accounts', userId)) this.#keepFirstPassword(userId)
         this.#mine.clear()
         return
       }
@@ -151,19 +158,42 @@ export class Client {
     }
   }
 
+  #keepFirstPassword(userId: string): void {
+    const register = new Register('accounts', userId)
+    register.apply(null, FIRST_PASSWORD, 0)
+    this.#world.checker.watch(register)
+  }
+
   /** Nobody is left to be: some other's account, from another device. */
   async #takeOver(): Promise<void> {
-    const { scheduler } = this.#world
-    const account = scheduler.pick(this.#history.accounts)
+    const account = this.#world.scheduler.pick(this.#history.accounts)
+    const signedIn = await this.#logIn(account, this.#passwordOf(account).value!, 'another device')
+    if (!signedIn) return
+    this.#account = { ...account, token: signedIn.token, sessionId: sessionIdOf(signedIn), epoch: signedIn.epoch }
+    this.#mine.clear()
+  }
+
+  #passwordOf({ userId }: Account): Register {
+    return this.#world.checker.find('accounts', userId)!
+  }
+
+  /** A password opens a session only while it is the account's, and is refused only where another was. */
+  async #logIn(account: Account, password: string, device: string): Promise<(SignedIn & { epoch: number }) | null> {
+    const { scheduler, checker } = this.#world
+    const startedAt = scheduler.now()
+    const register = this.#passwordOf(account)
     const outcome = await this.#ask(account.epoch, ({ tiers }) =>
-      logIn(tiers, { login: account.handle, password: account.password }, 'another device', null),
+      logIn(tiers, { login: account.handle, password }, device, null),
     )
     if ('value' in outcome) {
-      const { token } = outcome.value
-      this.#account = { ...account, token, sessionId: token.split('.')[1]!, epoch: outcome.epoch }
-      this.#mine.clear()
-    } else if (hasCode(outcome.error, 'WRONG_CREDENTIALS') && this.#world.faults.isCalm)
-      this.#world.checker.report(`M4: ${account.handle} can't log in`)
+      if (!register.allowed(startedAt).has(password))
+        checker.report(`INV-6: ${account.handle} logged in with a password that was changed before`)
+      return { ...outcome.value, epoch: outcome.epoch }
+    }
+    const known = register.allowed(register.knownFrom(startedAt, STALE_MS, true))
+    if (hasCode(outcome.error, 'WRONG_CREDENTIALS') && known.has(password) && known.size === 1)
+      checker.report(`M4: ${account.handle} can't log in`)
+    return null
   }
 
   async #createPost(account: Account): Promise<void> {
@@ -171,38 +201,61 @@ export class Client {
     const number = ++this.#serial
     const text = `${this.#name} ${number} ${scheduler.chance(0.1) ? scheduler.pick(odd) : ''}`
     const retry: RetryKey | null = scheduler.chance(0.8) ? { key: `post-${number}-${this.#name}`, request: text } : null
-    const creation: Creation = { text, postId: null, ackedAt: null, mayHaveHappened: false }
-    this.#history.creations.push(creation)
+    const creation: Creation = { post: null }
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const startedAt = scheduler.now()
-      const mightBefore = creation.mayHaveHappened
-      creation.mayHaveHappened = true
-      const outcome = await this.#asUser(account, ({ tiers }, session) => createPost(tiers, session, text, retry))
+      const write = newWrite(text)
+      const outcome = await this.#asUser(
+        account,
+        ({ tiers }, session) => createPost(tiers, session, text, retry),
+        this.#effectOf(creation, write),
+      )
       if ('value' in outcome) {
-        if (!outcome.value) {
-          creation.mayHaveHappened = mightBefore
-          return this.#lost(account)
-        }
+        if (!outcome.value) return this.#lost(account, write)
         const { id } = outcome.value
-        if (creation.postId && creation.postId !== id)
-          this.#world.checker.report(`M3: ${text} became ${creation.postId} and ${id}`)
-        creation.postId = id
-        creation.ackedAt = scheduler.now()
-        const register = new Register(id)
-        register.begin(text, startedAt).ackedAt = scheduler.now()
-        this.#history.posts.set(id, register)
+        if (creation.post?.id !== id) {
+          this.#world.checker.report(`M3: ${text} became ${id}, and what was written is ${creation.post?.id}`)
+          return
+        }
+        // A retry gets the answer of the try that was applied.
+        if (write.appliedAt !== null) this.#note(creation.post.acknowledge(write, startedAt, scheduler.now()))
+        this.#history.posts.set(id, creation.post)
         this.#mine.add(id)
         return
       }
-      if (isRefused(outcome.error)) creation.mayHaveHappened = mightBefore
-      if (hasCode(outcome.error, 'SESSION_ENDED')) return this.#lost(account)
+      if (isRefused(outcome.error)) this.#refuse(creation.post, write)
+      if (hasCode(outcome.error, 'SESSION_ENDED')) return this.#lost(account, write)
       if (!retry) return
       await scheduler.sleep(scheduler.between(20, 600))
     }
   }
 
+  #effectOf(creation: Creation, write: Write): Effect {
+    return {
+      table: 'posts',
+      write,
+      registerOf: (key) => {
+        if (creation.post)
+          this.#world.checker.report(`M3: ${write.value} was made as ${creation.post.id} and as ${key}`)
+        creation.post ??= this.#world.checker.watch(new Register('posts', key))
+        return creation.post
+      },
+    }
+  }
+
+  #note(problem: string | null): void {
+    if (problem) this.#world.checker.report(problem)
+  }
+
+  /** Nothing of the write was applied, nor will be. */
+  #refuse(register: Register | null, write: Write): void {
+    if (register) this.#note(register.refuse(write))
+    else write.isRefused = true
+  }
+
   /** Another device may have ended the session; nobody else may. */
-  #lost(account: Account): void {
+  #lost(account: Account, write?: Write): void {
+    if (write) this.#refuse(null, write)
     if (!this.#history.ending.has(account.userId))
       this.#world.checker.report(`M2: the session ${account.sessionId} is gone`)
     this.#account = null
@@ -219,27 +272,29 @@ export class Client {
     if (isDone) this.#mine.delete(post.id)
   }
 
-  /** One write of a post that is there, told of in its register. True when it was acknowledged. */
-  async #change(account: Account, post: Register, value: string | null, body: AsUser<unknown>): Promise<boolean> {
-    const { scheduler } = this.#world
-    const write = post.begin(value, scheduler.now())
-    const outcome = await this.#asUser(account, body)
+  /** One write of a row that is there, told of in its register. True when it was acknowledged. */
+  async #change(account: Account, register: Register, value: string | null, body: AsUser<unknown>): Promise<boolean> {
+    const { scheduler, checker } = this.#world
+    const startedAt = scheduler.now()
+    const write = newWrite(value)
+    const outcome = await this.#asUser(account, body, effectOn(register, write))
     if ('value' in outcome) {
       if (outcome.value === null) {
-        write.mayHaveHappened = false
+        this.#refuse(register, write)
         this.#lost(account)
         return false
       }
-      write.ackedAt = scheduler.now()
+      this.#note(register.acknowledge(write, startedAt, scheduler.now()))
       return true
     }
-    if (isRefused(outcome.error)) write.mayHaveHappened = false
-    if (hasCode(outcome.error, 'NOT_FOUND')) {
-      write.mayHaveHappened = false
-      const what = value === null ? 'a deletion' : 'an edit'
-      if (post.isSureToExist) this.#world.checker.report(`M2: ${what} found no ${post.id}`)
-    }
-    if (hasCode(outcome.error, 'SESSION_ENDED')) this.#lost(account)
+    const { error } = outcome
+    const isNothing = hasCode(error, 'NOT_FOUND', 'CONFLICT', 'WRONG_CREDENTIALS')
+    if (isNothing || isRefused(error)) this.#refuse(register, write)
+    this.#judgeFull(write, error)
+    const known = register.allowed(register.knownFrom(startedAt, STALE_MS, true))
+    if (hasCode(error, 'NOT_FOUND') && !known.has(null))
+      checker.report(`M2: ${value === null ? 'a deletion' : 'an edit'} found no ${register.id}`)
+    if (hasCode(error, 'SESSION_ENDED')) this.#lost(account)
     return false
   }
 
@@ -247,108 +302,173 @@ export class Client {
   async #read(account: Account, post: Register, isOwn: boolean): Promise<void> {
     const { scheduler } = this.#world
     const startedAt = scheduler.now()
+    const from = post.knownFrom(startedAt, STALE_MS, isOwn)
     const outcome = await this.#ask(isOwn ? account.epoch : 0, ({ tiers }) => findPost(tiers, post.id))
-    if (!('value' in outcome)) return
-    judge(this.#world, post, outcome.value?.text ?? null, startedAt, isOwn ? 0 : STALE_MS)
+    if ('value' in outcome) judge(this.#world, post, outcome.value?.text ?? null, from)
   }
 
   /** Rows of every kind that a column takes, under keys that sort oddly: written, written over, deleted, written again. */
   async #writeStrange(account: Account): Promise<void> {
     const { scheduler } = this.#world
     const id = `${account.userId}.${scheduler.pick(odd)}`
-    const register = this.#history.strange.get(id) ?? new Register(id)
-    if (this.#history.busy.has(id)) return
-    this.#history.strange.set(id, register)
-    this.#history.busy.add(id)
     const literals = scheduler.chance(0.2) ? null : scheduler.pick(strangeTriples)
-    const write = register.begin(literals && expectedStrange(literals), scheduler.now())
-    const outcome = await this.#ask(account.epoch, ({ tiers }) => {
-      const database = tiers.shards.of(id, { operation: 'strange.write' })
-      const sql = literals
-        ? `INSERT INTO mail_tokens (id, user_id, purpose, email, secret_hash, expires_at) VALUES (?1, '', 'strange', ${literals.join(', ')})
-           ON CONFLICT (id) DO UPDATE SET email = excluded.email, secret_hash = excluded.secret_hash, expires_at = excluded.expires_at`
-        : 'DELETE FROM mail_tokens WHERE id = ?1'
-      return database.prepare(sql).bind(id).run()
-    })
-    if ('value' in outcome) {
-      write.ackedAt = scheduler.now()
-      account.epoch = Math.max(account.epoch, outcome.epoch)
-    } else if (isRefused(outcome.error)) write.mayHaveHappened = false
-    this.#history.busy.delete(id)
+    const sql = literals
+      ? `INSERT INTO ${STRANGE_TABLE} (id, handle, display_name, bio, created_at, version) VALUES (?1, '', ${literals.join(', ')}, 1)
+         ON CONFLICT (id) DO UPDATE SET display_name = excluded.display_name, bio = excluded.bio, created_at = excluded.created_at`
+      : `DELETE FROM ${STRANGE_TABLE} WHERE id = ?1`
+    await this.#writeRow(account, STRANGE_TABLE, id, literals && expectedStrange(literals), sql, [id])
   }
 
-  /** From another device. Whoever still holds an ended session must be refused, at once and for ever. */
-  async #endOtherSessions(account: Account): Promise<void> {
+  /** A row that housekeeping is to delete, sooner or later; some are given more time. */
+  async #writeFleeting(account: Account): Promise<void> {
     const { scheduler } = this.#world
-    const begun = await this.#ask(account.epoch, ({ tiers }) =>
-      logIn(tiers, { login: account.handle, password: account.password }, 'a second device', null),
+    const id = `${account.userId}.fleeting ${scheduler.below(6)}`
+    const expiresAt = Math.floor(scheduler.now()) + scheduler.pick(FLEETING_MS)
+    const sql = `INSERT INTO ${FLEETING} (id, user_id, purpose, email, secret_hash, expires_at) VALUES (?1, '', 'fleeting', '', '', ?2)
+      ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at`
+    await this.#writeRow(account, FLEETING, id, String(expiresAt), sql, [id, expiresAt])
+  }
+
+  async #writeRow(
+    account: Account,
+    table: string,
+    id: string,
+    value: string | null,
+    sql: string,
+    values: unknown[],
+  ): Promise<void> {
+    const { scheduler, checker } = this.#world
+    const register = checker.find(table, id) ?? checker.watch(new Register(table, id))
+    const startedAt = scheduler.now()
+    const write = newWrite(value)
+    const outcome = await this.#ask(
+      account.epoch,
+      ({ tiers }) =>
+        tiers.shards
+          .of(id, { operation: `${table}.write-row` })
+          .prepare(sql)
+          .bind(...values)
+          .run(),
+      effectOn(register, write),
     )
-    if (!('value' in begun)) return
-    const session = { id: begun.value.token.split('.')[1]!, userId: account.userId }
+    if ('value' in outcome) {
+      this.#note(register.acknowledge(write, startedAt, scheduler.now()))
+      account.epoch = Math.max(account.epoch, outcome.epoch)
+    } else {
+      if (isRefused(outcome.error)) this.#refuse(register, write)
+      this.#judgeFull(write, outcome.error)
+    }
+  }
+
+  /** A full disk is no unknown outcome: nothing was written. */
+  #judgeFull(write: Write, error: unknown): void {
+    if (write.isToldFull && hasCode(error, 'OUTCOME_UNKNOWN'))
+      this.#world.checker.report('M3: a full disk had refused a write, and its client was told that nobody knows')
+  }
+
+  /** Several at once, of so many bytes that no batch takes them all; now and then one that no message takes. */
+  async #causeJobs(account: Account): Promise<void> {
+    const { scheduler } = this.#world
+    const count = scheduler.between(1, 6)
+    let jobs: Job[] = []
+    const outcome = await this.#ask(account.epoch, async ({ tiers }) => {
+      const bytes = Array.from({ length: count }, () =>
+        scheduler.between(10, Math.floor(QUEUE_MESSAGE_BYTES_MAX * 0.7)),
+      )
+      if (HAS_QUEUE_LIMITS && scheduler.chance(0.15)) bytes.push(QUEUE_MESSAGE_BYTES_MAX + scheduler.between(0, 100))
+      const { ids, clock, shards } = tiers
+      jobs = bytes.map((size) => newJob(ids, clock, account.userId, BULK, { text: 'x'.repeat(size) }))
+      const database = shards.of(account.userId, { operation: 'jobs.cause' })
+      await database.batch(jobs.map((job) => outboxStatement(database, job)))
+      tiers.follow(jobs)
+    })
+    if (!('value' in outcome)) return
+    for (const job of jobs)
+      this.#history.jobs.set(effectIdOf(job), {
+        id: job.id,
+        isTooLarge: String(job.body.text).length > QUEUE_MESSAGE_BYTES_MAX,
+      })
+  }
+
+  /** From another device. Whoever still holds an ended session must be refused, at once and permanently. */
+  async #endOtherSessions(account: Account): Promise<void> {
+    const begun = await this.#logIn(account, this.#passwordOf(account).value!, 'a second device')
+    if (!begun) return
+    const session = { id: sessionIdOf(begun), userId: account.userId }
     this.#history.ending.add(account.userId)
     const outcome = await this.#ask(Math.max(account.epoch, begun.epoch), ({ tiers }) =>
       tiers.sessions.endOthers(session),
     )
     if (!('value' in outcome)) return
-    const ghost = { id: account.sessionId, userId: account.userId }
-    const text = `${this.#name} ghost ${++this.#serial}`
-    const ghostly = await this.#ask(account.epoch, ({ tiers }) => createPost(tiers, ghost, text, null))
-    if ('value' in ghostly) this.#world.checker.report(`INV-6: a write with the ended session ${ghost.id} was accepted`)
-    this.#history.creations.push({ text, postId: null, ackedAt: null, mayHaveHappened: false })
+    await this.#haunt(account, account.sessionId)
     this.#account = {
       ...account,
-      token: begun.value.token,
+      token: begun.token,
       sessionId: session.id,
       epoch: Math.max(begun.epoch, outcome.epoch),
     }
-    await scheduler.sleep(5)
+    await this.#world.scheduler.sleep(5)
+  }
+
+  /** After an acknowledged change neither the old password nor a session of before opens anything. */
+  async #changePassword(account: Account): Promise<void> {
+    const { scheduler } = this.#world
+    const register = this.#passwordOf(account)
+    const current = register.value!
+    const device = 'a second device'
+    // Before the change, or beside it: then the password is checked before, and its session may begin after.
+    const isBeside = scheduler.chance(0.6)
+    const begun = this.#logIn(account, current, device)
+    if (isBeside) await scheduler.sleep(scheduler.between(0, 12))
+    else await begun
+    const next = `a password of ${this.#name}, number ${++this.#serial}`
+    this.#history.ending.add(account.userId)
+    const isDone = await this.#change(account, register, next, ({ tiers }, session) =>
+      changePassword(tiers, session, { current, next }),
+    )
+    const other = await begun
+    if (!isDone) return
+    if (other) await this.#haunt(account, sessionIdOf(other))
+    await this.#logIn(account, current, 'whoever knew the old password')
+  }
+
+  /** Writes with a session that has ended. */
+  async #haunt(account: Account, sessionId: string): Promise<void> {
+    const ghost = { id: sessionId, userId: account.userId }
+    const text = `${this.#name} ghost ${++this.#serial}`
+    const write = newWrite(text)
+    this.#refuse(null, write)
+    const outcome = await this.#ask(
+      account.epoch,
+      ({ tiers }) => createPost(tiers, ghost, text, null),
+      this.#effectOf({ post: null }, write),
+    )
+    if ('value' in outcome) this.#world.checker.report(`INV-6: a write with the ended session ${ghost.id} was accepted`)
   }
 
   // ── a request ─────────────────────────────────────────────────────────────────────────────────
 
   /** Authenticates, then does it; resolves to null when the session has ended. */
-  async #asUser<T>(
-    account: Account,
-    body: AsUser<T>,
-  ): Promise<{ value: T | null; epoch: number } | { error: unknown }> {
-    const outcome = await this.#ask(account.epoch, async (request): Promise<{ did: T } | null> => {
-      // Mostly, as with a copy and a fresh stamp: nobody is asked.
-      const { session } = this.#world.scheduler.chance(0.3)
-        ? await request.tiers.sessions.authenticate(account.token, null)
-        : { session: { id: account.sessionId, userId: account.userId } }
-      return session && { did: await body(request, session) }
-    })
+  async #asUser<T>(account: Account, body: AsUser<T>, effect: Effect): Promise<Answered<T | null>> {
+    const outcome = await this.#ask(
+      account.epoch,
+      async (request): Promise<{ did: T } | null> => {
+        // Mostly, as with a copy and a fresh stamp: nobody is asked.
+        const { session } = this.#world.scheduler.chance(0.3)
+          ? await request.tiers.sessions.authenticate(account.token, null)
+          : { session: { id: account.sessionId, userId: account.userId } }
+        return session && { did: await body(request, session) }
+      },
+      effect,
+    )
     if (!('value' in outcome)) return outcome
     account.epoch = Math.max(account.epoch, outcome.epoch)
     if (outcome.value === null) return { value: null, epoch: outcome.epoch }
     return { value: (outcome.value.did ?? (true as unknown)) as T, epoch: outcome.epoch }
   }
 
-  /** One request to any isolate. It fails when the isolate dies, or doesn't answer in time. */
-  async #ask<T>(
-    epoch: number,
-    body: (request: ReturnType<Isolate['request']>) => Promise<T>,
-  ): Promise<{ value: T; epoch: number } | { error: unknown }> {
-    const { scheduler } = this.#world
-    const isolate = this.#world.isolate()
-    const request = isolate.request(epoch)
-    return new Promise((resolve) => {
-      const fail = (why: string) => resolve({ error: new NoAnswer(why) })
-      isolate.process.onDeath(() => fail('the isolate is gone'))
-      scheduler.after(TIMEOUT_MS, () => fail('no answer in time'))
-      isolate.process.after(1, () => {
-        body(request).then(
-          async (value) => {
-            const { epoch: newest } = await request.tiers.shards.map()
-            isolate.process.after(1, () => resolve({ value, epoch: newest }))
-          },
-          (error: unknown) => {
-            this.#world.note(() => `${this.#name}: ${messageOf(error)}`)
-            isolate.process.after(1, () => resolve({ error }))
-          },
-        )
-      })
-    })
+  #ask<T>(epoch: number, body: (request: Request) => Promise<T>, effect: Effect | null = null): Promise<Answered<T>> {
+    return ask(this.#world, { name: this.#name, epoch, effect }, body)
   }
 }
 
@@ -363,27 +483,31 @@ export function visit(world: World, history: History): void {
     const posts = [...history.posts.values()]
     if (posts.length === 0) return
     const post = scheduler.pick(posts)
-    const startedAt = scheduler.now()
+    const from = post.knownFrom(scheduler.now(), STALE_MS, false)
     const { tiers } = world.visitors.request()
     findPost(tiers, post.id).then(
-      (found) => judge(world, post, found?.text ?? null, startedAt, STALE_MS),
+      (found) => judge(world, post, found?.text ?? null, from),
       (error: unknown) => world.note(() => `visitor: ${messageOf(error)}`),
     )
   }
   again()
 }
 
-/** A lease, and what a copy of the map may have been old when it was taken up. */
-const STALE_MS = LEASE_MS * 2 + 1_500
-
-function judge(world: World, post: Register, found: string | null, startedAt: number, staleMs: number): void {
-  const allowed = post.allowed(startedAt, staleMs)
+function judge(world: World, post: Register, found: string | null, from: number): void {
+  const allowed = post.allowed(from)
   if (allowed.has(found)) return
-  const whose = staleMs === 0 ? ' by its author' : ''
+  const ageMs = Math.round(world.scheduler.now() - from)
   world.checker.report(
-    `M4: ${post.id} reads ${JSON.stringify(found)}${whose}, and may be ${JSON.stringify([...allowed])}`,
+    `M4: ${post.id} reads ${JSON.stringify(found)}, and was in the last ${ageMs} ms ${JSON.stringify([...allowed])}`,
   )
 }
 
-/** Told that nothing was written. */
-const isRefused = (error: unknown): boolean => hasCode(error, 'SLOT_FENCED', 'SLOT_NOT_OWNED', 'SESSION_ENDED')
+const FIRST_PASSWORD = 'seven quiet herons'
+
+const sessionIdOf = ({ token }: SignedIn): string => token.split('.')[1]!
+
+const effectOn = (register: Register, write: Write): Effect => ({
+  table: register.table,
+  write,
+  registerOf: (key) => (key === register.id ? register : null),
+})

@@ -13,6 +13,9 @@ export const worldFaults = [
   'isolate frozen',
   'isolate gone',
   'clock step',
+  'disk full',
+  'cache fault',
+  'wake-up lost',
 ] as const
 export type CallFault = (typeof callFaults)[number]
 export type Fault = CallFault | (typeof worldFaults)[number]

@@ -1,19 +1,23 @@
+import { checkPassword, NO_PASSWORD } from '../../src/app/accounts/passwords.ts'
 import { slotOf } from '../../src/core/ids.ts'
 import { isOver, slotAfter } from '../../src/resharding/record.ts'
 import { claimKey } from '../../src/sharding/claims.ts'
 import { keyspaces } from '../../src/sharding/sharded-table.ts'
+import { FLEETING } from './checker.ts'
 import type { History } from './clients.ts'
-import { STRANGE_PRINT } from './strange-rows.ts'
+import { STRANGE_TABLE } from './strange-rows.ts'
 import { neighbourhood } from './template.ts'
 import type { Shard, World } from './world.ts'
 
 /** What must hold once everything has come to rest. */
-export function finalChecks(world: World, history: History): void {
+export async function finalChecks(world: World, history: History): Promise<void> {
   progress(world)
   places(world)
-  posts(world, history)
-  strangeRows(world, history)
+  rows(world)
+  await passwords(world)
   claims(world, history)
+  reasons(world)
+  jobs(world, history)
 }
 
 /** M6, and that nothing is left behind. */
@@ -23,11 +27,41 @@ function progress(world: World): void {
       world.checker.report(`M6: ${id} is ${state}${ending ? ` (${ending})` : ''} for ever: ${error}`)
   if (world.held > 0 || world.queued > 0) world.checker.report('M6: calls or messages are under way for ever')
   for (const shard of world.shards) {
-    for (const { id, state } of all<{ id: string; state: string }>(world, shard, 'SELECT id, state FROM outbox'))
+    const waiting = "SELECT id, state FROM outbox WHERE state <> 'dead'"
+    for (const { id, state } of all<{ id: string; state: string }>(world, shard, waiting))
       world.checker.report(`M5: the job ${id} is ${state} for ever`)
     for (const { tbl } of all<{ tbl: string }>(world, shard, 'SELECT tbl FROM slot_changes'))
       world.checker.report(`a change of ${tbl} is still captured at ${shard.id}`)
   }
+}
+
+/** A move that failed says why. */
+function reasons(world: World): void {
+  for (const { id, state, error } of world.directory.ledger.list({ limit: 100, before: null }))
+    if (state === 'failed' && !error) world.checker.report(`M6: ${id} failed, and says no reason`)
+}
+
+/** M5 of jobs: each has its effect once, or is a dead letter with a reason because no message takes it. */
+function jobs(world: World, history: History): void {
+  const effects = new Map<string, number>()
+  const dead = new Map<string, string>()
+  for (const shard of world.shards) {
+    const counted = "SELECT id, created_at AS times FROM claim_attempts WHERE outcome = 'effect'"
+    for (const { id, times } of all<{ id: string; times: number }>(world, shard, counted))
+      effects.set(id, (effects.get(id) ?? 0) + times)
+    for (const { id, error } of all<{ id: string; error: string }>(world, shard, 'SELECT id, error FROM dead_letters'))
+      dead.set(id, error)
+  }
+  const tooLarge = new Set([...history.jobs.values()].filter((job) => job.isTooLarge).map(({ id }) => id))
+  for (const [id, error] of dead)
+    if (!error || (history.jobs.size > 0 && !tooLarge.has(id) && !/large|bytes/i.test(error)))
+      world.checker.report(`M5: the job ${id} died: ${error}`)
+  for (const [effectId, { id, isTooLarge }] of history.jobs) {
+    const times = effects.get(effectId) ?? 0
+    if (times !== (isTooLarge ? 0 : 1)) world.checker.report(`M5: the job ${id} had its effect ${times} times`)
+    if (isTooLarge && !dead.has(id)) world.checker.report(`M5: the job ${id} is too large, and nobody is told`)
+  }
+  for (const [id, times] of effects) if (times !== 1) world.checker.report(`M5: ${id} came ${times} times`)
 }
 
 /** M7: every slot is active at its owner and unknown elsewhere, and so are its rows. */
@@ -67,53 +101,38 @@ function places(world: World): void {
   }
 }
 
-/** M3: what was acknowledged is there once, what was refused isn't, what nobody knows is there once or not at all. */
-function posts(world: World, history: History): void {
-  const now = world.scheduler.now()
+/**
+ * M3: each watched row holds what was written last, by the order in which shards executed the writes, and each post has
+ * been edited as often as an edit was executed. Whether each execution was asked for, and each acknowledged write executed,
+ * was judged at the time.
+ */
+function rows(world: World): void {
+  const { checker } = world
+  for (const table of ['posts', STRANGE_TABLE, FLEETING])
+    for (const register of checker.registers(table)) {
+      const stored = checker.stored(register)
+      if (stored !== register.value)
+        checker.report(
+          `M3: ${table} ${JSON.stringify(register.id)} is ${JSON.stringify(stored)}, and was written as ${JSON.stringify(register.value)}`,
+        )
+    }
   const found = world.shards.flatMap((shard) =>
-    all<{ id: string; text: string; version: number }>(world, shard, 'SELECT id, text, version FROM posts'),
+    all<{ id: string; version: number }>(world, shard, 'SELECT id, version FROM posts'),
   )
-  const byId = Map.groupBy(found, ({ id }) => id)
-  for (const [id, rows] of byId) if (rows.length > 1) world.checker.report(`M3: ${id} is there ${rows.length} times`)
-  for (const register of history.posts.values()) {
-    const row = byId.get(register.id)?.[0]
-    const text = row?.text ?? null
-    const allowed = register.allowed(now, 0)
-    if (!allowed.has(text))
-      world.checker.report(`M3: ${register.id} is ${JSON.stringify(text)}, and may be ${JSON.stringify([...allowed])}`)
-    if (!row) continue
-    const edits = register.writes.slice(1).filter(({ value }) => value !== null)
-    const sure = edits.filter(({ ackedAt }) => ackedAt !== null).length
-    const possible = edits.filter(({ mayHaveHappened }) => mayHaveHappened).length
-    if (row.version < 1 + sure || row.version > 1 + possible)
-      world.checker.report(`M3: ${register.id} has version ${row.version} after ${sure} to ${possible} edits`)
+  for (const [id, copies] of Map.groupBy(found, (row) => row.id)) {
+    const register = checker.find('posts', id)
+    if (copies.length > 1) checker.report(`M3: ${id} is there ${copies.length} times`)
+    if (!register) checker.report(`M3: nobody wrote ${id}`)
+    else if (copies[0]!.version !== register.values)
+      checker.report(`M3: ${id} has version ${copies[0]!.version}, and was written ${register.values} times`)
   }
-  const byText = Map.groupBy(found, ({ text }) => text)
-  for (const { text, postId, mayHaveHappened } of history.creations) {
-    const rows = (byText.get(text) ?? []).filter(({ id }) => id !== postId)
-    if (postId && rows.length > 0) world.checker.report(`M3: ${text} was made twice`)
-    if (!postId && rows.length > (mayHaveHappened ? 1 : 0))
-      world.checker.report(
-        `M3: ${text} is there ${rows.length} times, and was ${mayHaveHappened ? 'sent once' : 'refused'}`,
-      )
-  }
-  const created = new Set(history.creations.map(({ text }) => text))
-  for (const { id, text } of found)
-    if (!history.posts.has(id) && !created.has(text)) world.checker.report(`M3: nobody wrote ${id}: ${text}`)
 }
 
-function strangeRows(world: World, history: History): void {
-  const now = world.scheduler.now()
-  for (const register of history.strange.values()) {
-    const owner = world.checker.ownerOf('users', slotOf(register.id))
-    const row = world.checker
-      .ask(owner, `SELECT ${STRANGE_PRINT} AS print FROM mail_tokens WHERE id = ?`)
-      .get(register.id) as { print: string } | undefined
-    const allowed = register.allowed(now, 0)
-    if (!allowed.has(row?.print ?? null))
-      world.checker.report(
-        `M3: the strange row ${JSON.stringify(register.id)} is ${row?.print}, and may be ${JSON.stringify([...allowed])}`,
-      )
+/** The password that was set last is the account's. */
+async function passwords({ checker }: World): Promise<void> {
+  for (const register of checker.registers('accounts')) {
+    const { fits } = await checkPassword(register.value!, checker.stored(register) ?? NO_PASSWORD)
+    if (!fits) checker.report(`M3: the password of ${register.id} is not ${register.value}`)
   }
 }
 
@@ -132,23 +151,32 @@ function claims(world: World, history: History): void {
       held.set(claim.key, claim)
     }
   const accounts = new Set<string>()
+  /** Whose each claim is, by what the accounts are. */
+  const due = new Map(world.template.externals.map(({ claim, id }) => [claim, id]))
   for (const shard of world.shards)
     for (const { id, email, handle } of all<{ id: string; email: string; handle: string }>(
       world,
       shard,
       'SELECT accounts.id, email, handle FROM accounts JOIN profiles USING (id)',
     )) {
+      if (accounts.has(id)) world.checker.report(`M3: the account ${id} is there twice`)
       accounts.add(id)
       for (const key of [claimKey({ kind: 'email', value: email }), claimKey({ kind: 'handle', value: handle })]) {
         const claim = held.get(key)
+        due.set(key, id)
         if (claim?.ownerId !== id || claim.state !== 'confirmed')
           world.checker.report(`M5: ${id} has no claim on ${email} or ${handle}: ${JSON.stringify(claim)}`)
       }
     }
   for (const { key, ownerId } of held.values())
-    if (!accounts.has(ownerId)) world.checker.report(`M5: the claim ${key} is held by ${ownerId}, who isn't there`)
+    if (due.get(key) !== ownerId) world.checker.report(`M5: the claim ${key} is held by ${ownerId}, whose it isn't`)
+    else if (!accounts.has(ownerId)) world.checker.report(`M5: the claim ${key} is held by ${ownerId}, who isn't there`)
   for (const { userId, handle } of history.accounts)
     if (!accounts.has(userId)) world.checker.report(`M3: the account ${handle} (${userId}) is gone`)
+  for (const [id, { externalId, email }] of history.imported) {
+    if (!accounts.has(id)) world.checker.report(`M3: the imported account ${externalId} (${id}) is gone`)
+    if (world.mails.some(({ to }) => to === email)) world.checker.report(`${externalId} was imported, and was mailed`)
+  }
   for (const { userId, email } of history.accounts) {
     // One that is sent twice carries the same id both times.
     const mails = new Set(world.mails.filter(({ to }) => to === email).map(({ messageId }) => messageId))

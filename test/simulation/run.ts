@@ -1,7 +1,11 @@
-import type { MoveRecord } from '../../src/resharding/record.ts'
+import { slotText } from '../../src/core/ids.ts'
+import type { MoveWishFrom } from '../../src/resharding/move-ledger.ts'
+import { type MoveRecord, slotNumber } from '../../src/resharding/record.ts'
+import type { Keyspace } from '../../src/sharding/sharded-table.ts'
 import { Client, History, visit } from './clients.ts'
-import { type Fault, type FaultTable, moverSteps } from './faults.ts'
+import type { Fault, FaultTable } from './faults.ts'
 import { finalChecks } from './final-checks.ts'
+import { Importer } from './importers.ts'
 import { restart } from './network.ts'
 import { Process } from './processes.ts'
 import { drawScale } from './scale.ts'
@@ -9,6 +13,7 @@ import { neighbourhood, resetTemplate, SHARD_COUNT, type Template } from './temp
 import { callDirectory, World } from './world.ts'
 
 const CLIENTS = 5
+const IMPORTERS = 2
 export const OPERATIONS_MIN = 300
 /** A move that isn't far enough by then goes on in the calm. */
 const TROUBLE_MS_MAX = 40_000
@@ -21,6 +26,10 @@ export interface SeedReport {
   events: number
   /** In which states the moves ended. */
   moves: Record<string, number>
+  /** How many moves waited for their lanes. */
+  waited: number
+  /** By kind of invocation: the most statements that one of it sent. */
+  statements: Record<string, number>
   table: FaultTable
   violation: string | null
   trace: string[]
@@ -33,7 +42,11 @@ export async function runSeed(template: Template, seed: number, isTraced = false
   drawScale(world.scheduler)
   const history = new History(OPERATIONS_MIN)
   const clients = Array.from({ length: CLIENTS }, (_, index) => new Client(world, history, `client ${index + 1}`))
-  for (const client of clients) client.start()
+  const importers = Array.from(
+    { length: IMPORTERS },
+    (_, index) => new Importer(world, history, `importer ${index + 1}`),
+  )
+  for (const client of [...clients, ...importers]) client.start()
   visit(world, history)
   const operator = new Operator(world)
   operator.start()
@@ -53,8 +66,8 @@ export async function runSeed(template: Template, seed: number, isTraced = false
     world.note(() => 'from here on no fault')
     world.faults.calm()
     operator.stop()
-    for (const client of clients) client.isStopped = true
-    for (const shard of world.shards) shard.isReadOnly = false
+    for (const client of [...clients, ...importers]) client.isStopped = true
+    for (const shard of world.shards) Object.assign(shard, { isReadOnly: false, isFull: false })
     world.isQueueDown = false
     let waited = 0
     const until = world.scheduler.now() + CALM_MS_MAX
@@ -63,7 +76,7 @@ export async function runSeed(template: Template, seed: number, isTraced = false
       afterEach,
       eventsMax: EVENTS_MAX,
     })
-    finalChecks(world, history)
+    await finalChecks(world, history)
   } catch (error) {
     if (!(error instanceof Violation)) world.checker.report(`stuck: ${(error as Error).stack}`)
   }
@@ -77,6 +90,8 @@ export async function runSeed(template: Template, seed: number, isTraced = false
     operations: history.operations,
     events,
     moves,
+    waited: world.waited.size,
+    statements: world.statements,
     table: world.faults.table,
     violation: world.checker.violation,
     trace: world.trace ?? [],
@@ -90,7 +105,8 @@ function isQuiet(world: World, events: number): boolean {
   if (events % 32 !== 0 || world.held > 0 || world.queued > 0 || world.openMoves().length > 0) return false
   return world.shards.every(
     (shard) =>
-      (world.checker.ask(shard, 'SELECT count(*) AS rows FROM outbox').get() as { rows: number }).rows === 0 &&
+      (world.checker.ask(shard, "SELECT count(*) AS rows FROM outbox WHERE state <> 'dead'").get() as { rows: number })
+        .rows === 0 &&
       (
         world.checker.ask(shard, "SELECT count(*) AS rows FROM claims WHERE state = 'reserved'").get() as {
           rows: number
@@ -134,7 +150,8 @@ class Operator {
     while (!this.#isStopped) {
       const open = this.#world.openMoves()
       const dice = scheduler.random.fraction()
-      if (open.length === 0 || (open.length < 2 && dice < 0.12)) await this.#plan()
+      if (open.length === 0 || (open.length < 2 && dice < 0.12))
+        await (scheduler.chance(0.15) ? this.#planSeveral() : this.#plan())
       else if (dice < 0.2) await this.#steer(scheduler.pick(open))
       await scheduler.sleep(scheduler.between(200, 1_500))
     }
@@ -162,11 +179,54 @@ class Operator {
         () => null,
         () => directory.ledger.plan({ keyspace, ranges, target }),
       )
-      this.#hasPlanned ||= moves.length > 0
-      for (const { id } of moves) this.#world.mover(id).wake(this.#process)
+      this.#wake(moves)
     } catch (error) {
       this.#world.note(() => `operator: ${(error as Error).message}`)
     }
+  }
+
+  /** As a rebalance does: moves that meet at shards, so that all but one wait for lanes. */
+  async #planSeveral(): Promise<void> {
+    const { directory } = this.#world
+    try {
+      const moves = await callDirectory(
+        this.#world,
+        this.#process,
+        () => null,
+        () => directory.ledger.transaction(() => directory.ledger.enqueue(this.#wishes())),
+      )
+      this.#wake(moves)
+    } catch (error) {
+      this.#world.note(() => `operator: ${(error as Error).message}`)
+    }
+  }
+
+  /** Stretches of slots that one shard owns, each to another. */
+  #wishes(): MoveWishFrom[] {
+    const { scheduler, checker, shards } = this.#world
+    const wishes: MoveWishFrom[] = []
+    for (const keyspace of scheduler.pick<Keyspace[]>([['users'], ['users', 'claims']])) {
+      const [first, last] = neighbourhood[keyspace].map(slotNumber) as [number, number]
+      const pieces = scheduler.between(2, 4)
+      const slots = Math.ceil((last - first + 1) / pieces)
+      for (let start = first; start <= last; start += slots) {
+        const source = checker.ownerOf(keyspace, slotText(start)).id
+        let end = start
+        while (end < Math.min(last, start + slots - 1) && checker.ownerOf(keyspace, slotText(end + 1)).id === source)
+          end++
+        const target = scheduler.pick(shards.filter(({ id }) => id !== source)).id
+        wishes.push({ keyspace, source, target, ranges: [[slotText(start), slotText(end)]] })
+      }
+    }
+    return wishes
+  }
+
+  #wake(moves: MoveRecord[]): void {
+    this.#hasPlanned ||= moves.length > 0
+    this.#world.wakeMoves(
+      moves.map(({ id }) => id),
+      this.#process,
+    )
   }
 
   async #steer(move: MoveRecord): Promise<void> {
@@ -192,13 +252,7 @@ class Operator {
 /** What goes wrong around the moves. Each is counted at the step at which a move is just then. */
 function trouble(world: World): void {
   const { scheduler, faults } = world
-  const met = (fault: Fault) => {
-    for (const { id } of world.openMoves()) {
-      const { step } = world.mover(id)
-      if ((moverSteps as readonly string[]).includes(step)) faults.count(step, fault)
-    }
-    world.note(() => `trouble: ${fault}`)
-  }
+  const met = (fault: Fault) => world.met(fault)
   const kinds: (() => void)[] = [
     () => {
       met('directory evicted')
@@ -219,7 +273,7 @@ function trouble(world: World): void {
     () => {
       met('isolate frozen')
       const isolate = scheduler.chance(0.4) ? world.visitors : world.isolate()
-      isolate.process.freeze(scheduler.between(300, 5_000))
+      isolate.freeze(scheduler.between(300, 5_000))
     },
     () => {
       met('isolate gone')
@@ -238,6 +292,14 @@ function trouble(world: World): void {
       shard.isReadOnly = scheduler.chance(0.15)
       scheduler.after(300, () => {
         shard.isReadOnly = false
+      })
+    },
+    () => {
+      met('disk full')
+      const shard = scheduler.pick(world.shards)
+      shard.isFull = true
+      scheduler.after(scheduler.between(100, scheduler.pick([600, 4_000])), () => {
+        shard.isFull = false
       })
     },
     () => {

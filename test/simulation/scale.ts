@@ -5,6 +5,24 @@ import type { Scheduler } from './scheduler.ts'
 export const LEASE_MS = 2_000
 export const GRACE_MS = 10_000
 
+/** What an invocation may send, each statement of a batch counted: of the platform's 1,000, as all is scaled down. */
+export const INVOCATION_STATEMENTS_MAX = 300
+/** True when a call beyond that fails, as the platform's does, and is a violation. */
+export const HAS_INVOCATION_LIMIT: boolean = false
+
+/** Of Queues' limits: bytes of one message, and of one call. */
+export const QUEUE_MESSAGE_BYTES_MAX = 3_000
+export const QUEUE_BATCH_BYTES_MAX = 6_000
+export const QUEUE_BATCH_MESSAGES_MAX = 100
+/** True when the queue refuses what is beyond them. */
+export const HAS_QUEUE_LIMITS: boolean = false
+
+/** How long a cache that says nothing takes (ms). Raise it to a minute where every wait for the cache has a limit. */
+export const CACHE_SILENT_MS = 1_500
+
+/** The last lease (docs/resharding.md): a lease, a copy of the map as old as a data centre keeps it, and a second. */
+export const STALE_MS = LEASE_MS + 1_000 + 1_000
+
 /**
  * Everything smaller, so that few rows make many stretches, and a second holds what takes minutes: the relations between
  * the numbers stay. To be called before anything else.
@@ -47,6 +65,9 @@ export function scaleDown(): void {
     shardCallMs: 800,
     shardWriteMs: 2_000,
     moveCallMs: 3_000,
+    invocationStatementsMax: INVOCATION_STATEMENTS_MAX,
+    queueMessageBytesMax: QUEUE_MESSAGE_BYTES_MAX,
+    queueBatchBytesMax: QUEUE_BATCH_BYTES_MAX,
   })
 }
 

@@ -50,12 +50,15 @@ export const strangeTriples: string[][] = strangeValues.map((value, index) => [
   strangeValues[(index * 5 + 1) % strangeValues.length]!,
 ])
 
+/** Of strange rows: housekeeping deletes nothing from it. */
+export const STRANGE_TABLE = 'profiles'
+
 const scratch = new DatabaseSync(':memory:')
-scratch.exec('CREATE TABLE mail_tokens (email TEXT, secret_hash TEXT, expires_at INTEGER)')
+scratch.exec('CREATE TABLE profiles (display_name TEXT, bio TEXT, created_at INTEGER)')
 const known = new Map<string, string>()
 
 /** A strange row's values as a text: storage class and exact value of each. */
-export const STRANGE_PRINT = ['email', 'secret_hash', 'expires_at']
+export const STRANGE_PRINT = ['display_name', 'bio', 'created_at']
   .map((column) => `typeof(${column}) || ' ' || quote(${column}) || ' ' || hex(${column})`)
   .join(` || ', ' || `)
 
@@ -64,8 +67,8 @@ export function expectedStrange(literals: string[]): string {
   const key = literals.join(', ')
   const found = known.get(key)
   if (found) return found
-  scratch.exec(`DELETE FROM mail_tokens; INSERT INTO mail_tokens VALUES (${key})`)
-  const { print } = scratch.prepare(`SELECT ${STRANGE_PRINT} AS print FROM mail_tokens`).get() as { print: string }
+  scratch.exec(`DELETE FROM profiles; INSERT INTO profiles VALUES (${key})`)
+  const { print } = scratch.prepare(`SELECT ${STRANGE_PRINT} AS print FROM profiles`).get() as { print: string }
   known.set(key, print)
   return print
 }

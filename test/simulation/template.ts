@@ -3,12 +3,13 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlit
 import { migratedDatabase } from '../../scripts/shard-schema.ts'
 import { readMigrations } from '../../src/cli/shard-migrations.ts'
 import { hash16 } from '../../src/core/hash16.ts'
-import { slotOf, slotText } from '../../src/core/ids.ts'
+import { derivedUserId, slotOf, slotText } from '../../src/core/ids.ts'
 import { FIND_TABLES, type MovedTable, readTables } from '../../src/resharding/tables.ts'
 import { claimKey } from '../../src/sharding/claims.ts'
 import { Directory, type DirectoryStorage } from '../../src/sharding/directory.ts'
 import { type Keyspace, keyspaces } from '../../src/sharding/sharded-table.ts'
 import { SimulatedShard } from './database.ts'
+import { RowLog } from './row-log.ts'
 
 export const SHARD_COUNT = 3
 
@@ -61,6 +62,8 @@ export interface TemplateShard {
   simulated: SimulatedShard
   /** To look at, past the simulation. */
   sqlite: DatabaseSync
+  /** What the call changed that ran last. */
+  changed: RowLog
 }
 
 /** Migrated databases after the directory's first boot: made once a process, and taken back to there for every seed. */
@@ -73,10 +76,25 @@ export interface Template {
   handles: string[]
   emails: string[]
   signUpKeys: string[]
+  /** Users of another application, whose ids here and whose external ids are in the neighbourhood. */
+  externals: External[]
 }
 
+/** A user of another application. */
+export interface External {
+  externalId: string
+  /** RFC 3339. */
+  createdAt: string
+  /** Its id here, and the key of the claim on its external id. */
+  id: string
+  claim: string
+}
+
+/** What the other application is called. */
+export const SOURCE = 'elsewhere'
+
 export async function makeTemplate(): Promise<Template> {
-  const shards = Array.from({ length: SHARD_COUNT }, (_, index): TemplateShard => {
+  const databases = Array.from({ length: SHARD_COUNT }, (_, index) => {
     const number = String(index).padStart(3, '0')
     const sqlite = migratedDatabase()
     sqlite.exec('CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT)')
@@ -86,14 +104,17 @@ export async function makeTemplate(): Promise<Template> {
   })
   const storage = new SimulatedStorage()
   const direct = new Map(
-    shards.map(({ binding, simulated }) => [binding, simulated.connection(async (_call, execute) => execute())]),
+    databases.map(({ binding, simulated }) => [binding, simulated.connection(async (_call, execute) => execute())]),
   )
   const clock = { now: () => 0, sleep: async () => undefined }
   await new Directory({ storage, shards: direct, clock, newDeploymentId: () => 'simulated' }).map()
-  const find = shards[0]!.sqlite.prepare(FIND_TABLES)
+  const find = databases[0]!.sqlite.prepare(FIND_TABLES)
   const tables = Object.fromEntries(
     keyspaces.map((keyspace) => [keyspace, readTables(keyspace, find.all(keyspace) as never)]),
   ) as Template['tables']
+  const shards = databases.map(
+    (database): TemplateShard => ({ ...database, changed: new RowLog(database.sqlite, tables) }),
+  )
   for (const shard of shards) shard.simulated.mark()
   storage.mark()
   return {
@@ -116,6 +137,7 @@ export async function makeTemplate(): Promise<Template> {
       (number) => `k${number}`,
       (value) => isNear('users', sha256(`sign-up\0${value}`)),
     ),
+    externals: drawExternals(12),
   }
 }
 
@@ -135,6 +157,23 @@ function numbered(count: number, make: (number: number) => string, fits: (value:
   const found: string[] = []
   for (let number = 0; found.length < count; number++) if (fits(make(number))) found.push(make(number))
   return found
+}
+
+const externalClaim = (externalId: string) => claimKey({ kind: 'external', value: `${SOURCE}\0${externalId}` })
+
+function drawExternals(count: number): External[] {
+  const externalIds = numbered(
+    count,
+    (number) => `u${number}`,
+    (id) => isNear('claims', externalClaim(id)),
+  )
+  return externalIds.map((externalId) => {
+    const origin = `import\0${SOURCE}\0${externalId}`
+    let createdAt = Date.UTC(2020, 0, 1)
+    while (!isNear('users', derivedUserId(createdAt, origin))) createdAt++
+    const id = derivedUserId(createdAt, origin)
+    return { externalId, createdAt: new Date(createdAt).toISOString(), id, claim: externalClaim(externalId) }
+  })
 }
 
 /** Their ULIDs are counted, since it takes 4,096 of them to find one that is near. */

@@ -1,5 +1,5 @@
 import type { AccountTiers } from '../../src/app/accounts/accounts.ts'
-import { accountJobs, type Mail } from '../../src/app/accounts/jobs.ts'
+import { accountExpiries, accountJobs, type Mail } from '../../src/app/accounts/jobs.ts'
 import { KvStore } from '../../src/cache/kv-store.ts'
 import type { IdSource } from '../../src/core/ids.ts'
 import { createIdSource } from '../../src/core/ids.ts'
@@ -7,6 +7,7 @@ import type { Log } from '../../src/core/log.ts'
 import type { Random } from '../../src/core/random.ts'
 import { consume } from '../../src/jobs/consumer.ts'
 import { Dispatch } from '../../src/jobs/dispatch.ts'
+import { expire, platformExpiries } from '../../src/jobs/housekeeping.ts'
 import type { Job } from '../../src/jobs/outbox.ts'
 import { Relay } from '../../src/jobs/relay.ts'
 import { Mover } from '../../src/resharding/move.ts'
@@ -26,23 +27,51 @@ import { Shards } from '../../src/sharding/shards.ts'
 import type { Settings } from '../../src/web/context.ts'
 import { UnkindKv } from '../support/kv-double.ts'
 import { seededRandom } from '../support/sharding-doubles.ts'
-import { Checker } from './checker.ts'
-import type { SimulatedCall } from './database.ts'
-import { Faults } from './faults.ts'
+import { BULK, bulkJob } from './bulk-jobs.ts'
+import { copiesOf, DataCentre, kvOf } from './caches.ts'
+import { Checker, type Effect, type Executed } from './checker.ts'
+import { type Fault, Faults, moverSteps } from './faults.ts'
 import { newPlace, type Place, restart, travel } from './network.ts'
 import { Process } from './processes.ts'
-import { GRACE_MS, LEASE_MS } from './scale.ts'
+import {
+  GRACE_MS,
+  HAS_INVOCATION_LIMIT,
+  HAS_QUEUE_LIMITS,
+  INVOCATION_STATEMENTS_MAX,
+  LEASE_MS,
+  QUEUE_BATCH_BYTES_MAX,
+  QUEUE_BATCH_MESSAGES_MAX,
+  QUEUE_MESSAGE_BYTES_MAX,
+} from './scale.ts'
 import { Scheduler } from './scheduler.ts'
 import type { Template, TemplateShard } from './template.ts'
 
 const ISOLATES = 3
 const SIGNING_KEY = 'a key of at least 32 characters, for tests only'
 const CRON_MS = 4_000
+/** Nothing that is held back or frozen here lasts longer, as nothing does for a day or a month elsewhere. */
+const EXPIRES_AFTER_MS_MAX = 45_000
+const expiries = [...platformExpiries, ...accountExpiries].map((expiry) => ({
+  ...expiry,
+  afterMs: Math.min(expiry.afterMs, EXPIRES_AFTER_MS_MAX),
+}))
 
 /** A shard, and the way to it. */
 export interface Shard extends TemplateShard {
   place: Place
   isReadOnly: boolean
+  /** No room is left: what would need some is refused, and all else is done. */
+  isFull: boolean
+}
+
+/** What one request, one turn of a mover, one batch of a queue or one run of the cron sends. */
+class Invocation {
+  readonly kind: string
+  sent = 0
+
+  constructor(kind: string) {
+    this.kind = kind
+  }
 }
 
 /** The whole application around one template: what a seed decides happens here. */
@@ -58,7 +87,7 @@ export class World {
   readonly isolates: Isolate[] = []
   /** One that nobody writes through: only the end of a lease tells it of a new map. */
   visitors!: Isolate
-  readonly copies: DataCentre
+  readonly centres = [new DataCentre(), new DataCentre()]
   readonly kv: UnkindKv
   readonly mails: Mail[] = []
   /** Calls that were given up by who sent them, and will arrive. */
@@ -66,6 +95,10 @@ export class World {
   /** Messages that the queue has and nobody has acknowledged. */
   queued = 0
   isQueueDown = false
+  /** Moves that found their lanes taken. */
+  readonly waited = new Set<string>()
+  /** By kind of invocation: the most statements that one of it sent. */
+  readonly statements: Record<string, number> = {}
   /** What happened, where somebody wants to read it. */
   readonly trace: string[] | null
   readonly userIds: string[]
@@ -77,10 +110,14 @@ export class World {
     this.scheduler = new Scheduler(this.random)
     this.faults = new Faults(this.scheduler)
     this.trace = isTraced ? [] : null
-    this.shards = template.shards.map((shard) => ({ ...shard, place: newPlace(shard.id), isReadOnly: false }))
+    this.shards = template.shards.map((shard) => ({
+      ...shard,
+      place: newPlace(shard.id),
+      isReadOnly: false,
+      isFull: false,
+    }))
     this.checker = new Checker(this)
     this.directory = new DirectoryHost(this)
-    this.copies = new DataCentre(this)
     this.kv = new UnkindKv({ now: () => Math.floor(this.scheduler.now()), sleep: async () => undefined })
     const start = this.scheduler.below(template.userIds.length)
     this.userIds = [...template.userIds.slice(start), ...template.userIds.slice(0, start)]
@@ -92,6 +129,25 @@ export class World {
   note(line: () => string): void {
     if (!this.trace) return
     this.trace.push(`${((this.scheduler.now() - 1_700_000_000_000) / 1_000).toFixed(3).padStart(8)}  ${line()}`)
+  }
+
+  /** A fault that is no call's: counted at the step at which each open move is just then. */
+  met(fault: Fault): void {
+    for (const { id } of this.openMoves()) {
+      const { step } = this.mover(id)
+      if ((moverSteps as readonly string[]).includes(step)) this.faults.count(step, fault)
+    }
+    this.note(() => `trouble: ${fault}`)
+  }
+
+  /** Throws the platform's error where an invocation sends more than it may. */
+  spend(invocation: Invocation, statements: number, step: string): void {
+    invocation.sent += statements
+    const { kind, sent } = invocation
+    if (sent > (this.statements[kind] ?? 0)) this.statements[kind] = sent
+    if (!HAS_INVOCATION_LIMIT || sent <= INVOCATION_STATEMENTS_MAX) return
+    this.checker.report(`a ${kind} sent ${sent} statements, and may send ${INVOCATION_STATEMENTS_MAX} (${step})`)
+    throw new Error('D1_ERROR: Too many API requests by single worker invocation.')
   }
 
   late = (change: 1 | -1): void => {
@@ -127,6 +183,15 @@ export class World {
     const host = new MoverHost(this, moveId)
     this.movers.set(moveId, host)
     return host
+  }
+
+  /** Some wake-ups are lost: then the cron finds the move. */
+  wakeMoves(ids: string[], from: Process): void {
+    for (const id of ids) {
+      const mover = this.mover(id)
+      if (this.scheduler.chance(0.1) && !this.faults.isCalm) this.faults.count(mover.step, 'wake-up lost')
+      else mover.wake(from)
+    }
   }
 
   openMoves(): MoveRecord[] {
@@ -170,6 +235,19 @@ export class World {
     })
   }
 
+  /** What housekeeping names takes writes, so no fence ever refuses it. */
+  #housekeepingLog({ log }: Isolate): Log {
+    return {
+      ...log,
+      error: (event, fields) => {
+        log.error(event, fields)
+        const { error } = (fields ?? {}) as { error?: string }
+        if (error && /SLOT_(FENCED|NOT_OWNED)/.test(error))
+          this.checker.report(`M6: housekeeping was refused, and so deletes nothing: ${error}`)
+      },
+    }
+  }
+
   #cron(): void {
     this.scheduler.after(CRON_MS, () => {
       this.#cron()
@@ -178,28 +256,10 @@ export class World {
       void relay
         .sweep()
         .then(() => tiers.claims.settleExpired())
+        .then(() => expire(tiers.shards, expiries, isolate.process.clock, this.#housekeepingLog(isolate)))
         .catch((error: unknown) => this.note(() => `cron: ${String(error)}`))
       for (const id of this.directory.ledger.movesToWake(100)) this.mover(id).wake(isolate.process)
     })
-  }
-}
-
-/** The data centre's copies of the map, with their expiry. */
-class DataCentre implements MapCopies {
-  readonly #world: World
-  readonly #held = new Map<string, { text: string; until: number }>()
-
-  constructor(world: World) {
-    this.#world = world
-  }
-
-  async get(key: string): Promise<MapWire | null> {
-    const held = this.#held.get(key)
-    return held && held.until > this.#world.scheduler.now() ? (JSON.parse(held.text) as MapWire) : null
-  }
-
-  async put(key: string, map: MapWire, ttlSeconds: number): Promise<void> {
-    this.#held.set(key, { text: JSON.stringify(map), until: this.#world.scheduler.now() + ttlSeconds * 1_000 })
   }
 }
 
@@ -246,8 +306,10 @@ export class DirectoryHost {
       this.#process,
       () => 'schema version',
       () => null,
+      { invocation: () => new Invocation('planning') },
     )
     this.#directory = new Directory({ ...common, shards, newDeploymentId: () => 'simulated' })
+    const process = this.#process
     this.#ledger = new MoveLedger({
       ...common,
       directory: this.#directory,
@@ -258,10 +320,8 @@ export class DirectoryHost {
         schema: (await shards.get(binding)!.prepare(SCHEMA_VERSION).first<string>('version'))!,
         bytes: null,
       }),
+      onRunnable: (ids) => world.wakeMoves(ids, process),
       newestMigration: '',
-      onRunnable: (ids) => {
-        for (const id of ids) world.mover(id).wake(this.#process)
-      },
     })
   }
 }
@@ -306,6 +366,7 @@ export class MoverHost {
       world.scheduler.pick([0, 0, 200, -200]),
     )
     const step = { now: 'find' }
+    const turn = { now: new Invocation('turn') }
     const draw = () => world.faults.ofMover()
     const at = (name: string) => {
       step.now = name
@@ -313,7 +374,7 @@ export class MoverHost {
     }
     const mover = new Mover({
       book: moveBook(world, process, at),
-      shards: connections(world, process, () => step.now, draw),
+      shards: connections(world, process, () => step.now, draw, { invocation: () => turn.now }),
       clock: process.clock,
       random: world.random,
       log: tracingLog(world, process.name),
@@ -337,7 +398,10 @@ export class MoverHost {
         this.#alarmAt = null
       },
     }
-    const alarm = new MoveAlarm(storage, process.clock, (moveId) => mover.turn(moveId))
+    const alarm = new MoveAlarm(storage, process.clock, (moveId) => {
+      turn.now = new Invocation('turn')
+      return mover.turn(moveId)
+    })
     this.#object = { process, alarm }
     process.onDeath(() => {
       this.#ringing = Math.max(0, this.#ringing - 1)
@@ -378,30 +442,45 @@ export class MoverHost {
   }
 }
 
+/** What one request has. */
+export type Request = ReturnType<Isolate['request']>
+
 /** An isolate of the Worker: the map it holds, and a request's tiers. */
 export class Isolate {
   readonly process: Process
   readonly holder: MapHolder
   readonly stamps = new Stamps(100)
   readonly log: Log
+  /** Until when it computes nothing (true time, ms). */
+  frozenUntil = 0
   readonly #world: World
+  readonly #copies: MapCopies
+  readonly #kv: KVNamespace
 
   constructor(world: World, process: Process) {
     this.#world = world
     this.process = process
     this.holder = new MapHolder(process.clock, LEASE_MS)
     this.log = tracingLog(world, process.name)
+    this.#copies = copiesOf(world, process, world.scheduler.pick(world.centres), this.log)
+    this.#kv = kvOf(world, process, world.kv)
   }
 
-  /** What one request has. `atLeastEpoch` is its client's. */
-  request(atLeastEpoch = 0) {
+  freeze(ms: number): void {
+    this.frozenUntil = Math.max(this.frozenUntil, this.#world.scheduler.now() + ms)
+    this.process.freeze(ms)
+  }
+
+  /** What one request has. `atLeastEpoch` is its client's; `effect` is what it is to change. */
+  request(atLeastEpoch = 0, effect: Effect | null = null) {
     const world = this.#world
     const { clock } = this.process
     const calls = new Map<string, ShardCall[]>()
     const current = { call: null as ShardCall | null }
+    const invocation = new Invocation(this.process.name.split(' ')[0]!)
     const waitUntil = (promise: Promise<unknown>) => void promise.catch((error: unknown) => error)
     const request: MapRequest = {
-      copies: world.copies,
+      copies: this.#copies,
       log: this.log,
       waitUntil,
       source: {
@@ -425,7 +504,7 @@ export class Isolate {
           return current.call?.operation ?? 'unnamed'
         },
         () => world.faults.ofCall(),
-        () => current.call,
+        { invocation: () => invocation, callOf: () => current.call, effect },
       ),
       clock,
       random: world.random,
@@ -442,13 +521,18 @@ export class Isolate {
     const common = { clock, random: world.random, log: this.log, shards, ids }
     const dispatch = new Dispatch({
       ...common,
-      kinds: accountJobs({ signingKey: SIGNING_KEY, sendMail: async (mail) => void world.mails.push(mail) }),
+      kinds: {
+        ...accountJobs({ signingKey: SIGNING_KEY, sendMail: async (mail) => void world.mails.push(mail) }),
+        [BULK]: bulkJob,
+      },
     })
     const queue = {
       sendBatch: async (messages: Iterable<{ body: Job }>) => {
         await this.process.clock.sleep(2)
         if (world.isQueueDown) throw new Error('Queue sendBatch failed: 500 Internal Server Error')
-        for (const { body } of messages) world.enqueue(body)
+        const batch = [...messages]
+        if (HAS_QUEUE_LIMITS) refuseTooLarge(batch)
+        for (const { body } of batch) world.enqueue(body)
       },
     } as unknown as Queue
     const relay = new Relay({ ...common, mode: 'queue', queues: { jobs: queue, media: queue }, dispatch })
@@ -459,7 +543,7 @@ export class Isolate {
       idempotency: new Idempotency(shards, clock, SIGNING_KEY),
       sessions: new Sessions({
         ...common,
-        copies: new KvStore(world.kv.binding, this.log, () => undefined),
+        copies: new KvStore(this.#kv, this.log, () => undefined, clock),
         stamps: this.stamps,
         signingKey: SIGNING_KEY,
         waitUntil,
@@ -468,8 +552,18 @@ export class Isolate {
       follow: (jobs) => this.process.after(1, () => void relay.send(jobs)),
       waitUntil,
     }
-    return { tiers, dispatch, relay }
+    return { tiers, dispatch, relay, invocation }
   }
+}
+
+/** Queues counts the body as JSON; all of a call is refused. */
+function refuseTooLarge(messages: { body: Job }[]): void {
+  const sizes = messages.map(({ body }) => Buffer.byteLength(JSON.stringify(body)))
+  const isTooLarge =
+    messages.length > QUEUE_BATCH_MESSAGES_MAX ||
+    sizes.some((size) => size > QUEUE_MESSAGE_BYTES_MAX) ||
+    sizes.reduce((sum, size) => sum + size, 0) > QUEUE_BATCH_BYTES_MAX
+  if (isTooLarge) throw new Error('Queue sendBatch failed: Payload Too Large')
 }
 
 function idSource(world: World, clock: { now(): number }): IdSource {
@@ -490,22 +584,33 @@ function connections(
   process: Process,
   operation: (shardId: string) => string,
   draw: () => ReturnType<Faults['ofCall']>,
-  callOf: () => ShardCall | null = () => null,
+  {
+    invocation,
+    callOf = () => null,
+    effect = null,
+  }: { invocation: () => Invocation; callOf?: () => ShardCall | null; effect?: Effect | null },
 ): Map<string, D1Database> {
   const isMover = process.name.startsWith('mover')
   const delay = isMover ? () => world.scheduler.between(2, 14) : () => world.scheduler.between(1, 6)
   return new Map(
     world.shards.map((shard) => [
       shard.binding,
-      shard.simulated.connection((call, execute) => {
+      shard.simulated.connection(async (call, execute) => {
         const step = operation(shard.id)
         const shardCall = callOf()
+        world.spend(invocation(), call.statements.length, step)
         const fault = draw()
         if (isMover && fault) world.faults.count(step, fault)
         if (fault) world.note(() => `${process.name}: ${step} at ${shard.id}: ${fault}`)
-        return travel(world.scheduler, { from: process, to: shard.place, fault, delay }, world.late, () =>
-          execution(world, shard, process, step, shardCall, call, execute),
-        )
+        try {
+          return await travel(world.scheduler, { from: process, to: shard.place, fault, delay }, world.late, () =>
+            execution(world, { shard, process, step, appCall: shardCall, call, effect }, execute),
+          )
+        } catch (error) {
+          // What a request keeps of its session besides is no part of what it is to change.
+          if (effect && error === diskFull && !step.startsWith('sessions.')) effect.write.isToldFull = true
+          throw error
+        }
       }),
     ]),
   )
@@ -513,23 +618,38 @@ function connections(
 
 function execution(
   world: World,
-  shard: Shard,
-  process: Process,
-  step: string,
-  shardCall: ShardCall | null,
-  call: SimulatedCall,
+  batch: Omit<Executed, 'rows'>,
   execute: () => D1Result<unknown>[],
 ): D1Result<unknown>[] {
+  const { shard, process, step, call } = batch
   if (shard.isReadOnly && call.statements.some(({ sql }) => /^\s*(INSERT|UPDATE|DELETE)/.test(sql)))
     throw new Error('D1_ERROR: attempt to write a readonly database: SQLITE_READONLY')
+  shard.changed.clear()
   try {
-    const answers = execute()
+    const answers = shard.isFull ? onFullDisk(shard, execute) : execute()
     world.note(() => `${process.name}: ${step} at ${shard.id}`)
-    world.checker.executed(shard, process, step, shardCall, call, answers)
+    world.checker.executed({ ...batch, rows: shard.changed.rows })
     return answers
   } catch (error) {
     world.note(() => `${process.name}: ${step} at ${shard.id}: ${(error as Error).message}`)
     throw error
+  }
+}
+
+const diskFull = new Error('D1_ERROR: database or disk is full: SQLITE_FULL')
+
+/** Nothing of a call that needs room is done. */
+function onFullDisk({ sqlite, changed }: Shard, execute: () => D1Result<unknown>[]): D1Result<unknown>[] {
+  sqlite.exec('SAVEPOINT disk')
+  try {
+    const answers = execute()
+    if (changed.grown > 0) throw diskFull
+    return answers
+  } catch (error) {
+    sqlite.exec('ROLLBACK TO disk')
+    throw error
+  } finally {
+    sqlite.exec('RELEASE disk')
   }
 }
 
@@ -566,6 +686,7 @@ function moveBook(world: World, process: Process, at: (step: string) => void): M
       call('lanes' in change ? 'lanes' : `to ${change.to === 'failed' ? 'ended' : change.to}`, (): MoveAnswer => {
         const answer = world.directory.ledger.change(seen, change, progress)
         world.note(() => `${process.name}: ${JSON.stringify(change)}: ${answer.outcome}`)
+        if (answer.outcome === 'waits' && seen.state === 'planned') world.waited.add(seen.id)
         if (answer.outcome === 'recorded') world.checker.recorded(answer.record)
         return answer
       }),

@@ -2,6 +2,7 @@ import type { z } from '@hono/zod-openapi'
 import { sha256Hex } from '../../core/digest.ts'
 import { type BanyanError, hasCode, messageOf } from '../../core/errors.ts'
 import { limits } from '../../core/limits.ts'
+import { DatabaseError } from '../../sharding/answers.ts'
 import { attemptRowId, type ClaimAttempt, type ClaimWish, claimKey } from '../../sharding/claims.ts'
 import type { GroupDatabase } from '../../sharding/grouped-batches.ts'
 import { type GroupedClaim, GroupedClaims, groupedClaim, type Standing } from '../../sharding/grouped-claims.ts'
@@ -131,11 +132,12 @@ function meetAccount(candidate: Candidate, takenId: string): GroupedClaim[] {
   return takenId === attemptRowId(candidate.attempt) ? [] : candidate.claims.splice(0)
 }
 
-/** What the databases would refuse for ever is refused, all else is for later. */
+/** What the databases would always refuse is refused; everything else is for later, also at a read-only database. */
 function fail(candidate: Candidate, error: BanyanError): void {
   const { code, message: detail } = error
-  const isForEver = hasCode(error, 'DATABASE_CONSTRAINT', 'DATABASE_ERROR', 'ROW_TOO_LARGE')
-  decide(candidate, isForEver ? 'refused' : 'busy', { code, detail })
+  const isReadOnly = error instanceof DatabaseError && error.sqliteCode === 'SQLITE_READONLY'
+  const isPermanent = !isReadOnly && hasCode(error, 'DATABASE_CONSTRAINT', 'DATABASE_ERROR', 'ROW_TOO_LARGE')
+  decide(candidate, isPermanent ? 'refused' : 'busy', { code, detail })
 }
 
 // ── the steps ─────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,59 @@
+import { hasCode, messageOf } from '../../src/core/errors.ts'
+import type { Effect } from './checker.ts'
+import type { Request, World } from './world.ts'
+
+const TIMEOUT_MS = 7_000
+
+/** A client that waits no longer doesn't know what happened. */
+class NoAnswer extends Error {}
+
+/** What came of a request: its value and the newest epoch, or an error. */
+export type Answered<T> = { value: T; epoch: number } | { error: unknown }
+
+export interface Asking {
+  /** Who asks. */
+  name: string
+  /** The newest epoch that the client has met. */
+  epoch: number
+  effect: Effect | null
+}
+
+/**
+ * One request to any isolate. It fails when the isolate dies, or doesn't answer in time. Shards may be slow for longer than
+ * that; but no request waits so long for caches or for the map.
+ */
+export function ask<T>(world: World, asking: Asking, body: (request: Request) => Promise<T>): Promise<Answered<T>> {
+  const isolate = world.isolate()
+  const startedAt = world.scheduler.now()
+  const request = isolate.request(asking.epoch, asking.effect)
+  return new Promise((resolve) => {
+    let isOpen = true
+    const answer = (answered: Answered<T>) => {
+      isOpen = false
+      resolve(answered)
+    }
+    const fail = (why: string) => answer({ error: new NoAnswer(why) })
+    isolate.process.onDeath(() => fail('the isolate is gone'))
+    world.scheduler.after(TIMEOUT_MS, () => {
+      if (isOpen && request.invocation.sent === 0 && isolate.process.isAlive && isolate.frozenUntil < startedAt)
+        world.checker.report(`M6: a request sent nothing to a shard in ${TIMEOUT_MS} ms, and got no answer`)
+      fail('no answer in time')
+    })
+    isolate.process.after(1, () => {
+      body(request).then(
+        async (value) => {
+          const { epoch } = await request.tiers.shards.map()
+          isolate.process.after(1, () => answer({ value, epoch }))
+        },
+        (error: unknown) => {
+          world.note(() => `${asking.name}: ${messageOf(error)}`)
+          isolate.process.after(1, () => answer({ error }))
+        },
+      )
+    })
+  })
+}
+
+/** Told that nothing was written. */
+export const isRefused = (error: unknown): boolean =>
+  hasCode(error, 'SLOT_FENCED', 'SLOT_NOT_OWNED', 'SESSION_ENDED', 'SHARD_FULL', 'DATABASE_ERROR')

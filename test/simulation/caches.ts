@@ -1,0 +1,70 @@
+import type { Log } from '../../src/core/log.ts'
+import type { MapCopies } from '../../src/sharding/map-holder.ts'
+import type { MapWire } from '../../src/sharding/shard-map.ts'
+import type { UnkindKv } from '../support/kv-double.ts'
+import type { Process } from './processes.ts'
+import { CACHE_SILENT_MS } from './scale.ts'
+import type { World } from './world.ts'
+
+/**
+ * A data centre's cache. What it holds is the copy as it was put, until its time to live is over. A put may be lost; a
+ * slow one is over within the second by which the last lease is longer than a copy's age.
+ */
+export class DataCentre {
+  readonly held = new Map<string, { text: string; until: number }>()
+
+  get(key: string, now: number): MapWire | null {
+    const held = this.held.get(key)
+    return held && held.until > now ? (JSON.parse(held.text) as MapWire) : null
+  }
+}
+
+/** The cache as one isolate sees it: as the Worker's own, it logs its failures and reads them as "no copy". */
+export function copiesOf(world: World, process: Process, centre: DataCentre, log: Log): MapCopies {
+  const { scheduler, faults } = world
+  const isDue = (probability: number) => {
+    const isHit = scheduler.chance(probability) && !faults.isCalm
+    if (isHit) world.met('cache fault')
+    return isHit
+  }
+  return {
+    async get(key) {
+      await process.clock.sleep(scheduler.between(1, 3))
+      // Its answer is as old as the question, however late it comes.
+      const copy = centre.get(key, scheduler.now())
+      if (isDue(0.03)) {
+        log.warn('map.copy-unreadable', { reason: 'the cache failed' })
+        return null
+      }
+      if (isDue(0.02)) {
+        await process.clock.sleep(CACHE_SILENT_MS)
+        return null
+      }
+      if (isDue(0.1)) await process.clock.sleep(scheduler.between(20, 1_000))
+      return copy
+    },
+    async put(key, map, ttlSeconds) {
+      const text = JSON.stringify(map)
+      await process.clock.sleep(isDue(0.1) ? scheduler.between(20, 500) : scheduler.between(1, 5))
+      if (!isDue(0.05)) centre.held.set(key, { text, until: scheduler.now() + ttlSeconds * 1_000 })
+    },
+  }
+}
+
+/** KV as one isolate sees it: it takes its time, and now and then never answers. */
+export function kvOf(world: World, process: Process, kv: UnkindKv): KVNamespace {
+  const { scheduler, faults } = world
+  const later = async <T>(call: () => Promise<T>): Promise<T> => {
+    await process.clock.sleep(scheduler.between(1, 4))
+    if (scheduler.chance(0.02) && !faults.isCalm) {
+      world.met('cache fault')
+      return new Promise(() => undefined)
+    }
+    return call()
+  }
+  return {
+    get: (key: string) => later(() => kv.get(key)),
+    put: (key: string, value: string) => later(() => kv.put(key, value)),
+    delete: (key: string) => later(() => kv.delete(key)),
+  } as unknown as KVNamespace
+}
