@@ -2,7 +2,7 @@ import { inTime, systemClock } from '../src/core/clock.ts'
 import { messageOf } from '../src/core/errors.ts'
 import { limits } from '../src/core/limits.ts'
 import { decodeMap } from '../src/sharding/shard-map.ts'
-import type { DirectoryObject, DirectoryReply } from './coordinator.ts'
+import type { DirectoryObject, DirectoryReply, MoverObject } from './coordinator.ts'
 import type { Env } from './env.ts'
 
 const DIRECTORY_NAME = 'directory'
@@ -58,10 +58,12 @@ export async function orOlder<T, U>(ask: () => Promise<T>, askOlder: () => Promi
   }
 }
 
-/** Wakes the mover of one move. Rejects when it has no answer after `ms`; it may be awake nevertheless. */
-export function wakeMover(env: Env, moveId: string, ms: number): Promise<void> {
+export type MoverCalls = Pick<MoverObject, 'wake' | 'sidesOfMove' | 'resolveMove'>
+
+/** One call of the mover of a move; rejects when it has no answer after `ms`, and may have its effect nevertheless. */
+export function askMover<T>(env: Env, moveId: string, ms: number, ask: (mover: MoverCalls) => Promise<T>): Promise<T> {
   const stub = env.MOVER.get(env.MOVER.idFromName(moveId), { retry: retriesIn(ms) })
-  return inTime(systemClock, ms, Promise.resolve(stub.wake(moveId)))
+  return inTime(systemClock, ms, ask(stub as unknown as MoverCalls))
 }
 
 /**

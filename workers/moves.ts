@@ -3,10 +3,11 @@ import { systemClock, TimeBudget } from '../src/core/clock.ts'
 import { BanyanError, messageOf } from '../src/core/errors.ts'
 import { limits } from '../src/core/limits.ts'
 import type { Log } from '../src/core/log.ts'
+import type { MoveChoice } from '../src/resharding/record.ts'
 import { ShardMap } from '../src/sharding/shard-map.ts'
 import type { Fleet, Moves } from '../src/web/context.ts'
 import type { Refusal, Reply } from './coordinator.ts'
-import { askDirectory, type DirectoryCalls, orOlder, readMap, wakeMover } from './directory.ts'
+import { askDirectory, askMover, type DirectoryCalls, type MoverCalls, orOlder, readMap } from './directory.ts'
 import type { Env } from './env.ts'
 
 export interface DirectoryAccess {
@@ -30,7 +31,40 @@ export function directoryMoves(access: DirectoryAccess): Moves {
       await wakeMovers(access, [id], Math.min(access.time.leftMs, limits.moverWakeMs))
       return move
     },
+    sides: (id) => asked(access, id, (mover) => mover.sidesOfMove(id)),
+    async resolve(id, choice) {
+      const { isSafe, choices } = await asked(access, id, (mover) => mover.resolveMove(id, choice))
+      if (!isSafe) throw unsafe(id, choice, choices)
+      if (choice === 'undo') return this.steer(id, 'abort', null)
+      return (await read(access, (directory) => directory.findMove(id)))!
+    },
   }
+}
+
+/** Asks the move's own object, which reads its shards. One of the version before doesn't know the call. */
+async function asked<T>(
+  { env, time }: DirectoryAccess,
+  id: string,
+  ask: (mover: MoverCalls) => Promise<T | null>,
+): Promise<T> {
+  let answer: T | null
+  try {
+    answer = await askMover(env, id, Math.min(time.leftMs, limits.moverAskMs), ask)
+  } catch (error) {
+    const detail = `The shards of move ${id} can't be asked now: ${messageOf(error)}. Try again.`
+    throw new BanyanError('SHARD_UNAVAILABLE', detail, {
+      cause: error,
+      retryAfterSeconds: limits.moveRetryAfterSeconds,
+    })
+  }
+  if (answer === null) throw new BanyanError('NOT_FOUND', `There is no move "${id}". See: banyan moves list`)
+  return answer
+}
+
+function unsafe(id: string, choice: MoveChoice, choices: MoveChoice[]): BanyanError {
+  const safe = choices.length === 0 ? 'No choice is safe now' : `Safe now: ${choices.join(', ')}`
+  const detail = `"${choice}" is not safe for move ${id} now. ${safe}. See: banyan moves resolve ${id}`
+  return new BanyanError('MOVE_STATE', detail, { errors: [{ pointer: '/choice', detail: safe }] })
 }
 
 /** Which shards there are, by RPC. */
@@ -80,7 +114,7 @@ export async function wakeMovers(
   await eachAtMost(limits.moversAtOnceMax, ids, async (id) => {
     try {
       if (time.isSpent) throw new Error('no time is left')
-      await wakeMover(env, id, Math.min(time.leftMs, limits.moverWakeMs))
+      await askMover(env, id, Math.min(time.leftMs, limits.moverWakeMs), (mover) => mover.wake(id))
       woken++
     } catch (error) {
       log.warn('move.not-woken', { move: id, reason: messageOf(error) })

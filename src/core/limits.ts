@@ -23,6 +23,7 @@ export const limits = {
   directoryRetriesMax: 2, // by the runtime itself; it would make 4
   moverWakeMs: 2_000, // all movers of one request together; the cron wakes the others
   cronWakeMs: 10_000,
+  moverAskMs: 10_000, // `moves resolve`: a mover reads both shards, and compares their rows
   directoryShardMs: 5_000, // the directory's own calls of shards: first boot, joining, schema
   moveCallMs: 10_000, // a mover's batch: it should take 100 ms, D1 ends a query after 30 s
   cacheWaitMs: 500, // the Cache API's copy of the map: it answers in some 5 ms, and the directory is next
@@ -50,6 +51,7 @@ export const limits = {
 
   // Moves (docs/resharding.md)
   moveTurnMs: 15_000, // an alarm's work; the next goes on
+  moveTurnMsMax: 45_000, // then it is given up, as one that died: something it waits for does not answer
   moveWatchMs: 5_000, // an alarm that died is followed by another
   moveCutoverBudgetMs: 2_000,
   moveCutoverAttemptsMax: 20,
@@ -67,6 +69,12 @@ export const limits = {
   moveRestMsMax: 5_000,
   movePurgeRowsMax: 1_000,
   moveReportMs: 500,
+  moveNoteMs: 1_000, // between two reasons of interrupted turns in the record
+  moveStuckRetryMs: 300_000, // while only a person can decide
+  moveCaptureLookMs: 60_000, // between two looks at what a settled move's target captures
+  moveCaptureLookMsMin: 1_000,
+  moveCapturedPerMsMax: 1, // the fastest growth of the log that a look allows for
+  moveStatementsKept: 30, // of an invocation's: giving an attempt up, or commit, activate and retire
   moveLeaseMarginMs: 1_000,
   moveLaneOfferMs: 2_000, // for a move that was woken to take its lanes, before they are anybody's
   moveUnheardMs: 30_000, // then the cron wakes a move with lanes: a mover at work reports more often

@@ -1,6 +1,6 @@
 import type { DirectoryStorage } from '../sharding/directory.ts'
 import type { Keyspace } from '../sharding/sharded-table.ts'
-import { isOver, type MoveRecord, type SlotRange } from './record.ts'
+import { isOver, type MoveRecord, type SlotRange, withNotes } from './record.ts'
 
 /**
  * What a move has to do with the lanes of its shards: it holds them, it is `planned` and waits for them, it has settled and
@@ -225,5 +225,5 @@ const LANE_USES: readonly LaneUse[] = ['held', 'planned', 'settled', 'none']
 function readRecord(record: string): MoveRecord {
   const { turns, ...read } = JSON.parse(record) as MoveRecord & { turns?: number }
   const { reversals = turns ?? 0, attemptsGivenUp = 0, attemptIsFor = 'fence', bytesEstimated = null } = read
-  return { ...read, reversals, attemptsGivenUp, attemptIsFor, bytesEstimated }
+  return withNotes({ ...read, reversals, attemptsGivenUp, attemptIsFor, bytesEstimated })
 }

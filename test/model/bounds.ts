@@ -6,6 +6,7 @@ export const smallest: Bounds = {
   raises: 3,
   aborts: 0,
   reverses: 0,
+  stops: 0,
   attempts: 1,
   tries: 1,
   movers: 1,
@@ -31,19 +32,26 @@ export const mutants: Record<Safeguard, Partial<Bounds>> = {
   'lease read checked on arrival': {},
   'purge waits for the leases': {},
   'reverse turns the same record round': { reverses: 1 },
+  'capture stops after it is recorded': { reverses: 1, stops: 1 },
+  'reverse refused once the capture stopped': { reverses: 1, stops: 1 },
+  'stop of the capture names its move': { moves: 2, stops: 1 },
 }
 
 /** Those that take seconds: two incarnations over two moves. */
-export const isSlow = (safeguard: Safeguard): boolean => mutants[safeguard].moves === 2
+export const isSlow = (safeguard: Safeguard): boolean =>
+  mutants[safeguard].moves === 2 && mutants[safeguard].movers === 2
 
 /** Worlds that are visited whole, with every safeguard in place: small ones, and those that take a minute. */
 export const quickWorlds: Partial<Bounds>[] = [
   { attempts: 2, tries: 2, aborts: 1, reverses: 1 },
   { moves: 2, aborts: 1 },
   { movers: 2 },
+  { reverses: 1, aborts: 1, stops: 1 },
+  { moves: 2, stops: 1 },
 ]
 export const slowWorlds: Partial<Bounds>[] = [
   { movers: 2, attempts: 2, aborts: 1, writers: 2 },
   { movers: 2, moves: 2 },
   { movers: 2, reverses: 1 },
+  { movers: 2, reverses: 1, stops: 1 },
 ]

@@ -1,7 +1,8 @@
 /**
  * The move protocol of docs/resharding.md as an explicit-state model: two databases, a directory, two incarnations of
  * the mover whose batches may arrive at any later time, writers whose maps may be of any age and whose answers may be
- * lost, readers, aborts, a reverse, and a second move back. One slot with one row.
+ * lost, readers, aborts, a reverse, a second move back, and a capture that stops while the move settles. One slot with
+ * one row.
  *
  * A state is a flat array of small integers; `successors` lists what may happen next. The checker (explore.ts) visits
  * every reachable state. Safeguards can be taken out by name: each must then lead to a violation.
@@ -25,6 +26,9 @@ export const safeguards = [
   'lease read checked on arrival',
   'purge waits for the leases',
   'reverse turns the same record round',
+  'capture stops after it is recorded',
+  'reverse refused once the capture stopped',
+  'stop of the capture names its move',
 ] as const
 
 export type Safeguard = (typeof safeguards)[number]
@@ -65,6 +69,8 @@ const moveNames = [
 
 interface Database {
   slot: number
+  /** The number of the move whose changes are captured here, while the slot is moving; else 0. */
+  of: number
   step: number
   /** Whether the row is here, the writes it holds and the idempotency keys it came with: a bit a writer. */
   has: boolean
@@ -76,8 +82,16 @@ interface Batch {
   kind: string
   at: number // which database
   expected: number // its step
+  /** The number of its move, where the batch begins a capture; else 0. */
+  of: number
   mask: number
   keys: number
+}
+
+/** The batch that stops the capture of a settled move. It carries no step: its sender has no lanes. */
+interface Stop {
+  at: number
+  of: number
 }
 
 interface Mover {
@@ -99,9 +113,18 @@ interface Mover {
 export interface State {
   databases: [Database, Database]
   owner: number
-  move: { state: number; attempt: number; reverse: boolean; source: number; count: number; stray: boolean }
+  move: {
+    state: number
+    attempt: number
+    reverse: boolean
+    source: number
+    count: number
+    stray: boolean
+    captureStopped: boolean
+  }
   movers: [Mover, Mover]
   late: Batch | null
+  stop: Stop | null
   acked: number
   tries: [number, number]
   /** Whether a lease that names this database may still run, and what was acknowledged when it lost the slot. */
@@ -110,6 +133,7 @@ export interface State {
   raises: number
   aborts: number
   reverses: number
+  stops: number
 }
 
 export interface Bounds {
@@ -118,6 +142,8 @@ export interface Bounds {
   raises: number
   aborts: number
   reverses: number
+  /** Of the capture, while a move settles. */
+  stops: number
   attempts: number
   tries: number
   movers: 1 | 2
@@ -139,13 +165,14 @@ const idleMover = (): Mover => ({
 
 export const firstState = (): State => ({
   databases: [
-    { slot: ACTIVE, step: 0, has: true, mask: 0, keys: 0 },
-    { slot: NONE, step: 0, has: false, mask: 0, keys: 0 },
+    { slot: ACTIVE, of: 0, step: 0, has: true, mask: 0, keys: 0 },
+    { slot: NONE, of: 0, step: 0, has: false, mask: 0, keys: 0 },
   ],
   owner: 0,
-  move: { state: PLANNED, attempt: 0, reverse: false, source: 0, count: 1, stray: false },
+  move: { state: PLANNED, attempt: 0, reverse: false, source: 0, count: 1, stray: false, captureStopped: false },
   movers: [idleMover(), idleMover()],
   late: null,
+  stop: null,
   acked: 0,
   tries: [0, 0],
   leases: [true, false],
@@ -153,6 +180,7 @@ export const firstState = (): State => ({
   raises: 0,
   aborts: 0,
   reverses: 0,
+  stops: 0,
 })
 
 const copyBatch = (batch: Batch | null): Batch | null => (batch ? { ...batch } : null)
@@ -167,6 +195,7 @@ function copyState(state: State): State {
     move: { ...state.move },
     movers: [mover(one), mover(two)],
     late: copyBatch(state.late),
+    stop: state.stop ? { ...state.stop } : null,
     tries: [...state.tries],
     leases: [...state.leases],
     left: [...state.left],
@@ -188,12 +217,13 @@ const kindNumber = (kind: string): number => {
 export function keyOf(state: State, absolute: boolean): string {
   const step = (at: number, number: number) => (absolute ? number : Number(number === state.databases[at]!.step))
   const batch = (one: Batch | null) =>
-    one ? [1, kindNumber(one.kind), one.at, step(one.at, one.expected), one.mask, one.keys] : [0]
-  const { move } = state
-  const parts = [state.owner, state.acked, state.aborts, state.reverses, ...state.tries, ...state.left]
+    one ? [1, kindNumber(one.kind), one.at, step(one.at, one.expected), one.of, one.mask, one.keys] : [0]
+  const { move, stop } = state
+  const parts = [state.owner, state.acked, state.aborts, state.reverses, state.stops, ...state.tries, ...state.left]
   parts.push(move.state, move.attempt, Number(move.reverse), move.source, move.count, Number(move.stray))
+  parts.push(Number(move.captureStopped), ...(stop ? [1, stop.at, stop.of] : [0]))
   parts.push(Number(state.leases[0]), Number(state.leases[1]), ...batch(state.late))
-  for (const { slot, has, mask, keys } of state.databases) parts.push(slot, Number(has), mask, keys)
+  for (const { slot, of, has, mask, keys } of state.databases) parts.push(slot, of, Number(has), mask, keys)
   if (absolute) parts.push(state.raises, state.databases[0].step, state.databases[1].step)
   const mover = ({ mode, isAlone, steps, sees, reverse, attempt, place, mask, keys, sent }: Mover) =>
     String.fromCharCode(
@@ -222,6 +252,7 @@ export function successors(state: State, bounds: Bounds, out: ReadonlySet<Safegu
   writersAct(state, bounds, out, may)
   leasesRunOut(state, may)
   operatorsAct(state, bounds, out, may)
+  captureStops(state, bounds, out, may)
   for (let index = 0; index < bounds.movers; index++) moverActs(state, index, bounds, out, may)
   if (state.late) may(`late ${state.late.kind} at ${name(state.late.at)}`, (next) => void lateArrives(next, out))
   return steps
@@ -278,7 +309,10 @@ function operatorsAct(state: State, bounds: Bounds, out: ReadonlySet<Safeguard>,
   const { move } = state
   if (move.state === DONE && move.count < bounds.moves)
     may('a second move is planned', (next) => {
-      next.move = { ...next.move, state: PLANNED, reverse: false, source: next.owner, count: move.count + 1 }
+      next.move = {
+        ...next.move,
+        ...{ state: PLANNED, reverse: false, source: next.owner, count: move.count + 1, captureStopped: false },
+      }
       if (!out.has('step row stays')) return
       for (const database of next.databases) database.step = 0
     })
@@ -287,7 +321,8 @@ function operatorsAct(state: State, bounds: Bounds, out: ReadonlySet<Safeguard>,
       next.aborts++
       next.move.state = ABORTING
     })
-  if (move.state === SETTLING && !move.reverse && state.reverses < bounds.reverses)
+  const isRefused = move.captureStopped && !out.has('reverse refused once the capture stopped')
+  if (move.state === SETTLING && !move.reverse && !isRefused && state.reverses < bounds.reverses)
     may('reverse', (next) => {
       next.reverses++
       next.move = { ...next.move, state: PREPARING, reverse: true, source: 1 - move.source }
@@ -302,6 +337,32 @@ function operatorsAct(state: State, bounds: Bounds, out: ReadonlySet<Safeguard>,
       purged.has = false
       next.move.stray = false
       return true
+    })
+}
+
+/**
+ * The log of a settled move's target is full: the directory records that the capture stops, and only then the batch that
+ * stops it leaves. It may be lost, or arrive in any later state, also of a later move.
+ */
+function captureStops(state: State, bounds: Bounds, out: ReadonlySet<Safeguard>, may: May): void {
+  const { move, stop } = state
+  const isSettled = move.state === SETTLING || move.state === PURGING
+  if (isSettled && !move.captureStopped && state.stops < bounds.stops)
+    may('the stop of the capture is recorded', (next) => {
+      next.stops++
+      next.move.captureStopped = true
+    })
+  const isAllowed = move.captureStopped || (out.has('capture stops after it is recorded') && state.stops < bounds.stops)
+  if (isSettled && isAllowed && !stop)
+    may('the stop of the capture is sent', (next) => {
+      next.stop = { at: 1 - move.source, of: move.count }
+    })
+  if (stop)
+    may(`the stop of the capture arrives at ${name(stop.at)}`, (next) => {
+      const database = next.databases[stop.at]!
+      next.stop = null
+      const isOwn = database.of === stop.of || out.has('stop of the capture names its move')
+      if (database.slot === MOVING && isOwn) Object.assign(database, { slot: ACTIVE, of: 0 })
     })
 }
 
@@ -447,7 +508,8 @@ function carryOut(desk: Desk, instruction: Instruction, out: ReadonlySet<Safegua
 function sendBatch({ mover, index, may }: Desk, kind: string, at: number): void {
   may(`mover ${index + 1} sends ${kind} to ${name(at)}`, (next) => {
     const { steps, mask, keys } = mover
-    next.movers[index]!.sent = { kind, at, expected: steps[at]!, mask, keys }
+    const of = kind === 'capture' || kind === 'activate' ? next.move.count : 0
+    next.movers[index]!.sent = { kind, at, expected: steps[at]!, of, mask, keys }
   })
 }
 
@@ -572,10 +634,12 @@ function applyBatch(database: Database, batch: Batch, out: ReadonlySet<Safeguard
   return true
 }
 
-function effect(database: Database, { kind, mask, keys }: Batch, out: ReadonlySet<Safeguard>): boolean {
+function effect(database: Database, { kind, of, mask, keys }: Batch, out: ReadonlySet<Safeguard>): boolean {
   const turn = (from: number[], to: number): boolean => {
     if (!from.includes(database.slot)) return false
     database.slot = to
+    if (of > 0) database.of = of
+    if (to !== MOVING && to !== FENCED) database.of = 0
     return true
   }
   const clear = () => Object.assign(database, { has: false, mask: 0, keys: 0 })
@@ -645,6 +709,10 @@ export function violation(state: State, out: ReadonlySet<Safeguard>): string | n
     if (at !== owner && mayBeRead && !holds(databases[at]!, left[at]!))
       return 'M4: a lease read misses a row because of a move'
   }
+  const { state: moveState, reverse, source } = state.move
+  const reads = moveState === CATCHING_UP || moveState === CUTOVER || (reverse && moveState === PREPARING)
+  if (reads && databases[source]!.slot === ACTIVE)
+    return 'M6: the source takes writes that nobody captures, so the move can neither cut over nor go back'
   if (state.move.state === DONE && databases[1 - owner]!.has) return 'M7: a row outside its owner after the move'
   return null
 }

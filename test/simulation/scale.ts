@@ -31,6 +31,7 @@ export function scaleDown(): void {
   Object.assign(scryptCost, { ln: 1, r: 1, p: 1 })
   Object.assign(limits, {
     moveTurnMs: 4_000,
+    moveTurnMsMax: 12_000,
     moveWatchMs: 1_500,
     moveCutoverBudgetMs: 500,
     moveCutoverAttemptsMax: 30,
@@ -49,6 +50,10 @@ export function scaleDown(): void {
     moveLaneOfferMs: 500,
     moveUnheardMs: 2_000,
     shardFactsMs: 3_000,
+    moveNoteMs: 100,
+    moveStuckRetryMs: 2_000,
+    moveCaptureLookMs: 1_500,
+    moveCaptureLookMsMin: 100,
     moveRetryBaseMs: 20,
     moveRetryCapMs: 500,
     moveFencedRetryCapMs: 100,
@@ -78,5 +83,7 @@ export function drawScale(scheduler: Scheduler): void {
     moveCutoverBudgetMs: scheduler.pick([40, 120, 500]),
     moveTurnMs: scheduler.pick([100, 700, 4_000]),
     movePurgeRowsMax: scheduler.pick([4, 24]),
+    // A log of few changes stops the capture of settled moves, and fails others.
+    moveLogRowsMax: scheduler.chance(0.1) ? 12 : 200_000,
   })
 }
