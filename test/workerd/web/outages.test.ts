@@ -124,7 +124,7 @@ test.each([
   expect((await well.request('POST', '/api/v1/accounts', { json: newcomer })).status).toBe(201)
 })
 
-test('a body that takes its client longer than the time of a request is answered like any other', async () => {
+test('a body that takes its client longer than the time of a request is answered like others', async () => {
   const { env: own, request } = workerIsolate()
   await request('GET', '/login')
   const { requestMs } = limits
