@@ -20,6 +20,11 @@ const accounts = { project: 'workerd', tests: 'test/workerd/accounts' } as const
 const imports = { project: 'workerd', tests: 'test/workerd/imports' } as const
 const sessions = { project: 'workerd', tests: 'test/workerd/sessions' } as const
 
+const mover = 'src/resharding/move.ts'
+const capture = { project: 'workerd', tests: 'test/workerd/resharding/bounded-capture.test.ts' } as const
+const stuckMoves = { project: 'workerd', tests: 'test/workerd/resharding/stuck-moves.test.ts' } as const
+const statements = { project: 'workerd', tests: 'test/workerd/resharding/statements-of-a-turn.test.ts' } as const
+
 const mutants: Mutant[] = [
   {
     name: 'guard',
@@ -204,6 +209,69 @@ const mutants: Mutant[] = [
     leave: 'throw error',
     project: 'workerd',
     tests: 'test/workerd/jobs',
+  },
+  {
+    name: 'capture stops after it is recorded',
+    file: mover,
+    take: /await book\.change\(seen\(this\.#record\), \{ capture: 'stop' \}, null\)/,
+    leave: "({ outcome: 'recorded', record: this.#record } as const)",
+    ...capture,
+  },
+  {
+    name: 'reverse refused once the capture stopped',
+    file: 'src/resharding/move-ledger.ts',
+    take: / {6}if \(record\.captureStopped\) throw .*\n/,
+    leave: '',
+    ...capture,
+  },
+  {
+    name: 'stop of the capture names its move',
+    file: 'src/resharding/capture-watch.ts',
+    take: /state = 'moving' AND move_id = \?3/,
+    leave: "state = 'moving' AND ?3 <> ''",
+    ...capture,
+  },
+  {
+    name: 'an undo releases its own slots only',
+    file: 'src/resharding/shard-side.ts',
+    take: /AND move_id = \?5\n/,
+    leave: "AND ?5 <> ''\n",
+    ...stuckMoves,
+  },
+  {
+    name: 'an undo deletes its own slots only',
+    file: 'src/resharding/shard-side.ts',
+    take: /AND state = \?3 AND move_id = \?4`,/,
+    leave: "AND state = ?3 AND ?4 <> ''`,",
+    ...stuckMoves,
+  },
+  {
+    name: 'slots are activated where both sides are as the commit left them',
+    file: mover,
+    take: /atSource\.filter\(\(slot\) => atTarget\.has\(slot\)\)/,
+    leave: 'atTarget.size > 0 ? atSource : []',
+    ...stuckMoves,
+  },
+  {
+    name: 'a move that is stuck leaves its lanes',
+    file: 'src/resharding/move-ledger.ts',
+    take: /stuck: change\.stuck, hasLanes: false/,
+    leave: 'stuck: change.stuck',
+    ...stuckMoves,
+  },
+  {
+    name: 'a turn counts its statements',
+    file: mover,
+    take: /return this\.#budget\.left >= statements \+ limits\.moveStatementsKept/,
+    leave: 'return statements >= 0',
+    ...statements,
+  },
+  {
+    name: 'a drain that may not fit gives the attempt up',
+    file: mover,
+    take: / && this\.#hasStatements\(roundStatements\)/,
+    leave: '',
+    ...statements,
   },
   {
     name: 'epochs never fall',

@@ -71,7 +71,7 @@ const mutants: Mutant[] = [
     ],
   },
   { name: 'wait before purging', cuts: [noPurgeWait] },
-  { name: 'window', cuts: [cut(carrier, / {6}this\.#target\.shut,\n/, '')] },
+  { name: 'window', cuts: [cut(carrier, /SET open = 0, move_id/, 'SET move_id')] },
   {
     name: 'final drain',
     cuts: [

@@ -11,8 +11,18 @@ import { KeptAnswers, type Once } from '../src/resharding/kept-answers.ts'
 import { Mover } from '../src/resharding/move.ts'
 import { MoveAlarm } from '../src/resharding/move-alarm.ts'
 import { MoveLedger, type MoveWish } from '../src/resharding/move-ledger.ts'
-import type { MoveAnswer, MoveBook, MoveChange, MoveProgress, MoveRecord, SeenMove } from '../src/resharding/record.ts'
+import type {
+  MoveAnswer,
+  MoveBook,
+  MoveChange,
+  MoveChoice,
+  MoveNotes,
+  MoveProgress,
+  MoveRecord,
+  SeenMove,
+} from '../src/resharding/record.ts'
 import { SCHEMA_VERSION } from '../src/resharding/shard-side.ts'
+import type { MoveSides } from '../src/resharding/sides.ts'
 import { Directory } from '../src/sharding/directory.ts'
 import type { RetryKey } from '../src/sharding/idempotency.ts'
 import type { MapWire, ShardEntry, ShardState } from '../src/sharding/shard-map.ts'
@@ -126,18 +136,19 @@ export class DirectoryObject extends DurableObject<Env> {
     return this.#ledger.change(seen, change, progress)
   }
 
-  async reportMove(id: string, progress: MoveProgress): Promise<void> {
-    this.#ledger.report(id, progress)
+  async reportMove(id: string, progress: MoveProgress | null, notes?: MoveNotes): Promise<void> {
+    this.#ledger.report(id, progress, notes)
   }
 }
 
 /** The Durable Object that drives one move, by alarms. Its name is the move's id. */
 export class MoverObject extends DurableObject<Env> {
+  readonly #mover: Mover
   readonly #alarm: MoveAlarm
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
-    const mover = new Mover({
+    this.#mover = new Mover({
       book: moveBook(env),
       shards: boundShards(env),
       clock: systemClock,
@@ -154,12 +165,35 @@ export class MoverObject extends DurableObject<Env> {
         deleteAlarm: () => storage.deleteAlarm(),
       },
       systemClock,
-      (moveId) => mover.turn(moveId),
+      (moveId) => this.#mover.turn(moveId),
     )
   }
 
   async wake(moveId: string): Promise<void> {
     await this.#alarm.wake(moveId)
+  }
+
+  /** What both shards hold of the move, and the choices that are safe now; null: there is no such move. */
+  async sidesOfMove(moveId: string): Promise<MoveSides | null> {
+    return this.#mover.sides(moveId)
+  }
+
+  /** Carries a choice out if it is safe now, and wakes the move. An undo is the directory's, which the caller asks. */
+  async resolveMove(moveId: string, choice: MoveChoice): Promise<{ isSafe: boolean; choices: MoveChoice[] } | null> {
+    const isSafe = await this.#resolved(moveId, choice)
+    if (isSafe && choice !== 'undo') await this.#alarm.wake(moveId)
+    const sides = isSafe ? { choices: [choice] } : await this.#mover.sides(moveId)
+    return sides && { isSafe, choices: sides.choices }
+  }
+
+  /** One that broke off may have the lanes: the next turn uses or leaves them. */
+  async #resolved(moveId: string, choice: MoveChoice): Promise<boolean> {
+    try {
+      return await this.#mover.resolve(moveId, choice)
+    } catch (error) {
+      await this.#alarm.wake(moveId)
+      throw error
+    }
   }
 
   override async alarm(): Promise<void> {
@@ -172,7 +206,7 @@ function moveBook(env: Env): MoveBook {
   return {
     find: (id) => directoryOf(env).findMove(id),
     change: (seen, change, progress) => directoryOf(env).changeMove(seen, change, progress),
-    report: (id, progress) => directoryOf(env).reportMove(id, progress),
+    report: (...report) => directoryOf(env).reportMove(...report),
   }
 }
 

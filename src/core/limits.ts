@@ -26,6 +26,7 @@ export const limits = {
 
   // Moves (docs/resharding.md)
   moveTurnMs: 15_000, // an alarm's work; the next goes on
+  moveTurnMsMax: 45_000, // then it is given up, as one that died: something it waits for does not answer
   moveWatchMs: 5_000, // an alarm that died is followed by another
   moveCutoverBudgetMs: 2_000,
   moveCutoverAttemptsMax: 20,
@@ -43,6 +44,12 @@ export const limits = {
   moveRestMsMax: 5_000,
   movePurgeRowsMax: 1_000,
   moveReportMs: 500,
+  moveNoteMs: 1_000, // between two reasons of interrupted turns in the record
+  moveStuckRetryMs: 300_000, // while only a person can decide
+  moveCaptureLookMs: 60_000, // between two looks at what a settled move's target captures
+  moveCaptureLookMsMin: 1_000,
+  moveCapturedPerMsMax: 1, // the fastest growth of the log that a look allows for
+  moveStatementsKept: 30, // of an invocation's: giving an attempt up, or commit, activate and retire
   moveLeaseMarginMs: 1_000,
   moveLaneRetryMs: 500,
   moveLaneRetriesMax: 9, // so many times more at the most, 5 s: a thousand that wait ask 400 times a second

@@ -23,6 +23,7 @@ import {
 } from './rows.ts'
 import {
   Interrupted,
+  type Part,
   Refused,
   type ShardSide,
   type SideReport,
@@ -72,8 +73,13 @@ export class Carrier {
   readonly #move: MoveRecord
   readonly #pace: Pace
   readonly #ranges: [string, string][]
+  /** Tables in which this incarnation found nothing left to delete, by shard: nobody else writes there. */
+  readonly #emptied = new Map<ShardSide, Set<MovedTable>>()
   #tables: MovedTable[] = []
   #boundTail = ''
+  #tailGroups: MovedTable[][] = []
+  /** Up to this `seq` the source's changes are deleted. */
+  #prunedTo = 0
   #cursors: Cursors
   #schemas: [string, string] = ['', '']
   #compares = false
@@ -85,7 +91,7 @@ export class Carrier {
     this.#target = target
     this.#move = move
     this.#pace = pace
-    this.#ranges = move.ranges.map(([first, last]) => [first, slotAfter(last)])
+    this.#ranges = pastRanges(move.ranges)
     this.#cursors = { ...firstCursors(''), ...progressOf(move) }
   }
 
@@ -93,13 +99,24 @@ export class Carrier {
     return progressOf(this.#cursors)
   }
 
-  /** Takes up what the shards say. Cursors of another move are nobody's. */
+  /** How many statements a round sends at the most, rows that must be packed again included. */
+  get roundStatements(): number {
+    return 20 + 2 * this.#tailGroups.length + 4 * this.#tables.length
+  }
+
+  /** How many statements a piece of a purge sends at the most. */
+  get pieceStatements(): number {
+    return 4 + 2 * this.#tables.length
+  }
+
+  /** Takes up what the shards say. Cursors of another move are nobody's. Throws `Refused` where they can't be read. */
   begin(source: SideReport, target: SideReport, state: MoveRecord['state']): void {
     this.#tables = source.tables
+    this.#tailGroups = grouped(source.tables)
     this.#boundTail = boundTailSql(source.tables, limits.moveTailRowsMax)
     this.#schemas = [source.schema, target.schema]
     this.#compares = state === 'verifying' || state === 'cutover'
-    if (target.moveId === this.#move.id) this.#cursors = JSON.parse(target.cursors) as Cursors
+    if (target.moveId === this.#move.id) this.#cursors = readCursors(this.#target.shard.id, target.cursors)
   }
 
   /**
@@ -212,22 +229,28 @@ export class Carrier {
     await this.#target.batch('keep', [keep(this.#move.id, this.#cursors)])
   }
 
-  /** Deletes some rows of the move's slots, where all of these are in the state. True when none is left. */
-  async purge(operation: string, side: ShardSide, state: SlotState): Promise<boolean> {
-    const ranges = JSON.stringify(this.#ranges)
+  /** Deletes some rows of these slots, where all of them are in the state. True when none is left. */
+  async purge(operation: string, side: ShardSide, state: SlotState, part: Part): Promise<boolean> {
+    const ranges = JSON.stringify(pastRanges(part.ranges))
     const rowsMax = Math.min(this.#pace.rowsMax, limits.movePurgeRowsMax)
+    const emptied = this.#emptied.get(side) ?? new Set()
+    const tables = this.#tables.filter((table) => !emptied.has(table))
     const answers = await this.#pace.round(() =>
       side.batch<{ rows: number }>(operation, [
-        side.expect(state),
+        side.expect(state, part),
         side.open,
-        ...this.#tables.flatMap((table) => [
+        ...tables.flatMap((table) => [
           statement(purgeSql(table, rowsMax), ranges),
           statement('SELECT changes() AS rows'),
         ]),
         side.shut,
       ]),
     )
-    return answers.flat().every(({ rows }) => rows === 0)
+    const rowsOf = (index: number) => answers[2 + 2 * index + 1]![0]!.rows
+    const left = tables.filter((_, index) => rowsOf(index) > 0)
+    if (left.length === 0) this.#emptied.delete(side)
+    else this.#emptied.set(side, new Set(this.#tables.filter((table) => !left.includes(table))))
+    return left.length === 0
   }
 
   /** How much there is to do, for whoever watches. Slots are hashes: how far a large table's first rows reach tells how many there are. */
@@ -267,27 +290,37 @@ export class Carrier {
   async #read({ operation, prelude = [], stretch }: Load): Promise<Haul> {
     const { id } = this.#move
     const { seq, lastSeq = 0 } = this.#cursors
+    const isPruned = seq <= this.#prunedTo
     const before = [
       ...prelude,
       // What the target has, and was found to have where that is asked, is done with.
-      statement('DELETE FROM slot_changes WHERE move_id = ? AND seq <= ?', id, seq),
+      ...(isPruned ? [] : [statement('DELETE FROM slot_changes WHERE move_id = ? AND seq <= ?', id, seq)]),
       statement(this.#boundTail, id, seq, limits.moveChunkBytesMax),
     ]
+    const groups = this.#tailGroups
     const answers = await this.#source.batch<never>(operation, [
       ...before,
       statement(tailReachSql(limits.moveLogRowsMax + 1), id, lastSeq),
-      ...this.#tables.map((table) => statement(tailSql(table, this.#packing), id, seq)),
+      ...groups.map((tables) => statement(this.#tailsSql(tables), id, seq)),
       ...(stretch ? this.#stretchAtSource(stretch) : []),
     ])
+    this.#prunedTo = Math.max(seq, this.#prunedTo)
     const [reach, ...rest] = answers.slice(before.length)
-    const tails = this.#tables.map((table, index) => ({ table, ...(rest[index]![0]! as Omit<Tail, 'table'>) }))
-    const [, end, rows] = rest.slice(this.#tables.length)
-    return {
-      ...(reach![0]! as Pick<Haul, 'seq' | 'isBehind' | 'waiting'>),
-      tails,
-      end: stretch ? (end![0]! as { end: string | null }).end : null,
-      rows: stretch ? rows![0]! : null,
-    }
+    const tails = groups.flatMap((tables, index) =>
+      (rest[index] as unknown as (Omit<Tail, 'table'> & { place: number })[]).map(({ place, ...tail }) => ({
+        table: tables[place]!,
+        ...tail,
+      })),
+    )
+    const rows = stretch ? (rest.at(-1)![0]! as PackedRows & { end: string | null }) : null
+    return { ...(reach![0]! as Pick<Haul, 'seq' | 'isBehind' | 'waiting'>), tails, end: rows?.end ?? null, rows }
+  }
+
+  /** What the tail says of several tables, a row each. */
+  #tailsSql(tables: MovedTable[]): string {
+    return tables
+      .map((table, place) => `SELECT ${place} AS place, * FROM (${tailSql(table, this.#packing)})`)
+      .join('\nUNION ALL ')
   }
 
   #stretchAtSource(place: Place): Statement[] {
@@ -298,8 +331,10 @@ export class Carrier {
       place.walk === 'count'
         ? statement(boundCountSql(table, hasCursor, limits.moveCountRowsMax), ...from)
         : statement(boundStretchSql(table, hasCursor, this.#pace.rowsMax), ...from, limits.moveChunkBytesMax),
-      statement(stretchReachSql(table), first, after),
-      statement(this.#inStretchSql(place, table, 'stretch'), ...from),
+      statement(
+        `SELECT (${stretchReachSql(table)}) AS "end", * FROM (${this.#inStretchSql(place, table, 'stretch')})`,
+        ...from,
+      ),
     ]
   }
 
@@ -318,9 +353,8 @@ export class Carrier {
       this.#target.open,
       ...changed.flatMap((tail) => [statement(deleteSql(tail.table), tail.keys), ...upserts(tail.table, tail)]),
       ...(isCopying ? upserts(this.#at(stretch).table, haul.rows!) : []),
-      this.#target.shut,
       // While comparing, what this batch brings isn't known to be right before its answer has come.
-      keep(this.#move.id, this.#compares ? this.#cursors : next),
+      shutAndKeep(this.#move.id, this.#compares ? this.#cursors : next),
     ]
     const answers = await this.#target.batch<never>(
       operation,
@@ -357,7 +391,7 @@ export class Carrier {
 
   #at(place: Place) {
     const table = this.#tables[place.table]
-    if (!table) throw new Interrupted('the cursors are behind the last table')
+    if (!table) throw new Refused('The cursors are behind the last table. Start the move again.')
     const [first, after] = this.#ranges[place.range]!
     return { table, first, after }
   }
@@ -382,6 +416,48 @@ const packsOf = ({ tails, rows }: Haul): PackedRows[] => (rows ? [...tails, rows
 
 const keep = (moveId: string, cursors: Cursors): Statement =>
   statement('UPDATE mover SET move_id = ?, cursors = ? WHERE id = 1', moveId, JSON.stringify(cursors))
+
+/** The same, and the window shuts: one statement less in every round. */
+const shutAndKeep = (moveId: string, cursors: Cursors): Statement =>
+  statement('UPDATE mover SET open = 0, move_id = ?, cursors = ? WHERE id = 1', moveId, JSON.stringify(cursors))
+
+/** First slot, and the text after the last one. */
+const pastRanges = (ranges: MoveRecord['ranges']): [string, string][] =>
+  ranges.map(([first, last]) => [first, slotAfter(last)])
+
+function readCursors(shard: string, text: string): Cursors {
+  const unreadable = (cause?: unknown) =>
+    new Refused(`${shard}: the cursors of the move can't be read. Start the move again.`, { cause })
+  let cursors: Partial<Cursors>
+  try {
+    cursors = JSON.parse(text) as Partial<Cursors>
+  } catch (error) {
+    throw unreadable(error)
+  }
+  if (!cursors.place) throw unreadable()
+  return cursors as Cursors
+}
+
+/** The platform allows a statement five terms of a compound SELECT, 100 KB, and 25,000 instructions (54 a column here). */
+const GROUP_TABLES_MAX = 5
+const GROUP_TEXT_MAX = 50_000
+
+/** The tables, in their order, as one statement can name them. */
+function grouped(tables: MovedTable[]): MovedTable[][] {
+  const groups: MovedTable[][] = []
+  let size = 0
+  for (const table of tables) {
+    const last = groups.at(-1)
+    const { length } = tailSql(table, 'mixed')
+    if (last && last.length < GROUP_TABLES_MAX && size + length <= GROUP_TEXT_MAX) last.push(table)
+    else {
+      groups.push([table])
+      size = 0
+    }
+    size += length
+  }
+  return groups
+}
 
 const upserts = (table: MovedTable, { plain, tagged }: PackedRows): Statement[] => [
   ...(plain === null ? [] : [statement(upsertSql(table, 'plain'), plain)]),

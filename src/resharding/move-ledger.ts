@@ -14,14 +14,17 @@ import {
   formatRanges,
   isBeforeCommit,
   isOver,
+  isSettled,
   type MoveAnswer,
   type MoveChange,
+  type MoveNotes,
   type MoveProgress,
   type MoveRecord,
   type MoveState,
   type SeenMove,
   type SlotRange,
   slotNumber,
+  withNotes,
 } from './record.ts'
 
 export interface MoveLedgerOptions {
@@ -166,16 +169,19 @@ export class MoveLedger {
       if (!found || !isAsSeen(found, seen)) return { outcome: 'changed' }
       const record = { ...found, ...progress }
       if ('lanes' in change) return this.#lanes(record, change.lanes)
-      if (change.to === 'ended') return this.#end(record)
+      if ('capture' in change) return this.#stopCapture(record)
+      if ('stuck' in change) return this.#recorded({ ...record, stuck: change.stuck, hasLanes: false })
+      if ('choice' in change) return this.#choose(record, change)
+      if (change.to === 'ended') return this.#end(record, change.leftAlone ?? null)
       if (change.to === 'failed') return this.#undo(record, 'failed', change.error)
       if (record.ending || !moverTransitions[record.state]?.includes(change.to)) return { outcome: 'changed' }
       return this.#advance(record, change)
     })
   }
 
-  report(id: string, progress: MoveProgress): void {
+  report(id: string, progress: MoveProgress | null, notes: MoveNotes = {}): void {
     const record = this.find(id)
-    if (record) this.#write({ ...record, ...progress })
+    if (record) this.#write({ ...record, ...progress, ...notes })
   }
 
   /** Undoes a move whose map hasn't changed; a reverse goes back to settling. Throws NOT_FOUND, MOVE_STATE. */
@@ -195,6 +201,7 @@ export class MoveLedger {
   reverse(id: string): MoveRecord {
     return this.#byOperator(id, (record) => {
       if (record.state !== 'settling') throw notNow(record, 'reverse', 'A move can be reversed while it is settling.')
+      if (record.captureStopped) throw notNow(record, 'reverse', CAPTURE_STOPPED)
       refuseWithoutLanes(record, this.open())
       return this.#write({
         ...record,
@@ -207,6 +214,7 @@ export class MoveLedger {
         target: record.source,
         rowsCopied: 0,
         rowsVerified: 0,
+        captured: 0,
         error: null,
       })
     })
@@ -255,13 +263,13 @@ export class MoveLedger {
       case 'settling': {
         const cutoverMs = ('cutoverMs' in change ? change.cutoverMs : null) ?? now - record.attemptAt!
         const settlesAt = record.committedAt! + this.#graceMs
-        return this.#recorded({ ...record, state: 'settling', hasLanes: false, cutoverMs, settlesAt })
+        return this.#recorded({ ...record, state: 'settling', hasLanes: false, stuck: null, cutoverMs, settlesAt })
       }
       case 'purging':
         if (record.settlesAt! > now) return { outcome: 'waits', record, retryAt: record.settlesAt! }
         return this.#takeLanes({ ...record, state: 'purging' })
       case 'done':
-        return this.#recorded({ ...record, state: 'done', hasLanes: false })
+        return this.#recorded({ ...record, state: 'done', hasLanes: false, stuck: null })
       default:
         return this.#recorded({ ...record, state: change.to })
     }
@@ -273,15 +281,29 @@ export class MoveLedger {
     return this.#recorded({ ...record, ending, error })
   }
 
-  #end(record: MoveRecord): MoveAnswer {
+  #end(record: MoveRecord, leftAlone: string | null): MoveAnswer {
     if (!record.ending) return { outcome: 'changed' }
-    const ended = { ...record, ending: null, hasLanes: false }
+    const error = [record.error, leftAlone].filter((text) => text !== null).join(' ') || null
+    const ended = { ...record, ending: null, hasLanes: false, stuck: null, error }
     if (record.reversals === 0) return this.#recorded({ ...ended, state: record.ending })
     const { source, target, reversals, reversed } = record
     const back = { reversals: reversals + 1, reversed: !reversed, source: target, target: source }
     // The settling begins anew: a reverse that took long would else be followed by the purge at once.
     const settlesAt = this.#options.clock.now() + this.#graceMs
     return this.#recorded({ ...ended, ...back, state: 'settling', settlesAt })
+  }
+
+  /** Known here first: a reverse that came after the target had stopped would lack changes. */
+  #stopCapture(record: MoveRecord): MoveAnswer {
+    if (!isSettled(record)) return { outcome: 'changed' }
+    return this.#recorded({ ...record, captureStopped: true, captured: 0 })
+  }
+
+  /** By the incarnation that has the lanes, and found that the choice is safe. */
+  #choose(record: MoveRecord, { choice, leftAlone }: Extract<MoveChange, { choice: unknown }>): MoveAnswer {
+    const state = choice === 'activate' ? 'committed' : 'purging'
+    if (record.state !== state || record.ending || !record.hasLanes) return { outcome: 'changed' }
+    return this.#recorded({ ...record, leftAlone, stuck: null })
   }
 
   #lanes(record: MoveRecord, wish: 'take' | 'leave'): MoveAnswer {
@@ -356,6 +378,7 @@ export class MoveLedger {
       attemptAt: null,
       committedAt: null,
       settlesAt: null,
+      ...{ interrupted: null, stuck: null, leftAlone: null, captured: 0, captureStopped: false },
     }
   }
 
@@ -436,8 +459,10 @@ const longestLeaseMs = (leaseMs: number): number => leaseMs + copySeconds(leaseM
 function readRecord(text: string): MoveRecord {
   const { turns, ...record } = JSON.parse(text) as MoveRecord & { turns?: number }
   const { reversals = turns ?? 0, attemptsGivenUp = 0, attemptIsFor = 'fence' } = record
-  return { ...record, reversals, attemptsGivenUp, attemptIsFor }
+  return withNotes({ ...record, reversals, attemptsGivenUp, attemptIsFor })
 }
+
+const CAPTURE_STOPPED = `Its target captured ${limits.moveLogRowsMax.toLocaleString('en')} changes and stopped. Complete it, then move the slots back with a new move.`
 
 /** An index has it: of a long history only what committed just now is read. */
 const COMMITTED_AT = "json_extract(record, '$.committedAt')"

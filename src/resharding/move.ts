@@ -4,6 +4,8 @@ import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import { backoffMs, type Random } from '../core/random.ts'
 import type { ShardDatabase } from '../sharding/shards.ts'
+import { StatementBudget } from '../sharding/statement-budget.ts'
+import { CaptureWatch, nextLookMs } from './capture-watch.ts'
 import { Carrier } from './carrier.ts'
 import { Difference } from './differences.ts'
 import { Pace } from './pace.ts'
@@ -12,12 +14,27 @@ import {
   endsAttempt,
   isBeforeCommit,
   isOver,
+  isSettled,
   type MoveBook,
   type MoveChange,
+  type MoveChoice,
+  type MoveNotes,
   type MoveRecord,
   type SeenMove,
+  withNotes,
 } from './record.ts'
-import { type BatchObserver, Interrupted, Refused, ShardSide, type SlotState } from './shard-side.ts'
+import {
+  type BatchObserver,
+  Interrupted,
+  NoRoom,
+  type Part,
+  partOf,
+  Refused,
+  ShardSide,
+  type SideReport,
+  type SideState,
+} from './shard-side.ts'
+import { type MoveSides, ownStates, readSides } from './sides.ts'
 
 /** Named places of a move, one a step, where tests hold and crash it. */
 export const pausePoints = [
@@ -41,6 +58,7 @@ export const pausePoints = [
   'finished',
   'restored',
   'dropped',
+  'capture-stopped',
 ] as const
 export type PausePoint = (typeof pausePoints)[number]
 
@@ -67,17 +85,28 @@ export class Mover {
   readonly #options: MoverOptions
   #failures = 0
   #incarnation: Incarnation | null = null
+  #budget = new StatementBudget()
+  /** The reason in the record, as far as this object knows; and when it was written (ms). */
+  #noted: string | null = null
+  #notedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: MoverOptions) {
     this.#options = { ...options, book: answeringBook(options.book) }
+  }
+
+  /** How many statements the latest turn has sent. The platform allows `limits.invocationStatementsMax`. */
+  get statementsSent(): number {
+    return this.#budget.sent
   }
 
   /** One alarm's work, in bounded pieces. Resolves to when to come back (ms), or to null: never. Never throws. */
   async turn(moveId: string): Promise<number | null> {
     const { clock, log, random } = this.#options
     try {
-      const comeBackAt = await this.#work(moveId)
+      // One that hangs may go on: the next incarnation raises the steps, as after a crash.
+      const comeBackAt = await inTime(clock, limits.moveTurnMsMax, this.#work(moveId), () => this.#tooLong())
       this.#failures = 0
+      if (this.#noted !== null) await this.#note(moveId, null)
       return comeBackAt
     } catch (error) {
       const isExpected = error instanceof Interrupted
@@ -85,24 +114,96 @@ export class Mover {
       if (isExpected) log.info('move.interrupted', fields)
       else log.error('move.stumbled', { ...fields, stack: (error as Error).stack })
       const capMs = this.#incarnation?.keepsWritersWaiting ? limits.moveFencedRetryCapMs : limits.moveRetryCapMs
-      return clock.now() + backoffMs(random, this.#failures, limits.moveRetryBaseMs, capMs)
+      const comeBackAt = clock.now() + backoffMs(random, this.#failures, limits.moveRetryBaseMs, capMs)
+      await this.#note(moveId, fields.reason)
+      return comeBackAt
     }
   }
 
+  /** What each shard holds of the move, and how it may continue. Reads only. Null: there is no such move. */
+  async sides(moveId: string): Promise<MoveSides | null> {
+    const record = await this.#options.book.find(moveId)
+    return record && this.#sidesOf(record)
+  }
+
+  #sidesOf(record: MoveRecord): Promise<MoveSides> {
+    const ms = limits.moveTargetPatienceMs
+    const late = () => new Interrupted(`no answer within ${ms} ms`)
+    return inTime(this.#options.clock, ms, readSides(record, this.#options.shards), late)
+  }
+
+  /**
+   * Carries out an operator's choice for a move that is stuck. Resolves to false unless the choice is safe now, seen by an
+   * incarnation that has the lanes and raised both steps. The next turn does the work. Throws `Interrupted`.
+   */
+  async resolve(moveId: string, choice: MoveChoice): Promise<boolean> {
+    const { book } = this.#options
+    const found = await book.find(moveId)
+    if (!found) return false
+    const { choices } = await this.#sidesOf(found)
+    if (!choices.includes(choice)) return false
+    if (choice === 'retry' || choice === 'undo') return true
+    const taken = await book.change(seen(found), { lanes: 'take' }, null)
+    if (taken.outcome !== 'recorded') throw new Interrupted('another move has a lane of these shards')
+    this.#budget = new StatementBudget()
+    return new Incarnation(this.#options, taken.record, this.#budget).choose(choice)
+  }
+
+  #tooLong(): Error {
+    return new Interrupted(
+      `the turn took longer than ${limits.moveTurnMsMax} ms: a shard or the directory does not answer`,
+    )
+  }
+
   async #work(moveId: string): Promise<number | null> {
-    const found = await this.#options.book.find(moveId)
+    const { book } = this.#options
+    this.#budget = new StatementBudget()
     this.#incarnation = null
-    if (!found || isOver(found)) return null
+    const found = await book.find(moveId)
+    if (!found) return null
+    this.#noted = found.interrupted
+    if (isOver(found)) return null
+    const incarnation = new Incarnation(this.#options, found, this.#budget)
+    const lookAt = await incarnation.watchCapture()
+    // While it settles there is nothing to ask for; `complete` wakes it.
+    if (found.state === 'settling' && found.settlesAt! > this.#options.clock.now())
+      return earliest(found.settlesAt, lookAt)
     // Lanes first: until it has them, a move touches no shard.
     const entry = entryOf(found)
     if (entry) {
-      const answer = await this.#options.book.change(found, entry, null)
+      const answer = await book.change(seen(found), entry, null)
       if (answer.outcome === 'changed') throw new Interrupted('the record has changed')
-      if (answer.outcome === 'waits') return answer.retryAt
+      if (answer.outcome === 'waits') return earliest(answer.retryAt, lookAt, this.#stuckRetryAt(found))
     }
-    this.#incarnation = new Incarnation(this.#options, found)
-    return this.#incarnation.run()
+    this.#incarnation = incarnation
+    const comeBackAt = await incarnation.run()
+    return comeBackAt === null ? null : earliest(comeBackAt, lookAt)
   }
+
+  #stuckRetryAt({ stuck }: MoveRecord): number | null {
+    return stuck ? this.#options.clock.now() + limits.moveStuckRetryMs : null
+  }
+
+  /** Why the latest turn ended early, for operators. Nothing depends on it, so it takes little time and may fail. */
+  async #note(moveId: string, interrupted: string | null): Promise<void> {
+    const { book, clock, log } = this.#options
+    const now = clock.now()
+    if (interrupted === this.#noted || (interrupted !== null && now - this.#notedAt < limits.moveNoteMs)) return
+    this.#notedAt = now
+    this.#noted = interrupted
+    const ms = this.#incarnation?.keepsWritersWaiting ? limits.moveFencedRetryCapMs : limits.moveTargetWaitMs
+    const late = () => new Interrupted(`the directory: no answer within ${ms} ms`)
+    try {
+      await inTime(clock, ms, book.report(moveId, null, { interrupted }), late)
+    } catch (error) {
+      log.info('move.not-reported', { move: moveId, reason: messageOf(error) })
+    }
+  }
+}
+
+const earliest = (...times: (number | null)[]): number | null => {
+  const known = times.filter((time) => time !== null)
+  return known.length === 0 ? null : Math.min(...known)
 }
 
 /** A directory that doesn't answer, or whose answer is lost, interrupts: it may have recorded what it was asked to. */
@@ -115,19 +216,23 @@ function answeringBook(book: MoveBook): MoveBook {
     }
   }
   return {
-    find: (id) => ask(book.find(id)),
-    change: (...change) => ask(book.change(...change)),
-    report: (...progress) => book.report(...progress),
+    async find(id) {
+      const record = await ask(book.find(id))
+      return record && withNotes(record)
+    },
+    async change(...change) {
+      const answer = await ask(book.change(...change))
+      return answer.outcome === 'changed' ? answer : { ...answer, record: withNotes(answer.record) }
+    },
+    report: (...report) => book.report(...report),
   }
 }
 
-/** How a turn begins in states that wait for something. */
+/** How a turn begins in states that wait for something. A purge leaves its lanes between turns, as does a move that is stuck. */
 function entryOf(record: MoveRecord): MoveChange | null {
-  if (record.ending) return null
-  if (record.state === 'planned') return { to: 'preparing' }
+  if (record.state === 'planned' && !record.ending) return { to: 'preparing' }
   if (record.state === 'settling') return { to: 'purging' }
-  if (record.state === 'purging' && !record.hasLanes) return { lanes: 'take' }
-  return null
+  return record.hasLanes ? null : { lanes: 'take' }
 }
 
 class Incarnation {
@@ -135,11 +240,16 @@ class Incarnation {
   readonly #source: ShardSide
   readonly #target: ShardSide
   readonly #carrier: Carrier
+  readonly #watch: CaptureWatch
+  readonly #pace: Pace
+  readonly #budget: StatementBudget
   readonly #endsAt: number
   #record: MoveRecord
   /** What was asked of it last: if that isn't there yet, it may be at any moment. */
-  #sourceState: SlotState | 'none' | 'unknown' = 'unknown'
-  #targetState: SlotState | 'none' = 'none'
+  #sourceState: SideState | 'unknown' = 'unknown'
+  #targetState: SideState = 'none'
+  /** Slots that aren't this move's to touch, for people; null: there is none. */
+  #alien: string | null = null
   /** The attempt that this incarnation recorded: only then may it fence, or un-fence. */
   #ownAttempt = -1
   #fencedAt = 0
@@ -147,19 +257,19 @@ class Incarnation {
   #isDrained = false
   #reportedAt = 0
 
-  constructor(options: MoverOptions, record: MoveRecord) {
+  constructor(options: MoverOptions, record: MoveRecord, budget: StatementBudget) {
     this.#options = options
     this.#record = record
+    this.#budget = budget
     this.#endsAt = options.clock.now() + limits.moveTurnMs
     const observer = options.observer ?? { before: async () => undefined }
-    const side = (shard: MoveRecord['source']) => {
-      const database = options.shards.get(shard.binding)
-      if (!database) throw new Error(`this version of the Worker has no binding ${shard.binding}`)
-      return new ShardSide(shard, database, record, observer)
-    }
-    this.#source = side(record.source)
-    this.#target = side(record.target)
-    this.#carrier = new Carrier(this.#source, this.#target, record, new Pace(options.clock, options.share))
+    const { source, target } = record
+    const databases = budget.meter(bound(options.shards, [source.binding, target.binding]))
+    this.#source = new ShardSide(source, databases.get(source.binding)!, record, observer)
+    this.#target = new ShardSide(target, databases.get(target.binding)!, record, observer)
+    this.#watch = new CaptureWatch(record, databases.get(target.binding)!, options.clock, observer)
+    this.#pace = new Pace(options.clock, options.share)
+    this.#carrier = new Carrier(this.#source, this.#target, record, this.#pace)
   }
 
   /** True where the source may be fenced: a turn that fails is followed by the next at once. */
@@ -169,23 +279,77 @@ class Incarnation {
     return mayBe || this.#sourceState === 'fenced'
   }
 
+  /**
+   * Bounds what the target of a settled move captures. Resolves to when to look again (ms), or to null. It needs no lanes
+   * and raises no step: another move may be at work there.
+   */
+  async watchCapture(): Promise<number | null> {
+    const { clock, book } = this.#options
+    if (!isSettled(this.#record)) return null
+    if (!this.#record.captureStopped) {
+      const captured = await this.#watch.count()
+      if (captured < limits.moveLogRowsMax) {
+        if (captured !== this.#record.captured) await this.#tell({ captured })
+        return clock.now() + nextLookMs(captured)
+      }
+      // The directory knows first: a reverse after this one would lack changes.
+      const answer = await book.change(seen(this.#record), { capture: 'stop' }, null)
+      if (answer.outcome !== 'recorded') throw new Interrupted('the record has changed')
+      this.#record = answer.record
+      await this.#pause('capture-stopped')
+    }
+    // Sent in each turn until the shard has nothing left: the turn that recorded it may have died.
+    while (!(await this.#pace.round(() => this.#watch.stop()))) if (this.#isSpent(STOP_STATEMENTS)) return clock.now()
+    return null
+  }
+
   /** Raise, read, check, and only then act. */
   async run(): Promise<number | null> {
-    await this.#source.raise()
-    await this.#patiently(this.#target.raise())
-    await this.#pause('raised')
-    await this.#derive()
+    try {
+      await this.#begin()
+      this.#refuseMixtures()
+    } catch (error) {
+      await this.#fail(error)
+      return this.#comeBackAt()
+    }
     // However short its time, a turn gets one step further; and nobody rests while writers wait.
     for (let steps = 0; ; steps++) {
       if (isOver(this.#record)) return null
-      if (this.#record.state === 'settling') return this.#record.settlesAt
-      if (steps > 0 && this.#isTimeUp() && this.#sourceState !== 'fenced') return this.#rest()
+      if (this.#record.state === 'settling')
+        return Math.min(this.#record.settlesAt!, this.#options.clock.now() + limits.moveCaptureLookMs)
+      if (steps > 0 && this.#isSpent(this.#statementsOfStep()) && this.#sourceState !== 'fenced') return this.#rest()
       try {
         await this.#step()
       } catch (error) {
         await this.#fail(error)
+        if (this.#record.stuck !== null) return this.#comeBackAt()
       }
     }
+  }
+
+  async #begin(): Promise<void> {
+    await this.#source.raise()
+    await this.#patiently(this.#target.raise())
+    await this.#pause('raised')
+    await this.#derive()
+  }
+
+  /** Records an operator's choice, if it is still safe. */
+  async choose(choice: 'activate' | 'purge'): Promise<boolean> {
+    const reason = this.#record.stuck
+    await this.#begin()
+    const part = await (choice === 'activate' ? this.#activatable() : this.#purgeable())
+    if (part.slots > 0 && this.#alien !== null) {
+      await this.#change({ choice, leftAlone: this.#alien })
+      return true
+    }
+    await this.#change({ stuck: reason ?? `${choice} is not safe now` })
+    return false
+  }
+
+  #comeBackAt(): number {
+    const now = this.#options.clock.now()
+    return this.#record.stuck === null ? now : now + limits.moveStuckRetryMs
   }
 
   /** A target that is slow is waited for, but not by the source's users. */
@@ -206,10 +370,13 @@ class Incarnation {
    */
   async #releaseSource(): Promise<void> {
     await this.#findAgain()
-    this.#sourceState = (await this.#source.read()).state
+    const source = await this.#source.read()
+    this.#sourceState = source.state
+    this.#alien = alienSlots([[this.#source, source, ownStates(this.#record)[0]]])
     if (!isBeforeCommit(this.#record)) return
     const isFenced = this.#sourceState === 'fenced'
     try {
+      this.#refuseMixtures()
       if (isFenced && !this.#record.ending && this.#isOverBudget(this.#record.attemptAt!)) await this.#giveUp()
       if (this.#sourceState === 'moving' && !this.#record.ending) await this.#carrier.refuseLongTail()
     } catch (error) {
@@ -236,7 +403,19 @@ class Incarnation {
     this.#sourceState = source.state
     const target = await this.#patiently(this.#target.read())
     this.#targetState = target.state
-    this.#carrier.begin(source, target, this.#record.state)
+    const [atSource, atTarget] = ownStates(this.#record)
+    this.#alien = alienSlots([
+      [this.#source, source, atSource],
+      [this.#target, target, atTarget],
+    ])
+    // Only what is before the commit needs the cursors.
+    const isCopied = this.#record.ending !== null || !isBeforeCommit(this.#record)
+    this.#carrier.begin(source, isCopied ? { ...target, moveId: null } : target, this.#record.state)
+  }
+
+  /** Slots in several states, or of others, can't be moved. After the commit each batch says what it needs. */
+  #refuseMixtures(): void {
+    if (this.#alien !== null && !this.#record.ending && isBeforeCommit(this.#record)) throw new Refused(this.#alien)
   }
 
   /** The table of steps (docs/resharding.md): each may be repeated until the record says that the next is reached. */
@@ -311,7 +490,9 @@ class Incarnation {
     const isFenced = this.#sourceState === 'fenced'
     if (isFenced && this.#isOverBudget(this.#record.attemptAt!)) return this.#giveUp()
     if (!isFenced) {
-      if (!(await this.#repeat(() => this.#carrier.catchUp()))) return
+      if (!(await this.#repeat(() => this.#carrier.catchUp(), this.#statementsOfStep()))) return
+      // A fence is begun only with enough statements left to end it, one way or the other.
+      if (!this.#hasStatements(this.#statementsOfStep())) return
       // An attempt that another incarnation recorded may be an old one: its budget would have begun then. It never came to a fence.
       if (this.#record.attempt !== this.#ownAttempt) await this.#recordAttempt('fence')
       this.#fencedAt = this.#options.clock.now()
@@ -320,10 +501,11 @@ class Incarnation {
       await this.#pause('fenced')
     }
     const startedAt = this.#fencedAt || this.#record.attemptAt!
-    while (!this.#isDrained && !this.#isOverBudget(startedAt))
+    const { roundStatements } = this.#carrier
+    while (!this.#isDrained && !this.#isOverBudget(startedAt) && this.#hasStatements(roundStatements))
       this.#isDrained = await this.#inBudget(startedAt, this.#carrier.drain())
     await this.#pause('drained')
-    if (this.#isOverBudget(startedAt)) return this.#giveUp()
+    if (!this.#isDrained || this.#isOverBudget(startedAt)) return this.#giveUp()
     await this.#change({ to: 'committed', bookmark: this.#target.bookmark })
     await this.#pause('committed')
   }
@@ -361,11 +543,12 @@ class Incarnation {
   // 7 and 8. The target takes writes, and captures them for a reverse; the source keeps its rows for old leases.
   async #handOver(): Promise<void> {
     const { epoch } = this.#record
-    await this.#target.batch('activate', this.#target.become(['importing', 'moving'], 'moving', epoch))
+    const part = this.#record.leftAlone === null ? this.#source.whole : await this.#activatable()
+    await this.#target.batch('activate', this.#target.become(['importing', 'moving'], 'moving', epoch, part))
     const cutoverMs = this.#fencedAt === 0 ? null : this.#options.clock.now() - this.#fencedAt
     await this.#pause('activated')
     await this.#source.batch('retire', [
-      ...this.#source.become(['fenced', 'moved'], 'moved', epoch),
+      ...this.#source.become(['fenced', 'moved'], 'moved', epoch, part),
       this.#carrier.forgetChanges(),
     ])
     this.#sourceState = 'moved'
@@ -374,10 +557,22 @@ class Incarnation {
     await this.#pause('settling')
   }
 
+  /** Of a move that is stuck after its commit: the slots that are at both shards as the commit left them. */
+  async #activatable(): Promise<Part> {
+    const atTarget = new Set(await this.#target.part(['importing', 'moving']))
+    const atSource = await this.#source.part(['fenced', 'moved'])
+    return partOf(atSource.filter((slot) => atTarget.has(slot)))
+  }
+
+  async #purgeable(): Promise<Part> {
+    return partOf(await this.#source.part(['moved']))
+  }
+
   // 10. Nobody can come back, and no lease names the source any more.
   async #purge(): Promise<void> {
     if (this.#sourceState !== 'none') {
-      if (!(await this.#carrier.purge('purge', this.#source, 'moved'))) return
+      const part = this.#record.leftAlone === null ? this.#source.whole : await this.#purgeable()
+      if (part.slots > 0 && !(await this.#carrier.purge('purge', this.#source, 'moved', part))) return
       await this.#pause('purged')
       await this.#source.batch('forget', this.#source.leave('moved'))
       this.#sourceState = 'none'
@@ -385,10 +580,11 @@ class Incarnation {
     }
     // Writers went on while it settled: what was captured of them may be more than one batch should drop.
     if (!(await this.#carrier.dropChanges('purge', this.#target))) return
-    await this.#target.batch('finish', [
-      ...this.#target.become(['moving', 'active'], 'active'),
-      this.#carrier.forgetChanges(),
-    ])
+    const active =
+      this.#record.leftAlone === null
+        ? this.#target.become(['moving', 'active'], 'active')
+        : this.#target.release(['moving'], 'active')
+    await this.#target.batch('finish', [...active, this.#carrier.forgetChanges()])
     await this.#pause('finished')
     await this.#change({ to: 'done' })
   }
@@ -397,36 +593,45 @@ class Incarnation {
   async #undo(): Promise<void> {
     await this.#restore()
     if (this.#record.reversals > 0) {
-      await this.#target.batch('drop', this.#target.become(['importing', 'moved'], 'moved'))
+      await this.#target.batch('drop', this.#target.release(['importing'], 'moved'))
       await this.#pause('dropped')
-      return this.#change({ to: 'ended' })
+      return this.#change({ to: 'ended', leftAlone: this.#untouched() })
     }
-    if (!(await this.#repeat(() => this.#carrier.dropChanges('drop', this.#source)))) return
-    if (this.#targetState !== 'none') {
-      if (!(await this.#clear('drop'))) return
+    if (!(await this.#repeat(() => this.#carrier.dropChanges('drop', this.#source), STOP_STATEMENTS))) return
+    // Rows and slots of nobody, or of another move, are not this move's to delete.
+    const part = this.#targetState === 'mixed' ? partOf(await this.#target.part(['importing'])) : this.#target.whole
+    if (part.slots > 0 && (this.#targetState === 'importing' || this.#targetState === 'mixed')) {
+      if (!(await this.#clear('drop', part))) return
       await this.#target.batch('drop', this.#target.leave('importing'))
     }
     await this.#pause('dropped')
-    await this.#change({ to: 'ended' })
+    await this.#change({ to: 'ended', leftAlone: this.#untouched() })
+  }
+
+  #untouched(): string | null {
+    return this.#alien && `Slots that are not the move's were left as they are: ${this.#alien}.`
   }
 
   /** The source takes writes as before; of a reverse, it goes on capturing them. */
   async #restore(): Promise<void> {
-    const as = this.#record.reversals > 0 ? 'moving' : 'active'
-    if (this.#sourceState !== as) await this.#source.batch('restore', this.#source.become(['moving', 'fenced'], as))
+    const isReverse = this.#record.reversals > 0
+    const as = isReverse ? 'moving' : 'active'
+    if (this.#sourceState !== as)
+      await this.#source.batch('restore', this.#source.release(isReverse ? ['fenced'] : ['moving', 'fenced'], as))
     this.#sourceState = as
     await this.#pause('restored')
   }
 
   /** Rows of these slots at the target: left behind by nobody knows whom, or to be undone. True when none is left. */
-  #clear(operation: 'clear' | 'drop'): Promise<boolean> {
-    this.#targetState = 'importing'
-    return this.#repeat(() => this.#carrier.purge(operation, this.#target, 'importing'))
+  #clear(operation: 'clear' | 'drop', part = this.#target.whole): Promise<boolean> {
+    if (this.#targetState !== 'mixed') this.#targetState = 'importing'
+    const { pieceStatements } = this.#carrier
+    return this.#repeat(() => this.#carrier.purge(operation, this.#target, 'importing', part), pieceStatements)
   }
 
-  /** One piece after another, until there is none left (true) or the turn's time is up. */
-  async #repeat(piece: () => Promise<boolean>): Promise<boolean> {
-    while (!(await piece())) if (this.#isTimeUp()) return false
+  /** One piece after another, until there is none left (true), or the turn's time or statements are spent. */
+  async #repeat(piece: () => Promise<boolean>, statements: number): Promise<boolean> {
+    while (!(await piece())) if (this.#isSpent(statements)) return false
     return true
   }
 
@@ -438,20 +643,35 @@ class Incarnation {
     this.#record = answer.record
   }
 
-  /** A difference between the shards, or a batch that can't be applied, fails the move while that is possible. */
+  /**
+   * A difference between the shards, or a batch that can't be applied, fails the move while that is possible. What is refused
+   * later, only a person can decide: the lanes are left, which is safe since neither an undo nor what follows the commit
+   * needs the cursors, and each batch names its own slots, its step and its from-states.
+   */
   async #fail(error: unknown): Promise<void> {
-    const isFatal = error instanceof Difference || error instanceof Refused
-    if (!isFatal || this.#record.ending || !isBeforeCommit(this.#record)) throw error
-    this.#options.log.error('move.failed', { move: this.#record.id, reason: error.message })
-    await this.#change({ to: 'failed', error: error.message })
+    const isRefused = error instanceof Refused
+    const { id, ending } = this.#record
+    if (!ending && isBeforeCommit(this.#record)) {
+      if (!isRefused && !(error instanceof Difference) && !(error instanceof NoRoom)) throw error
+      this.#options.log.error('move.failed', { move: id, reason: error.message })
+      return this.#change({ to: 'failed', error: error.message })
+    }
+    if (!isRefused) throw error
+    const reason = this.#alien === null ? error.message : `${error.message}. ${this.#alien}`
+    this.#options.log.error('move.stuck', { move: id, reason })
+    await this.#change({ stuck: reason })
   }
 
   async #report(): Promise<void> {
     const now = this.#options.clock.now()
     if (now - this.#reportedAt < limits.moveReportMs) return
     this.#reportedAt = now
+    await this.#tell()
+  }
+
+  async #tell(notes?: MoveNotes): Promise<void> {
     try {
-      await this.#options.book.report(this.#record.id, this.#carrier.progress)
+      await this.#options.book.report(this.#record.id, notes ? null : this.#carrier.progress, notes)
     } catch (error) {
       // Nothing depends on it; and a directory of the version before may not know the call.
       this.#options.log.info('move.not-reported', { move: this.#record.id, reason: messageOf(error) })
@@ -466,13 +686,41 @@ class Incarnation {
     return this.#options.clock.now()
   }
 
-  #isTimeUp(): boolean {
-    return this.#options.clock.now() >= this.#endsAt
+  /** True when the turn's time is up, or fewer statements are left than the next piece of work may send. */
+  #isSpent(statements: number): boolean {
+    return this.#options.clock.now() >= this.#endsAt || !this.#hasStatements(statements)
+  }
+
+  #hasStatements(statements: number): boolean {
+    return this.#budget.left >= statements + limits.moveStatementsKept
+  }
+
+  /** What the next step may send before it looks again. A cutover fences, and drains once more. */
+  #statementsOfStep(): number {
+    const { roundStatements, pieceStatements } = this.#carrier
+    return this.#record.state === 'cutover' ? 2 * roundStatements : Math.max(roundStatements, pieceStatements)
   }
 
   #pause(point: PausePoint): Promise<void> {
     return this.#options.pause?.(point) ?? Promise.resolve()
   }
+}
+
+/** Of a piece of captured changes, and of the batch that stops the capture. */
+const STOP_STATEMENTS = 3
+
+/** The shards with these bindings. Throws `Interrupted` where one is missing: a deployment brings it. */
+function bound(shards: MoverOptions['shards'], bindings: string[]): Map<string, ShardDatabase> {
+  const missing = bindings.find((binding) => !shards.has(binding))
+  if (missing)
+    throw new Interrupted(`this version of the Worker has no binding ${missing}: deploy a version that has it`)
+  return new Map(bindings.map((binding) => [binding, shards.get(binding)!]))
+}
+
+/** What the shards hold of these slots that isn't the move's: in another state than its slots may be in, or of another move. */
+function alienSlots(sides: [ShardSide, SideReport, SideState[]][]): string | null {
+  const alien = sides.filter(([, { state }, own]) => state === 'mixed' || !own.includes(state))
+  return alien.length === 0 ? null : alien.map(([side, { found }]) => side.describe(found)).join('; ')
 }
 
 const seen = ({ id, state, attempt, reversals, ending, hasLanes }: MoveRecord): SeenMove => ({

@@ -67,12 +67,29 @@ export interface MoveRecord {
   committedAt: number | null
   /** When the settling ends (ms). */
   settlesAt: number | null
+  /** Why the latest turn ended early; null when it went well. */
+  interrupted: string | null
+  /** Why only a person can decide how the move continues. It has no lanes, and retries slowly. */
+  stuck: string | null
+  /** Set by an operator's choice: the move continues with its own slots, and leaves these as they are. */
+  leftAlone: string | null
+  /** How many changes the target of a settled move has captured for a reverse: an estimate. */
+  captured: number
+  /** The target captured too many changes and stopped, so the move can't be reversed. It is never unset. */
+  captureStopped: boolean
 }
 
 /** What a compare-and-set of the record compares: all that another incarnation, or an operator, may have changed. */
 export type SeenMove = Pick<MoveRecord, 'id' | 'state' | 'attempt' | 'reversals' | 'ending' | 'hasLanes'>
 
 export type MoveProgress = Pick<MoveRecord, 'rowsTotal' | 'rowsCopied' | 'rowsVerified'>
+
+/** What a mover tells the operators, beside its progress. Nothing depends on it. */
+export type MoveNotes = Partial<Pick<MoveRecord, 'interrupted' | 'captured'>>
+
+/** How a move that is stuck may continue (docs/resharding.md, "When only a person can decide"). */
+export const moveChoices = ['retry', 'undo', 'activate', 'purge'] as const
+export type MoveChoice = (typeof moveChoices)[number]
 
 /** What the mover wants of the record next. */
 export type MoveChange =
@@ -82,20 +99,37 @@ export type MoveChange =
   /** The point of no return: map, epoch and record in one transaction. */
   | { to: 'committed'; bookmark: string | null }
   | { to: 'failed'; error: string }
-  /** What was to be undone is undone. */
-  | { to: 'ended' }
+  /** What was to be undone is undone. `leftAlone` names slots that are not the move's, and stay as they are. */
+  | { to: 'ended'; leftAlone?: string | null }
   /** The lanes between two turns of a purge. */
   | { lanes: 'take' | 'leave' }
+  /** Only a person can decide: the lanes are left. */
+  | { stuck: string }
+  /** What a person decided. `leftAlone` names the slots that the move doesn't touch from now on. */
+  | { choice: 'activate' | 'purge'; leftAlone: string }
+  /** Recorded before the target of a settled move stops to capture changes. */
+  | { capture: 'stop' }
 
-/** `waits`: not now, ask again at `retryAt` (ms). `changed`: the record isn't what the caller saw. */
-export type MoveAnswer = { outcome: 'changed' } | { outcome: 'recorded' | 'waits'; record: MoveRecord; retryAt: number }
+/**
+ * `waits`: not now, ask again at `retryAt` (ms); null: the directory wakes the mover. `changed`: the record isn't what the
+ * caller saw.
+ */
+export type MoveAnswer =
+  | { outcome: 'changed' }
+  | { outcome: 'recorded' | 'waits'; record: MoveRecord; retryAt: number | null }
 
 /** The directory's book of moves, as a mover sees it. Each call is one transaction there. */
 export interface MoveBook {
   find(id: string): Promise<MoveRecord | null>
   change(seen: SeenMove, change: MoveChange, progress: MoveProgress | null): Promise<MoveAnswer>
-  report(id: string, progress: MoveProgress): Promise<void>
+  /** Writes what operators see. `progress` null leaves it as it is. */
+  report(id: string, progress: MoveProgress | null, notes?: MoveNotes): Promise<void>
 }
+
+/** What a record from before December 2026 doesn't have, nor one from a directory of the version before. */
+const noNotes = { interrupted: null, stuck: null, leftAlone: null, captured: 0, captureStopped: false }
+
+export const withNotes = (record: MoveRecord): MoveRecord => ({ ...noNotes, ...record })
 
 /** True when nothing is left to do, ever. */
 export const isOver = ({ state }: Pick<MoveRecord, 'state'>): boolean =>
@@ -108,6 +142,10 @@ export const endsAttempt = ({ state, attemptIsFor }: Pick<MoveRecord, 'state' | 
 /** States in which an operator may still abort: the map hasn't changed. */
 export const isBeforeCommit = ({ state }: Pick<MoveRecord, 'state'>): boolean =>
   moveStates.indexOf(state) < moveStates.indexOf('committed')
+
+/** True while the target captures changes for a reverse, and no mover has the lanes. */
+export const isSettled = ({ state, hasLanes, ending }: Pick<MoveRecord, 'state' | 'hasLanes' | 'ending'>): boolean =>
+  ending === null && (state === 'settling' || (state === 'purging' && !hasLanes))
 
 /** How far a move is, from 0 to 1: copying is half of the way, verifying most of the rest. */
 export function fractionDone({ state, rowsTotal, rowsCopied, rowsVerified }: MoveRecord): number {
@@ -150,6 +188,17 @@ export function parseRanges(text: string): SlotRange[] | null {
 export const formatRanges = (ranges: SlotRange[]): string => ranges.map(([first, last]) => `${first}-${last}`).join(',')
 
 export const slotNumber = (slot: string): number => Number.parseInt(slot, 16)
+
+/** The ranges that these slots are; they come in order, each once. */
+export function rangesOf(slots: string[]): SlotRange[] {
+  const ranges: SlotRange[] = []
+  for (const slot of slots) {
+    const last = ranges.at(-1)
+    if (last && slotNumber(last[1]) + 1 === slotNumber(slot)) last[1] = slot
+    else ranges.push([slot, slot])
+  }
+  return ranges
+}
 
 export const countSlots = (ranges: SlotRange[]): number =>
   ranges.reduce((sum, [first, last]) => sum + slotNumber(last) - slotNumber(first) + 1, 0)

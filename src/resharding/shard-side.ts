@@ -1,7 +1,7 @@
 import { messageOf } from '../core/errors.ts'
 import { answerOf } from '../sharding/answers.ts'
 import type { ShardDatabase } from '../sharding/shards.ts'
-import { type MoveRecord, type MoveShard, slotNumber } from './record.ts'
+import { countSlots, type MoveRecord, type MoveShard, rangesOf, type SlotRange, slotNumber } from './record.ts'
 import { FIND_TABLES, type MovedTable, readTables } from './tables.ts'
 
 export type SlotState = 'active' | 'moving' | 'fenced' | 'importing' | 'moved'
@@ -16,13 +16,33 @@ export class Refused extends Error {
   override readonly name = 'Refused'
 }
 
+/** The shard has no room left. Before the commit the move fails for it; later it is tried again until there is room. */
+export class NoRoom extends Interrupted {}
+
+/** `none`: no slot is known; `mixed`: slots are in several states, of others, or only some are known. */
+export type SideState = SlotState | 'none' | 'mixed'
+
+/** How many of the move's slots are in one state at a shard, and which move they are of there. */
+export interface SlotCount {
+  state: SlotState
+  moveId: string | null
+  slots: number
+}
+
+/** Some of the move's slots. */
+export interface Part {
+  ranges: SlotRange[]
+  slots: number
+}
+
 /** What a shard says of a move, in one snapshot. */
 export interface SideReport {
   /** The move whose cursors these are, and the cursors (JSON). */
   moveId: string | null
   cursors: string
-  /** The state that all of the move's slots are in here; `none`: none is known. */
-  state: SlotState | 'none'
+  /** The state that all of the move's slots are in here. */
+  state: SideState
+  found: SlotCount[]
   schema: string
   tables: MovedTable[]
 }
@@ -43,6 +63,20 @@ export interface Statement {
 
 export const statement = (sql: string, ...values: unknown[]): Statement => ({ sql, values })
 
+/** Where the moves' slots are counted by state and move: `?1` ranges as JSON, `?2` keyspace. */
+export const COUNT_STATES = `SELECT state, move_id AS moveId, count(*) AS slots
+   FROM json_each(?1) AS range CROSS JOIN slots ON keyspace = ?2
+     AND slot BETWEEN json_extract(range.value, '$[0]') AND json_extract(range.value, '$[1]')
+   GROUP BY state, move_id`
+
+/** The state that all of the move's slots are in, by their counts at a shard. */
+export function commonState(found: SlotCount[], move: Pick<MoveRecord, 'id' | 'slots'>): SideState {
+  const [first, ...others] = found
+  if (!first) return 'none'
+  const isOwn = first.state === 'active' || first.moveId === move.id
+  return others.length === 0 && isOwn && first.slots === move.slots ? first.state : 'mixed'
+}
+
 /** One shard, as one incarnation of the mover sees it: every batch carries the step, and raises it. */
 export class ShardSide {
   readonly shard: MoveShard
@@ -50,6 +84,8 @@ export class ShardSide {
   readonly #observer: BatchObserver
   readonly #move: Pick<MoveRecord, 'id' | 'keyspace' | 'ranges' | 'slots'>
   readonly #ranges: string
+  /** All of the move's slots. */
+  readonly whole: Part
   #step = -1
   #schema: string | null = null
   #bookmark: string | null = null
@@ -64,6 +100,7 @@ export class ShardSide {
     this.#database = database
     this.#move = move
     this.#ranges = JSON.stringify(move.ranges)
+    this.whole = { ranges: move.ranges, slots: move.slots }
     this.#observer = observer
   }
 
@@ -77,64 +114,65 @@ export class ShardSide {
     const [row] = await this.#send<{ step: number }>('raise', [
       statement('UPDATE mover SET step = step + 1 WHERE id = 1 RETURNING step'),
     ])
-    this.#step = row![0]!.step
+    if (!row![0]) throw new Refused(`${this.shard.id} has no row in its table "mover"`)
+    this.#step = row![0].step
   }
 
   /** Throws `Interrupted` when the step isn't the one that this incarnation raised. */
   async read(): Promise<SideReport> {
-    const { keyspace, id } = this.#move
-    const [mover, slots, schema, tables] = await this.#send<never>('read', [
-      statement('SELECT step, move_id AS moveId, cursors FROM mover'),
-      statement(
-        `SELECT CASE WHEN state = 'active' OR move_id = ?1 THEN state ELSE 'other' END AS state, count(*) AS slots
-         FROM json_each(?2) AS range CROSS JOIN slots ON keyspace = ?3
-           AND slot BETWEEN json_extract(range.value, '$[0]') AND json_extract(range.value, '$[1]') GROUP BY 1`,
-        id,
-        this.#ranges,
-        keyspace,
-      ),
-      statement(SCHEMA_VERSION),
+    const { keyspace } = this.#move
+    const [mover, slots, tables] = await this.#send<never>('read', [
+      statement(`SELECT step, move_id AS moveId, cursors, (${SCHEMA_VERSION}) AS version FROM mover`),
+      statement(COUNT_STATES, this.#ranges, keyspace),
       statement(FIND_TABLES, keyspace),
     ])
-    const { step, moveId, cursors } = mover![0]! as { step: number; moveId: string | null; cursors: string }
+    const { step, moveId, cursors, version } = mover![0]! as Record<'moveId' | 'cursors' | 'version', string> & {
+      step: number
+    }
     if (step !== this.#step) throw new Interrupted(`${this.shard.id}: the step was raised by another`)
-    this.#schema = (schema![0]! as { version: string }).version
+    this.#schema = version
+    const found = slots as unknown as SlotCount[]
     return {
       moveId,
       cursors,
-      state: this.#commonState(slots as unknown as { state: SlotState | 'other'; slots: number }[]),
-      schema: this.#schema,
+      state: commonState(found, this.#move),
+      found,
+      schema: version,
       tables: readTables(keyspace, tables!),
     }
   }
 
-  #commonState(found: { state: SlotState | 'other'; slots: number }[]): SlotState | 'none' {
-    const [first, ...others] = found
-    if (!first) return 'none'
-    if (others.length === 0 && first.state !== 'other' && first.slots === this.#move.slots) return first.state
-    const seen = found.map(({ state, slots }) => `${slots} ${state}`).join(', ')
-    throw new Refused(`${this.shard.id}: the move has ${this.#move.slots} slots, and here are ${seen}`)
+  /** The move's own slots that are in one of these states here. */
+  async part(states: SlotState[]): Promise<string[]> {
+    const { id, keyspace } = this.#move
+    const [found] = await this.batch<{ slot: string }>('part', [
+      statement(
+        `SELECT slot FROM slots WHERE keyspace = ?1 AND slot IN (${slotsInRanges}) AND move_id = ?3
+           AND state IN (SELECT value FROM json_each(?4)) ORDER BY slot`,
+        keyspace,
+        this.#ranges,
+        id,
+        JSON.stringify(states),
+      ),
+    ])
+    return found!.map(({ slot }) => slot)
   }
 
   /** One transaction: the step, then the statements. Resolves to each statement's rows. `wantsBookmark` keeps D1's. */
   async batch<T>(operation: string, statements: Statement[], wantsBookmark = false): Promise<T[][]> {
-    const answers = await this.#send<T>(
-      operation,
-      [statement('INSERT INTO mover_step (expected) VALUES (?)', this.#step), statement(SCHEMA_VERSION), ...statements],
-      wantsBookmark,
-    )
+    const answers = await this.#send<T>(operation, [statement(STEP, this.#step), ...statements], wantsBookmark)
     this.#step++
-    const { version } = answers[1]![0] as { version: string }
+    const { version } = answers[0]![0] as { version: string }
     if (version !== this.#schema)
       throw new Interrupted(`${this.shard.id}: a migration was applied (${this.#schema} → ${version})`)
-    return answers.slice(2)
+    return answers.slice(1)
   }
 
   /**
    * The statements that bring all of the move's slots from one of these states into another. They abort the batch unless
    * every slot was in one of them, or had been brought there before.
    */
-  become(from: SlotState[], to: SlotState, epoch: number | null = null): Statement[] {
+  become(from: SlotState[], to: SlotState, epoch: number | null = null, part = this.whole): Statement[] {
     const { id, keyspace } = this.#move
     return [
       statement(
@@ -142,14 +180,35 @@ export class ShardSide {
          WHERE keyspace = ?1 AND slot IN (${slotsInRanges}) AND state IN (SELECT value FROM json_each(?6))
            AND (state = 'active' OR move_id = ?7)`,
         keyspace,
-        this.#ranges,
+        JSON.stringify(part.ranges),
         to,
         epoch,
         to === 'active' ? null : id,
         JSON.stringify(from),
         id,
       ),
-      this.expect(to),
+      this.expect(to, part),
+    ]
+  }
+
+  /**
+   * The statements that bring those slots into a state that are in one of these and of this move. They abort the batch
+   * unless none of the move's own is left in these; slots of nobody, or of another move, stay as they are.
+   */
+  release(from: SlotState[], to: SlotState): Statement[] {
+    const { id, keyspace } = this.#move
+    return [
+      statement(
+        `UPDATE slots SET state = ?3, move_id = ?4 WHERE keyspace = ?1 AND slot IN (${slotsInRanges}) AND move_id = ?5
+           AND state IN (SELECT value FROM json_each(?6))`,
+        keyspace,
+        this.#ranges,
+        to,
+        to === 'active' ? null : id,
+        id,
+        JSON.stringify(from),
+      ),
+      ...from.map((state) => this.#expectNone(state)),
     ]
   }
 
@@ -171,7 +230,7 @@ export class ShardSide {
     ]
   }
 
-  /** The statements after which the move's slots aren't known here. */
+  /** The statements after which none of the move's own slots that were in this state is known here. */
   leave(from: SlotState): Statement[] {
     const { id, keyspace } = this.#move
     return [
@@ -182,21 +241,43 @@ export class ShardSide {
         from,
         id,
       ),
-      this.expect(null),
+      this.#expectNone(from),
     ]
   }
 
-  /** Aborts the batch unless all of the move's slots are in the state, and of this move; null: none is known here. */
-  expect(state: SlotState | null): Statement {
-    const { id, keyspace, slots } = this.#move
+  /** Aborts the batch unless all of these slots are in the state, and of this move. */
+  expect(state: SlotState, part = this.whole): Statement {
+    return this.#expectation(part.ranges, state, state === 'active' ? null : this.#move.id, part.slots)
+  }
+
+  /** Aborts the batch unless none of the move's own slots is in the state. */
+  #expectNone(state: SlotState): Statement {
+    return this.#expectation(this.#move.ranges, state, this.#move.id, 0)
+  }
+
+  #expectation(ranges: SlotRange[], state: SlotState, moveId: string | null, slots: number): Statement {
     return statement(
       'INSERT INTO slot_expectation (keyspace, ranges, state, move_id, slots) VALUES (?, ?, ?, ?, ?)',
-      keyspace,
-      this.#ranges,
+      this.#move.keyspace,
+      JSON.stringify(ranges),
       state,
-      state === 'active' || state === null ? null : id,
-      state === null ? 0 : slots,
+      moveId,
+      slots,
     )
+  }
+
+  /** For people: what is here of the move's slots. */
+  describe(found: SlotCount[]): string {
+    const { id, slots } = this.#move
+    const whose = ({ state, moveId }: SlotCount) => {
+      if (moveId === id) return ''
+      if (moveId === null) return state === 'active' ? '' : ' (of no move)'
+      return ` (of move ${moveId})`
+    }
+    const known = found.map((count) => `${count.slots} ${count.state}${whose(count)}`)
+    const rest = slots - found.reduce((sum, count) => sum + count.slots, 0)
+    const all = rest === 0 ? known : [...known, `${rest} not known`]
+    return `${this.shard.id}, of the move's ${slots} slots: ${all.join(', ')}`
   }
 
   /** Rows may be written here by a mover from `open` to `shut`, both in one batch: nobody else ever sees it open. */
@@ -219,14 +300,25 @@ export class ShardSide {
   }
 }
 
+/** It starts every batch. The schema comes with it: a statement of its own would count against the invocation's budget. */
+const STEP = `INSERT INTO mover_step (expected) VALUES (?) RETURNING (${SCHEMA_VERSION}) AS version`
+
+/** The part of a move's slots that these are; they come in order. */
+export function partOf(slots: string[]): Part {
+  const ranges = rangesOf(slots)
+  return { ranges, slots: countSlots(ranges) }
+}
+
 /** CROSS JOIN keeps SQLite from looking at every slot of the keyspace (13 ms instead of 20 µs for 16 of them). */
-const slotsInRanges = `SELECT known.slot FROM json_each(?2) AS range CROSS JOIN slots AS known ON known.keyspace = ?1
+export const slotsInRanges = `SELECT known.slot FROM json_each(?2) AS range CROSS JOIN slots AS known ON known.keyspace = ?1
   AND known.slot BETWEEN json_extract(range.value, '$[0]') AND json_extract(range.value, '$[1]')`
 
 /** Refused: what was sent can't be applied, now or later. Anything else: nobody knows, so what is there is to be asked. */
 function interruption(shard: string, operation: string, error: unknown): Error {
   const answer = answerOf(error)
   const where = `${operation} at ${shard}`
+  if (answer.kind === 'full')
+    return new NoRoom(`${shard} has no room left (${operation}: ${messageOf(error)})`, { cause: error })
   if (answer.kind === 'transient') return new Interrupted(`${where}: ${messageOf(error)}`, { cause: error })
   if (answer.kind !== 'refused') return new Refused(`${where}: ${messageOf(error)}`, { cause: error })
   if (answer.code === 'STEP_MISMATCH') return new Interrupted(`${where}: another incarnation is at work`)

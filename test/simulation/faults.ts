@@ -25,6 +25,7 @@ export const moverSteps = [
   'raise',
   'read',
   'waiting',
+  'look',
   'prepare',
   'clear',
   'to copying',
@@ -59,7 +60,18 @@ export type MoverStep = (typeof moverSteps)[number]
 
 /** Steps at which an operator has no abort to give: the map has changed, or the move is being undone already. */
 const beyondAbort: readonly MoverStep[] = [
-  ...(['activate', 'retire', 'to settling', 'to purging', 'lanes', 'purge', 'forget', 'finish', 'to done'] as const),
+  ...([
+    'look',
+    'activate',
+    'retire',
+    'to settling',
+    'to purging',
+    'lanes',
+    'purge',
+    'forget',
+    'finish',
+    'to done',
+  ] as const),
   ...(['restore', 'drop', 'to ended'] as const),
 ]
 

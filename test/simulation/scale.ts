@@ -13,6 +13,7 @@ export function scaleDown(): void {
   Object.assign(scryptCost, { ln: 1, r: 1, p: 1 })
   Object.assign(limits, {
     moveTurnMs: 4_000,
+    moveTurnMsMax: 12_000,
     moveWatchMs: 1_500,
     moveCutoverBudgetMs: 500,
     moveCutoverAttemptsMax: 30,
@@ -28,6 +29,10 @@ export function scaleDown(): void {
     moveRestMsMax: 30,
     movePurgeRowsMax: 24,
     moveReportMs: 100,
+    moveNoteMs: 100,
+    moveStuckRetryMs: 2_000,
+    moveCaptureLookMs: 1_500,
+    moveCaptureLookMsMin: 100,
     moveLaneRetryMs: 200,
     moveRetryBaseMs: 20,
     moveRetryCapMs: 500,
@@ -51,5 +56,7 @@ export function drawScale(scheduler: Scheduler): void {
     moveCutoverBudgetMs: scheduler.pick([40, 120, 500]),
     moveTurnMs: scheduler.pick([100, 700, 4_000]),
     movePurgeRowsMax: scheduler.pick([4, 24]),
+    // A log of few changes stops the capture of settled moves, and fails others.
+    moveLogRowsMax: scheduler.chance(0.1) ? 12 : 200_000,
   })
 }

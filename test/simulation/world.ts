@@ -12,7 +12,7 @@ import { Relay } from '../../src/jobs/relay.ts'
 import { Mover } from '../../src/resharding/move.ts'
 import { MoveAlarm } from '../../src/resharding/move-alarm.ts'
 import { MoveLedger } from '../../src/resharding/move-ledger.ts'
-import type { MoveAnswer, MoveBook, MoveRecord } from '../../src/resharding/record.ts'
+import type { MoveAnswer, MoveBook, MoveChange, MoveRecord } from '../../src/resharding/record.ts'
 import { SCHEMA_VERSION } from '../../src/resharding/shard-side.ts'
 import { Sessions } from '../../src/sessions/sessions.ts'
 import { Stamps } from '../../src/sessions/stamps.ts'
@@ -558,19 +558,25 @@ function moveBook(world: World, process: Process, at: (step: string) => void): M
   return {
     find: (id) => call('find', () => world.directory.ledger.find(id)),
     change: (seen, change, progress) =>
-      call('lanes' in change ? 'lanes' : `to ${change.to === 'failed' ? 'ended' : change.to}`, (): MoveAnswer => {
+      call(callName(change), (): MoveAnswer => {
         const answer = world.directory.ledger.change(seen, change, progress)
         world.note(() => `${process.name}: ${JSON.stringify(change)}: ${answer.outcome}`)
         if (answer.outcome === 'recorded') world.checker.recorded(answer.record)
         return answer
       }),
-    report: async (id, progress) => {
+    report: async (id, progress, notes) => {
       // An object of the version before doesn't know this call.
       if (world.scheduler.chance(0.02) && !world.faults.isCalm)
         throw new TypeError('The RPC receiver does not implement the method "reportMove".')
-      await call('find', () => world.directory.ledger.report(id, progress))
+      await call('find', () => world.directory.ledger.report(id, progress, notes))
     },
   }
+}
+
+/** As the table of faults names a mover's call of the directory. */
+function callName(change: MoveChange): string {
+  if ('to' in change) return `to ${change.to === 'failed' ? 'ended' : change.to}`
+  return 'lanes' in change ? 'lanes' : Object.keys(change)[0]!
 }
 
 function tracingLog(world: World, name: string): Log {

@@ -21,7 +21,7 @@ const directory = () => bindings.DIRECTORY.get(bindings.DIRECTORY.idFromName('di
 const book: MoveBook = {
   find: (id) => directory().findMove(id) as Promise<MoveRecord | null>,
   change: (seen, change, progress) => directory().changeMove(seen, change, progress) as Promise<MoveAnswer>,
-  report: (id, progress) => directory().reportMove(id, progress),
+  report: (...report) => directory().reportMove(...report),
 }
 
 export const shards = new Map<string, D1Database>(Object.entries(databases))

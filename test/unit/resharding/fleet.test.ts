@@ -164,7 +164,7 @@ describe('rebalancing', () => {
     const waitsMs = others.map((move) => {
       const answer = ledger.change(move, { to: 'preparing' }, null)
       if (answer.outcome !== 'waits') throw new Error(answer.outcome)
-      return answer.retryAt - clock.now()
+      return answer.retryAt! - clock.now()
     })
     expect(waitsMs.slice(0, 3)).toEqual([500, 1_000, 1_500])
     expect(waitsMs.at(-1)).toBe(5_000)

@@ -73,15 +73,68 @@ test.each([
   async ({ before, reversals }) => {
     const { storage, ledger, id } = await settling(300_000)
     storage.rows(
-      "UPDATE moves SET record = json_patch(json_remove(record, '$.reversals', '$.attemptsGivenUp', '$.attemptIsFor'), ?) WHERE id = ?",
+      "UPDATE moves SET record = json_patch(json_remove(record, '$.reversals', '$.attemptsGivenUp', '$.attemptIsFor', '$.interrupted', '$.stuck', '$.captured', '$.captureStopped'), ?) WHERE id = ?",
       before,
       id,
     )
     for (const read of [ledger.find(id), ...ledger.open(), ...ledger.list({ limit: 10, before: null })]) {
       expect(read).toMatchObject({ id, reversals, attemptsGivenUp: 0, attemptIsFor: 'fence' })
+      expect(read).toMatchObject({
+        interrupted: null,
+        stuck: null,
+        leftAlone: null,
+        captured: 0,
+        captureStopped: false,
+      })
       expect(read).not.toHaveProperty('turns')
     }
     expect(ledger.reverse(id).reversals).toBe(reversals + 1)
     record(ledger, id, ['catching-up', 'cutover', 'committed', 'settling'])
   },
 )
+
+test('the end of the capture is recorded while a move settles and nobody has its lanes, and no reverse comes after it', async () => {
+  const { ledger, clock, id } = await settling(300_000)
+  const [other] = await ledger.plan({ keyspace: 'users', ranges: [['0100', '01ff']], target: 'shard-001' })
+  expect(ledger.change(other!, { capture: 'stop' }, null).outcome).toBe('changed')
+  const before = ledger.find(id)!
+  expect(ledger.change(before, { capture: 'stop' }, null)).toMatchObject({ record: { captureStopped: true } })
+  expect(() => ledger.reverse(id)).toThrow(/changes and stopped/)
+  expect(ledger.complete(id).state).toBe('settling')
+  clock.advance(300_000)
+  record(ledger, id, ['purging'])
+  // With lanes the purge drops what was captured.
+  expect(ledger.change(ledger.find(id)!, { capture: 'stop' }, null).outcome).toBe('changed')
+  ledger.change(ledger.find(id)!, { lanes: 'leave' }, null)
+  expect(ledger.change(ledger.find(id)!, { capture: 'stop' }, null).outcome).toBe('recorded')
+})
+
+test('the end of the capture is not recorded of a move that was reversed since it was seen', async () => {
+  const { ledger, id } = await settling(300_000)
+  const seen = ledger.find(id)!
+  ledger.reverse(id)
+  expect(ledger.change(seen, { capture: 'stop' }, null).outcome).toBe('changed')
+  expect(ledger.find(id)!.captureStopped).toBe(false)
+})
+
+test('a move that is stuck leaves its lanes to others, and a choice is recorded only by who has them', async () => {
+  const { ledger } = await bootedFleet()
+  const wish = { keyspace: 'users', target: 'shard-001' } as const
+  const [move] = await ledger.plan({ ...wish, ranges: [['0000', '00ff']] })
+  const { id } = move!
+  record(ledger, id, ['preparing', 'copying', 'catching-up', 'cutover', 'committed'])
+  const choose = (choice: 'activate' | 'purge') =>
+    ledger.change(ledger.find(id)!, { choice, leftAlone: 'one slot' }, null).outcome
+  ledger.change(ledger.find(id)!, { stuck: 'somebody changed a slot' }, null)
+  expect(ledger.find(id)).toMatchObject({ state: 'committed', hasLanes: false, stuck: 'somebody changed a slot' })
+  const [other] = await ledger.plan({ ...wish, ranges: [['0100', '01ff']] })
+  record(ledger, other!.id, ['preparing'])
+  expect(ledger.change(ledger.find(id)!, { lanes: 'take' }, null).outcome).toBe('waits')
+  expect(choose('activate')).toBe('changed')
+  ledger.abort(other!.id)
+  ledger.change(ledger.find(other!.id)!, { to: 'ended' }, null)
+  expect(ledger.change(ledger.find(id)!, { lanes: 'take' }, null).outcome).toBe('recorded')
+  expect(choose('purge')).toBe('changed')
+  expect(choose('activate')).toBe('recorded')
+  expect(ledger.find(id)).toMatchObject({ stuck: null, leftAlone: 'one slot', hasLanes: true })
+})

@@ -1,0 +1,96 @@
+import { type Clock, inTime } from '../core/clock.ts'
+import { messageOf } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
+import type { ShardDatabase } from '../sharding/shards.ts'
+import type { MoveRecord } from './record.ts'
+import { type BatchObserver, Interrupted, type Statement, slotsInRanges, statement } from './shard-side.ts'
+
+/** When to look again (ms from now): before the log can have reached its bound, and once a minute at the least. */
+export const nextLookMs = (captured: number): number => {
+  const untilFullMs = (limits.moveLogRowsMax - captured) / limits.moveCapturedPerMsMax
+  return Math.min(limits.moveCaptureLookMs, Math.max(limits.moveCaptureLookMsMin, untilFullMs))
+}
+
+/**
+ * What the target of a settled move captures for a reverse. It has no lanes and raises no step, because another move may
+ * work at the shard: it reads, and what it writes is harmless in every later state (docs/resharding.md, "Settling").
+ */
+export class CaptureWatch {
+  readonly #shardId: string
+  readonly #database: ShardDatabase
+  readonly #move: Pick<MoveRecord, 'id' | 'keyspace' | 'ranges'>
+  readonly #clock: Clock
+  readonly #observer: BatchObserver
+
+  constructor(
+    { id, keyspace, ranges, target }: Pick<MoveRecord, 'id' | 'keyspace' | 'ranges' | 'target'>,
+    database: ShardDatabase,
+    clock: Clock,
+    observer: BatchObserver,
+  ) {
+    this.#shardId = target.id
+    this.#database = database
+    this.#move = { id, keyspace, ranges }
+    this.#clock = clock
+    this.#observer = observer
+  }
+
+  /** How many changes were captured. Changes of other moves count too, until the sum reaches the bound. */
+  async count(): Promise<number> {
+    const [[span]] = (await this.#send('look', [statement(SPAN, this.#move.id)])) as [[{ captured: number }]]
+    if (span.captured < limits.moveLogRowsMax) return span.captured
+    const [[exact]] = (await this.#send('look', [
+      statement(
+        'SELECT count(*) AS captured FROM (SELECT 1 FROM slot_changes WHERE move_id = ? LIMIT ?)',
+        this.#move.id,
+        limits.moveLogRowsMax,
+      ),
+    ])) as [[{ captured: number }]]
+    return exact.captured
+  }
+
+  /**
+   * The target takes writes without capturing them, and its oldest captured changes are deleted, a bounded number. True
+   * when none is left. Only for a move whose record says that the capture stopped.
+   */
+  async stop(): Promise<boolean> {
+    const { id, keyspace, ranges } = this.#move
+    const [, , dropped] = (await this.#send('stop', [
+      statement(
+        `UPDATE slots SET state = 'active', move_id = NULL
+         WHERE keyspace = ?1 AND slot IN (${slotsInRanges}) AND state = 'moving' AND move_id = ?3`,
+        keyspace,
+        JSON.stringify(ranges),
+        id,
+      ),
+      statement(
+        'DELETE FROM slot_changes WHERE seq IN (SELECT seq FROM slot_changes WHERE move_id = ? ORDER BY seq LIMIT ?)',
+        id,
+        limits.movePurgeRowsMax,
+      ),
+      statement('SELECT changes() AS rows'),
+    ])) as [unknown, unknown, [{ rows: number }]]
+    return dropped[0].rows < limits.movePurgeRowsMax
+  }
+
+  async #send(operation: string, statements: Statement[]): Promise<unknown[][]> {
+    await this.#observer.before(this.#shardId, operation)
+    const where = `${operation} at ${this.#shardId}`
+    const late = () => new Interrupted(`${where}: no answer within ${limits.moveTargetPatienceMs} ms`)
+    try {
+      const sent = this.#database.batch(
+        statements.map(({ sql, values }) => this.#database.prepare(sql).bind(...values)),
+      )
+      const answers = await inTime(this.#clock, limits.moveTargetPatienceMs, sent, late)
+      return answers.map(({ results }) => results)
+    } catch (error) {
+      // Whatever it was, it is asked again: the capture goes on meanwhile.
+      if (error instanceof Interrupted) throw error
+      throw new Interrupted(`${where}: ${messageOf(error)}`, { cause: error })
+    }
+  }
+}
+
+/** The index has both ends: a count would read every change. */
+const SPAN = `SELECT coalesce((SELECT max(seq) FROM slot_changes WHERE move_id = ?1)
+  - (SELECT min(seq) FROM slot_changes WHERE move_id = ?1) + 1, 0) AS captured`

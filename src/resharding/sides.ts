@@ -1,0 +1,120 @@
+import { limits } from '../core/limits.ts'
+import type { ShardDatabase } from '../sharding/shards.ts'
+import { isBeforeCommit, isOver, type MoveChoice, type MoveRecord, type MoveShard, slotAfter } from './record.ts'
+import { sampleSql } from './rows.ts'
+import {
+  COUNT_STATES,
+  commonState,
+  type SideState,
+  type SlotCount,
+  type SlotState,
+  slotsInRanges,
+} from './shard-side.ts'
+import { FIND_TABLES, readTables } from './tables.ts'
+
+/** What a shard holds of a move's slots. */
+export interface ShardSlots {
+  shard: string
+  slots: SlotCount[]
+  /** Rows of these slots; of each table at most `limits.moveCountRowsMax` are counted. */
+  rows: number
+  isMore: boolean
+}
+
+export interface MoveSides {
+  sides: ShardSlots[]
+  choices: MoveChoice[]
+}
+
+/** The move's own slots at a shard, with their states. */
+type OwnSlots = ReadonlyMap<string, SlotState>
+
+/** Reads both shards, for a person. It raises no step, so the mover looks again before it does anything. */
+export async function readSides(record: MoveRecord, shards: ReadonlyMap<string, ShardDatabase>): Promise<MoveSides> {
+  const [source, target] = await Promise.all([
+    readSide(record, record.source, shards),
+    readSide(record, record.target, shards),
+  ])
+  return {
+    sides: [source.side, target.side],
+    choices: safeChoices(record, [source.side.slots, target.side.slots], [source.own, target.own]),
+  }
+}
+
+async function readSide(record: MoveRecord, shard: MoveShard, shards: ReadonlyMap<string, ShardDatabase>) {
+  const database = shards.get(shard.binding)
+  if (!database) throw new Error(`this version of the Worker has no binding ${shard.binding}`)
+  const ranges = JSON.stringify(record.ranges)
+  const own = `SELECT slot, state FROM slots WHERE keyspace = ?1 AND slot IN (${slotsInRanges}) AND move_id = ?3`
+  const [counts, found, ownSlots] = await database.batch<never>([
+    database.prepare(COUNT_STATES).bind(ranges, record.keyspace),
+    database.prepare(FIND_TABLES).bind(record.keyspace),
+    database.prepare(own).bind(record.keyspace, ranges, record.id),
+  ])
+  const tables = readTables(record.keyspace, found!.results)
+  const past = JSON.stringify(record.ranges.map(([first, last]) => [first, slotAfter(last)]))
+  const samples = await database.batch<{ rows: number }>(
+    tables.map((table) => database.prepare(sampleSql(table, limits.moveCountRowsMax)).bind(past)),
+  )
+  const rows = samples.map(({ results }) => results[0]!.rows)
+  const side: ShardSlots = {
+    shard: shard.id,
+    slots: counts!.results,
+    rows: rows.reduce((sum, count) => sum + count, 0),
+    isMore: rows.some((count) => count === limits.moveCountRowsMax),
+  }
+  const states = ownSlots!.results as unknown as { slot: string; state: SlotState }[]
+  return { side, own: new Map(states.map(({ slot, state }) => [slot, state])) }
+}
+
+/** How the move may continue, by what the shards hold. Each choice touches the move's own slots only. */
+export function safeChoices(
+  record: MoveRecord,
+  found: [SlotCount[], SlotCount[]],
+  own: [OwnSlots, OwnSlots],
+): MoveChoice[] {
+  if (isOver(record)) return []
+  const canUndo = isBeforeCommit(record) && record.ending === null
+  if (record.stuck === null) return canUndo ? ['undo'] : []
+  const expected = ownStates(record)
+  const isRegular = found.every((counts, side) => expected[side]!.includes(commonState(counts, record)))
+  // An undo leaves the slots of others as they are, so it can always be tried again.
+  if (isRegular || record.ending !== null) return ['retry']
+  if (record.leftAlone !== null) return []
+  return ownChoices(record, own)
+}
+
+function ownChoices({ state }: MoveRecord, [atSource, atTarget]: [OwnSlots, OwnSlots]): MoveChoice[] {
+  const isIn = (slots: OwnSlots, slot: string, states: SlotState[]) => states.includes(slots.get(slot)!)
+  const slots = [...atSource.keys()]
+  const canActivate = slots.some(
+    (slot) => isIn(atSource, slot, ['fenced', 'moved']) && isIn(atTarget, slot, ['importing', 'moving']),
+  )
+  if (state === 'committed' && canActivate) return ['activate']
+  if (state === 'purging' && slots.some((slot) => isIn(atSource, slot, ['moved']))) return ['purge']
+  return []
+}
+
+/** In which states the move's slots may be at source and target, where no batch is refused for them. */
+export function ownStates({
+  state,
+  ending,
+  reversals,
+}: Pick<MoveRecord, 'state' | 'ending' | 'reversals'>): [SideState[], SideState[]] {
+  const isReverse = reversals > 0
+  if (isBeforeCommit({ state })) {
+    const atSource: SideState[] = isReverse ? ['moving', 'fenced'] : ['active', 'moving', 'fenced']
+    const mayBeAbsent = state === 'preparing' || ending !== null
+    const absent: SideState = isReverse ? 'moved' : 'none'
+    return [atSource, mayBeAbsent ? [absent, 'importing'] : ['importing']]
+  }
+  return state === 'committed'
+    ? [
+        ['fenced', 'moved'],
+        ['importing', 'moving'],
+      ]
+    : [
+        ['moved', 'none'],
+        ['moving', 'active'],
+      ]
+}
