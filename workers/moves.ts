@@ -2,7 +2,7 @@ import { eachAtMost, inTurn } from '../src/core/bounded.ts'
 import { BanyanError, messageOf } from '../src/core/errors.ts'
 import { limits } from '../src/core/limits.ts'
 import type { Log } from '../src/core/log.ts'
-import type { MoveRecord } from '../src/resharding/record.ts'
+import type { MoveChoice, MoveRecord } from '../src/resharding/record.ts'
 import { ShardMap } from '../src/sharding/shard-map.ts'
 import type { Fleet, Moves } from '../src/web/context.ts'
 import type { Refusal, Reply } from './coordinator.ts'
@@ -28,7 +28,38 @@ export function directoryMoves(env: Env, log: Log, count: () => void): Moves {
       await wake(env, log, [move])
       return move
     },
+    sides: (id) => asked(id, () => moverOf(env, id).sidesOfMove(id)),
+    async resolve(id, choice) {
+      const { isSafe, choices } = await asked(id, () => moverOf(env, id).resolveMove(id, choice))
+      if (!isSafe) throw unsafe(id, choice, choices)
+      if (choice === 'undo') return this.steer(id, 'abort', null)
+      return (await read(() => directory().findMove(id)))!
+    },
   }
+}
+
+const moverOf = (env: Env, id: string) => env.MOVER.get(env.MOVER.idFromName(id))
+
+/** Asks the move's own object, which reads its shards. One of the version before doesn't know the call. */
+async function asked<T>(id: string, ask: () => Promise<T | null>): Promise<T> {
+  let answer: T | null
+  try {
+    answer = await ask()
+  } catch (error) {
+    const detail = `The shards of move ${id} can't be asked now: ${messageOf(error)}. Try again.`
+    throw new BanyanError('SHARD_UNAVAILABLE', detail, {
+      cause: error,
+      retryAfterSeconds: limits.moveRetryAfterSeconds,
+    })
+  }
+  if (answer === null) throw new BanyanError('NOT_FOUND', `There is no move "${id}". See: banyan moves list`)
+  return answer
+}
+
+function unsafe(id: string, choice: MoveChoice, choices: MoveChoice[]): BanyanError {
+  const safe = choices.length === 0 ? 'No choice is safe now' : `Safe now: ${choices.join(', ')}`
+  const detail = `"${choice}" is not safe for move ${id} now. ${safe}. See: banyan moves resolve ${id}`
+  return new BanyanError('MOVE_STATE', detail, { errors: [{ pointer: '/choice', detail: safe }] })
 }
 
 /** Which shards there are, by RPC. `count` is called once a call. */
@@ -70,7 +101,7 @@ async function wake(env: Env, log: Log, moves: MoveRecord[]): Promise<number> {
   let woken = 0
   await eachAtMost(limits.moversAtOnceMax, moves, async ({ id }) => {
     try {
-      await env.MOVER.get(env.MOVER.idFromName(id)).wake(id)
+      await moverOf(env, id).wake(id)
       woken++
     } catch (error) {
       log.warn('move.not-woken', { move: id, reason: messageOf(error) })

@@ -39,6 +39,8 @@ export const helpText = `banyan <noun> <verb> [options]
       --no-wait                  plans only; the moves go on by themselves
       --until done               watches until the rows are gone from where they were
   moves abort ID               takes a move back that hasn't changed the map yet
+  moves resolve ID             shows what both shards hold of a move that is stuck, and the choices that are safe now
+      --choice NAME              carries one out: retry, undo, activate or purge
   moves reverse ID             takes a settling move back, with what was written since
   moves complete ID            ends the settling as soon as no router can use the map before it
 

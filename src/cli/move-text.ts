@@ -19,6 +19,24 @@ export interface Move {
   settlesAt: string | null
   ending?: string
   error?: string
+  interrupted?: string
+  stuck?: string
+  leftAlone?: string
+  captured?: number
+  capturedMax?: number
+  captureStopped?: boolean
+}
+
+/** What both shards hold of a move, as the operators' API tells it. */
+export interface Sides {
+  move: Move
+  sides: {
+    shard: string
+    slots: { state: string; move: string | null; slots: number }[]
+    rows: number
+    isMore: boolean
+  }[]
+  choices: string[]
 }
 
 export const isOver = ({ state }: Pick<Move, 'state'>): boolean => ['done', 'aborted', 'failed'].includes(state)
@@ -27,7 +45,10 @@ export const isOver = ({ state }: Pick<Move, 'state'>): boolean => ['done', 'abo
 export const hasFailed = ({ state, error }: Move): boolean =>
   state === 'failed' || state === 'aborted' || (state === 'settling' && error !== undefined)
 
-export const stateOf = ({ state, ending }: Move): string => (ending ? `${state}, being undone` : state)
+export function stateOf({ state, ending, stuck }: Move): string {
+  const now = ending ? `${state}, being undone` : state
+  return stuck === undefined ? now : `${now}, stuck`
+}
 
 export const percent = ({ progress }: Move): string => `${Math.floor(progress * 100)}%`
 
@@ -77,10 +98,53 @@ export function details(move: Move): string {
     ['rows', rowsOf(move)],
     ['cutover', move.cutoverMs === null ? null : `${move.cutoverMs} ms`],
     ['planned', time(move.createdAt)],
+    ['captured', captureText(move)],
     ['error', move.error ?? null],
+    ['stuck', move.stuck === undefined ? null : `${move.stuck} Decide: npm run banyan -- moves resolve ${move.id}`],
+    ['left', move.leftAlone ?? null],
+    ['waits', move.interrupted === undefined ? null : `the latest turn ended early: ${move.interrupted}`],
   ]
   return lines
     .filter(([, value]) => value !== null)
     .map(([name, value]) => `${name.padEnd(9)}${value}`)
     .join('\n')
+}
+
+/** How much of the log for a reverse is used, and what happens when it is full. */
+function captureText({ captured, capturedMax, captureStopped }: Move): string | null {
+  if (captureStopped) return 'the capture has stopped, because its log was full: the move can no longer be reversed'
+  if (captured === undefined || capturedMax === undefined) return null
+  const max = capturedMax.toLocaleString('en')
+  return `about ${captured.toLocaleString('en')} of ${max} changes; at ${max} the capture stops, and a reverse is refused`
+}
+
+const choiceTexts: Record<string, string> = {
+  retry: 'tries again at once; the slots are in regular states',
+  undo: 'gives the slots back to the source (as: moves abort)',
+  activate: 'hands over the slots that are as the commit left them at both shards, and leaves the others as they are',
+  purge: "deletes the rows of the move's own slots at the source, and leaves the other slots as they are",
+}
+
+/** Both shards, the reason, and the choices. */
+export function sidesText({ move, sides, choices }: Sides): string {
+  const slotsAt = ({ slots }: Sides['sides'][number]) =>
+    slots.map(({ state, move: of, slots: count }) => `${count} ${state}${whose(of, move)}`).join(', ') || 'none known'
+  const lines = sides.map(
+    (side) =>
+      `${side.shard.padEnd(11)}${slotsAt(side)}; ${side.isMore ? 'more than ' : ''}${counted(side.rows, 'row')}`,
+  )
+  const safe = choices.map((choice) => `  --choice ${choice.padEnd(10)}${choiceTexts[choice] ?? ''}`)
+  const head = `Move ${move.id}, ${slotsOf(move)}: ${stateOf(move)}`
+  const reason = move.stuck ?? move.interrupted
+  return [
+    head,
+    ...lines,
+    ...(reason === undefined ? [] : [`Reason: ${reason}`]),
+    ...(safe.length === 0 ? ['No choice is safe now.'] : ['Safe now:', ...safe]),
+  ].join('\n')
+}
+
+function whose(of: string | null, { id }: Move): string {
+  if (of === id) return ''
+  return of === null ? ' (of no move)' : ` (of move ${of})`
 }

@@ -9,7 +9,9 @@ import {
   outcome,
   percent,
   planText,
+  type Sides,
   shortened,
+  sidesText,
   stateOf,
   time,
   watch,
@@ -69,6 +71,15 @@ async function startMoves(
   return { json: { moves }, text: moves.map(outcome).join('\n'), isFailure: moves.some(hasFailed) }
 }
 
+async function resolveMove(connect: () => Connection, [id]: string[], { choice }: OptionValues): Promise<Output> {
+  if (!choice) {
+    const answer = await connect().get<Sides>(`${pathOf(id!)}/sides`)
+    return { json: answer, text: sidesText(answer) }
+  }
+  const answer = await connect().post<{ move: Move }>(`${pathOf(id!)}/resolve`, { choice })
+  return { json: answer, text: `Move ${id} continues. ${watch(answer.move)}` }
+}
+
 /** Throws UserError. */
 export function readUntil({ until = 'settling' }: OptionValues): 'settling' | 'done' {
   if (until === 'settling' || until === 'done') return until
@@ -107,6 +118,7 @@ export const moveCommands: Record<string, Command> = {
       move.state === 'aborted' ? outcome(move) : `Move ${move.id} is being undone. ${watch(move)}`,
     ),
   },
+  'moves resolve': { operands: ['ID'], options: ['choice'], run: resolveMove },
   'moves reverse': {
     operands: ['ID'],
     options: [],

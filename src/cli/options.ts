@@ -6,6 +6,7 @@ export const optionTypes = {
   help: { type: 'boolean', short: 'h' },
   keyspace: { type: 'string' },
   until: { type: 'string' },
+  choice: { type: 'string' },
   cursor: { type: 'string' },
   follow: { type: 'boolean' },
   'no-wait': { type: 'boolean' },

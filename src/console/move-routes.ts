@@ -1,11 +1,11 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
-import { moveStates, parseRanges } from '../resharding/record.ts'
+import { moveChoices, moveStates, parseRanges } from '../resharding/record.ts'
 import { keyspaces } from '../sharding/sharded-table.ts'
 import { json, jsonBody, listOf, pageQuery, problems, retryKey, writeProblems } from '../web/api.ts'
 import type { WebEnv } from '../web/context.ts'
 import { noBody } from '../web/middleware/body.ts'
 import { operatorsOnly } from '../web/middleware/operator-only.ts'
-import { getMove, listMoves, planMoves, steerMove } from './moves.ts'
+import { getMove, getSides, listMoves, planMoves, resolveMove, steerMove } from './moves.ts'
 
 export const moveShape = z
   .object({
@@ -29,6 +29,17 @@ export const moveShape = z
     /** While it is being undone: what it will be then. */
     ending: z.enum(['aborted', 'failed']).optional(),
     error: z.string().optional(),
+    /** Why the latest turn of its mover ended early. It tries again. */
+    interrupted: z.string().optional(),
+    /** Why only a person can decide how it continues: see its sides. */
+    stuck: z.string().optional(),
+    /** Slots that it leaves as they are, after a person's choice. */
+    leftAlone: z.string().optional(),
+    /** While it settles: about how many changes the target has captured for a reverse, and at how many it stops. */
+    captured: z.int().optional(),
+    capturedMax: z.int().optional(),
+    /** The target stopped capturing changes, so the move can't be reversed. */
+    captureStopped: z.boolean().optional(),
   })
   .openapi('Move')
 
@@ -40,6 +51,25 @@ export const wishShape = z.strictObject({
   target: z.string().min(1).max(100),
   keyspace: z.enum(keyspaces).default('users'),
 })
+
+export const sidesShape = z
+  .object({
+    sides: z.array(
+      z.object({
+        shard: z.string(),
+        /** The move's slots by state, and by the move that they are of there; the others are not known. */
+        slots: z.array(z.object({ state: z.string(), move: z.string().nullable(), slots: z.int() })),
+        rows: z.int(),
+        /** There are more rows than were counted. */
+        isMore: z.boolean(),
+      }),
+    ),
+    /** What is safe now. */
+    choices: z.array(z.enum(moveChoices)),
+  })
+  .openapi('MoveSides')
+
+const choiceShape = z.strictObject({ choice: z.enum(moveChoices) })
 
 const idParam = z.object({ id: z.string() })
 const oneMove = json(z.object({ move: moveShape }), 'The move')
@@ -77,6 +107,32 @@ export function moveRoutes(app: OpenAPIHono<WebEnv>): void {
       responses: { 200: oneMove, ...problems(401, 404) },
     }),
     async (c) => c.json({ move: await getMove(c.get('tiers'), c.req.valid('param').id) }, 200),
+  )
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/operator/v1/moves/{id}/sides',
+      security: operatorsOnly,
+      request: { params: idParam },
+      responses: {
+        200: json(sidesShape.extend({ move: moveShape }), 'What both shards hold of the move, and the safe choices'),
+        ...problems(401, 404, 503),
+      },
+    }),
+    async (c) => c.json(await getSides(c.get('tiers'), c.req.valid('param').id), 200),
+  )
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/operator/v1/moves/{id}/resolve',
+      security: operatorsOnly,
+      request: { params: idParam, body: jsonBody(choiceShape) },
+      responses: { 200: oneMove, ...writeProblems(401, 404, 409) },
+    }),
+    async (c) => {
+      const { choice } = c.req.valid('json')
+      return c.json({ move: await resolveMove(c.get('tiers'), c.req.valid('param').id, choice) }, 200)
+    },
   )
   for (const verb of ['abort', 'reverse', 'complete'] as const)
     app.openapi(

@@ -2,11 +2,20 @@ import type { z } from '@hono/zod-openapi'
 import { rfc3339 } from '../core/clock.ts'
 import { BanyanError, hasCode } from '../core/errors.ts'
 import { isPlainId } from '../core/ids.ts'
-import { formatRanges, fractionDone, type MoveRecord, parseRanges } from '../resharding/record.ts'
+import { limits } from '../core/limits.ts'
+import {
+  formatRanges,
+  fractionDone,
+  isOver,
+  type MoveChoice,
+  type MoveRecord,
+  parseRanges,
+  withNotes,
+} from '../resharding/record.ts'
 import type { RetryKey } from '../sharding/idempotency.ts'
 import { formatCursor, parseCursor } from '../web/api.ts'
 import type { MoveVerb, Tiers } from '../web/context.ts'
-import type { moveShape, wishShape } from './move-routes.ts'
+import type { moveShape, sidesShape, wishShape } from './move-routes.ts'
 
 type Move = z.infer<typeof moveShape>
 type MoveTiers = Pick<Tiers, 'moves'>
@@ -58,10 +67,28 @@ export async function steerMove(
   return toMove(await moves.steer(id, verb, retry))
 }
 
+/** Throws NOT_FOUND, SHARD_UNAVAILABLE. */
+export async function getSides(tiers: MoveTiers, id: string): Promise<z.infer<typeof sidesShape> & { move: Move }> {
+  const move = await getMove(tiers, id)
+  const { sides, choices } = await tiers.moves.sides(id)
+  const told = sides.map(({ slots, ...side }) => ({
+    ...side,
+    slots: slots.map(({ moveId, ...count }) => ({ ...count, move: moveId })),
+  }))
+  return { move, sides: told, choices }
+}
+
+/** Throws NOT_FOUND, MOVE_STATE with the choices that are safe now, SHARD_UNAVAILABLE. */
+export async function resolveMove(tiers: MoveTiers, id: string, choice: MoveChoice): Promise<Move> {
+  await getMove(tiers, id)
+  return toMove(await tiers.moves.resolve(id, choice))
+}
+
 const noMove = (id: string) => new BanyanError('NOT_FOUND', `There is no move "${id}". See: banyan moves list`)
 
 /** A move's record, as the API tells it. */
-export function toMove(record: MoveRecord): Move {
+export function toMove(given: MoveRecord): Move {
+  const record = withNotes(given)
   const { id, keyspace, state, rowsCopied, rowsTotal, rowsVerified, cutoverMs, reversed, ending, error } = record
   return {
     id,
@@ -80,5 +107,17 @@ export function toMove(record: MoveRecord): Move {
     settlesAt: record.settlesAt === null ? null : rfc3339(record.settlesAt),
     ...(ending === null ? {} : { ending }),
     ...(error === null ? {} : { error }),
+    ...notesOf(record),
+  }
+}
+
+function notesOf({ state, interrupted, stuck, leftAlone, captured, captureStopped }: MoveRecord): Partial<Move> {
+  const settles = state === 'settling' || state === 'purging'
+  return {
+    ...(interrupted === null || isOver({ state }) ? {} : { interrupted }),
+    ...(stuck === null ? {} : { stuck }),
+    ...(leftAlone === null ? {} : { leftAlone }),
+    ...(settles && !captureStopped ? { captured, capturedMax: limits.moveLogRowsMax } : {}),
+    ...(settles && captureStopped ? { captureStopped } : {}),
   }
 }

@@ -5,7 +5,8 @@ import type { Random } from '../core/random.ts'
 import type { Job } from '../jobs/outbox.ts'
 import type { Rebalance, RebalanceWish } from '../resharding/fleet.ts'
 import type { MoveWish } from '../resharding/move-ledger.ts'
-import type { MoveRecord } from '../resharding/record.ts'
+import type { MoveChoice, MoveRecord } from '../resharding/record.ts'
+import type { MoveSides } from '../resharding/sides.ts'
 import type { Session, Sessions } from '../sessions/sessions.ts'
 import type { Claims } from '../sharding/claims.ts'
 import type { Idempotency, RetryKey } from '../sharding/idempotency.ts'
@@ -59,6 +60,10 @@ export interface Moves {
   find(id: string): Promise<MoveRecord | null>
   /** Throws NOT_FOUND, MOVE_STATE, SHARD_IN_MOVE, OUTCOME_UNKNOWN. */
   steer(id: string, verb: MoveVerb, retry: RetryKey | null): Promise<MoveRecord>
+  /** What both shards hold of the move, and the choices that are safe now. Throws NOT_FOUND, SHARD_UNAVAILABLE. */
+  sides(id: string): Promise<MoveSides>
+  /** Carries out a choice for a move. Throws NOT_FOUND, MOVE_STATE with the choices that are safe now, SHARD_UNAVAILABLE. */
+  resolve(id: string, choice: MoveChoice): Promise<MoveRecord>
 }
 
 /** Which shards there are, by the directory. What is planned has its movers woken. Idempotency-Keys as of `Moves`. */

@@ -478,6 +478,15 @@ describe('what watches and operates', () => {
     const aborted = await plan()
     expect((await operator.post(`/operator/v1/moves/${aborted.id}/abort`)).status).toBe(202)
     await reaches(aborted.id, 'aborted')
+    const undone = await plan()
+    const resolved = await operator.post(`/operator/v1/moves/${undone.id}/resolve`, { choice: 'undo' })
+    expect(resolved.status, resolved.text).toBe(200)
+    await reaches(undone.id, 'aborted')
+    const { sides, choices } = (await operator.get(`/operator/v1/moves/${undone.id}/sides`)).json<{
+      sides: { shard: string }[]
+      choices: string[]
+    }>()
+    expect([sides.map(({ shard }) => shard), choices]).toEqual([['shard-000', 'shard-001'], []])
 
     const { id } = await plan()
     await reaches(id, 'settling')

@@ -228,6 +228,13 @@ const bodyRoutes: BodyRoute[] = [
     },
   },
   {
+    route: 'POST /operator/v1/moves/{id}/resolve',
+    path: () => `/operator/v1/moves/${postId}/resolve`,
+    who: () => operator,
+    valid: { choice: 'retry' },
+    fields: { choice: { refuses: ['', 'everything', 'Retry', 'undo\n'] } },
+  },
+  {
     route: 'POST /operator/v1/moves',
     path: () => '/operator/v1/moves',
     who: () => operator,
@@ -418,6 +425,8 @@ describe('a path that is malformed', () => {
     ['a move’s id', 'POST', '/operator/v1/moves/…/abort', operators],
     ['a move’s id', 'POST', '/operator/v1/moves/…/reverse', operators],
     ['a move’s id', 'POST', '/operator/v1/moves/…/complete', operators],
+    ['a move’s id', 'GET', '/operator/v1/moves/…/sides', operators],
+    ['a move’s id', 'POST', '/operator/v1/moves/…/resolve', { ...operators, json: { choice: 'retry' } }],
     ['a token', 'POST', '/api/v1/email-verifications/…'],
     ['a token', 'POST', '/api/v1/password-resets/…', { json: { password: 'nine silent herons' } }],
   ]

@@ -197,6 +197,11 @@ const requests: Record<string, Make> = {
   'POST /operator/v1/moves/:id/abort': async () => ({ path: `${await plannedMove()}/abort` }),
   'POST /operator/v1/moves/:id/reverse': async () => ({ path: `${await settlingMove()}/reverse` }),
   'POST /operator/v1/moves/:id/complete': async () => ({ path: `${await settlingMove()}/complete` }),
+  'GET /operator/v1/moves/:id/sides': async () => ({ path: `${await settlingMove()}/sides` }),
+  'POST /operator/v1/moves/:id/resolve': async () => ({
+    path: `${await plannedMove()}/resolve`,
+    json: { choice: 'undo' },
+  }),
   'POST /operator/v1/shards': () => ({ json: { binding: 'SHARD_001' } }),
   'PATCH /operator/v1/shards/:id': () => ({ path: '/operator/v1/shards/shard-001', json: { state: 'serving' } }),
   'DELETE /operator/v1/shards/:id': () => ({ path: '/operator/v1/shards/shard-001' }),

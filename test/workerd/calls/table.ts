@@ -135,6 +135,17 @@ export const table: Row[] = [
   ofBook('POST /operator/v1/moves/:id/abort', 'the record is changed, and the mover does the rest'),
   ofBook('POST /operator/v1/moves/:id/reverse', 'as an abort'),
   ofBook('POST /operator/v1/moves/:id/complete', 'as an abort'),
+  ofBook('GET /operator/v1/moves/:id/sides', 'a row of the book; the move’s own object asks both shards'),
+  {
+    ...row(
+      'POST /operator/v1/moves/:id/resolve',
+      'operator',
+      0,
+      0,
+      'a row of the book, and its change; as for its sides',
+    ),
+    directory: 2,
+  },
   row('GET /', 'visitor', 0, 0, 'a page without data'),
   row('GET /', 'browser', 1, 1, 'the session’s copy, and whether its account is there, before it leads on to /home'),
   row('GET /signup', 'visitor', 0, 0, 'a page without data'),

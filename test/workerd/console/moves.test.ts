@@ -279,6 +279,26 @@ describe('a move whose mover sleeps', () => {
     })
   })
 
+  test('shows what both shards hold of it, and is undone by choice; a choice that is not safe names those that are', async () => {
+    const [planned] = await plan({ slots: '0500-05ff', target: 'shard-001' }, unheard)
+    const { id } = planned!
+    const sides = (await ask('GET', `/${id}/sides`)).json<Record<string, unknown>>()
+    expect(sides).toEqual({
+      move: planned,
+      sides: [
+        { shard: 'shard-000', slots: [{ state: 'active', move: null, slots: 256 }], rows: 0, isMore: false },
+        { shard: 'shard-001', slots: [], rows: 0, isMore: false },
+      ],
+      choices: ['undo'],
+    })
+    const unsafe = await refused(ask('POST', `/${id}/resolve`, { choice: 'activate' }), 409, 'MOVE_STATE')
+    expect(unsafe.json<{ errors: unknown }>().errors).toEqual([{ pointer: '/choice', detail: 'Safe now: undo' }])
+    await refused(ask('POST', `/${id}/resolve`, { choice: 'everything' }), 422, 'INVALID')
+    const resolved = await ask('POST', `/${id}/resolve`, { choice: 'undo' })
+    expect([resolved.status, resolved.json<{ move: Move }>().move.state]).toEqual([200, 'aborted'])
+    await refused(ask('POST', `/${id}/resolve`, { choice: 'undo' }), 409, 'MOVE_STATE')
+  })
+
   test('is planned all the same when the directory’s answer is lost; reads say that it is away', async () => {
     const real = directory()
     const lose = () => Promise.reject(new Error('Network connection lost.'))
@@ -395,6 +415,8 @@ describe('what is refused', () => {
       await refused(ask('GET', `/${id}`), 404, 'NOT_FOUND')
       for (const verb of ['abort', 'reverse', 'complete'])
         await refused(ask('POST', `/${id}/${verb}`), 404, 'NOT_FOUND')
+      await refused(ask('GET', `/${id}/sides`), 404, 'NOT_FOUND')
+      await refused(ask('POST', `/${id}/resolve`, { choice: 'retry' }), 404, 'NOT_FOUND')
     }
   })
 
