@@ -23,14 +23,14 @@ function envWith(directory: object) {
 test('the cron wakes the moves that the directory names, and asks for no more than it may wake', async () => {
   const { env, woken } = envWith({ movesToWake: async (limit: number) => [`a of ${limit}`, 'b'] })
   expect(await wakeOpenMoves(env, quietLog, 7)).toBe(2)
-  expect(woken).toEqual(['a of 100', 'b'])
+  expect(woken).toEqual(['a of 400', 'b'])
 })
 
-test('of a directory of the version before it takes all open moves, a hundred a minute, in turn', async () => {
-  const open = Array.from({ length: 250 }, (_, index) => ({ id: `move-${index}` }))
+test('of a directory of the version before it takes all open moves, as many a minute as it may, in turn', async () => {
+  const open = Array.from({ length: 1_000 }, (_, index) => ({ id: `move-${index}` }))
   const { env, woken } = envWith({ movesToWake: lacks('movesToWake'), openMoves: async () => open })
-  for (const turn of [0, 1, 2]) expect(await wakeOpenMoves(env, quietLog, turn)).toBe(100)
-  expect(new Set(woken).size).toBe(250)
+  for (const turn of [0, 1, 2]) expect(await wakeOpenMoves(env, quietLog, turn)).toBe(400)
+  expect(new Set(woken).size).toBe(1_000)
 })
 
 test('a directory that does not answer is not taken for an older one', async () => {
