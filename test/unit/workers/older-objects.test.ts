@@ -29,7 +29,7 @@ test('the cron wakes the moves that the directory names, and asks for no more th
 test('of a directory of the version before it takes all open moves, as many a minute as it may, in turn', async () => {
   const open = Array.from({ length: 1_000 }, (_, index) => ({ id: `move-${index}` }))
   const { env, woken } = envWith({ movesToWake: lacks('movesToWake'), openMoves: async () => open })
-  for (const turn of [0, 1, 2]) expect(await wakeOpenMoves(env, quietLog, turn)).toBe(400)
+  for (const turn of [0, 1, 2]) expect(await wakeOpenMoves(env, quietLog, turn)).toBeLessThanOrEqual(400)
   expect(new Set(woken).size).toBe(1_000)
 })
 
