@@ -13,7 +13,7 @@ const token = bindings.OPERATOR_TOKEN!
 const directory = () => bindings.DIRECTORY.get(bindings.DIRECTORY.idFromName('directory'))
 const LEASE_MS = 30_000
 const GRACE_MS = 300_000
-const WAIT_MS = 4_000
+const WAIT_MS = 20_000
 
 interface Move {
   id: string

@@ -77,6 +77,8 @@ test('while it waits for a lane its log is bounded too, and no step is raised fo
   expect(await at('SHARD_001')).toMatchObject({ state: 'active', changes: 0 })
   expect([await stepAt(shards.get('SHARD_000')!), await stepAt(target())]).toEqual(steps)
   expect((await drive(other.id)).state).toBe('settling')
+  // A planned move would wait for one that is due.
+  expect((await drive(id)).state).toBe('done')
 })
 
 test('the directory knows before the shard: between them a reverse is refused, and the next turn stops the capture', async () => {

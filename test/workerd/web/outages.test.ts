@@ -54,19 +54,32 @@ test('each call of a Durable Object says how often and how long the runtime may 
     }) as unknown as T
   const isolate = workerIsolate()
   await isolate.request('GET', '/login')
-  const calls = { map: async () => ({}), listMoves: async () => [], planMoves: async () => ({ moves: [{ id: 'a' }] }) }
+  const move = {
+    id: '01jdabcdefghjkmnpqrstvwxyz',
+    ranges: [],
+    source: { id: 'shard-000' },
+    target: { id: 'shard-001' },
+    createdAt: 0,
+  }
+  const calls = {
+    listMoves: async () => [],
+    planMoves: async () => ({ moves: [] }),
+    steerMove: async () => ({ move }),
+  }
   isolate.env.DIRECTORY = recording('directory', bindings.DIRECTORY, calls)
   isolate.env.MOVER = recording('mover', bindings.MOVER, { wake: async () => undefined })
   const token = bindings.OPERATOR_TOKEN!
   await isolate.request('GET', '/operator/v1/moves', { token })
   await isolate.request('POST', '/operator/v1/moves', { token, json: { slots: '0000', target: 'shard-001' } })
+  await isolate.request('POST', `/operator/v1/moves/${move.id}/abort`, { token })
   const retries = (timeoutMs: unknown) => ({ retry: { maxRetries: limits.directoryRetriesMax, timeoutMs } })
   expect(asked).toEqual([
     ['directory', retries(limits.directoryMs)],
     ['directory', retries(limits.directoryPlanMs)],
+    ['directory', retries(limits.directoryMs)],
     ['mover', retries(expect.any(Number))],
   ])
-  const [, { retry }] = asked[2] as [string, { retry: { timeoutMs: number } }]
+  const [, { retry }] = asked[3] as [string, { retry: { timeoutMs: number } }]
   expect(retry.timeoutMs).toBeLessThanOrEqual(limits.moverWakeMs)
 })
 
