@@ -24,6 +24,7 @@ export const limits = {
   moverWakeMs: 2_000, // all movers of one request together; the cron wakes the others
   cronWakeMs: 10_000,
   moverAskMs: 10_000, // `moves resolve`: a mover reads both shards, and compares their rows
+  bootShardsMax: 200, // prepared by one request of a first boot, with four statements each
   directoryShardMs: 5_000, // the directory's own calls of shards: first boot, joining, schema
   moveCallMs: 10_000, // a mover's batch: it should take 100 ms, D1 ends a query after 30 s
   cacheWaitMs: 500, // the Cache API's copy of the map: it answers in some 5 ms, and the directory is next

@@ -1,3 +1,4 @@
+import { eachAtMost } from '../core/bounded.ts'
 import { type Clock, inTime } from '../core/clock.ts'
 import { BanyanError, MIGRATE, messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
@@ -230,10 +231,22 @@ export class Directory {
     return { epoch, shards, runs: runs as Record<Keyspace, Run[]>, issuedAt: clock.now() }
   }
 
+  /** In pieces: an invocation may send 1,000 statements, and a shard takes four. The next request continues. */
   async #boot(): Promise<void> {
-    const plan = this.#plan()
-    await Promise.all(plan.shards.map((shard) => this.#takeShard(shard, plan.deployment)))
-    await Promise.all(plan.shards.map((shard, ordinal) => this.#seedSlots(shard, ordinal)))
+    const { shards, deployment } = this.#plan()
+    const from = Number(this.#meta('prepared') ?? 0)
+    const to = Math.min(shards.length, from + limits.bootShardsMax)
+    const piece = shards.slice(from, to).map((shard, index) => ({ shard, ordinal: from + index }))
+    await eachAtMost(limits.shardsAtOnceMax, piece, ({ shard }) => this.#takeShard(shard, deployment))
+    await eachAtMost(limits.shardsAtOnceMax, piece, ({ shard, ordinal }) => this.#seedSlots(shard, ordinal))
+    if (to < shards.length) {
+      this.#setMeta('prepared', String(to))
+      throw new BanyanError(
+        'DIRECTORY_UNAVAILABLE',
+        `The first boot has prepared ${to} of ${shards.length} shards. The next request continues it. Try again.`,
+        { retryAfterSeconds: 1 },
+      )
+    }
     this.#setMeta('booted', 'yes')
   }
 

@@ -77,3 +77,29 @@ test('a first boot’s slots that arrive when slots have left do not bring them 
   for (const send of held) await send()
   expect(await slots()).toBe(0)
 })
+
+test('a first boot of more shards than an invocation has statements for takes several requests', async () => {
+  const { bootShardsMax } = limits
+  Object.assign(limits, { bootShardsMax: 2 })
+  const shards = new Map(['SHARD_000', 'SHARD_001', 'SHARD_002'].map((binding) => [binding, migratedShard()] as const))
+  const directory = new Directory({
+    storage: new SimulatedStorage(),
+    clock: new ManualClock(),
+    shards,
+    newDeploymentId: () => 'ours',
+  })
+  const slotsOf = (binding: string) =>
+    shards.get(binding)!.prepare('SELECT count(*) AS n FROM slots').first<number>('n')
+  try {
+    await expect(directory.map()).rejects.toMatchObject({
+      code: 'DIRECTORY_UNAVAILABLE',
+      message: expect.stringContaining('2 of 3 shards'),
+      retryAfterSeconds: 1,
+    })
+    expect(await slotsOf('SHARD_002')).toBe(0)
+    expect((await directory.map()).shards).toHaveLength(3)
+    expect(await slotsOf('SHARD_002')).toBeGreaterThan(0)
+  } finally {
+    Object.assign(limits, { bootShardsMax })
+  }
+})
