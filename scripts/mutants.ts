@@ -384,6 +384,14 @@ const mutants: Mutant[] = [
     ...stuckMoves,
   },
   {
+    name: 'a purge that is stuck keeps no other move waiting',
+    file: 'src/resharding/move-table.ts',
+    take: /WHEN \$\{text\('stuck'\)\} IS NOT NULL THEN 'none' /,
+    leave: '',
+    project: 'unit',
+    tests: 'test/unit/resharding/lanes.test.ts',
+  },
+  {
     name: 'a turn counts its statements',
     file: mover,
     take: /return this\.#budget\.left >= statements \+ limits\.moveStatementsKept/,
