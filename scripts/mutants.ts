@@ -392,6 +392,14 @@ const mutants: Mutant[] = [
     tests: 'test/unit/resharding/lanes.test.ts',
   },
   {
+    name: 'a directory that is away in a cutover is asked again at once',
+    file: mover,
+    take: /(this\.#budget = new StatementBudget\(\)\n)(    const found)/,
+    leave: '$1    this.#incarnation = null\n$2',
+    project: 'workerd',
+    tests: 'test/workerd/resharding/target-away.test.ts',
+  },
+  {
     name: 'a turn counts its statements',
     file: mover,
     take: /return this\.#budget\.left >= statements \+ limits\.moveStatementsKept/,
@@ -484,7 +492,7 @@ const mutants: Mutant[] = [
   {
     name: 'cron’s repair of a lost wake',
     file: 'workers/moves.ts',
-    take: /return wakeMovers\(env, log, asleep\)/,
+    take: /return wakeMovers\(\{ env, log \}, asleep, limits\.cronWakeMs\)/,
     leave: 'return asleep.length',
     project: 'workerd',
     tests: 'test/workerd/console/moves.test.ts',
