@@ -394,7 +394,7 @@ const mutants: Mutant[] = [
   {
     name: 'a directory that is away in a cutover is asked again at once',
     file: mover,
-    take: /(this\.#budget = new StatementBudget\(\)\n)(    const found)/,
+    take: /(this\.#budget = new StatementBudget\(\)\n)( {4}const found)/,
     leave: '$1    this.#incarnation = null\n$2',
     project: 'workerd',
     tests: 'test/workerd/resharding/target-away.test.ts',
