@@ -384,6 +384,22 @@ const mutants: Mutant[] = [
     ...stuckMoves,
   },
   {
+    name: 'a purge that is stuck keeps no other move waiting',
+    file: 'src/resharding/move-table.ts',
+    take: /WHEN \$\{text\('stuck'\)\} IS NOT NULL THEN 'none' /,
+    leave: '',
+    project: 'unit',
+    tests: 'test/unit/resharding/lanes.test.ts',
+  },
+  {
+    name: 'a directory that is away in a cutover is asked again at once',
+    file: mover,
+    take: /(this\.#budget = new StatementBudget\(\)\n)( {4}const found)/,
+    leave: '$1    this.#incarnation = null\n$2',
+    project: 'workerd',
+    tests: 'test/workerd/resharding/target-away.test.ts',
+  },
+  {
     name: 'a turn counts its statements',
     file: mover,
     take: /return this\.#budget\.left >= statements \+ limits\.moveStatementsKept/,
@@ -476,7 +492,7 @@ const mutants: Mutant[] = [
   {
     name: 'cron’s repair of a lost wake',
     file: 'workers/moves.ts',
-    take: /return wakeMovers\(env, log, asleep\)/,
+    take: /return wakeMovers\(\{ env, log \}, asleep, limits\.cronWakeMs\)/,
     leave: 'return asleep.length',
     project: 'workerd',
     tests: 'test/workerd/console/moves.test.ts',

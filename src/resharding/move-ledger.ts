@@ -443,7 +443,8 @@ export class MoveLedger {
   }
 
   #lanes(record: MoveRecord, wish: 'take' | 'leave'): MoveAnswer {
-    return wish === 'take' ? this.#takeLanes(record) : this.#recorded({ ...record, hasLanes: false })
+    // Who leaves them after a turn was not refused: a purge that was stuck waits for lanes as others do again.
+    return wish === 'take' ? this.#takeLanes(record) : this.#recorded({ ...record, hasLanes: false, stuck: null })
   }
 
   /** `waitsUntil` (ms) is asked once the lanes are free. A move that has to wait for lanes is woken when they are. */

@@ -4,7 +4,7 @@ import { isOver, type MoveRecord, type SlotRange, withNotes } from './record.ts'
 
 /**
  * What a move has to do with the lanes of its shards: it holds them, it is `planned` and waits for them, it has settled and
- * waits for them (from `settlesAt` on), or `none`. Null: it is over.
+ * waits for them (from `settlesAt` on), or `none`, as one that is stuck: it keeps no other move waiting. Null: it is over.
  */
 export type LaneUse = 'held' | 'planned' | 'settled' | 'none'
 
@@ -35,7 +35,7 @@ const columns = {
   source: text('source.id'),
   target: text('target.id'),
   lane: `CASE WHEN ${text('state')} IN ('done', 'aborted', 'failed') THEN NULL WHEN ${text('hasLanes')} THEN 'held'
-    WHEN ${text('state')} = 'planned' THEN 'planned' WHEN ${text('state')} IN ('settling', 'purging') THEN 'settled' ELSE 'none' END`,
+    WHEN ${text('stuck')} IS NOT NULL THEN 'none' WHEN ${text('state')} = 'planned' THEN 'planned' WHEN ${text('state')} IN ('settling', 'purging') THEN 'settled' ELSE 'none' END`,
   settles_at: text('settlesAt'),
   committed_at: text('committedAt'),
 }

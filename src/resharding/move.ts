@@ -158,8 +158,9 @@ export class Mover {
   async #work(moveId: string): Promise<number | null> {
     const { book } = this.#options
     this.#budget = new StatementBudget()
-    this.#incarnation = null
     const found = await book.find(moveId)
+    // Until then the latest turn knows best whether writers wait: the directory may be away.
+    this.#incarnation = null
     if (!found) return null
     this.#noted = found.interrupted
     if (isOver(found)) return null

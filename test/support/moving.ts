@@ -23,7 +23,7 @@ const directory = () => bindings.DIRECTORY.get(bindings.DIRECTORY.idFromName('di
 beforeAll(() => wakeMoversBy(async () => undefined))
 
 /** The real directory's book of moves, by RPC. */
-const book: MoveBook = {
+export const book: MoveBook = {
   find: (id) => directory().findMove(id) as Promise<MoveRecord | null>,
   change: (seen, change, progress) => directory().changeMove(seen, change, progress) as Promise<MoveAnswer>,
   report: (...report) => directory().reportMove(...report),
@@ -50,6 +50,7 @@ type AtPoint = (point: PausePoint) => Promise<void> | void
 
 interface Given {
   pause?: AtPoint
+  book?: MoveBook
   clock?: Clock
   random?: Random
   observer?: BatchObserver

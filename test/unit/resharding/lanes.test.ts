@@ -193,6 +193,41 @@ describe('a move that has settled', () => {
   })
 })
 
+describe('a purge that is stuck', () => {
+  const change = (id: string, what: Parameters<MoveLedger['change']>[1]) => ledger.change(ledger.find(id)!, what, null)
+
+  test('keeps no planned move from its lanes, and is not woken for them: a person has to decide', () => {
+    const [stuck, waiting] = planned([0, 8], [0, 9])
+    settle(ledger, stuck!)
+    clock.advance(GRACE_MS)
+    expect(ask(stuck!, 'purging').outcome).toBe('recorded')
+    wokenNow()
+    change(stuck!, { stuck: 'somebody changed a slot' })
+    expect(wokenNow()).toEqual([waiting])
+    begin(waiting!)
+    expect(change(stuck!, { lanes: 'take' })).toMatchObject({ outcome: 'waits', retryAt: null })
+    record(ledger, waiting!, toSettling)
+    expect(wokenNow()).toEqual([])
+    // Alone, it takes the lanes again as slowly as it retries: nothing wakes it at once.
+    expect(change(stuck!, { lanes: 'take' }).outcome).toBe('recorded')
+    change(stuck!, { stuck: 'somebody changed a slot' })
+    expect(wokenNow()).toEqual([])
+  })
+
+  test('is an ordinary purge again once a turn of it was not refused', () => {
+    const [purge] = planned([0, 8])
+    settle(ledger, purge!)
+    clock.advance(GRACE_MS)
+    ask(purge!, 'purging')
+    change(purge!, { stuck: 'somebody changed a slot' })
+    expect(change(purge!, { lanes: 'take' }).outcome).toBe('recorded')
+    wokenNow()
+    change(purge!, { lanes: 'leave' })
+    expect(ledger.find(purge!)).toMatchObject({ state: 'purging', stuck: null })
+    expect(wokenNow()).toEqual([purge])
+  })
+})
+
 describe('the cron', () => {
   test('wakes a move whose wake-up was lost, and none of those that rightly wait', () => {
     const [first, ...waiting] = planned(

@@ -2,8 +2,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Clock, systemClock } from '../../../src/core/clock.ts'
 import { limits } from '../../../src/core/limits.ts'
 import type { PausePoint } from '../../../src/resharding/move.ts'
+import type { MoveBook } from '../../../src/resharding/record.ts'
 import { movedClaims } from '../../support/moved-claims.ts'
-import { drive, mover, once, planMove, record, shards, steer } from '../../support/moving.ts'
+import { book, drive, mover, once, planMove, record, shards, steer } from '../../support/moving.ts'
 import { connectionLost, fixedRandom, linkedDatabase } from '../../support/sharding-doubles.ts'
 
 // A target that is away while the source is fenced: users of the source must not wait for it.
@@ -138,6 +139,25 @@ describe('a turn that fails', () => {
     expect((await at('SHARD_000')).state).toBe('fenced')
     expect((await drive(id)).state).toBe('settling')
   })
+})
+
+test('a directory that is away in a cutover is asked again at once, however long it has been away', async () => {
+  let isAway = false
+  const ask = <T>(call: () => Promise<T>) => (isAway ? Promise.reject(new Error('away')) : call())
+  const falling: MoveBook = {
+    find: (moveId) => ask(() => book.find(moveId)),
+    change: (...change) => ask(() => book.change(...change)),
+    report: (...report) => ask(() => book.report(...report)),
+  }
+  const pause = once('fenced', () => {
+    isAway = true
+  })
+  const one = mover({ book: falling, pause, random: fixedRandom(1) })
+  for (let failures = 0; failures < 10; failures++)
+    expect((await one.turn(id))! - systemClock.now()).toBeLessThanOrEqual(limits.moveFencedRetryCapMs)
+  expect((await at('SHARD_000')).state).toBe('fenced')
+  isAway = false
+  expect((await drive(id)).state).toBe('settling')
 })
 
 test('changes that pile up while the target is away fail the move, and the source goes on without them', async () => {
