@@ -84,7 +84,7 @@ export class DirectoryObject extends DurableObject<Env> {
         const { results, meta } = await inTime(systemClock, limits.directoryShardMs, answer)
         return { schema: results[0]!.version, bytes: (meta.size_after as number | undefined) || null }
       },
-      // Behind the change: who made it does not wait, and a failure is not theirs.
+      // After the answer: the caller does not wait for the wake-ups, and does not see their failures.
       onRunnable: (ids) => ctx.waitUntil(Promise.resolve().then(() => this.wakeMovers(ids))),
       newestMigration: migrations.at(-1)!,
     })
@@ -213,7 +213,7 @@ export class MoverObject extends DurableObject<Env> {
     return sides && { isSafe, choices: sides.choices }
   }
 
-  /** One that broke off may have the lanes: the next turn uses or leaves them. */
+  /** A choice that was interrupted may have taken the lanes: the next turn uses or leaves them. */
   async #resolved(moveId: string, choice: MoveChoice): Promise<boolean> {
     try {
       return await this.#mover.resolve(moveId, choice)

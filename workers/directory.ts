@@ -68,7 +68,7 @@ export function askMover<T>(env: Env, moveId: string, ms: number, ask: (mover: M
 
 /**
  * The runtime repeats a failed call of a Durable Object by itself: 4 times, for 10 s, if nothing is said. A retry that
- * starts when the caller has given up helps nobody. It repeats a call whose method may have begun only where the method
+ * starts after the caller has given up is useless. It repeats a call whose method may have begun only where the method
  * is marked `retryable` (workers/coordinator.ts). A runtime that does not know the option ignores it.
  */
 const retriesIn = (ms: number) => ({ maxRetries: limits.directoryRetriesMax, timeoutMs: Math.max(1, Math.floor(ms)) })

@@ -41,7 +41,7 @@ export function directoryMoves(access: DirectoryAccess): Moves {
   }
 }
 
-/** Asks the move's own object, which reads its shards. One of the version before doesn't know the call. */
+/** Asks the move's own object, which reads its shards. An object of the previous version does not know the call. */
 async function asked<T>(
   { env, time }: DirectoryAccess,
   id: string,
@@ -103,7 +103,7 @@ export async function wakeOpenMoves(env: Env, log: Log, turn: number): Promise<n
   return wakeMovers({ env, log }, asleep, limits.cronWakeMs)
 }
 
-/** Wakes each move's mover within `ms` in all. One that can't be woken now is cron's to wake. Resolves to how many were. */
+/** Wakes the movers of these moves, within `ms` in all. The cron wakes those that fail. Resolves to how many were woken. */
 export async function wakeMovers(
   { env, log }: Pick<DirectoryAccess, 'env' | 'log'>,
   ids: string[],
@@ -127,7 +127,7 @@ type Ask<T> = (directory: DirectoryCalls) => Promise<T>
 
 async function read<T>({ env, time, count }: DirectoryAccess, ask: Ask<T>): Promise<T> {
   try {
-    if (time.isSpent) throw new Error('the time of this request is up')
+    if (time.isSpent) throw new Error('the request has used up its time')
     count()
     return await askDirectory(env, limits.directoryMs, ask)
   } catch (error) {
@@ -143,7 +143,7 @@ async function written<T extends object>(
   ask: Ask<Reply<T>>,
 ): Promise<T> {
   if (time.isSpent)
-    throw new BanyanError('DIRECTORY_UNAVAILABLE', 'The time of this request is up. Nothing was recorded.')
+    throw new BanyanError('DIRECTORY_UNAVAILABLE', 'The request has used up its time. Nothing was recorded. Try again.')
   let reply: Reply<T>
   try {
     count()

@@ -40,7 +40,7 @@ export const helpText = `banyan <noun> <verb> [options]
       --until done               watches until the rows are gone from where they were
   moves abort ID               takes a move back that hasn't changed the map yet
   moves resolve ID             shows what both shards hold of a move that is stuck, and the choices that are safe now
-      --choice NAME              carries one out: retry, undo, activate or purge
+      --choice NAME              carries out a choice: retry, undo, activate or purge; the move then continues by itself
   moves reverse ID             takes a settling move back, with what was written since
   moves complete ID            ends the settling as soon as no router can use the map before it
 
@@ -53,8 +53,8 @@ export const helpText = `banyan <noun> <verb> [options]
       --reads 0.9                the share of requests that read
       --seed N                   draws the same requests again
 
-  deploy                       makes what is missing on Cloudflare, migrates, uploads, and looks whether it is well;
-                               run again, it changes nothing (also: npm run deploy)
+  deploy                       creates missing Cloudflare resources, applies migrations, uploads the Worker, runs a health check
+                               and the probe; idempotent (also: npm run deploy)
       --dry-run                  says what it would do
       --config FILE              another wrangler.toml, for another account or a second application
       --token TOKEN              the operators' token to set when none is set; else one is drawn
@@ -88,9 +88,9 @@ Options
   -h, --help      this text
 
 SLOTS are hex digits: 00ff, 0000-0fff, or several with commas between. TARGET is a shard's id.
-The exit code is 1 when a move that was watched has failed or was aborted, when a load lost or doubled a write, showed a writer
-less than he had written, or another too late, or had requests refused, when an import's users are not there as sent,
-and when a probe has failed.
+The exit code is 1 when a move that was watched has failed or was aborted; when a load lost or doubled a write, served a stale
+read of the writer's own data or an overdue one, or had requests refused; when an import's users are not there as sent; and when
+a probe has failed.
 
 deploy, rollback and restore need CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (docs/operating.md). Their --url is where the
 application answers, where that is neither PUBLIC_ORIGIN nor its address on workers.dev.

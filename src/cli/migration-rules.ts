@@ -78,7 +78,7 @@ interface KnownTrigger extends SqlTrigger {
 class KnownObjects {
   /** The triggers that the migrations leave behind, by name. */
   readonly live = new Map<string, KnownTrigger>()
-  /** Every fence that they ever made, by name. A table stays sharded. */
+  /** Every fence that they ever created, by name. A table stays sharded. */
   readonly fences = new Map<string, KnownTrigger>()
   readonly #sharded = new Set<string>()
   /** Tables and views whose triggers write to a sharded table, maybe by way of others. */
@@ -157,7 +157,7 @@ function refusedChange(statement: SqlToken[]): Refusal | null {
   if (isWord(statement[after], 'DROP'))
     return {
       what: 'drops a column, and the version before this one still reads it',
-      fix: 'Stop reading it first; drop it never, or when every shard and version is past it (docs/building.md).',
+      fix: 'Stop reading the column, and leave it in the table. A version that still reads it may run beside this one (docs/building.md).',
     }
   return null
 }
@@ -172,7 +172,7 @@ function refusedWrite(statement: SqlToken[], known: KnownObjects): Refusal | nul
   const way = known.isSharded(write.table) ? '' : ` by way of a trigger of ${write.table}`
   return {
     what: `writes rows of the sharded table ${table}${way} (${write.verb})`,
-    fix: 'A slot that is moving, or has moved, refuses such a write, and the migration would fail at that shard. Write the rows in the application, slot by slot through shards.of(…) (docs/building.md, "Changing the rows that are there").',
+    fix: 'A slot that has moved, is arriving, or is being cut over refuses such a write, and the migration would fail at that shard. Write the rows in the application, slot by slot through shards.of(…) (docs/building.md, "Changing existing rows").',
   }
 }
 
@@ -192,8 +192,8 @@ function refuseTriggers(migrations: Migration[]): void {
   for (const [name, { migration, sql, table }] of known.fences)
     if (!known.live.has(name))
       refuse(migration, sql, {
-        what: `made the fence ${name} of the sharded table ${table}, and a later statement drops it`,
-        fix: 'Make it again: npm run migrations:generate',
+        what: `creates the fence ${name} of the sharded table ${table}, and a later statement drops it`,
+        fix: 'Create it again: npm run migrations:generate',
       })
   for (const trigger of known.live.values())
     if (known.isSharded(trigger.table) && !isFence(trigger) && !isSilent(trigger.when))

@@ -57,7 +57,10 @@ export function probeCheck(
       const report = await whenThere(sleep, () => probe(connection))
       const failed = failedOf(report)
       if (failed.length === 0) return passedText(report)
-      throw new UserError(`It is deployed, and it misreads its databases.\n${failedText(report, failed)}`, ADVICE)
+      throw new UserError(
+        `The version is deployed, and it misreads the refusals of its databases.\n${failedText(report, failed)}`,
+        ADVICE,
+      )
     },
   }
 }
@@ -68,7 +71,7 @@ async function whenThere(sleep: Deploying['sleep'], ask: () => Promise<ProbeRepo
       return await ask()
     } catch (error) {
       const isMissing = error instanceof UserError && error.code === 'NOT_FOUND'
-      // One whose answer was lost has been asked five times already.
+      // A request whose answer was lost has been sent five times already.
       const isComing = isMissing || (error instanceof NotNow && !(error instanceof AnswerLost))
       if (!isComing || waits === WAITS_MAX) throw error
       await sleep(WAIT_MS)
@@ -100,7 +103,7 @@ function failedText({ items }: ProbeReport, failed: ProbeItem[]): string {
 }
 
 const ADVICE =
-  'Do not put this version into service: npm run banyan -- rollback makes the previous one live again. Report the texts; src/sharding/answers.ts must know each of them. "no answer" and "not-migrated" are no texts to report: look at the database first. To probe again: npm run banyan -- probe'
+  'Do not put this version into service: npm run banyan -- rollback makes the previous one live again. Report the texts; src/sharding/answers.ts must know each of them. "no answer" and "not-migrated" mean that the database itself needs attention: check it first. To probe again: npm run banyan -- probe'
 
 async function run(connectIt: () => Connection): Promise<Output> {
   const report = await probe(connectIt())

@@ -76,14 +76,17 @@ async function raiseListed(platform: Platform, databaseId: string, file: string)
 /** For the operator: what was ended, and whom to look after. */
 export function endedText({ revoked, listed }: Ended, noteFile: string): string {
   const sessions = `${counted(revoked.sessions, 'session')} and ${counted(revoked.mail_tokens, 'mailed token')}`
-  return [`Its users log in again: ${sessions} were deleted.`, ...listedText(listed, accountsFile(noteFile))].join('\n')
+  return [`Its users must log in again: ${sessions} were deleted.`, ...listedText(listed, accountsFile(noteFile))].join(
+    '\n',
+  )
 }
 
 function listedText(listed: Listed, file: string): string[] {
   if (listed === null)
     return ['Accounts were not compared, because the list of those before the restore is missing.', RESET_ALL]
   const { password, email, created, deleted } = listed
-  if (password + email + created + deleted === 0) return ['Every account has the password and the address of before.']
+  if (password + email + created + deleted === 0)
+    return ['Every account has the same password and address as before the restore.']
   return [
     `${counted(password, 'account')} with an older password, ${email} with an older e-mail address, ${deleted} deleted since and back, ${created} created since and gone.`,
     `They are listed in ${file}.`,
@@ -92,9 +95,9 @@ function listedText(listed: Listed, file: string): string[] {
 }
 
 const RESET =
-  'Send these users a reset of their password: one that was changed because somebody else knew it is valid again.'
+  'Send these users a password reset. A password that was changed because somebody else knew it is valid again.'
 const RESET_ALL =
-  'A password that was changed since is the older one again. Ask the users of this shard to check theirs.'
+  'A password that was changed since then is the older one again. Ask the users of this shard to reset their passwords.'
 
 /** The same for `--json`. */
 export const endedJson = ({ revoked, listed }: Ended, noteFile: string) => ({

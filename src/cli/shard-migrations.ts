@@ -26,7 +26,7 @@ function splitStatements(name: string, text: string): string[] {
   if (sql.includes('\r'))
     throw new UserError(
       `${name} has a carriage return, at which D1's API cuts triggers apart.`,
-      'Save the file with LF line ends; write char(13) for one in a text.',
+      'Save the file with LF line ends. In a text, write char(13) for a carriage return.',
     )
   return sql.split('--> statement-breakpoint').flatMap((piece) => {
     const [first] = sqlTokens(piece)

@@ -17,7 +17,9 @@ export const shardShape = z
     slots: z.int(),
     bytes: z.int().nullable().openapi({ description: 'The database’s size; null where it doesn’t answer' }),
     users: z.int().nullable().openapi({ description: 'null where the database doesn’t answer' }),
-    usersEstimated: z.boolean().openapi({ description: 'true where `users` is an estimate: of more than 2,000' }),
+    usersEstimated: z
+      .boolean()
+      .openapi({ description: 'true if `users` is an estimate, which it is from 2,000 users on' }),
     queriesPerSecond: z.number(),
   })
   .openapi('Shard')

@@ -38,7 +38,7 @@ export async function inTime<T>(clock: Clock, ms: number, work: Promise<T>, late
 const noAnswerIn = (ms: number) => () => new Error(`no answer within ${Math.max(0, Math.round(ms))} ms`)
 
 /**
- * How long one invocation (a request, a batch of a queue, a run of the cron) may go on calling others. No call begins
+ * How long one invocation (a request, a batch of a queue, a run of the cron) may call others. No call begins
  * after its end; one that began before has its own limit. So an invocation takes at most its time and one call's.
  */
 export class TimeBudget {
@@ -58,7 +58,7 @@ export class TimeBudget {
     return this.leftMs === 0
   }
 
-  /** Work that takes none of it: what somebody else's connection decides. */
+  /** Runs work that takes none of the time, such as reading what a client sends. */
   async uncounted<T>(work: Promise<T>): Promise<T> {
     const { leftMs } = this
     const result = await work

@@ -34,7 +34,7 @@ const catalogue = {
   DATABASE_ERROR: [500, 'The database refused a statement'],
   SHARD_FULL: [507, 'A database is full'],
   BATCH_REFUSED: [503, 'A batch was refused because of one item in it'],
-  BUDGET_SPENT: [503, 'The request needs more statements than one may send'],
+  BUDGET_SPENT: [503, 'The request needs more statements than an invocation may send'],
   D1_DAILY_LIMIT: [503, 'The daily limit of the databases is reached'],
   DIRECTORY_UNAVAILABLE: [503, 'The shard map is not available'],
   LOCAL_SETTINGS: [503, 'Local settings on a public address'],

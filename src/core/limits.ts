@@ -29,7 +29,7 @@ export const limits = {
   moveCallMs: 10_000, // a mover's batch: it should take 100 ms, D1 ends a query after 30 s
   cacheWaitMs: 500, // the Cache API's copy of the map: it answers in some 5 ms, and the directory is next
   storeWaitMs: 2_000, // the Cache API and R2, as the static files ask them: their bundle is near
-  bundleWaitMs: 5_000, // nobody is asked after the bundle
+  bundleWaitMs: 5_000, // the bundle is the last source
   rateLimitWaitMs: 500, // it decides in the same data centre, in a few ms
   queueSendMs: 5_000, // the sweeper sends again; public reports name 57 s
   mailSendMs: 10_000, // an SMTP conversation

@@ -9,5 +9,5 @@ export class Serial {
   }
 }
 
-/** The caller has the result; who comes next needs to know only that it is there. */
+/** The caller handles the result. The next piece of work needs to know only that this one has ended. */
 const ignore = (): void => undefined

@@ -163,7 +163,7 @@ export function triggerOf(statement: SqlToken[]): SqlTrigger | null {
   }
 }
 
-/** BEGIN may also be a bare name; no expression goes on with a statement's first word. */
+/** BEGIN may also be a bare name; no expression continues with a statement's first word. */
 const isBegin = (statement: SqlToken[], at: number): boolean =>
   isWord(statement[at], 'BEGIN') &&
   isWord(statement[at + 1], 'SELECT', 'INSERT', 'UPDATE', 'DELETE', 'REPLACE', 'WITH', 'VALUES')

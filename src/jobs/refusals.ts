@@ -10,7 +10,7 @@ import { messageBytes } from './queue-batches.ts'
 export function ageRefusal(job: Job, now: number): string | null {
   const daysMax = limits.inboxDays - limits.inboxMarginDays
   if (now - job.createdAt < daysMax * DAY_MS) return null
-  return `The job is too old to run: it was created on ${rfc3339(job.createdAt)}, and a job runs for ${daysMax} days. Its effect may have come already, and the row that keeps it from coming twice (inbox, ${limits.inboxDays} days) may be gone.`
+  return `The job is too old to run: it was created on ${rfc3339(job.createdAt)}, and a job runs for ${daysMax} days. Its effect may have come already, and the row that keeps it from coming twice (inbox, ${limits.inboxDays} days) may be gone. If the effect is missing, cause the change again.`
 }
 
 /** Why Queues would refuse a job's message, or null. */

@@ -84,7 +84,7 @@ export class CaptureWatch {
       const answers = await inTime(this.#clock, limits.moveTargetPatienceMs, sent, late)
       return answers.map(({ results }) => results)
     } catch (error) {
-      // Whatever it was, it is asked again: the capture goes on meanwhile.
+      // Whatever the cause, the next turn asks again. The capture continues meanwhile.
       if (error instanceof Interrupted) throw error
       throw new Interrupted(`${where}: ${messageOf(error)}`, { cause: error })
     }

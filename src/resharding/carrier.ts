@@ -109,7 +109,7 @@ export class Carrier {
     return 4 + 2 * this.#tables.length
   }
 
-  /** Takes up what the shards say. Cursors of another move are nobody's. Throws `Refused` where they can't be read. */
+  /** Takes up what the shards say. Cursors of another move are ignored. Throws `Refused` where they can't be read. */
   begin(source: SideReport, target: SideReport, state: MoveRecord['state']): void {
     this.#tables = source.tables
     this.#tailGroups = grouped(source.tables)

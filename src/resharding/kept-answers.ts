@@ -18,7 +18,7 @@ export interface Parts {
   add(moveIds: string[]): void
 }
 
-/** Of a request that nobody sends again. */
+/** For a request without an Idempotency-Key: it is never resumed. */
 export const noParts: Parts = { moves: () => [], add: () => undefined }
 
 /**

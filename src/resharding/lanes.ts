@@ -32,8 +32,8 @@ interface Offer {
 export class Lanes {
   readonly #options: LanesOptions
   /**
-   * Which move was chosen for a shard's lane and woken, for as long as it needs to come and take it. In memory only: when
-   * it is lost, or runs out, the lane belongs to whoever asks, by the same two rules but for the order of age.
+   * Which move was chosen for a shard's lane and woken, for as long as it needs to take the lane. In memory only. When an
+   * offer is lost or expired, the first move that asks gets the lane, by the same two rules except for the order of age.
    */
   readonly #offers = new Map<string, Offer>()
   readonly #freed = new Set<string>()
@@ -59,7 +59,7 @@ export class Lanes {
     for (const { id } of [source, target]) this.#offers.delete(id)
   }
 
-  /** Somebody may start now at these shards. */
+  /** Another move may start at these shards now. */
   freed({ id, source, target }: MoveRecord): void {
     for (const shard of [source, target]) {
       this.#freed.add(shard.id)
@@ -94,7 +94,7 @@ export class Lanes {
       if (chosen.has(number) || !isOpen(source, isDue) || !isOpen(target, isDue)) return
       const move = table.get(number)
       chosen.set(number, move.id)
-      // One that waits for leases learns until when, and the lanes are for the next one.
+      // A move that still waits for leases learns until when. The lanes stay free for the next move.
       if (!isDue && leasesEnd(move) > now) return
       const offer = { id: move.id, number, isDue, until: now + limits.moveLaneOfferMs }
       for (const shard of [source, target]) this.#offers.set(shard, offer)
@@ -133,7 +133,7 @@ export class Lanes {
     return [...settled, ...fitting(rows.filter(({ lane }) => lane === 'planned'))]
   }
 
-  /** The offer that binds who asks: a settled move is not bound by one to a planned move. */
+  /** The offer that binds the move that asks: an offer to a planned move does not bind a settled one. */
   #offer(shard: string, isDue: boolean): Offer | null {
     const offer = this.#offers.get(shard)
     if (!offer) return null

@@ -133,7 +133,7 @@ export class MoveLedger {
     return new HeldSlots(this.#table)
   }
 
-  /** Runs what plans moves, or changes what plans are made by, one after another. It may wait in the middle. */
+  /** Runs operations that plan moves, or change what plans depend on, one after another. They may wait in the middle. */
   inTurn<T>(work: () => Promise<T>): Promise<T> {
     return this.#planning.run(work)
   }
@@ -146,7 +146,7 @@ export class MoveLedger {
   /**
    * The moves that may be asleep though they have something to do, at most `limit`: those that wait while both their lanes
    * are free, and those with lanes that were not heard of for a while. The cron wakes them, so that a wake-up that was lost
-   * costs a minute. What rightly waits is not among them.
+   * costs at most a minute. Moves that wait for a reason are not among them.
    */
   movesToWake(limit: number): string[] {
     const now = this.#options.clock.now()
@@ -189,9 +189,9 @@ export class MoveLedger {
   }
 
   /**
-   * Records planned moves, in pieces with pauses in between, so that thousands keep nobody from the object. `last` is
-   * called in place of a transaction with the last piece; it records that, and resolves to all moves of the request: also
-   * those of an earlier attempt of it that broke off. To be called in turn, with moves of slots that none holds.
+   * Records planned moves, in pieces with pauses in between, so that thousands of them do not block the object. `last` is
+   * called in place of a transaction with the last piece. It records that piece, and resolves to all moves of the request,
+   * including those that an interrupted attempt recorded. Call it in turn, with moves of slots that no other move holds.
    */
   async record<T>(wishes: CheckedWish[], parts: Parts, last: (record: () => MoveRecord[]) => T): Promise<T> {
     const moves = this.recordedOf(parts)
@@ -429,13 +429,13 @@ export class MoveLedger {
     return this.#recorded({ ...ended, ...back, state: 'settling', settlesAt })
   }
 
-  /** Known here first: a reverse that came after the target had stopped would lack changes. */
+  /** The directory knows first: a reverse after the target had stopped would lack changes. */
   #stopCapture(record: MoveRecord): MoveAnswer {
     if (!isSettled(record)) return { outcome: 'changed' }
     return this.#recorded({ ...record, captureStopped: true, captured: 0 })
   }
 
-  /** By the incarnation that has the lanes, and found that the choice is safe. */
+  /** Called by the incarnation that has the lanes and found that the choice is safe. */
   #choose(record: MoveRecord, { choice, leftAlone }: Extract<MoveChange, { choice: unknown }>): MoveAnswer {
     const state = choice === 'activate' ? 'committed' : 'purging'
     if (record.state !== state || record.ending || !record.hasLanes) return { outcome: 'changed' }
@@ -534,7 +534,10 @@ export class MoveLedger {
     const facts = new Map<string, ShardFacts>()
     await eachAtMost(limits.shardsAtOnceMax, shards, async (shard) => {
       const late = () =>
-        new BanyanError('SHARD_UNAVAILABLE', `${shard.id} did not answer within ${limits.shardFactsMs} ms.`)
+        new BanyanError(
+          'SHARD_UNAVAILABLE',
+          `${shard.id} did not answer within ${limits.shardFactsMs} ms. Nothing was planned. Try again.`,
+        )
       facts.set(shard.id, await inTime(clock, limits.shardFactsMs, shardFacts(shard), late))
     })
     return facts
@@ -582,7 +585,7 @@ export class MoveLedger {
     )
   }
 
-  /** One wish of an operator does not queue: the answer names the move that it would wait for. */
+  /** A single move that an operator asks for does not queue: the answer names the move that is in the way. */
   #refuseBusy({ source, target }: MoveWishFrom, begun: MoveRecord[]): void {
     const limit = begun.length + 1
     const busy = [source, target]
@@ -594,14 +597,15 @@ export class MoveLedger {
       })
   }
 
-  /** A reverse does not queue either, and moves that wait for the lanes take them as soon as they are free. */
+  /** A reverse does not queue either. Planned moves take the lanes as soon as they are free. */
   #refuseWithoutLanes({ source, target }: MoveRecord): void {
     const shards = [source.id, target.id]
     const held = shards.map((shard) => this.#table.laneHolder(shard)).find((row) => row !== null)
     if (!held) return
     const holder = this.#table.get(held.number)
     const waiting = this.#table.countPlanned(shards)
-    const first = waiting === 0 ? '' : ` Moves that wait for these shards come first: abort them (${waiting}).`
+    const first =
+      waiting === 0 ? '' : ` Planned moves at these shards come first (${waiting}). Wait for them, or abort them.`
     throw new BanyanError(
       'SHARD_IN_MOVE',
       `Move ${holder.id} (${holder.state}) is at ${source.id} or ${target.id}.${first}`,
@@ -615,7 +619,7 @@ export class MoveLedger {
     return this.transaction(() => {
       const record = this.find(id)
       if (!record) throw new BanyanError('NOT_FOUND', `There is no move "${id}". See: banyan moves list`)
-      // Its mover does not know yet, and may not be told: the next cron asks.
+      // Its mover does not know yet, and the wake-up may be lost: then the next cron wakes it.
       this.#heard.delete(id)
       return change(record)
     })

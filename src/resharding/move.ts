@@ -103,7 +103,7 @@ export class Mover {
   async turn(moveId: string): Promise<number | null> {
     const { clock, log, random } = this.#options
     try {
-      // One that hangs may go on: the next incarnation raises the steps, as after a crash.
+      // A turn that hangs may still continue later. The next incarnation raises the steps, as after a crash.
       const comeBackAt = await inTime(clock, limits.moveTurnMsMax, this.#work(moveId), () => this.#tooLong())
       this.#failures = 0
       if (this.#noted !== null) await this.#note(moveId, null)

@@ -3,11 +3,11 @@ import { limits } from '../core/limits.ts'
 import type { Keyspace } from '../sharding/sharded-table.ts'
 import { isBeforeCommit, type MoveRecord } from './record.ts'
 
-/** Rows that are to come to a shard. */
+/** Rows that have yet to arrive at a shard. */
 export interface Arrival {
   source: string
   keyspace: Keyspace
-  /** Null: nobody knows. */
+  /** Null: unknown. */
   bytes: number | null
 }
 

@@ -31,7 +31,7 @@ interface ClaimRow extends ClaimAttempt {
   expiresAt: number
 }
 
-/** A reservation that ran out. `key` is the claim's own. */
+/** An expired reservation. `key` is the claim's own. */
 interface ExpiredClaim extends ClaimAttempt, Slotted {
   expiresAt: number
 }

@@ -432,7 +432,7 @@ export function stateRefusal({ id, state }: ShardEntry, kind: ShardCall['kind'])
 /** When the invocation's time is up, nothing more is sent. */
 export function timeRefusal({ time }: Routing): BanyanError | null {
   if (!time?.isSpent) return null
-  return new BanyanError('SHARD_UNAVAILABLE', `The time of this request is up. ${UNWRITTEN}`, {
+  return new BanyanError('SHARD_UNAVAILABLE', `The request has used up its time. ${UNWRITTEN} Try again.`, {
     retryAfterSeconds: limits.unavailableRetryAfterSeconds,
   })
 }

@@ -132,7 +132,7 @@ function meetAccount(candidate: Candidate, takenId: string): GroupedClaim[] {
   return takenId === attemptRowId(candidate.attempt) ? [] : candidate.claims.splice(0)
 }
 
-/** What the databases would always refuse is refused; everything else is for later, also at a read-only database. */
+/** Refuses what the databases would always refuse. Everything else is `busy`, also at a read-only database. */
 function fail(candidate: Candidate, error: BanyanError): void {
   const { code, message: detail } = error
   const isReadOnly = error instanceof DatabaseError && error.sqliteCode === 'SQLITE_READONLY'

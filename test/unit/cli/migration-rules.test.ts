@@ -66,7 +66,7 @@ describe('a migration is refused by name', () => {
   test('that takes a fence off, also to write rows without it', () => {
     const drop = 'DROP TRIGGER IF EXISTS "Posts_Fence_Update"'
     expect(check(drop)).toThrow(
-      'made the fence posts_fence_update of the sharded table posts, and a later statement drops it',
+      'creates the fence posts_fence_update of the sharded table posts, and a later statement drops it',
     )
     expect(check(drop, 'UPDATE posts SET version = 2')).toThrow('writes rows of the sharded table posts')
   })

@@ -587,7 +587,7 @@ describe('what must not come back', () => {
     const { json, text } = await take(to)
     expect(atService).toEqual([[], [], expect.stringContaining('SESSION_ENDED')])
     expect(json).toMatchObject({ sessionsDeleted: 2, mailTokensDeleted: 1 })
-    expect(text).toContain('Its users log in again: 2 sessions and 1 mailed token were deleted.')
+    expect(text).toContain('Its users must log in again: 2 sessions and 1 mailed token were deleted.')
   })
 
   test('they go in pieces, each of which an index finds', async () => {
@@ -638,7 +638,7 @@ describe('what must not come back', () => {
     expect(json).toMatchObject({ accounts: { password: 2, email: 1, created: 1, deleted: 1, file: accountsFile } })
     expect(text).toContain('2 accounts with an older password, 1 with an older e-mail address')
     expect(text).toContain(`They are listed in ${accountsFile}.`)
-    expect(text).toContain('Send these users a reset of their password')
+    expect(text).toContain('Send these users a password reset')
     expect(statSync(accountsFile).mode & 0o777).toBe(0o600)
     expect(readFileSync(accountsFile, 'utf8')).not.toMatch(/example\.com|PHC-SECRET/)
     expect(existsSync(beforeFile)).toBe(false)

@@ -123,7 +123,10 @@ describe('when the time of a request is up', () => {
     const { shards, clock, sent } = await stand(['answers'], { time: 1_000 })
     clock.time += 1_000
     const items = [{ key: ID }]
-    const refused = { code: 'SHARD_UNAVAILABLE', message: 'The time of this request is up. Nothing was written.' }
+    const refused = {
+      code: 'SHARD_UNAVAILABLE',
+      message: 'The request has used up its time. Nothing was written. Try again.',
+    }
     expect(await codeOf(shards.of(ID).prepare(SELECT).first())).toMatchObject(refused)
     expect(await codeOf(shards.of(ID).prepare(UPDATE).run())).toMatchObject(refused)
     const build = () => [migratedShard().prepare(UPDATE)]
