@@ -375,7 +375,7 @@ export class Client {
       const bytes = Array.from({ length: count }, () =>
         scheduler.between(10, Math.floor(QUEUE_MESSAGE_BYTES_MAX * 0.7)),
       )
-      if (HAS_QUEUE_LIMITS && scheduler.chance(0.15)) bytes.push(QUEUE_MESSAGE_BYTES_MAX + scheduler.between(0, 100))
+      if (HAS_QUEUE_LIMITS && scheduler.chance(0.15)) bytes.push(QUEUE_MESSAGE_BYTES_MAX + scheduler.between(1, 100))
       const { ids, clock, shards } = tiers
       jobs = bytes.map((size) => newJob(ids, clock, account.userId, BULK, { text: 'x'.repeat(size) }))
       const database = shards.of(account.userId, { operation: 'jobs.cause' })

@@ -8,17 +8,17 @@ export const GRACE_MS = 10_000
 /** What an invocation may send, each statement of a batch counted: of the platform's 1,000, as all is scaled down. */
 export const INVOCATION_STATEMENTS_MAX = 300
 /** True when a call beyond that fails, as the platform's does, and is a violation. */
-export const HAS_INVOCATION_LIMIT: boolean = false
+export const HAS_INVOCATION_LIMIT: boolean = true
 
 /** Of Queues' limits: bytes of one message, and of one call. */
 export const QUEUE_MESSAGE_BYTES_MAX = 3_000
 export const QUEUE_BATCH_BYTES_MAX = 6_000
 export const QUEUE_BATCH_MESSAGES_MAX = 100
 /** True when the queue refuses what is beyond them. */
-export const HAS_QUEUE_LIMITS: boolean = false
+export const HAS_QUEUE_LIMITS: boolean = true
 
-/** How long a cache that says nothing takes (ms). Raise it to a minute where every wait for the cache has a limit. */
-export const CACHE_SILENT_MS = 1_500
+/** How long a cache that says nothing takes (ms). */
+export const CACHE_SILENT_MS = 60_000
 
 /** The last lease (docs/resharding.md): a lease, a copy of the map as old as a data centre keeps it, and a second. */
 export const STALE_MS = LEASE_MS + 1_000 + 1_000
@@ -73,6 +73,8 @@ export function scaleDown(): void {
     invocationStatementsMax: INVOCATION_STATEMENTS_MAX,
     queueMessageBytesMax: QUEUE_MESSAGE_BYTES_MAX,
     queueBatchBytesMax: QUEUE_BATCH_BYTES_MAX,
+    cronDutyStatementsMin: 60,
+    jobStatementsMax: 20,
   })
 }
 

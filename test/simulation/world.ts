@@ -7,6 +7,7 @@ import type { Log } from '../../src/core/log.ts'
 import type { Random } from '../../src/core/random.ts'
 import { consume } from '../../src/jobs/consumer.ts'
 import { Dispatch } from '../../src/jobs/dispatch.ts'
+import { type Duty, runDuties } from '../../src/jobs/duties.ts'
 import { expire, platformExpiries } from '../../src/jobs/housekeeping.ts'
 import type { Job } from '../../src/jobs/outbox.ts'
 import { Relay } from '../../src/jobs/relay.ts'
@@ -24,6 +25,7 @@ import { type MapCopies, MapHolder, type MapRequest } from '../../src/sharding/m
 import type { ShardCall } from '../../src/sharding/router.ts'
 import type { MapWire } from '../../src/sharding/shard-map.ts'
 import { Shards } from '../../src/sharding/shards.ts'
+import { StatementBudget } from '../../src/sharding/statement-budget.ts'
 import type { Settings } from '../../src/web/context.ts'
 import { UnkindKv } from '../support/kv-double.ts'
 import { seededRandom } from '../support/sharding-doubles.ts'
@@ -103,6 +105,7 @@ export class World {
   readonly trace: string[] | null
   readonly userIds: string[]
   #isolateCount = 0
+  #crons = 0
 
   constructor(template: Template, seed: number, isTraced: boolean) {
     this.template = template
@@ -228,8 +231,8 @@ export class World {
         ack: settle,
         retry: (options?: { delaySeconds?: number }) => again(Math.min(2_000, (options?.delaySeconds ?? 1) * 1_000)),
       }
-      const { dispatch } = isolate.request()
-      void consume({ messages: [message] } as unknown as MessageBatch, dispatch, isolate.log)
+      const { dispatch, budget } = isolate.request()
+      void consume({ messages: [message] } as unknown as MessageBatch, dispatch, isolate.log, budget)
       if (this.scheduler.chance(0.03) && !this.faults.isCalm)
         this.scheduler.after(this.scheduler.between(1, 40), () => isolate.process.die())
     })
@@ -252,12 +255,15 @@ export class World {
     this.scheduler.after(CRON_MS, () => {
       this.#cron()
       const isolate = this.freshIsolate('cron')
-      const { relay, tiers } = isolate.request()
-      void relay
-        .sweep()
-        .then(() => tiers.claims.settleExpired())
-        .then(() => expire(tiers.shards, expiries, isolate.process.clock, this.#housekeepingLog(isolate)))
-        .catch((error: unknown) => this.note(() => `cron: ${String(error)}`))
+      const { relay, tiers, budget } = isolate.request()
+      const { clock } = isolate.process
+      const log = this.#housekeepingLog(isolate)
+      const duties: Duty[] = [
+        { name: 'outbox.swept', run: (window) => relay.sweep(window) },
+        { name: 'claims.settled', run: async (window) => (await tiers.claims.settleExpired(window)).settled },
+        { name: 'rows.expired', run: (window) => expire(tiers.shards, expiries, clock, log, window) },
+      ]
+      void runDuties(duties, { turn: ++this.#crons, budget, log })
       for (const id of this.directory.ledger.movesToWake(100)) this.mover(id).wake(isolate.process)
     })
   }
@@ -477,6 +483,7 @@ export class Isolate {
     const { clock } = this.process
     const calls = new Map<string, ShardCall[]>()
     const current = { call: null as ShardCall | null }
+    const budget = new StatementBudget()
     const invocation = new Invocation(this.process.name.split(' ')[0]!)
     const waitUntil = (promise: Promise<unknown>) => void promise.catch((error: unknown) => error)
     const request: MapRequest = {
@@ -496,15 +503,17 @@ export class Isolate {
     const shards = new Shards({
       holder: this.holder,
       request,
-      shards: connections(
-        world,
-        this.process,
-        (shardId) => {
-          current.call = calls.get(shardId)?.shift() ?? null
-          return current.call?.operation ?? 'unnamed'
-        },
-        () => world.faults.ofCall(),
-        { invocation: () => invocation, callOf: () => current.call, effect },
+      shards: budget.meterOnUse(
+        connections(
+          world,
+          this.process,
+          (shardId) => {
+            current.call = calls.get(shardId)?.shift() ?? null
+            return current.call?.operation ?? 'unnamed'
+          },
+          () => world.faults.ofCall(),
+          { invocation: () => invocation, callOf: () => current.call, effect },
+        ),
       ),
       clock,
       random: world.random,
@@ -552,7 +561,7 @@ export class Isolate {
       follow: (jobs) => this.process.after(1, () => void relay.send(jobs)),
       waitUntil,
     }
-    return { tiers, dispatch, relay, invocation }
+    return { tiers, dispatch, relay, invocation, budget }
   }
 }
 
