@@ -476,7 +476,7 @@ const mutants: Mutant[] = [
   {
     name: 'cron’s repair of a lost wake',
     file: 'workers/moves.ts',
-    take: /return wakeMovers\(env, log, asleep\)/,
+    take: /return wakeMovers\(\{ env, log \}, asleep, limits\.cronWakeMs\)/,
     leave: 'return asleep.length',
     project: 'workerd',
     tests: 'test/workerd/console/moves.test.ts',

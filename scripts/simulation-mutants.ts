@@ -152,12 +152,30 @@ $1`,
     cuts: [cut(ledger, /( {2}movesToWake\(limit: number\): string\[\] \{\n)/, '$1    if (limit > 0) return []\n')],
   },
   {
+    name: 'the directory knows first that a capture stops',
+    cuts: [
+      cut(
+        mover,
+        / {6}const answer = await book\.change\(seen\(this\.#record\), \{ capture: 'stop' \}, null\)\n.*\n {6}this\.#record = answer\.record\n/,
+        '',
+      ),
+    ],
+  },
+  {
+    name: 'no reverse after a capture has stopped',
+    cuts: [cut(ledger, / {6}if \(record\.captureStopped\) throw .*\n/, '')],
+  },
+  {
+    name: 'a plan that broke off is not made twice',
+    cuts: [cut('src/resharding/move-ledger.ts', / {8}parts\.add\(piece\.map\(.*\n/, '')],
+  },
+  {
     name: 'a queue refuses slots that another move holds',
     cuts: [cut(ledger, / {6,8}(?:refuse\(record, open, from, to\)|this\.#refuse\(wish, held\))\n/, '')],
   },
   {
     name: 'a full disk is no unknown outcome',
-    cuts: [cut('src/sharding/answers.ts', / {2}if \(FULL\.test\(message\)\) .*\n/, '')],
+    cuts: [cut('src/sharding/answers.ts', / {2}\[\/\\bSQLITE_FULL.*\n/, '')],
   },
   { name: 'insert trigger', cuts: [noTrigger('INSERT')] },
   { name: 'update trigger', cuts: [noTrigger('UPDATE')] },
