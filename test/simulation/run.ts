@@ -30,6 +30,8 @@ export interface SeedReport {
   moves: Record<string, number>
   /** To how many moves it happened. */
   happened: Record<string, number>
+  /** Messages that a consumer's budget was too small for. */
+  putOff: number
   /** By kind of invocation: the most statements that one of it sent. */
   statements: Record<string, number>
   table: FaultTable
@@ -94,6 +96,7 @@ export async function runSeed(template: Template, seed: number, isTraced = false
     events,
     moves,
     happened: Object.fromEntries(Object.entries(world.happened).map(([what, ids]) => [what, ids.size])),
+    putOff: world.putOff,
     statements: world.statements,
     table: world.faults.table,
     violation: world.checker.violation,

@@ -81,7 +81,7 @@ export function scaleDown(): void {
     outboxSweepRowsMax: 8,
     movesRecordedAtOnce: 2,
     cronDutyStatementsMin: 60,
-    jobStatementsMax: 20,
+    jobStatementsMax: 40, // ours send 10 to 15; six at once leave little of a scaled budget, so that some are put off
   })
 }
 

@@ -87,6 +87,8 @@ export type Happening =
   | 'was stuck'
   | 'was resolved'
   | 'was planned in an earlier attempt'
+  | 'had a turn that spent its statements'
+  | 'failed because a disk was full'
 
 /** The whole application around one template: what a seed decides happens here. */
 export class World {
@@ -108,6 +110,8 @@ export class World {
   held = 0
   /** Messages that the queue has and nobody has acknowledged. */
   queued = 0
+  /** Messages that a consumer's budget was too small for. */
+  putOff = 0
   isQueueDown = false
   /** What happened to moves, and to which. */
   readonly happened: Record<Happening, Set<string>> = {
@@ -117,6 +121,8 @@ export class World {
     'was stuck': new Set(),
     'was resolved': new Set(),
     'was planned in an earlier attempt': new Set(),
+    'had a turn that spent its statements': new Set(),
+    'failed because a disk was full': new Set(),
   }
   /** Moves that the directory has told to start, or to go on. */
   readonly runnable = new Set<string>()
@@ -264,7 +270,14 @@ export class World {
       }
     })
     const { dispatch, budget } = isolate.request({ ms: limits.queueBatchMs })
-    void consume({ messages } as unknown as MessageBatch, dispatch, isolate.log, budget)
+    const log: Log = {
+      ...isolate.log,
+      warn: (event, fields) => {
+        isolate.log.warn(event, fields)
+        if (event === 'job.put-off') this.putOff++
+      },
+    }
+    void consume({ messages } as unknown as MessageBatch, dispatch, log, budget)
     if (this.scheduler.chance(0.03) && !this.faults.isCalm)
       this.scheduler.after(this.scheduler.between(1, 40), () => isolate.process.die())
   }
@@ -478,9 +491,13 @@ export class MoverHost {
         this.#alarmAt = null
       },
     }
-    const alarm = new MoveAlarm(storage, process.clock, (moveId) => {
+    const alarm = new MoveAlarm(storage, process.clock, async (moveId) => {
       turn.now = new Invocation('turn')
-      return mover.turn(moveId)
+      const comeBackAt = await mover.turn(moveId)
+      // It rests where the next round may not fit.
+      if (mover.statementsSent > INVOCATION_STATEMENTS_MAX * 0.6)
+        world.happened['had a turn that spent its statements'].add(moveId)
+      return comeBackAt
     })
     this.#object = { process, alarm, person }
     process.onDeath(() => {
@@ -787,6 +804,8 @@ function moveBook(world: World, process: Process, at: (step: string) => void): M
         if (answer.outcome === 'recorded') {
           world.checker.recorded(answer.record)
           if ('stuck' in change) world.happened['was stuck'].add(seen.id)
+          if ('error' in change && change.error.includes('no room left'))
+            world.happened['failed because a disk was full'].add(seen.id)
           if ('capture' in change) world.happened['stopped its capture'].add(seen.id)
         }
         return answer
