@@ -64,11 +64,11 @@ async function main(): Promise<void> {
   console.log(
     `\n${sums.seeds} seeds in ${(sums.ms / 1_000).toFixed(1)} s, ${(sums.seeds / (sums.ms / 1_000)).toFixed(1)} a second`,
   )
-  console.log(
-    `${sums.operations.toLocaleString('en')} operations; moves: ${ends.join(', ')}; ${sums.waited} waited for lanes`,
-  )
+  console.log(`${sums.operations.toLocaleString('en')} operations; moves: ${ends.join(', ')}`)
+  const happened = Object.entries(sums.happened).map(([what, count]) => `${count} ${what}`)
+  console.log(`of the moves: ${happened.join(', ')}`)
   const most = Object.entries(sums.statements).map(([kind, count]) => `${kind} ${count}`)
-  console.log(`most statements of an invocation: ${most.join(', ')}`)
+  console.log(`most statements of an invocation: ${most.join(', ')}; ${sums.putOff} messages were put off`)
   console.log(`${sums.broken.length} violations`)
   for (const { seed, violation } of sums.broken) console.log(`  seed ${seed}: ${violation!.split('\n')[0]}`)
   if (sums.broken.length === 0) return
@@ -94,14 +94,25 @@ interface Sums {
   operations: number
   ms: number
   moves: Record<string, number>
-  waited: number
+  happened: Record<string, number>
+  putOff: number
   statements: Record<string, number>
   table: FaultTable
   broken: Report[]
 }
 
 function sweep(options: { from: number; count: number; workers: number; stopsAtFirst: boolean }): Promise<Sums> {
-  const sums: Sums = { seeds: 0, operations: 0, ms: 0, moves: {}, waited: 0, statements: {}, table: {}, broken: [] }
+  const sums: Sums = {
+    seeds: 0,
+    operations: 0,
+    ms: 0,
+    moves: {},
+    happened: {},
+    putOff: 0,
+    statements: {},
+    table: {},
+    broken: [],
+  }
   const startedAt = performance.now()
   const end = options.from + options.count
   let next = options.from
@@ -135,7 +146,8 @@ function sweep(options: { from: number; count: number; workers: number; stopsAtF
 function add(sums: Sums, report: Report): void {
   sums.seeds++
   sums.operations += report.operations
-  sums.waited += report.waited
+  sums.putOff += report.putOff
+  for (const [what, count] of Object.entries(report.happened)) sums.happened[what] = (sums.happened[what] ?? 0) + count
   for (const [kind, count] of Object.entries(report.statements))
     sums.statements[kind] = Math.max(sums.statements[kind] ?? 0, count)
   addTables(sums.table, report.table)

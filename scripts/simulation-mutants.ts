@@ -127,12 +127,55 @@ $1`,
     ],
   },
   {
+    name: 'a limit for the data centre’s cache',
+    cuts: [
+      cut('src/sharding/map-holder.ts', /await inTime\(this\.#clock, limits\.cacheWaitMs, call\(\)\)/, 'await call()'),
+    ],
+  },
+  {
+    name: 'a turn counts its statements',
+    cuts: [cut('src/sharding/statement-budget.ts', / {4}this\.#sent \+= statements\n/, '')],
+  },
+  {
+    name: 'a job that no message takes is buried',
+    cuts: [
+      cut(
+        'src/jobs/refusals.ts',
+        /return bytes > limits\.queueMessageBytesMax \? tooLarge\(bytes\) : null/,
+        'return null',
+      ),
+      cut('src/jobs/relay.ts', /( {10})limits\.queueMessageBytesMax,/, '$1 1e9,'),
+    ],
+  },
+  {
+    name: 'the cron wakes moves whose wake-up was lost',
+    cuts: [cut(ledger, /( {2}movesToWake\(limit: number\): string\[\] \{\n)/, '$1    if (limit > 0) return []\n')],
+  },
+  {
+    name: 'the directory knows first that a capture stops',
+    cuts: [
+      cut(
+        mover,
+        / {6}const answer = await book\.change\(seen\(this\.#record\), \{ capture: 'stop' \}, null\)\n.*\n {6}this\.#record = answer\.record\n/,
+        '',
+      ),
+    ],
+  },
+  {
+    name: 'no reverse after a capture has stopped',
+    cuts: [cut(ledger, / {6}if \(record\.captureStopped\) throw .*\n/, '')],
+  },
+  {
+    name: 'a plan that broke off is not made twice',
+    cuts: [cut('src/resharding/move-ledger.ts', / {8}parts\.add\(piece\.map\(.*\n/, '')],
+  },
+  {
     name: 'a queue refuses slots that another move holds',
     cuts: [cut(ledger, / {6,8}(?:refuse\(record, open, from, to\)|this\.#refuse\(wish, held\))\n/, '')],
   },
   {
     name: 'a full disk is no unknown outcome',
-    cuts: [cut('src/sharding/answers.ts', / {2}\[\/\\bSQLITE_FULL\\b.*\n/, '')],
+    cuts: [cut('src/sharding/answers.ts', / {2}\[\/\\bSQLITE_FULL.*\n/, '')],
   },
   { name: 'insert trigger', cuts: [noTrigger('INSERT')] },
   { name: 'update trigger', cuts: [noTrigger('UPDATE')] },

@@ -25,7 +25,7 @@ export interface Asking {
 export function ask<T>(world: World, asking: Asking, body: (request: Request) => Promise<T>): Promise<Answered<T>> {
   const isolate = world.isolate()
   const startedAt = world.scheduler.now()
-  const request = isolate.request(asking.epoch, asking.effect)
+  const request = isolate.request({ atLeastEpoch: asking.epoch, effect: asking.effect })
   return new Promise((resolve) => {
     let isOpen = true
     const answer = (answered: Answered<T>) => {

@@ -24,7 +24,7 @@ export function copiesOf(world: World, process: Process, centre: DataCentre, log
   const { scheduler, faults } = world
   const isDue = (probability: number) => {
     const isHit = scheduler.chance(probability) && !faults.isCalm
-    if (isHit) world.met('cache fault')
+    if (isHit) world.strike('cache fault')
     return isHit
   }
   return {
@@ -57,7 +57,7 @@ export function kvOf(world: World, process: Process, kv: UnkindKv): KVNamespace 
   const later = async <T>(call: () => Promise<T>): Promise<T> => {
     await process.clock.sleep(scheduler.between(1, 4))
     if (scheduler.chance(0.02) && !faults.isCalm) {
-      world.met('cache fault')
+      world.strike('cache fault')
       return new Promise(() => undefined)
     }
     return call()

@@ -8,24 +8,26 @@ import { type Keyspace, keyspaces } from '../../src/sharding/sharded-table.ts'
 import type { SimulatedCall } from './database.ts'
 import type { Process } from './processes.ts'
 import type { Register, Write } from './registers.ts'
-import type { ChangedRow } from './row-log.ts'
+import type { ChangedRow, TurnedSlot } from './row-log.ts'
 import { STRANGE_PRINT, STRANGE_TABLE } from './strange-rows.ts'
 import { neighbourhood, SHARD_COUNT } from './template.ts'
 import type { Shard, World } from './world.ts'
 
-/** Batches of a mover that change what a slot is somewhere. */
-const turning = new Set([
-  'prepare',
-  'capture',
-  'fence',
-  'un-fence',
-  'activate',
-  'retire',
-  'forget',
-  'finish',
-  'restore',
-  'drop',
-])
+/** What a mover's batch may make of a slot; `-`: it is not known. */
+const turns: Record<string, readonly string[]> = {
+  prepare: ['- importing', 'moved importing'],
+  capture: ['active moving'],
+  fence: ['moving fenced'],
+  'un-fence': ['fenced moving'],
+  activate: ['importing moving'],
+  retire: ['fenced moved'],
+  // While it settles, and only after the directory knows that nobody can reverse it any more.
+  stop: ['moving active'],
+  forget: ['moved -'],
+  finish: ['moving active'],
+  restore: ['moving active', 'fenced active', 'fenced moving'],
+  drop: ['importing -', 'importing moved'],
+}
 
 /** What a client's request is to change: a row of the table, and the register of the one that it did change. */
 export interface Effect {
@@ -44,6 +46,7 @@ export interface Executed {
   appCall: ShardCall | null
   call: SimulatedCall
   rows: readonly ChangedRow[]
+  turned: readonly TurnedSlot[]
   effect: Effect | null
 }
 
@@ -220,7 +223,7 @@ export class Checker {
       this.report(`M1: ${shard.id} accepted a write (${step}) of ${keyspace} ${slot}, and ${owner.id} owns it`)
   }
 
-  #moved({ shard, step, rows }: Executed): void {
+  #moved({ shard, step, rows, turned }: Executed): void {
     const before = this.#steps.get(shard.id) ?? 0
     const { step: after, open } = this.ask(shard, 'SELECT step, open FROM mover').get() as {
       step: number
@@ -229,7 +232,8 @@ export class Checker {
     if (after < before) this.report(`M7: the step of ${shard.id} fell from ${before} to ${after}`)
     if (open !== 0) this.report(`the window of ${shard.id} was left open by ${step}`)
     this.#steps.set(shard.id, after)
-    if (turning.has(step)) this.oneOwner()
+    for (const slot of turned) this.#turned(shard, step, slot)
+    if (turned.length > 0) this.oneOwner()
     const seen = new Set<string>()
     for (const { keyspace, table, key } of rows) {
       const slot = slotOf(key)
@@ -238,6 +242,16 @@ export class Checker {
       if (!this.#isStillTheCopy(shard, keyspace, slot))
         this.report(`M2: ${step} changed rows of ${keyspace} ${slot} at ${shard.id}, which owns it: ${table} ${key}`)
     }
+  }
+
+  #turned(shard: Shard, step: string, { keyspace, slot, from, to, moveId }: TurnedSlot): void {
+    if (from === to) return
+    if (!turns[step]?.includes(`${from ?? '-'} ${to ?? '-'}`))
+      this.report(
+        `M1: ${step} at ${shard.id} made ${keyspace} ${slot} ${to ?? 'unknown'}, and it was ${from ?? 'unknown'}`,
+      )
+    if (step === 'stop' && !this.#world.directory.ledger.find(moveId!)?.captureStopped)
+      this.report(`M2: the capture of ${moveId} stopped at ${shard.id}, and it can be reversed`)
   }
 
   /**

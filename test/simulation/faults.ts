@@ -16,6 +16,7 @@ export const worldFaults = [
   'disk full',
   'cache fault',
   'wake-up lost',
+  'slot meddled',
 ] as const
 export type CallFault = (typeof callFaults)[number]
 export type Fault = CallFault | (typeof worldFaults)[number]
@@ -29,6 +30,8 @@ export const moverSteps = [
   'read',
   'waiting',
   'look',
+  'to capture-stopped',
+  'stop',
   'prepare',
   'clear',
   'to copying',
@@ -57,7 +60,10 @@ export const moverSteps = [
   'to done',
   'restore',
   'drop',
+  'part',
   'to ended',
+  'to stuck',
+  'sides',
 ] as const
 export type MoverStep = (typeof moverSteps)[number]
 
@@ -65,6 +71,8 @@ export type MoverStep = (typeof moverSteps)[number]
 const beyondAbort: readonly MoverStep[] = [
   ...([
     'look',
+    'to capture-stopped',
+    'stop',
     'activate',
     'retire',
     'to settling',
@@ -75,7 +83,7 @@ const beyondAbort: readonly MoverStep[] = [
     'finish',
     'to done',
   ] as const),
-  ...(['restore', 'drop', 'to ended'] as const),
+  ...(['restore', 'drop', 'part', 'to ended', 'to stuck', 'sides'] as const),
 ]
 
 /** True where there is such a thing as this fault at this step. */

@@ -9,6 +9,15 @@ export interface ChangedRow {
   key: string
 }
 
+/** A slot that a call brought into another state; null: it is not known. `moveId` is the move's whose it was. */
+export interface TurnedSlot {
+  keyspace: Keyspace
+  slot: string
+  from: string | null
+  to: string | null
+  moveId: string | null
+}
+
 /**
  * The rows of sharded tables that a call changed, whatever the form of its statements. Temporary triggers call a function
  * of this process. They write nothing, so `changes()` and `meta.changes` stay D1's.
@@ -16,6 +25,7 @@ export interface ChangedRow {
 export class RowLog {
   /** Since the latest `clear()`. */
   rows: ChangedRow[] = []
+  turned: TurnedSlot[] = []
   /** Rows that were inserted or rewritten since then, with the fence's own: these may need a new page. */
   grown = 0
 
@@ -38,11 +48,26 @@ export class RowLog {
       trigger(`${name}_update`, 'UPDATE', name, `log_changed_row(${index}, NEW."${key[0]}", 1)`)
       trigger(`${name}_delete`, 'DELETE', name, `log_changed_row(${index}, OLD."${key[0]}", 0)`)
     }
+    sqlite.function('log_turned_slot', (keyspace, slot, from, to, moveId) => {
+      this.turned.push({ keyspace, slot, from, to, moveId } as TurnedSlot)
+      return null
+    })
+    const turned = (event: string, row: string, from: string, to: string) =>
+      trigger(
+        `turned_${event}`,
+        event,
+        'slots',
+        `log_turned_slot(${row}.keyspace, ${row}.slot, ${from}, ${to}, ${row}.move_id)`,
+      )
+    turned('INSERT', 'NEW', 'NULL', 'NEW.state')
+    turned('UPDATE', 'OLD', 'OLD.state', 'NEW.state')
+    turned('DELETE', 'OLD', 'OLD.state', 'NULL')
     for (const name of ['slots', 'slot_changes']) trigger(name, 'INSERT', name, 'log_growth()')
   }
 
   clear(): void {
     if (this.rows.length > 0) this.rows = []
+    if (this.turned.length > 0) this.turned = []
     this.grown = 0
   }
 }

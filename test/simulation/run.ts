@@ -1,4 +1,6 @@
+import { BanyanError } from '../../src/core/errors.ts'
 import { slotText } from '../../src/core/ids.ts'
+import type { Once, Parts } from '../../src/resharding/kept-answers.ts'
 import type { MoveWishFrom } from '../../src/resharding/move-ledger.ts'
 import { type MoveRecord, slotNumber } from '../../src/resharding/record.ts'
 import type { Keyspace } from '../../src/sharding/sharded-table.ts'
@@ -26,8 +28,10 @@ export interface SeedReport {
   events: number
   /** In which states the moves ended. */
   moves: Record<string, number>
-  /** How many moves waited for their lanes. */
-  waited: number
+  /** To how many moves it happened. */
+  happened: Record<string, number>
+  /** Messages that a consumer's budget was too small for. */
+  putOff: number
   /** By kind of invocation: the most statements that one of it sent. */
   statements: Record<string, number>
   table: FaultTable
@@ -69,6 +73,7 @@ export async function runSeed(template: Template, seed: number, isTraced = false
     for (const client of [...clients, ...importers]) client.isStopped = true
     for (const shard of world.shards) Object.assign(shard, { isReadOnly: false, isFull: false })
     world.isQueueDown = false
+    world.meddling.repairAll()
     let waited = 0
     const until = world.scheduler.now() + CALM_MS_MAX
     events += await world.scheduler.run({
@@ -90,7 +95,8 @@ export async function runSeed(template: Template, seed: number, isTraced = false
     operations: history.operations,
     events,
     moves,
-    waited: world.waited.size,
+    happened: Object.fromEntries(Object.entries(world.happened).map(([what, ids]) => [what, ids.size])),
+    putOff: world.putOff,
     statements: world.statements,
     table: world.faults.table,
     violation: world.checker.violation,
@@ -121,6 +127,9 @@ class Operator {
   readonly #process: Process
   readonly #patience: 'committed' | 'done'
   #hasPlanned = false
+  #requests = 0
+  /** Until a plan was never answered: it may come late, beside another. */
+  #isSure = true
   #asked = 0
   #isStopped = false
 
@@ -153,13 +162,19 @@ class Operator {
       if (open.length === 0 || (open.length < 2 && dice < 0.12))
         await (scheduler.chance(0.15) ? this.#planSeveral() : this.#plan())
       else if (dice < 0.2) await this.#steer(scheduler.pick(open))
+      else {
+        const lagging = open.filter(
+          ({ stuck, state, captureStopped }) => stuck !== null || (state === 'settling' && captureStopped),
+        )
+        if (lagging.length > 0 && dice < 0.6) await this.#steer(scheduler.pick(lagging))
+      }
       await scheduler.sleep(scheduler.between(200, 1_500))
     }
   }
 
   async #plan(): Promise<void> {
     const { scheduler, directory } = this.#world
-    const keyspace = scheduler.chance(0.7) ? 'users' : 'claims'
+    const keyspace: Keyspace = scheduler.chance(0.7) ? 'users' : 'claims'
     const [first, last] = neighbourhood[keyspace]
     const middle = `${first.slice(0, 3)}7`
     const ranges = scheduler.pick<[string, string][]>([
@@ -172,39 +187,77 @@ class Operator {
       ],
     ])
     const target = this.#world.shards[scheduler.below(SHARD_COUNT)]!.id
-    try {
-      const moves = await callDirectory(
-        this.#world,
-        this.#process,
-        () => null,
-        () => directory.ledger.plan({ keyspace, ranges, target }),
-      )
-      this.#wake(moves)
-    } catch (error) {
-      this.#world.note(() => `operator: ${(error as Error).message}`)
-    }
+    const wish = { keyspace, ranges, target }
+    await this.#request(`${keyspace} ${ranges} ${target}`, (once, parts) => directory.ledger.plan(wish, once, parts))
   }
 
   /** As a rebalance does: moves that meet at shards, so that all but one wait for lanes. */
   async #planSeveral(): Promise<void> {
     const { directory } = this.#world
-    try {
-      const moves = await callDirectory(
-        this.#world,
-        this.#process,
-        () => null,
-        () => directory.ledger.transaction(() => directory.ledger.enqueue(this.#wishes())),
-      )
-      this.#wake(moves)
-    } catch (error) {
-      this.#world.note(() => `operator: ${(error as Error).message}`)
-    }
+    await this.#request('several', (once, parts) => {
+      const { ledger } = directory
+      return ledger.inTurn(async () => {
+        const checked = await ledger.check(this.#wishes())
+        return ledger.record(checked, parts, (record) => ledger.transaction(() => once(record)))
+      })
+    })
   }
 
-  /** Stretches of slots that one shard owns, each to another. */
+  /** Sent again with its key where no answer came: what an earlier attempt has recorded is in the answer. */
+  async #request(
+    request: string,
+    plan: (once: Once<MoveRecord[]>, parts: Parts) => Promise<MoveRecord[]>,
+  ): Promise<void> {
+    const { scheduler, directory, faults, checker, happened } = this.#world
+    const retry = { key: `plan-${++this.#requests}`, request }
+    const known = new Set(this.#plannedMoves())
+    let begun: string[] = []
+    if (scheduler.chance(0.15)) scheduler.after(scheduler.between(10, 80), () => directory.evict())
+    for (let tries = 0; tries < 4; tries++) {
+      try {
+        const moves = await callDirectory(
+          this.#world,
+          this.#process,
+          () => faults.ofCall(),
+          () =>
+            directory.answers.answer<MoveRecord[]>(retry, (once, parts) => {
+              begun = parts.moves()
+              return plan(once, parts)
+            }),
+        )
+        const ids = new Set(moves.map(({ id }) => id))
+        const made = this.#plannedMoves().filter((id) => !known.has(id))
+        if (this.#isSure && (ids.size < moves.length || made.some((id) => !ids.has(id)) || ids.size !== made.length))
+          checker.report(`a plan was answered with ${[...ids]}, and ${made} were recorded for it`)
+        for (const id of begun) happened['was planned in an earlier attempt'].add(id)
+        for (const id of ids) if (!this.#world.runnable.has(id)) happened['waited for lanes'].add(id)
+        this.#hasPlanned ||= moves.length > 0
+        return
+      } catch (error) {
+        this.#world.note(() => `operator: ${(error as Error).message}`)
+        if (error instanceof BanyanError) {
+          if (tries > 0) this.#isSure = false
+          return
+        }
+        await scheduler.sleep(scheduler.between(20, 400))
+      }
+    }
+    this.#isSure = false
+  }
+
+  #plannedMoves(): string[] {
+    return this.#world.directory.ledger.list({ limit: 1_000, before: null }).map(({ id }) => id)
+  }
+
+  /** Stretches of slots that one shard owns, each to another; what an open move holds is left out. */
   #wishes(): MoveWishFrom[] {
     const { scheduler, checker, shards } = this.#world
     const wishes: MoveWishFrom[] = []
+    const open = this.#world.openMoves()
+    const isHeld = (keyspace: Keyspace, from: string, to: string) =>
+      open.some(
+        (move) => move.keyspace === keyspace && move.ranges.some(([first, last]) => first <= to && from <= last),
+      )
     for (const keyspace of scheduler.pick<Keyspace[]>([['users'], ['users', 'claims']])) {
       const [first, last] = neighbourhood[keyspace].map(slotNumber) as [number, number]
       const pieces = scheduler.between(2, 4)
@@ -215,34 +268,47 @@ class Operator {
         while (end < Math.min(last, start + slots - 1) && checker.ownerOf(keyspace, slotText(end + 1)).id === source)
           end++
         const target = scheduler.pick(shards.filter(({ id }) => id !== source)).id
-        wishes.push({ keyspace, source, target, ranges: [[slotText(start), slotText(end)]] })
+        if (!isHeld(keyspace, slotText(start), slotText(end)))
+          wishes.push({ keyspace, source, target, ranges: [[slotText(start), slotText(end)]] })
       }
     }
     return wishes
   }
 
-  #wake(moves: MoveRecord[]): void {
-    this.#hasPlanned ||= moves.length > 0
-    this.#world.wakeMoves(
-      moves.map(({ id }) => id),
-      this.#process,
-    )
-  }
-
   async #steer(move: MoveRecord): Promise<void> {
-    const { scheduler, directory, faults } = this.#world
-    const verb = move.state === 'settling' ? scheduler.pick(['reverse', 'complete', 'complete'] as const) : 'abort'
+    const { scheduler, directory, faults, checker, happened } = this.#world
+    if (move.stuck !== null) return this.#resolve(move)
+    const other = move.captureStopped ? 'reverse' : 'complete'
+    const verb = move.state === 'settling' ? scheduler.pick(['reverse', 'complete', other] as const) : 'abort'
     if (verb === 'abort' && scheduler.chance(0.75)) return
     try {
       await callDirectory(
         this.#world,
         this.#process,
         () => null,
-        () => directory.ledger[verb](move.id),
+        () => {
+          const { captureStopped } = directory.ledger.find(move.id)!
+          if (verb === 'reverse' && captureStopped)
+            happened['was not reversed since its capture had stopped'].add(move.id)
+          directory.ledger[verb](move.id)
+          if (verb === 'reverse' && captureStopped)
+            checker.report(`M2: ${move.id} is reversed, and its target had stopped to capture changes`)
+        },
       )
       this.#world.note(() => `operator: ${verb} ${move.id}`)
       if (verb === 'abort') faults.count(this.#world.mover(move.id).step, 'abort')
-      this.#world.mover(move.id).wake(this.#process)
+      this.#world.wakeMoves([move.id], this.#process)
+    } catch (error) {
+      this.#world.note(() => `operator: ${(error as Error).message}`)
+    }
+  }
+
+  /** Slots are put right by hand, so there is nothing to leave alone: the move is told to try again. */
+  async #resolve({ id }: MoveRecord): Promise<void> {
+    try {
+      const isSafe = await this.#world.mover(id).resolve('retry')
+      this.#world.note(() => `operator: retry ${id}: ${isSafe ? 'safe' : 'not safe'}`)
+      if (isSafe) this.#world.happened['was resolved'].add(id)
     } catch (error) {
       this.#world.note(() => `operator: ${(error as Error).message}`)
     }
@@ -252,7 +318,7 @@ class Operator {
 /** What goes wrong around the moves. Each is counted at the step at which a move is just then. */
 function trouble(world: World): void {
   const { scheduler, faults } = world
-  const met = (fault: Fault) => world.met(fault)
+  const met = (fault: Fault) => world.strike(fault)
   const kinds: (() => void)[] = [
     () => {
       met('directory evicted')
@@ -301,6 +367,10 @@ function trouble(world: World): void {
       scheduler.after(scheduler.between(100, scheduler.pick([600, 4_000])), () => {
         shard.isFull = false
       })
+    },
+    () => {
+      const repairsAfterMs = scheduler.between(100, scheduler.pick([1_000, 6_000, 20_000]))
+      if (world.meddling.meddle(repairsAfterMs)) met('slot meddled')
     },
     () => {
       world.kv.isDown = scheduler.chance(0.3)

@@ -5,20 +5,17 @@ import type { Scheduler } from './scheduler.ts'
 export const LEASE_MS = 2_000
 export const GRACE_MS = 10_000
 
-/** What an invocation may send, each statement of a batch counted: of the platform's 1,000, as all is scaled down. */
+/** What an invocation may send, each statement of a batch counted: of the platform's 1,000, as all is scaled down. A call beyond that fails, as the platform's does, and is a violation. */
 export const INVOCATION_STATEMENTS_MAX = 300
-/** True when a call beyond that fails, as the platform's does, and is a violation. */
-export const HAS_INVOCATION_LIMIT: boolean = false
 
-/** Of Queues' limits: bytes of one message, and of one call. */
+/** Of Queues' limits: bytes of one message, with what Queues adds to it, and of one call. The queue refuses what is beyond. */
 export const QUEUE_MESSAGE_BYTES_MAX = 3_000
 export const QUEUE_BATCH_BYTES_MAX = 6_000
-export const QUEUE_BATCH_MESSAGES_MAX = 100
-/** True when the queue refuses what is beyond them. */
-export const HAS_QUEUE_LIMITS: boolean = false
+export const QUEUE_MESSAGE_OVERHEAD_BYTES = 100
+export const QUEUE_BATCH_MESSAGES_MAX = 3
 
-/** How long a cache that says nothing takes (ms). Raise it to a minute where every wait for the cache has a limit. */
-export const CACHE_SILENT_MS = 1_500
+/** How long a cache that says nothing takes (ms). */
+export const CACHE_SILENT_MS = 60_000
 
 /** The last lease (docs/resharding.md): a lease, a copy of the map as old as a data centre keeps it, and a second. */
 export const STALE_MS = LEASE_MS + 1_000 + 1_000
@@ -67,12 +64,24 @@ export function scaleDown(): void {
     mapWaitMs: 400,
     kvWaitMs: 400,
     cacheWaitMs: 200,
+    requestMs: 5_000,
+    afterResponseMs: 5_000,
+    queueBatchMs: 20_000,
+    cronMs: 2_700,
+    queueSendMs: 1_000,
+    directoryMs: 1_500,
     shardCallMs: 800,
     shardWriteMs: 2_000,
     moveCallMs: 3_000,
     invocationStatementsMax: INVOCATION_STATEMENTS_MAX,
     queueMessageBytesMax: QUEUE_MESSAGE_BYTES_MAX,
     queueBatchBytesMax: QUEUE_BATCH_BYTES_MAX,
+    queueBatchMessagesMax: QUEUE_BATCH_MESSAGES_MAX,
+    outboxSweepBytesMax: 12_000,
+    outboxSweepRowsMax: 8,
+    movesRecordedAtOnce: 2,
+    cronDutyStatementsMin: 60,
+    jobStatementsMax: 40, // ours send 10 to 15; six at once leave little of a scaled budget, so that some are put off
   })
 }
 
@@ -84,6 +93,6 @@ export function drawScale(scheduler: Scheduler): void {
     moveTurnMs: scheduler.pick([100, 700, 4_000]),
     movePurgeRowsMax: scheduler.pick([4, 24]),
     // A log of few changes stops the capture of settled moves, and fails others.
-    moveLogRowsMax: scheduler.chance(0.1) ? 12 : 200_000,
+    moveLogRowsMax: scheduler.pick([40, 80, 200_000, 200_000, 200_000, 200_000, 200_000]),
   })
 }

@@ -1,19 +1,23 @@
 import type { AccountTiers } from '../../src/app/accounts/accounts.ts'
 import { accountExpiries, accountJobs, type Mail } from '../../src/app/accounts/jobs.ts'
 import { KvStore } from '../../src/cache/kv-store.ts'
+import { type Clock, inTime, TimeBudget } from '../../src/core/clock.ts'
 import type { IdSource } from '../../src/core/ids.ts'
 import { createIdSource } from '../../src/core/ids.ts'
+import { limits } from '../../src/core/limits.ts'
 import type { Log } from '../../src/core/log.ts'
 import type { Random } from '../../src/core/random.ts'
 import { consume } from '../../src/jobs/consumer.ts'
 import { Dispatch } from '../../src/jobs/dispatch.ts'
+import { type Duty, runDuties } from '../../src/jobs/duties.ts'
 import { expire, platformExpiries } from '../../src/jobs/housekeeping.ts'
 import type { Job } from '../../src/jobs/outbox.ts'
 import { Relay } from '../../src/jobs/relay.ts'
-import { Mover } from '../../src/resharding/move.ts'
+import { KeptAnswers } from '../../src/resharding/kept-answers.ts'
+import { Mover, type MoverOptions } from '../../src/resharding/move.ts'
 import { MoveAlarm } from '../../src/resharding/move-alarm.ts'
 import { MoveLedger } from '../../src/resharding/move-ledger.ts'
-import type { MoveAnswer, MoveBook, MoveChange, MoveRecord } from '../../src/resharding/record.ts'
+import type { MoveAnswer, MoveBook, MoveChange, MoveChoice, MoveRecord } from '../../src/resharding/record.ts'
 import { SCHEMA_VERSION } from '../../src/resharding/shard-side.ts'
 import { Sessions } from '../../src/sessions/sessions.ts'
 import { Stamps } from '../../src/sessions/stamps.ts'
@@ -24,6 +28,7 @@ import { type MapCopies, MapHolder, type MapRequest } from '../../src/sharding/m
 import type { ShardCall } from '../../src/sharding/router.ts'
 import type { MapWire } from '../../src/sharding/shard-map.ts'
 import { Shards } from '../../src/sharding/shards.ts'
+import { StatementBudget } from '../../src/sharding/statement-budget.ts'
 import type { Settings } from '../../src/web/context.ts'
 import { UnkindKv } from '../support/kv-double.ts'
 import { seededRandom } from '../support/sharding-doubles.ts'
@@ -31,17 +36,17 @@ import { BULK, bulkJob } from './bulk-jobs.ts'
 import { copiesOf, DataCentre, kvOf } from './caches.ts'
 import { Checker, type Effect, type Executed } from './checker.ts'
 import { type Fault, Faults, moverSteps } from './faults.ts'
+import { Meddling } from './meddling.ts'
 import { newPlace, type Place, restart, travel } from './network.ts'
 import { Process } from './processes.ts'
 import {
   GRACE_MS,
-  HAS_INVOCATION_LIMIT,
-  HAS_QUEUE_LIMITS,
   INVOCATION_STATEMENTS_MAX,
   LEASE_MS,
   QUEUE_BATCH_BYTES_MAX,
   QUEUE_BATCH_MESSAGES_MAX,
   QUEUE_MESSAGE_BYTES_MAX,
+  QUEUE_MESSAGE_OVERHEAD_BYTES,
 } from './scale.ts'
 import { Scheduler } from './scheduler.ts'
 import type { Template, TemplateShard } from './template.ts'
@@ -74,6 +79,17 @@ class Invocation {
   }
 }
 
+/** What is counted of moves. */
+export type Happening =
+  | 'waited for lanes'
+  | 'stopped its capture'
+  | 'was not reversed since its capture had stopped'
+  | 'was stuck'
+  | 'was resolved'
+  | 'was planned in an earlier attempt'
+  | 'had a turn that spent its statements'
+  | 'failed because a disk was full'
+
 /** The whole application around one template: what a seed decides happens here. */
 export class World {
   readonly scheduler: Scheduler
@@ -94,15 +110,32 @@ export class World {
   held = 0
   /** Messages that the queue has and nobody has acknowledged. */
   queued = 0
+  /** Messages that a consumer's budget was too small for. */
+  putOff = 0
   isQueueDown = false
-  /** Moves that found their lanes taken. */
-  readonly waited = new Set<string>()
+  /** What happened to moves, and to which. */
+  readonly happened: Record<Happening, Set<string>> = {
+    'waited for lanes': new Set(),
+    'stopped its capture': new Set(),
+    'was not reversed since its capture had stopped': new Set(),
+    'was stuck': new Set(),
+    'was resolved': new Set(),
+    'was planned in an earlier attempt': new Set(),
+    'had a turn that spent its statements': new Set(),
+    'failed because a disk was full': new Set(),
+  }
+  /** Moves that the directory has told to start, or to go on. */
+  readonly runnable = new Set<string>()
+  readonly meddling = new Meddling(this)
   /** By kind of invocation: the most statements that one of it sent. */
   readonly statements: Record<string, number> = {}
   /** What happened, where somebody wants to read it. */
   readonly trace: string[] | null
   readonly userIds: string[]
+  /** What the queue hands to the next consumer. */
+  readonly #messages: { job: Job; attempt: number }[] = []
   #isolateCount = 0
+  #crons = 0
 
   constructor(template: Template, seed: number, isTraced: boolean) {
     this.template = template
@@ -132,7 +165,7 @@ export class World {
   }
 
   /** A fault that is no call's: counted at the step at which each open move is just then. */
-  met(fault: Fault): void {
+  strike(fault: Fault): void {
     for (const { id } of this.openMoves()) {
       const { step } = this.mover(id)
       if ((moverSteps as readonly string[]).includes(step)) this.faults.count(step, fault)
@@ -145,7 +178,7 @@ export class World {
     invocation.sent += statements
     const { kind, sent } = invocation
     if (sent > (this.statements[kind] ?? 0)) this.statements[kind] = sent
-    if (!HAS_INVOCATION_LIMIT || sent <= INVOCATION_STATEMENTS_MAX) return
+    if (sent <= INVOCATION_STATEMENTS_MAX) return
     this.checker.report(`a ${kind} sent ${sent} statements, and may send ${INVOCATION_STATEMENTS_MAX} (${step})`)
     throw new Error('D1_ERROR: Too many API requests by single worker invocation.')
   }
@@ -207,32 +240,46 @@ export class World {
 
   #deliver(job: Job, attempt: number, afterMs: number): void {
     this.scheduler.after(afterMs, () => {
-      const isolate = this.freshIsolate('consumer')
+      if (this.#messages.length === 0) this.scheduler.after(this.scheduler.between(0, 60), () => this.#consume())
+      this.#messages.push({ job, attempt })
+    })
+  }
+
+  /** A consumer that dies acknowledges nothing: its messages come again. */
+  #consume(): void {
+    const isolate = this.freshIsolate('consumer')
+    const messages = this.#messages.splice(0).map(({ job, attempt }) => {
       let isSettled = false
       const settle = () => {
         if (isSettled) return
         isSettled = true
         this.queued--
       }
-      // A consumer that dies acknowledges nothing: the message comes again.
       const again = (delayMs: number) => {
         if (isSettled) return
         isSettled = true
         this.#deliver(job, attempt + 1, delayMs)
       }
       isolate.process.onDeath(() => again(500))
-      const message = {
+      return {
         id: job.id,
         body: job,
         attempts: attempt,
         ack: settle,
         retry: (options?: { delaySeconds?: number }) => again(Math.min(2_000, (options?.delaySeconds ?? 1) * 1_000)),
       }
-      const { dispatch } = isolate.request()
-      void consume({ messages: [message] } as unknown as MessageBatch, dispatch, isolate.log)
-      if (this.scheduler.chance(0.03) && !this.faults.isCalm)
-        this.scheduler.after(this.scheduler.between(1, 40), () => isolate.process.die())
     })
+    const { dispatch, budget } = isolate.request({ ms: limits.queueBatchMs })
+    const log: Log = {
+      ...isolate.log,
+      warn: (event, fields) => {
+        isolate.log.warn(event, fields)
+        if (event === 'job.put-off') this.putOff++
+      },
+    }
+    void consume({ messages } as unknown as MessageBatch, dispatch, log, budget)
+    if (this.scheduler.chance(0.03) && !this.faults.isCalm)
+      this.scheduler.after(this.scheduler.between(1, 40), () => isolate.process.die())
   }
 
   /** What housekeeping names takes writes, so no fence ever refuses it. */
@@ -252,14 +299,27 @@ export class World {
     this.scheduler.after(CRON_MS, () => {
       this.#cron()
       const isolate = this.freshIsolate('cron')
-      const { relay, tiers } = isolate.request()
-      void relay
-        .sweep()
-        .then(() => tiers.claims.settleExpired())
-        .then(() => expire(tiers.shards, expiries, isolate.process.clock, this.#housekeepingLog(isolate)))
-        .catch((error: unknown) => this.note(() => `cron: ${String(error)}`))
-      for (const id of this.directory.ledger.movesToWake(100)) this.mover(id).wake(isolate.process)
+      const { relay, tiers, budget } = isolate.request({ ms: limits.cronMs })
+      const { clock } = isolate.process
+      const log = this.#housekeepingLog(isolate)
+      const duties: Duty[] = [
+        { name: 'outbox.swept', run: (window) => relay.sweep(window) },
+        { name: 'claims.settled', run: async (window) => (await tiers.claims.settleExpired(window)).settled },
+        { name: 'rows.expired', run: (window) => expire(tiers.shards, expiries, clock, log, window) },
+      ]
+      void runDuties(duties, { turn: ++this.#crons, budget, log })
+      void this.#wakeAsleep(isolate.process)
     })
+  }
+
+  async #wakeAsleep(process: Process): Promise<void> {
+    const draw = () => this.faults.ofCall()
+    try {
+      const asleep = await callDirectory(this, process, draw, () => this.directory.ledger.movesToWake(100))
+      for (const id of asleep) this.mover(id).wake(process)
+    } catch (error) {
+      this.note(() => `cron: ${String(error)}`)
+    }
   }
 }
 
@@ -270,6 +330,7 @@ export class DirectoryHost {
   #process!: Process
   #directory!: Directory
   #ledger!: MoveLedger
+  #answers!: KeptAnswers
   #instances = 0
   #moves = 0
 
@@ -280,6 +341,10 @@ export class DirectoryHost {
 
   get ledger(): MoveLedger {
     return this.#ledger
+  }
+
+  get answers(): KeptAnswers {
+    return this.#answers
   }
 
   get process(): Process {
@@ -300,7 +365,10 @@ export class DirectoryHost {
   #start(skewMs: number): void {
     const world = this.#world
     this.#process = new Process(world.scheduler, `directory ${++this.#instances}`, skewMs)
-    const common = { storage: world.template.storage, clock: this.#process.clock }
+    const { clock } = this.#process
+    const sleep: Clock['sleep'] = (ms, signal) => clock.sleep(ms + world.scheduler.between(0, 20), signal)
+    // Between two pieces of a plan others get on, and the object may be gone.
+    const common = { storage: world.template.storage, clock: { ...clock, sleep } }
     const shards = connections(
       world,
       this.#process,
@@ -310,6 +378,7 @@ export class DirectoryHost {
     )
     this.#directory = new Directory({ ...common, shards, newDeploymentId: () => 'simulated' })
     const process = this.#process
+    this.#answers = new KeptAnswers(common.storage, common.clock)
     this.#ledger = new MoveLedger({
       ...common,
       directory: this.#directory,
@@ -320,7 +389,10 @@ export class DirectoryHost {
         schema: (await shards.get(binding)!.prepare(SCHEMA_VERSION).first<string>('version'))!,
         bytes: null,
       }),
-      onRunnable: (ids) => world.wakeMoves(ids, process),
+      onRunnable: (ids) => {
+        for (const id of ids) world.runnable.add(id)
+        world.wakeMoves(ids, process)
+      },
       newestMigration: '',
     })
   }
@@ -334,7 +406,7 @@ export class MoverHost {
   #kept: string | null = null
   #ringing = 0
   #count = 0
-  #object: { process: Process; alarm: MoveAlarm } | null = null
+  #object: { process: Process; alarm: MoveAlarm; person(): Mover } | null = null
   /** The step at which the latest incarnation is. */
   step = 'find'
 
@@ -357,6 +429,19 @@ export class MoverHost {
     this.#ring()
   }
 
+  /** Carries out a person's choice, as the object does, beside a turn that may be at work. Resolves to whether it was safe. */
+  async resolve(choice: MoveChoice): Promise<boolean> {
+    const { alarm, person } = this.#current()
+    try {
+      const isSafe = await person().resolve(this.#moveId, choice)
+      if (isSafe && choice !== 'undo') await alarm.wake(this.#moveId)
+      return isSafe
+    } catch (error) {
+      await alarm.wake(this.#moveId)
+      throw error
+    }
+  }
+
   #current() {
     if (this.#object?.process.isAlive) return this.#object
     const world = this.#world
@@ -365,26 +450,34 @@ export class MoverHost {
       `mover ${this.#moveId}.${++this.#count}`,
       world.scheduler.pick([0, 0, 200, -200]),
     )
-    const step = { now: 'find' }
     const turn = { now: new Invocation('turn') }
     const draw = () => world.faults.ofMover()
-    const at = (name: string) => {
-      step.now = name
-      this.step = name
-    }
-    const mover = new Mover({
-      book: moveBook(world, process, at),
-      shards: connections(world, process, () => step.now, draw, { invocation: () => turn.now }),
-      clock: process.clock,
-      random: world.random,
-      log: tracingLog(world, process.name),
-      share: 0.5,
-      observer: {
-        async before(_shard, operation) {
-          at(operation)
+    const options = (invocation: () => Invocation, firstStep: string): MoverOptions => {
+      const step = { now: firstStep }
+      const at = (name: string) => {
+        step.now = name
+        this.step = name
+      }
+      return {
+        book: moveBook(world, process, at),
+        shards: connections(world, process, () => step.now, draw, { invocation }),
+        clock: process.clock,
+        random: world.random,
+        log: tracingLog(world, process.name),
+        share: 0.5,
+        observer: {
+          async before(_shard, operation) {
+            at(operation)
+          },
         },
-      },
-    })
+      }
+    }
+    const mover = new Mover(options(() => turn.now, 'find'))
+    // A person's call is an invocation of its own.
+    const person = () => {
+      const invocation = new Invocation('resolve')
+      return new Mover(options(() => invocation, 'sides'))
+    }
     const storage = {
       findMove: async () => this.#kept,
       keepMove: async (moveId: string) => {
@@ -398,11 +491,15 @@ export class MoverHost {
         this.#alarmAt = null
       },
     }
-    const alarm = new MoveAlarm(storage, process.clock, (moveId) => {
+    const alarm = new MoveAlarm(storage, process.clock, async (moveId) => {
       turn.now = new Invocation('turn')
-      return mover.turn(moveId)
+      const comeBackAt = await mover.turn(moveId)
+      // It rests where the next round may not fit.
+      if (mover.statementsSent > INVOCATION_STATEMENTS_MAX * 0.6)
+        world.happened['had a turn that spent its statements'].add(moveId)
+      return comeBackAt
     })
-    this.#object = { process, alarm }
+    this.#object = { process, alarm, person }
     process.onDeath(() => {
       this.#ringing = Math.max(0, this.#ringing - 1)
     })
@@ -472,11 +569,21 @@ export class Isolate {
   }
 
   /** What one request has. `atLeastEpoch` is its client's; `effect` is what it is to change. */
-  request(atLeastEpoch = 0, effect: Effect | null = null) {
+  request({
+    atLeastEpoch = 0,
+    effect = null,
+    ms = limits.requestMs,
+  }: {
+    atLeastEpoch?: number
+    effect?: Effect | null
+    ms?: number
+  } = {}) {
     const world = this.#world
     const { clock } = this.process
     const calls = new Map<string, ShardCall[]>()
     const current = { call: null as ShardCall | null }
+    const budget = new StatementBudget()
+    const time = new TimeBudget(clock, ms)
     const invocation = new Invocation(this.process.name.split(' ')[0]!)
     const waitUntil = (promise: Promise<unknown>) => void promise.catch((error: unknown) => error)
     const request: MapRequest = {
@@ -496,18 +603,21 @@ export class Isolate {
     const shards = new Shards({
       holder: this.holder,
       request,
-      shards: connections(
-        world,
-        this.process,
-        (shardId) => {
-          current.call = calls.get(shardId)?.shift() ?? null
-          return current.call?.operation ?? 'unnamed'
-        },
-        () => world.faults.ofCall(),
-        { invocation: () => invocation, callOf: () => current.call, effect },
+      shards: budget.meterOnUse(
+        connections(
+          world,
+          this.process,
+          (shardId) => {
+            current.call = calls.get(shardId)?.shift() ?? null
+            return current.call?.operation ?? 'unnamed'
+          },
+          () => world.faults.ofCall(),
+          { invocation: () => invocation, callOf: () => current.call, effect },
+        ),
       ),
       clock,
       random: world.random,
+      time,
       atLeastEpoch,
       observer: {
         before(call) {
@@ -528,10 +638,11 @@ export class Isolate {
     })
     const queue = {
       sendBatch: async (messages: Iterable<{ body: Job }>) => {
+        if (time.isSpent) throw new Error('no time is left')
         await this.process.clock.sleep(2)
         if (world.isQueueDown) throw new Error('Queue sendBatch failed: 500 Internal Server Error')
         const batch = [...messages]
-        if (HAS_QUEUE_LIMITS) refuseTooLarge(batch)
+        refuseTooLarge(batch)
         for (const { body } of batch) world.enqueue(body)
       },
     } as unknown as Queue
@@ -549,16 +660,20 @@ export class Isolate {
         waitUntil,
       }),
       // Behind the response; where the isolate dies, the sweeper finds the rows.
-      follow: (jobs) => this.process.after(1, () => void relay.send(jobs)),
+      follow: (jobs) =>
+        this.process.after(1, () => {
+          time.restart(limits.afterResponseMs)
+          void relay.send(jobs)
+        }),
       waitUntil,
     }
-    return { tiers, dispatch, relay, invocation }
+    return { tiers, dispatch, relay, invocation, budget }
   }
 }
 
 /** Queues counts the body as JSON; all of a call is refused. */
 function refuseTooLarge(messages: { body: Job }[]): void {
-  const sizes = messages.map(({ body }) => Buffer.byteLength(JSON.stringify(body)))
+  const sizes = messages.map(({ body }) => Buffer.byteLength(JSON.stringify(body)) + QUEUE_MESSAGE_OVERHEAD_BYTES)
   const isTooLarge =
     messages.length > QUEUE_BATCH_MESSAGES_MAX ||
     sizes.some((size) => size > QUEUE_MESSAGE_BYTES_MAX) ||
@@ -618,7 +733,7 @@ function connections(
 
 function execution(
   world: World,
-  batch: Omit<Executed, 'rows'>,
+  batch: Omit<Executed, 'rows' | 'turned'>,
   execute: () => D1Result<unknown>[],
 ): D1Result<unknown>[] {
   const { shard, process, step, call } = batch
@@ -628,7 +743,7 @@ function execution(
   try {
     const answers = shard.isFull ? onFullDisk(shard, execute) : execute()
     world.note(() => `${process.name}: ${step} at ${shard.id}`)
-    world.checker.executed({ ...batch, rows: shard.changed.rows })
+    world.checker.executed({ ...batch, rows: shard.changed.rows, turned: shard.changed.turned })
     return answers
   } catch (error) {
     world.note(() => `${process.name}: ${step} at ${shard.id}: ${(error as Error).message}`)
@@ -678,7 +793,7 @@ function moveBook(world: World, process: Process, at: (step: string) => void): M
       }
       return fault
     }
-    return callDirectory(world, process, draw, handle)
+    return inTime(process.clock, limits.directoryMs, callDirectory(world, process, draw, handle))
   }
   return {
     find: (id) => call('find', () => world.directory.ledger.find(id)),
@@ -686,8 +801,13 @@ function moveBook(world: World, process: Process, at: (step: string) => void): M
       call(callName(change), (): MoveAnswer => {
         const answer = world.directory.ledger.change(seen, change, progress)
         world.note(() => `${process.name}: ${JSON.stringify(change)}: ${answer.outcome}`)
-        if (answer.outcome === 'waits' && seen.state === 'planned') world.waited.add(seen.id)
-        if (answer.outcome === 'recorded') world.checker.recorded(answer.record)
+        if (answer.outcome === 'recorded') {
+          world.checker.recorded(answer.record)
+          if ('stuck' in change) world.happened['was stuck'].add(seen.id)
+          if ('error' in change && change.error.includes('no room left'))
+            world.happened['failed because a disk was full'].add(seen.id)
+          if ('capture' in change) world.happened['stopped its capture'].add(seen.id)
+        }
         return answer
       }),
     report: async (id, progress, notes) => {
@@ -702,7 +822,9 @@ function moveBook(world: World, process: Process, at: (step: string) => void): M
 /** As the table of faults names a mover's call of the directory. */
 function callName(change: MoveChange): string {
   if ('to' in change) return `to ${change.to === 'failed' ? 'ended' : change.to}`
-  return 'lanes' in change ? 'lanes' : Object.keys(change)[0]!
+  if ('capture' in change) return 'to capture-stopped'
+  if ('stuck' in change) return 'to stuck'
+  return 'lanes' in change ? 'lanes' : 'choice'
 }
 
 function tracingLog(world: World, name: string): Log {

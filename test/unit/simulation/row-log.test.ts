@@ -9,7 +9,7 @@ function opened() {
   sqlite.exec(`
     CREATE TABLE notes (id TEXT PRIMARY KEY, body TEXT);
     CREATE TABLE marks (id TEXT PRIMARY KEY, body TEXT);
-    CREATE TABLE slots (slot TEXT);
+    CREATE TABLE slots (keyspace TEXT, slot TEXT, state TEXT, move_id TEXT);
     CREATE TABLE slot_changes (pk TEXT);
     CREATE TRIGGER notes_capture BEFORE DELETE ON notes BEGIN INSERT INTO slot_changes VALUES (OLD.id); END;`)
   const table = (name: string, keyspace: 'users' | 'claims'): MovedTable => ({
@@ -45,13 +45,27 @@ test('every changed row of a sharded table is logged, whatever changed it', () =
 
 test('only inserted and rewritten rows need room, and so do captured changes', () => {
   const { log, run } = opened()
-  run("INSERT INTO marks VALUES ('m', '')", "UPDATE marks SET body = 'y'", "INSERT INTO slots VALUES ('0000')")
+  run(
+    "INSERT INTO marks VALUES ('m', '')",
+    "UPDATE marks SET body = 'y'",
+    "INSERT INTO slots VALUES ('users', '0000', 'active', NULL)",
+  )
   expect(log.grown).toBe(3)
   run('DELETE FROM marks')
   expect(log.grown).toBe(0)
   run("INSERT INTO notes VALUES ('a', '')")
   run('DELETE FROM notes')
   expect(log.grown).toBe(1)
+})
+
+test('slots that become something else are logged, with what they were', () => {
+  const { log, run } = opened()
+  run("INSERT INTO slots VALUES ('users', '0000', 'importing', 'm')")
+  expect(log.turned).toEqual([{ keyspace: 'users', slot: '0000', from: null, to: 'importing', moveId: 'm' }])
+  run("UPDATE slots SET state = 'active', move_id = NULL")
+  expect(log.turned).toEqual([{ keyspace: 'users', slot: '0000', from: 'importing', to: 'active', moveId: 'm' }])
+  run('DELETE FROM slots')
+  expect(log.turned).toEqual([{ keyspace: 'users', slot: '0000', from: 'active', to: null, moveId: null }])
 })
 
 test('the counts of changes stay D1’s', () => {
