@@ -400,6 +400,14 @@ const mutants: Mutant[] = [
     tests: 'test/workerd/resharding/target-away.test.ts',
   },
   {
+    name: 'a read-only database after the commit needs nobody’s decision',
+    file: 'src/resharding/shard-side.ts',
+    take: /answer\.sqliteCode === 'SQLITE_READONLY'/,
+    leave: "answer.sqliteCode === 'SQLITE_NOTHING'",
+    project: 'workerd',
+    tests: 'test/workerd/resharding/full-databases.test.ts',
+  },
+  {
     name: 'a turn counts its statements',
     file: mover,
     take: /return this\.#budget\.left >= statements \+ limits\.moveStatementsKept/,
