@@ -379,8 +379,8 @@ const mutants: Mutant[] = [
   {
     name: 'a move that is stuck leaves its lanes',
     file: 'src/resharding/move-ledger.ts',
-    take: /stuck: change\.stuck, hasLanes: false/,
-    leave: 'stuck: change.stuck',
+    take: /stuck: reason, hasLanes: false/,
+    leave: 'stuck: reason',
     ...stuckMoves,
   },
   {
