@@ -379,8 +379,8 @@ const mutants: Mutant[] = [
   {
     name: 'a move that is stuck leaves its lanes',
     file: 'src/resharding/move-ledger.ts',
-    take: /stuck: change\.stuck, hasLanes: false/,
-    leave: 'stuck: change.stuck',
+    take: /stuck: reason, hasLanes: false/,
+    leave: 'stuck: reason',
     ...stuckMoves,
   },
   {
@@ -398,6 +398,14 @@ const mutants: Mutant[] = [
     leave: '$1    this.#incarnation = null\n$2',
     project: 'workerd',
     tests: 'test/workerd/resharding/target-away.test.ts',
+  },
+  {
+    name: 'a read-only database after the commit needs nobody’s decision',
+    file: 'src/resharding/shard-side.ts',
+    take: /answer\.sqliteCode === 'SQLITE_READONLY'/,
+    leave: "answer.sqliteCode === 'SQLITE_NOTHING'",
+    project: 'workerd',
+    tests: 'test/workerd/resharding/full-databases.test.ts',
   },
   {
     name: 'a turn counts its statements',

@@ -304,7 +304,7 @@ export class MoveLedger {
       const record = { ...found, ...progress }
       if ('lanes' in change) return this.#lanes(record, change.lanes)
       if ('capture' in change) return this.#stopCapture(record)
-      if ('stuck' in change) return this.#recorded({ ...record, stuck: change.stuck, hasLanes: false })
+      if ('stuck' in change) return this.#leaveStuck(record, change.stuck)
       if ('choice' in change) return this.#choose(record, change)
       if (change.to === 'ended') return this.#end(record, change.leftAlone ?? null)
       if (change.to === 'failed') return this.#undo(record, 'failed', change.error)
@@ -440,6 +440,12 @@ export class MoveLedger {
     const state = choice === 'activate' ? 'committed' : 'purging'
     if (record.state !== state || record.ending || !record.hasLanes) return { outcome: 'changed' }
     return this.#recorded({ ...record, leftAlone, stuck: null })
+  }
+
+  /** By the incarnation that has the lanes: a move that has left them was not refused. */
+  #leaveStuck(record: MoveRecord, reason: string): MoveAnswer {
+    if (!record.hasLanes) return { outcome: 'changed' }
+    return this.#recorded({ ...record, stuck: reason, hasLanes: false })
   }
 
   #lanes(record: MoveRecord, wish: 'take' | 'leave'): MoveAnswer {

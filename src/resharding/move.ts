@@ -26,13 +26,13 @@ import {
 import {
   type BatchObserver,
   Interrupted,
-  NoRoom,
   type Part,
   partOf,
   Refused,
   ShardSide,
   type SideReport,
   type SideState,
+  Unwritable,
 } from './shard-side.ts'
 import { type MoveSides, ownStates, readSides } from './sides.ts'
 
@@ -653,7 +653,7 @@ class Incarnation {
     const isRefused = error instanceof Refused
     const { id, ending } = this.#record
     if (!ending && isBeforeCommit(this.#record)) {
-      if (!isRefused && !(error instanceof Difference) && !(error instanceof NoRoom)) throw error
+      if (!isRefused && !(error instanceof Difference) && !(error instanceof Unwritable)) throw error
       this.#options.log.error('move.failed', { move: id, reason: error.message })
       return this.#change({ to: 'failed', error: error.message })
     }

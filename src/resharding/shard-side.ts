@@ -18,8 +18,8 @@ export class Refused extends Error {
   override readonly name = 'Refused'
 }
 
-/** The shard has no room left. Before the commit the move fails for it; later it is tried again until there is room. */
-export class NoRoom extends Interrupted {}
+/** The shard is full, or read-only. Before the commit the move fails for it; later it is tried again until it takes writes. */
+export class Unwritable extends Interrupted {}
 
 /** `none`: no slot is known; `mixed`: slots are in several states, of others, or only some are known. */
 export type SideState = SlotState | 'none' | 'mixed'
@@ -323,7 +323,9 @@ function interruption(shard: string, operation: string, error: unknown): Error {
   const answer = answerOf(error)
   const where = `${operation} at ${shard}`
   if (answer.kind === 'full')
-    return new NoRoom(`${shard} has no room left (${operation}: ${messageOf(error)})`, { cause: error })
+    return new Unwritable(`${shard} has no room left (${operation}: ${messageOf(error)})`, { cause: error })
+  if (answer.kind === 'statement' && answer.sqliteCode === 'SQLITE_READONLY')
+    return new Unwritable(`${shard} is read-only (${operation}: ${messageOf(error)})`, { cause: error })
   if (
     answer.kind === 'transient' ||
     answer.kind === 'overloaded' ||

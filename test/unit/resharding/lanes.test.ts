@@ -214,6 +214,13 @@ describe('a purge that is stuck', () => {
     expect(wokenNow()).toEqual([])
   })
 
+  test('needs lanes that it leaves: an operator’s choice that comes late does not make a settled move stuck', () => {
+    const [settled] = planned([0, 8])
+    settle(ledger, settled!)
+    expect(change(settled!, { stuck: 'activate is not safe now' }).outcome).toBe('changed')
+    expect(ledger.find(settled!)).toMatchObject({ state: 'settling', stuck: null })
+  })
+
   test('is an ordinary purge again once a turn of it was not refused', () => {
     const [purge] = planned([0, 8])
     settle(ledger, purge!)

@@ -1,8 +1,11 @@
 import { beforeEach, expect, test } from 'vitest'
+import { systemClock } from '../../../src/core/clock.ts'
+import { limits } from '../../../src/core/limits.ts'
 import { movedClaims } from '../../support/moved-claims.ts'
-import { drive, mover, once, planMove, record, shards } from '../../support/moving.ts'
+import { drive, mover, once, planMove, record, shards, steer } from '../../support/moving.ts'
+import { fixedRandom } from '../../support/sharding-doubles.ts'
 
-// A database with no room left: it refuses whatever needs a page, and deletes.
+// A database with no room left: it refuses whatever needs a page, and deletes. One that is read-only refuses each write.
 
 const claims = movedClaims(['kept'])
 const { at, insert } = claims
@@ -13,8 +16,11 @@ beforeEach(async () => {
   id = (await planMove('claims', slot, 'shard-001')).id
 })
 
-/** The shards, one of which refuses these statements for want of room. */
-function full(binding: string, refuses: RegExp): Map<string, D1Database> {
+const FULL = 'D1_ERROR: database or disk is full: SQLITE_FULL'
+const READ_ONLY = 'D1_ERROR: attempt to write a readonly database: SQLITE_READONLY'
+
+/** The shards, one of which refuses these statements, for want of room unless another reason is given. */
+function full(binding: string, refuses: RegExp, reason = FULL): Map<string, D1Database> {
   const database = shards.get(binding)!
   const texts = new WeakMap<object, string>()
   const named = (sql: string, statement: D1PreparedStatement): D1PreparedStatement => {
@@ -36,8 +42,7 @@ function full(binding: string, refuses: RegExp): Map<string, D1Database> {
           return () => connection((from as unknown as D1Database).withSession('first-primary') as never)
         if (name === 'batch')
           return async (statements: D1PreparedStatement[]) => {
-            if (statements.some((statement) => refuses.test(texts.get(statement) ?? '')))
-              throw new Error('D1_ERROR: database or disk is full: SQLITE_FULL')
+            if (statements.some((statement) => refuses.test(texts.get(statement) ?? ''))) throw new Error(reason)
             return from.batch(statements)
           }
         const value = Reflect.get(from, name)
@@ -93,3 +98,32 @@ test.each([
     expect(await at('SHARD_001')).toMatchObject({ state: 'moving', rows })
   },
 )
+
+/** A turn of a mover that meets one read-only shard; how long it waits until the next, at the most. */
+async function turnReadOnly(binding: string): Promise<number> {
+  const one = mover({ shards: full(binding, /^(INSERT|UPDATE|DELETE)/, READ_ONLY), random: fixedRandom(1) })
+  for (let turn = 0; turn < 8; turn++) await one.turn(id)
+  return (await one.turn(id))! - systemClock.now()
+}
+
+test.each(['SHARD_000', 'SHARD_001'])(
+  'after the commit a read-only %s needs nobody’s decision: it is asked again at once, since writers wait',
+  async (binding) => {
+    await mover({ pause: once('committed', () => Promise.reject(new Error('crash'))) }).turn(id)
+    expect(await turnReadOnly(binding)).toBeLessThanOrEqual(limits.moveFencedRetryCapMs)
+    expect(await record(id)).toMatchObject({
+      ...{ state: 'committed', stuck: null, hasLanes: true },
+      interrupted: expect.stringContaining('is read-only (raise'),
+    })
+    expect(await drive(id)).toMatchObject({ state: 'settling', interrupted: null })
+  },
+)
+
+test('an undo at a read-only source that is fenced is asked again at once, too', async () => {
+  await mover({ pause: once('fenced', () => Promise.reject(new Error('crash'))) }).turn(id)
+  await steer(id, 'abort')
+  expect(await turnReadOnly('SHARD_000')).toBeLessThanOrEqual(limits.moveFencedRetryCapMs)
+  expect(await record(id)).toMatchObject({ ending: 'aborted', stuck: null })
+  expect(await drive(id)).toMatchObject({ state: 'aborted' })
+  await insert('goes-on')
+})
