@@ -93,6 +93,6 @@ export function drawScale(scheduler: Scheduler): void {
     moveTurnMs: scheduler.pick([100, 700, 4_000]),
     movePurgeRowsMax: scheduler.pick([4, 24]),
     // A log of few changes stops the capture of settled moves, and fails others.
-    moveLogRowsMax: scheduler.pick([40, 80, 200_000, 200_000, 200_000, 200_000, 200_000]),
+    moveLogRowsMax: scheduler.pick([30, 40, 80, 200_000, 200_000, 200_000, 200_000]),
   })
 }
