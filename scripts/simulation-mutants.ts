@@ -40,6 +40,12 @@ const noVerification = cut(mover, /if \(this\.#options\.verifies \?\? true\)/, '
 const verification = { name: 'verification', cuts: [noVerification] }
 const noTrigger = (event: 'INSERT' | 'UPDATE' | 'DELETE') =>
   cut(tables, new RegExp(`(BEFORE ${event} ON \\S+ WHEN )`, 'g'), '$1 0 AND ')
+/** Of a mover that asks for nothing while its move settles. */
+const noMoverWait = cut(
+  mover,
+  /if \(found\.state === 'settling' && found\.settlesAt! > this\.#options\.clock\.now\(\)\)/,
+  'if (false)',
+)
 const noPurgeWait = cut(ledger, /if \(record\.settlesAt! > now\) return/, 'if (now < 0) return')
 
 const accounts = 'src/app/accounts/accounts.ts'
@@ -203,7 +209,7 @@ $1`,
       ),
     ],
   },
-  { name: 'wait before purging', cuts: [noPurgeWait] },
+  { name: 'wait before purging', cuts: [noPurgeWait], with: { name: 'the mover waits', cuts: [noMoverWait] } },
   { name: 'window', cuts: [cut(carrier, /SET open = 0, move_id/, 'SET move_id')] },
   {
     name: 'final drain',
