@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { TimeBudget } from '../../../src/core/clock.ts'
 import { limits } from '../../../src/core/limits.ts'
 import type { ShardEntry } from '../../../src/sharding/shard-map.ts'
@@ -12,6 +12,9 @@ import {
   ScriptedSource,
   silence,
 } from '../../support/sharding-doubles.ts'
+
+// Without a limit these hang: their clocks are the tests' own.
+vi.setConfig({ testTimeout: 2_000 })
 
 const SLOT = '00a7'
 const ID = `${SLOT}01jd0000000000000000000000`
