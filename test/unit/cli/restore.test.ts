@@ -800,7 +800,7 @@ describe('what must not come back', () => {
     lose()
     const { json, text } = await take(to)
     expect(json).toMatchObject({ accounts: null })
-    expect(text).toContain('Ask the users of this shard to check theirs.')
+    expect(text).toContain('Ask the users of this shard to reset their passwords.')
     expect(map.state).toBe('serving')
   })
 })

@@ -278,7 +278,7 @@ test('a move of a drain is reversed once the drain is called off, and the lanes 
   record(ledger, begun!.id, ['preparing'])
   const refused = (message: unknown) => expect.objectContaining({ code: 'SHARD_IN_MOVE', message })
   expect(waiting).toHaveLength(2)
-  expect(() => ledger.reverse(settled!.id)).toThrow(refused(expect.stringContaining('abort them (2)')))
+  expect(() => ledger.reverse(settled!.id)).toThrow(refused(expect.stringContaining('come first (2)')))
   await fleet.setState('shard-000', 'serving')
   expect(() => ledger.reverse(settled!.id)).toThrow(
     refused(`Move ${begun!.id} (preparing) is at shard-000 or ${settled!.target.id}.`),
