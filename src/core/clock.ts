@@ -31,7 +31,7 @@ export async function inTime<T>(clock: Clock, ms: number, work: Promise<T>, late
   try {
     return await Promise.race([work, tooLate])
   } finally {
-    settled.abort()
+    settled.abort('settled') // without a reason the runtime makes an exception with a stack, for every call
   }
 }
 
