@@ -150,9 +150,9 @@ export class MoveLedger {
    */
   movesToWake(limit: number): string[] {
     const now = this.#options.clock.now()
-    const isUnheard = (id: string) => {
+    const isUnheard = (id: string, ms: number = limits.moveUnheardMs) => {
       const heardMsAgo = now - (this.#heard.get(id) ?? Number.NEGATIVE_INFINITY)
-      return heardMsAgo < 0 || heardMsAgo >= limits.moveUnheardMs
+      return heardMsAgo < 0 || heardMsAgo >= ms
     }
     const lastWoken = ({ number }: { number: number }) => this.#woken.get(number) ?? 0
     const waiting = this.#queue.overlooked(lastWoken).flatMap(({ number, lane }) => {
@@ -160,7 +160,9 @@ export class MoveLedger {
       const hasAlarm = lane === 'planned' && this.#leasesOfTargetEnd(move) > now
       return hasAlarm && !isUnheard(move.id) ? [] : [{ number, id: move.id }]
     })
-    const silent = this.#table.working().filter(({ id }) => isUnheard(id))
+    // One that is stuck retries by itself, and seldom.
+    const silenceMs = { held: limits.moveUnheardMs, none: limits.moveStuckRetryMs + limits.moveUnheardMs }
+    const silent = this.#table.working().filter(({ id, lane }) => isUnheard(id, silenceMs[lane]))
     // Those that were woken longest ago first, so that some that never answer keep no other from its turn.
     const asleep = [...waiting, ...silent].sort((a, b) => lastWoken(a) - lastWoken(b)).slice(0, limit)
     for (const { number } of asleep) this.#woken.set(number, now)

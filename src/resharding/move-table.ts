@@ -180,8 +180,8 @@ export class MoveTable {
   }
 
   /** Moves that have lanes, or are in a state that has no place here. */
-  working(): { number: number; id: string }[] {
-    return this.#storage.rows("SELECT number, id FROM moves WHERE lane IN ('held', 'none') ORDER BY number")
+  working(): { number: number; id: string; lane: 'held' | 'none' }[] {
+    return this.#storage.rows("SELECT number, id, lane FROM moves WHERE lane IN ('held', 'none') ORDER BY number")
   }
 
   countPlanned(shards: string[]): number {

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { limits } from '../../../src/core/limits.ts'
 import type { MoveLedger } from '../../../src/resharding/move-ledger.ts'
 import type { MoveRecord, MoveState, SlotRange } from '../../../src/resharding/record.ts'
 import { record, settle } from '../../support/fleet.ts'
@@ -212,6 +213,18 @@ describe('a purge that is stuck', () => {
     expect(change(stuck!, { lanes: 'take' }).outcome).toBe('recorded')
     change(stuck!, { stuck: 'somebody changed a slot' })
     expect(wokenNow()).toEqual([])
+  })
+
+  test('is not woken by the cron before its own retry is due, and then if that was lost', () => {
+    const [stuck] = planned([0, 8])
+    settle(ledger, stuck!)
+    clock.advance(GRACE_MS)
+    ask(stuck!, 'purging')
+    change(stuck!, { stuck: 'somebody changed a slot' })
+    clock.advance(limits.moveStuckRetryMs)
+    expect(ledger.movesToWake(10)).toEqual([])
+    clock.advance(limits.moveUnheardMs)
+    expect(ledger.movesToWake(10)).toEqual([stuck])
   })
 
   test('needs lanes that it leaves: an operator’s choice that comes late does not make a settled move stuck', () => {
