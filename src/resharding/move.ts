@@ -144,7 +144,10 @@ export class Mover {
     if (!choices.includes(choice)) return false
     if (choice === 'retry' || choice === 'undo') return true
     const taken = await book.change(seen(found), { lanes: 'take' }, null)
-    if (taken.outcome !== 'recorded') throw new Interrupted('another move has a lane of these shards')
+    if (taken.outcome !== 'recorded')
+      throw new Interrupted(
+        'another move has a lane of these shards; abort the planned moves at these shards, or wait until they are done',
+      )
     this.#budget = new StatementBudget()
     return new Incarnation(this.#options, taken.record, this.#budget).choose(choice)
   }
