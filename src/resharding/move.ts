@@ -32,6 +32,7 @@ import {
   ShardSide,
   type SideReport,
   type SideState,
+  Superseded,
   Unwritable,
 } from './shard-side.ts'
 import { type MoveSides, ownStates, readSides } from './sides.ts'
@@ -115,7 +116,7 @@ export class Mover {
       else log.error('move.stumbled', { ...fields, stack: (error as Error).stack })
       const capMs = this.#incarnation?.keepsWritersWaiting ? limits.moveFencedRetryCapMs : limits.moveRetryCapMs
       const comeBackAt = clock.now() + backoffMs(random, this.#failures, limits.moveRetryBaseMs, capMs)
-      await this.#note(moveId, fields.reason)
+      if (!(error instanceof Superseded)) await this.#note(moveId, fields.reason)
       return comeBackAt
     }
   }
@@ -176,7 +177,7 @@ export class Mover {
     const entry = entryOf(found)
     if (entry) {
       const answer = await book.change(seen(found), entry, null)
-      if (answer.outcome === 'changed') throw new Interrupted('the record has changed')
+      if (answer.outcome === 'changed') throw new Superseded('the record has changed')
       if (answer.outcome === 'waits') return earliest(answer.retryAt, lookAt, this.#stuckRetryAt(found))
     }
     this.#incarnation = incarnation
@@ -298,7 +299,7 @@ class Incarnation {
       }
       // The directory knows first: a reverse after this one would lack changes.
       const answer = await book.change(seen(this.#record), { capture: 'stop' }, null)
-      if (answer.outcome !== 'recorded') throw new Interrupted('the record has changed')
+      if (answer.outcome !== 'recorded') throw new Superseded('the record has changed')
       this.#record = answer.record
       await this.#pause('capture-stopped')
     }
@@ -643,7 +644,7 @@ class Incarnation {
 
   async #change(change: MoveChange): Promise<void> {
     const answer = await this.#options.book.change(seen(this.#record), change, this.#carrier.progress)
-    if (answer.outcome !== 'recorded') throw new Interrupted(`the record has changed (${answer.outcome})`)
+    if (answer.outcome !== 'recorded') throw new Superseded(`the record has changed (${answer.outcome})`)
     this.#record = answer.record
   }
 

@@ -13,6 +13,9 @@ export class Interrupted extends Error {
   override readonly name = 'Interrupted'
 }
 
+/** Another incarnation is at work: the move goes well, and there is nothing to tell an operator. */
+export class Superseded extends Interrupted {}
+
 /** The shard refused a batch for what is in it. Before the commit the move fails for it, and says so. */
 export class Refused extends Error {
   override readonly name = 'Refused'
@@ -134,7 +137,7 @@ export class ShardSide {
     const { step, moveId, cursors, version } = mover![0]! as Record<'moveId' | 'cursors' | 'version', string> & {
       step: number
     }
-    if (step !== this.#step) throw new Interrupted(`${this.shard.id}: the step was raised by another`)
+    if (step !== this.#step) throw new Superseded(`${this.shard.id}: the step was raised by another`)
     this.#schema = version
     const found = slots as unknown as SlotCount[]
     return {
@@ -334,6 +337,6 @@ function interruption(shard: string, operation: string, error: unknown): Error {
   )
     return new Interrupted(`${where}: ${messageOf(error)}`, { cause: error })
   if (answer.kind !== 'refused') return new Refused(`${where}: ${messageOf(error)}`, { cause: error })
-  if (answer.code === 'STEP_MISMATCH') return new Interrupted(`${where}: another incarnation is at work`)
+  if (answer.code === 'STEP_MISMATCH') return new Superseded(`${where}: another incarnation is at work`)
   return new Refused(`${where}: ${answer.code}`, { cause: error })
 }
