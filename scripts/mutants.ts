@@ -522,6 +522,14 @@ const mutants: Mutant[] = [
     tests: 'test/unit/resharding/lanes.test.ts',
   },
   {
+    name: 'slots that another move holds',
+    file: 'src/resharding/move-ledger.ts',
+    take: /^ +this\.#refuse\((?:each|wish), held\)$/gm,
+    leave: '',
+    project: 'unit',
+    tests: 'test/unit/resharding/fleet.test.ts test/unit/resharding/planning-in-pieces.test.ts',
+  },
+  {
     name: 'planning in turn',
     file: 'src/resharding/move-ledger.ts',
     take: /return this\.#planning\.run\(work\)/,

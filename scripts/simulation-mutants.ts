@@ -176,10 +176,6 @@ $1`,
     cuts: [cut('src/resharding/move-ledger.ts', / {8}parts\.add\(piece\.map\(.*\n/, '')],
   },
   {
-    name: 'a queue refuses slots that another move holds',
-    cuts: [cut(ledger, / {6,8}(?:refuse\(record, open, from, to\)|this\.#refuse\(wish, held\))\n/, '')],
-  },
-  {
     name: 'a full disk is no unknown outcome',
     cuts: [cut('src/sharding/answers.ts', / {2}\[\/\\bSQLITE_FULL.*\n/, '')],
   },

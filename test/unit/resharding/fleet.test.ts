@@ -93,6 +93,19 @@ describe('a shard that joins', () => {
   })
 })
 
+test('slots that an open move holds are in no other move: a plan and a queue refuse them', async () => {
+  await ledger.plan({ keyspace: 'users', ranges: [['0000', '00ff']], target: 'shard-001' })
+  const inMove = expect.objectContaining({ code: 'SLOTS_IN_MOVE' })
+  await expect(ledger.plan({ keyspace: 'users', ranges: [['00ff', '0100']], target: 'shard-001' })).rejects.toEqual(
+    inMove,
+  )
+  const ranges: [string, string][] = [['00ff', '0100']]
+  const queue = (keyspace: 'users' | 'claims') => () =>
+    ledger.enqueue([{ keyspace, source: 'shard-000', target: 'shard-001', ranges }])
+  expect(queue('users')).toThrow(inMove)
+  expect(queue('claims')()).toHaveLength(1)
+})
+
 describe('rebalancing', () => {
   test('a dry run plans what a real one then records, and records nothing', async () => {
     await joined('SHARD_002')
