@@ -85,7 +85,6 @@ export const limits = {
   moveRetryAfterSeconds: 5,
   moversAtOnceMax: 6, // the platform's connection limit per invocation
   movesRecordedAtOnce: 25, // in one transaction: about 5 ms of the directory
-  shardFactsMs: 10_000, // a shard that does not say its schema by then is not planned with
   shardBytesMax: 10_000_000_000, // D1 on the paid plan; SHARD_BYTES_MAX
   shardBytesMargin: 0.1, // of it stays free when moves are planned
   moveDifferencesMax: 10, // named in a failed move's report

@@ -544,9 +544,9 @@ export class MoveLedger {
       const late = () =>
         new BanyanError(
           'SHARD_UNAVAILABLE',
-          `${shard.id} did not answer within ${limits.shardFactsMs} ms. Nothing was planned. Try again.`,
+          `${shard.id} did not answer within ${limits.directoryShardMs} ms. Nothing was planned. Try again.`,
         )
-      facts.set(shard.id, await inTime(clock, limits.shardFactsMs, shardFacts(shard), late))
+      facts.set(shard.id, await inTime(clock, limits.directoryShardMs, shardFacts(shard), late))
     })
     return facts
   }

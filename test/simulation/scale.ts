@@ -46,7 +46,7 @@ export function scaleDown(): void {
     moveReportMs: 100,
     moveLaneOfferMs: 500,
     moveUnheardMs: 2_000,
-    shardFactsMs: 3_000,
+    directoryShardMs: 3_000,
     moveNoteMs: 100,
     moveStuckRetryMs: 2_000,
     moveCaptureLookMs: 1_500,
