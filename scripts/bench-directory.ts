@@ -86,10 +86,10 @@ const percentile = (sorted: number[], part: number) =>
 
 async function measure(from: number, to: number) {
   const clock = new BenchClock()
-  const { directory, ledger, fleet, wakes } = wideFleet({ from, to, clock, bytes: () => 1_000_000_000 })
+  const { directory, records, fleet, wakes } = wideFleet({ from, to, clock, bytes: () => 1_000_000_000 })
   const ask = (id: string) => {
-    const found = ledger.find(id)
-    return found?.state === 'planned' ? ledger.change(found, { to: 'preparing' }, null) : null
+    const found = records.find(id)
+    return found?.state === 'planned' ? records.change(found, { to: 'preparing' }, null) : null
   }
   const running = new Set<string>()
   const freeSince = new Map<string, number>()
@@ -120,9 +120,9 @@ async function measure(from: number, to: number) {
   let wokenByCron = 0
   for (let minute = 0; minute < minutes; minute++) {
     clock.time += MINUTE_MS
-    for (const id of running) ledger.report(id, { rowsTotal: 9, rowsCopied: 1, rowsVerified: 0 })
+    for (const id of running) records.report(id, { rowsTotal: 9, rowsCopied: 1, rowsVerified: 0 })
     const beganAt = cpuMs()
-    const asleep = ledger.movesToWake(limits.cronMovesMax)
+    const asleep = records.movesToWake(limits.cronMovesMax)
     for (const id of asleep) ask(id)
     waitingMs += cpuMs() - beganAt
     wokenByCron += asleep.length
@@ -133,7 +133,7 @@ async function measure(from: number, to: number) {
   // A report of a move that runs: each sends two a second while it copies.
   const [first] = running
   const reportAt = cpuMs()
-  for (let count = 0; count < 500; count++) ledger.report(first!, { rowsTotal: 9, rowsCopied: 1, rowsVerified: 0 })
+  for (let count = 0; count < 500; count++) records.report(first!, { rowsTotal: 9, rowsCopied: 1, rowsVerified: 0 })
   const reportMs = (cpuMs() - reportAt) / 500
 
   // Moves come to their end one after another, and the next ones start, until all have settled.
@@ -142,15 +142,15 @@ async function measure(from: number, to: number) {
     const id = running.values().next().value!
     running.delete(id)
     for (const change of untilSettled) {
-      ledger.change(ledger.find(id)!, change, null)
+      records.change(records.find(id)!, change, null)
       await clock.sleep(0)
     }
-    const { source, target }: MoveRecord = ledger.find(id)!
+    const { source, target }: MoveRecord = records.find(id)!
     for (const shard of [source.id, target.id]) freeSince.set(shard, performance.now())
     await clock.sleep(running.size === 0 ? 4 * HOP_MS : 0)
   }
   const whileMoving = blocks.stop()
-  const left = ledger.open().filter(({ state }) => state === 'planned').length
+  const left = records.open().filter(({ state }) => state === 'planned').length
   if (left > 0) throw new Error(`${left} moves never started`)
   startMs.sort((a, b) => a - b)
 

@@ -23,7 +23,7 @@ const cut = (file: string, take: RegExp, leave: string): Cut => ({ file, take, l
 
 const mover = 'src/resharding/move.ts'
 const carrier = 'src/resharding/carrier.ts'
-const ledger = 'src/resharding/move-ledger.ts'
+const records = 'src/resharding/move-records.ts'
 const router = 'src/sharding/router.ts'
 const shard = 'migrations/shard/0000_shard.sql'
 const tables = 'migrations/shard/0001_first_tables.sql'
@@ -46,7 +46,7 @@ const noMoverWait = cut(
   /if \(found\.state === 'settling' && found\.settlesAt! > this\.#options\.clock\.now\(\)\)/,
   'if (false)',
 )
-const noPurgeWait = cut(ledger, /if \(record\.settlesAt! > now\) return/, 'if (now < 0) return')
+const noPurgeWait = cut(records, /if \(record\.settlesAt! > now\) return/, 'if (now < 0) return')
 
 const accounts = 'src/app/accounts/accounts.ts'
 const imports = 'src/app/imports/imports.ts'
@@ -155,25 +155,25 @@ $1`,
   },
   {
     name: 'the cron wakes moves whose wake-up was lost',
-    cuts: [cut(ledger, /( {2}movesToWake\(limit: number\): string\[\] \{\n)/, '$1    if (limit > 0) return []\n')],
+    cuts: [cut(records, /( {2}movesToWake\(limit: number\): string\[\] \{\n)/, '$1    if (limit > 0) return []\n')],
   },
   {
     name: 'the directory knows first that a capture stops',
     cuts: [
       cut(
         mover,
-        / {6}const answer = await book\.change\(seen\(this\.#record\), \{ capture: 'stop' \}, null\)\n.*\n {6}this\.#record = answer\.record\n/,
+        / {6}const answer = await records\.change\(seen\(this\.#record\), \{ capture: 'stop' \}, null\)\n.*\n {6}this\.#record = answer\.record\n/,
         '',
       ),
     ],
   },
   {
     name: 'no reverse after a capture has stopped',
-    cuts: [cut(ledger, / {6}if \(record\.captureStopped\) throw .*\n/, '')],
+    cuts: [cut(records, / {6}if \(record\.captureStopped\) throw .*\n/, '')],
   },
   {
     name: 'a plan that broke off is not made twice',
-    cuts: [cut('src/resharding/move-ledger.ts', / {8}parts\.add\(piece\.map\(.*\n/, '')],
+    cuts: [cut('src/resharding/move-planning.ts', / {8}parts\.add\(piece\.map\(.*\n/, '')],
   },
   {
     name: 'a full disk is no unknown outcome',
@@ -190,7 +190,7 @@ $1`,
     cuts: [noExpectation],
     with: { name: 'step and verification', cuts: [noStep, noVerification] },
   },
-  { name: 'attempt check', cuts: [cut(ledger, / {2}record\.attempt === seen\.attempt &&\n/, '')] },
+  { name: 'attempt check', cuts: [cut(records, / {2}record\.attempt === seen\.attempt &&\n/, '')] },
   {
     name: 'un-fence known to the directory',
     cuts: [cut(mover, / {4}await this\.#recordAttempt\('un-fence'\)\n/, '')],
@@ -274,7 +274,7 @@ $1`,
   },
   {
     name: 'lanes',
-    cuts: [cut(ledger, /if \(!this\.#queue\.areFreeFor\(asks\)\)/, 'if (!asks)')],
+    cuts: [cut(records, /if \(!this\.#queue\.areFreeFor\(asks\)\)/, 'if (!asks)')],
     with: step,
   },
 ]

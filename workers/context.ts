@@ -20,7 +20,7 @@ import { probeShards } from '../src/sharding/probe.ts'
 import type { ShardObserver } from '../src/sharding/router.ts'
 import { Shards } from '../src/sharding/shards.ts'
 import { StatementBudget } from '../src/sharding/statement-budget.ts'
-import type { Calls, DependencyReport, Fleet, Tiers } from '../src/web/context.ts'
+import type { Calls, DependencyReport, ShardOperations, Tiers } from '../src/web/context.ts'
 import { askDirectory, directoryName, readMap } from './directory.ts'
 import type { Env } from './env.ts'
 import { type Isolate, isolateOf } from './isolate.ts'
@@ -199,7 +199,7 @@ const limiters = {
 } as const
 
 /** A line a dependency, for `/readyz`, with the reason where one is away. */
-async function dependencies(env: Env, shards: Shards, fleet: Fleet): Promise<DependencyReport[]> {
+async function dependencies(env: Env, shards: Shards, fleet: ShardOperations): Promise<DependencyReport[]> {
   const probe = async (name: string, ask: () => Promise<unknown>): Promise<DependencyReport> => {
     try {
       await inTime(systemClock, limits.shardProbeMs, ask())

@@ -8,19 +8,20 @@ import { createIdSource } from '../src/core/ids.ts'
 import { limits } from '../src/core/limits.ts'
 import { consoleLog } from '../src/core/log.ts'
 import { systemRandom } from '../src/core/random.ts'
-import { Fleet, type Rebalance, type RebalanceWish } from '../src/resharding/fleet.ts'
+import { Fleet, type Rebalance, type RebalanceRequest } from '../src/resharding/fleet.ts'
 import { KeptAnswers, type Once } from '../src/resharding/kept-answers.ts'
 import { Mover } from '../src/resharding/move.ts'
 import { MoveAlarm } from '../src/resharding/move-alarm.ts'
-import { MoveLedger, type MoveWish } from '../src/resharding/move-ledger.ts'
+import { MovePlanning, type MoveRequest } from '../src/resharding/move-planning.ts'
+import { MoveRecords } from '../src/resharding/move-records.ts'
 import type {
   MoveAnswer,
-  MoveBook,
   MoveChange,
   MoveChoice,
   MoveNotes,
   MoveProgress,
   MoveRecord,
+  RemoteMoveRecords,
   SeenMove,
 } from '../src/resharding/record.ts'
 import { SCHEMA_VERSION } from '../src/resharding/shard-side.ts'
@@ -54,7 +55,8 @@ export class DirectoryObject extends DurableObject<Env> {
   }
 
   readonly #directory: Directory
-  readonly #ledger: MoveLedger
+  readonly #records: MoveRecords
+  readonly #planning: MovePlanning
   readonly #fleet: Fleet
   readonly #answers: KeptAnswers
   /** Wakes the movers of moves that can start. It may fail: the cron wakes them then. Tests put another in its place. */
@@ -72,10 +74,18 @@ export class DirectoryObject extends DurableObject<Env> {
     }
     const common = { storage, clock: systemClock }
     this.#directory = new Directory({ ...common, shards, newDeploymentId: () => base64url(systemRandom.bytes(12)) })
-    this.#ledger = new MoveLedger({
+    this.#records = new MoveRecords({
       ...common,
       ...readMoveSettings(env),
       directory: this.#directory,
+      // After the answer: the caller does not wait for the wake-ups, and does not see their failures.
+      onRunnable: (ids) => ctx.waitUntil(Promise.resolve().then(() => this.wakeMovers(ids))),
+    })
+    this.#planning = new MovePlanning({
+      clock: systemClock,
+      ...readMoveSettings(env),
+      directory: this.#directory,
+      records: this.#records,
       newId: createIdSource(systemClock, systemRandom).plain,
       async shardFacts({ binding }) {
         const database = shards.get(binding)
@@ -83,11 +93,9 @@ export class DirectoryObject extends DurableObject<Env> {
         const { results, meta } = await database.prepare(SCHEMA_VERSION).all<{ version: string }>()
         return { schema: results[0]!.version, bytes: (meta.size_after as number | undefined) || null }
       },
-      // After the answer: the caller does not wait for the wake-ups, and does not see their failures.
-      onRunnable: (ids) => ctx.waitUntil(Promise.resolve().then(() => this.wakeMovers(ids))),
       newestMigration: migrations.at(-1)!,
     })
-    this.#fleet = new Fleet(this.#directory, this.#ledger)
+    this.#fleet = new Fleet({ directory: this.#directory, records: this.#records, planning: this.#planning })
     this.#answers = new KeptAnswers(storage, systemClock)
   }
 
@@ -100,10 +108,10 @@ export class DirectoryObject extends DurableObject<Env> {
     return replied(() => this.#directory.encodedMap())
   }
 
-  async planMoves(wish: MoveWish, retry: RetryKey | null = null): Promise<Reply<{ moves: MoveRecord[] }>> {
+  async planMoves(request: MoveRequest, retry: RetryKey | null = null): Promise<Reply<{ moves: MoveRecord[] }>> {
     return replied(async () => {
       await this.#directory.map() // the first boot must be over
-      return { moves: await this.#answers.answer(retry, (once, parts) => this.#ledger.plan(wish, once, parts)) }
+      return { moves: await this.#answers.answer(retry, (once, parts) => this.#planning.plan(request, once, parts)) }
     })
   }
 
@@ -127,8 +135,8 @@ export class DirectoryObject extends DurableObject<Env> {
     })
   }
 
-  async rebalance(wish: RebalanceWish, retry: RetryKey | null = null): Promise<Reply<Rebalance>> {
-    return replied(() => this.#answers.answer(retry, (once, parts) => this.#fleet.rebalance(wish, once, parts)))
+  async rebalance(request: RebalanceRequest, retry: RetryKey | null = null): Promise<Reply<Rebalance>> {
+    return replied(() => this.#answers.answer(retry, (once, parts) => this.#fleet.rebalance(request, once, parts)))
   }
 
   async drainShard(id: string, retry: RetryKey | null = null): Promise<Reply<Rebalance>> {
@@ -136,34 +144,34 @@ export class DirectoryObject extends DurableObject<Env> {
   }
 
   async listMoves(page: { limit: number; before: string | null }): Promise<MoveRecord[]> {
-    return this.#ledger.list(page)
+    return this.#records.list(page)
   }
 
   /** The moves that may be asleep though they have something to do. */
   async movesToWake(limit: number): Promise<string[]> {
-    return this.#ledger.movesToWake(limit)
+    return this.#records.movesToWake(limit)
   }
 
   /** All open moves, for a cron of the version before. */
   async openMoves(): Promise<MoveRecord[]> {
-    return this.#ledger.open()
+    return this.#records.open()
   }
 
   async findMove(id: string): Promise<MoveRecord | null> {
-    return this.#ledger.find(id)
+    return this.#records.find(id)
   }
 
   async steerMove(id: string, verb: MoveVerb, retry: RetryKey | null = null): Promise<Reply<{ move: MoveRecord }>> {
-    const steer = async (once: Once<MoveRecord>) => once(() => this.#ledger[verb](id))
+    const steer = async (once: Once<MoveRecord>) => once(() => this.#records[verb](id))
     return replied(async () => ({ move: await this.#answers.answer(retry, steer) }))
   }
 
   async changeMove(seen: SeenMove, change: MoveChange, progress: MoveProgress | null): Promise<MoveAnswer> {
-    return this.#ledger.change(seen, change, progress)
+    return this.#records.change(seen, change, progress)
   }
 
   async reportMove(id: string, progress: MoveProgress | null, notes?: MoveNotes): Promise<void> {
-    this.#ledger.report(id, progress, notes)
+    this.#records.report(id, progress, notes)
   }
 }
 
@@ -175,7 +183,7 @@ export class MoverObject extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
     this.#mover = new Mover({
-      book: moveBook(env),
+      records: remoteRecords(env),
       shards: boundShards(env),
       clock: systemClock,
       random: systemRandom,
@@ -227,8 +235,8 @@ export class MoverObject extends DurableObject<Env> {
   }
 }
 
-/** The directory's book of moves, by RPC. */
-function moveBook(env: Env): MoveBook {
+/** The directory's records of moves, by RPC. */
+function remoteRecords(env: Env): RemoteMoveRecords {
   const { directoryMs } = limits
   return {
     find: (id) => askDirectory(env, directoryMs, (directory) => directory.findMove(id)),

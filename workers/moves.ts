@@ -1,11 +1,11 @@
-import { eachAtMost, inTurn } from '../src/core/bounded.ts'
+import { eachAtMost, windowOf } from '../src/core/bounded.ts'
 import { systemClock, TimeBudget } from '../src/core/clock.ts'
 import { BanyanError, messageOf } from '../src/core/errors.ts'
 import { limits } from '../src/core/limits.ts'
 import type { Log } from '../src/core/log.ts'
 import type { MoveChoice } from '../src/resharding/record.ts'
 import { ShardMap } from '../src/sharding/shard-map.ts'
-import type { Fleet, Moves } from '../src/web/context.ts'
+import type { MoveOperations, ShardOperations } from '../src/web/context.ts'
 import type { Refusal, Reply } from './coordinator.ts'
 import { askDirectory, askMover, type DirectoryCalls, type MoverCalls, orOlder, readMap } from './directory.ts'
 import type { Env } from './env.ts'
@@ -19,13 +19,13 @@ export interface DirectoryAccess {
   count(): void
 }
 
-/** The directory's book of moves, by RPC. */
-export function directoryMoves(access: DirectoryAccess): Moves {
+/** The directory's records of moves, by RPC. */
+export function directoryMoves(access: DirectoryAccess): MoveOperations {
   return {
     list: (page) => read(access, (directory) => directory.listMoves(page)),
     find: (id) => read(access, (directory) => directory.findMove(id)),
-    plan: async (wish, retry) =>
-      (await written(access, limits.directoryPlanMs, (directory) => directory.planMoves(wish, retry))).moves,
+    plan: async (request, retry) =>
+      (await written(access, limits.directoryPlanMs, (directory) => directory.planMoves(request, retry))).moves,
     async steer(id, verb, retry) {
       const { move } = await written(access, limits.directoryMs, (directory) => directory.steerMove(id, verb, retry))
       await wakeMovers(access, [id], Math.min(access.time.leftMs, limits.moverWakeMs))
@@ -68,7 +68,7 @@ function unsafe(id: string, choice: MoveChoice, choices: MoveChoice[]): BanyanEr
 }
 
 /** Which shards there are, by RPC. */
-export function directoryFleet(access: DirectoryAccess): Fleet {
+export function directoryFleet(access: DirectoryAccess): ShardOperations {
   const { directoryMs, directoryPlanMs } = limits
   return {
     async map() {
@@ -81,7 +81,7 @@ export function directoryFleet(access: DirectoryAccess): Fleet {
     setState: async (id, state) =>
       (await written(access, directoryMs, (directory) => directory.setShardState(id, state))).shard,
     remove: async (id) => void (await written(access, directoryMs, (directory) => directory.removeShard(id))),
-    rebalance: (wish, retry) => written(access, directoryPlanMs, (directory) => directory.rebalance(wish, retry)),
+    rebalance: (request, retry) => written(access, directoryPlanMs, (directory) => directory.rebalance(request, retry)),
     drain: (id, retry) => written(access, directoryPlanMs, (directory) => directory.drainShard(id, retry)),
   }
 }
@@ -96,7 +96,7 @@ export async function wakeOpenMoves(env: Env, log: Log, turn: number): Promise<n
       () => directory.movesToWake(limits.cronMovesMax),
       async () => {
         const open = await directory.openMoves()
-        return inTurn(open, { turn, size: limits.cronMovesMax }).map(({ id }) => id)
+        return windowOf(open, { turn, size: limits.cronMovesMax }).map(({ id }) => id)
       },
     ),
   )

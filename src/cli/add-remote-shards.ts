@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Ground } from './add-shards.ts'
+import type { ShardHost } from './add-shards.ts'
 import { isLocal, readAddress } from './address.ts'
 import { type Connection, connect } from './client.ts'
 import { deploy } from './deploy.ts'
 import { readConfig } from './deploy-config.ts'
 import { findConfigured } from './deploy-resources.ts'
 import { liveVersion } from './deploy-worker.ts'
-import { addressOf, type Deploying, openDeploying } from './deploying.ts'
+import { addressOf, type Deployment, openDeployment } from './deployment.ts'
 import { UserError } from './errors.ts'
 import { inParallel } from './in-parallel.ts'
 import type { OptionValues } from './options.ts'
@@ -20,15 +20,15 @@ export interface RemoteGroundOptions {
 }
 
 /** The deployed application that the configuration is of. Throws UserError where there is none, or another is meant. */
-export async function openRemoteGround(
+export async function openRemoteHost(
   options: OptionValues,
   location: Location,
   say: (line: string) => void,
-): Promise<Ground> {
-  const deploying = openDeploying({ config: options.config, environment: process.env, sleep, say })
-  const address = await liveAddress(deploying, options.url, process.env.BANYAN_URL)
+): Promise<ShardHost> {
+  const deployment = openDeployment({ config: options.config, environment: process.env, sleep, say })
+  const address = await liveAddress(deployment, options.url, process.env.BANYAN_URL)
   const operatorToken = options.token || process.env.BANYAN_TOKEN || undefined
-  return remoteGround(deploying, {
+  return remoteHost(deployment, {
     connection: connect({ url: address, token: options.token }),
     operatorToken,
     location,
@@ -40,14 +40,14 @@ export async function openRemoteGround(
  * where `usual`, the address that commands usually go to, is another application's.
  */
 export async function liveAddress(
-  deploying: Deploying,
+  deployment: Deployment,
   url: string | undefined,
   usual: string | undefined,
 ): Promise<string> {
-  const config = readConfig(deploying.readConfigText())
-  if ((await liveVersion(deploying, config.name)) === null)
+  const config = readConfig(deployment.readConfigText())
+  if ((await liveVersion(deployment, config.name)) === null)
     throw new UserError(`${config.name} is not deployed yet.`, 'Deploy it first: npm run deploy')
-  const address = await addressOf(deploying.platform, config, url)
+  const address = await addressOf(deployment.platform, config, url)
   const isOther = !url && usual && !isLocal(usual) && readAddress(usual).origin !== address
   if (isOther)
     throw new UserError(
@@ -58,11 +58,11 @@ export async function liveAddress(
 }
 
 /** A deployment does the most of it: it makes what the configuration names, migrates it, and makes the version live. */
-export function remoteGround(
-  deploying: Deploying,
+export function remoteHost(
+  deployment: Deployment,
   { connection, operatorToken, location }: RemoteGroundOptions,
-): Ground {
-  const { platform, configPath, say } = deploying
+): ShardHost {
+  const { platform, configPath, say } = deployment
   const kind = databasesAt(location)
   const find = ({ databaseName: name, databaseId: configuredId }: { databaseName: string; databaseId: string }) =>
     findConfigured(kind, platform, { name, configuredId })
@@ -72,7 +72,7 @@ export function remoteGround(
     bound: shardBindings,
     async prepare(shards) {
       // All are looked at before any is made: in a wrong account, or elsewhere than it should be, none is.
-      await inParallel(shardBindings(deploying.readConfigText()), find)
+      await inParallel(shardBindings(deployment.readConfigText()), find)
       const found = await inParallel(shards, async (shard) => ({ name: shard.databaseName, id: await find(shard) }))
       for (const { name, id } of found) if (id !== null) await refuseElsewhere(platform, { name, id }, location)
       for (const { name, id } of found) {
@@ -82,7 +82,7 @@ export function remoteGround(
       }
     },
     async release() {
-      await deploy(deploying, { url: connection.url, operatorToken, isDryRun: false, screen: process.stderr })
+      await deploy(deployment, { url: connection.url, operatorToken, isDryRun: false, screen: process.stderr })
     },
   }
 }

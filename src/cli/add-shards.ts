@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { openRemoteGround } from './add-remote-shards.ts'
+import { openRemoteHost } from './add-remote-shards.ts'
 import { isLocal } from './address.ts'
 import { addressOf, type Connection } from './client.ts'
 import type { Command, Output } from './command.ts'
@@ -28,7 +28,7 @@ interface Shard {
 }
 
 /** Where the databases are made, and how the live version comes to have their bindings. */
-export interface Ground {
+export interface ShardHost {
   configPath: string
   /** To the application that they join. */
   connection: Connection
@@ -45,17 +45,17 @@ async function run(connect: () => Connection, _operands: string[], options: Opti
   const location = locationOf(options)
   const isRemote = options.remote || !isLocal(addressOf(options))
   if (isRemote) refuseLocalOptions(options)
-  const ground = isRemote ? await openRemoteGround(options, location, say) : localGround(connect, options, location)
-  return addShards(ground, count)
+  const host = isRemote ? await openRemoteHost(options, location, say) : localHost(connect, options, location)
+  return addShards(host, count)
 }
 
 /**
  * Databases, migrations, bindings, and then the directory: in this order, so that a shard joins when the live version has
  * its binding. Bindings that a run before has left without a shard are gone on with first.
  */
-export async function addShards(ground: Ground, count: number): Promise<Output> {
-  const { connection } = ground
-  const bound = ground.bound(readFileSync(ground.configPath, 'utf8'))
+export async function addShards(host: ShardHost, count: number): Promise<Output> {
+  const { connection } = host
+  const bound = host.bound(readFileSync(host.configPath, 'utf8'))
   const { items } = await connection.get<{ items: Shard[] }>('/operator/v1/shards')
   const waiting = bound.filter(({ binding }) => !items.some((shard) => shard.binding === binding)).slice(0, count)
   const next = nextShardNumber(bound)
@@ -64,14 +64,14 @@ export async function addShards(ground: Ground, count: number): Promise<Output> 
   const fresh = numberedShards(next, count - waiting.length, bound)
   const added = [...waiting, ...fresh]
   if (waiting.length > 0) say(`Going on with ${names(waiting)}, bound and not yet a shard.`)
-  await ground.prepare(added)
+  await host.prepare(added)
   if (fresh.length > 0) {
     // Read again, since making and migrating took a while: what was written there meanwhile stays. wrangler dev reads it
     // as soon as it changes, and ends where it is empty.
-    replaceFile(ground.configPath, withMoreShards(readFileSync(ground.configPath, 'utf8'), fresh))
-    say(`Bound ${names(fresh)} in ${path.relative(process.cwd(), ground.configPath)}.`)
+    replaceFile(host.configPath, withMoreShards(readFileSync(host.configPath, 'utf8'), fresh))
+    say(`Bound ${names(fresh)} in ${path.relative(process.cwd(), host.configPath)}.`)
   }
-  await ground.release()
+  await host.release()
   const shards: Shard[] = []
   for (const { binding } of added) {
     shards.push(await join(connection, binding))
@@ -84,7 +84,7 @@ export async function addShards(ground: Ground, count: number): Promise<Output> 
 }
 
 /** `npm run dev` takes a changed configuration by itself. */
-function localGround(connect: () => Connection, options: OptionValues, location: Location): Ground {
+function localHost(connect: () => Connection, options: OptionValues, location: Location): ShardHost {
   if (location.hint || location.jurisdiction)
     throw new UserError('A local database has no location.', 'Leave --location and --jurisdiction out.')
   const { configPath, persistTo } = localConfig(options)

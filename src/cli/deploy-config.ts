@@ -2,7 +2,7 @@ import { UserError } from './errors.ts'
 import { blocksOf, required, type ShardBinding, shardsIn } from './wrangler-config.ts'
 import { checkedEdit, keyOf, linesOf, readTables, type Table, withLinesBehind, withValue } from './wrangler-tables.ts'
 
-/** What deploying needs to know of a wrangler.toml. */
+/** What a deployment needs to know of a wrangler.toml. */
 export interface WranglerConfig {
   name: string
   accountId: string | null
@@ -91,7 +91,7 @@ export const withKvId = (text: string, binding: string, id: string): string =>
   withId(text, { table: 'kv_namespaces', binding, key: 'id', localKey: 'preview_id' }, id)
 
 /** Without comments, blank lines and local ids: what of it decides how the Worker runs. */
-export const essence = (text: string): string =>
+export const significantText = (text: string): string =>
   text
     .split('\n')
     .map((line) => line.trim())

@@ -1,5 +1,5 @@
 import { isPlaceholder, readConfig, withDatabaseId, withKvId } from './deploy-config.ts'
-import type { Deploying } from './deploying.ts'
+import type { Deployment } from './deployment.ts'
 import { UserError } from './errors.ts'
 import { inParallel } from './in-parallel.ts'
 import type { Platform } from './platform/api.ts'
@@ -11,23 +11,23 @@ interface Wanted {
   /** What the configuration names it by, where that is an id; else null. */
   configuredId: string | null
   /** Told once it is there. */
-  isThere(id: string): void
+  onFound(id: string): void
 }
 
 /** Makes what wrangler.toml names and the account lacks, then writes the ids it was given into wrangler.toml. */
-export function resourceSteps(deploying: Deploying): Step[] {
-  const { platform } = deploying
+export function resourceSteps(deployment: Deployment): Step[] {
+  const { platform } = deployment
   const ids = new Map<string, string>()
-  const config = readConfig(deploying.readConfigText())
-  const named = (names: string[]) => names.map((name) => ({ name, configuredId: null, isThere: () => {} }))
+  const config = readConfig(deployment.readConfigText())
+  const named = (names: string[]) => names.map((name) => ({ name, configuredId: null, onFound: () => {} }))
   return [
     resourceStep('databases', databases, platform, () =>
       config.shards.map(({ binding, databaseName, databaseId }) => ({
         name: databaseName,
         configuredId: databaseId,
-        isThere(id) {
+        onFound(id) {
           ids.set(binding, id)
-          deploying.databaseIds.set(binding, id)
+          deployment.databaseIds.set(binding, id)
         },
       })),
     ),
@@ -35,12 +35,12 @@ export function resourceSteps(deploying: Deploying): Step[] {
       config.kvNamespaces.map(({ binding, id: configuredId }) => ({
         name: `${config.name}-${binding.toLowerCase()}`,
         configuredId,
-        isThere: (id) => void ids.set(binding, id),
+        onFound: (id) => void ids.set(binding, id),
       })),
     ),
     resourceStep('R2', buckets, platform, () => named(config.buckets)),
     resourceStep('queues', queues, platform, () => named(config.queues)),
-    configStep(deploying, ids),
+    configStep(deployment, ids),
   ]
 }
 
@@ -51,14 +51,14 @@ function resourceStep(name: string, kind: ResourceKind, platform: Platform, want
     async look() {
       const found = await inParallel(wanted(), async (resource) => {
         const id = await findConfigured(kind, platform, resource)
-        if (id !== null) resource.isThere(id)
+        if (id !== null) resource.onFound(id)
         return { resource, id }
       })
       const missing = found.filter(({ id }) => id === null).map(({ resource }) => resource)
       return {
         lacking: missing.map((resource) => resource.name),
         async carryOut() {
-          await inParallel(missing, async (resource) => resource.isThere(await makeOne(kind, platform, resource.name)))
+          await inParallel(missing, async (resource) => resource.onFound(await makeOne(kind, platform, resource.name)))
         },
       }
     },
@@ -84,12 +84,12 @@ export async function findConfigured(
   )
 }
 
-function configStep(deploying: Deploying, ids: Map<string, string>): Step {
+function configStep(deployment: Deployment, ids: Map<string, string>): Step {
   return {
     name: 'configuration',
     done: 'written',
     async look() {
-      const { shards, kvNamespaces } = readConfig(deploying.readConfigText())
+      const { shards, kvNamespaces } = readConfig(deployment.readConfigText())
       const unwritten = [
         ...shards.map(({ binding, databaseId }) => ({ binding, was: databaseId, write: withDatabaseId })),
         ...kvNamespaces.map(({ binding, id }) => ({ binding, was: id, write: withKvId })),
@@ -98,9 +98,9 @@ function configStep(deploying: Deploying, ids: Map<string, string>): Step {
         lacking: unwritten.map(({ binding }) => `the id of ${binding}`),
         async carryOut() {
           // Read again: what was written there meanwhile stays.
-          let changed = deploying.readConfigText()
+          let changed = deployment.readConfigText()
           for (const { binding, write } of unwritten) changed = write(changed, binding, ids.get(binding)!)
-          deploying.writeConfigText(changed)
+          deployment.writeConfigText(changed)
         },
       }
     },

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { essence, readConfig } from './deploy-config.ts'
-import type { Deploying } from './deploying.ts'
+import { readConfig, significantText } from './deploy-config.ts'
+import type { Deployment } from './deployment.ts'
 import { UserError } from './errors.ts'
 import { AT_ONCE_MAX, inParallel } from './in-parallel.ts'
 import { migrateShards, migrationStatus } from './migrate.ts'
@@ -23,24 +23,24 @@ const SECRET_BYTES = 32
 const TAG_DIGITS = 16
 
 /** Migrates every shard: the first alone, so that a migration that fails does so in one database. */
-export function migrationStep(deploying: Deploying): Step {
+export function migrationStep(deployment: Deployment): Step {
   const migrations = readMigrations()
   return {
     name: 'migrations',
     done: 'applied',
     async look() {
-      const { shards } = readConfig(deploying.readConfigText())
+      const { shards } = readConfig(deployment.readConfigText())
       const found = shards.map(({ binding }) =>
-        migratedDatabase(deploying, binding, deploying.databaseIds.get(binding) ?? null),
+        migratedDatabase(deployment, binding, deployment.databaseIds.get(binding) ?? null),
       )
       const statuses = await migrationStatus(found, migrations, AT_ONCE_MAX)
       const behind = statuses.filter(({ pending }) => pending.length > 0)
       return {
         lacking: behind.map(({ binding, pending }) => `${pending.length} to ${binding}`),
         async carryOut() {
-          const onProgress = (_done: number, _all: number, said: string) => deploying.say(`  ${said}`)
+          const onProgress = (_done: number, _all: number, said: string) => deployment.say(`  ${said}`)
           // Looked up again: what the step before has made has an id by now.
-          const shards = await remoteShards(deploying)
+          const shards = await remoteShards(deployment)
           const { failed } = await migrateShards(shards, {
             migrations,
             canary: null,
@@ -60,15 +60,15 @@ export function migrationStep(deploying: Deploying): Step {
 }
 
 /** Fills the store of static files before the version that names them is live; those of earlier versions stay. */
-export function assetStep(deploying: Deploying): Step {
-  const { platform } = deploying
+export function assetStep(deployment: Deployment): Step {
+  const { platform } = deployment
   return {
     name: 'static files',
     done: 'put',
     async look() {
-      const [bucket] = readConfig(deploying.readConfigText()).buckets
+      const [bucket] = readConfig(deployment.readConfigText()).buckets
       if (!bucket) throw new UserError('No bucket is bound.', 'Bind one as BUCKET in the configuration.')
-      const files = await deploying.staticFiles()
+      const files = await deployment.staticFiles()
       const stored = await inParallel(files, async (file) => {
         const bytes = await readObject(platform, bucket, file.key)
         return { file, isStored: bytes !== null && Buffer.from(bytes).equals(readFileSync(file.path)) }
@@ -99,28 +99,28 @@ export interface VersionOptions {
 }
 
 /** Uploads a version where the live one was made from something else, or lacks a secret. */
-export function versionStep(deploying: Deploying, { address, operatorToken, mapBindings }: VersionOptions): Step {
-  const { platform, wrangler, drawn } = deploying
+export function versionStep(deployment: Deployment, { address, operatorToken, mapBindings }: VersionOptions): Step {
+  const { platform, wrangler, drawn } = deployment
   return {
     name: 'Worker',
     done: 'deployed',
     async look() {
-      const text = deploying.readConfigText()
+      const text = deployment.readConfigText()
       const { name, publicOrigin, shards } = readConfig(text)
       const vars: Record<string, string> = publicOrigin ? {} : { PUBLIC_ORIGIN: address() }
       const fingerprint = createHash('sha256')
-        .update(JSON.stringify([await wrangler.bundle(), essence(text), vars]))
+        .update(JSON.stringify([await wrangler.bundle(), significantText(text), vars]))
         .digest('hex')
       const tag = `${name}-${fingerprint.slice(0, TAG_DIGITS)}`
-      const live = await liveVersion(deploying, name)
-      if (live) await refuseLostShards(live, shards, deploying.databaseIds, mapBindings)
+      const live = await liveVersion(deployment, name)
+      if (live) await refuseLostShards(live, shards, deployment.databaseIds, mapBindings)
       const secrets = await secretNames(platform, name)
       const unset = ['SIGNING_KEY', 'OPERATOR_TOKEN'].filter((secret) => !secrets.includes(secret))
       const isSame = live?.annotations?.['workers/tag'] === tag
       return {
         lacking: [...(isSame ? [] : [`version ${tag}`]), ...unset.map((secret) => `its ${secret}`)],
         async carryOut() {
-          if (unset.length > 0) draw(deploying, unset, operatorToken)
+          if (unset.length > 0) draw(deployment, unset, operatorToken)
           const secretsFile = unset.length > 0 ? drawn.file : null
           await wrangler.deploy({ tag, message: `banyan deploy of ${tag}`, vars, secretsFile })
         },
@@ -130,7 +130,7 @@ export function versionStep(deploying: Deploying, { address, operatorToken, mapB
 }
 
 /** Values for secrets that aren't set: what an earlier run has drawn and may have set is drawn no second time. */
-function draw({ drawn }: Deploying, unset: string[], operatorToken: string | undefined): void {
+function draw({ drawn }: Deployment, unset: string[], operatorToken: string | undefined): void {
   const before = drawn.read()
   const value = (name: string) =>
     (name === 'OPERATOR_TOKEN' ? operatorToken : undefined) ??
@@ -140,7 +140,7 @@ function draw({ drawn }: Deploying, unset: string[], operatorToken: string | und
 }
 
 /** The version that has all the traffic; null while there is none. Throws UserError during a gradual deployment. */
-export async function liveVersion({ platform }: Pick<Deploying, 'platform'>, name: string): Promise<Version | null> {
+export async function liveVersion({ platform }: Pick<Deployment, 'platform'>, name: string): Promise<Version | null> {
   const [newest] = await listDeployments(platform, name)
   if (!newest) return null
   if (newest.versions.length > 1)
@@ -186,13 +186,13 @@ async function refuseLostShards(
 }
 
 /** What calls the Worker. An upload sets it as well; this finds what one that was cut off has left out. */
-export function triggerStep(deploying: Deploying): Step {
-  const { platform } = deploying
+export function triggerStep(deployment: Deployment): Step {
+  const { platform } = deployment
   return {
     name: 'triggers',
     done: 'set',
     async look() {
-      const { name, crons, consumedQueues, workersDev } = readConfig(deploying.readConfigText())
+      const { name, crons, consumedQueues, workersDev } = readConfig(deployment.readConfigText())
       const schedules = await listSchedules(platform, name)
       const queues = await inParallel(consumedQueues, async (queue) => {
         const { consumers = [] } = (await findQueue(platform, queue)) ?? {}
@@ -206,7 +206,7 @@ export function triggerStep(deploying: Deploying): Step {
           ...queues.filter(({ isConsumed }) => !isConsumed).map(({ queue }) => `consumer of ${queue}`),
           ...(isReachable ? [] : ['its address on workers.dev']),
         ],
-        carryOut: () => deploying.wrangler.deployTriggers(),
+        carryOut: () => deployment.wrangler.deployTriggers(),
       }
     },
   }

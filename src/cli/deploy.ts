@@ -4,7 +4,7 @@ import type { Command, Output } from './command.ts'
 import { readConfig } from './deploy-config.ts'
 import { resourceSteps } from './deploy-resources.ts'
 import { assetStep, migrationStep, triggerStep, versionStep } from './deploy-worker.ts'
-import { addressOf, type Deploying, openDeploying } from './deploying.ts'
+import { addressOf, type Deployment, openDeployment } from './deployment.ts'
 import { UserError } from './errors.ts'
 import type { Screen } from './follow-moves.ts'
 import type { OptionValues } from './options.ts'
@@ -29,34 +29,34 @@ export interface DeployOptions {
  * Brings the application about on the platform, or up to date: what is missing is made, what is there is left. A run
  * that was cut off goes on where it stopped. Throws UserError.
  */
-export async function deploy(deploying: Deploying, options: DeployOptions): Promise<Output> {
+export async function deploy(deployment: Deployment, options: DeployOptions): Promise<Output> {
   const { operatorToken, isDryRun, screen, url } = options
   if (operatorToken === LOCAL_TOKEN)
     throw new UserError(`The token ${LOCAL_TOKEN} is the local one.`, 'Give another, or none: then one is drawn.')
   let address = ''
-  const token = () => operatorToken ?? deploying.drawn.read().OPERATOR_TOKEN
-  const { shards } = readConfig(deploying.readConfigText())
+  const token = () => operatorToken ?? deployment.drawn.read().OPERATOR_TOKEN
+  const { shards } = readConfig(deployment.readConfigText())
   const steps: (Step | Check)[] = [
-    ...resourceSteps(deploying),
-    migrationStep(deploying),
-    assetStep(deploying),
-    versionStep(deploying, {
+    ...resourceSteps(deployment),
+    migrationStep(deployment),
+    assetStep(deployment),
+    versionStep(deployment, {
       address: () => address,
       operatorToken,
       mapBindings: () => bindingsOfMap(address, operatorToken),
     }),
-    triggerStep(deploying),
-    warmCheck(deploying, () => address),
+    triggerStep(deployment),
+    warmCheck(deployment, () => address),
     smokeCheck(() => address, { token, shards: shards.map(({ binding }) => binding) }),
-    probeCheck(deploying, () => address, token),
+    probeCheck(deployment, () => address, token),
   ]
-  address = await addressOf(deploying.platform, readConfig(deploying.readConfigText()), url)
+  address = await addressOf(deployment.platform, readConfig(deployment.readConfigText()), url)
   const outcomes = await runSteps(steps, { isDryRun, screen })
   const changes = outcomes.filter(({ result }) => result === 'done' || result === 'would be done')
   if (isDryRun) return dryRunOutput(address, outcomes, changes.length)
-  const drawnToken = deploying.drawn.read().OPERATOR_TOKEN
+  const drawnToken = deployment.drawn.read().OPERATOR_TOKEN
   const isNewToken = drawnToken !== undefined && drawnToken !== operatorToken
-  deploying.drawn.remove()
+  deployment.drawn.remove()
   return {
     json: { address, steps: outcomes, ...(isNewToken ? { operatorToken: drawnToken } : {}) },
     text: [
@@ -85,13 +85,13 @@ const tokenAdvice = (address: string, token: string): string[] => [
 ]
 
 async function run(_connect: unknown, _operands: string[], options: OptionValues): Promise<Output> {
-  const deploying = openDeploying({
+  const deployment = openDeployment({
     config: options.config,
     environment: process.env,
     sleep,
     say: (line) => console.error(line),
   })
-  return deploy(deploying, {
+  return deploy(deployment, {
     url: options.url,
     // An unset secret of a build service is an empty variable.
     operatorToken: options.token || process.env.BANYAN_TOKEN || undefined,

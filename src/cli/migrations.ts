@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command, Output } from './command.ts'
-import { openDeploying } from './deploying.ts'
+import { openDeployment } from './deployment.ts'
 import { UserError } from './errors.ts'
 import { configFor, type LocalConfig, withLocalShards } from './local-shards.ts'
 import { type MigratedShard, type MigrationRun, migrateShards, migrationStatus } from './migrate.ts'
@@ -44,7 +44,7 @@ async function withShards<T>(options: OptionValues, use: (shards: MigratedShard[
   if (!options.remote) return withLocalShards(localConfig(options), use)
   refuseLocalOptions(options)
   const say = (line: string) => void process.stderr.write(`${line}\n`)
-  return use(await remoteShards(openDeploying({ config: options.config, environment: process.env, sleep, say })))
+  return use(await remoteShards(openDeployment({ config: options.config, environment: process.env, sleep, say })))
 }
 
 async function status(_connect: unknown, _operands: string[], options: OptionValues): Promise<Output> {

@@ -1,6 +1,6 @@
 import { type Connection, connect } from './client.ts'
 import type { Command, Output } from './command.ts'
-import type { Deploying } from './deploying.ts'
+import type { Deployment } from './deployment.ts'
 import { AnswerLost, NotNow, UserError } from './errors.ts'
 import type { Check } from './steps.ts'
 import { counted, table } from './table.ts'
@@ -43,7 +43,7 @@ export async function probe(connection: Pick<Connection, 'post'>): Promise<Probe
 
 /** The last step of a deployment: a version that misreads its databases' refusals must not serve. */
 export function probeCheck(
-  { sleep }: Pick<Deploying, 'sleep'>,
+  { sleep }: Pick<Deployment, 'sleep'>,
   address: () => string,
   token: () => string | undefined,
 ): Check {
@@ -65,7 +65,7 @@ export function probeCheck(
   }
 }
 
-async function whenThere(sleep: Deploying['sleep'], ask: () => Promise<ProbeReport>): Promise<ProbeReport> {
+async function whenThere(sleep: Deployment['sleep'], ask: () => Promise<ProbeReport>): Promise<ProbeReport> {
   for (let waits = 0; ; waits++) {
     try {
       return await ask()

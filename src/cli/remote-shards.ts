@@ -1,6 +1,6 @@
 import { readConfig } from './deploy-config.ts'
 import { findConfigured } from './deploy-resources.ts'
-import type { Deploying } from './deploying.ts'
+import type { Deployment } from './deployment.ts'
 import { UserError } from './errors.ts'
 import type { MigratedShard } from './migrate.ts'
 import { appliedMigrations, applyMigration } from './platform/database.ts'
@@ -10,21 +10,21 @@ import { databases } from './platform/resources.ts'
  * The deployed databases of the configuration's shards. Throws UserError where one isn't there, or isn't the one that the
  * configuration names by its id.
  */
-export async function remoteShards(deploying: Deploying): Promise<MigratedShard[]> {
-  const { platform, databaseIds } = deploying
-  const { shards } = readConfig(deploying.readConfigText())
+export async function remoteShards(deployment: Deployment): Promise<MigratedShard[]> {
+  const { platform, databaseIds } = deployment
+  const { shards } = readConfig(deployment.readConfigText())
   return Promise.all(
     shards.map(async ({ binding, databaseName: name, databaseId: configuredId }) => {
       const id = databaseIds.get(binding) ?? (await findConfigured(databases, platform, { name, configuredId }))
       if (id === null)
         throw new UserError(`The account has no database ${name} (${binding}).`, 'Make it: npm run deploy')
-      return migratedDatabase(deploying, binding, id)
+      return migratedDatabase(deployment, binding, id)
     }),
   )
 }
 
 /** One that isn't made yet has no migration. */
-export const migratedDatabase = ({ platform }: Deploying, binding: string, id: string | null): MigratedShard => ({
+export const migratedDatabase = ({ platform }: Deployment, binding: string, id: string | null): MigratedShard => ({
   binding,
   applied: async () => (id === null ? [] : appliedMigrations(platform, id)),
   apply: (migration) => applyMigration(platform, id!, migration),

@@ -6,7 +6,7 @@ import { claimDifferences } from './claim-differences.ts'
 import { type Connection, connect } from './client.ts'
 import type { Command, Output } from './command.ts'
 import { isPlaceholder, readConfig } from './deploy-config.ts'
-import { addressOf, type Deploying, openDeploying } from './deploying.ts'
+import { addressOf, type Deployment, openDeployment } from './deployment.ts'
 import { UserError } from './errors.ts'
 import { MAP_COPY_MS } from './map-copy.ts'
 import { isOver, type Move } from './move-text.ts'
@@ -57,34 +57,34 @@ export interface RestoreOptions extends ShardOptions {
  * written there since is gone. Refused, with everything as it was, where its slots weren't the same ones then: it would
  * take writes for slots that another shard has, or lack slots that it got. Throws UserError.
  */
-export async function restore(deploying: Deploying, options: RestoreOptions): Promise<Output> {
-  const { say } = deploying
+export async function restore(deployment: Deployment, options: RestoreOptions): Promise<Output> {
+  const { say } = deployment
   const { connection, shard, noteFile } = options
   const to = readTime(options.to, options.now)
   const found = readNote(noteFile)
   if (found && found.stage !== 'taken-out' && found.to !== to) throw halfDone(found)
-  const entry = await findShard(deploying, connection, shard)
+  const entry = await findShard(deployment, connection, shard)
   if (found?.stage === 'travelling' && entry.state !== 'restoring') throw servesAlready(found, entry.state)
   const outOfService = async (): Promise<Travelling> =>
     found && found.stage !== 'taken-out'
       ? { ...found, stage: 'travelling' }
-      : takeOut(deploying, options, to, { ...entry, isOurs: found !== null })
-  return sayingWhereItStands(deploying, noteFile, async () => {
+      : takeOut(deployment, options, to, { ...entry, isOurs: found !== null })
+  return sayingWhereItStands(deployment, noteFile, async () => {
     if (found?.stage === 'reconciled' && entry.state !== 'restoring') {
       forgetNote(noteFile)
       say(`✓ the run before has ended it, and nothing was taken back now: ${shard} has what was written since`)
-      return compared(deploying, options, found)
+      return compared(deployment, options, found)
     }
     // One that an older version has reconciled still has the sessions of then.
     const isEnded = found?.stage === 'reconciled' && found.ended !== undefined
-    const done = isEnded ? found : await travel(deploying, options, await outOfService())
+    const done = isEnded ? found : await travel(deployment, options, await outOfService())
     await backToService(connection, shard, noteFile)
-    return compared(deploying, options, done)
+    return compared(deployment, options, done)
   })
 }
 
 /** Gives a restore up: the shard is as it was before, and serves. Throws UserError. */
-export async function abandon(deploying: Deploying, options: ShardOptions): Promise<Output> {
+export async function abandon(deployment: Deployment, options: ShardOptions): Promise<Output> {
   const { connection, shard, noteFile } = options
   const note = readNote(noteFile)
   if (!note)
@@ -92,18 +92,18 @@ export async function abandon(deploying: Deploying, options: ShardOptions): Prom
       `No restore of ${shard} is under way here.`,
       'Its place is kept in .wrangler/deploy on the machine where it was begun: give it up there.',
     )
-  const { state } = await findShard(deploying, connection, shard)
-  return sayingWhereItStands(deploying, noteFile, async () => {
+  const { state } = await findShard(deployment, connection, shard)
+  return sayingWhereItStands(deployment, noteFile, async () => {
     if (state !== 'restoring')
-      return { json: { shard, state }, text: await leaveAsItIs(deploying, options, note, state) }
-    if (note.stage !== 'taken-out') await takeBack(deploying, noteFile, note)
+      return { json: { shard, state }, text: await leaveAsItIs(deployment, options, note, state) }
+    if (note.stage !== 'taken-out') await takeBack(deployment, noteFile, note)
     await backToService(connection, shard, noteFile)
     return { json: { shard, state: 'serving' }, text: `${shard} serves again, as it was before the restore.` }
   })
 }
 
 async function sayingWhereItStands(
-  deploying: Deploying,
+  deployment: Deployment,
   noteFile: string,
   act: () => Promise<Output>,
 ): Promise<Output> {
@@ -111,7 +111,7 @@ async function sayingWhereItStands(
     return await act()
   } catch (error) {
     const note = readNote(noteFile)
-    if (note) deploying.say(standing(note))
+    if (note) deployment.say(standing(note))
     throw error
   }
 }
@@ -121,12 +121,12 @@ async function sayingWhereItStands(
  * run before was cut off here, the shard may have served since, and a move may have touched it.
  */
 async function takeOut(
-  deploying: Deploying,
+  deployment: Deployment,
   { connection, shard, noteFile }: RestoreOptions,
   to: string,
   { databaseId, state, isOurs }: FoundShard & { isOurs: boolean },
 ): Promise<Travelling> {
-  const { platform } = deploying
+  const { platform } = deployment
   if (state !== 'serving' && !(state === 'restoring' && isOurs)) throw notServing(shard, state)
   await refuseOpenMoves(connection, shard)
   // Read for nothing: where it can't be, that is known before anybody gets a 503.
@@ -134,8 +134,8 @@ async function takeOut(
   const place = { databaseId, shard, to }
   keepNote(noteFile, { ...place, stage: 'taken-out' })
   await connection.patch(pathOf(shard), { state: 'restoring' })
-  deploying.say(`✓ ${shard} is out of service: its users get 503. Waiting until no router has the map before.`)
-  await deploying.sleep(readConfig(deploying.readConfigText()).leaseMs + MAP_COPY_MS)
+  deployment.say(`✓ ${shard} is out of service: its users get 503. Waiting until no router has the map before.`)
+  await deployment.sleep(readConfig(deployment.readConfigText()).leaseMs + MAP_COPY_MS)
   try {
     // Looked at again: a move may have been planned between the look before and the state.
     await refuseOpenMoves(connection, shard)
@@ -144,34 +144,34 @@ async function takeOut(
     throw error
   }
   const ownership = await ownershipOf(platform, databaseId)
-  const accounts = await noteBefore(deploying, databaseId, noteFile)
-  deploying.say(`✓ noted: ${counted(accounts.count, 'account')}, with the version of each password`)
+  const accounts = await noteBefore(deployment, databaseId, noteFile)
+  deployment.say(`✓ noted: ${counted(accounts.count, 'account')}, with the version of each password`)
   const wayBack = await bookmarkAt(platform, databaseId)
   return keepNote(noteFile, { ...place, ...ownership, wayBack, accounts, stage: 'travelling' })
 }
 
 /** Repeated, it has the same end: nobody writes meanwhile. */
-async function travel(deploying: Deploying, options: ShardOptions, before: Travelling): Promise<Reconciled> {
-  const { platform, say } = deploying
+async function travel(deployment: Deployment, options: ShardOptions, before: Travelling): Promise<Reconciled> {
+  const { platform, say } = deployment
   const { connection, shard, noteFile } = options
   const { databaseId, to } = before
   await restoreTo(platform, databaseId, await bookmarkAt(platform, databaseId, to))
   say(`✓ it is as it was at ${to}`)
   const difference = await differenceFrom(platform, databaseId, before)
   if (difference) {
-    await takeBack(deploying, noteFile, before)
+    await takeBack(deployment, noteFile, before)
     await backToService(connection, shard, noteFile)
     throw notThen(before, difference)
   }
   const migrated = await reconcile(platform, databaseId, before)
   say(`✓ reconciled: its slots are those of the map, the mover’s step goes on, ${migrated} migrations applied again`)
-  const ended = await endRevived(deploying, noteFile, before)
+  const ended = await endRevived(deployment, noteFile, before)
   say(`✓ ended: ${endedText(ended, noteFile)}`)
   return keepNote(noteFile, { ...before, stage: 'reconciled', migrated, ended })
 }
 
 /** As it was before: from here on nothing of the restore is left but the state. */
-async function takeBack({ platform }: Deploying, noteFile: string, note: Travelling | Reconciled): Promise<void> {
+async function takeBack({ platform }: Deployment, noteFile: string, note: Travelling | Reconciled): Promise<void> {
   const { shard, databaseId, to, wayBack } = note
   await restoreTo(platform, databaseId, wayBack)
   keepNote(noteFile, { shard, databaseId, to, stage: 'taken-out' })
@@ -179,19 +179,19 @@ async function takeBack({ platform }: Deploying, noteFile: string, note: Travell
 
 /** Forgets a restore of a shard that isn't out of service any more: what was written there since stays. */
 async function leaveAsItIs(
-  deploying: Deploying,
+  deployment: Deployment,
   { connection, shard, noteFile }: ShardOptions,
   note: Note,
   state: string,
 ): Promise<string> {
-  const { platform } = deploying
+  const { platform } = deployment
   const ended: string[] = []
   if (note.stage === 'travelling') {
     await refuseOpenMoves(connection, shard)
     if (await differenceFrom(platform, note.databaseId, note)) throw otherNow(note, state, noteFile)
     await reconcile(platform, note.databaseId, note)
     // It may have been taken back already, and then sessions that were ended live again.
-    ended.push(endedText(await endRevived(deploying, noteFile, note), noteFile))
+    ended.push(endedText(await endRevived(deployment, noteFile, note), noteFile))
   }
   forgetNote(noteFile)
   const what: Record<Note['stage'], string> = {
@@ -204,13 +204,13 @@ async function leaveAsItIs(
 }
 
 /** Only looks: it serves already, so a comparison that fails, or is ended, leaves a restore as done as it is. */
-async function compared(deploying: Deploying, options: ShardOptions, done: Reconciled): Promise<Output> {
+async function compared(deployment: Deployment, options: ShardOptions, done: Reconciled): Promise<Output> {
   const { shard, to, wayBack, migrated, databaseId, ended } = done
   const served = `${shard} serves again, as it was at ${to}. What was written there since is gone.`
-  deploying.say(
+  deployment.say(
     `✓ ${served}\n${wayBackText(done)}\nComparing its claims and accounts with all shards; Ctrl-C leaves that out.`,
   )
-  const comparison = await compareClaims(deploying, options, databaseId).catch((error: unknown) => ({
+  const comparison = await compareClaims(deployment, options, databaseId).catch((error: unknown) => ({
     json: { lackingAccounts: null, lackingClaims: null },
     text: `Its claims and accounts were not compared: ${messageOf(error)}\nTo compare them: npm run banyan -- restore ${shard} --compare`,
   }))
@@ -221,18 +221,18 @@ async function compared(deploying: Deploying, options: ShardOptions, done: Recon
 }
 
 /** Lists what doesn't fit in a file, a line each. Throws UserError. */
-export async function compare(deploying: Deploying, options: ShardOptions): Promise<Output> {
-  const { databaseId } = await findShard(deploying, options.connection, options.shard)
-  return compareClaims(deploying, options, databaseId)
+export async function compare(deployment: Deployment, options: ShardOptions): Promise<Output> {
+  const { databaseId } = await findShard(deployment, options.connection, options.shard)
+  return compareClaims(deployment, options, databaseId)
 }
 
 async function compareClaims(
-  deploying: Deploying,
+  deployment: Deployment,
   { connection, shard, noteFile }: ShardOptions,
   restoredId: string,
 ): Promise<{ json: Lacking; text: string }> {
-  const { platform, sleep, say } = deploying
-  const databaseIds = readConfig(deploying.readConfigText()).shards.map(({ databaseId }) => databaseId)
+  const { platform, sleep, say } = deployment
+  const databaseIds = readConfig(deployment.readConfigText()).shards.map(({ databaseId }) => databaseId)
   const onShard = (done: number, of: number) => say(`compared with ${done} of ${counted(of, 'shard')}`)
   const file = claimsFile(noteFile)
   replaceFile(file, '', 0o600)
@@ -287,14 +287,14 @@ interface FoundShard {
 }
 
 async function findShard(
-  deploying: Deploying,
+  deployment: Deployment,
   connection: ShardOptions['connection'],
   shard: string,
 ): Promise<FoundShard> {
   const { items } = await listShards(connection)
   const entry = items.find(({ id }) => id === shard)
   if (!entry) throw new UserError(`The map has no shard "${shard}".`, 'Its shards: npm run banyan -- shards list')
-  const { shards } = readConfig(deploying.readConfigText())
+  const { shards } = readConfig(deployment.readConfigText())
   const bound = shards.find(({ binding }) => binding === entry.binding)
   if (!bound || isPlaceholder(bound.databaseId))
     throw new UserError(`The configuration has no database for ${entry.binding}.`, 'npm run deploy writes it there.')
@@ -364,16 +364,16 @@ async function run(_connect: unknown, [shard]: string[], options: OptionValues):
       `Write: npm run banyan -- restore ${shard} --to 2026-11-24T10:30:00Z, or --abandon to give one up.`,
     )
   const say = (line: string) => console.error(line)
-  const deploying = openDeploying({ config: options.config, environment: process.env, sleep, say })
-  const config = readConfig(deploying.readConfigText())
-  const address = await addressOf(deploying.platform, config, options.url)
+  const deployment = openDeployment({ config: options.config, environment: process.env, sleep, say })
+  const config = readConfig(deployment.readConfigText())
+  const address = await addressOf(deployment.platform, config, options.url)
   const connection = connect({ url: address, token: options.token })
   const noteFile = path.join(root, '.wrangler/deploy', `${config.name}-${shard}.restore.json`)
   const about = { shard: shard!, connection, noteFile }
   process.once('SIGINT', () => endEarly(noteFile))
-  if (isAbandoned) return abandon(deploying, about)
-  if (isCompared) return compare(deploying, about)
-  return restore(deploying, { ...about, to: to!, now: performance.timeOrigin + performance.now() })
+  if (isAbandoned) return abandon(deployment, about)
+  if (isCompared) return compare(deployment, about)
+  return restore(deployment, { ...about, to: to!, now: performance.timeOrigin + performance.now() })
 }
 
 /** Ctrl-C. */

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { appendFileSync, createReadStream, existsSync } from 'node:fs'
 import { createInterface } from 'node:readline'
-import type { Deploying } from './deploying.ts'
+import type { Deployment } from './deployment.ts'
 import type { Platform } from './platform/api.ts'
 import { replaceFile } from './replace-file.ts'
 import { accountsBeforeFile, accountsFile, type Ended, keepNote, type Listed, type Travelling } from './restore-note.ts'
@@ -18,7 +18,7 @@ import { counted } from './table.ts'
 const SALT_BYTES = 16
 const RAISED_MAX = 1_000
 
-type Working = Pick<Deploying, 'platform' | 'sleep'>
+type Working = Pick<Deployment, 'platform' | 'sleep'>
 
 /** Notes the accounts as they are before a restore, while nobody writes. Throws PlatformError. */
 export async function noteBefore(

@@ -3,11 +3,11 @@ import { connect } from './client.ts'
 import type { Command, Output } from './command.ts'
 import { readConfig } from './deploy-config.ts'
 import { shardsOfVersion } from './deploy-worker.ts'
-import { addressOf, type Deploying, openDeploying } from './deploying.ts'
+import { addressOf, type Deployment, openDeployment } from './deployment.ts'
 import { UserError } from './errors.ts'
 import type { OptionValues } from './options.ts'
 import { PlatformError } from './platform/api.ts'
-import { type Deployment, deployVersion, findVersion, listDeployments, type Version } from './platform/worker.ts'
+import { deployVersion, findVersion, listDeployments, type Version, type WorkerDeployment } from './platform/worker.ts'
 import { warmCheck } from './site-checks.ts'
 
 /** A shard as the operators' API lists it. */
@@ -38,25 +38,25 @@ const MESSAGE = 'banyan rollback from'
  * broken to show the map, what it binds stands for it: then no shard is worse off than now. Databases are not touched: a
  * version runs on the schema of the next one. Throws UserError.
  */
-export async function rollback(deploying: Deploying, options: RollbackOptions): Promise<Output> {
-  const { platform } = deploying
-  const { name } = readConfig(deploying.readConfigText())
+export async function rollback(deployment: Deployment, options: RollbackOptions): Promise<Output> {
+  const { platform } = deployment
+  const { name } = readConfig(deployment.readConfigText())
   const deployments = await listDeployments(platform, name)
   const liveIds = deployments[0]?.versions.map(({ version_id }) => version_id) ?? []
   const [liveId] = liveIds
   if (!liveId) throw new UserError('There is no version to go back to.', ONE_DEPLOYED)
   const back = options.to ? null : rollbackBehind(deployments)
-  if (back) return alreadyBack(deploying, liveId, back, options)
+  if (back) return alreadyBack(deployment, liveId, back, options)
   const wantedId = options.to ?? versionBefore(deployments)
   if (!wantedId) throw new UserError('There is no version to go back to.', ONE_DEPLOYED)
   if (wantedId === liveId) throw new UserError(`Version ${wantedId} is live.`, VERSIONS)
   const [wanted, ...live] = await Promise.all([wantedId, ...liveIds].map((id) => findVersion(platform, name, id)))
   if (!wanted) throw new UserError(`There is no version ${wantedId}.`, VERSIONS)
-  await refuseLostShards(deploying, wanted, live, options)
+  await refuseLostShards(deployment, wanted, live, options)
   const json = { from: liveId, to: wantedId, address: options.address }
   if (options.isDryRun) return { json, text: `Would go back from ${liveId} to ${described(wanted)}.` }
-  await makeLive(deploying, name, wantedId, liveId)
-  const ready = await warmCheck(deploying, () => options.address).check()
+  await makeLive(deployment, name, wantedId, liveId)
+  const ready = await warmCheck(deployment, () => options.address).check()
   return { json, text: `${described(wanted)} is live again; ${ready}.\nBack to the newest: npm run deploy` }
 }
 
@@ -64,11 +64,11 @@ const VERSIONS = 'Versions: npx wrangler versions list'
 const ONE_DEPLOYED = 'One is there once a second one was deployed.'
 
 /** Versions that had all the traffic before what has it now, newest first. */
-const wholeBefore = ([, ...older]: Deployment[]): string[] =>
+const wholeBefore = ([, ...older]: WorkerDeployment[]): string[] =>
   older.filter(({ versions }) => versions.length === 1).map(({ versions }) => versions[0]!.version_id)
 
 /** The last one that had all the traffic before the one that has it now. */
-function versionBefore(deployments: Deployment[]): string | null {
+function versionBefore(deployments: WorkerDeployment[]): string | null {
   const live = deployments[0]?.versions[0]?.version_id
   return wholeBefore(deployments).find((id) => id !== live) ?? null
 }
@@ -77,7 +77,7 @@ function versionBefore(deployments: Deployment[]): string | null {
  * The version that was gone back from, where the newest deployment is a rollback: ours says so; of another's (wrangler's,
  * the dashboard's) the live version was live before the one that it has replaced. The platform lists ten deployments only.
  */
-function rollbackBehind(deployments: Deployment[]): string | null {
+function rollbackBehind(deployments: WorkerDeployment[]): string | null {
   const [newest] = deployments
   const message = newest?.annotations?.['workers/message'] ?? ''
   if (message.startsWith(MESSAGE)) return message.slice(MESSAGE.length).trim()
@@ -88,7 +88,7 @@ function rollbackBehind(deployments: Deployment[]): string | null {
 }
 
 async function alreadyBack(
-  deploying: Deploying,
+  deployment: Deployment,
   liveId: string,
   from: string,
   { address, isDryRun }: RollbackOptions,
@@ -97,13 +97,13 @@ async function alreadyBack(
   const text = `Version ${liveId} is live already, since it was gone back to from ${from}.`
   const more = 'To another one: npm run banyan -- rollback --to VERSION (npx wrangler versions list)'
   if (isDryRun) return { json, text: `${text}\n${more}` }
-  const ready = await warmCheck(deploying, () => address).check()
+  const ready = await warmCheck(deployment, () => address).check()
   return { json, text: `${text} It is ${ready}.\n${more}` }
 }
 
 /** Throws UserError where a shard's users would get errors, or would be looked for in another database. */
 async function refuseLostShards(
-  { say }: Deploying,
+  { say }: Deployment,
   wanted: Version,
   live: (Version | null)[],
   { shards, isWithoutMap = false }: RollbackOptions,
@@ -151,7 +151,7 @@ function refuseWithoutShards(wanted: Version, shards: MapShard[], isLost: (bindi
   )
 }
 
-async function makeLive({ platform }: Deploying, name: string, wantedId: string, liveId: string): Promise<void> {
+async function makeLive({ platform }: Deployment, name: string, wantedId: string, liveId: string): Promise<void> {
   try {
     await deployVersion(platform, name, wantedId, `${MESSAGE} ${liveId}`)
   } catch (error) {
@@ -168,10 +168,10 @@ const described = ({ id, annotations, metadata }: Version): string =>
 
 async function run(_connect: unknown, _operands: string[], options: OptionValues): Promise<Output> {
   const say = (line: string) => console.error(line)
-  const deploying = openDeploying({ config: options.config, environment: process.env, sleep, say })
-  const config = readConfig(deploying.readConfigText())
-  const address = await addressOf(deploying.platform, config, options.url)
-  return rollback(deploying, {
+  const deployment = openDeployment({ config: options.config, environment: process.env, sleep, say })
+  const config = readConfig(deployment.readConfigText())
+  const address = await addressOf(deployment.platform, config, options.url)
+  return rollback(deployment, {
     address,
     shards: async () => {
       const connection = connect({ url: address, token: options.token })

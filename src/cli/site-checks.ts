@@ -1,4 +1,4 @@
-import type { Deploying } from './deploying.ts'
+import type { Deployment } from './deployment.ts'
 import { UserError } from './errors.ts'
 import type { Check } from './steps.ts'
 
@@ -8,7 +8,7 @@ const WARM_PAUSE_MS = 2_000
 const TIMEOUT_MS = 30_000
 const ANSWER_CHARACTERS_MAX = 300
 
-type Sleeping = Pick<Deploying, 'sleep'>
+type Sleeping = Pick<Deployment, 'sleep'>
 
 /**
  * Waits until the application lives, and until all that it stands on answers: three minutes at most, for both. The first

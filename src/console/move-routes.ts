@@ -46,7 +46,7 @@ export const moveShape = z
 const SLOTS_DETAIL =
   'Slots are four hex digits in lower case: "00ff", a range "0000-0fff", or several with commas between, none twice.'
 
-export const wishShape = z.strictObject({
+export const moveRequestShape = z.strictObject({
   slots: z.string().refine((text) => parseRanges(text) !== null, SLOTS_DETAIL),
   target: z.string().min(1).max(100),
   keyspace: z.enum(keyspaces).default('users'),
@@ -80,7 +80,7 @@ export function moveRoutes(app: OpenAPIHono<WebEnv>): void {
       method: 'post',
       path: '/operator/v1/moves',
       security: operatorsOnly,
-      request: { body: jsonBody(wishShape) },
+      request: { body: jsonBody(moveRequestShape) },
       responses: {
         202: json(z.object({ moves: z.array(moveShape) }), 'One move a source; slots already there are left out'),
         ...writeProblems(401, 404, 409),

@@ -15,7 +15,7 @@ import {
 import type { RetryKey } from '../sharding/idempotency.ts'
 import { formatCursor, parseCursor } from '../web/api.ts'
 import type { MoveVerb, Tiers } from '../web/context.ts'
-import type { moveShape, sidesShape, wishShape } from './move-routes.ts'
+import type { moveRequestShape, moveShape, sidesShape } from './move-routes.ts'
 
 type Move = z.infer<typeof moveShape>
 type MoveTiers = Pick<Tiers, 'moves'>
@@ -26,14 +26,14 @@ type MoveTiers = Pick<Tiers, 'moves'>
  */
 export async function planMoves(
   { moves }: MoveTiers,
-  wish: z.infer<typeof wishShape>,
+  request: z.infer<typeof moveRequestShape>,
   retry: RetryKey | null,
 ): Promise<Move[]> {
-  const { keyspace, target, slots } = wish
+  const { keyspace, target, slots } = request
   try {
     return (await moves.plan({ keyspace, target, ranges: parseRanges(slots)! }, retry)).map(toMove)
   } catch (error) {
-    // To the ledger it isn't there; to the caller it is a field that is wrong.
+    // To the records it isn't there; to the caller it is a field that is wrong.
     if (!hasCode(error, 'NOT_FOUND')) throw error
     throw new BanyanError('INVALID', error.message, { errors: [{ pointer: '/target', detail: error.message }] })
   }

@@ -24,7 +24,7 @@ const probeShape = z
   })
   .openapi('Probe')
 
-const wishShape = z.strictObject({
+const pageShape = z.strictObject({
   after: z
     .string()
     .regex(/^SHARD_\d{3}$/)
@@ -38,7 +38,7 @@ export function probeRoutes(app: OpenAPIHono<WebEnv>): void {
       method: 'post',
       path: '/operator/v1/probe',
       security: operatorsOnly,
-      request: { body: jsonBody(wishShape) },
+      request: { body: jsonBody(pageShape) },
       responses: {
         200: json(probeShape, 'What some databases answered to batches that they must refuse'),
         ...writeProblems(401, 404),

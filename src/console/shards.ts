@@ -2,7 +2,7 @@ import type { z } from '@hono/zod-openapi'
 import { inTime } from '../core/clock.ts'
 import { BanyanError, hasCode } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
-import type { MoveWishFrom } from '../resharding/move-ledger.ts'
+import type { PlannedMove } from '../resharding/move-planning.ts'
 import { formatRanges } from '../resharding/record.ts'
 import type { RetryKey } from '../sharding/idempotency.ts'
 import type { ShardState } from '../sharding/shard-map.ts'
@@ -89,14 +89,14 @@ export type Spread = { plan: z.infer<typeof planShape> } | { moves: Move[]; held
 /** Plans what makes the shards even; and unless it is a dry run, starts it. */
 export async function rebalance(
   tiers: ShardTiers,
-  wish: z.infer<typeof rebalanceShape>,
+  request: z.infer<typeof rebalanceShape>,
   retry: RetryKey | null,
 ): Promise<Spread> {
-  const { by, dryRun } = wish
+  const { by, dryRun } = request
   // Bytes are known of shards, not of keyspaces: those of the users are by far the most.
-  const spread = wish.keyspace ? [wish.keyspace] : by === 'bytes' ? (['users'] as const) : keyspaces
+  const spread = request.keyspace ? [request.keyspace] : by === 'bytes' ? (['users'] as const) : keyspaces
   const bytes = by === 'bytes' ? await bytesOf(tiers) : null
-  const tolerance = wish.tolerance ?? tolerances[by]
+  const tolerance = request.tolerance ?? tolerances[by]
   const { planned, held, moves } = await tiers.fleet.rebalance(
     { keyspaces: [...spread], tolerance, bytes, dryRun },
     retry,
@@ -122,7 +122,7 @@ async function bytesOf(tiers: ShardTiers): Promise<Record<string, number>> {
   return Object.fromEntries(items.map(({ id, bytes }) => [id, bytes!]))
 }
 
-const toPlanned = ({ keyspace, source, target, ranges }: MoveWishFrom) => ({
+const toPlanned = ({ keyspace, source, target, ranges }: PlannedMove) => ({
   keyspace,
   source,
   target,

@@ -16,7 +16,7 @@ export async function eachAtMost<T>(
  * round begins a quarter further on in every window, so work that stops early in its windows reaches every item within
  * four rounds.
  */
-export function inTurn<T>(items: readonly T[], { turn, size }: { turn: number; size: number }): T[] {
+export function windowOf<T>(items: readonly T[], { turn, size }: { turn: number; size: number }): T[] {
   if (items.length === 0) return []
   const windows = Math.ceil(items.length / size)
   const startOf = (window: number) => Math.floor((window * items.length) / windows)

@@ -66,7 +66,7 @@ export const limits = {
   moveCountRowsMax: 20_000, // keys that one statement counts
   moveTailRowsMax: 500, // changes in one batch; a tail that fits is left to the cutover
   moveLogRowsMax: 200_000, // changes that wait; more abort the move, never the application
-  moveBatchMs: 100, // what a round should take; stretches grow and shrink by it
+  moveBatchMs: 100, // what a round should take; chunks grow and shrink by it
   moveRestMsMax: 5_000,
   movePurgeRowsMax: 1_000,
   moveReportMs: 500,

@@ -4,9 +4,11 @@ import { compareCounts, compareRows } from './differences.ts'
 import type { Pace } from './pace.ts'
 import { countSlots, type MoveProgress, type MoveRecord, slotAfter } from './record.ts'
 import {
+  boundChunkSql,
   boundCountSql,
-  boundStretchSql,
   boundTailSql,
+  chunkReachSql,
+  chunkSql,
   countSql,
   deleteSql,
   isMangled,
@@ -15,8 +17,6 @@ import {
   type Packing,
   purgeSql,
   sampleSql,
-  stretchReachSql,
-  stretchSql,
   tailReachSql,
   tailSql,
   upsertSql,
@@ -34,12 +34,12 @@ import {
 import type { MovedTable } from './tables.ts'
 
 /** What one round carries besides the tail. */
-interface Load {
+interface Round {
   /** What the batches are called, so that a double can tell them apart. */
   operation: string
   /** What the source's batch begins with. */
   prelude?: Statement[]
-  stretch?: Place
+  chunk?: Place
   /** The target's batch is sent also when it has nothing to write, and D1's bookmark is kept. */
   isLast?: boolean
 }
@@ -50,7 +50,7 @@ interface Tail extends PackedRows {
 }
 
 /** What the source said, in one snapshot. */
-interface Haul {
+interface SourceSnapshot {
   seq: number
   /** Changes wait behind this tail: what the target gets is not yet what the source is. */
   isBehind: 0 | 1
@@ -63,7 +63,7 @@ interface Haul {
 
 /**
  * Carries rows from source to target, in rounds of two batches. The source's reads, in one snapshot, the tail of captured
- * changes, the rows that these name as they are now, and the next stretch of a table; the target's writes all of it, and the
+ * changes, the rows that these name as they are now, and the next chunk of a table; the target's writes all of it, and the
  * cursors. While comparing, the target's batch reads back what it wrote: after the tail is applied both sides are one
  * snapshot, so whatever differs is wrong.
  */
@@ -176,10 +176,10 @@ export class Carrier {
   }
 
   /** True when every row has been copied that was there when the capture began. */
-  async copyStretch(): Promise<boolean> {
+  async copyChunk(): Promise<boolean> {
     if (!this.#isEstimated && this.#cursors.rowsTotal === 0) await this.#estimate()
     const { place } = this.#cursors
-    if (place.table < this.#tables.length) await this.#carryStretch('copy', place)
+    if (place.table < this.#tables.length) await this.#carryChunk('copy', place)
     return this.#cursors.place.table >= this.#tables.length
   }
 
@@ -187,11 +187,11 @@ export class Carrier {
    * True when every row has been found equal, and after that both sides to have as many: rows that were lost once they
    * had been compared. Throws `Difference`.
    */
-  async verifyStretch(): Promise<boolean> {
+  async verifyChunk(): Promise<boolean> {
     if (this.#cursors.place.walk === 'copy') this.#cursors.place = firstPlace('verify')
     this.#compares = true
     const { place } = this.#cursors
-    if (place.table < this.#tables.length) await this.#carryStretch(place.walk, place)
+    if (place.table < this.#tables.length) await this.#carryChunk(place.walk, place)
     if (this.#cursors.place.table < this.#tables.length) return false
     const { rowsCounted } = this.#cursors
     const { walk } = place
@@ -200,10 +200,10 @@ export class Carrier {
     return walk === 'count'
   }
 
-  async #carryStretch(operation: string, stretch: Place): Promise<void> {
+  async #carryChunk(operation: string, chunk: Place): Promise<void> {
     const { rowsMax } = this.#pace
     await this.#pace.round(
-      () => this.#round({ operation, stretch }),
+      () => this.#round({ operation, chunk }),
       ({ rows }) => rows!.rows === rowsMax,
     )
   }
@@ -275,19 +275,19 @@ export class Carrier {
 
   // ── a round ───────────────────────────────────────────────────────────────────────────────────
 
-  async #round(load: Load): Promise<Haul> {
-    const haul = await this.#read(load)
-    if (this.#packing === 'mixed' && packsOf(haul).some(isMangled)) {
+  async #round(round: Round): Promise<SourceSnapshot> {
+    const snapshot = await this.#read(round)
+    if (this.#packing === 'mixed' && packsOf(snapshot).some(isMangled)) {
       this.#packing = 'tagged'
-      return this.#round({ ...load, prelude: [] })
+      return this.#round({ ...round, prelude: [] })
     }
-    refuseLongTail(haul.waiting)
-    const isEmpty = haul.tails.every(({ keys }) => keys === null) && !load.stretch
-    if (!isEmpty || load.isLast) await this.#write(load, haul)
-    return haul
+    refuseLongTail(snapshot.waiting)
+    const isEmpty = snapshot.tails.every(({ keys }) => keys === null) && !round.chunk
+    if (!isEmpty || round.isLast) await this.#write(round, snapshot)
+    return snapshot
   }
 
-  async #read({ operation, prelude = [], stretch }: Load): Promise<Haul> {
+  async #read({ operation, prelude = [], chunk }: Round): Promise<SourceSnapshot> {
     const { id } = this.#move
     const { seq, lastSeq = 0 } = this.#cursors
     const isPruned = seq <= this.#prunedTo
@@ -302,7 +302,7 @@ export class Carrier {
       ...before,
       statement(tailReachSql(limits.moveLogRowsMax + 1), id, lastSeq),
       ...groups.map((tables) => statement(this.#tailsSql(tables), id, seq)),
-      ...(stretch ? this.#stretchAtSource(stretch) : []),
+      ...(chunk ? this.#chunkAtSource(chunk) : []),
     ])
     this.#prunedTo = Math.max(seq, this.#prunedTo)
     const [reach, ...rest] = answers.slice(before.length)
@@ -312,8 +312,13 @@ export class Carrier {
         ...tail,
       })),
     )
-    const rows = stretch ? (rest.at(-1)![0]! as PackedRows & { end: string | null }) : null
-    return { ...(reach![0]! as Pick<Haul, 'seq' | 'isBehind' | 'waiting'>), tails, end: rows?.end ?? null, rows }
+    const rows = chunk ? (rest.at(-1)![0]! as PackedRows & { end: string | null }) : null
+    return {
+      ...(reach![0]! as Pick<SourceSnapshot, 'seq' | 'isBehind' | 'waiting'>),
+      tails,
+      end: rows?.end ?? null,
+      rows,
+    }
   }
 
   /** What the tail says of several tables, a row each. */
@@ -323,36 +328,34 @@ export class Carrier {
       .join('\nUNION ALL ')
   }
 
-  #stretchAtSource(place: Place): Statement[] {
+  #chunkAtSource(place: Place): Statement[] {
     const { table, first, after } = this.#at(place)
     const hasCursor = place.key !== null
     const from = [first, after, place.key]
     return [
       place.walk === 'count'
         ? statement(boundCountSql(table, hasCursor, limits.moveCountRowsMax), ...from)
-        : statement(boundStretchSql(table, hasCursor, this.#pace.rowsMax), ...from, limits.moveChunkBytesMax),
+        : statement(boundChunkSql(table, hasCursor, this.#pace.rowsMax), ...from, limits.moveChunkBytesMax),
       statement(
-        `SELECT (${stretchReachSql(table)}) AS "end", * FROM (${this.#inStretchSql(place, table, 'stretch')})`,
+        `SELECT (${chunkReachSql(table)}) AS "end", * FROM (${this.#inChunkSql(place, table, 'chunk')})`,
         ...from,
       ),
     ]
   }
 
-  #inStretchSql({ walk, key }: Place, table: MovedTable, bound: 'stretch' | 'key' | 'slots'): string {
-    return walk === 'count'
-      ? countSql(table, key !== null, bound)
-      : stretchSql(table, this.#packing, key !== null, bound)
+  #inChunkSql({ walk, key }: Place, table: MovedTable, bound: 'chunk' | 'key' | 'slots'): string {
+    return walk === 'count' ? countSql(table, key !== null, bound) : chunkSql(table, this.#packing, key !== null, bound)
   }
 
-  async #write({ operation, stretch, isLast = false }: Load, haul: Haul): Promise<void> {
-    const changed = haul.tails.filter((tail): tail is Tail & { keys: string } => tail.keys !== null)
-    const isCopying = stretch?.walk === 'copy'
-    const comparesStretch = stretch && !isCopying && !haul.isBehind
-    const next = this.#after(haul, stretch, comparesStretch ?? false)
+  async #write({ operation, chunk, isLast = false }: Round, snapshot: SourceSnapshot): Promise<void> {
+    const changed = snapshot.tails.filter((tail): tail is Tail & { keys: string } => tail.keys !== null)
+    const isCopying = chunk?.walk === 'copy'
+    const comparesChunk = chunk && !isCopying && !snapshot.isBehind
+    const next = this.#after(snapshot, chunk, comparesChunk ?? false)
     const writes = [
       this.#target.open,
       ...changed.flatMap((tail) => [statement(deleteSql(tail.table), tail.keys), ...upserts(tail.table, tail)]),
-      ...(isCopying ? upserts(this.#at(stretch).table, haul.rows!) : []),
+      ...(isCopying ? upserts(this.#at(chunk).table, snapshot.rows!) : []),
       // While comparing, what this batch brings isn't known to be right before its answer has come.
       shutAndKeep(this.#move.id, this.#compares ? this.#cursors : next),
     ]
@@ -361,31 +364,31 @@ export class Carrier {
       [
         ...writes,
         ...(this.#compares ? changed.map(({ table, keys }) => statement(namedSql(table, this.#packing), keys)) : []),
-        ...(comparesStretch ? [this.#stretchAtTarget(stretch, haul.end)] : []),
+        ...(comparesChunk ? [this.#chunkAtTarget(chunk, snapshot.end)] : []),
       ],
       isLast,
     )
     const readBack = answers.slice(writes.length).map(([row]) => row! as PackedRows)
     if (this.#compares) for (const tail of changed) compareRows(tail.table, tail, readBack.shift()!)
-    const compare = stretch?.walk === 'count' ? compareCounts : compareRows
-    if (comparesStretch) compare(this.#at(stretch).table, haul.rows!, readBack.shift()!)
+    const compare = chunk?.walk === 'count' ? compareCounts : compareRows
+    if (comparesChunk) compare(this.#at(chunk).table, snapshot.rows!, readBack.shift()!)
     this.#cursors = next
   }
 
-  #stretchAtTarget(place: Place, end: string | null): Statement {
+  #chunkAtTarget(place: Place, end: string | null): Statement {
     const { table, first, after } = this.#at(place)
     const from = [first, after, place.key]
     return end === null
-      ? statement(this.#inStretchSql(place, table, 'slots'), ...from)
-      : statement(this.#inStretchSql(place, table, 'key'), ...from, end)
+      ? statement(this.#inChunkSql(place, table, 'slots'), ...from)
+      : statement(this.#inChunkSql(place, table, 'key'), ...from, end)
   }
 
-  /** The cursors once a round has done what it should. A stretch that couldn't be compared is walked again. */
-  #after(haul: Haul, stretch: Place | undefined, isCompared: boolean): Cursors {
-    const cursors = { ...this.#cursors, seq: haul.seq }
-    if (!stretch || (stretch.walk !== 'copy' && !isCompared)) return cursors
-    cursors.place = placeAfter(stretch, haul.end, this.#ranges.length)
-    cursors[counters[stretch.walk]] += haul.rows!.rows
+  /** The cursors once a round has done what it should. A chunk that couldn't be compared is walked again. */
+  #after(snapshot: SourceSnapshot, chunk: Place | undefined, isCompared: boolean): Cursors {
+    const cursors = { ...this.#cursors, seq: snapshot.seq }
+    if (!chunk || (chunk.walk !== 'copy' && !isCompared)) return cursors
+    cursors.place = placeAfter(chunk, snapshot.end, this.#ranges.length)
+    cursors[counters[chunk.walk]] += snapshot.rows!.rows
     return cursors
   }
 
@@ -412,7 +415,7 @@ const progressOf = ({ rowsTotal, rowsCopied, rowsVerified }: MoveProgress): Move
   rowsVerified,
 })
 
-const packsOf = ({ tails, rows }: Haul): PackedRows[] => (rows ? [...tails, rows] : tails)
+const packsOf = ({ tails, rows }: SourceSnapshot): PackedRows[] => (rows ? [...tails, rows] : tails)
 
 const keep = (moveId: string, cursors: Cursors): Statement =>
   statement('UPDATE mover SET move_id = ?, cursors = ? WHERE id = 1', moveId, JSON.stringify(cursors))

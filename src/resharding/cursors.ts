@@ -34,7 +34,7 @@ export const firstCursors = (schema: string, lastSeq = 0): Cursors => ({
   rowsCounted: 0,
 })
 
-/** The place after a stretch that ended at a key, or, where no row was left, after a range of a table. */
+/** The place after a chunk that ended at a key, or, where no row was left, after a range of a table. */
 export function placeAfter(place: Place, end: string | null, ranges: number): Place {
   if (end !== null) return { ...place, key: end }
   const isLast = place.range + 1 === ranges

@@ -4,11 +4,12 @@ import type { Directory } from '../sharding/directory.ts'
 import { expandRuns, type ShardEntry, type ShardState, SLOT_COUNT } from '../sharding/shard-map.ts'
 import { type Keyspace, keyspaces } from '../sharding/sharded-table.ts'
 import { noParts, type Once, type Parts, unkept } from './kept-answers.ts'
-import { type MoveLedger, type MoveWishFrom, takesNone } from './move-ledger.ts'
+import type { MovePlanning, PlannedMove } from './move-planning.ts'
+import { type MoveRecords, takesNone } from './move-records.ts'
 import { type Plan, planMoves } from './planner.ts'
 import type { MoveRecord } from './record.ts'
 
-export interface RebalanceWish {
+export interface RebalanceRequest {
   keyspaces: Keyspace[]
   /** As a fraction of the mean; 0 is within one slot. */
   tolerance: number
@@ -19,7 +20,7 @@ export interface RebalanceWish {
 }
 
 export interface Rebalance {
-  planned: MoveWishFrom[]
+  planned: PlannedMove[]
   /** Slots that should move too, and are held by moves that haven't ended: plan again then. */
   held: number
   /** The planned moves' records; none of a dry run. */
@@ -30,7 +31,7 @@ type Unrecorded = Omit<Rebalance, 'moves'>
 
 const NOTHING: Unrecorded = { planned: [], held: 0 }
 
-const wishOf = ({ keyspace, source, target, ranges }: MoveRecord): MoveWishFrom => ({
+const planOf = ({ keyspace, source, target, ranges }: MoveRecord): PlannedMove => ({
   keyspace,
   source: source.id,
   target: target.id,
@@ -40,11 +41,17 @@ const wishOf = ({ keyspace, source, target, ranges }: MoveRecord): MoveWishFrom 
 /** Which shards there are, and how the slots are spread over them: what an operator grows by. */
 export class Fleet {
   readonly #directory: Directory
-  readonly #ledger: MoveLedger
+  readonly #records: MoveRecords
+  readonly #planning: MovePlanning
 
-  constructor(directory: Directory, ledger: MoveLedger) {
+  constructor({
+    directory,
+    records,
+    planning,
+  }: { directory: Directory; records: MoveRecords; planning: MovePlanning }) {
     this.#directory = directory
-    this.#ledger = ledger
+    this.#records = records
+    this.#planning = planning
   }
 
   /**
@@ -53,7 +60,7 @@ export class Fleet {
    */
   async join(binding: string): Promise<ShardEntry> {
     await this.#directory.map()
-    return this.#directory.join(binding, (entry) => this.#ledger.refuseOtherSchema(entry))
+    return this.#directory.join(binding, (entry) => this.#planning.refuseOtherSchema(entry))
   }
 
   /**
@@ -61,24 +68,24 @@ export class Fleet {
    * one that serves again. Throws NOT_FOUND, and SHARD_IN_MOVE where a move still writes to a shard that shall take no writes.
    */
   async setState(id: string, state: ShardState): Promise<ShardEntry> {
-    return this.#ledger.inTurn(() => this.#setState(id, state))
+    return this.#planning.inTurn(() => this.#setState(id, state))
   }
 
   async #setState(id: string, state: ShardState): Promise<ShardEntry> {
     const before = this.#find(id)
     const set = () => this.#directory.setState(id, state)
     if (state === 'read-only' || state === 'restoring') this.#refuseWhileMoving(id, `become ${state}`)
-    if (state === 'draining') return this.#ledger.abortPlanned('target', id, takesNone({ id, state }), set)
+    if (state === 'draining') return this.#records.abortPlanned('target', id, takesNone({ id, state }), set)
     if (state === 'serving' && before.state === 'draining') {
       const why = `${id} takes slots again: it isn’t drained any more.`
-      return this.#ledger.abortPlanned('source', id, why, set)
+      return this.#records.abortPlanned('source', id, why, set)
     }
     return set()
   }
 
   /** Forgets a shard that has no slots. Throws NOT_FOUND, SHARD_IN_MOVE, SHARD_NOT_EMPTY. */
   async remove(id: string): Promise<void> {
-    return this.#ledger.inTurn(async () => {
+    return this.#planning.inTurn(async () => {
       this.#find(id)
       this.#refuseWhileMoving(id, 'be removed')
       this.#directory.remove(id)
@@ -89,9 +96,13 @@ export class Fleet {
    * Plans what brings the serving shards within the tolerance, and records it: lanes let the moves through in turn. Throws
    * SCHEMA_VERSIONS_DIFFER, SHARD_LACKS_ROOM, and SLOTS_IN_MOVE where bytes are to be balanced while a move is open.
    */
-  async rebalance(wish: RebalanceWish, once: Once<Rebalance> = unkept, parts: Parts = noParts): Promise<Rebalance> {
+  async rebalance(
+    request: RebalanceRequest,
+    once: Once<Rebalance> = unkept,
+    parts: Parts = noParts,
+  ): Promise<Rebalance> {
     await this.#directory.map()
-    return this.#ledger.inTurn(() => this.#carryOut(wish, null, once, parts))
+    return this.#planning.inTurn(() => this.#carryOut(request, null, once, parts))
   }
 
   /**
@@ -100,7 +111,7 @@ export class Fleet {
    */
   async drain(id: string, once: Once<Rebalance> = unkept, parts: Parts = noParts): Promise<Rebalance> {
     await this.#directory.map()
-    return this.#ledger.inTurn(async () => {
+    return this.#planning.inTurn(async () => {
       const shard = this.#find(id)
       if (shard.state !== 'serving' && shard.state !== 'draining')
         throw new BanyanError('SHARD_NOT_SERVING', `${id} is ${shard.state}: make it serving first.`)
@@ -110,46 +121,46 @@ export class Fleet {
           `No other shard is serving, so ${id} can’t be drained. Add one first.`,
         )
       if (shard.state === 'serving') await this.#setState(id, 'draining')
-      const wish = { keyspaces: [...keyspaces], tolerance: 0, bytes: null, dryRun: false }
-      return this.#carryOut(wish, id, once, parts)
+      const request = { keyspaces: [...keyspaces], tolerance: 0, bytes: null, dryRun: false }
+      return this.#carryOut(request, id, once, parts)
     })
   }
 
   /** In turn: until the last piece is recorded nothing else plans, so what was planned and checked is what is recorded. */
   async #carryOut(
-    wish: RebalanceWish,
+    request: RebalanceRequest,
     drained: string | null,
     once: Once<Rebalance>,
     parts: Parts,
   ): Promise<Rebalance> {
-    const begun = this.#ledger.recordedOf(parts)
+    const begun = this.#planning.recordedOf(parts)
     // What an earlier attempt of this request has recorded is under way: bytes can't be weighed any more.
-    const plan = wish.bytes !== null && begun.length > 0 ? NOTHING : await this.#plan(wish, drained)
-    if (wish.dryRun) return once(() => ({ ...plan, moves: [] }))
-    const checked = await this.#ledger.check(plan.planned)
-    return this.#ledger.record(checked, parts, (record) =>
-      this.#ledger.transaction(() =>
+    const plan = request.bytes !== null && begun.length > 0 ? NOTHING : await this.#plan(request, drained)
+    if (request.dryRun) return once(() => ({ ...plan, moves: [] }))
+    const checked = await this.#planning.check(plan.planned)
+    return this.#planning.record(checked, parts, (record) =>
+      this.#records.transaction(() =>
         once(() => {
-          const planned = [...begun.map(wishOf), ...plan.planned]
+          const planned = [...begun.map(planOf), ...plan.planned]
           return { planned, held: plan.held, moves: record() }
         }),
       ),
     )
   }
 
-  async #plan({ keyspaces, tolerance, bytes }: RebalanceWish, drained: string | null): Promise<Unrecorded> {
+  async #plan({ keyspaces, tolerance, bytes }: RebalanceRequest, drained: string | null): Promise<Unrecorded> {
     if (bytes !== null) this.#refuseUnknownWeights()
     const whole: Unrecorded = { planned: [], held: 0 }
     for (const keyspace of keyspaces) {
       const { moves, held } = this.#planOf(keyspace, tolerance, bytes, drained)
       whole.planned.push(...moves.map((move) => ({ keyspace, ...move })))
       whole.held += held
-      await this.#ledger.pause()
+      await this.#records.pause()
     }
     return whole
   }
 
-  #planOf(keyspace: Keyspace, tolerance: number, bytes: RebalanceWish['bytes'], drained: string | null): Plan {
+  #planOf(keyspace: Keyspace, tolerance: number, bytes: RebalanceRequest['bytes'], drained: string | null): Plan {
     const entries = this.#directory.shardEntries()
     const owners = expandRuns(this.#directory.runs(keyspace), entries.length)
     const counts = this.#directory.slotCounts(keyspace)
@@ -159,13 +170,13 @@ export class Fleet {
     })
     const held = new Uint8Array(SLOT_COUNT)
     const ordinals = new Map(entries.map(({ id }, ordinal) => [id, ordinal]))
-    this.#ledger.heldSlots().foresee(keyspace, owners, held, ordinals)
+    this.#records.heldSlots().foresee(keyspace, owners, held, ordinals)
     return planMoves(shards, { owners, held }, { tolerance, drained })
   }
 
   /** A move's rows are at both its shards for a while, and a planned one's where they won't stay: a size weighs no slot. */
   #refuseUnknownWeights(): void {
-    const open = this.#ledger.firstOpen()
+    const open = this.#records.firstOpen()
     if (!open) return
     const end = open.state === 'settling' ? `, or end its settling: banyan moves complete ${open.id}` : ''
     throw new BanyanError(
@@ -182,7 +193,7 @@ export class Fleet {
   }
 
   #refuseWhileMoving(id: string, what: string): void {
-    const open = this.#ledger.firstOpenAt(id)
+    const open = this.#records.firstOpenAt(id)
     if (open)
       throw new BanyanError(
         'SHARD_IN_MOVE',

@@ -15,11 +15,11 @@ import {
   isBeforeCommit,
   isOver,
   isSettled,
-  type MoveBook,
   type MoveChange,
   type MoveChoice,
   type MoveNotes,
   type MoveRecord,
+  type RemoteMoveRecords,
   type SeenMove,
   withNotes,
 } from './record.ts'
@@ -64,7 +64,7 @@ export const pausePoints = [
 export type PausePoint = (typeof pausePoints)[number]
 
 export interface MoverOptions {
-  book: MoveBook
+  records: RemoteMoveRecords
   /** The bound shards, by binding name. */
   shards: ReadonlyMap<string, ShardDatabase>
   clock: Clock
@@ -92,7 +92,7 @@ export class Mover {
   #notedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: MoverOptions) {
-    this.#options = { ...options, book: answeringBook(options.book) }
+    this.#options = { ...options, records: answeringRecords(options.records) }
   }
 
   /** How many statements the latest turn has sent. The platform allows `limits.invocationStatementsMax`. */
@@ -113,7 +113,7 @@ export class Mover {
       const isExpected = error instanceof Interrupted
       const fields = { move: moveId, reason: messageOf(error), failures: ++this.#failures }
       if (isExpected) log.info('move.interrupted', fields)
-      else log.error('move.stumbled', { ...fields, stack: (error as Error).stack })
+      else log.error('move.turn-failed', { ...fields, stack: (error as Error).stack })
       const capMs = this.#incarnation?.keepsWritersWaiting ? limits.moveFencedRetryCapMs : limits.moveRetryCapMs
       const comeBackAt = clock.now() + backoffMs(random, this.#failures, limits.moveRetryBaseMs, capMs)
       if (!(error instanceof Superseded)) await this.#note(moveId, fields.reason)
@@ -123,7 +123,7 @@ export class Mover {
 
   /** What each shard holds of the move, and how it may continue. Reads only. Null: there is no such move. */
   async sides(moveId: string): Promise<MoveSides | null> {
-    const record = await this.#options.book.find(moveId)
+    const record = await this.#options.records.find(moveId)
     return record && this.#sidesOf(record)
   }
 
@@ -138,13 +138,13 @@ export class Mover {
    * incarnation that has the lanes and raised both steps. The next turn does the work. Throws `Interrupted`.
    */
   async resolve(moveId: string, choice: MoveChoice): Promise<boolean> {
-    const { book } = this.#options
-    const found = await book.find(moveId)
+    const { records } = this.#options
+    const found = await records.find(moveId)
     if (!found) return false
     const { choices } = await this.#sidesOf(found)
     if (!choices.includes(choice)) return false
     if (choice === 'retry' || choice === 'undo') return true
-    const taken = await book.change(seen(found), { lanes: 'take' }, null)
+    const taken = await records.change(seen(found), { lanes: 'take' }, null)
     if (taken.outcome !== 'recorded')
       throw new Interrupted(
         'another move has a lane of these shards; abort the planned moves at these shards, or wait until they are done',
@@ -160,9 +160,9 @@ export class Mover {
   }
 
   async #work(moveId: string): Promise<number | null> {
-    const { book } = this.#options
+    const { records } = this.#options
     this.#budget = new StatementBudget()
-    const found = await book.find(moveId)
+    const found = await records.find(moveId)
     // Until then the latest turn knows best whether writers wait: the directory may be away.
     this.#incarnation = null
     if (!found) return null
@@ -176,7 +176,7 @@ export class Mover {
     // Lanes first: until it has them, a move touches no shard.
     const entry = entryOf(found)
     if (entry) {
-      const answer = await book.change(seen(found), entry, null)
+      const answer = await records.change(seen(found), entry, null)
       if (answer.outcome === 'changed') throw new Superseded('the record has changed')
       if (answer.outcome === 'waits') return earliest(answer.retryAt, lookAt, this.#stuckRetryAt(found))
     }
@@ -191,7 +191,7 @@ export class Mover {
 
   /** Why the latest turn ended early, for operators. Nothing depends on it, so it takes little time and may fail. */
   async #note(moveId: string, interrupted: string | null): Promise<void> {
-    const { book, clock, log } = this.#options
+    const { records, clock, log } = this.#options
     const now = clock.now()
     if (interrupted === this.#noted || (interrupted !== null && now - this.#notedAt < limits.moveNoteMs)) return
     this.#notedAt = now
@@ -199,7 +199,7 @@ export class Mover {
     const ms = this.#incarnation?.keepsWritersWaiting ? limits.moveFencedRetryCapMs : limits.moveTargetWaitMs
     const late = () => new Interrupted(`the directory: no answer within ${ms} ms`)
     try {
-      await inTime(clock, ms, book.report(moveId, null, { interrupted }), late)
+      await inTime(clock, ms, records.report(moveId, null, { interrupted }), late)
     } catch (error) {
       log.info('move.not-reported', { move: moveId, reason: messageOf(error) })
     }
@@ -212,7 +212,7 @@ const earliest = (...times: (number | null)[]): number | null => {
 }
 
 /** A directory that doesn't answer, or whose answer is lost, interrupts: it may have recorded what it was asked to. */
-function answeringBook(book: MoveBook): MoveBook {
+function answeringRecords(records: RemoteMoveRecords): RemoteMoveRecords {
   const ask = async <T>(call: Promise<T>): Promise<T> => {
     try {
       return await call
@@ -222,14 +222,14 @@ function answeringBook(book: MoveBook): MoveBook {
   }
   return {
     async find(id) {
-      const record = await ask(book.find(id))
+      const record = await ask(records.find(id))
       return record && withNotes(record)
     },
     async change(...change) {
-      const answer = await ask(book.change(...change))
+      const answer = await ask(records.change(...change))
       return answer.outcome === 'changed' ? answer : { ...answer, record: withNotes(answer.record) }
     },
-    report: (...report) => book.report(...report),
+    report: (...report) => records.report(...report),
   }
 }
 
@@ -289,7 +289,7 @@ class Incarnation {
    * and raises no step: another move may be at work there.
    */
   async watchCapture(): Promise<number | null> {
-    const { clock, book } = this.#options
+    const { clock, records } = this.#options
     if (!isSettled(this.#record)) return null
     if (!this.#record.captureStopped) {
       const captured = await this.#watch.count()
@@ -298,7 +298,7 @@ class Incarnation {
         return clock.now() + nextLookMs(captured)
       }
       // The directory knows first: a reverse after this one would lack changes.
-      const answer = await book.change(seen(this.#record), { capture: 'stop' }, null)
+      const answer = await records.change(seen(this.#record), { capture: 'stop' }, null)
       if (answer.outcome !== 'recorded') throw new Superseded('the record has changed')
       this.#record = answer.record
       await this.#pause('capture-stopped')
@@ -391,7 +391,7 @@ class Incarnation {
   }
 
   async #findAgain(): Promise<void> {
-    const record = await this.#options.book.find(this.#record.id)
+    const record = await this.#options.records.find(this.#record.id)
     if (record?.reversals !== this.#record.reversals) throw new Interrupted('the move was turned round')
     this.#record = record
   }
@@ -470,7 +470,7 @@ class Incarnation {
       await this.#source.batch('capture', this.#source.become(['active', 'moving'], 'moving'))
       await this.#pause('captured')
     }
-    if (!(await this.#carrier.copyStretch())) return this.#report()
+    if (!(await this.#carrier.copyChunk())) return this.#report()
     await this.#pause('copied')
     await this.#change({ to: 'catching-up' })
   }
@@ -483,9 +483,9 @@ class Incarnation {
     else await this.#recordAttempt('fence')
   }
 
-  // 4. Every row at both sides, stretch by stretch, and at last how many there are.
+  // 4. Every row at both sides, chunk by chunk, and at last how many there are.
   async #verify(): Promise<void> {
-    if (!(await this.#carrier.verifyStretch())) return this.#report()
+    if (!(await this.#carrier.verifyChunk())) return this.#report()
     await this.#pause('verified')
     await this.#recordAttempt('fence')
   }
@@ -643,7 +643,7 @@ class Incarnation {
   // ── the record ────────────────────────────────────────────────────────────────────────────────
 
   async #change(change: MoveChange): Promise<void> {
-    const answer = await this.#options.book.change(seen(this.#record), change, this.#carrier.progress)
+    const answer = await this.#options.records.change(seen(this.#record), change, this.#carrier.progress)
     if (answer.outcome !== 'recorded') throw new Superseded(`the record has changed (${answer.outcome})`)
     this.#record = answer.record
   }
@@ -676,7 +676,7 @@ class Incarnation {
 
   async #tell(notes?: MoveNotes): Promise<void> {
     try {
-      await this.#options.book.report(this.#record.id, notes ? null : this.#carrier.progress, notes)
+      await this.#options.records.report(this.#record.id, notes ? null : this.#carrier.progress, notes)
     } catch (error) {
       // Nothing depends on it; and a directory of the version before may not know the call.
       this.#options.log.info('move.not-reported', { move: this.#record.id, reason: messageOf(error) })

@@ -13,13 +13,13 @@ export class Pace {
     this.#share = share
   }
 
-  /** How many rows the next stretch may have. */
+  /** How many rows the next chunk may have. */
   get rowsMax(): number {
     return this.#rowsMax
   }
 
   /**
-   * Runs one round, learns from its time, and rests in proportion to it. `isFull`: the stretch had as many rows as it
+   * Runs one round, learns from its time, and rests in proportion to it. `isFull`: the chunk had as many rows as it
    * might; where bytes end it, more rows would be looked at in vain.
    */
   async round<T>(work: () => Promise<T>, isFull: (result: T) => boolean = () => true): Promise<T> {

@@ -17,19 +17,19 @@ export interface SlotTable {
 }
 
 /** A move that a plan wants: it becomes a record when it is carried out. */
-export interface PlannedMove {
+export interface SlotTransfer {
   source: string
   target: string
   ranges: SlotRange[]
 }
 
 export interface Plan {
-  moves: PlannedMove[]
+  moves: SlotTransfer[]
   /** Slots that should move too, and are held by moves that haven't ended. */
   held: number
 }
 
-export interface Wish {
+export interface Aim {
   /** How far from the mean a shard may stay, as a fraction of it: 0 is as even as slots can be. */
   tolerance: number
   /** Only this shard gives: all that it has. Null: whoever has more than its share. */
@@ -42,10 +42,10 @@ export interface Wish {
  * one that is read-only or restoring is left alone. Shards are visited in the order of `shards`, so that equal
  * input gives an equal plan.
  */
-export function planMoves(shards: PlannedShard[], { owners, held }: SlotTable, wish: Wish): Plan {
+export function planMoves(shards: PlannedShard[], { owners, held }: SlotTable, aim: Aim): Plan {
   const counts = shards.map(() => 0)
   for (const owner of owners) counts[owner]!++
-  const wanted = wantedCounts(shards, counts, wish)
+  const wanted = wantedCounts(shards, counts, aim)
   const givers = shards.map((_, index) => ({ index, slots: Math.max(0, counts[index]! - wanted[index]!) }))
   const takers = shards.map((_, index) => ({ index, slots: Math.max(0, wanted[index]! - counts[index]!) }))
   const free = new FreeSlots(owners, held, shards.length)
@@ -62,7 +62,7 @@ export function planMoves(shards: PlannedShard[], { owners, held }: SlotTable, w
 }
 
 /** How many slots each shard should have in the end. */
-function wantedCounts(shards: PlannedShard[], counts: number[], { tolerance, drained }: Wish): number[] {
+function wantedCounts(shards: PlannedShard[], counts: number[], { tolerance, drained }: Aim): number[] {
   const isTaker = ({ state, id }: PlannedShard) => state === 'serving' && id !== drained
   const isEmptied = ({ state, id }: PlannedShard) => (drained === null ? state === 'draining' : id === drained)
   const takers = shards.flatMap((shard, index) => (isTaker(shard) ? [index] : []))

@@ -121,8 +121,8 @@ export type MoveAnswer =
   | { outcome: 'recorded'; record: MoveRecord; retryAt: number }
   | { outcome: 'waits'; record: MoveRecord; retryAt: number | null }
 
-/** The directory's book of moves, as a mover sees it. Each call is one transaction there. */
-export interface MoveBook {
+/** The directory's records of moves, as a mover sees it. Each call is one transaction there. */
+export interface RemoteMoveRecords {
   find(id: string): Promise<MoveRecord | null>
   change(seen: SeenMove, change: MoveChange, progress: MoveProgress | null): Promise<MoveAnswer>
   /** Writes what operators see. `progress` null leaves it as it is. */

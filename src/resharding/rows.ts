@@ -3,7 +3,7 @@ import { chainOf, jsonArrayOf, quotedName, textLiteral } from '../core/sql-text.
 import type { MovedTable } from './tables.ts'
 
 /**
- * Rows travel as text that is made and read in SQL only; JavaScript passes it on. A stretch of rows is one JSON text, an
+ * Rows travel as text that is made and read in SQL only; JavaScript passes it on. A chunk of rows is one JSON text, an
  * array of rows, each an array with one value a column:
  *
  * - *plain* rows hold what JSON and JavaScript carry unharmed: integers up to 2^53, NULL, text of ASCII without a NUL.
@@ -153,7 +153,7 @@ export const namedSql = perTable(
     `SELECT ${packed(table, packing, `${keyTuple(table)} IN (${keysIn(table, '?1')})`)}`,
 )
 
-// ── a table's rows in key order, stretch by stretch ───────────────────────────────────────────────
+// ── a table's rows in key order, chunk by chunk ───────────────────────────────────────────────
 
 /** `?1` first slot, `?3` the key of the last row before, where there is one. Never by OR: it would hide the index. */
 const afterCursor = (table: MovedTable, hasCursor: boolean): string =>
@@ -165,11 +165,11 @@ const backwards = (columns: string[]): string => columns.map((name) => `${name} 
 const beforeEnd = (table: MovedTable): string => `${column(table.key[0]!)} < ?2`
 
 /**
- * Where the next stretch ends: its last row's key, as `end`, or null where no row is left. `?1` to `?3` as above, `?4` how
+ * Where the next chunk ends: its last row's key, as `end`, or null where no row is left. `?1` to `?3` as above, `?4` how
  * many bytes at the most (one row comes in any case). Keys and sizes are all that is read. How many rows at the most
  * stands in the text: SQLite plans a statement anew for each value bound as its LIMIT.
  */
-function stretchEndSql(table: MovedTable, hasCursor: boolean, rowsMax: number): string {
+function chunkEndSql(table: MovedTable, hasCursor: boolean, rowsMax: number): string {
   const inner = placedKey(table, 'r')
   const outer = placedKey(table, 's')
   return `SELECT ${jsonArrayOf(outer)} AS "end" FROM (
@@ -180,55 +180,55 @@ function stretchEndSql(table: MovedTable, hasCursor: boolean, rowsMax: number): 
    WHERE s.bytes <= ?4 OR s.bytes = s.size ORDER BY ${backwards(outer)} LIMIT 1`
 }
 
-/** Keeps where the next stretch ends in the source's own mover row, for the other statements of the same batch. */
-export const boundStretchSql = perTable(
+/** Keeps where the next chunk ends in the source's own mover row, for the other statements of the same batch. */
+export const boundChunkSql = perTable(
   (table: MovedTable, hasCursor: boolean, rowsMax: number): string =>
-    `UPDATE mover SET cursors = json_set(cursors, '$.end', (${stretchEndSql(table, hasCursor, rowsMax)})) WHERE id = 1`,
+    `UPDATE mover SET cursors = json_set(cursors, '$.end', (${chunkEndSql(table, hasCursor, rowsMax)})) WHERE id = 1`,
 )
 
-/** The same for a stretch whose rows are only counted: nothing but keys is read, and no bytes bound it. */
+/** The same for a chunk whose rows are only counted: nothing but keys is read, and no bytes bound it. */
 export const boundCountSql = perTable((table: MovedTable, hasCursor: boolean, rowsMax: number): string => {
   const keys = `SELECT ${keyAs(table)} FROM ${aliased(table)} WHERE ${afterCursor(table, hasCursor)} AND ${beforeEnd(table)} ORDER BY ${columnList(table.key)} LIMIT ${rowsMax}`
   const placed = placedKey(table, 'r')
   return `UPDATE mover SET cursors = json_set(cursors, '$.end', (SELECT ${jsonArrayOf(placed)} FROM (${keys}) AS r ORDER BY ${backwards(placed)} LIMIT 1)) WHERE id = 1`
 })
 
-const STRETCH_END = "(SELECT json_extract(mover.cursors, '$.end') FROM mover)"
+const CHUNK_END = "(SELECT json_extract(mover.cursors, '$.end') FROM mover)"
 
 /**
  * That end, as `end`, or null where no row is behind it. `?1` to `?3` as above. Who writes at the end of a table would keep
  * a walk busy for ever that ended only where it meets no row; what he writes is captured anyway.
  */
-export const stretchReachSql = perTable(
+export const chunkReachSql = perTable(
   (table: MovedTable): string =>
-    `SELECT CASE WHEN EXISTS (SELECT 1 FROM ${aliased(table)} WHERE ?1 IS NOT NULL AND ${keyTuple(table)} > (${keyColumns(table, STRETCH_END)})
-     AND ${beforeEnd(table)}) THEN ${STRETCH_END} END AS "end"`,
+    `SELECT CASE WHEN EXISTS (SELECT 1 FROM ${aliased(table)} WHERE ?1 IS NOT NULL AND ${keyTuple(table)} > (${keyColumns(table, CHUNK_END)})
+     AND ${beforeEnd(table)}) THEN ${CHUNK_END} END AS "end"`,
 )
 
-/** Where a stretch ends: where its batch says; at the key in `?4`; or at the end of the slots. */
-type Bound = 'stretch' | 'key' | 'slots'
+/** Where a chunk ends: where its batch says; at the key in `?4`; or at the end of the slots. */
+type Bound = 'chunk' | 'key' | 'slots'
 
 /** The rows after the cursor, up to `bound`; `?1` to `?3` as above. */
-function inStretch(table: MovedTable, hasCursor: boolean, bound: Bound): string {
+function inChunk(table: MovedTable, hasCursor: boolean, bound: Bound): string {
   // Of two upper bounds SQLite might take the wider one.
   const end = {
-    stretch: `?2 IS NOT NULL AND ${keyTuple(table)} <= (${keyColumns(table, STRETCH_END)})`,
+    chunk: `?2 IS NOT NULL AND ${keyTuple(table)} <= (${keyColumns(table, CHUNK_END)})`,
     key: `?2 IS NOT NULL AND ${keyTuple(table)} <= (${keyColumns(table, '?4')})`,
     slots: beforeEnd(table),
   }
   return `${afterCursor(table, hasCursor)} AND ${end[bound]}`
 }
 
-/** The rows of a stretch, packed. */
-export const stretchSql = perTable(
+/** The rows of a chunk, packed. */
+export const chunkSql = perTable(
   (table: MovedTable, packing: Packing, hasCursor: boolean, bound: Bound): string =>
-    `SELECT ${packed(table, packing, inStretch(table, hasCursor, bound))}`,
+    `SELECT ${packed(table, packing, inChunk(table, hasCursor, bound))}`,
 )
 
-/** How many rows a stretch has, in the form of rows that none are packed of. */
+/** How many rows a chunk has, in the form of rows that none are packed of. */
 export const countSql = perTable(
   (table: MovedTable, hasCursor: boolean, bound: Bound): string =>
-    `SELECT count(*) AS rows, NULL AS plain, NULL AS tagged FROM ${aliased(table)} WHERE ${inStretch(table, hasCursor, bound)}`,
+    `SELECT count(*) AS rows, NULL AS plain, NULL AS tagged FROM ${aliased(table)} WHERE ${inChunk(table, hasCursor, bound)}`,
 )
 
 /** The table's rows in the ranges of slots in `?1`: JSON, `[[first, the one after the last], …]`. */

@@ -1,4 +1,4 @@
-import { eachAtMost, inTurn } from '../core/bounded.ts'
+import { eachAtMost, windowOf } from '../core/bounded.ts'
 import { inTime } from '../core/clock.ts'
 import { BanyanError, messageOf } from '../core/errors.ts'
 import { slotOf } from '../core/ids.ts'
@@ -107,7 +107,7 @@ export class Shards {
     const values: T[] = []
     const failed: ShardFailure[] = []
     const shards = window?.takesWrites ? map.shards.filter(takesWrites) : map.shards
-    const visited = window ? inTurn(shards, window).slice(0, window.visitsMax) : shards
+    const visited = window ? windowOf(shards, window).slice(0, window.visitsMax) : shards
     await eachAtMost(limits.shardsAtOnceMax, visited, async ({ id, binding }) => {
       try {
         values.push(

@@ -21,10 +21,10 @@ import { problemResponse, toBanyanError } from './problems.ts'
 export type OpenTiers = (request: Request, bindings: unknown, context: ExecutionContext, requestId: string) => Tiers
 
 /** A noun's routes, added to the application. */
-export type Register = (app: OpenAPIHono<WebEnv>) => void
+export type RegisterRoutes = (app: OpenAPIHono<WebEnv>) => void
 
 /** The stateless web tier: the middleware in order, then the nouns' routes. */
-export function createWeb(openTiers: OpenTiers, nouns: Register[]): OpenAPIHono<WebEnv> {
+export function createWeb(openTiers: OpenTiers, nouns: RegisterRoutes[]): OpenAPIHono<WebEnv> {
   const app = createApi()
   app.onError((error, c) => answerError(c, error))
   app.notFound((c) => answerError(c, new BanyanError('NOT_FOUND', 'There is nothing at this path.')))

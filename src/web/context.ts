@@ -3,8 +3,8 @@ import type { IdSource } from '../core/ids.ts'
 import type { Log } from '../core/log.ts'
 import type { Random } from '../core/random.ts'
 import type { Job } from '../jobs/outbox.ts'
-import type { Rebalance, RebalanceWish } from '../resharding/fleet.ts'
-import type { MoveWish } from '../resharding/move-ledger.ts'
+import type { Rebalance, RebalanceRequest } from '../resharding/fleet.ts'
+import type { MoveRequest } from '../resharding/move-planning.ts'
 import type { MoveChoice, MoveRecord } from '../resharding/record.ts'
 import type { MoveSides } from '../resharding/sides.ts'
 import type { Session, Sessions } from '../sessions/sessions.ts'
@@ -51,12 +51,12 @@ export interface DependencyReport {
 export type MoveVerb = 'abort' | 'reverse' | 'complete'
 
 /**
- * The directory's book of moves, as operators use it. The directory wakes movers of what is planned, this one those of what is steered. With an
+ * The directory's records of moves, as operators use it. The directory wakes movers of what is planned, this one those of what is steered. With an
  * Idempotency-Key there is one effect, and the first answer again; throws IDEMPOTENCY_KEY_REUSED.
  */
-export interface Moves {
-  /** One move a source; none where the target has all of the slots. Throws as `MoveLedger.plan`, and OUTCOME_UNKNOWN. */
-  plan(wish: MoveWish, retry: RetryKey | null): Promise<MoveRecord[]>
+export interface MoveOperations {
+  /** One move a source; none where the target has all of the slots. Throws as `MoveRecords.plan`, and OUTCOME_UNKNOWN. */
+  plan(request: MoveRequest, retry: RetryKey | null): Promise<MoveRecord[]>
   /** Newest first. `before` is the id of the last one of the page before. Throws DIRECTORY_UNAVAILABLE. */
   list(page: { limit: number; before: string | null }): Promise<MoveRecord[]>
   /** Throws DIRECTORY_UNAVAILABLE. */
@@ -69,8 +69,8 @@ export interface Moves {
   resolve(id: string, choice: MoveChoice): Promise<MoveRecord>
 }
 
-/** Which shards there are, by the directory. The directory wakes the movers of what is planned. Idempotency-Keys as of `Moves`. */
-export interface Fleet {
+/** Which shards there are, by the directory. The directory wakes the movers of what is planned. Idempotency-Keys as of `MoveOperations`. */
+export interface ShardOperations {
   /** The map as it is now. Throws DIRECTORY_UNAVAILABLE, and what the directory said. */
   map(): Promise<ShardMap>
   /** Throws as `Fleet.join`, and OUTCOME_UNKNOWN. */
@@ -79,7 +79,7 @@ export interface Fleet {
   setState(id: string, state: ShardState): Promise<ShardEntry>
   /** Throws NOT_FOUND, SHARD_IN_MOVE, SHARD_NOT_EMPTY, OUTCOME_UNKNOWN. */
   remove(id: string): Promise<void>
-  rebalance(wish: RebalanceWish, retry: RetryKey | null): Promise<Rebalance>
+  rebalance(request: RebalanceRequest, retry: RetryKey | null): Promise<Rebalance>
   drain(id: string, retry: RetryKey | null): Promise<Rebalance>
 }
 
@@ -95,8 +95,8 @@ export interface Tiers {
   idempotency: Idempotency
   sessions: Sessions
   assets: AssetUrls
-  moves: Moves
-  fleet: Fleet
+  moves: MoveOperations
+  fleet: ShardOperations
   /** Names of the migrations that this version was built with, oldest first. */
   migrations: readonly string[]
   calls: Calls

@@ -1,14 +1,15 @@
 /**
  * What `npm run bench:move` runs inside workerd, in a Durable Object as a mover does: so that a round trip to a shard is
- * the binding's. Directory, ledger, mover and databases are the real ones.
+ * the binding's. Directory, records, mover and databases are the real ones.
  */
 import { DurableObject } from 'cloudflare:workers'
 import { systemClock } from '../../src/core/clock.ts'
 import { limits } from '../../src/core/limits.ts'
 import { systemRandom } from '../../src/core/random.ts'
 import { Mover } from '../../src/resharding/move.ts'
-import { MoveLedger } from '../../src/resharding/move-ledger.ts'
-import type { MoveBook } from '../../src/resharding/record.ts'
+import { MovePlanning } from '../../src/resharding/move-planning.ts'
+import { MoveRecords } from '../../src/resharding/move-records.ts'
+import type { RemoteMoveRecords } from '../../src/resharding/record.ts'
 import { Directory } from '../../src/sharding/directory.ts'
 
 interface BenchEnv {
@@ -33,7 +34,7 @@ export interface BenchResult {
   rowsWritten: number
 }
 
-interface Stretch {
+interface Chunk {
   rows: string
   /** Its last key; null after the end. */
   end: string | null
@@ -48,7 +49,8 @@ const COLUMNS = ['id', 'author_id', 'text', 'created_at', 'edited_at', 'version'
 
 export class Bench extends DurableObject<BenchEnv> {
   readonly #directory: Directory
-  readonly #ledger: MoveLedger
+  readonly #records: MoveRecords
+  readonly #planning: MovePlanning
   readonly #shards: Map<string, D1Database>
   readonly #bill: Bill = { rowsRead: 0, rowsWritten: 0 }
   #moves = 0
@@ -66,11 +68,16 @@ export class Bench extends DurableObject<BenchEnv> {
     }
     const common = { storage, clock: systemClock }
     this.#directory = new Directory({ ...common, shards: this.#shards, newDeploymentId: () => 'bench' })
-    this.#ledger = new MoveLedger({
+    this.#records = new MoveRecords({
       ...common,
       directory: this.#directory,
       leaseMs: 30_000,
       graceMs: 300_000,
+    })
+    this.#planning = new MovePlanning({
+      clock: systemClock,
+      directory: this.#directory,
+      records: this.#records,
       newId: () => `move-${++this.#moves}`,
       newestMigration: '',
       shardFacts: async () => ({ schema: 'the same', bytes: null }),
@@ -113,7 +120,7 @@ export class Bench extends DurableObject<BenchEnv> {
   /** Rows as `json_each` takes them, and no more: what any copy by way of JavaScript costs. */
   async #copy(): Promise<Omit<BenchResult, keyof Bill>> {
     const [from, to] = [...this.#shards.values()] as [D1Database, D1Database]
-    const rowsMax = await this.#rowsOfStretch()
+    const rowsMax = await this.#rowsOfChunk()
     const read = `SELECT json_group_array(json_array(${COLUMNS.join(', ')})) AS rows, max(id) AS end
       FROM (SELECT * FROM posts WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ${rowsMax})`
     const write = `INSERT INTO posts (${COLUMNS.join(', ')})
@@ -121,8 +128,8 @@ export class Bench extends DurableObject<BenchEnv> {
     const startedAt = systemClock.now()
     let rounds = 0
     for (let last = FIRST; ; rounds++) {
-      const [stretch]: D1Result<Stretch>[] = await from.batch<Stretch>([from.prepare(read).bind(last, AFTER)])
-      const { rows, end }: Stretch = stretch!.results[0]!
+      const [chunk]: D1Result<Chunk>[] = await from.batch<Chunk>([from.prepare(read).bind(last, AFTER)])
+      const { rows, end }: Chunk = chunk!.results[0]!
       if (end === null) return { ms: systemClock.now() - startedAt, rounds }
       await to.batch([to.prepare(write).bind(rows)])
       last = end
@@ -130,7 +137,7 @@ export class Bench extends DurableObject<BenchEnv> {
   }
 
   /** As many as the mover takes at once, when it has found its pace. */
-  async #rowsOfStretch(): Promise<number> {
+  async #rowsOfChunk(): Promise<number> {
     const bytes = COLUMNS.map((column) => `coalesce(octet_length(${column}), 0)`).join(' + ')
     const average = await this.env.SHARD_000.prepare(`SELECT avg(${bytes}) AS bytes FROM posts`).first<number>('bytes')
     const fit = Math.floor(limits.moveChunkBytesMax / (average! + 8 * COLUMNS.length))
@@ -138,12 +145,12 @@ export class Bench extends DurableObject<BenchEnv> {
   }
 
   async #move(verifies: boolean): Promise<Omit<BenchResult, keyof Bill>> {
-    const [planned] = await this.#ledger.plan({ keyspace: 'users', ranges: [[FIRST, LAST]], target: 'shard-001' })
-    const ledger = this.#ledger
-    const book: MoveBook = {
-      find: async (id) => ledger.find(id),
-      change: async (...change) => ledger.change(...change),
-      report: async (...progress) => ledger.report(...progress),
+    const [planned] = await this.#planning.plan({ keyspace: 'users', ranges: [[FIRST, LAST]], target: 'shard-001' })
+    const local = this.#records
+    const records: RemoteMoveRecords = {
+      find: async (id) => local.find(id),
+      change: async (...change) => local.change(...change),
+      report: async (...progress) => local.report(...progress),
     }
     let rounds = 0
     const observer = {
@@ -152,12 +159,12 @@ export class Bench extends DurableObject<BenchEnv> {
       },
     }
     const log = { info: () => undefined, warn: console.warn, error: console.error }
-    const options = { book, shards: this.#shards, clock: systemClock, random: systemRandom, log, share: 1 }
+    const options = { records, shards: this.#shards, clock: systemClock, random: systemRandom, log, share: 1 }
     const mover = new Mover({ ...options, verifies, observer })
     const startedAt = systemClock.now()
-    while (ledger.find(planned!.id)!.state !== 'settling') {
+    while (local.find(planned!.id)!.state !== 'settling') {
       await mover.turn(planned!.id)
-      const { state, error } = ledger.find(planned!.id)!
+      const { state, error } = local.find(planned!.id)!
       if (error) throw new Error(`${state}: ${error}`)
     }
     return { ms: systemClock.now() - startedAt, rounds }

@@ -1,6 +1,6 @@
 import { hasCode, messageOf } from '../../src/core/errors.ts'
 import type { Effect } from './checker.ts'
-import type { Request, World } from './world.ts'
+import type { SimulatedRequest, World } from './world.ts'
 
 const TIMEOUT_MS = 7_000
 
@@ -22,7 +22,11 @@ export interface Asking {
  * One request to any isolate. It fails when the isolate dies, or doesn't answer in time. Shards may be slow for longer than
  * that; but no request waits so long for caches or for the map.
  */
-export function ask<T>(world: World, asking: Asking, body: (request: Request) => Promise<T>): Promise<Answered<T>> {
+export function ask<T>(
+  world: World,
+  asking: Asking,
+  body: (request: SimulatedRequest) => Promise<T>,
+): Promise<Answered<T>> {
   const isolate = world.isolate()
   const startedAt = world.scheduler.now()
   const request = isolate.request({ atLeastEpoch: asking.epoch, effect: asking.effect })

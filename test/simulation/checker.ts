@@ -250,7 +250,7 @@ export class Checker {
       this.report(
         `M1: ${step} at ${shard.id} made ${keyspace} ${slot} ${to ?? 'unknown'}, and it was ${from ?? 'unknown'}`,
       )
-    if (step === 'stop' && !this.#world.directory.ledger.find(moveId!)?.captureStopped)
+    if (step === 'stop' && !this.#world.directory.records.find(moveId!)?.captureStopped)
       this.report(`M2: the capture of ${moveId} stopped at ${shard.id}, and it can be reversed`)
   }
 

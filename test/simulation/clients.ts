@@ -12,7 +12,7 @@ import { type Effect, FLEETING } from './checker.ts'
 import { newWrite, Register, type Write } from './registers.ts'
 import { QUEUE_MESSAGE_BYTES_MAX, STALE_MS } from './scale.ts'
 import { expectedStrange, odd, STRANGE_TABLE, strangeTriples } from './strange-rows.ts'
-import type { Request, World } from './world.ts'
+import type { SimulatedRequest, World } from './world.ts'
 
 const TRIES_MAX = 8
 /** How long a fleeting row lives (ms): some expire while their slot moves. */
@@ -29,7 +29,7 @@ interface Account {
 }
 
 /** What a signed-in client's request does. */
-type AsUser<T> = (request: Request, session: Session) => Promise<T>
+type AsUser<T> = (request: SimulatedRequest, session: Session) => Promise<T>
 
 /** A post that somebody asked for: each request of one, however often it is sent, is to make one. */
 interface Creation {
@@ -467,7 +467,11 @@ export class Client {
     return { value: (outcome.value.did ?? (true as unknown)) as T, epoch: outcome.epoch }
   }
 
-  #ask<T>(epoch: number, body: (request: Request) => Promise<T>, effect: Effect | null = null): Promise<Answered<T>> {
+  #ask<T>(
+    epoch: number,
+    body: (request: SimulatedRequest) => Promise<T>,
+    effect: Effect | null = null,
+  ): Promise<Answered<T>> {
     return ask(this.#world, { name: this.#name, epoch, effect }, body)
   }
 }

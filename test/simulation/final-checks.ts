@@ -37,7 +37,7 @@ function progress(world: World): void {
 
 /** A move that failed says why. */
 function reasons(world: World): void {
-  for (const { id, state, error } of world.directory.ledger.list({ limit: 100, before: null }))
+  for (const { id, state, error } of world.directory.records.list({ limit: 100, before: null }))
     if (state === 'failed' && !error) world.checker.report(`M6: ${id} failed, and says no reason`)
 }
 

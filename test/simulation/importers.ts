@@ -6,7 +6,7 @@ import { claimKey } from '../../src/sharding/claims.ts'
 import { type Answered, ask } from './ask.ts'
 import type { History } from './clients.ts'
 import { type External, SOURCE } from './template.ts'
-import type { Request, World } from './world.ts'
+import type { SimulatedRequest, World } from './world.ts'
 
 const USERS_MAX = 5
 
@@ -109,7 +109,7 @@ export class Importer {
     return { id: idOf(SOURCE, user), claims: wishesOf(SOURCE, user).map(claimKey) }
   }
 
-  #ask<T>(body: (request: Request) => Promise<T>): Promise<Answered<T>> {
+  #ask<T>(body: (request: SimulatedRequest) => Promise<T>): Promise<Answered<T>> {
     return ask(this.#world, { name: this.#name, epoch: 0, effect: null }, body)
   }
 }

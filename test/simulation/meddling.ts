@@ -36,7 +36,7 @@ export class Meddling {
           shard,
         })),
       )
-      .filter(({ moveId }) => failsMoves || !isBeforeCommit(directory.ledger.find(moveId)!))
+      .filter(({ moveId }) => failsMoves || !isBeforeCommit(directory.records.find(moveId)!))
     if (slots.length === 0) return false
     const meddled = scheduler.pick(slots)
     const { shard, keyspace, slot } = meddled
@@ -64,7 +64,7 @@ export class Meddling {
       shard.sqlite
         .prepare('UPDATE slots SET state = ?, move_id = ? WHERE keyspace = ? AND slot = ?')
         .run(become, owner, keyspace, slot)
-    const move = directory.ledger.find(moveId)!
+    const move = directory.records.find(moveId)!
     const isSource = move.source.id === shard.id
     if (!isOver(move)) {
       // A reverse that came to nothing left it as it was.

@@ -1,7 +1,7 @@
 import { BanyanError } from '../../src/core/errors.ts'
 import { slotText } from '../../src/core/ids.ts'
 import type { Once, Parts } from '../../src/resharding/kept-answers.ts'
-import type { MoveWishFrom } from '../../src/resharding/move-ledger.ts'
+import type { PlannedMove } from '../../src/resharding/move-planning.ts'
 import { type MoveRecord, slotNumber } from '../../src/resharding/record.ts'
 import type { Keyspace } from '../../src/sharding/sharded-table.ts'
 import { Client, History, visit } from './clients.ts'
@@ -86,7 +86,7 @@ export async function runSeed(template: Template, seed: number, isTraced = false
     if (!(error instanceof Violation)) world.checker.report(`stuck: ${(error as Error).stack}`)
   }
   const moves: Record<string, number> = {}
-  for (const { state, ending } of world.directory.ledger.list({ limit: 100, before: null })) {
+  for (const { state, ending } of world.directory.records.list({ limit: 100, before: null })) {
     const end = ending ? `${state} (${ending})` : state
     moves[end] = (moves[end] ?? 0) + 1
   }
@@ -188,17 +188,17 @@ class Operator {
     ])
     const target = this.#world.shards[scheduler.below(SHARD_COUNT)]!.id
     const wish = { keyspace, ranges, target }
-    await this.#request(`${keyspace} ${ranges} ${target}`, (once, parts) => directory.ledger.plan(wish, once, parts))
+    await this.#request(`${keyspace} ${ranges} ${target}`, (once, parts) => directory.planning.plan(wish, once, parts))
   }
 
   /** As a rebalance does: moves that meet at shards, so that all but one wait for lanes. */
   async #planSeveral(): Promise<void> {
     const { directory } = this.#world
     await this.#request('several', (once, parts) => {
-      const { ledger } = directory
-      return ledger.inTurn(async () => {
-        const checked = await ledger.check(this.#wishes())
-        return ledger.record(checked, parts, (record) => ledger.transaction(() => once(record)))
+      const { records, planning } = directory
+      return planning.inTurn(async () => {
+        const checked = await planning.check(this.#randomMoves())
+        return planning.record(checked, parts, (record) => records.transaction(() => once(record)))
       })
     })
   }
@@ -246,13 +246,13 @@ class Operator {
   }
 
   #plannedMoves(): string[] {
-    return this.#world.directory.ledger.list({ limit: 1_000, before: null }).map(({ id }) => id)
+    return this.#world.directory.records.list({ limit: 1_000, before: null }).map(({ id }) => id)
   }
 
-  /** Stretches of slots that one shard owns, each to another; what an open move holds is mostly left out. */
-  #wishes(): MoveWishFrom[] {
+  /** Runs of slots that one shard owns, each to another; what an open move holds is mostly left out. */
+  #randomMoves(): PlannedMove[] {
     const { scheduler, checker, shards } = this.#world
-    const wishes: MoveWishFrom[] = []
+    const planned: PlannedMove[] = []
     const open = scheduler.chance(0.3) ? [] : this.#world.openMoves()
     const isHeld = (keyspace: Keyspace, from: string, to: string) =>
       open.some(
@@ -269,10 +269,10 @@ class Operator {
           end++
         const target = scheduler.pick(shards.filter(({ id }) => id !== source)).id
         if (!isHeld(keyspace, slotText(start), slotText(end)))
-          wishes.push({ keyspace, source, target, ranges: [[slotText(start), slotText(end)]] })
+          planned.push({ keyspace, source, target, ranges: [[slotText(start), slotText(end)]] })
       }
     }
-    return wishes
+    return planned
   }
 
   async #steer(move: MoveRecord): Promise<void> {
@@ -287,10 +287,10 @@ class Operator {
         this.#process,
         () => null,
         () => {
-          const { captureStopped } = directory.ledger.find(move.id)!
+          const { captureStopped } = directory.records.find(move.id)!
           if (verb === 'reverse' && captureStopped)
             happened['was not reversed since its capture had stopped'].add(move.id)
-          directory.ledger[verb](move.id)
+          directory.records[verb](move.id)
           if (verb === 'reverse' && captureStopped)
             checker.report(`M2: ${move.id} is reversed, and its target had stopped to capture changes`)
         },

@@ -21,7 +21,7 @@ export const CACHE_SILENT_MS = 60_000
 export const STALE_MS = LEASE_MS + 1_000 + 1_000
 
 /**
- * Everything smaller, so that few rows make many stretches, and a second holds what takes minutes: the relations between
+ * Everything smaller, so that few rows make many chunks, and a second holds what takes minutes: the relations between
  * the numbers stay. To be called before anything else.
  */
 export function scaleDown(): void {

@@ -16,8 +16,9 @@ import { Relay } from '../../src/jobs/relay.ts'
 import { KeptAnswers } from '../../src/resharding/kept-answers.ts'
 import { Mover, type MoverOptions } from '../../src/resharding/move.ts'
 import { MoveAlarm } from '../../src/resharding/move-alarm.ts'
-import { MoveLedger } from '../../src/resharding/move-ledger.ts'
-import type { MoveAnswer, MoveBook, MoveChange, MoveChoice, MoveRecord } from '../../src/resharding/record.ts'
+import { MovePlanning } from '../../src/resharding/move-planning.ts'
+import { MoveRecords } from '../../src/resharding/move-records.ts'
+import type { MoveAnswer, MoveChange, MoveChoice, MoveRecord, RemoteMoveRecords } from '../../src/resharding/record.ts'
 import { SCHEMA_VERSION } from '../../src/resharding/shard-side.ts'
 import { Sessions } from '../../src/sessions/sessions.ts'
 import { Stamps } from '../../src/sessions/stamps.ts'
@@ -228,7 +229,7 @@ export class World {
   }
 
   openMoves(): MoveRecord[] {
-    return this.directory.ledger.open()
+    return this.directory.records.open()
   }
 
   enqueue(job: Job): void {
@@ -315,7 +316,7 @@ export class World {
   async #wakeAsleep(process: Process): Promise<void> {
     const draw = () => this.faults.ofCall()
     try {
-      const asleep = await callDirectory(this, process, draw, () => this.directory.ledger.movesToWake(100))
+      const asleep = await callDirectory(this, process, draw, () => this.directory.records.movesToWake(100))
       for (const id of asleep) this.mover(id).wake(process)
     } catch (error) {
       this.note(() => `cron: ${String(error)}`)
@@ -329,7 +330,8 @@ export class DirectoryHost {
   readonly #world: World
   #process!: Process
   #directory!: Directory
-  #ledger!: MoveLedger
+  #records!: MoveRecords
+  #planning!: MovePlanning
   #answers!: KeptAnswers
   #instances = 0
   #moves = 0
@@ -339,8 +341,12 @@ export class DirectoryHost {
     this.#start(0)
   }
 
-  get ledger(): MoveLedger {
-    return this.#ledger
+  get records(): MoveRecords {
+    return this.#records
+  }
+
+  get planning(): MovePlanning {
+    return this.#planning
   }
 
   get answers(): KeptAnswers {
@@ -379,20 +385,25 @@ export class DirectoryHost {
     this.#directory = new Directory({ ...common, shards, newDeploymentId: () => 'simulated' })
     const process = this.#process
     this.#answers = new KeptAnswers(common.storage, common.clock)
-    this.#ledger = new MoveLedger({
+    this.#records = new MoveRecords({
       ...common,
       directory: this.#directory,
       leaseMs: LEASE_MS,
       graceMs: GRACE_MS,
+      onRunnable: (ids) => {
+        for (const id of ids) world.runnable.add(id)
+        world.wakeMoves(ids, process)
+      },
+    })
+    this.#planning = new MovePlanning({
+      clock: common.clock,
+      directory: this.#directory,
+      records: this.#records,
       newId: () => `move-${++this.#moves}`,
       shardFacts: async ({ binding }) => ({
         schema: (await shards.get(binding)!.prepare(SCHEMA_VERSION).first<string>('version'))!,
         bytes: null,
       }),
-      onRunnable: (ids) => {
-        for (const id of ids) world.runnable.add(id)
-        world.wakeMoves(ids, process)
-      },
       newestMigration: '',
     })
   }
@@ -459,7 +470,7 @@ export class MoverHost {
         this.step = name
       }
       return {
-        book: moveBook(world, process, at),
+        records: remoteRecords(world, process, at),
         shards: connections(world, process, () => step.now, draw, { invocation }),
         clock: process.clock,
         random: world.random,
@@ -540,7 +551,7 @@ export class MoverHost {
 }
 
 /** What one request has. */
-export type Request = ReturnType<Isolate['request']>
+export type SimulatedRequest = ReturnType<Isolate['request']>
 
 /** An isolate of the Worker: the map it holds, and a request's tiers. */
 export class Isolate {
@@ -782,7 +793,7 @@ export function callDirectory<T>(
   )
 }
 
-function moveBook(world: World, process: Process, at: (step: string) => void): MoveBook {
+function remoteRecords(world: World, process: Process, at: (step: string) => void): RemoteMoveRecords {
   const call = <T>(step: string, handle: () => T): Promise<T> => {
     at(step)
     const draw = () => {
@@ -796,10 +807,10 @@ function moveBook(world: World, process: Process, at: (step: string) => void): M
     return inTime(process.clock, limits.directoryMs, callDirectory(world, process, draw, handle))
   }
   return {
-    find: (id) => call('find', () => world.directory.ledger.find(id)),
+    find: (id) => call('find', () => world.directory.records.find(id)),
     change: (seen, change, progress) =>
       call(callName(change), (): MoveAnswer => {
-        const answer = world.directory.ledger.change(seen, change, progress)
+        const answer = world.directory.records.change(seen, change, progress)
         world.note(() => `${process.name}: ${JSON.stringify(change)}: ${answer.outcome}`)
         if (answer.outcome === 'recorded') {
           world.checker.recorded(answer.record)
@@ -814,7 +825,7 @@ function moveBook(world: World, process: Process, at: (step: string) => void): M
       // An object of the version before doesn't know this call.
       if (world.scheduler.chance(0.02) && !world.faults.isCalm)
         throw new TypeError('The RPC receiver does not implement the method "reportMove".')
-      await call('find', () => world.directory.ledger.report(id, progress, notes))
+      await call('find', () => world.directory.records.report(id, progress, notes))
     },
   }
 }

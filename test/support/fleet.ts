@@ -2,7 +2,8 @@ import { expect } from 'vitest'
 import { migratedDatabase } from '../../scripts/shard-schema.ts'
 import { readMigrations } from '../../src/cli/shard-migrations.ts'
 import { Fleet } from '../../src/resharding/fleet.ts'
-import { MoveLedger } from '../../src/resharding/move-ledger.ts'
+import { MovePlanning } from '../../src/resharding/move-planning.ts'
+import { MoveRecords } from '../../src/resharding/move-records.ts'
 import type { MoveState } from '../../src/resharding/record.ts'
 import { SCHEMA_VERSION } from '../../src/resharding/shard-side.ts'
 import { Directory } from '../../src/sharding/directory.ts'
@@ -20,7 +21,7 @@ export function migratedShard({ isOld = false } = {}): D1Database {
   return new SimulatedShard(sqlite).connection(async (_call, execute) => execute())
 }
 
-/** The directory after its first boot, with its book of moves, over two shards; no mover runs. */
+/** The directory after its first boot, with its records of moves, over two shards; no mover runs. */
 export async function bootedFleet({ leaseMs = 1_000, graceMs = 5_000 } = {}) {
   const bound = new Map([
     ['SHARD_000', migratedShard()],
@@ -46,21 +47,23 @@ export async function bootedFleet({ leaseMs = 1_000, graceMs = 5_000 } = {}) {
     onRunnable: (ids: string[]) => void runnable.push(...ids),
     newestMigration: readMigrations().at(-1)!.name,
   }
-  const ledger = new MoveLedger(options)
+  const records = new MoveRecords(options)
+  const planning = new MovePlanning({ ...options, records })
   await directory.map()
-  return { ...common, bound, sizes, runnable, directory, options, ledger, fleet: new Fleet(directory, ledger) }
+  const fleet = new Fleet({ directory, records, planning })
+  return { ...common, bound, sizes, runnable, directory, options, records, planning, fleet }
 }
 
 /** As if its mover had done everything up to the settling. */
-export function settle(ledger: MoveLedger, id: string): void {
-  record(ledger, id, ['preparing', 'copying', 'catching-up', 'cutover', 'committed', 'settling'])
+export function settle(records: MoveRecords, id: string): void {
+  record(records, id, ['preparing', 'copying', 'catching-up', 'cutover', 'committed', 'settling'])
 }
 
 /** As if its mover had come from state to state. */
-export function record(ledger: MoveLedger, id: string, states: MoveState[]): void {
+export function record(records: MoveRecords, id: string, states: MoveState[]): void {
   for (const to of states) {
     const change = to === 'committed' ? ({ to, bookmark: null } as const) : ({ to } as { to: 'settling' })
-    const answer = ledger.change(ledger.find(id)!, change, null)
+    const answer = records.change(records.find(id)!, change, null)
     expect(answer.outcome, `${id} to ${to}`).toBe('recorded')
   }
 }

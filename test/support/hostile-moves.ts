@@ -97,14 +97,14 @@ class HostileMove {
   }
 
   async #move(keyspace: Keyspace): Promise<void> {
-    const { ledger, clock, bound } = this.#fleet
-    const [planned] = await ledger.plan({ keyspace, ranges: [[this.#slot, this.#slot]], target: 'shard-001' })
+    const { records, planning, clock, bound } = this.#fleet
+    const [planned] = await planning.plan({ keyspace, ranges: [[this.#slot, this.#slot]], target: 'shard-001' })
     const { id } = planned!
     const mover = new Mover({
-      book: {
-        find: async (move) => ledger.find(move),
-        change: async (...change) => ledger.change(...change),
-        report: async (...progress) => ledger.report(...progress),
+      records: {
+        find: async (move) => records.find(move),
+        change: async (...change) => records.change(...change),
+        report: async (...progress) => records.report(...progress),
       },
       shards: bound,
       clock,
@@ -117,12 +117,12 @@ class HostileMove {
         },
       },
     })
-    for (let turns = 0; !isOver(ledger.find(id)!); turns++) {
-      expect(turns, JSON.stringify(ledger.find(id))).toBeLessThan(50)
+    for (let turns = 0; !isOver(records.find(id)!); turns++) {
+      expect(turns, JSON.stringify(records.find(id))).toBeLessThan(50)
       const comeBackAt = await mover.turn(id)
       if (comeBackAt !== null && comeBackAt > clock.time) clock.advance(comeBackAt - clock.time)
     }
-    expect(ledger.find(id)).toMatchObject({ state: 'done', error: null })
+    expect(records.find(id)).toMatchObject({ state: 'done', error: null })
   }
 
   #writeAny(): Promise<void> {

@@ -4,7 +4,7 @@ import { beforeAll } from 'vitest'
 import { type Clock, systemClock } from '../../src/core/clock.ts'
 import { type Random, systemRandom } from '../../src/core/random.ts'
 import { Mover, type PausePoint } from '../../src/resharding/move.ts'
-import { type MoveAnswer, type MoveBook, type MoveRecord, slotAfter } from '../../src/resharding/record.ts'
+import { type MoveAnswer, type MoveRecord, type RemoteMoveRecords, slotAfter } from '../../src/resharding/record.ts'
 import type { BatchObserver } from '../../src/resharding/shard-side.ts'
 import { FIND_TABLES, readTables } from '../../src/resharding/tables.ts'
 import { MapHolder } from '../../src/sharding/map-holder.ts'
@@ -22,8 +22,8 @@ const directory = () => bindings.DIRECTORY.get(bindings.DIRECTORY.idFromName('di
 /** Movers are in the test's hands: the directory tells none of the real ones to start. */
 beforeAll(() => wakeMoversBy(async () => undefined))
 
-/** The real directory's book of moves, by RPC. */
-export const book: MoveBook = {
+/** The real directory's records of moves, by RPC. */
+export const records: RemoteMoveRecords = {
   find: (id) => directory().findMove(id) as Promise<MoveRecord | null>,
   change: (seen, change, progress) => directory().changeMove(seen, change, progress) as Promise<MoveAnswer>,
   report: (...report) => directory().reportMove(...report),
@@ -44,13 +44,13 @@ export async function steer(id: string, verb: 'abort' | 'reverse' | 'complete'):
   if (!('move' in reply)) throw new Error(`${reply.code}: ${reply.detail}`)
 }
 
-export const record = async (id: string): Promise<MoveRecord> => (await book.find(id))!
+export const record = async (id: string): Promise<MoveRecord> => (await records.find(id))!
 
 type AtPoint = (point: PausePoint) => Promise<void> | void
 
 interface Given {
   pause?: AtPoint
-  book?: MoveBook
+  records?: RemoteMoveRecords
   clock?: Clock
   random?: Random
   observer?: BatchObserver
@@ -61,7 +61,16 @@ interface Given {
 /** A mover that runs in the test. `pause` is called at each pause point; what it throws is a crash there. */
 export function mover(given: Given = {}): Mover {
   const pause = async (point: PausePoint) => void (await given.pause?.(point))
-  return new Mover({ book, shards, clock: systemClock, random: systemRandom, log: quietLog, share: 1, ...given, pause })
+  return new Mover({
+    records,
+    shards,
+    clock: systemClock,
+    random: systemRandom,
+    log: quietLog,
+    share: 1,
+    ...given,
+    pause,
+  })
 }
 
 /** Turns until the move has nothing to do for a while. Throws where it never comes to that. */

@@ -1,12 +1,12 @@
 import {
+  boundChunkSql,
   boundCountSql,
-  boundStretchSql,
+  chunkReachSql,
+  chunkSql,
   countSql,
   isMangled,
   type PackedRows,
   type Packing,
-  stretchReachSql,
-  stretchSql,
   upsertSql,
 } from '../../src/resharding/rows.ts'
 import type { MovedTable } from '../../src/resharding/tables.ts'
@@ -44,34 +44,34 @@ export async function insert(rows: [id: string, part: number, literal: string][]
 
 /** All rows between two slots, packed. */
 export async function pack(packing: Packing, shard = source, first = '0000', after = 'g'): Promise<PackedRows> {
-  const statement = shard.prepare(stretchSql(strange, packing, false, 'slots')).bind(first, after, null)
+  const statement = shard.prepare(chunkSql(strange, packing, false, 'slots')).bind(first, after, null)
   return (await statement.first<PackedRows>())!
 }
 
-/** The next stretch, as a round reads it: its rows, and where it ends, in one batch. `end` is null behind the last row. */
-export async function stretch(
+/** The next chunk, as a round reads it: its rows, and where it ends, in one batch. `end` is null behind the last row. */
+export async function chunk(
   cursor: string | null,
   { rowsMax = 1_000, bytesMax = 1_000_000, first = '0000', after = 'g', packing = 'mixed' as Packing } = {},
 ): Promise<PackedRows & { end: string | null }> {
   const hasCursor = cursor !== null
   const [, reach, rows] = await source.batch<never>([
-    source.prepare(boundStretchSql(strange, hasCursor, rowsMax)).bind(first, after, cursor, bytesMax),
-    source.prepare(stretchReachSql(strange)).bind(first, after),
-    source.prepare(stretchSql(strange, packing, hasCursor, 'stretch')).bind(first, after, cursor),
+    source.prepare(boundChunkSql(strange, hasCursor, rowsMax)).bind(first, after, cursor, bytesMax),
+    source.prepare(chunkReachSql(strange)).bind(first, after),
+    source.prepare(chunkSql(strange, packing, hasCursor, 'chunk')).bind(first, after, cursor),
   ])
   return { ...(rows!.results[0]! as PackedRows), ...(reach!.results[0]! as { end: string | null }) }
 }
 
-/** The next stretch that is only counted, as a round reads it. */
-export async function countStretch(
+/** The next chunk that is only counted, as a round reads it. */
+export async function countChunk(
   cursor: string | null,
   { rowsMax, first, after }: { rowsMax: number; first: string; after: string },
 ): Promise<{ rows: number; end: string | null }> {
   const hasCursor = cursor !== null
   const [, reach, rows] = await source.batch<never>([
     source.prepare(boundCountSql(strange, hasCursor, rowsMax)).bind(first, after, cursor),
-    source.prepare(stretchReachSql(strange)).bind(first, after),
-    source.prepare(countSql(strange, hasCursor, 'stretch')).bind(first, after, cursor),
+    source.prepare(chunkReachSql(strange)).bind(first, after),
+    source.prepare(countSql(strange, hasCursor, 'chunk')).bind(first, after, cursor),
   ])
   return { rows: (rows!.results[0]! as PackedRows).rows, ...(reach!.results[0]! as { end: string | null }) }
 }
@@ -89,7 +89,7 @@ export async function countUpTo(
 
 /** A shard's rows behind a key up to another, or to the end of the slots. */
 export async function packUpTo(shard: D1Database, cursor: string | null, end: string | null): Promise<PackedRows> {
-  const sql = stretchSql(strange, 'mixed', cursor !== null, end === null ? 'slots' : 'key')
+  const sql = chunkSql(strange, 'mixed', cursor !== null, end === null ? 'slots' : 'key')
   const statement = shard.prepare(sql).bind('0000', 'g', cursor, ...(end === null ? [] : [end]))
   return (await statement.first<PackedRows>())!
 }

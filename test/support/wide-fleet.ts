@@ -1,6 +1,7 @@
 import type { Clock } from '../../src/core/clock.ts'
 import { Fleet } from '../../src/resharding/fleet.ts'
-import { MoveLedger } from '../../src/resharding/move-ledger.ts'
+import { MovePlanning } from '../../src/resharding/move-planning.ts'
+import { MoveRecords } from '../../src/resharding/move-records.ts'
 import { Directory } from '../../src/sharding/directory.ts'
 import { evenRuns } from '../../src/sharding/shard-map.ts'
 import { keyspaces } from '../../src/sharding/sharded-table.ts'
@@ -45,8 +46,10 @@ export function wideFleet({ from, to, clock, storage, ...given }: WideFleetOptio
       for (const id of ids) wakes.of(id)
     },
   }
-  const ledger = new MoveLedger(options)
-  return { storage: kept, directory, ledger, fleet: new Fleet(directory, ledger), wakes, options }
+  const records = new MoveRecords(options)
+  const planning = new MovePlanning({ ...options, records })
+  const fleet = new Fleet({ directory, records, planning })
+  return { storage: kept, directory, records, planning, fleet, wakes, options }
 }
 
 function bootedStorage(from: number, to: number, clock: Clock): SimulatedStorage {

@@ -1,4 +1,4 @@
-import { Register } from './register.ts'
+import { TextHistory } from './text-history.ts'
 
 /** A post that was sent, under the number of its first text; with an id once that was acknowledged. */
 export interface SentPost<Author> {
@@ -7,7 +7,7 @@ export interface SentPost<Author> {
   id: string | null
   /** By the clock of the run; null while it isn't. */
   acknowledgedAt: number | null
-  text: Register
+  text: TextHistory
 }
 
 /** What a run has sent, and what it was told. */
@@ -22,7 +22,7 @@ export class Ledger<Author> {
   }
 
   beginPost(author: Author): SentPost<Author> {
-    const post = { number: this.nextNumber(), author, id: null, acknowledgedAt: null, text: new Register() }
+    const post = { number: this.nextNumber(), author, id: null, acknowledgedAt: null, text: new TextHistory() }
     this.#byNumber.set(post.number, post)
     return post
   }

@@ -16,7 +16,7 @@ const PROFILE_EDITS = 0.1
 
 const TRIES = 3
 
-export interface Request {
+export interface LoadRequest {
   kind: Kind
   send(): Promise<Ended>
 }
@@ -33,11 +33,11 @@ export interface Mix {
 }
 
 /** Draws what is sent next; null for a write while everybody is writing. */
-export function drawRequest(mix: Mix): Request | null {
+export function drawRequest(mix: Mix): LoadRequest | null {
   return mix.random() < mix.reads ? drawRead(mix) : drawWrite(mix)
 }
 
-function drawRead({ random, people, posts, requests }: Mix): Request {
+function drawRead({ random, people, posts, requests }: Mix): LoadRequest {
   const reader = oneOf(random, people)
   const draw = random()
   if (draw < PROFILES + LISTS) {
@@ -54,7 +54,7 @@ function drawRead({ random, people, posts, requests }: Mix): Request {
     : { kind: 'list posts', send: () => requests.listPosts(reader, reader) }
 }
 
-function drawWrite({ random, people, requests, now }: Mix): Request | null {
+function drawWrite({ random, people, requests, now }: Mix): LoadRequest | null {
   const writer = freeOne(random, people)
   if (!writer) return null
   const draw = random()

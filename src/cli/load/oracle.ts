@@ -70,7 +70,7 @@ async function untilSettled(
   const before: Finding[] = []
   for (let settledAt: number | null = null; ; await clock.sleep(PAUSE_MS)) {
     reader.isSilent = false
-    const found = await inTurn(open, (done) => onProgress(checks.length - open.length + done, checks.length))
+    const found = await runChecks(open, (done) => onProgress(checks.length - open.length + done, checks.length))
     const wrong = open.filter((_, index) => found[index]!.length > 0)
     const findings = found.flat()
     settledAt ??= clock.now() + SETTLE_MS
@@ -88,7 +88,7 @@ function lateOf(before: Finding[], findings: Finding[]): Finding[] {
 }
 
 /** Eight at a time; resolves to the results in the order of the checks. */
-async function inTurn(checks: Check[], onDone: (done: number) => void): Promise<Finding[][]> {
+async function runChecks(checks: Check[], onDone: (done: number) => void): Promise<Finding[][]> {
   const found: Finding[][] = []
   let next = 0
   let done = 0

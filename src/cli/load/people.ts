@@ -1,7 +1,7 @@
 import { UserError } from '../errors.ts'
 import { Client, type Ended, type Tools } from './client.ts'
 import type { SentPost } from './ledger.ts'
-import { Register } from './register.ts'
+import { TextHistory } from './text-history.ts'
 
 export type Post = SentPost<Person>
 
@@ -9,7 +9,7 @@ export type Post = SentPost<Person>
 export interface Person {
   handle: string
   client: Client
-  bio: Register
+  bio: TextHistory
   /** Acknowledged ones, oldest first. */
   posts: Post[]
   isWriting: boolean
@@ -25,7 +25,7 @@ export async function signUp(base: URL, tools: Tools, run: string, number: numbe
   const ended = await client.request('POST', '/api/v1/accounts', { json, key: `sign-up-${handle}` })
   if (ended.outcome !== 'acknowledged') throw notTaken(base, 'sign a user up', ended)
   client.token = (JSON.parse(ended.body) as { token: string }).token
-  return { handle, client, bio: new Register(), posts: [], isWriting: false }
+  return { handle, client, bio: new TextHistory(), posts: [], isWriting: false }
 }
 
 /** Why a load can’t even begin. */

@@ -3,8 +3,8 @@ import { STALE_MS_MAX } from './leases.ts'
 import type { Ledger } from './ledger.ts'
 import type { Person, Post } from './people.ts'
 import { bioOf, listedPosts, textOfPost } from './reading.ts'
-import type { Register } from './register.ts'
 import type { Sightings } from './sightings.ts'
+import type { TextHistory } from './text-history.ts'
 import { numberIn, textOf } from './texts.ts'
 
 // A page of a list has 20: somewhat more, since posts come while it is read.
@@ -53,7 +53,7 @@ export class Requests {
     return this.#write(person, person.bio, number, () => person.client.request('PATCH', '/api/v1/me', { json }))
   }
 
-  async #write(person: Person, text: Register, number: number, send: () => Promise<Ended>): Promise<Ended> {
+  async #write(person: Person, text: TextHistory, number: number, send: () => Promise<Ended>): Promise<Ended> {
     person.isWriting = true
     const write = text.begin(number)
     const ended = await send()

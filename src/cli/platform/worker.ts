@@ -16,7 +16,7 @@ export interface Version {
   resources: { bindings: Binding[] }
 }
 
-export interface Deployment {
+export interface WorkerDeployment {
   id: string
   created_on: string
   annotations?: Record<string, string>
@@ -26,8 +26,8 @@ export interface Deployment {
 const script = (name: string): string => `/workers/scripts/${encodeURIComponent(name)}`
 
 /** Newest first; none while there is no script. */
-export async function listDeployments(platform: Platform, name: string): Promise<Deployment[]> {
-  const found = await platform.find<{ deployments: Deployment[] }>({
+export async function listDeployments(platform: Platform, name: string): Promise<WorkerDeployment[]> {
+  const found = await platform.find<{ deployments: WorkerDeployment[] }>({
     method: 'GET',
     path: `${script(name)}/deployments`,
   })

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { Output } from '../../../src/cli/command.ts'
 import { deploy } from '../../../src/cli/deploy.ts'
-import { type Deploying, drawnSecrets, openDeploying } from '../../../src/cli/deploying.ts'
+import { type Deployment, drawnSecrets, openDeployment } from '../../../src/cli/deployment.ts'
 import { root } from '../../../src/cli/local-shards.ts'
 import type { PlatformDouble } from './double.ts'
 import { smallWrangler } from './small-wrangler.ts'
@@ -12,7 +12,7 @@ export interface SmallDeployment {
   configPath: string
   /** What was said, in lines. */
   said: string[]
-  deploying(): Deploying
+  deployment(): Deployment
   deploy(options?: { isDryRun?: boolean; operatorToken?: string }): Promise<Output>
   close(): void
 }
@@ -28,8 +28,8 @@ export function smallDeployment(platform: PlatformDouble, code = { hash: 'one' }
   writeFileSync(configPath, shipped.replace('[vars]', '[vars]\nPUBLIC_ORIGIN = "https://banyan.example"'))
   writeFileSync(asset, 'alert(1)')
   const said: string[] = []
-  const deploying = (): Deploying => {
-    const opened = openDeploying({
+  const deployment = (): Deployment => {
+    const opened = openDeployment({
       config: configPath,
       environment: platform.environment,
       sleep: async () => {},
@@ -45,9 +45,9 @@ export function smallDeployment(platform: PlatformDouble, code = { hash: 'one' }
   return {
     configPath,
     said,
-    deploying,
+    deployment,
     deploy: async ({ isDryRun = false, operatorToken } = {}) =>
-      deploy(deploying(), {
+      deploy(deployment(), {
         url: platform.siteUrl,
         operatorToken,
         isDryRun,

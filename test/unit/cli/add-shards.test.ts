@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { liveAddress, remoteGround } from '../../../src/cli/add-remote-shards.ts'
+import { liveAddress, remoteHost } from '../../../src/cli/add-remote-shards.ts'
 import { addShards } from '../../../src/cli/add-shards.ts'
 import { connect } from '../../../src/cli/client.ts'
 import { databasesAt, type Location, makeOne } from '../../../src/cli/platform/resources.ts'
@@ -30,9 +30,9 @@ async function deployed(): Promise<string> {
   return ((await deployment.deploy()).json as { operatorToken: string }).operatorToken
 }
 
-function ground(operatorToken: string, location: Partial<Location> = {}) {
+function host(operatorToken: string, location: Partial<Location> = {}) {
   const connection = connect({ url: platform.siteUrl, token: operatorToken })
-  return remoteGround(deployment.deploying(), {
+  return remoteHost(deployment.deployment(), {
     connection,
     operatorToken,
     location: { ...nowhere, ...location },
@@ -41,13 +41,13 @@ function ground(operatorToken: string, location: Partial<Location> = {}) {
 
 /** As a run leaves it that died after it had bound the shard. */
 async function leaveBound(location: Partial<Location>): Promise<void> {
-  await makeOne(databasesAt({ ...nowhere, ...location }), deployment.deploying().platform, 'banyan-shard-002')
+  await makeOne(databasesAt({ ...nowhere, ...location }), deployment.deployment().platform, 'banyan-shard-002')
   writeFileSync(deployment.configPath, withMoreShards(text(), localShards(2, 1)))
 }
 
 test('what is written into the configuration while databases are made stays there', async () => {
   const token = await deployed()
-  const there = ground(token)
+  const there = host(token)
   await addShards(
     {
       ...there,
@@ -68,7 +68,7 @@ test('what is written into the configuration while databases are made stays ther
 
 test('a shard that somebody else has bound meanwhile is not bound twice', async () => {
   const token = await deployed()
-  const there = ground(token)
+  const there = host(token)
   const racing = async () => writeFileSync(deployment.configPath, withMoreShards(text(), localShards(2, 1)))
   await expect(addShards({ ...there, prepare: racing }, 1)).rejects.toThrow('SHARD_002 is bound already')
   expect(bindings()).toEqual(['SHARD_000', 'SHARD_001', 'SHARD_002'])
@@ -81,7 +81,7 @@ test.each([
   const token = await deployed()
   await leaveBound({})
   const before = await platform.snapshot()
-  await expect(addShards(ground(token, wish), 2)).rejects.toThrow(
+  await expect(addShards(host(token, wish), 2)).rejects.toThrow(
     'The database banyan-shard-002 is there already: it runs in ENAM, under no jurisdiction.',
   )
   expect(await platform.snapshot()).toEqual(before)
@@ -90,18 +90,20 @@ test.each([
 test.each([{ hint: 'weur' }, {}])('one that is where it was asked for is: %o', async (wish) => {
   const token = await deployed()
   await leaveBound({ hint: 'weur' })
-  await addShards(ground(token, wish), 1)
+  await addShards(host(token, wish), 1)
   expect(names()).toEqual(['banyan-shard-000', 'banyan-shard-001', 'banyan-shard-002'])
   expect(bindings()).toEqual(['SHARD_000', 'SHARD_001', 'SHARD_002'])
 })
 
 test('an application that was never deployed gets no shards: what was meant to join has nothing to join', async () => {
-  await expect(liveAddress(deployment.deploying(), undefined, undefined)).rejects.toThrow('banyan is not deployed yet.')
+  await expect(liveAddress(deployment.deployment(), undefined, undefined)).rejects.toThrow(
+    'banyan is not deployed yet.',
+  )
 })
 
 test('the shards join the application of the configuration, wherever BANYAN_URL leads', async () => {
   await deployed()
-  const address = (url?: string, usual?: string) => liveAddress(deployment.deploying(), url, usual)
+  const address = (url?: string, usual?: string) => liveAddress(deployment.deployment(), url, usual)
   expect(await address()).toBe('https://banyan.example')
   expect(await address(undefined, 'http://localhost:8787')).toBe('https://banyan.example')
   expect(await address('https://other.example', 'https://staging.example')).toBe('https://other.example')
@@ -120,7 +122,7 @@ const ID = '11111111-2222-4333-8444-555555555555'
 
 test('databases of another account that have the same names are not migrated', async () => {
   await inAnotherAccount()
-  await expect(remoteShards(deployment.deploying())).rejects.toThrow(
+  await expect(remoteShards(deployment.deployment())).rejects.toThrow(
     `names the database banyan-shard-000 by the id ${ID}`,
   )
 })
@@ -128,13 +130,13 @@ test('databases of another account that have the same names are not migrated', a
 test('no shard is made in another account', async () => {
   const token = await inAnotherAccount()
   const before = names()
-  await expect(addShards(ground(token), 1)).rejects.toThrow(`names the database banyan-shard-000 by the id ${ID}`)
+  await expect(addShards(host(token), 1)).rejects.toThrow(`names the database banyan-shard-000 by the id ${ID}`)
   expect(names()).toEqual(before)
 })
 
 test('the configuration’s account and the environment’s are the same, or nothing is done', () => {
   writeFileSync(deployment.configPath, `account_id = "another"\n${text()}`)
-  expect(() => deployment.deploying()).toThrow('the configuration is of the account another')
+  expect(() => deployment.deployment()).toThrow('the configuration is of the account another')
   platform.environment.CLOUDFLARE_ACCOUNT_ID = ''
-  expect(deployment.deploying().platform.accountId).toBe('another')
+  expect(deployment.deployment().platform.accountId).toBe('another')
 })

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { addressOf, connect } from '../../../src/cli/client.ts'
 import { readConfig } from '../../../src/cli/deploy-config.ts'
-import { addressOf as deployedAddressOf } from '../../../src/cli/deploying.ts'
+import { addressOf as deployedAddressOf } from '../../../src/cli/deployment.ts'
 import { AnswerLost, NotNow, UserError } from '../../../src/cli/errors.ts'
 import type { Platform } from '../../../src/cli/platform/api.ts'
 

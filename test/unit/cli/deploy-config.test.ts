@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { expect, test } from 'vitest'
-import { essence, isPlaceholder, readConfig, withDatabaseId, withKvId } from '../../../src/cli/deploy-config.ts'
+import { isPlaceholder, readConfig, significantText, withDatabaseId, withKvId } from '../../../src/cli/deploy-config.ts'
 import { localBindings, shardBindings } from '../../../src/cli/wrangler-config.ts'
 
 const shipped = readFileSync(path.resolve(import.meta.dirname, '../../../wrangler.toml'), 'utf8')
@@ -92,9 +92,9 @@ test.each(['"60_000"', '60_000', '"30 s"', '"99"', '"0"', '"-1"', '"1500.5"', '"
   },
 )
 
-test('the essence has no comments and no local ids', () => {
-  expect(essence(withDatabaseId(`# one\n${shipped}`, 'SHARD_000', ID))).toBe(
-    essence(shipped).replace('00000000-0000-4000-8000-000000000000', ID),
+test('the significantText has no comments and no local ids', () => {
+  expect(significantText(withDatabaseId(`# one\n${shipped}`, 'SHARD_000', ID))).toBe(
+    significantText(shipped).replace('00000000-0000-4000-8000-000000000000', ID),
   )
 })
 

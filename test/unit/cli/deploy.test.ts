@@ -56,7 +56,7 @@ test('the operators’ token opens the API, and the signing key is shown nowhere
   expect(value('OPERATOR_TOKEN')).toBe(tokenOf(output))
   expect(value('SIGNING_KEY').length).toBeGreaterThanOrEqual(32)
   expect(JSON.stringify([output, deployment.said])).not.toContain(value('SIGNING_KEY'))
-  expect(deployment.deploying().drawn.read()).toEqual({})
+  expect(deployment.deployment().drawn.read()).toEqual({})
 })
 
 test('a changed bundle is uploaded, and keeps the secrets', async () => {
@@ -141,7 +141,7 @@ test('a database migrated by a newer checkout is refused', async () => {
 test('a migration that fails does so in the first shard alone, which keeps nothing of it', async () => {
   await deployment.deploy({ isDryRun: true })
   const { make } = await import('../../../src/cli/platform/resources.ts').then(({ databases }) => databases)
-  const id = await make(deployment.deploying().platform, 'banyan-shard-000')
+  const id = await make(deployment.deployment().platform, 'banyan-shard-000')
   await platform.databases.get(id).query([{ sql: 'CREATE TABLE slots (mine TEXT)' }])
   await expect(deployment.deploy()).rejects.toThrow(/table slots already exists/)
   const tables = async (database: (typeof platform.databases.databases)[number]) =>

@@ -108,7 +108,7 @@ describe('a deployment', () => {
     expect(error!.message).toContain(`\n    ${text}\n`)
     expect(error!.howToMend).toContain('npm run banyan -- rollback')
     // The token that was drawn is not lost: the next run shows it.
-    expect(deployment.deploying().drawn.read().OPERATOR_TOKEN).toBeDefined()
+    expect(deployment.deployment().drawn.read().OPERATOR_TOKEN).toBeDefined()
     platform.wording = (text) => text
     expect(lastStep(await deployment.deploy())).toMatchObject({ step: 'probe', result: 'passed' })
   })

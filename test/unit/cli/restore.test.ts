@@ -68,9 +68,9 @@ async function moment(): Promise<string> {
 }
 
 const take = (to: string, shardId = 'shard-000') =>
-  restore(deployment.deploying(), { ...about(), shard: shardId, to, now: Date.now() })
-const lookAgain = () => compare(deployment.deploying(), about())
-const giveUp = () => abandon(deployment.deploying(), about())
+  restore(deployment.deployment(), { ...about(), shard: shardId, to, now: Date.now() })
+const lookAgain = () => compare(deployment.deployment(), about())
+const giveUp = () => abandon(deployment.deployment(), about())
 const about = () => ({
   shard: 'shard-000',
   noteFile,
@@ -114,8 +114,8 @@ test('what was written since is gone, it served nobody meanwhile, and the moverâ
 test('its lease is waited for before anything is taken back', async () => {
   const to = await moment()
   const pauses: number[] = []
-  const opened = deployment.deploying
-  deployment.deploying = () => ({
+  const opened = deployment.deployment
+  deployment.deployment = () => ({
     ...opened(),
     sleep: async (ms) => {
       pauses.push(ms)
@@ -155,10 +155,10 @@ test('refused by a move, and run again after that move: what the move has taken 
 
 test('cut off while the lease is waited for, back in service by hand, moved: the same', async () => {
   const to = await moment()
-  const opened = deployment.deploying
-  deployment.deploying = () => ({ ...opened(), sleep: () => Promise.reject(new Error('killed')) })
+  const opened = deployment.deployment
+  deployment.deployment = () => ({ ...opened(), sleep: () => Promise.reject(new Error('killed')) })
   await expect(take(to)).rejects.toThrow('killed')
-  deployment.deploying = opened
+  deployment.deployment = opened
   map.state = 'serving'
   await write("UPDATE slots SET epoch = 3 WHERE slot = '0001'")
   await expect(take(to)).rejects.toThrow('it had other slots: a move has touched it since')
@@ -248,7 +248,7 @@ test('cut off at any call, the next run ends it; once it has travelled, another 
     expect(((await read('SELECT step FROM mover'))[0] as { step: number }).step).toBeGreaterThan(step)
     expect(map.state).toBe('serving')
     // The way back is from before the first time travel, whichever run it was.
-    await restoreTo(deployment.deploying().platform, shard().id, (json as { wayBack: string }).wayBack)
+    await restoreTo(deployment.deployment().platform, shard().id, (json as { wayBack: string }).wayBack)
     expect(await read('SELECT id FROM claim_attempts'), `call ${number}`).toHaveLength(1)
     await write('DELETE FROM claim_attempts')
   }
@@ -506,15 +506,15 @@ test('it serves before claims are compared; a comparison that fails leaves it se
 test('where the map has changed meanwhile, it says that some may be none', async () => {
   await signUp('0000stays', 'stays@example.com', 'stays')
   await other().query([{ sql: 'DELETE FROM claims' }])
-  const opened = deployment.deploying
-  deployment.deploying = () => ({ ...opened(), sleep: async () => void map.epoch++ })
+  const opened = deployment.deployment
+  deployment.deployment = () => ({ ...opened(), sleep: async () => void map.epoch++ })
   expect((await lookAgain()).text).toContain('The map has changed meanwhile')
 })
 
 test('its calls leave the platformâ€™s limit to others: 1,200 in five minutes', async () => {
   const pauses: number[] = []
-  const opened = deployment.deploying
-  deployment.deploying = () => ({ ...opened(), sleep: async (ms) => void pauses.push(ms) })
+  const opened = deployment.deployment
+  deployment.deployment = () => ({ ...opened(), sleep: async (ms) => void pauses.push(ms) })
   const before = platform.calls.length
   await lookAgain()
   const calls = platform.calls.length - before

@@ -32,12 +32,12 @@ const two = [shard('000', 32_768), shard('001', 32_768)]
 const live = () => platform.scripts.get('banyan').live!.id
 
 const goBack = ({ shards = two, isDryRun = false, ...options }: GoingBack = {}) =>
-  rollback(deployment.deploying(), { address: platform.siteUrl, shards: async () => shards, isDryRun, ...options })
+  rollback(deployment.deployment(), { address: platform.siteUrl, shards: async () => shards, isDryRun, ...options })
 
 /** As where the live version is broken. */
 const unreadable = () => Promise.reject(new Error('it answered 500'))
 const goBackBlindly = (options: Omit<GoingBack, 'shards'> = {}) =>
-  rollback(deployment.deploying(), { address: platform.siteUrl, shards: unreadable, isDryRun: false, ...options })
+  rollback(deployment.deployment(), { address: platform.siteUrl, shards: unreadable, isDryRun: false, ...options })
 
 interface GoingBack {
   shards?: typeof two

@@ -3,7 +3,7 @@ import path from 'node:path'
 import { afterEach, expect, test, vi } from 'vitest'
 import { addShardCommands } from '../../../src/cli/add-shards.ts'
 import type { Connection } from '../../../src/cli/client.ts'
-import { openDeploying } from '../../../src/cli/deploying.ts'
+import { openDeployment } from '../../../src/cli/deployment.ts'
 import { localConfig, migrationCommands } from '../../../src/cli/migrations.ts'
 import { shardCommands } from '../../../src/cli/shards.ts'
 
@@ -77,5 +77,5 @@ test('--config is found from where the command is run, whichever it is', () => {
   const config = 'wrangler.other.toml'
   const message = `There is no ${path.join(tmpdir(), config)}.`
   expect(() => localConfig({ config })).toThrow(message)
-  expect(() => openDeploying({ config, environment: {}, sleep: async () => {}, say: () => {} })).toThrow(message)
+  expect(() => openDeployment({ config, environment: {}, sleep: async () => {}, say: () => {} })).toThrow(message)
 })

@@ -1,14 +1,14 @@
 import { expect, test } from 'vitest'
-import { inTurn } from '../../../src/core/bounded.ts'
+import { windowOf } from '../../../src/core/bounded.ts'
 
 const items = (count: number) => Array.from({ length: count }, (_, index) => index)
 
 test.each([1, 7, 40, 41, 64, 80, 100, 1_000])('of %i items, consecutive turns go round all', (count) => {
   const turns = Math.ceil(count / Math.min(40, count))
-  const met = items(turns).flatMap((turn) => inTurn(items(count), { turn: turn + 12_345 * turns, size: 40 }))
+  const met = items(turns).flatMap((turn) => windowOf(items(count), { turn: turn + 12_345 * turns, size: 40 }))
   expect(new Set(met).size).toBe(count)
   expect(met).toHaveLength(count)
-  for (const turn of items(turns)) expect(inTurn(items(count), { turn, size: 40 }).length).toBeLessThanOrEqual(40)
+  for (const turn of items(turns)) expect(windowOf(items(count), { turn, size: 40 }).length).toBeLessThanOrEqual(40)
 })
 
 // A turn whose budget is too small for its window: the rest comes in a later round, not never.
@@ -17,7 +17,7 @@ test.each([1, 7, 40, 41, 64, 80, 120, 1_000])(
   (count) => {
     const turns = 4 * Math.ceil(count / 40)
     const met = items(turns).flatMap((turn) => {
-      const visited = inTurn(items(count), { turn: turn + 12_345 * turns, size: 40 })
+      const visited = windowOf(items(count), { turn: turn + 12_345 * turns, size: 40 })
       return visited.slice(0, Math.ceil(visited.length / 4))
     })
     expect(new Set(met).size).toBe(count)
@@ -25,5 +25,5 @@ test.each([1, 7, 40, 41, 64, 80, 120, 1_000])(
 )
 
 test('of none, none', () => {
-  expect(inTurn([], { turn: 5, size: 40 })).toEqual([])
+  expect(windowOf([], { turn: 5, size: 40 })).toEqual([])
 })

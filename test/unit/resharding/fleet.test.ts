@@ -1,13 +1,13 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { Fleet } from '../../../src/resharding/fleet.ts'
-import { MoveLedger } from '../../../src/resharding/move-ledger.ts'
+import { MovePlanning } from '../../../src/resharding/move-planning.ts'
 import type { ShardEntry } from '../../../src/sharding/shard-map.ts'
 import { bootedFleet, migratedShard, record, settle } from '../../support/fleet.ts'
 
-let { bound, directory, options, fleet, ledger, clock } = await bootedFleet()
+let { bound, directory, options, fleet, records, planning, clock } = await bootedFleet()
 
 beforeEach(async () => {
-  ;({ bound, directory, options, fleet, ledger, clock } = await bootedFleet())
+  ;({ bound, directory, options, fleet, records, planning, clock } = await bootedFleet())
 })
 
 const everything = { keyspaces: ['users', 'claims'] as const, tolerance: 0, bytes: null, dryRun: false }
@@ -94,14 +94,14 @@ describe('a shard that joins', () => {
 })
 
 test('slots that an open move holds are in no other move: a plan and a queue refuse them', async () => {
-  await ledger.plan({ keyspace: 'users', ranges: [['0000', '00ff']], target: 'shard-001' })
+  await planning.plan({ keyspace: 'users', ranges: [['0000', '00ff']], target: 'shard-001' })
   const inMove = expect.objectContaining({ code: 'SLOTS_IN_MOVE' })
-  await expect(ledger.plan({ keyspace: 'users', ranges: [['00ff', '0100']], target: 'shard-001' })).rejects.toEqual(
+  await expect(planning.plan({ keyspace: 'users', ranges: [['00ff', '0100']], target: 'shard-001' })).rejects.toEqual(
     inMove,
   )
   const ranges: [string, string][] = [['00ff', '0100']]
   const queue = (keyspace: 'users' | 'claims') => () =>
-    ledger.enqueue([{ keyspace, source: 'shard-000', target: 'shard-001', ranges }])
+    planning.enqueue([{ keyspace, source: 'shard-000', target: 'shard-001', ranges }])
   expect(queue('users')).toThrow(inMove)
   expect(queue('claims')()).toHaveLength(1)
 })
@@ -111,14 +111,14 @@ describe('rebalancing', () => {
     await joined('SHARD_002')
     const dry = await fleet.rebalance({ ...wish(), dryRun: true })
     expect(dry.moves).toEqual([])
-    expect(ledger.open()).toEqual([])
+    expect(records.open()).toEqual([])
     const real = await fleet.rebalance(wish())
     expect(real.planned).toEqual(dry.planned)
     expect(real.moves.map(({ source, target, ranges }) => [source.id, target.id, ranges])).toEqual(
       dry.planned.map(({ source, target, ranges }) => [source, target, ranges]),
     )
     // Two give to one, in each keyspace.
-    expect(ledger.open()).toHaveLength(4)
+    expect(records.open()).toHaveLength(4)
   })
 
   test('again while it is under way: what is planned is taken for done', async () => {
@@ -134,22 +134,22 @@ describe('rebalancing', () => {
     'by bytes while a move is $state is refused, dry too: sizes say nothing now',
     async ({ state, reached }) => {
       const bytes = { 'shard-000': 4_000_000, 'shard-001': 1_000_000 }
-      const [move] = await ledger.plan({ keyspace: 'claims', ranges: [['0000', '00ff']], target: 'shard-001' })
-      record(ledger, move!.id, [...reached])
+      const [move] = await planning.plan({ keyspace: 'claims', ranges: [['0000', '00ff']], target: 'shard-001' })
+      record(records, move!.id, [...reached])
       for (const dryRun of [true, false])
         await expect(fleet.rebalance({ ...wish(), bytes, dryRun })).rejects.toMatchObject({
           code: 'SLOTS_IN_MOVE',
           message: expect.stringContaining(`${move!.id} is ${state}`),
           retryAfterSeconds: 5,
         })
-      expect(ledger.open()).toHaveLength(1)
+      expect(records.open()).toHaveLength(1)
     },
   )
 
   test('by bytes when the moves are over goes by the sizes', async () => {
     const bytes = { 'shard-000': 4_000_000, 'shard-001': 1_000_000 }
-    const [move] = await ledger.plan({ keyspace: 'claims', ranges: [['0000', '00ff']], target: 'shard-001' })
-    ledger.abort(move!.id)
+    const [move] = await planning.plan({ keyspace: 'claims', ranges: [['0000', '00ff']], target: 'shard-001' })
+    records.abort(move!.id)
     const { moves } = await fleet.rebalance({ ...wish(), keyspaces: ['users'], bytes })
     expect(moves.map(({ source, target, slots }) => [source.id, target.id, slots])).toEqual([
       ['shard-000', 'shard-001', 12_288],
@@ -160,14 +160,14 @@ describe('rebalancing', () => {
     await joined('SHARD_002')
     const { moves } = await fleet.rebalance(wish())
     const [first, second] = moves
-    expect(ledger.change(first!, { to: 'preparing' }, null).outcome).toBe('recorded')
-    expect(ledger.change(second!, { to: 'preparing' }, null).outcome).toBe('waits')
+    expect(records.change(first!, { to: 'preparing' }, null).outcome).toBe('recorded')
+    expect(records.change(second!, { to: 'preparing' }, null).outcome).toBe('waits')
   })
 
   test('the lanes of a move that has settled are free for the next, and the end is even', async () => {
     await joined('SHARD_002')
     const { moves } = await fleet.rebalance(wish())
-    for (const { id } of moves) settle(ledger, id)
+    for (const { id } of moves) settle(records, id)
     const { runs } = await directory.map()
     for (const keyspace of ['users', 'claims'] as const) {
       const ends = runs[keyspace].map((_, index) => runs[keyspace][index + 1]?.[0] ?? 65_536)
@@ -187,7 +187,7 @@ describe('rebalancing', () => {
       code: 'SCHEMA_VERSIONS_DIFFER',
       message: expect.stringContaining('is pending'),
     })
-    expect(ledger.open()).toEqual([])
+    expect(records.open()).toEqual([])
   })
 
   test('each shard is asked for its schema once, a few of them at a time', async () => {
@@ -201,7 +201,7 @@ describe('rebalancing', () => {
       return facts
     }
     for (let index = 2; index < 9; index++) await joined(`SHARD_00${index}`)
-    const watched = new Fleet(directory, new MoveLedger({ ...options, shardFacts }))
+    const watched = new Fleet({ directory, records, planning: new MovePlanning({ ...options, records, shardFacts }) })
     const { planned } = await watched.drain('shard-000')
     // One gives to seven, in each keyspace.
     expect(planned).toHaveLength(14)
@@ -213,7 +213,7 @@ describe('rebalancing', () => {
     await joined('SHARD_002')
     await run('SHARD_001', "INSERT INTO d1_migrations (name) VALUES ('9999_newer.sql')")
     await expect(fleet.rebalance(wish())).rejects.toMatchObject({ code: 'SCHEMA_VERSIONS_DIFFER' })
-    expect(ledger.open()).toEqual([])
+    expect(records.open()).toEqual([])
   })
 })
 
@@ -224,11 +224,11 @@ describe('draining', () => {
     expect(directory.shardEntries()[0]!.state).toBe('draining')
     await expect(fleet.remove('shard-000')).rejects.toMatchObject({ code: 'SHARD_IN_MOVE' })
     expect(new Set(moves.map(({ source }) => source.id))).toEqual(new Set(['shard-000']))
-    for (const { id } of moves) settle(ledger, id)
+    for (const { id } of moves) settle(records, id)
     for (const { id } of moves) {
       // The grace period is over, and the rows have gone.
-      const settled = ledger.find(id)!
-      expect(ledger.change(settled, { to: 'purging' }, null).outcome).toBe('waits')
+      const settled = records.find(id)!
+      expect(records.change(settled, { to: 'purging' }, null).outcome).toBe('waits')
     }
     expect(directory.runs('users').some(([, shard]) => shard === 0)).toBe(false)
   })
@@ -243,33 +243,36 @@ describe('draining', () => {
     await joined('SHARD_002')
     const { moves } = await fleet.rebalance(wish())
     const [begun, ...waiting] = moves
-    record(ledger, begun!.id, ['preparing'])
+    record(records, begun!.id, ['preparing'])
     const drained = await fleet.drain('shard-002')
     // All it will have is what has begun to arrive: that is held.
     expect(drained).toMatchObject({ planned: [], held: begun!.slots })
-    expect(ledger.find(begun!.id)!.state).toBe('preparing')
+    expect(records.find(begun!.id)!.state).toBe('preparing')
     for (const { id } of waiting)
-      expect(ledger.find(id)).toMatchObject({ state: 'aborted', error: 'shard-002 is draining: it takes no slots.' })
+      expect(records.find(id)).toMatchObject({ state: 'aborted', error: 'shard-002 is draining: it takes no slots.' })
   })
 
   test('is known to a move that begins, however the shard came to it: it ends, and nobody is touched', async () => {
-    const [move] = await ledger.plan({ keyspace: 'users', ranges: [['0000', '00ff']], target: 'shard-001' })
+    const [move] = await planning.plan({ keyspace: 'users', ranges: [['0000', '00ff']], target: 'shard-001' })
     directory.setState('shard-001', 'draining')
-    const answer = ledger.change(move!, { to: 'preparing' }, null)
+    const answer = records.change(move!, { to: 'preparing' }, null)
     expect(answer).toMatchObject({ outcome: 'waits', retryAt: clock.now(), record: { state: 'aborted' } })
-    expect(ledger.find(move!.id)).toMatchObject({ hasLanes: false, error: 'shard-001 is draining: it takes no slots.' })
-    expect(ledger.open()).toEqual([])
+    expect(records.find(move!.id)).toMatchObject({
+      hasLanes: false,
+      error: 'shard-001 is draining: it takes no slots.',
+    })
+    expect(records.open()).toEqual([])
   })
 
   test('takes back its word: serving again, it takes slots, and keeps those whose moves haven’t begun', async () => {
     await joined('SHARD_002')
     const { moves } = await fleet.drain('shard-000')
     const [begun, ...waiting] = moves
-    record(ledger, begun!.id, ['preparing'])
+    record(records, begun!.id, ['preparing'])
     expect((await fleet.setState('shard-000', 'serving')).state).toBe('serving')
-    expect(ledger.open().map(({ id }) => id)).toEqual([begun!.id])
+    expect(records.open().map(({ id }) => id)).toEqual([begun!.id])
     for (const { id } of waiting)
-      expect(ledger.find(id)).toMatchObject({
+      expect(records.find(id)).toMatchObject({
         state: 'aborted',
         error: 'shard-000 takes slots again: it isn’t drained any more.',
       })
@@ -279,7 +282,7 @@ describe('draining', () => {
     await joined('SHARD_002')
     const { moves } = await fleet.rebalance(wish())
     await fleet.setState('shard-000', 'serving')
-    expect(ledger.open()).toHaveLength(moves.length)
+    expect(records.open()).toHaveLength(moves.length)
   })
 })
 
@@ -287,18 +290,18 @@ test('a move of a drain is reversed once the drain is called off, and the lanes 
   await joined('SHARD_002')
   await joined('SHARD_003')
   const [settled, begun, ...waiting] = (await fleet.drain('shard-000')).moves
-  settle(ledger, settled!.id)
-  record(ledger, begun!.id, ['preparing'])
+  settle(records, settled!.id)
+  record(records, begun!.id, ['preparing'])
   const refused = (message: unknown) => expect.objectContaining({ code: 'SHARD_IN_MOVE', message })
   expect(waiting).toHaveLength(2)
-  expect(() => ledger.reverse(settled!.id)).toThrow(refused(expect.stringContaining('come first (2)')))
+  expect(() => records.reverse(settled!.id)).toThrow(refused(expect.stringContaining('come first (2)')))
   await fleet.setState('shard-000', 'serving')
-  expect(() => ledger.reverse(settled!.id)).toThrow(
+  expect(() => records.reverse(settled!.id)).toThrow(
     refused(`Move ${begun!.id} (preparing) is at shard-000 or ${settled!.target.id}.`),
   )
-  ledger.abort(begun!.id)
-  ledger.change(ledger.find(begun!.id)!, { to: 'ended' }, null)
-  expect(ledger.reverse(settled!.id).state).toBe('preparing')
+  records.abort(begun!.id)
+  records.change(records.find(begun!.id)!, { to: 'ended' }, null)
+  expect(records.reverse(settled!.id).state).toBe('preparing')
 })
 
 describe('removing', () => {
@@ -307,7 +310,7 @@ describe('removing', () => {
     await joined('SHARD_003')
     const before = (await directory.map()).epoch
     // The lower half goes from the first shard to the last; the first is then empty.
-    const moves = ledger.enqueue(
+    const moves = planning.enqueue(
       (['users', 'claims'] as const).map((keyspace) => ({
         keyspace,
         source: 'shard-000',
@@ -315,7 +318,7 @@ describe('removing', () => {
         ranges: [['0000', '7fff']],
       })),
     )
-    for (const { id } of moves) settle(ledger, id)
+    for (const { id } of moves) settle(records, id)
     await expect(fleet.remove('shard-000')).rejects.toMatchObject({ code: 'SHARD_IN_MOVE' })
     directory.remove('shard-000')
     const { shards, runs, epoch } = await directory.map()

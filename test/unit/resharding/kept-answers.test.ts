@@ -86,9 +86,9 @@ describe('a key', () => {
 })
 
 test('a rebalance whose answer was lost is asked for again: the same moves, and no others', async () => {
-  const { fleet, ledger, storage, directory } = await bootedFleet()
-  ledger.enqueue([{ keyspace: 'users', source: 'shard-000', target: 'shard-001', ranges: [['0000', '0fff']] }])
-  ledger.abort(ledger.open()[0]!.id)
+  const { fleet, records, planning, storage, directory } = await bootedFleet()
+  planning.enqueue([{ keyspace: 'users', source: 'shard-000', target: 'shard-001', ranges: [['0000', '0fff']] }])
+  records.abort(records.open()[0]!.id)
   directory.reassign('users', [[0, 4_095]], 'shard-001', null)
   const kept = new KeptAnswers(storage, clock)
   const wish = { keyspaces: ['users' as const], tolerance: 0, bytes: null, dryRun: false }
@@ -96,5 +96,5 @@ test('a rebalance whose answer was lost is asked for again: the same moves, and 
   const first = await rebalance()
   expect(first.moves).toHaveLength(1)
   expect(await rebalance()).toEqual(first)
-  expect(ledger.open()).toHaveLength(1)
+  expect(records.open()).toHaveLength(1)
 })

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { limits } from '../../../src/core/limits.ts'
-import type { MoveLedger } from '../../../src/resharding/move-ledger.ts'
+import type { MovePlanning } from '../../../src/resharding/move-planning.ts'
+import type { MoveRecords } from '../../../src/resharding/move-records.ts'
 import type { MoveRecord, MoveState, SlotRange } from '../../../src/resharding/record.ts'
 import { record, settle } from '../../support/fleet.ts'
 import { ManualClock } from '../../support/sharding-doubles.ts'
@@ -11,7 +12,8 @@ const GRACE_MS = 300_000
 const OFFER_MS = 2_000
 
 let clock: ManualClock
-let ledger: MoveLedger
+let records: MoveRecords
+let planning: MovePlanning
 let storage: ReturnType<typeof wideFleet>['storage']
 let directory: ReturnType<typeof wideFleet>['directory']
 /** The moves whose movers were woken since the test last looked. */
@@ -21,7 +23,7 @@ const wokenNow = () => woken.splice(0)
 beforeEach(() => {
   clock = new ManualClock()
   const fleet = wideFleet({ from: 8, to: 16, clock, graceMs: GRACE_MS })
-  ;({ ledger, storage, directory } = fleet)
+  ;({ records, planning, storage, directory } = fleet)
   woken = []
   fleet.wakes.of = (id) => void woken.push(id)
 })
@@ -29,7 +31,7 @@ beforeEach(() => {
 let slot = 0
 /** Moves between these shards, by their numbers, each of one slot of its own that the source may well not have. */
 function planned(...pairs: [from: number, to: number][]): string[] {
-  return ledger
+  return planning
     .enqueue(
       pairs.map(([from, to]) => {
         const text = (slot++ % 65_536).toString(16).padStart(4, '0')
@@ -40,8 +42,8 @@ function planned(...pairs: [from: number, to: number][]): string[] {
     .map(({ id }) => id)
 }
 
-const ask = (id: string, to: 'preparing' | 'purging' = 'preparing') => ledger.change(ledger.find(id)!, { to }, null)
-const begin = (id: string) => record(ledger, id, ['preparing'])
+const ask = (id: string, to: 'preparing' | 'purging' = 'preparing') => records.change(records.find(id)!, { to }, null)
+const begin = (id: string) => record(records, id, ['preparing'])
 const toSettling: MoveState[] = ['copying', 'catching-up', 'cutover', 'committed', 'settling']
 
 describe('moves that wait for lanes', () => {
@@ -51,13 +53,13 @@ describe('moves that wait for lanes', () => {
     begin(first!)
     for (const id of [sameSource!, sameTarget!, both!])
       expect(ask(id)).toMatchObject({ outcome: 'waits', retryAt: null, record: { state: 'planned', hasLanes: false } })
-    record(ledger, first!, toSettling)
+    record(records, first!, toSettling)
     expect(wokenNow()).toEqual([sameSource, sameTarget])
     begin(sameSource!)
     begin(sameTarget!)
-    record(ledger, sameSource!, toSettling)
+    record(records, sameSource!, toSettling)
     expect(wokenNow()).toEqual([])
-    record(ledger, sameTarget!, toSettling)
+    record(records, sameTarget!, toSettling)
     expect(wokenNow()).toEqual([both])
   })
 
@@ -65,17 +67,17 @@ describe('moves that wait for lanes', () => {
     const [first, second] = planned([0, 8], [0, 9])
     begin(first!)
     wokenNow()
-    if (how === 'abort') ledger.abort(first!)
-    else ledger.change(ledger.find(first!)!, { to: 'failed', error: 'a difference' }, null)
+    if (how === 'abort') records.abort(first!)
+    else records.change(records.find(first!)!, { to: 'failed', error: 'a difference' }, null)
     expect(wokenNow()).toEqual([])
-    ledger.change(ledger.find(first!)!, { to: 'ended' }, null)
+    records.change(records.find(first!)!, { to: 'ended' }, null)
     expect(wokenNow()).toEqual([second])
   })
 
   test('one that was woken and is aborted before it came leaves the lanes to the next', () => {
     const [first, second] = planned([0, 8], [0, 9])
     wokenNow()
-    ledger.abort(first!)
+    records.abort(first!)
     expect(wokenNow()).toEqual([second])
     begin(second!)
   })
@@ -98,17 +100,17 @@ describe('moves that wait for lanes', () => {
 
   test('one that waits for the leases of its target keeps no lane meanwhile, and learns when to come', () => {
     const [there] = planned([0, 8])
-    settle(ledger, there!)
+    settle(records, there!)
     clock.advance(1)
-    const { ranges, committedAt } = ledger.find(there!)!
+    const { ranges, committedAt } = records.find(there!)!
     storage.rows("UPDATE moves SET record = json_set(record, '$.state', 'done') WHERE id = ?", there!)
-    const [back] = ledger.enqueue([{ keyspace: 'users', source: shardName(8), target: shardName(0), ranges }])
+    const [back] = planning.enqueue([{ keyspace: 'users', source: shardName(8), target: shardName(0), ranges }])
     expect(ask(back!.id)).toMatchObject({ outcome: 'waits', retryAt: committedAt! + 41_000 })
     const [other] = planned([8, 9])
     begin(other!)
     wokenNow()
-    ledger.abort(other!)
-    ledger.change(ledger.find(other!)!, { to: 'ended' }, null)
+    records.abort(other!)
+    records.change(records.find(other!)!, { to: 'ended' }, null)
     expect(wokenNow()).toEqual([back!.id])
   })
 
@@ -123,11 +125,11 @@ describe('moves that wait for lanes', () => {
       dryRun: false,
     })
     expect(moves.length).toBeGreaterThan(100)
-    const shards = ids.map((id) => wide.ledger.find(id)!).flatMap(({ source, target }) => [source.id, target.id])
+    const shards = ids.map((id) => wide.records.find(id)!).flatMap(({ source, target }) => [source.id, target.id])
     expect(new Set(shards).size).toBe(shards.length)
-    for (const id of ids) record(wide.ledger, id, ['preparing'])
+    for (const id of ids) record(wide.records, id, ['preparing'])
     for (const { id } of moves.filter((move) => !ids.includes(move.id)))
-      expect(wide.ledger.change(wide.ledger.find(id)!, { to: 'preparing' }, null).outcome).toBe('waits')
+      expect(wide.records.change(wide.records.find(id)!, { to: 'preparing' }, null).outcome).toBe('waits')
   })
 })
 
@@ -135,7 +137,7 @@ describe('a move that has settled', () => {
   /** One that is due while another holds the lane of its source. */
   function dueBehind(): { due: string; holder: string; waiting: string } {
     const [due, holder, waiting] = planned([0, 8], [0, 9], [0, 10])
-    settle(ledger, due!)
+    settle(records, due!)
     begin(holder!)
     clock.advance(GRACE_MS)
     expect(ask(due!, 'purging')).toMatchObject({ outcome: 'waits', retryAt: null, record: { state: 'settling' } })
@@ -145,11 +147,11 @@ describe('a move that has settled', () => {
 
   test('gets a free lane before planned moves, however long those have waited', () => {
     const { due, holder, waiting } = dueBehind()
-    record(ledger, holder, toSettling)
+    record(records, holder, toSettling)
     expect(wokenNow()).toEqual([due])
     expect(ask(waiting)).toMatchObject({ outcome: 'waits', retryAt: null })
     expect(ask(due, 'purging')).toMatchObject({ outcome: 'recorded', record: { state: 'purging', hasLanes: true } })
-    record(ledger, due, ['done'])
+    record(records, due, ['done'])
     expect(wokenNow()).toEqual([waiting])
   })
 
@@ -158,13 +160,13 @@ describe('a move that has settled', () => {
     const [atItsTarget, elsewhere] = planned([1, 8], [2, 10])
     expect(wokenNow()).toEqual([elsewhere])
     expect(ask(atItsTarget!)).toMatchObject({ outcome: 'waits', retryAt: null })
-    record(ledger, holder, toSettling)
+    record(records, holder, toSettling)
     expect(wokenNow()).toEqual([due])
   })
 
   test('takes the lanes that a planned move was woken for, where it comes first', () => {
     const [settled] = planned([0, 8])
-    settle(ledger, settled!)
+    settle(records, settled!)
     clock.advance(GRACE_MS - 1)
     const [waiting] = planned([0, 9])
     expect(wokenNow()).toContain(waiting)
@@ -175,31 +177,32 @@ describe('a move that has settled', () => {
 
   test('has its turn between two turns of another that purges, where it settled first', () => {
     const [first, second] = planned([0, 8], [0, 9])
-    settle(ledger, first!)
+    settle(records, first!)
     clock.advance(1_000)
-    settle(ledger, second!)
+    settle(records, second!)
     clock.advance(GRACE_MS)
     expect(ask(second!, 'purging').outcome).toBe('recorded')
     expect(ask(first!, 'purging')).toMatchObject({ outcome: 'waits', retryAt: null })
     wokenNow()
-    ledger.change(ledger.find(second!)!, { lanes: 'leave' }, null)
+    records.change(records.find(second!)!, { lanes: 'leave' }, null)
     expect(wokenNow()).toEqual([first])
-    expect(ledger.change(ledger.find(second!)!, { lanes: 'take' }, null)).toMatchObject({
+    expect(records.change(records.find(second!)!, { lanes: 'take' }, null)).toMatchObject({
       outcome: 'waits',
       retryAt: null,
     })
     expect(ask(first!, 'purging').outcome).toBe('recorded')
-    record(ledger, first!, ['done'])
+    record(records, first!, ['done'])
     expect(wokenNow()).toEqual([second])
   })
 })
 
 describe('a purge that is stuck', () => {
-  const change = (id: string, what: Parameters<MoveLedger['change']>[1]) => ledger.change(ledger.find(id)!, what, null)
+  const change = (id: string, what: Parameters<MoveRecords['change']>[1]) =>
+    records.change(records.find(id)!, what, null)
 
   test('keeps no planned move from its lanes, and is not woken for them: a person has to decide', () => {
     const [stuck, waiting] = planned([0, 8], [0, 9])
-    settle(ledger, stuck!)
+    settle(records, stuck!)
     clock.advance(GRACE_MS)
     expect(ask(stuck!, 'purging').outcome).toBe('recorded')
     wokenNow()
@@ -207,7 +210,7 @@ describe('a purge that is stuck', () => {
     expect(wokenNow()).toEqual([waiting])
     begin(waiting!)
     expect(change(stuck!, { lanes: 'take' })).toMatchObject({ outcome: 'waits', retryAt: null })
-    record(ledger, waiting!, toSettling)
+    record(records, waiting!, toSettling)
     expect(wokenNow()).toEqual([])
     // Alone, it takes the lanes again as slowly as it retries: nothing wakes it at once.
     expect(change(stuck!, { lanes: 'take' }).outcome).toBe('recorded')
@@ -217,33 +220,33 @@ describe('a purge that is stuck', () => {
 
   test('is not woken by the cron before its own retry is due, and then if that was lost', () => {
     const [stuck] = planned([0, 8])
-    settle(ledger, stuck!)
+    settle(records, stuck!)
     clock.advance(GRACE_MS)
     ask(stuck!, 'purging')
     change(stuck!, { stuck: 'somebody changed a slot' })
     clock.advance(limits.moveStuckRetryMs)
-    expect(ledger.movesToWake(10)).toEqual([])
+    expect(records.movesToWake(10)).toEqual([])
     clock.advance(limits.moveUnheardMs)
-    expect(ledger.movesToWake(10)).toEqual([stuck])
+    expect(records.movesToWake(10)).toEqual([stuck])
   })
 
   test('needs lanes that it leaves: an operator’s choice that comes late does not make a settled move stuck', () => {
     const [settled] = planned([0, 8])
-    settle(ledger, settled!)
+    settle(records, settled!)
     expect(change(settled!, { stuck: 'activate is not safe now' }).outcome).toBe('changed')
-    expect(ledger.find(settled!)).toMatchObject({ state: 'settling', stuck: null })
+    expect(records.find(settled!)).toMatchObject({ state: 'settling', stuck: null })
   })
 
   test('is an ordinary purge again once a turn of it was not refused', () => {
     const [purge] = planned([0, 8])
-    settle(ledger, purge!)
+    settle(records, purge!)
     clock.advance(GRACE_MS)
     ask(purge!, 'purging')
     change(purge!, { stuck: 'somebody changed a slot' })
     expect(change(purge!, { lanes: 'take' }).outcome).toBe('recorded')
     wokenNow()
     change(purge!, { lanes: 'leave' })
-    expect(ledger.find(purge!)).toMatchObject({ state: 'purging', stuck: null })
+    expect(records.find(purge!)).toMatchObject({ state: 'purging', stuck: null })
     expect(wokenNow()).toEqual([purge])
   })
 })
@@ -257,21 +260,21 @@ describe('the cron', () => {
     )
     begin(first!)
     for (const id of waiting) ask(id)
-    expect(ledger.movesToWake(100)).toEqual([])
-    record(ledger, first!, toSettling)
-    expect(ledger.movesToWake(100)).toEqual([waiting[0]])
+    expect(records.movesToWake(100)).toEqual([])
+    record(records, first!, toSettling)
+    expect(records.movesToWake(100)).toEqual([waiting[0]])
     // One that does not come keeps no other from the lanes.
     clock.advance(60_000)
-    expect(ledger.movesToWake(100)).toEqual([waiting[1]])
+    expect(records.movesToWake(100)).toEqual([waiting[1]])
   })
 
   test('wakes a settled move that is due and whose alarm was lost, not one that is settling', () => {
     const [settled] = planned([0, 8])
-    settle(ledger, settled!)
+    settle(records, settled!)
     clock.advance(GRACE_MS - 1)
-    expect(ledger.movesToWake(100)).toEqual([])
+    expect(records.movesToWake(100)).toEqual([])
     clock.advance(1)
-    expect(ledger.movesToWake(100)).toEqual([settled])
+    expect(records.movesToWake(100)).toEqual([settled])
   })
 
   test('wakes a move with lanes that was not heard of for 30 s', () => {
@@ -279,18 +282,18 @@ describe('the cron', () => {
     begin(first!)
     const progress = { rowsTotal: 2, rowsCopied: 1, rowsVerified: 0 }
     clock.advance(29_999)
-    expect(ledger.movesToWake(100)).toEqual([])
-    ledger.report(first!, progress)
+    expect(records.movesToWake(100)).toEqual([])
+    records.report(first!, progress)
     clock.advance(29_999)
-    expect(ledger.movesToWake(100)).toEqual([])
+    expect(records.movesToWake(100)).toEqual([])
     clock.advance(1)
-    expect(ledger.movesToWake(100)).toEqual([first])
+    expect(records.movesToWake(100)).toEqual([first])
   })
 
   test('of an object that has just started wakes all that are at work, so many at a time, in turn', () => {
     const ids = planned([0, 8], [1, 9], [2, 10])
     for (const id of ids) begin(id)
-    const fresh = wideFleet({ from: 8, to: 16, clock, storage }).ledger
+    const fresh = wideFleet({ from: 8, to: 16, clock, storage }).records
     const rounds = [1, 2, 3].map(() => {
       clock.advance(60_000)
       return fresh.movesToWake(2)
@@ -314,13 +317,13 @@ test('what an older version kept is used as it is: its open moves get lanes, and
     const { bytesEstimated: _, ...older } = JSON.parse(text) as MoveRecord
     storage.rows('INSERT INTO moves (id, is_over, record) VALUES (?, ?, ?)', id, is_over, JSON.stringify(older))
   }
-  ledger = wideFleet({ from: 8, to: 16, clock, storage }).ledger
-  expect(ledger.find(first!)).toMatchObject({ state: 'planned', bytesEstimated: null })
+  ;({ records, planning } = wideFleet({ from: 8, to: 16, clock, storage }))
+  expect(records.find(first!)).toMatchObject({ state: 'planned', bytesEstimated: null })
   begin(first!)
   expect(ask(second!)).toMatchObject({ outcome: 'waits', retryAt: null })
   // A second start changes nothing.
-  ledger = wideFleet({ from: 8, to: 16, clock, storage }).ledger
-  expect(ledger.find(first!)!.state).toBe('preparing')
+  ;({ records, planning } = wideFleet({ from: 8, to: 16, clock, storage }))
+  expect(records.find(first!)!.state).toBe('preparing')
   // And where the older version runs once more, what it writes counts.
   storage.rows(
     `UPDATE moves SET is_over = 1, record = json_set(record, '$.state', 'failed', '$.hasLanes', json('false')) WHERE id = ?`,
@@ -339,7 +342,7 @@ test('every question about lanes is answered from an index of open moves alone',
     },
     transaction: <T>(body: () => T) => storage.transaction(body),
   })
-  const { ledger: watched } = wideFleet({ from: 8, to: 16, clock, storage: watching })
+  const { records: watched } = wideFleet({ from: 8, to: 16, clock, storage: watching })
   asked.length = 0
   const [open] = watched.open()
   watched.change(open!, { to: 'preparing' }, null)
@@ -367,46 +370,46 @@ test('whatever queues for lanes comes to its end without a poll and without the 
     fc.property(fc.array(pair, { minLength: 1, maxLength: 12 }), fc.infiniteStream(fc.nat()), (pairs, dice) => {
       const time = new ManualClock()
       const fleet = wideFleet({ from: 8, to: 16, clock: time, graceMs: 50_000, leaseMs: 1_000 })
-      ledger = fleet.ledger
+      ;({ records, planning } = fleet)
       const alarms = new Map<string, number>()
       fleet.wakes.of = (id) => alarms.set(id, time.now())
       const draw = (below: number) => dice.next().value! % below
       const ids = planned(...pairs)
       const next: Partial<Record<MoveState, MoveState[]>> = { preparing: toSettling, purging: ['done'] }
-      for (let turns = 0; ledger.open().length > 0; turns++) {
-        if (turns > 1_000) throw new Error(`they wait for ever: ${JSON.stringify(ledger.open())}`)
+      for (let turns = 0; records.open().length > 0; turns++) {
+        if (turns > 1_000) throw new Error(`they wait for ever: ${JSON.stringify(records.open())}`)
         const due = [...alarms].filter(([, at]) => at <= time.now()).map(([id]) => id)
         if (due.length === 0) {
           const at = Math.min(...alarms.values())
-          if (!Number.isFinite(at)) throw new Error(`nobody has an alarm: ${JSON.stringify(ledger.open())}`)
+          if (!Number.isFinite(at)) throw new Error(`nobody has an alarm: ${JSON.stringify(records.open())}`)
           time.advance(at - time.now())
           continue
         }
         const id = due[draw(due.length)]!
-        const found = ledger.find(id)!
+        const found = records.find(id)!
         const entry = { planned: { to: 'preparing' }, settling: { to: 'purging' }, purging: { lanes: 'take' } } as const
         const answer =
           found.state in entry && !found.hasLanes
-            ? ledger.change(found, entry[found.state as keyof typeof entry], null)
+            ? records.change(found, entry[found.state as keyof typeof entry], null)
             : ({ outcome: 'recorded' } as const)
         if (answer.outcome === 'waits') {
           if (answer.retryAt === null) alarms.delete(id)
           else alarms.set(id, answer.retryAt)
           continue
         }
-        const holders = ledger.open().filter(({ hasLanes }) => hasLanes)
+        const holders = records.open().filter(({ hasLanes }) => hasLanes)
         const busy = holders.flatMap(({ source, target }) => [source.id, target.id])
         expect(new Set(busy).size).toBe(busy.length)
         // It works for a while, or has done so. Others come in between.
         time.advance(draw(3_000))
-        const now = ledger.find(id)!
-        if (now.state === 'purging' && draw(3) === 0) ledger.change(now, { lanes: 'leave' }, null)
-        else if (draw(3) > 0) for (const to of next[now.state] ?? []) record(ledger, id, [to])
-        const after = ledger.find(id)!
+        const now = records.find(id)!
+        if (now.state === 'purging' && draw(3) === 0) records.change(now, { lanes: 'leave' }, null)
+        else if (draw(3) > 0) for (const to of next[now.state] ?? []) record(records, id, [to])
+        const after = records.find(id)!
         if (after.state === 'done') alarms.delete(id)
         else alarms.set(id, after.state === 'settling' ? after.settlesAt! : time.now())
       }
-      expect(ids.map((id) => ledger.find(id)!.state)).toEqual(ids.map(() => 'done'))
+      expect(ids.map((id) => records.find(id)!.state)).toEqual(ids.map(() => 'done'))
     }),
     { numRuns: 60 },
   )

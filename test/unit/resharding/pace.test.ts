@@ -17,7 +17,7 @@ async function after(roundMs: number, rounds: number, isFull = true): Promise<nu
   return pace.rowsMax
 }
 
-test('stretches grow while rounds are quick, up to a number', async () => {
+test('chunks grow while rounds are quick, up to a number', async () => {
   expect(await after(10, 1)).toBe(first * 2)
   expect(await after(10, 20)).toBe(limits.moveChunkRowsMax)
 })

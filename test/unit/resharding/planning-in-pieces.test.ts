@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { limits } from '../../../src/core/limits.ts'
 import { Fleet, type Rebalance } from '../../../src/resharding/fleet.ts'
 import { KeptAnswers } from '../../../src/resharding/kept-answers.ts'
-import { MoveLedger } from '../../../src/resharding/move-ledger.ts'
+import { MovePlanning } from '../../../src/resharding/move-planning.ts'
 import { type MoveRecord, slotNumber } from '../../../src/resharding/record.ts'
 import { expandRuns } from '../../../src/sharding/shard-map.ts'
 import type { Keyspace } from '../../../src/sharding/sharded-table.ts'
@@ -31,11 +31,11 @@ function growing({
 }: Partial<WideFleetOptions & { recorded: number }> = {}) {
   const clock = new PausingClock()
   const grown = { ...wideFleet({ from: 40, to: 80, clock, ...given }), clock }
-  clock.isEvicted = () => grown.ledger.open().length >= recorded
+  clock.isEvicted = () => grown.records.open().length >= recorded
   return grown
 }
 
-const open = ({ ledger }: ReturnType<typeof growing>) => ledger.open()
+const open = ({ records }: ReturnType<typeof growing>) => records.open()
 
 /** How many slots each shard has when these moves have ended. Fails where one takes what its source does not have. */
 function slotsAfter({ directory }: ReturnType<typeof growing>, moves: MoveRecord[], of: Keyspace): number[] {
@@ -87,22 +87,22 @@ test('a shard that is to drain waits until a rebalance to it is recorded, and th
   const { moves } = await planning
   const away = moves.filter(({ target }) => target.id === shardName(79))
   expect(away).toHaveLength(2)
-  for (const { id } of away) expect(grown.ledger.find(id)!.state).toBe('aborted')
+  for (const { id } of away) expect(grown.records.find(id)!.state).toBe('aborted')
 })
 
 test('hundreds of waiting moves of a drain that is called off end in pieces, and the state is set with the last', async () => {
   const clock = new PausingClock()
-  const { fleet, ledger, directory, storage } = wideFleet({ from: 60, to: 60, clock })
+  const { fleet, records, directory, storage } = wideFleet({ from: 60, to: 60, clock })
   const { moves } = await fleet.drain(shardName(0))
   expect(moves.length).toBeGreaterThan(2 * size)
   const left = moves.length - 2 * size
-  clock.isEvicted = () => ledger.open().length <= left
+  clock.isEvicted = () => records.open().length <= left
   await expect(fleet.setState(shardName(0), 'serving')).rejects.toThrow('evicted')
-  expect(ledger.open()).toHaveLength(left)
+  expect(records.open()).toHaveLength(left)
   expect(directory.findShard(shardName(0))!.state).toBe('draining')
   const next = wideFleet({ from: 60, to: 60, clock: new PausingClock(), storage })
   await next.fleet.setState(shardName(0), 'serving')
-  expect(next.ledger.open()).toEqual([])
+  expect(next.records.open()).toEqual([])
   expect(next.directory.findShard(shardName(0))!.state).toBe('serving')
 })
 
@@ -136,7 +136,9 @@ test('so does a move from many shards to one that broke off', async () => {
   const grown = growing({ recorded: size })
   const all = { keyspace: 'users' as const, ranges: [['0000', 'ffff']] as [string, string][], target: shardName(79) }
   const send = (to: ReturnType<typeof growing>) =>
-    new KeptAnswers(to.storage, to.clock).answer<MoveRecord[]>(retry, (once, parts) => to.ledger.plan(all, once, parts))
+    new KeptAnswers(to.storage, to.clock).answer<MoveRecord[]>(retry, (once, parts) =>
+      to.planning.plan(all, once, parts),
+    )
   await expect(send(grown)).rejects.toThrow('evicted')
   const begun = ids(open(grown))
   expect(begun.length).toBe(size)
@@ -176,13 +178,14 @@ test('a key that comes again while its request is at work waits for the answer',
 
 test('a shard that does not answer is named after a while, and nothing is recorded', async () => {
   const clock = new ManualClock()
-  const { options, directory } = wideFleet({ from: 2, to: 4, clock })
-  const silent = new MoveLedger({
+  const { options, directory, records } = wideFleet({ from: 2, to: 4, clock })
+  const silent = new MovePlanning({
     ...options,
+    records,
     shardFacts: (shard) => (shard.id === shardName(1) ? new Promise(() => undefined) : options.shardFacts(shard)),
   })
-  const planning = new Fleet(directory, silent).rebalance(wish)
-  const refused = expect(planning).rejects.toMatchObject({
+  const rebalance = new Fleet({ directory, records, planning: silent }).rebalance(wish)
+  const refused = expect(rebalance).rejects.toMatchObject({
     code: 'SHARD_UNAVAILABLE',
     message: expect.stringContaining(shardName(1)),
   })
@@ -191,5 +194,5 @@ test('a shard that does not answer is named after a while, and nothing is record
     clock.advance(1_000)
   }
   await refused
-  expect(silent.open()).toEqual([])
+  expect(records.open()).toEqual([])
 })

@@ -29,40 +29,40 @@ describe('planning a move', () => {
   test('asks for room for its part of the whole database, and a tenth of the limit stays free', async () => {
     // Half of the slots of 8 GB: 4 GB. 9 GB are usable.
     const fits = fleetWith({ [a]: 8 * GB, [c]: 5 * GB })
-    const [move] = await fits.ledger.plan(half('users', c))
+    const [move] = await fits.planning.plan(half('users', c))
     expect(move).toMatchObject({ bytesEstimated: 4 * GB })
     const lacks = fleetWith({ [a]: 8 * GB, [c]: 5 * GB + 1 })
-    await expect(lacks.ledger.plan(half('users', c))).rejects.toMatchObject({
+    await expect(lacks.planning.plan(half('users', c))).rejects.toMatchObject({
       code: 'SHARD_LACKS_ROOM',
       message: expect.stringMatching(
         /shard-002 has 5,000 MB, and up to 4,000 MB would arrive.*limit is 10,000 MB.*Add a shard/,
       ),
     })
-    expect(lacks.ledger.open()).toEqual([])
+    expect(lacks.records.open()).toEqual([])
   })
 
   test('goes by the limit that is set', async () => {
     const small = fleetWith({ [a]: 400_000_000, [c]: 300_000_000 }, 500_000_000)
-    await expect(small.ledger.plan(half('users', c))).rejects.toMatchObject({ code: 'SHARD_LACKS_ROOM' })
+    await expect(small.planning.plan(half('users', c))).rejects.toMatchObject({ code: 'SHARD_LACKS_ROOM' })
   })
 
   test.each([a, c])('is not refused where the size of %s is unknown', async (unknown) => {
-    const { ledger } = fleetWith({ [a]: 9 * GB, [c]: 9 * GB, [unknown]: null })
-    expect(await ledger.plan(half('users', c))).toHaveLength(1)
+    const { planning } = fleetWith({ [a]: 9 * GB, [c]: 9 * GB, [unknown]: null })
+    expect(await planning.plan(half('users', c))).toHaveLength(1)
   })
 
   test('counts what other moves have yet to bring, as far as they are', async () => {
-    const { ledger } = fleetWith({ [a]: 8 * GB, [b]: 8 * GB, [c]: 2 * GB })
-    const [first] = await ledger.plan(half('users', c))
-    record(ledger, first!.id, ['preparing', 'copying'])
-    const check = () => ledger.check([{ keyspace: 'users', source: b, target: c, ranges: [['8000', 'bfff']] }])
+    const { records, planning } = fleetWith({ [a]: 8 * GB, [b]: 8 * GB, [c]: 2 * GB })
+    const [first] = await planning.plan(half('users', c))
+    record(records, first!.id, ['preparing', 'copying'])
+    const check = () => planning.check([{ keyspace: 'users', source: b, target: c, ranges: [['8000', 'bfff']] }])
     // 2 + 4 + 4 are more than 9.
     await expect(check()).rejects.toMatchObject({ code: 'SHARD_LACKS_ROOM' })
-    ledger.report(first!.id, { rowsTotal: 100, rowsCopied: 25, rowsVerified: 0 })
+    records.report(first!.id, { rowsTotal: 100, rowsCopied: 25, rowsVerified: 0 })
     expect(await check()).toMatchObject([{ bytesEstimated: 4 * GB }])
-    ledger.report(first!.id, { rowsTotal: 100, rowsCopied: 24, rowsVerified: 0 })
+    records.report(first!.id, { rowsTotal: 100, rowsCopied: 24, rowsVerified: 0 })
     await expect(check()).rejects.toMatchObject({ code: 'SHARD_LACKS_ROOM' })
-    ledger.abort(first!.id)
+    records.abort(first!.id)
     expect(await check()).toHaveLength(1)
   })
 })
@@ -71,12 +71,12 @@ describe('a rebalance or a drain', () => {
   const everything = { keyspaces: ['users' as const, 'claims' as const], tolerance: 0, bytes: null, dryRun: false }
 
   test('is refused where a taker lacks room, and nothing is recorded', async () => {
-    const { fleet, ledger } = fleetWith({ [a]: 9 * GB, [b]: 9 * GB, [c]: 1, [d]: 8 * GB })
+    const { fleet, records } = fleetWith({ [a]: 9 * GB, [b]: 9 * GB, [c]: 1, [d]: 8 * GB })
     await expect(fleet.rebalance(everything)).rejects.toMatchObject({
       code: 'SHARD_LACKS_ROOM',
       message: expect.stringContaining(d),
     })
-    expect(ledger.open()).toEqual([])
+    expect(records.open()).toEqual([])
   })
 
   test('counts a database that gives both keyspaces once', async () => {
@@ -99,8 +99,8 @@ test.each([
   { why: 'is a reverse, whose rows are there', change: { reversals: 1 } },
   { why: 'has committed: its rows are in the size', change: { state: 'settling' as const } },
 ])('a move that $why brings nothing more', async ({ change }) => {
-  const { ledger } = fleetWith({ [a]: 8 * GB, [c]: 1 })
-  const [move] = await ledger.plan(half('users', c))
+  const { planning } = fleetWith({ [a]: 8 * GB, [c]: 1 })
+  const [move] = await planning.plan(half('users', c))
   expect(arrivalOf(move!, c)).toEqual({ source: a, keyspace: 'users', bytes: 4 * GB })
   expect(arrivalOf({ ...move!, ...change }, c)).toBeNull()
 })

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { expect, test } from 'vitest'
-import { moverTransitions } from '../../../src/resharding/move-ledger.ts'
+import { moverTransitions } from '../../../src/resharding/move-records.ts'
 import { isBeforeCommit, isOver, moveStates } from '../../../src/resharding/record.ts'
 
 const page = readFileSync(path.resolve(import.meta.dirname, '../../../docs/resharding.md'), 'utf8')

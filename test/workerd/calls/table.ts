@@ -22,8 +22,8 @@ const row = (route: string, who: Who, d1: number, kv: number, why: string): Row 
   why,
 })
 
-/** One call of the directory, which keeps the book of moves, and nothing else. A mover is woken by a call of its own. */
-const ofBook = (route: string, why: string): Row => ({ ...row(route, 'operator', 0, 0, why), directory: 1 })
+/** One call of the directory, which keeps the records of moves, and nothing else. A mover is woken by a call of its own. */
+const ofRecords = (route: string, why: string): Row => ({ ...row(route, 'operator', 0, 0, why), directory: 1 })
 
 /** What the directory says now, and then a query to each shard. */
 const ofShards = (route: string, directory: number, why: string): Row => ({
@@ -117,9 +117,9 @@ export const table: Row[] = [
   ofShards('GET /operator/v1/shards', 1, 'the map as it is now, and a query a shard: two here'),
   ofShard('POST /operator/v1/shards', 'the directory takes it in (it was in), the map, and the one shard’s numbers'),
   ofShard('PATCH /operator/v1/shards/:id', 'the directory changes it, the map, and the one shard’s numbers'),
-  ofBook('DELETE /operator/v1/shards/:id', 'the directory forgets it'),
-  ofBook('POST /operator/v1/shards/:id/drain', 'the directory plans'),
-  ofBook('POST /operator/v1/rebalance', 'the directory plans'),
+  ofRecords('DELETE /operator/v1/shards/:id', 'the directory forgets it'),
+  ofRecords('POST /operator/v1/shards/:id/drain', 'the directory plans'),
+  ofRecords('POST /operator/v1/rebalance', 'the directory plans'),
   ofShards('GET /operator/v1/migrations', 1, 'the map as it is now, and a query a shard: two here'),
   {
     ...row(
@@ -139,20 +139,20 @@ export const table: Row[] = [
     'however many users: find them, reserve their claims, commit and confirm, a batch a shard each (two here)',
   ),
   row('POST /operator/v1/imports/verifications', 'operator', 4, 0, 'the users, and who has their claims'),
-  ofBook('POST /operator/v1/moves', 'the directory plans; it asks the shards for their migrations'),
-  ofBook('GET /operator/v1/moves', 'a page of the book'),
-  ofBook('GET /operator/v1/moves/:id', 'a row of the book'),
-  ofBook('POST /operator/v1/moves/:id/abort', 'the record is changed, and the mover does the rest'),
-  ofBook('POST /operator/v1/moves/:id/reverse', 'as an abort'),
-  ofBook('POST /operator/v1/moves/:id/complete', 'as an abort'),
-  ofBook('GET /operator/v1/moves/:id/sides', 'a row of the book; the move’s own object asks both shards'),
+  ofRecords('POST /operator/v1/moves', 'the directory plans; it asks the shards for their migrations'),
+  ofRecords('GET /operator/v1/moves', 'a page of the records'),
+  ofRecords('GET /operator/v1/moves/:id', 'a row of the records'),
+  ofRecords('POST /operator/v1/moves/:id/abort', 'the record is changed, and the mover does the rest'),
+  ofRecords('POST /operator/v1/moves/:id/reverse', 'as an abort'),
+  ofRecords('POST /operator/v1/moves/:id/complete', 'as an abort'),
+  ofRecords('GET /operator/v1/moves/:id/sides', 'a row of the records; the move’s own object asks both shards'),
   {
     ...row(
       'POST /operator/v1/moves/:id/resolve',
       'operator',
       0,
       0,
-      'a row of the book, and its change; as for its sides',
+      'a row of the records, and its change; as for its sides',
     ),
     directory: 2,
   },

@@ -2,9 +2,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Clock, systemClock } from '../../../src/core/clock.ts'
 import { limits } from '../../../src/core/limits.ts'
 import type { PausePoint } from '../../../src/resharding/move.ts'
-import type { MoveBook } from '../../../src/resharding/record.ts'
+import type { RemoteMoveRecords } from '../../../src/resharding/record.ts'
 import { movedClaims } from '../../support/moved-claims.ts'
-import { book, drive, mover, once, planMove, record, shards, steer } from '../../support/moving.ts'
+import { drive, mover, once, planMove, record, records, shards, steer } from '../../support/moving.ts'
 import { connectionLost, fixedRandom, linkedDatabase } from '../../support/sharding-doubles.ts'
 
 // A target that is away while the source is fenced: users of the source must not wait for it.
@@ -144,15 +144,15 @@ describe('a turn that fails', () => {
 test('a directory that is away in a cutover is asked again at once, however long it has been away', async () => {
   let isAway = false
   const ask = <T>(call: () => Promise<T>) => (isAway ? Promise.reject(new Error('away')) : call())
-  const falling: MoveBook = {
-    find: (moveId) => ask(() => book.find(moveId)),
-    change: (...change) => ask(() => book.change(...change)),
-    report: (...report) => ask(() => book.report(...report)),
+  const falling: RemoteMoveRecords = {
+    find: (moveId) => ask(() => records.find(moveId)),
+    change: (...change) => ask(() => records.change(...change)),
+    report: (...report) => ask(() => records.report(...report)),
   }
   const pause = once('fenced', () => {
     isAway = true
   })
-  const one = mover({ book: falling, pause, random: fixedRandom(1) })
+  const one = mover({ records: falling, pause, random: fixedRandom(1) })
   for (let failures = 0; failures < 10; failures++)
     expect((await one.turn(id))! - systemClock.now()).toBeLessThanOrEqual(limits.moveFencedRetryCapMs)
   expect((await at('SHARD_000')).state).toBe('fenced')

@@ -14,7 +14,7 @@ const REST_MS = 40_000
  * One text that one person writes, one write after the other, and what a reader may find there: what was acknowledged
  * last, or any later write that wasn't refused.
  */
-export class Register {
+export class TextHistory {
   readonly #writes: Write[] = []
   #floor = -1
   #restsUntil = Number.NEGATIVE_INFINITY

@@ -1,21 +1,14 @@
-import { eachAtMost } from '../core/bounded.ts'
-import { type Clock, inTime } from '../core/clock.ts'
-import { BanyanError, MIGRATE } from '../core/errors.ts'
-import { slotText } from '../core/ids.ts'
+import type { Clock } from '../core/clock.ts'
+import { BanyanError } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
-import { Serial } from '../core/serial.ts'
 import type { Directory, DirectoryStorage } from '../sharding/directory.ts'
 import { copySeconds } from '../sharding/map-holder.ts'
-import { type ShardEntry, SLOT_COUNT } from '../sharding/shard-map.ts'
-import { type Keyspace, keyspaces } from '../sharding/sharded-table.ts'
+import type { ShardEntry } from '../sharding/shard-map.ts'
 import { HeldSlots } from './held-slots.ts'
-import { noParts, type Once, type Parts, unkept } from './kept-answers.ts'
 import { Lanes } from './lanes.ts'
-import { MoveTable } from './move-table.ts'
+import { type LaneUse, MoveTable } from './move-table.ts'
 import {
-  countSlots,
   endsAttempt,
-  formatRanges,
   isBeforeCommit,
   isOver,
   isSettled,
@@ -29,46 +22,15 @@ import {
   type SlotRange,
   slotNumber,
 } from './record.ts'
-import { arrivalOf, bytesOfSlots, refuseLackOfRoom } from './room.ts'
 
-/** What planning wants to know of a shard. One statement answers both. */
-export interface ShardFacts {
-  /** Which migrations it has: two shards with equal texts have equal schemas. */
-  schema: string
-  /** How large its database is; null where the platform does not say. */
-  bytes: number | null
-}
-
-export interface MoveLedgerOptions {
+export interface MoveRecordsOptions {
   storage: DirectoryStorage
   directory: Directory
   clock: Clock
   leaseMs: number
   graceMs: number
-  newId: () => string
-  shardFacts: (shard: ShardEntry) => Promise<ShardFacts>
-  /** The newest migration that this version of the Worker knows. */
-  newestMigration: string
-  /** How large a shard's database may become; `limits.shardBytesMax` where it is not set. */
-  shardBytesMax?: number
   /** Called after a transaction that lets moves start, with their ids: their movers are to be woken. It may get lost. */
   onRunnable?: (ids: string[]) => void
-}
-
-export interface MoveWish {
-  keyspace: Keyspace
-  ranges: SlotRange[]
-  target: string
-}
-
-/** A move that a plan wants, of slots that its source has. */
-export interface MoveWishFrom extends MoveWish {
-  source: string
-}
-
-/** One whose shards have been asked: its schemas are equal, and its target has room. */
-export interface CheckedWish extends MoveWishFrom {
-  bytesEstimated?: number | null
 }
 
 /** What each state may become by its mover. All else is an operator's, or the undoing of a move. */
@@ -85,21 +47,20 @@ export const moverTransitions: Partial<Record<MoveState, MoveState[]>> = {
 }
 
 /**
- * The directory's book of moves: one row a move, in the directory's own storage, so that the commit changes the map and
+ * The directory's records of moves: one row a move, in the directory's own storage, so that the commit changes the map and
  * the record in one transaction. Every change is a compare-and-set; lanes are given out here and nowhere else.
  */
-export class MoveLedger {
-  readonly #options: MoveLedgerOptions
+export class MoveRecords {
+  readonly #options: MoveRecordsOptions
   readonly #table: MoveTable
   readonly #queue: Lanes
-  readonly #planning = new Serial()
   /** When (ms) each open move's mover last changed or reported something: what this object has heard of, in memory. */
   readonly #heard = new Map<string, number>()
   /** When (ms) the cron last woke each open move, by its number: in memory. */
   readonly #woken = new Map<number, number>()
   #depth = 0
 
-  constructor(options: MoveLedgerOptions) {
+  constructor(options: MoveRecordsOptions) {
     this.#options = options
     const table = new MoveTable(options.storage)
     this.#table = table
@@ -129,13 +90,24 @@ export class MoveLedger {
     return this.#table.openAt(shard, { limit: 1 })[0] ?? null
   }
 
-  heldSlots(): HeldSlots {
-    return new HeldSlots(this.#table)
+  /** The open moves at the shard, oldest first. */
+  openAt(shard: string, page: { lanes: readonly LaneUse[]; limit?: number }): MoveRecord[] {
+    return this.#table.openAt(shard, page)
   }
 
-  /** Runs operations that plan moves, or change what plans depend on, one after another. They may wait in the middle. */
-  inTurn<T>(work: () => Promise<T>): Promise<T> {
-    return this.#planning.run(work)
+  byNumber(number: number): MoveRecord {
+    return this.#table.get(number)
+  }
+
+  /** Adds a planned move. To be called in a transaction. Returns its number. */
+  add(record: MoveRecord): number {
+    const number = this.#table.insert(record)
+    this.#queue.added(number, record)
+    return number
+  }
+
+  heldSlots(): HeldSlots {
+    return new HeldSlots(this.#table)
   }
 
   /** Lets others use the object between two pieces of an operation. */
@@ -167,72 +139,6 @@ export class MoveLedger {
     const asleep = [...waiting, ...silent].sort((a, b) => lastWoken(a) - lastWoken(b)).slice(0, limit)
     for (const { number } of asleep) this.#woken.set(number, now)
     return asleep.map(({ id }) => id)
-  }
-
-  /**
-   * Plans one move a source; slots that the target has already are left out, so there may be none. Throws NOT_FOUND for
-   * an unknown target, SLOTS_IN_MOVE, SHARD_IN_MOVE, SHARD_NOT_SERVING, SCHEMA_VERSIONS_DIFFER, SHARD_LACKS_ROOM.
-   */
-  async plan(wish: MoveWish, once: Once<MoveRecord[]> = unkept, parts: Parts = noParts): Promise<MoveRecord[]> {
-    const target = this.#shard(wish.target)
-    if (!target) throw new BanyanError('NOT_FOUND', `There is no shard "${wish.target}". See: banyan shards list`)
-    return this.inTurn(async () => {
-      const begun = this.recordedOf(parts)
-      const wishes = this.#wishesOf(wish, target, begun)
-      const checked = await this.check(wishes)
-      const held = this.heldSlots()
-      for (const [index, each] of checked.entries()) {
-        this.#refuse(each, held)
-        this.#refuseBusy(each, begun)
-        if ((index + 1) % limits.movesRecordedAtOnce === 0) await this.pause()
-      }
-      return this.record(checked, parts, (moves) => this.transaction(() => once(moves)))
-    })
-  }
-
-  /**
-   * Records planned moves, in pieces with pauses in between, so that thousands of them do not block the object. `last` is
-   * called in place of a transaction with the last piece. It records that piece, and resolves to all moves of the request,
-   * including those that an interrupted attempt recorded. Call it in turn, with moves of slots that no other move holds.
-   */
-  async record<T>(wishes: CheckedWish[], parts: Parts, last: (record: () => MoveRecord[]) => T): Promise<T> {
-    const moves = this.recordedOf(parts)
-    const held = this.heldSlots()
-    const size = limits.movesRecordedAtOnce
-    let index = 0
-    for (; wishes.length - index > size; index += size) {
-      const recorded = this.transaction(() => {
-        const piece = this.enqueue(wishes.slice(index, index + size), held)
-        parts.add(piece.map(({ id }) => id))
-        return piece
-      })
-      moves.push(...recorded)
-      await this.pause()
-    }
-    return last(() => [...moves, ...this.enqueue(wishes.slice(index), held)])
-  }
-
-  /** What an earlier attempt of the same request has recorded. */
-  recordedOf(parts: Parts): MoveRecord[] {
-    return parts.moves().map((id) => this.find(id)!)
-  }
-
-  /**
-   * Records all moves that are `planned`, in one transaction. They may meet at a shard: each waits until the lanes of both
-   * its shards are free. Throws SLOTS_IN_MOVE, SHARD_NOT_SERVING.
-   */
-  enqueue(planned: CheckedWish[], held = this.heldSlots()): MoveRecord[] {
-    return this.transaction(() =>
-      planned.map((wish) => {
-        const { keyspace, source, target, ranges, bytesEstimated = null } = wish
-        this.#refuse(wish, held)
-        const record = { ...this.#draft(keyspace, this.#entry(source), this.#entry(target), ranges), bytesEstimated }
-        const number = this.#table.insert(record)
-        held.add(number, keyspace, ranges)
-        this.#queue.added(number, record)
-        return record
-      }),
-    )
   }
 
   /**
@@ -269,32 +175,6 @@ export class MoveLedger {
   #tellRunnable(): void {
     const ids = this.#queue.choose()
     if (ids.length > 0) this.#options.onRunnable?.(ids)
-  }
-
-  /**
-   * Asks each shard of these moves once, a few at a time. Throws SCHEMA_VERSIONS_DIFFER, SHARD_LACKS_ROOM,
-   * SHARD_UNAVAILABLE. Resolves to the wishes, with how many bytes each brings to its target at most.
-   */
-  async check(wishes: MoveWishFrom[]): Promise<CheckedWish[]> {
-    const shards = new Map(
-      wishes.flatMap(({ source, target }) => [source, target]).map((id) => [id, this.#entry(id)] as const),
-    )
-    const facts = await this.#facts([...shards.values()])
-    for (const { source, target } of wishes) this.#refuseSchemas(source, target, facts)
-    const counts = new Map(keyspaces.map((keyspace) => [keyspace, this.#options.directory.slotCounts(keyspace)]))
-    const checked = wishes.map((wish): CheckedWish => {
-      const slotsThere = counts.get(wish.keyspace)!.get(wish.source) ?? 0
-      const bytesEstimated = bytesOfSlots(facts.get(wish.source)!.bytes, countSlots(wish.ranges), slotsThere)
-      return { ...wish, bytesEstimated }
-    })
-    await this.#refuseFull(checked, facts)
-    return checked
-  }
-
-  /** Throws SCHEMA_VERSIONS_DIFFER where a newcomer's schema isn't the first shard's. */
-  async refuseOtherSchema(newcomer: ShardEntry): Promise<void> {
-    const [source] = this.#options.directory.shardEntries()
-    this.#refuseSchemas(source!.id, newcomer.id, await this.#facts([source!, newcomer]))
   }
 
   /** A mover's compare-and-set. Its progress is kept with it. */
@@ -450,9 +330,9 @@ export class MoveLedger {
     return this.#recorded({ ...record, stuck: reason, hasLanes: false })
   }
 
-  #lanes(record: MoveRecord, wish: 'take' | 'leave'): MoveAnswer {
+  #lanes(record: MoveRecord, verb: 'take' | 'leave'): MoveAnswer {
     // Who leaves them after a turn was not refused: a purge that was stuck waits for lanes as others do again.
-    return wish === 'take' ? this.#takeLanes(record) : this.#recorded({ ...record, hasLanes: false, stuck: null })
+    return verb === 'take' ? this.#takeLanes(record) : this.#recorded({ ...record, hasLanes: false, stuck: null })
   }
 
   /** `waitsUntil` (ms) is asked once the lanes are free. A move that has to wait for lanes is woken when they are. */
@@ -478,131 +358,6 @@ export class MoveLedger {
       .leftSince(target.id, since)
       .filter((other) => other.id !== id && other.keyspace === keyspace && overlaps(other.ranges, ranges))
       .reduce((end, other) => Math.max(end, other.committedAt! + leaseMs), 0)
-  }
-
-  // ── planning ──────────────────────────────────────────────────────────────────────────────────
-
-  /** One move for each source; of those that an earlier attempt of the request recorded, none again. */
-  #wishesOf(wish: MoveWish, target: ShardEntry, begun: MoveRecord[]): MoveWishFrom[] {
-    return [...this.#sources(wish, target)]
-      .filter(([{ id }]) => !begun.some(({ source }) => source.id === id))
-      .map(([{ id }, ranges]) => ({ keyspace: wish.keyspace, source: id, target: target.id, ranges }))
-  }
-
-  /** The wished slots by the shard that owns them now. */
-  #sources({ keyspace, ranges }: MoveWish, target: ShardEntry): Map<ShardEntry, SlotRange[]> {
-    const { directory } = this.#options
-    const shards = directory.shardEntries()
-    const runs = directory.runs(keyspace)
-    const sources = new Map<ShardEntry, SlotRange[]>()
-    for (const [first, last] of ranges)
-      runs.forEach(([start, ordinal], index) => {
-        const owner = shards[ordinal!]!
-        const from = Math.max(start!, slotNumber(first))
-        const to = Math.min((runs[index + 1]?.[0] ?? SLOT_COUNT) - 1, slotNumber(last))
-        if (owner.id === target.id || from > to) return
-        sources.set(owner, [...(sources.get(owner) ?? []), [slotText(from), slotText(to)]])
-      })
-    return sources
-  }
-
-  #draft(keyspace: Keyspace, source: ShardEntry, target: ShardEntry, ranges: SlotRange[]): MoveRecord {
-    return {
-      id: this.#options.newId(),
-      keyspace,
-      ranges,
-      slots: countSlots(ranges),
-      source: { id: source.id, binding: source.binding },
-      target: { id: target.id, binding: target.binding },
-      state: 'planned',
-      attempt: 0,
-      attemptIsFor: 'fence',
-      attemptsGivenUp: 0,
-      reversals: 0,
-      reversed: false,
-      ending: null,
-      hasLanes: false,
-      epoch: null,
-      rowsTotal: 0,
-      rowsCopied: 0,
-      rowsVerified: 0,
-      cutoverMs: null,
-      bytesEstimated: null,
-      error: null,
-      createdAt: this.#options.clock.now(),
-      attemptAt: null,
-      committedAt: null,
-      settlesAt: null,
-      ...{ interrupted: null, stuck: null, leftAlone: null, captured: 0, captureStopped: false },
-    }
-  }
-
-  async #facts(shards: ShardEntry[]): Promise<Map<string, ShardFacts>> {
-    const { clock, shardFacts } = this.#options
-    const facts = new Map<string, ShardFacts>()
-    await eachAtMost(limits.shardsAtOnceMax, shards, async (shard) => {
-      const late = () =>
-        new BanyanError(
-          'SHARD_UNAVAILABLE',
-          `${shard.id} did not answer within ${limits.directoryShardMs} ms. Nothing was planned. Try again.`,
-        )
-      facts.set(shard.id, await inTime(clock, limits.directoryShardMs, shardFacts(shard), late))
-    })
-    return facts
-  }
-
-  #refuseSchemas(source: string, target: string, facts: Map<string, ShardFacts>): void {
-    const expected = facts.get(target)!.schema
-    const { schema } = facts.get(source)!
-    refusePending(target, expected, this.#options.newestMigration)
-    if (schema !== expected)
-      throw new BanyanError(
-        'SCHEMA_VERSIONS_DIFFER',
-        `${source} is at ${schema}, and ${target} at ${expected}. Migrate all shards first: ${MIGRATE}`,
-      )
-  }
-
-  async #refuseFull(wishes: CheckedWish[], facts: Map<string, ShardFacts>): Promise<void> {
-    const { shardBytesMax = limits.shardBytesMax } = this.#options
-    let looked = 0
-    for (const [target, planned] of Map.groupBy(wishes, (wish) => wish.target)) {
-      const open = this.#table.openAt(target, { lanes: ['held', 'planned'] })
-      const arrivals = [
-        ...open.flatMap((move) => arrivalOf(move, target) ?? []),
-        ...planned.map(({ source, keyspace, bytesEstimated }) => ({ source, keyspace, bytes: bytesEstimated! })),
-      ]
-      refuseLackOfRoom(target, facts.get(target)!.bytes, arrivals, shardBytesMax)
-      if (++looked % limits.movesRecordedAtOnce === 0) await this.pause()
-    }
-  }
-
-  /** Throws SHARD_NOT_SERVING, SLOTS_IN_MOVE. */
-  #refuse({ keyspace, source, target, ranges }: MoveWishFrom, held: HeldSlots): void {
-    const entries = [this.#entry(source), this.#entry(target)] as const
-    for (const shard of entries)
-      if (shard.state === 'read-only' || shard.state === 'restoring')
-        throw new BanyanError('SHARD_NOT_SERVING', `${shard.id} is ${shard.state}.`)
-    if (entries[1].state !== 'serving') throw new BanyanError('SHARD_NOT_SERVING', takesNone(entries[1]))
-    const number = held.holderOf(keyspace, ranges)
-    if (number === null) return
-    const holder = this.#table.get(number)
-    throw new BanyanError(
-      'SLOTS_IN_MOVE',
-      `Slots of ${formatRanges(ranges)} are in move ${holder.id} (${holder.state}). Wait until it is done${isBeforeCommit(holder) ? ', or abort it' : ''}.`,
-      { retryAfterSeconds: limits.moveRetryAfterSeconds },
-    )
-  }
-
-  /** A single move that an operator asks for does not queue: the answer names the move that is in the way. */
-  #refuseBusy({ source, target }: MoveWishFrom, begun: MoveRecord[]): void {
-    const limit = begun.length + 1
-    const busy = [source, target]
-      .flatMap((shard) => this.#table.openAt(shard, { lanes: ['held', 'planned'], limit }))
-      .find(({ id }) => !begun.some((own) => own.id === id))
-    if (busy)
-      throw new BanyanError('SHARD_IN_MOVE', `Move ${busy.id} (${busy.state}) is at ${source} or ${target}.`, {
-        retryAfterSeconds: limits.moveRetryAfterSeconds,
-      })
   }
 
   /** A reverse does not queue either. Planned moves take the lanes as soon as they are free. */
@@ -648,12 +403,8 @@ export class MoveLedger {
     return record
   }
 
-  #shard(id: string): ShardEntry | undefined {
-    return this.#options.directory.findShard(id)
-  }
-
   #entry(id: string): ShardEntry {
-    return this.#shard(id)!
+    return this.#options.directory.findShard(id)!
   }
 }
 
@@ -674,15 +425,6 @@ const isAsSeen = (record: MoveRecord, seen: SeenMove): boolean =>
 
 const overlaps = (left: SlotRange[], right: SlotRange[]): boolean =>
   left.some(([first, last]) => right.some((other) => first <= other[1] && other[0] <= last))
-
-/** One to come in the middle would fail the move. A shard that is ahead of the Worker lacks none: it was migrated first. */
-function refusePending(id: string, version: string, newestMigration: string): void {
-  if (version.split(', ').at(-1)! < newestMigration)
-    throw new BanyanError(
-      'SCHEMA_VERSIONS_DIFFER',
-      `${id} is at ${version}, and ${newestMigration} is pending. Migrate all shards first: ${MIGRATE}`,
-    )
-}
 
 export const takesNone = ({ id, state }: Pick<ShardEntry, 'id' | 'state'>): string =>
   `${id} is ${state}: it takes no slots.`

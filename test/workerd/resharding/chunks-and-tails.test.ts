@@ -10,7 +10,8 @@ import {
 } from '../../../src/resharding/rows.ts'
 import type { MovedTable } from '../../../src/resharding/tables.ts'
 import {
-  countStretch,
+  chunk,
+  countChunk,
   countUpTo,
   insert,
   keysOf,
@@ -19,7 +20,6 @@ import {
   packUpTo,
   source,
   strange,
-  stretch,
 } from '../../support/strange-table.ts'
 
 beforeEach(makeStrangeTables)
@@ -38,18 +38,18 @@ const ids = [
   '0000\'"\\',
 ]
 
-type Bounds = NonNullable<Parameters<typeof stretch>[1]>
+type Bounds = NonNullable<Parameters<typeof chunk>[1]>
 
-/** Every stretch of the slots, as the keys that each brought. */
+/** Every chunk of the slots, as the keys that each brought. */
 async function walk(bounds: Bounds): Promise<string[][]> {
-  const stretches: string[][] = []
+  const chunks: string[][] = []
   for (let cursor: string | null = null; ; ) {
-    const { end, ...packs } = await stretch(cursor, bounds)
+    const { end, ...packs } = await chunk(cursor, bounds)
     const keys = keysOf(packs)
     expect(keys).toHaveLength(packs.rows)
-    stretches.push(keys.map((key) => JSON.stringify(key)))
+    chunks.push(keys.map((key) => JSON.stringify(key)))
     expect(await packUpTo(source, cursor, end)).toEqual(packs)
-    if (end === null) return stretches
+    if (end === null) return chunks
     cursor = end
   }
 }
@@ -71,7 +71,7 @@ describe('keys that sort oddly', () => {
       const walked = await walk({ rowsMax, packing: 'mixed' })
       expect(walked.every((keys) => keys.length <= rowsMax)).toBe(true)
       expect(walked).toHaveLength(Math.ceil((ids.length * parts.length) / rowsMax))
-      // One stretch's plain rows come before its tagged ones; stretch after stretch they are in order.
+      // One chunk's plain rows come before its tagged ones; chunk after chunk they are in order.
       const order = await keysInOrder()
       let before = 0
       for (const keys of walked) {
@@ -82,51 +82,51 @@ describe('keys that sort oddly', () => {
     },
   )
 
-  test('a stretch holds the rows of its slots only, and ends where they end', async () => {
+  test('a chunk holds the rows of its slots only, and ends where they end', async () => {
     await insert(ids.map((id) => [id, 1, "'x'"]))
     const slots = { first: '0001', after: '0002' }
-    const { end, ...packs } = await stretch(null, slots)
+    const { end, ...packs } = await chunk(null, slots)
     expect(end).toBeNull()
     expect(keysOf(packs).map(([id]) => id)).toEqual(['0001', '00010'])
-    const { end: half } = await stretch(null, { ...slots, rowsMax: 1 })
+    const { end: half } = await chunk(null, { ...slots, rowsMax: 1 })
     expect(half).toBe('["0001",1]')
-    expect(await stretch(half, slots)).toMatchObject({ rows: 1, end: null })
+    expect(await chunk(half, slots)).toMatchObject({ rows: 1, end: null })
     expect(keysOf(await pack('mixed', source, 'ffff', 'g'))).toEqual([['ffffz', 1]])
   })
 
-  test('a stretch of slots without rows is nothing, and the last', async () => {
+  test('a chunk of slots without rows is nothing, and the last', async () => {
     await insert(ids.map((id) => [id, 1, "'x'"]))
     const nothing = { rows: 0, plain: null, tagged: null, end: null }
-    expect(await stretch(null, { first: '0100', after: '0200' })).toEqual(nothing)
+    expect(await chunk(null, { first: '0100', after: '0200' })).toEqual(nothing)
   })
 
-  test('a stretch whose cursor’s row is gone goes on behind it', async () => {
+  test('a chunk whose cursor’s row is gone goes on behind it', async () => {
     await insert(ids.map((id) => [id, 1, "'x'"]))
-    const { end } = await stretch(null, { rowsMax: 5 })
+    const { end } = await chunk(null, { rowsMax: 5 })
     await source.prepare('DELETE FROM "strange ""table""" WHERE json_array(id, part) = ?').bind(end).run()
-    expect(await stretch(end)).toMatchObject({ rows: ids.length - 5, end: null })
+    expect(await chunk(end)).toMatchObject({ rows: ids.length - 5, end: null })
   })
 
   test('rows that are inserted behind the cursor don’t come, before the end they do', async () => {
     await insert(ids.map((id) => [id, 1, "'x'"]))
-    const { end } = await stretch(null, { rowsMax: 5 })
+    const { end } = await chunk(null, { rowsMax: 5 })
     await insert([
       ['0000', 0, "'behind'"],
       ['ffff', 0, "'ahead'"],
     ])
-    expect(await stretch(end)).toMatchObject({ rows: ids.length - 5 + 1, end: null })
+    expect(await chunk(end)).toMatchObject({ rows: ids.length - 5 + 1, end: null })
   })
 })
 
 test.each([1, 3, 7, 1_000])(
-  'a stretch that is counted %i rows at a time has the rows of both ends once',
+  'a chunk that is counted %i rows at a time has the rows of both ends once',
   async (rowsMax) => {
     await insert(ids.flatMap((id) => [1, 2].map((part) => [id, part, "'x'"] as [string, number, string])))
     await insert([['0100', 1, "'of another slot'"]])
     const slots = { first: '0000', after: '0100' }
     const counts: number[] = []
     for (let cursor: string | null = null; ; ) {
-      const { rows, end } = await countStretch(cursor, { ...slots, rowsMax })
+      const { rows, end } = await countChunk(cursor, { ...slots, rowsMax })
       expect(await countUpTo(cursor, end, slots)).toBe(rows)
       counts.push(rows)
       if (end === null) break
@@ -135,11 +135,11 @@ test.each([1, 3, 7, 1_000])(
     const all = ids.filter((id) => id < '0100').length * 2
     expect(counts.reduce((sum, rows) => sum + rows, 0)).toBe(all)
     expect(counts).toHaveLength(Math.ceil(all / rowsMax))
-    expect(await countStretch(null, { first: '0200', after: '0300', rowsMax })).toEqual({ rows: 0, end: null })
+    expect(await countChunk(null, { first: '0200', after: '0300', rowsMax })).toEqual({ rows: 0, end: null })
   },
 )
 
-describe('a stretch bounded by bytes', () => {
+describe('a chunk bounded by bytes', () => {
   const sized = (sizes: number[]) =>
     insert(sizes.map((size, part) => ['0000', part, `replace(hex(zeroblob(${size})), '00', 'x')`]))
   const lengths = async (bounds: Bounds) => (await walk(bounds)).map((keys) => keys.length)
@@ -169,7 +169,7 @@ describe('a stretch bounded by bytes', () => {
     await insert(
       Array.from({ length: 12 }, (_, part) => ['0000', part, "replace(hex(zeroblob(36000)), '00', char(1))"]),
     )
-    const { rows, plain } = await stretch(null, { bytesMax: limits.moveChunkBytesMax })
+    const { rows, plain } = await chunk(null, { bytesMax: limits.moveChunkBytesMax })
     expect(rows).toBeGreaterThan(1)
     expect(plain!.length).toBeGreaterThan(1_000_000)
     expect(plain!.length).toBeLessThan(limits.moveTextBytesMax)

@@ -12,7 +12,7 @@ import { buildStaticFiles, type StaticFile } from './static-files.ts'
 const root = path.resolve(import.meta.dirname, '../..')
 
 /** What `deploy`, `rollback` and `restore` work with: a configuration, an account, and the tools. */
-export interface Deploying {
+export interface Deployment {
   platform: Platform
   wrangler: Wrangler
   configPath: string
@@ -46,7 +46,7 @@ export interface DeployingOptions {
 }
 
 /** Reads the configuration and opens the account. Throws UserError for what is missing. */
-export function openDeploying({ config: given, environment, sleep, say }: DeployingOptions): Deploying {
+export function openDeployment({ config: given, environment, sleep, say }: DeployingOptions): Deployment {
   const configPath = given === undefined ? path.join(root, 'wrangler.toml') : path.resolve(given)
   if (!existsSync(configPath))
     throw new UserError(`There is no ${configPath}.`, 'Name the configuration with --config.')

@@ -1,0 +1,300 @@
+import { eachAtMost } from '../core/bounded.ts'
+import { type Clock, inTime } from '../core/clock.ts'
+import { BanyanError, MIGRATE } from '../core/errors.ts'
+import { slotText } from '../core/ids.ts'
+import { limits } from '../core/limits.ts'
+import { Serial } from '../core/serial.ts'
+import type { Directory } from '../sharding/directory.ts'
+import { type ShardEntry, SLOT_COUNT } from '../sharding/shard-map.ts'
+import { type Keyspace, keyspaces } from '../sharding/sharded-table.ts'
+import type { HeldSlots } from './held-slots.ts'
+import { noParts, type Once, type Parts, unkept } from './kept-answers.ts'
+import { type MoveRecords, takesNone } from './move-records.ts'
+import { countSlots, formatRanges, isBeforeCommit, type MoveRecord, type SlotRange, slotNumber } from './record.ts'
+import { arrivalOf, bytesOfSlots, refuseLackOfRoom } from './room.ts'
+
+/** What planning wants to know of a shard. One statement answers both. */
+export interface ShardFacts {
+  /** Which migrations it has: two shards with equal texts have equal schemas. */
+  schema: string
+  /** How large its database is; null where the platform does not say. */
+  bytes: number | null
+}
+
+export interface MovePlanningOptions {
+  records: MoveRecords
+  directory: Directory
+  clock: Clock
+  newId: () => string
+  shardFacts: (shard: ShardEntry) => Promise<ShardFacts>
+  /** The newest migration that this version of the Worker knows. */
+  newestMigration: string
+  /** How large a shard's database may become; `limits.shardBytesMax` where it is not set. */
+  shardBytesMax?: number
+}
+
+export interface MoveRequest {
+  keyspace: Keyspace
+  ranges: SlotRange[]
+  target: string
+}
+
+/** A move that a plan wants, of slots that its source has. */
+export interface PlannedMove extends MoveRequest {
+  source: string
+}
+
+/** One whose shards have been asked: its schemas are equal, and its target has room. */
+export interface CheckedMove extends PlannedMove {
+  bytesEstimated?: number | null
+}
+
+/**
+ * Decides whether moves may begin, and records them as `planned`. Operations run one after another, in pieces with pauses
+ * in between, so that the directory answers others meanwhile.
+ */
+export class MovePlanning {
+  readonly #options: MovePlanningOptions
+  readonly #records: MoveRecords
+  readonly #serial = new Serial()
+
+  constructor(options: MovePlanningOptions) {
+    this.#options = options
+    this.#records = options.records
+  }
+
+  /** Runs operations that plan moves, or change what plans depend on, one after another. They may wait in the middle. */
+  inTurn<T>(work: () => Promise<T>): Promise<T> {
+    return this.#serial.run(work)
+  }
+
+  /**
+   * Plans one move a source; slots that the target has already are left out, so there may be none. Throws NOT_FOUND for
+   * an unknown target, SLOTS_IN_MOVE, SHARD_IN_MOVE, SHARD_NOT_SERVING, SCHEMA_VERSIONS_DIFFER, SHARD_LACKS_ROOM.
+   */
+  async plan(request: MoveRequest, once: Once<MoveRecord[]> = unkept, parts: Parts = noParts): Promise<MoveRecord[]> {
+    const target = this.#shard(request.target)
+    if (!target) throw new BanyanError('NOT_FOUND', `There is no shard "${request.target}". See: banyan shards list`)
+    return this.inTurn(async () => {
+      const begun = this.recordedOf(parts)
+      const planned = this.#plannedOf(request, target, begun)
+      const checked = await this.check(planned)
+      const held = this.#records.heldSlots()
+      for (const [index, each] of checked.entries()) {
+        this.#refuse(each, held)
+        this.#refuseBusy(each, begun)
+        if ((index + 1) % limits.movesRecordedAtOnce === 0) await this.#records.pause()
+      }
+      return this.record(checked, parts, (moves) => this.#records.transaction(() => once(moves)))
+    })
+  }
+
+  /**
+   * Records planned moves, in pieces with pauses in between, so that thousands of them do not block the object. `last` is
+   * called in place of a transaction with the last piece. It records that piece, and resolves to all moves of the request,
+   * including those that an interrupted attempt recorded. Call it in turn, with moves of slots that no other move holds.
+   */
+  async record<T>(planned: CheckedMove[], parts: Parts, last: (record: () => MoveRecord[]) => T): Promise<T> {
+    const moves = this.recordedOf(parts)
+    const held = this.#records.heldSlots()
+    const size = limits.movesRecordedAtOnce
+    let index = 0
+    for (; planned.length - index > size; index += size) {
+      const recorded = this.#records.transaction(() => {
+        const piece = this.enqueue(planned.slice(index, index + size), held)
+        parts.add(piece.map(({ id }) => id))
+        return piece
+      })
+      moves.push(...recorded)
+      await this.#records.pause()
+    }
+    return last(() => [...moves, ...this.enqueue(planned.slice(index), held)])
+  }
+
+  /** What an earlier attempt of the same request has recorded. */
+  recordedOf(parts: Parts): MoveRecord[] {
+    return parts.moves().map((id) => this.#records.find(id)!)
+  }
+
+  /**
+   * Records all moves that are `planned`, in one transaction. They may meet at a shard: each waits until the lanes of both
+   * its shards are free. Throws SLOTS_IN_MOVE, SHARD_NOT_SERVING.
+   */
+  enqueue(planned: CheckedMove[], held = this.#records.heldSlots()): MoveRecord[] {
+    return this.#records.transaction(() =>
+      planned.map((move) => {
+        const { keyspace, source, target, ranges, bytesEstimated = null } = move
+        this.#refuse(move, held)
+        const record = { ...this.#draft(keyspace, this.#entry(source), this.#entry(target), ranges), bytesEstimated }
+        held.add(this.#records.add(record), keyspace, ranges)
+        return record
+      }),
+    )
+  }
+
+  /**
+   * Asks each shard of these moves once, a few at a time. Throws SCHEMA_VERSIONS_DIFFER, SHARD_LACKS_ROOM,
+   * SHARD_UNAVAILABLE. Resolves to the moves, with how many bytes each brings to its target at most.
+   */
+  async check(planned: PlannedMove[]): Promise<CheckedMove[]> {
+    const shards = new Map(
+      planned.flatMap(({ source, target }) => [source, target]).map((id) => [id, this.#entry(id)] as const),
+    )
+    const facts = await this.#facts([...shards.values()])
+    for (const { source, target } of planned) this.#refuseSchemas(source, target, facts)
+    const counts = new Map(keyspaces.map((keyspace) => [keyspace, this.#options.directory.slotCounts(keyspace)]))
+    const checked = planned.map((move): CheckedMove => {
+      const slotsThere = counts.get(move.keyspace)!.get(move.source) ?? 0
+      const bytesEstimated = bytesOfSlots(facts.get(move.source)!.bytes, countSlots(move.ranges), slotsThere)
+      return { ...move, bytesEstimated }
+    })
+    await this.#refuseFull(checked, facts)
+    return checked
+  }
+
+  /** Throws SCHEMA_VERSIONS_DIFFER where a newcomer's schema isn't the first shard's. */
+  async refuseOtherSchema(newcomer: ShardEntry): Promise<void> {
+    const [source] = this.#options.directory.shardEntries()
+    this.#refuseSchemas(source!.id, newcomer.id, await this.#facts([source!, newcomer]))
+  }
+
+  /** One move for each source; of those that an earlier attempt of the request recorded, none again. */
+  #plannedOf(request: MoveRequest, target: ShardEntry, begun: MoveRecord[]): PlannedMove[] {
+    return [...this.#sources(request, target)]
+      .filter(([{ id }]) => !begun.some(({ source }) => source.id === id))
+      .map(([{ id }, ranges]) => ({ keyspace: request.keyspace, source: id, target: target.id, ranges }))
+  }
+
+  /** The requested slots by the shard that owns them now. */
+  #sources({ keyspace, ranges }: MoveRequest, target: ShardEntry): Map<ShardEntry, SlotRange[]> {
+    const { directory } = this.#options
+    const shards = directory.shardEntries()
+    const runs = directory.runs(keyspace)
+    const sources = new Map<ShardEntry, SlotRange[]>()
+    for (const [first, last] of ranges)
+      runs.forEach(([start, ordinal], index) => {
+        const owner = shards[ordinal!]!
+        const from = Math.max(start!, slotNumber(first))
+        const to = Math.min((runs[index + 1]?.[0] ?? SLOT_COUNT) - 1, slotNumber(last))
+        if (owner.id === target.id || from > to) return
+        sources.set(owner, [...(sources.get(owner) ?? []), [slotText(from), slotText(to)]])
+      })
+    return sources
+  }
+
+  #draft(keyspace: Keyspace, source: ShardEntry, target: ShardEntry, ranges: SlotRange[]): MoveRecord {
+    return {
+      id: this.#options.newId(),
+      keyspace,
+      ranges,
+      slots: countSlots(ranges),
+      source: { id: source.id, binding: source.binding },
+      target: { id: target.id, binding: target.binding },
+      state: 'planned',
+      attempt: 0,
+      attemptIsFor: 'fence',
+      attemptsGivenUp: 0,
+      reversals: 0,
+      reversed: false,
+      ending: null,
+      hasLanes: false,
+      epoch: null,
+      rowsTotal: 0,
+      rowsCopied: 0,
+      rowsVerified: 0,
+      cutoverMs: null,
+      bytesEstimated: null,
+      error: null,
+      createdAt: this.#options.clock.now(),
+      attemptAt: null,
+      committedAt: null,
+      settlesAt: null,
+      ...{ interrupted: null, stuck: null, leftAlone: null, captured: 0, captureStopped: false },
+    }
+  }
+
+  async #facts(shards: ShardEntry[]): Promise<Map<string, ShardFacts>> {
+    const { clock, shardFacts } = this.#options
+    const facts = new Map<string, ShardFacts>()
+    await eachAtMost(limits.shardsAtOnceMax, shards, async (shard) => {
+      const late = () =>
+        new BanyanError(
+          'SHARD_UNAVAILABLE',
+          `${shard.id} did not answer within ${limits.directoryShardMs} ms. Nothing was planned. Try again.`,
+        )
+      facts.set(shard.id, await inTime(clock, limits.directoryShardMs, shardFacts(shard), late))
+    })
+    return facts
+  }
+
+  #refuseSchemas(source: string, target: string, facts: Map<string, ShardFacts>): void {
+    const expected = facts.get(target)!.schema
+    const { schema } = facts.get(source)!
+    refusePending(target, expected, this.#options.newestMigration)
+    if (schema !== expected)
+      throw new BanyanError(
+        'SCHEMA_VERSIONS_DIFFER',
+        `${source} is at ${schema}, and ${target} at ${expected}. Migrate all shards first: ${MIGRATE}`,
+      )
+  }
+
+  async #refuseFull(moves: CheckedMove[], facts: Map<string, ShardFacts>): Promise<void> {
+    const { shardBytesMax = limits.shardBytesMax } = this.#options
+    let looked = 0
+    for (const [target, planned] of Map.groupBy(moves, (move) => move.target)) {
+      const open = this.#records.openAt(target, { lanes: ['held', 'planned'] })
+      const arrivals = [
+        ...open.flatMap((move) => arrivalOf(move, target) ?? []),
+        ...planned.map(({ source, keyspace, bytesEstimated }) => ({ source, keyspace, bytes: bytesEstimated! })),
+      ]
+      refuseLackOfRoom(target, facts.get(target)!.bytes, arrivals, shardBytesMax)
+      if (++looked % limits.movesRecordedAtOnce === 0) await this.#records.pause()
+    }
+  }
+
+  /** Throws SHARD_NOT_SERVING, SLOTS_IN_MOVE. */
+  #refuse({ keyspace, source, target, ranges }: PlannedMove, held: HeldSlots): void {
+    const entries = [this.#entry(source), this.#entry(target)] as const
+    for (const shard of entries)
+      if (shard.state === 'read-only' || shard.state === 'restoring')
+        throw new BanyanError('SHARD_NOT_SERVING', `${shard.id} is ${shard.state}.`)
+    if (entries[1].state !== 'serving') throw new BanyanError('SHARD_NOT_SERVING', takesNone(entries[1]))
+    const number = held.holderOf(keyspace, ranges)
+    if (number === null) return
+    const holder = this.#records.byNumber(number)
+    throw new BanyanError(
+      'SLOTS_IN_MOVE',
+      `Slots of ${formatRanges(ranges)} are in move ${holder.id} (${holder.state}). Wait until it is done${isBeforeCommit(holder) ? ', or abort it' : ''}.`,
+      { retryAfterSeconds: limits.moveRetryAfterSeconds },
+    )
+  }
+
+  /** A single move that an operator asks for does not queue: the answer names the move that is in the way. */
+  #refuseBusy({ source, target }: PlannedMove, begun: MoveRecord[]): void {
+    const limit = begun.length + 1
+    const busy = [source, target]
+      .flatMap((shard) => this.#records.openAt(shard, { lanes: ['held', 'planned'], limit }))
+      .find(({ id }) => !begun.some((own) => own.id === id))
+    if (busy)
+      throw new BanyanError('SHARD_IN_MOVE', `Move ${busy.id} (${busy.state}) is at ${source} or ${target}.`, {
+        retryAfterSeconds: limits.moveRetryAfterSeconds,
+      })
+  }
+
+  #shard(id: string): ShardEntry | undefined {
+    return this.#options.directory.findShard(id)
+  }
+
+  #entry(id: string): ShardEntry {
+    return this.#shard(id)!
+  }
+}
+
+/** One to come in the middle would fail the move. A shard that is ahead of the Worker lacks none: it was migrated first. */
+function refusePending(id: string, version: string, newestMigration: string): void {
+  if (version.split(', ').at(-1)! < newestMigration)
+    throw new BanyanError(
+      'SCHEMA_VERSIONS_DIFFER',
+      `${id} is at ${version}, and ${newestMigration} is pending. Migrate all shards first: ${MIGRATE}`,
+    )
+}
