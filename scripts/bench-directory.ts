@@ -6,7 +6,7 @@
  */
 import { performance } from 'node:perf_hooks'
 import { parseArgs } from 'node:util'
-import { table } from '../src/cli/table.ts'
+import { table } from '../src/cli/shell/table.ts'
 import { limits } from '../src/core/limits.ts'
 import type { MoveChange, MoveRecord } from '../src/resharding/record.ts'
 import { keyspaces } from '../src/sharding/sharded-table.ts'

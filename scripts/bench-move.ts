@@ -4,12 +4,13 @@
  * were seen), so look at the range too, and repeat more often (`--repetitions 7`) before a figure is quoted.
  */
 import './journey/quiet.ts'
-import '../src/cli/local-environment.ts'
+import '../src/cli/wrangler/local-environment.ts'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { createTestHarness, unstable_readConfig } from 'wrangler'
-import { configFor, root } from '../src/cli/local-shards.ts'
-import { table } from '../src/cli/table.ts'
+import { root } from '../src/cli/shell/root.ts'
+import { table } from '../src/cli/shell/table.ts'
+import { configFor } from '../src/cli/wrangler/local-shards.ts'
 import type { BenchKind, BenchResult, BenchSetting } from '../test/bench/move-worker.ts'
 
 const RATIO_MIN = 0.5

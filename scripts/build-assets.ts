@@ -9,7 +9,7 @@ import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { build } from 'esbuild'
 import { contentTypes, type StaticExtension } from '../src/assets/static-files.ts'
-import { readMigrations } from '../src/cli/shard-migrations.ts'
+import { readMigrations } from '../src/cli/migrations/shard-migrations.ts'
 
 const HASH_DIGITS = 16 // of 64; the form src/assets/static-files.ts serves
 

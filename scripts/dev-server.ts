@@ -2,7 +2,7 @@ import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { root } from '../src/cli/local-shards.ts'
+import { root } from '../src/cli/shell/root.ts'
 import { freePort } from './free-port.ts'
 
 const START_MS = 90_000

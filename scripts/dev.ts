@@ -2,12 +2,13 @@
  * `npm run dev [-- --shards N] [--config FILE] [wrangler dev's own arguments]`: settings, assets, migrations of every bound shard, then
  * `wrangler dev`. Writes inside the project folder (or `--persist-to DIR`) only.
  */
-import '../src/cli/local-environment.ts'
+import '../src/cli/wrangler/local-environment.ts'
 import { spawn } from 'node:child_process'
 import { parseArgs } from 'node:util'
-import { migrateLocalShards, root } from '../src/cli/local-shards.ts'
-import { localConfig } from '../src/cli/migrations.ts'
-import { counted } from '../src/cli/table.ts'
+import { localConfig } from '../src/cli/migrations/migrations.ts'
+import { root } from '../src/cli/shell/root.ts'
+import { counted } from '../src/cli/shell/table.ts'
+import { migrateLocalShards } from '../src/cli/wrangler/local-shards.ts'
 import { ensureDevVars } from './dev-vars.ts'
 
 const { values, tokens } = parseArgs({

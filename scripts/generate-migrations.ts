@@ -7,9 +7,9 @@ import { execFileSync } from 'node:child_process'
 import { appendFileSync, cpSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { UserError } from '../src/cli/errors.ts'
-import { refuseStatements, refuseUnsafe } from '../src/cli/migration-rules.ts'
-import { migrationsFolder, readMigrations } from '../src/cli/shard-migrations.ts'
+import { refuseStatements, refuseUnsafe } from '../src/cli/migrations/migration-rules.ts'
+import { migrationsFolder, readMigrations } from '../src/cli/migrations/shard-migrations.ts'
+import { UserError } from '../src/cli/shell/errors.ts'
 import { quotedName } from '../src/core/sql-text.ts'
 import { migratedDatabase, missingObjects, shardedTables, wantedObjects } from './shard-schema.ts'
 
@@ -20,7 +20,7 @@ try {
 } catch (error) {
   rmSync(migrationsFolder, { recursive: true })
   cpSync(backup, migrationsFolder, { recursive: true })
-  console.error(error instanceof UserError ? `${error.message}\n${error.howToMend}` : error)
+  console.error(error instanceof UserError ? `${error.message}\n${error.fix}` : error)
   process.exitCode = 1
 } finally {
   rmSync(backup, { recursive: true })

@@ -6,7 +6,7 @@
 import { execFile } from 'node:child_process'
 import path from 'node:path'
 import { parseArgs, promisify } from 'node:util'
-import { root } from '../src/cli/local-shards.ts'
+import { root } from '../src/cli/shell/root.ts'
 import { bearer } from '../test/support/http-client.ts'
 import { DevServer, sleep } from './dev-server.ts'
 

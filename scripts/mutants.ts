@@ -17,7 +17,7 @@ interface Mutant extends Cut {
 const firstTables = 'migrations/shard/0001_first_tables.sql'
 const migrations = {
   project: 'unit',
-  tests: 'test/unit/cli/migration-rules.test.ts test/unit/cli/trigger-forms.test.ts',
+  tests: 'test/unit/cli/migrations/migration-rules.test.ts test/unit/cli/migrations/trigger-forms.test.ts',
 } as const
 const schemas = {
   project: 'unit',
@@ -28,7 +28,7 @@ const timeLimits = { project: 'unit', tests: 'test/unit/sharding/time-limits.tes
 const accounts = { project: 'workerd', tests: 'test/workerd/accounts' } as const
 const imports = { project: 'workerd', tests: 'test/workerd/imports' } as const
 const probes = { project: 'workerd', tests: 'test/workerd/sharding/probe.test.ts' } as const
-const restores = { project: 'unit', tests: 'test/unit/cli/restore.test.ts' } as const
+const restores = { project: 'unit', tests: 'test/unit/cli/restore/restore.test.ts' } as const
 const sessions = { project: 'workerd', tests: 'test/workerd/sessions' } as const
 
 const mover = 'src/resharding/move.ts'
@@ -81,14 +81,14 @@ const mutants: Mutant[] = [
   },
   {
     name: 'no writes of sharded rows in migrations',
-    file: 'src/cli/migration-rules.ts',
+    file: 'src/cli/migrations/migration-rules.ts',
     take: /\?\? refusedWrite\(statement, known\) /,
     leave: '',
     ...migrations,
   },
   {
     name: 'triggers that are silent for a mover',
-    file: 'src/cli/migration-rules.ts',
+    file: 'src/cli/migrations/migration-rules.ts',
     take: / && !isSilent\(trigger\.when\)/,
     leave: " && trigger.name === ''",
     ...migrations,
@@ -563,7 +563,7 @@ const mutants: Mutant[] = [
   },
   {
     name: 'sessions end before a restored shard serves',
-    file: 'src/cli/revived.ts',
+    file: 'src/cli/restore/revived.ts',
     take: /await revokeAll\(platform, databaseId\)/,
     leave: '{ sessions: 0, mail_tokens: 0 }',
     ...restores,
@@ -584,7 +584,7 @@ const mutants: Mutant[] = [
   },
   {
     name: 'password versions never fall',
-    file: 'src/cli/revived.ts',
+    file: 'src/cli/restore/revived.ts',
     take: /if \(listed\) await raiseListed\(.*\)/,
     leave: '',
     ...restores,

@@ -1,7 +1,7 @@
 /** A copy of the tree in which one thing after the other is taken out, and put back. */
 import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { root } from '../src/cli/local-shards.ts'
+import { root } from '../src/cli/shell/root.ts'
 
 /** What is taken out of a file, and what stands there instead. */
 export interface Cut {

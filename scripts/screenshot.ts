@@ -1,7 +1,7 @@
 /** `npm run screenshot`: takes docs/images/home.png of a stack of its own, with posts that were published over HTTP. */
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'
-import { root } from '../src/cli/local-shards.ts'
+import { root } from '../src/cli/shell/root.ts'
 import { launchBrowser } from '../test/support/browser.ts'
 import { startStack } from '../test/support/stack.ts'
 

@@ -7,7 +7,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { root } from '../src/cli/local-shards.ts'
+import { root } from '../src/cli/shell/root.ts'
 import { commandsOf, type Said, withOutputs } from './tour-blocks.ts'
 import { devGround, platformGround, type TourGround } from './tour-grounds.ts'
 

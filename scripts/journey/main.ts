@@ -3,9 +3,9 @@
  * adds: calls a request, p99, what fails and what doesn't. Exits 1 when a stage doesn't do what it says.
  */
 import './quiet.ts'
-import '../../src/cli/local-environment.ts'
+import '../../src/cli/wrangler/local-environment.ts'
 import { parseArgs } from 'node:util'
-import { table } from '../../src/cli/table.ts'
+import { table } from '../../src/cli/shell/table.ts'
 import { Load, type Person, summaryHead } from './load.ts'
 import { type Stack, type StackOptions, startStack } from './stack.ts'
 

@@ -1,7 +1,8 @@
 import path from 'node:path'
 import { createTestHarness, type TestHarness, unstable_readConfig } from 'wrangler'
-import { configFor, root } from '../../src/cli/local-shards.ts'
-import { readMigrations } from '../../src/cli/shard-migrations.ts'
+import { readMigrations } from '../../src/cli/migrations/shard-migrations.ts'
+import { root } from '../../src/cli/shell/root.ts'
+import { configFor } from '../../src/cli/wrangler/local-shards.ts'
 
 export interface StackOptions {
   shards: number

@@ -1,11 +1,11 @@
 /** `banyan <noun> <verb>`: the operators' command. Talks to the operators' API of a running Banyan. */
 import { parseArgs } from 'node:util'
-import { connect } from './client.ts'
-import type { Command } from './command.ts'
 import { commands } from './commands.ts'
-import { UserError } from './errors.ts'
 import { helpText } from './help.ts'
-import { forAll, optionTypes } from './options.ts'
+import { connect } from './shell/client.ts'
+import type { Command } from './shell/command.ts'
+import { UserError } from './shell/errors.ts'
+import { forAll, optionTypes } from './shell/options.ts'
 
 async function run(args: string[]): Promise<void> {
   const { values, positionals } = readArguments(args)
@@ -47,6 +47,6 @@ try {
   await run(process.argv.slice(2))
 } catch (error) {
   if (!(error instanceof UserError)) throw error
-  console.error(`${error.message}\n${error.howToMend}`)
+  console.error(`${error.message}\n${error.fix}`)
   process.exitCode = 1
 }

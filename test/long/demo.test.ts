@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { expect, test } from 'vitest'
-import { root } from '../../src/cli/local-shards.ts'
+import { root } from '../../src/cli/shell/root.ts'
 
 test('npm run demo: two shards become four under load, with a kill in the middle, and nothing is lost', () => {
   const { status, stdout, stderr } = spawnSync('npm', ['run', '--silent', 'demo'], { cwd: root, encoding: 'utf8' })

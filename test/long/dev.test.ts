@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { freePort } from '../../scripts/free-port.ts'
-import { root } from '../../src/cli/local-shards.ts'
+import { root } from '../../src/cli/shell/root.ts'
 import { bearer, browser } from '../support/http-client.ts'
 
 const START_MS = 60_000

@@ -5,12 +5,12 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { DevServer } from '../../scripts/dev-server.ts'
 import { ensureDevVars } from '../../scripts/dev-vars.ts'
-import { connect } from '../../src/cli/client.ts'
 import { openMoves } from '../../src/cli/load/leases.ts'
 import { runLoad } from '../../src/cli/load/run.ts'
-import { root } from '../../src/cli/local-shards.ts'
-import { replaceFile } from '../../src/cli/replace-file.ts'
-import { localShards, shardBindings, withShards } from '../../src/cli/wrangler-config.ts'
+import { connect } from '../../src/cli/shell/client.ts'
+import { replaceFile } from '../../src/cli/shell/replace-file.ts'
+import { root } from '../../src/cli/shell/root.ts'
+import { localShards, shardBindings, withShards } from '../../src/cli/wrangler/shard-bindings.ts'
 
 const run = promisify(execFile)
 const configPath = path.join(root, 'wrangler.shards-growing.toml')

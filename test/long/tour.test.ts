@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { expect, test } from 'vitest'
-import { root } from '../../src/cli/local-shards.ts'
+import { root } from '../../src/cli/shell/root.ts'
 
 test('every command of the tour in docs/operating.md says what the document says that it says', () => {
   const { status, stdout, stderr } = spawnSync('npm', ['run', '--silent', 'tour'], { cwd: root, encoding: 'utf8' })

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
 import { migratedDatabase } from '../../scripts/shard-schema.ts'
-import { readMigrations } from '../../src/cli/shard-migrations.ts'
+import { readMigrations } from '../../src/cli/migrations/shard-migrations.ts'
 import { hash16 } from '../../src/core/hash16.ts'
 import { derivedUserId, slotOf, slotText } from '../../src/core/ids.ts'
 import { FIND_TABLES, type MovedTable, readTables } from '../../src/resharding/tables.ts'

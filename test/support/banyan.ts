@@ -1,7 +1,7 @@
 /** The operators' command in a process of its own, without a terminal. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { afterEach } from 'vitest'
-import { root } from '../../src/cli/local-shards.ts'
+import { root } from '../../src/cli/shell/root.ts'
 import { OPERATOR_TOKEN } from './stack.ts'
 
 export interface Ran {

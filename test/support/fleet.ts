@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
 import { migratedDatabase } from '../../scripts/shard-schema.ts'
-import { readMigrations } from '../../src/cli/shard-migrations.ts'
+import { readMigrations } from '../../src/cli/migrations/shard-migrations.ts'
 import { Fleet } from '../../src/resharding/fleet.ts'
 import { MovePlanning } from '../../src/resharding/move-planning.ts'
 import { MoveRecords } from '../../src/resharding/move-records.ts'

@@ -1,5 +1,5 @@
 /** The whole stack as processes that can be killed at once and started again on what they had written. */
-import '../../src/cli/local-environment.ts'
+import '../../src/cli/wrangler/local-environment.ts'
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, globSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -9,7 +9,8 @@ import { DatabaseSync } from 'node:sqlite'
 import { promisify } from 'node:util'
 import { unstable_getMiniflareWorkerOptions } from 'wrangler'
 import { freePort } from '../../scripts/free-port.ts'
-import { configFor, migrateLocalShards, root } from '../../src/cli/local-shards.ts'
+import { root } from '../../src/cli/shell/root.ts'
+import { configFor, migrateLocalShards } from '../../src/cli/wrangler/local-shards.ts'
 import { OPERATOR_TOKEN, SIGNING_KEY } from './stack.ts'
 
 const START_MS = 60_000

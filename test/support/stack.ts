@@ -2,7 +2,8 @@
 import { existsSync, globSync, readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { createTestHarness } from 'wrangler'
-import { configFor, root } from '../../src/cli/local-shards.ts'
+import { root } from '../../src/cli/shell/root.ts'
+import { configFor } from '../../src/cli/wrangler/local-shards.ts'
 import { slotOf } from '../../src/core/ids.ts'
 import { type Bearer, type Browser, bearer, browser } from './http-client.ts'
 

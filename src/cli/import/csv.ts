@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts'
+import { UserError } from '../shell/errors.ts'
 
 /** A record that is longer has a quote that nothing closes. */
 const RECORD_CHARACTERS_MAX = 1_048_576

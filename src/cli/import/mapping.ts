@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts'
+import { UserError } from '../shell/errors.ts'
 
 /** Banyan's fields, each with what such a column is often called. */
 const guesses = {

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs'
-import { replaceFile } from '../replace-file.ts'
+import { replaceFile } from '../shell/replace-file.ts'
 
 /** What makes one import: with another of these it is another one, and begins anew. */
 export interface ImportIdentity {

@@ -31,7 +31,7 @@ const charactersOf = (text: string): number => [...text].length
 
 /**
  * The user in a row, or why it can't be imported. The rules are the server's, which has the last word; a test holds them
- * equal (test/unit/cli/import-records.test.ts).
+ * equal (test/unit/cli/import/records.test.ts).
  */
 export function readRow(row: SourceRow, now: number): ImportRecord | Refusal {
   const externalId = row.externalId ?? ''

@@ -9,7 +9,7 @@ import {
   statSync,
   writeSync,
 } from 'node:fs'
-import { UserError } from '../errors.ts'
+import { UserError } from '../shell/errors.ts'
 import { CsvRecords, csvLine } from './csv.ts'
 import type { RefusedRow } from './staging.ts'
 

@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts'
+import { UserError } from '../shell/errors.ts'
 
 /** A statement that is longer is no row's: it would be held in memory whole. */
 const STATEMENT_CHARACTERS_MAX = 67_108_864

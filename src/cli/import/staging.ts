@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { createReadStream, statSync } from 'node:fs'
 import { constants, DatabaseSync } from 'node:sqlite'
-import { UserError } from '../errors.ts'
+import { UserError } from '../shell/errors.ts'
 import { CsvRecords } from './csv.ts'
 import { type Field, fields, type Mapping } from './mapping.ts'
 import { type ImportRecord, isRefusal, type Refusal, readRow, type SourceRow } from './records.ts'

@@ -1,5 +1,5 @@
-import { NEVER_SENT } from '../client.ts'
-import type { Timer } from '../follow-moves.ts'
+import type { Timer } from '../moves/follow-moves.ts'
+import { NEVER_SENT } from '../shell/client.ts'
 import type { Random } from './draws.ts'
 
 export interface Clock extends Timer {

@@ -1,6 +1,6 @@
-import type { Connection } from '../client.ts'
-import { MAP_COPY_MS } from '../map-copy.ts'
-import { isOver, type Move } from '../move-text.ts'
+import { MAP_COPY_MS } from '../moves/map-copy.ts'
+import { isOver, type Move } from '../moves/move-text.ts'
+import type { Connection } from '../shell/client.ts'
 import type { Clock } from './client.ts'
 
 /**

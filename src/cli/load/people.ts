@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts'
+import { UserError } from '../shell/errors.ts'
 import { Client, type Ended, type Tools } from './client.ts'
 import type { SentPost } from './ledger.ts'
 import { TextHistory } from './text-history.ts'

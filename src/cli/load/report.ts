@@ -1,4 +1,4 @@
-import { counted, table } from '../table.ts'
+import { counted, table } from '../shell/table.ts'
 import type { Figures, KindFigures } from './figures.ts'
 import type { Fault, Finding, Verdict } from './oracle.ts'
 import type { Sightings } from './sightings.ts'

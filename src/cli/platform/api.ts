@@ -1,7 +1,7 @@
 /** The platform's REST API: https://developers.cloudflare.com/api/ */
 import { randomInt } from 'node:crypto'
 import { setTimeout as wait } from 'node:timers/promises'
-import { UserError } from '../errors.ts'
+import { UserError } from '../shell/errors.ts'
 
 const DEFAULT_BASE_URL = 'https://api.cloudflare.com/client/v4'
 const TIMEOUT_MS = 60_000
@@ -23,8 +23,8 @@ export class PlatformError extends UserError {
   /** How long it asks to be left alone. */
   readonly retryAfterMs: number
 
-  constructor(message: string, howToMend: string, about: About) {
-    super(message, howToMend)
+  constructor(message: string, fix: string, about: About) {
+    super(message, fix)
     this.status = about.status
     this.codes = about.codes ?? []
     this.isCertain = about.isCertain

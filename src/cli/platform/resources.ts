@@ -1,5 +1,5 @@
 /** What a deployment stands on: databases, namespaces, buckets, queues. Each is found by its name. */
-import { UserError } from '../errors.ts'
+import { UserError } from '../shell/errors.ts'
 import { type Platform, PlatformError } from './api.ts'
 
 export interface Resource {

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { copyFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
-import { root } from '../../../src/cli/local-shards.ts'
+import { root } from '../../../src/cli/shell/root.ts'
 import type { PlatformDouble } from './double.ts'
 
 export interface CliRun {

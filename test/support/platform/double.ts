@@ -2,9 +2,9 @@
  * A double of the platform's REST API, with one account: databases that are real, objects that are stored, versions with
  * their bindings, and the Worker served at an address of its own. Its calls can be made to fail.
  */
-import '../../../src/cli/local-environment.ts'
+import '../../../src/cli/wrangler/local-environment.ts'
 import { createHash } from 'node:crypto'
-import { readMigrations } from '../../../src/cli/shard-migrations.ts'
+import { readMigrations } from '../../../src/cli/migrations/shard-migrations.ts'
 import { DatabaseRoom } from './databases.ts'
 import { ApiServer, type Fault, type RecordedCall } from './http.ts'
 import { ScriptRoom } from './scripts.ts'

@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import { UserError } from '../../../src/cli/errors.ts'
+import { UserError } from '../../../src/cli/shell/errors.ts'
 import { type PlatformDouble, startPlatform } from './double.ts'
 import type { Fault } from './http.ts'
 import { type SmallDeployment, smallDeployment } from './small-deployment.ts'
@@ -53,7 +53,7 @@ async function failure(its: SmallDeployment, what: string): Promise<UserError | 
     return null
   } catch (error) {
     expect(error, what).toBeInstanceOf(UserError)
-    expect((error as UserError).howToMend, what).not.toBe('')
+    expect((error as UserError).fix, what).not.toBe('')
     return error as UserError
   }
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
-import { readConfig } from '../../../src/cli/deploy-config.ts'
-import { UserError } from '../../../src/cli/errors.ts'
-import type { Upload, Wrangler } from '../../../src/cli/platform/wrangler.ts'
+import { UserError } from '../../../src/cli/shell/errors.ts'
+import { readConfig } from '../../../src/cli/wrangler/config.ts'
+import type { Upload, Wrangler } from '../../../src/cli/wrangler/subprocess.ts'
 
 /**
  * wrangler in small, for tests that deploy a hundred times: its calls that change something, in its order, with nothing

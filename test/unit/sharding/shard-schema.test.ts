@@ -9,8 +9,8 @@ import {
   shardedTables,
   wantedObjects,
 } from '../../../scripts/shard-schema.ts'
-import { refuseUnsafe } from '../../../src/cli/migration-rules.ts'
-import { readMigrations } from '../../../src/cli/shard-migrations.ts'
+import { refuseUnsafe } from '../../../src/cli/migrations/migration-rules.ts'
+import { readMigrations } from '../../../src/cli/migrations/shard-migrations.ts'
 import { fencedTable, fenceTriggers } from '../../../src/sharding/fence-sql.ts'
 import { sharded } from '../../../src/sharding/sharded-table.ts'
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import type { Connection } from '../../../../src/cli/client.ts'
 import { openMoves, untilLeasesEnd } from '../../../../src/cli/load/leases.ts'
+import type { Connection } from '../../../../src/cli/shell/client.ts'
 import { VirtualTime } from '../../../support/virtual-time.ts'
 
 type States = Record<string, string>

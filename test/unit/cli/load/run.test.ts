@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { UserError } from '../../../../src/cli/errors.ts'
 import type { Tick } from '../../../../src/cli/load/figures.ts'
 import { reportText } from '../../../../src/cli/load/report.ts'
 import { type LoadOptions, runLoad } from '../../../../src/cli/load/run.ts'
+import { UserError } from '../../../../src/cli/shell/errors.ts'
 import { type Faults, MisbehavingServer, problem, type Sent } from '../../../support/misbehaving-server.ts'
 import { VirtualTime } from '../../../support/virtual-time.ts'
 
@@ -418,12 +418,12 @@ test('when it is told to end it reads back all the same', async () => {
 test('what keeps a load from beginning is said, with how to mend it', async () => {
   const away = load({ unreachable: () => 'ECONNREFUSED' })
   await expect(away).rejects.toThrow(UserError)
-  await expect(away).rejects.toMatchObject({ howToMend: expect.stringContaining('npm run dev') })
+  await expect(away).rejects.toMatchObject({ fix: expect.stringContaining('npm run dev') })
   const unready = load({ refuse: () => new Response('shard-001 is not migrated', { status: 503 }) })
-  await expect(unready).rejects.toMatchObject({ howToMend: 'shard-001 is not migrated' })
+  await expect(unready).rejects.toMatchObject({ fix: 'shard-001 is not migrated' })
   const limited = problem(429, 'RATE_LIMITED', { 'retry-after': '60' })
   const refused = load({ refuse: ({ path }) => (path.endsWith('accounts') ? limited.clone() : null) })
-  await expect(refused).rejects.toMatchObject({ howToMend: expect.stringContaining('RATE_LIMITS') })
+  await expect(refused).rejects.toMatchObject({ fix: expect.stringContaining('RATE_LIMITS') })
 })
 
 test('of each fault some examples are named, each thing once, with what should be there', async () => {

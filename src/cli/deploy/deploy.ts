@@ -1,0 +1,105 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Screen } from '../moves/follow-moves.ts'
+import { connect } from '../shell/client.ts'
+import type { Command, Output } from '../shell/command.ts'
+import { UserError } from '../shell/errors.ts'
+import type { OptionValues } from '../shell/options.ts'
+import { readConfig } from '../wrangler/config.ts'
+import { addressOf, type Deployment, openDeployment } from './deployment.ts'
+import { probeCheck } from './probe.ts'
+import { resourceSteps } from './resources.ts'
+import type { MapShard } from './rollback.ts'
+import { smokeCheck, warmCheck } from './site-checks.ts'
+import { type Check, runSteps, type Step } from './steps.ts'
+import { assetStep, migrationStep, triggerStep, versionStep } from './worker.ts'
+
+/** Known to everybody, so the Worker refuses it anywhere but on localhost. */
+const LOCAL_TOKEN = 'banyan-local'
+
+export interface DeployOptions {
+  /** Where the application is, where that isn't PUBLIC_ORIGIN or workers.dev. */
+  url?: string | undefined
+  /** The operators' token: the one to set when none is, and to ask with. */
+  operatorToken?: string | undefined
+  isDryRun: boolean
+  screen: Screen
+}
+
+/**
+ * Brings the application about on the platform, or up to date: what is missing is made, what is there is left. A run
+ * that was cut off goes on where it stopped. Throws UserError.
+ */
+export async function deploy(deployment: Deployment, options: DeployOptions): Promise<Output> {
+  const { operatorToken, isDryRun, screen, url } = options
+  if (operatorToken === LOCAL_TOKEN)
+    throw new UserError(`The token ${LOCAL_TOKEN} is the local one.`, 'Give another, or none: then one is drawn.')
+  let address = ''
+  const token = () => operatorToken ?? deployment.drawn.read().OPERATOR_TOKEN
+  const { shards } = readConfig(deployment.readConfigText())
+  const steps: (Step | Check)[] = [
+    ...resourceSteps(deployment),
+    migrationStep(deployment),
+    assetStep(deployment),
+    versionStep(deployment, {
+      address: () => address,
+      operatorToken,
+      mapBindings: () => bindingsOfMap(address, operatorToken),
+    }),
+    triggerStep(deployment),
+    warmCheck(deployment, () => address),
+    smokeCheck(() => address, { token, shards: shards.map(({ binding }) => binding) }),
+    probeCheck(deployment, () => address, token),
+  ]
+  address = await addressOf(deployment.platform, readConfig(deployment.readConfigText()), url)
+  const outcomes = await runSteps(steps, { isDryRun, screen })
+  const changes = outcomes.filter(({ result }) => result === 'done' || result === 'would be done')
+  if (isDryRun) return dryRunOutput(address, outcomes, changes.length)
+  const drawnToken = deployment.drawn.read().OPERATOR_TOKEN
+  const isNewToken = drawnToken !== undefined && drawnToken !== operatorToken
+  deployment.drawn.remove()
+  return {
+    json: { address, steps: outcomes, ...(isNewToken ? { operatorToken: drawnToken } : {}) },
+    text: [
+      '',
+      `${address}${changes.length === 0 ? ' (nothing was changed)' : ''}`,
+      ...(isNewToken ? ['', ...tokenAdvice(address, drawnToken)] : []),
+    ].join('\n'),
+  }
+}
+
+async function bindingsOfMap(address: string, token: string | undefined): Promise<string[] | null> {
+  if (!token) return null
+  const { items } = await connect({ url: address, token }).get<{ items: MapShard[] }>('/operator/v1/shards')
+  return items.map(({ binding }) => binding)
+}
+
+function dryRunOutput(address: string, outcomes: unknown[], changes: number): Output {
+  const what = changes === 0 ? 'Nothing would be changed' : 'Nothing was changed; what has a · would be'
+  return { json: { address, steps: outcomes }, text: `\n${what}. The address: ${address}` }
+}
+
+const tokenAdvice = (address: string, token: string): string[] => [
+  `The operators’ token: ${token}`,
+  'It opens the operators’ API and is shown this once: keep it where your team keeps its secrets.',
+  `  BANYAN_TOKEN=… npm run banyan -- shards list --url ${address}`,
+]
+
+async function run(_connect: unknown, _operands: string[], options: OptionValues): Promise<Output> {
+  const deployment = openDeployment({
+    config: options.config,
+    environment: process.env,
+    sleep,
+    say: (line) => console.error(line),
+  })
+  return deploy(deployment, {
+    url: options.url,
+    // An unset secret of a build service is an empty variable.
+    operatorToken: options.token || process.env.BANYAN_TOKEN || undefined,
+    isDryRun: options['dry-run'] ?? false,
+    screen: process.stderr,
+  })
+}
+
+export const deployCommands: Record<string, Command> = {
+  deploy: { operands: [], options: ['config', 'dry-run'], run },
+}

@@ -1,0 +1,102 @@
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import path from 'node:path'
+import { openPlatform, type Platform } from '../platform/api.ts'
+import { accountSubdomain } from '../platform/worker.ts'
+import { readAddress } from '../shell/address.ts'
+import { UserError } from '../shell/errors.ts'
+import { replaceFile } from '../shell/replace-file.ts'
+import { root } from '../shell/root.ts'
+import { readConfig, type WranglerConfig } from '../wrangler/config.ts'
+import { openWrangler, type Wrangler } from '../wrangler/subprocess.ts'
+import { buildStaticFiles, type StaticFile } from './static-files.ts'
+
+/** What `deploy`, `rollback` and `restore` work with: a configuration, an account, and the tools. */
+export interface Deployment {
+  platform: Platform
+  wrangler: Wrangler
+  configPath: string
+  readConfigText(): string
+  writeConfigText(text: string): void
+  /** By binding: those that are there. */
+  databaseIds: Map<string, string>
+  /** Secrets that were drawn and are not yet known to be kept by anybody. */
+  drawn: DrawnSecrets
+  /** Builds them, and says what the store of this version must hold. */
+  staticFiles(): Promise<StaticFile[]>
+  /** A line about what takes long. */
+  say(line: string): void
+  sleep(ms: number): Promise<unknown>
+}
+
+/** A file only its owner may read, in the project folder: a run that is cut off must not lose the token it has set. */
+export interface DrawnSecrets {
+  file: string
+  read(): Record<string, string>
+  write(secrets: Record<string, string>): void
+  remove(): void
+}
+
+export interface DeployingOptions {
+  /** From where the command is run; else the project's wrangler.toml. */
+  config?: string | undefined
+  environment: NodeJS.ProcessEnv
+  sleep: (ms: number) => Promise<unknown>
+  say: (line: string) => void
+}
+
+/** Reads the configuration and opens the account. Throws UserError for what is missing. */
+export function openDeployment({ config: given, environment, sleep, say }: DeployingOptions): Deployment {
+  const configPath = given === undefined ? path.join(root, 'wrangler.toml') : path.resolve(given)
+  if (!existsSync(configPath))
+    throw new UserError(`There is no ${configPath}.`, 'Name the configuration with --config.')
+  const config = readConfig(readFileSync(configPath, 'utf8'))
+  const accountId = environment.CLOUDFLARE_ACCOUNT_ID || config.accountId
+  if (config.accountId && accountId !== config.accountId)
+    throw new UserError(
+      `CLOUDFLARE_ACCOUNT_ID is ${accountId}, and the configuration is of the account ${config.accountId}.`,
+      'Unset the one, or take the configuration of the other: --config FILE.',
+    )
+  const baseUrl = environment.CLOUDFLARE_API_BASE_URL
+  const platform = openPlatform({ baseUrl, token: environment.CLOUDFLARE_API_TOKEN, accountId, sleep })
+  const forWrangler = {
+    CLOUDFLARE_ACCOUNT_ID: platform.accountId,
+    CLOUDFLARE_API_TOKEN: environment.CLOUDFLARE_API_TOKEN!,
+    ...(baseUrl ? { CLOUDFLARE_API_BASE_URL: baseUrl } : {}),
+  }
+  return {
+    platform,
+    wrangler: openWrangler(configPath, forWrangler),
+    configPath,
+    readConfigText: () => readFileSync(configPath, 'utf8'),
+    writeConfigText: (text) => replaceFile(configPath, text, 0o644),
+    databaseIds: new Map(),
+    drawn: drawnSecrets(path.join(root, '.wrangler/deploy', `${config.name}-${platform.accountId}.secrets.json`)),
+    staticFiles: buildStaticFiles,
+    say,
+    sleep,
+  }
+}
+
+/**
+ * Where the application is: `--url`, or `PUBLIC_ORIGIN` of the configuration, or its address on workers.dev. Throws
+ * UserError where the account has none.
+ */
+export async function addressOf(platform: Platform, config: WranglerConfig, url: string | undefined): Promise<string> {
+  const given = url ?? config.publicOrigin
+  if (given !== null) return readAddress(given).origin
+  const subdomain = await accountSubdomain(platform)
+  if (subdomain) return `https://${config.name}.${subdomain}.workers.dev`
+  throw new UserError(
+    'The account has no address on workers.dev yet.',
+    `Choose one at https://dash.cloudflare.com/${platform.accountId}/workers/onboarding, or set PUBLIC_ORIGIN and a route in the configuration.`,
+  )
+}
+
+export function drawnSecrets(file: string): DrawnSecrets {
+  return {
+    file,
+    read: () => (existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Record<string, string>) : {}),
+    write: (secrets) => replaceFile(file, JSON.stringify(secrets), 0o600),
+    remove: () => rmSync(file, { force: true }),
+  }
+}

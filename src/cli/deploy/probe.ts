@@ -1,0 +1,118 @@
+import { type Connection, connect } from '../shell/client.ts'
+import type { Command, Output } from '../shell/command.ts'
+import { AnswerLost, NotNow, UserError } from '../shell/errors.ts'
+import { counted, table } from '../shell/table.ts'
+import type { Deployment } from './deployment.ts'
+import type { Check } from './steps.ts'
+
+/** What one database answered to one batch that it must refuse (docs/operating.md). */
+export interface ProbeItem {
+  binding: string
+  case: string
+  expected: string
+  met: string
+  text: string
+  ok: boolean
+}
+
+export interface ProbeReport {
+  items: ProbeItem[]
+  /** Bindings of shards that are being restored. */
+  leftOut: string[]
+}
+
+/** A version that was just uploaded may take a while until it answers everywhere; the one before may lack the route. */
+const WAITS_MAX = 30
+const WAIT_MS = 2_000
+const NAMED_MAX = 10
+
+/** Asks the deployed version to probe its databases, some per request. Throws UserError. */
+export async function probe(connection: Pick<Connection, 'post'>): Promise<ProbeReport> {
+  const report: ProbeReport = { items: [], leftOut: [] }
+  for (let after: string | null = null, isFirst = true; isFirst || after !== null; isFirst = false) {
+    const page: ProbeReport & { next: string | null } = await connection.post(
+      '/operator/v1/probe',
+      after === null ? {} : { after },
+    )
+    report.items.push(...page.items)
+    report.leftOut.push(...page.leftOut)
+    after = page.next
+  }
+  return report
+}
+
+/** The last step of a deployment: a version that misreads its databases' refusals must not serve. */
+export function probeCheck(
+  { sleep }: Pick<Deployment, 'sleep'>,
+  address: () => string,
+  token: () => string | undefined,
+): Check {
+  return {
+    name: 'probe',
+    asks: '/operator/v1/probe',
+    async check() {
+      const known = token()
+      if (!known) return 'not done, because no operators’ token is known here: npm run banyan -- probe --token TOKEN'
+      const connection = connect({ url: address(), token: known, pause: sleep })
+      const report = await whenThere(sleep, () => probe(connection))
+      const failed = failedOf(report)
+      if (failed.length === 0) return passedText(report)
+      throw new UserError(
+        `The version is deployed, and it misreads the refusals of its databases.\n${failedText(report, failed)}`,
+        ADVICE,
+      )
+    },
+  }
+}
+
+async function whenThere(sleep: Deployment['sleep'], ask: () => Promise<ProbeReport>): Promise<ProbeReport> {
+  for (let waits = 0; ; waits++) {
+    try {
+      return await ask()
+    } catch (error) {
+      const isMissing = error instanceof UserError && error.code === 'NOT_FOUND'
+      // A request whose answer was lost has been sent five times already.
+      const isComing = isMissing || (error instanceof NotNow && !(error instanceof AnswerLost))
+      if (!isComing || waits === WAITS_MAX) throw error
+      await sleep(WAIT_MS)
+    }
+  }
+}
+
+const failedOf = ({ items }: ProbeReport): ProbeItem[] => items.filter(({ ok }) => !ok)
+
+function passedText({ items, leftOut }: ProbeReport): string {
+  const databases = counted(new Set(items.map(({ binding }) => binding)).size, 'database')
+  const cases = counted(new Set(items.map(({ case: name }) => name)).size, 'case')
+  const restoring = leftOut.length === 0 ? '' : `; left out, because they are being restored: ${leftOut.join(', ')}`
+  return `${databases} refused as expected in ${cases}, and nothing was written${restoring}`
+}
+
+function failedText({ items }: ProbeReport, failed: ProbeItem[]): string {
+  const lines = failed
+    .slice(0, NAMED_MAX)
+    .map(({ binding, case: name, expected, met, text }) =>
+      [`  ${binding}, ${name}: expected ${expected}, met ${met}`, ...(text === '' ? [] : [`    ${text}`])].join('\n'),
+    )
+  const more = failed.length - NAMED_MAX
+  return [
+    `${failed.length} of ${counted(items.length, 'probe')} failed. The texts are those that the databases gave:`,
+    ...lines,
+    ...(more > 0 ? [`  and ${more} more: npm run banyan -- probe --json`] : []),
+  ].join('\n')
+}
+
+const ADVICE =
+  'Do not put this version into service: npm run banyan -- rollback makes the previous one live again. Report the texts; src/sharding/answers.ts must know each of them. "no answer" and "not-migrated" mean that the database itself needs attention: check it first. To probe again: npm run banyan -- probe'
+
+async function run(connectIt: () => Connection): Promise<Output> {
+  const report = await probe(connectIt())
+  const failed = failedOf(report)
+  if (failed.length > 0) return { json: report, text: `${failedText(report, failed)}\n${ADVICE}`, isFailure: true }
+  const rows = report.items.map((item) => [item.binding, item.case, item.met])
+  return { json: report, text: `${table(['database', 'case', 'refused as'], rows, 3)}\n\n${passedText(report)}` }
+}
+
+export const probeCommands: Record<string, Command> = {
+  probe: { operands: [], options: [], run },
+}

@@ -1,0 +1,108 @@
+import type { Platform } from '../platform/api.ts'
+import { buckets, databases, makeOne, namespaces, queues, type ResourceKind } from '../platform/resources.ts'
+import { UserError } from '../shell/errors.ts'
+import { inParallel } from '../shell/in-parallel.ts'
+import { isPlaceholder, readConfig, withDatabaseId, withKvId } from '../wrangler/config.ts'
+import type { Deployment } from './deployment.ts'
+import type { Step } from './steps.ts'
+
+interface Wanted {
+  name: string
+  /** What the configuration names it by, where that is an id; else null. */
+  configuredId: string | null
+  /** Told once it is there. */
+  onFound(id: string): void
+}
+
+/** Makes what wrangler.toml names and the account lacks, then writes the ids it was given into wrangler.toml. */
+export function resourceSteps(deployment: Deployment): Step[] {
+  const { platform } = deployment
+  const ids = new Map<string, string>()
+  const config = readConfig(deployment.readConfigText())
+  const named = (names: string[]) => names.map((name) => ({ name, configuredId: null, onFound: () => {} }))
+  return [
+    resourceStep('databases', databases, platform, () =>
+      config.shards.map(({ binding, databaseName, databaseId }) => ({
+        name: databaseName,
+        configuredId: databaseId,
+        onFound(id) {
+          ids.set(binding, id)
+          deployment.databaseIds.set(binding, id)
+        },
+      })),
+    ),
+    resourceStep('KV', namespaces, platform, () =>
+      config.kvNamespaces.map(({ binding, id: configuredId }) => ({
+        name: `${config.name}-${binding.toLowerCase()}`,
+        configuredId,
+        onFound: (id) => void ids.set(binding, id),
+      })),
+    ),
+    resourceStep('R2', buckets, platform, () => named(config.buckets)),
+    resourceStep('queues', queues, platform, () => named(config.queues)),
+    configStep(deployment, ids),
+  ]
+}
+
+function resourceStep(name: string, kind: ResourceKind, platform: Platform, wanted: () => Wanted[]): Step {
+  return {
+    name,
+    done: 'made',
+    async look() {
+      const found = await inParallel(wanted(), async (resource) => {
+        const id = await findConfigured(kind, platform, resource)
+        if (id !== null) resource.onFound(id)
+        return { resource, id }
+      })
+      const missing = found.filter(({ id }) => id === null).map(({ resource }) => resource)
+      return {
+        lacking: missing.map((resource) => resource.name),
+        async carryOut() {
+          await inParallel(missing, async (resource) => resource.onFound(await makeOne(kind, platform, resource.name)))
+        },
+      }
+    },
+  }
+}
+
+/**
+ * The id of what the configuration names; null where it isn't there yet. Throws UserError where the configuration names it
+ * by another id: it is another account's, or was deleted, and an empty one in its place would hide it.
+ */
+export async function findConfigured(
+  kind: ResourceKind,
+  platform: Platform,
+  { name, configuredId }: Pick<Wanted, 'name' | 'configuredId'>,
+): Promise<string | null> {
+  const { called } = kind
+  const id = await kind.find(platform, name)
+  if (configuredId === null || isPlaceholder(configuredId) || configuredId === id) return id
+  const found = id === null ? `this account has no ${called} of that name` : `that of this account is ${id}`
+  throw new UserError(
+    `The configuration names the ${called} ${name} by the id ${configuredId}; ${found}.`,
+    'Is CLOUDFLARE_ACCOUNT_ID right? To deploy into another account, give it a configuration of its own: --config FILE.',
+  )
+}
+
+function configStep(deployment: Deployment, ids: Map<string, string>): Step {
+  return {
+    name: 'configuration',
+    done: 'written',
+    async look() {
+      const { shards, kvNamespaces } = readConfig(deployment.readConfigText())
+      const unwritten = [
+        ...shards.map(({ binding, databaseId }) => ({ binding, was: databaseId, write: withDatabaseId })),
+        ...kvNamespaces.map(({ binding, id }) => ({ binding, was: id, write: withKvId })),
+      ].filter(({ binding, was }) => was !== ids.get(binding))
+      return {
+        lacking: unwritten.map(({ binding }) => `the id of ${binding}`),
+        async carryOut() {
+          // Read again: what was written there meanwhile stays.
+          let changed = deployment.readConfigText()
+          for (const { binding, write } of unwritten) changed = write(changed, binding, ids.get(binding)!)
+          deployment.writeConfigText(changed)
+        },
+      }
+    },
+  }
+}

@@ -1,0 +1,260 @@
+import { foldedName } from '../../core/sql-text.ts'
+import {
+  isSign,
+  isWord,
+  nameAt,
+  type SqlToken,
+  type SqlTrigger,
+  sqlStatements,
+  triggerOf,
+  writeOf,
+} from '../../core/sql-tokens.ts'
+import { UserError } from '../shell/errors.ts'
+import type { Migration } from './shard-migrations.ts'
+
+/** What makes a trigger silent while a mover writes: to copy into its WHEN. */
+export const SILENT_WHILE_MOVING = '(SELECT open FROM mover) = 0'
+
+interface Refusal {
+  what: string
+  fix: string
+}
+
+/**
+ * Throws UserError for migrations that sharded tables can't take: one that rebuilds or drops, that writes their rows, or
+ * that leaves a trigger which fires for a mover. `all` are the folder's: the fences in them say which tables are sharded,
+ * at a migration by those up to it.
+ */
+export function refuseUnsafe(pending: Migration[], all: Migration[]): void {
+  refuseStatements(pending, all)
+  if (pending.length > 0) refuseTriggers(all)
+}
+
+/** The same for what single statements do; fences may still be missing. */
+export function refuseStatements(pending: Migration[], all: Migration[]): void {
+  for (const migration of pending) {
+    const known = new KnownObjects(all.slice(0, all.findIndex(({ name }) => name === migration.name) + 1))
+    for (const { sql, statement } of statementsOf(migration)) {
+      const refusal = refusedChange(statement) ?? refusedWrite(statement, known) ?? refusedForm(statement, sql)
+      if (refusal) refuse(migration, sql.slice(statement[0]!.start, statement.at(-1)!.end), refusal)
+    }
+  }
+}
+
+const SHOWN_CHARACTERS = 200
+
+interface ReadStatement {
+  /** The text that it stands in. */
+  sql: string
+  statement: SqlToken[]
+}
+
+const read = new WeakMap<Migration, ReadStatement[]>()
+
+/** Each migration is read once, though the rules look at it for every later one. */
+function statementsOf(migration: Migration): ReadStatement[] {
+  let statements = read.get(migration)
+  if (!statements) {
+    statements = migration.statements.flatMap((sql) => sqlStatements(sql).map((statement) => ({ sql, statement })))
+    read.set(migration, statements)
+  }
+  return statements
+}
+
+function refuse({ name }: Migration, sql: string, { what, fix }: Refusal): never {
+  throw new UserError(`${name} ${what}:\n  ${sql.split('\n')[0]!.slice(0, SHOWN_CHARACTERS)}`, fix)
+}
+
+// ── which tables are sharded, and what triggers write ───────────────────────────────────────────
+
+const isFence = ({ name, table }: SqlTrigger): boolean =>
+  ['insert', 'update', 'delete'].some((event) => foldedName(name) === `${foldedName(table)}_fence_${event}`)
+
+interface KnownTrigger extends SqlTrigger {
+  migration: Migration
+  sql: string
+}
+
+class KnownObjects {
+  /** The triggers that the migrations leave behind, by name. */
+  readonly live = new Map<string, KnownTrigger>()
+  /** Every fence that they ever created, by name. A table stays sharded. */
+  readonly fences = new Map<string, KnownTrigger>()
+  readonly #sharded = new Set<string>()
+  /** Tables and views whose triggers write to a sharded table, maybe by way of others. */
+  readonly #leadingTo = new Map<string, string>()
+
+  constructor(migrations: Migration[]) {
+    for (const migration of migrations)
+      for (const { sql, statement } of statementsOf(migration)) {
+        const trigger = triggerOf(statement)
+        if (trigger) this.#learn({ ...trigger, migration, sql })
+        else if (isWord(statement[0], 'DROP') && isWord(statement[1], 'TRIGGER'))
+          this.live.delete(foldedName(nameAt(statement, isWord(statement[2], 'IF') ? 4 : 2).name ?? ''))
+      }
+    this.#followTriggers()
+  }
+
+  #learn(trigger: KnownTrigger): void {
+    this.live.set(foldedName(trigger.name), trigger)
+    if (!isFence(trigger)) return
+    this.fences.set(foldedName(trigger.name), trigger)
+    this.#sharded.add(foldedName(trigger.table))
+  }
+
+  #followTriggers(): void {
+    for (let isComplete = false; !isComplete; ) {
+      isComplete = true
+      for (const { table, body } of this.live.values())
+        for (const statement of body) {
+          const reached = this.shardedTable(writeOf(statement)?.table)
+          if (reached === null || this.shardedTable(table) !== null) continue
+          this.#leadingTo.set(foldedName(table), reached)
+          isComplete = false
+        }
+    }
+  }
+
+  isSharded(table: string): boolean {
+    return this.#sharded.has(foldedName(table))
+  }
+
+  /** The sharded table whose rows a write to this table or view changes; null: none. */
+  shardedTable(name: string | undefined): string | null {
+    if (name === undefined) return null
+    return this.#sharded.has(foldedName(name)) ? foldedName(name) : (this.#leadingTo.get(foldedName(name)) ?? null)
+  }
+}
+
+// ── the rules ───────────────────────────────────────────────────────────────────────────────────
+
+const ONLY_ADD =
+  'Migrations of sharded tables only add. Add a new column or table, and stop reading the old one (docs/building.md).'
+
+/** What drizzle-kit calls the table that it rebuilds another in. */
+const isRebuilt = (table: string | null | undefined): boolean => /^__new_/i.test(table ?? '')
+
+function refusedChange(statement: SqlToken[]): Refusal | null {
+  const rebuild = {
+    what: 'rebuilds or drops a table, which would drop its fence and lose rows under a move',
+    fix: ONLY_ADD,
+  }
+  const [first, second] = statement
+  if (isRebuilt(writeOf(statement)?.table)) return rebuild
+  if (isWord(first, 'DROP') && isWord(second, 'TABLE')) return rebuild
+  if (isWord(first, 'PRAGMA') && foldedName(nameAt(statement, 1).name ?? '') === 'foreign_keys') return rebuild
+  if (
+    isWord(first, 'CREATE') &&
+    statement.some((token, at) => isWord(token, 'TABLE') && isRebuilt(createdAt(statement, at)))
+  )
+    return rebuild
+  if (!isWord(first, 'ALTER')) return null
+  const { name, after } = nameAt(statement, 2)
+  if (isWord(statement[after], 'RENAME'))
+    return isWord(statement[after + 1], 'TO')
+      ? rebuild
+      : { what: `renames a column of ${name}, and the version before this one still uses the old name`, fix: ONLY_ADD }
+  if (isWord(statement[after], 'DROP'))
+    return {
+      what: 'drops a column, and the version before this one still reads it',
+      fix: 'Stop reading the column, and leave it in the table. A version that still reads it may run beside this one (docs/building.md).',
+    }
+  return null
+}
+
+const createdAt = (statement: SqlToken[], at: number): string | null =>
+  nameAt(statement, isWord(statement[at + 1], 'IF') ? at + 4 : at + 1).name
+
+function refusedWrite(statement: SqlToken[], known: KnownObjects): Refusal | null {
+  const write = writeOf(statement)
+  const table = known.shardedTable(write?.table)
+  if (!write || table === null) return null
+  const way = known.isSharded(write.table) ? '' : ` by way of a trigger of ${write.table}`
+  return {
+    what: `writes rows of the sharded table ${table}${way} (${write.verb})`,
+    fix: 'A slot that has moved, is arriving, or is being cut over refuses such a write, and the migration would fail at that shard. Write the rows in the application, slot by slot through shards.of(…) (docs/building.md, "Changing existing rows").',
+  }
+}
+
+function refusedForm(statement: SqlToken[], sql: string): Refusal | null {
+  const trigger = triggerOf(statement)
+  const why = trigger && cutBecause(statement, sql)
+  return why
+    ? {
+        what: `has a trigger ${trigger.name} that D1's API may cut apart: ${why}`,
+        fix: 'Write it in one line, with BEGIN and END in upper case and each CASE … END in parentheses (docs/building.md, "Triggers of your own").',
+      }
+    : null
+}
+
+function refuseTriggers(migrations: Migration[]): void {
+  const known = new KnownObjects(migrations)
+  for (const [name, { migration, sql, table }] of known.fences)
+    if (!known.live.has(name))
+      refuse(migration, sql, {
+        what: `creates the fence ${name} of the sharded table ${table}, and a later statement drops it`,
+        fix: 'Create it again: npm run migrations:generate',
+      })
+  for (const trigger of known.live.values())
+    if (known.isSharded(trigger.table) && !isFence(trigger) && !isSilent(trigger.when))
+      refuse(trigger.migration, trigger.sql, {
+        what: `has a trigger ${trigger.name} on the sharded table ${trigger.table} that would fire when a move writes its rows`,
+        fix: `Give it this WHEN, or join it with AND to its own in parentheses: WHEN ${SILENT_WHILE_MOVING} (docs/building.md, "Triggers of your own").`,
+      })
+}
+
+/** The forms that reports name: https://github.com/cloudflare/workers-sdk issues 4727, 10998, 14991 and 15690. */
+function cutBecause(statement: SqlToken[], sql: string): string | null {
+  if (/[\r\n]/.test(sql.slice(statement[0]!.start, statement.at(-1)!.end))) return 'it has more than one line'
+  const bare = statement.find((token) => isWord(token, 'BEGIN', 'END') && token.value !== token.value.toUpperCase())
+  if (bare) return `"${bare.value}" is not in upper case`
+  let depth = 0
+  for (const token of statement) {
+    if (isSign(token, '(')) depth++
+    if (isSign(token, ')')) depth--
+    if (depth === 0 && isWord(token, 'CASE')) return 'a CASE … END is not in parentheses'
+  }
+  return null
+}
+
+/** True where a condition is false while a mover's window is open: it is `SILENT_WHILE_MOVING`, or that AND more. */
+function isSilent(condition: SqlToken[]): boolean {
+  if (isTheCondition(condition)) return true
+  const inner = unwrapped(condition)
+  if (inner) return isSilent(inner)
+  const conjuncts = conjunctsOf(condition)
+  return conjuncts.length > 1 && conjuncts.some(isSilent)
+}
+
+function isTheCondition(tokens: SqlToken[]): boolean {
+  const wanted = ['(', 'select', 'open', 'from', 'mover', ')', '=', '0']
+  return (
+    tokens.length === wanted.length &&
+    tokens.every(({ kind, value }, at) => kind !== 'text' && foldedName(value) === wanted[at])
+  )
+}
+
+/** What is between the brackets around the whole; null: there are none. */
+function unwrapped(tokens: SqlToken[]): SqlToken[] | null {
+  if (!isSign(tokens[0], '(')) return null
+  let depth = 0
+  for (const [at, token] of tokens.entries()) {
+    if (isSign(token, '(')) depth++
+    if (isSign(token, ')') && --depth === 0) return at === tokens.length - 1 ? tokens.slice(1, -1) : null
+  }
+  return null
+}
+
+/** What AND joins outside of brackets. One piece where OR, BETWEEN or CASE may give an AND another meaning. */
+function conjunctsOf(tokens: SqlToken[]): SqlToken[][] {
+  const conjuncts: SqlToken[][] = [[]]
+  let depth = 0
+  for (const token of tokens) {
+    if (isSign(token, '(')) depth++
+    if (isSign(token, ')')) depth--
+    if (depth === 0 && isWord(token, 'OR', 'BETWEEN', 'CASE')) return [tokens]
+    if (depth === 0 && isWord(token, 'AND')) conjuncts.push([])
+    else conjuncts.at(-1)!.push(token)
+  }
+  return conjuncts
+}

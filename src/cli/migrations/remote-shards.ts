@@ -1,0 +1,31 @@
+import type { Deployment } from '../deploy/deployment.ts'
+import { findConfigured } from '../deploy/resources.ts'
+import { appliedMigrations, applyMigration } from '../platform/database.ts'
+import { databases } from '../platform/resources.ts'
+import { UserError } from '../shell/errors.ts'
+import { readConfig } from '../wrangler/config.ts'
+import type { MigratedShard } from './migrate.ts'
+
+/**
+ * The deployed databases of the configuration's shards. Throws UserError where one isn't there, or isn't the one that the
+ * configuration names by its id.
+ */
+export async function remoteShards(deployment: Deployment): Promise<MigratedShard[]> {
+  const { platform, databaseIds } = deployment
+  const { shards } = readConfig(deployment.readConfigText())
+  return Promise.all(
+    shards.map(async ({ binding, databaseName: name, databaseId: configuredId }) => {
+      const id = databaseIds.get(binding) ?? (await findConfigured(databases, platform, { name, configuredId }))
+      if (id === null)
+        throw new UserError(`The account has no database ${name} (${binding}).`, 'Make it: npm run deploy')
+      return migratedDatabase(deployment, binding, id)
+    }),
+  )
+}
+
+/** One that isn't made yet has no migration. */
+export const migratedDatabase = ({ platform }: Deployment, binding: string, id: string | null): MigratedShard => ({
+  binding,
+  applied: async () => (id === null ? [] : appliedMigrations(platform, id)),
+  apply: (migration) => applyMigration(platform, id!, migration),
+})

@@ -1,0 +1,137 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { NotNow, UserError } from '../shell/errors.ts'
+import { type Move, percent, rowsOf, stateOf, time } from './move-text.ts'
+
+const POLL_MS = 300
+const LOST_MS_MAX = 30_000
+const BAR_CHARACTERS = 24
+
+/** Where progress goes: the error output, so that the answer has the other one for itself. */
+export interface Screen {
+  isTTY?: boolean
+  columns?: number
+  rows?: number
+  write(text: string): unknown
+}
+
+export interface Timer {
+  /** Milliseconds since some moment. */
+  now(): number
+  sleep(ms: number): Promise<unknown>
+}
+
+export interface Following {
+  until: 'settling' | 'done'
+  read(ids: string[]): Promise<Move[]>
+  screen: Screen
+  timer?: Timer
+}
+
+/**
+ * Shows moves until each has reached `until`, or is over. On a terminal a bar a move, redrawn in place; elsewhere a line
+ * whenever a state changes. A server that is away is asked again for 30 s. Resolves to the moves as they are then.
+ */
+export async function followMoves(
+  moves: Move[],
+  { until, read, screen, timer = { now: () => performance.now(), sleep } }: Following,
+): Promise<Move[]> {
+  const display = screen.isTTY ? new Bars(screen) : new Lines(screen)
+  const ids = moves.map(({ id }) => id)
+  let newest = moves
+  let lostAt: number | null = null
+  let pauseMs = POLL_MS
+  for (;;) {
+    if (lostAt === null) display.show(newest)
+    if (newest.every((move) => hasReached(move, until))) return newest
+    await timer.sleep(pauseMs)
+    pauseMs = POLL_MS
+    try {
+      newest = await read(ids)
+      if (lostAt !== null) display.say('It answers again.')
+      lostAt = null
+    } catch (error) {
+      if (!(error instanceof NotNow)) throw error
+      if (lostAt === null) display.say(`${error.message} Trying again for ${LOST_MS_MAX / 1_000} s.`)
+      lostAt ??= timer.now()
+      if (timer.now() - lostAt >= LOST_MS_MAX) throw gaveUp(error, ids)
+      pauseMs = Math.max(POLL_MS, error.retryAfterMs)
+    }
+  }
+}
+
+/** A move goes on whether it is watched or not. */
+const gaveUp = ({ message, fix }: NotNow, ids: string[]) =>
+  new UserError(
+    `${message} Watching has stopped; the moves haven’t.`,
+    [fix, ...ids.map((id) => `Then: npm run banyan -- moves show ${id} --follow`)].join('\n'),
+  )
+
+function hasReached({ state }: Move, until: 'settling' | 'done'): boolean {
+  if (state === 'done' || state === 'aborted' || state === 'failed') return true
+  return until === 'settling' && (state === 'settling' || state === 'purging')
+}
+
+/** For logs and pipes. */
+class Lines {
+  readonly #screen: Screen
+  readonly #states = new Map<string, string>()
+
+  constructor(screen: Screen) {
+    this.#screen = screen
+  }
+
+  show(moves: Move[]): void {
+    for (const move of moves) {
+      if (this.#states.get(move.id) === stateOf(move)) continue
+      this.#states.set(move.id, stateOf(move))
+      this.say(`${move.id}  ${move.source} → ${move.target}  ${percent(move).padStart(4)}  ${stage(move)}`)
+    }
+  }
+
+  say(text: string): void {
+    this.#screen.write(`${text}\n`)
+  }
+}
+
+/** For terminals. */
+class Bars {
+  readonly #screen: Screen
+  #drawn = 0
+
+  constructor(screen: Screen) {
+    this.#screen = screen
+    screen.write('Ctrl-C ends the watching, not the move.\n')
+  }
+
+  show(moves: Move[]): void {
+    // A line that wraps is two, and one that has left the screen can't be redrawn.
+    const width = (this.#screen.columns ?? 80) - 1
+    const height = (this.#screen.rows ?? 24) - 2
+    const lines = moves.slice(0, height).map((move) => barOf(move).slice(0, width))
+    this.#clear()
+    this.#screen.write(lines.map((line) => `${line}\n`).join(''))
+    this.#drawn = lines.length
+  }
+
+  say(text: string): void {
+    this.#clear()
+    this.#screen.write(`${text}\n`)
+  }
+
+  #clear(): void {
+    if (this.#drawn > 0) this.#screen.write(`\u001b[${this.#drawn}A\u001b[0J`)
+    this.#drawn = 0
+  }
+}
+
+const barOf = (move: Move): string =>
+  `${move.source} → ${move.target}  ${bar(move.progress)} ${percent(move).padStart(4)}  ${stage(move)}`
+
+/** As full as the fraction, from 0 to 1, of what is being done. */
+export function bar(fraction: number): string {
+  const full = Math.round(fraction * BAR_CHARACTERS)
+  return '█'.repeat(full) + '░'.repeat(BAR_CHARACTERS - full)
+}
+
+const stage = (move: Move): string =>
+  move.state === 'settling' ? `settling until ${time(move.settlesAt!)}` : `${stateOf(move)}: ${rowsOf(move)}`

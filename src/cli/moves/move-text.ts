@@ -1,0 +1,150 @@
+import { counted } from '../shell/table.ts'
+
+/** A move as the operators' API tells it. */
+export interface Move {
+  id: string
+  keyspace: string
+  slots: string
+  source: string
+  target: string
+  state: string
+  /** From 0 to 1. */
+  progress: number
+  rowsCopied: number
+  rowsTotal: number
+  rowsVerified: number
+  cutoverMs: number | null
+  reversed: boolean
+  createdAt: string
+  settlesAt: string | null
+  ending?: string
+  error?: string
+  interrupted?: string
+  stuck?: string
+  leftAlone?: string
+  captured?: number
+  capturedMax?: number
+  captureStopped?: boolean
+}
+
+/** What both shards hold of a move, as the operators' API tells it. */
+export interface Sides {
+  move: Move
+  sides: {
+    shard: string
+    slots: { state: string; move: string | null; slots: number }[]
+    rows: number
+    isMore: boolean
+  }[]
+  choices: string[]
+}
+
+export const isOver = ({ state }: Pick<Move, 'state'>): boolean => ['done', 'aborted', 'failed'].includes(state)
+
+/** A reverse that was given up is settling again, with its error. */
+export const hasFailed = ({ state, error }: Move): boolean =>
+  state === 'failed' || state === 'aborted' || (state === 'settling' && error !== undefined)
+
+export function stateOf({ state, ending, stuck }: Move): string {
+  const now = ending ? `${state}, being undone` : state
+  return stuck === undefined ? now : `${now}, stuck`
+}
+
+export const percent = ({ progress }: Move): string => `${Math.floor(progress * 100)}%`
+
+export function rowsOf({ rowsCopied, rowsTotal, rowsVerified }: Move): string {
+  // The total is what was counted before the copy: rows that came since are copied too.
+  const copied = `${rowsCopied.toLocaleString('en')} of ${counted(Math.max(rowsTotal, rowsCopied), 'row')} copied`
+  return rowsVerified === 0 ? copied : `${copied}, ${rowsVerified.toLocaleString('en')} verified`
+}
+
+/** The first of many ranges, and how many more there are. */
+export function shortened(slots: string): string {
+  const [first = '', ...others] = slots.split(',')
+  const [from, to] = first.split('-')
+  const range = from === to ? from! : first
+  return others.length === 0 ? range : `${range} +${others.length}`
+}
+
+const slotsOf = ({ slots, keyspace }: Move) => `slots ${shortened(slots)} of ${keyspace}`
+export const planText = (move: Move) =>
+  `Move ${move.id}: ${slotsOf(move)} from ${move.source} to ${move.target}. ${watch(move)}`
+export const watch = ({ id }: Move) => `Watch it: npm run banyan -- moves show ${id} --follow`
+export const time = (rfc3339: string) => rfc3339.replace('T', ' ').replace(/(\.\d+)?Z$/, ' UTC')
+
+export function outcome(move: Move): string {
+  const { id, source, target, state, rowsTotal, cutoverMs, settlesAt, error } = move
+  const head = `Move ${id}, ${slotsOf(move)}:`
+  if (state === 'aborted') return `${head} aborted, and all is at ${source}, as it was.${error ? ` ${error}` : ''}`
+  if (state === 'failed') return `${head} failed, and all is at ${source}, as it was. ${error}`
+  const held = cutoverMs === null ? '' : ` Their writes waited for ${cutoverMs} ms.`
+  const moved = `${head} ${target} has them, with ${counted(rowsTotal, 'row')}.${held}`
+  if (state === 'purging') return `${moved} Their rows at ${source} are going.`
+  if (state === 'done') return `${moved} Nothing of them is left at ${source}.`
+  const stayed = error === undefined ? moved : `${head} could not be taken back: ${error}`
+  return `${stayed}
+  Until ${time(settlesAt!)} it settles: ${source} keeps its rows for routers with the map before, and
+  npm run banyan -- moves reverse ${id} takes it back.`
+}
+
+export function details(move: Move): string {
+  const lines: [string, string | null][] = [
+    ['move', move.id],
+    ['slots', `${move.slots} of ${move.keyspace}`],
+    ['from', move.reversed ? `${move.source} (it was turned round)` : move.source],
+    ['to', move.target],
+    ['state', move.state === 'settling' ? `settling until ${time(move.settlesAt!)}` : stateOf(move)],
+    ['done', percent(move)],
+    ['rows', rowsOf(move)],
+    ['cutover', move.cutoverMs === null ? null : `${move.cutoverMs} ms`],
+    ['planned', time(move.createdAt)],
+    ['captured', captureText(move)],
+    ['error', move.error ?? null],
+    ['stuck', move.stuck === undefined ? null : `${move.stuck} Decide: npm run banyan -- moves resolve ${move.id}`],
+    ['left', move.leftAlone ?? null],
+    ['waits', move.interrupted === undefined ? null : `the latest turn ended early: ${move.interrupted}`],
+  ]
+  return lines
+    .filter(([, value]) => value !== null)
+    .map(([name, value]) => `${name.padEnd(9)}${value}`)
+    .join('\n')
+}
+
+/** How much of the log for a reverse is used, and what happens when it is full. */
+function captureText({ captured, capturedMax, captureStopped }: Move): string | null {
+  if (captureStopped) return 'the capture has stopped, because its log was full: the move can no longer be reversed'
+  if (captured === undefined || capturedMax === undefined) return null
+  const max = capturedMax.toLocaleString('en')
+  return `about ${captured.toLocaleString('en')} of ${max} changes; at ${max} the capture stops, and a reverse is refused`
+}
+
+const choiceTexts: Record<string, string> = {
+  retry: 'tries again at once; the slots are in regular states',
+  undo: 'gives the slots back to the source (as: moves abort)',
+  activate: 'hands over the slots that are as the commit left them at both shards, and leaves the others as they are',
+  purge: "deletes the rows of the move's own slots at the source, and leaves the other slots as they are",
+}
+
+/** Both shards, the reason, and the choices. */
+export function sidesText({ move, sides, choices }: Sides): string {
+  const slotsAt = ({ slots }: Sides['sides'][number]) =>
+    slots.map(({ state, move: of, slots: count }) => `${count} ${state}${whose(of, move)}`).join(', ') || 'none known'
+  const lines = sides.map(
+    (side) =>
+      `${side.shard.padEnd(11)}${slotsAt(side)}; ${side.isMore ? 'more than ' : ''}${counted(side.rows, 'row')}`,
+  )
+  const safe = choices.map((choice) => `  --choice ${choice.padEnd(10)}${choiceTexts[choice] ?? ''}`)
+  const head = `Move ${move.id}, ${slotsOf(move)}: ${stateOf(move)}`
+  const reason = move.stuck ?? move.interrupted
+  return [
+    head,
+    ...lines,
+    ...(reason === undefined ? [] : [`Reason: ${reason}`]),
+    ...(safe.length === 0 ? ['No choice is safe now.'] : ['Safe now:', ...safe]),
+  ].join('\n')
+}
+
+function whose(of: string | null, { id }: Move): string {
+  if (of === id) return ''
+  return of === null ? ' (of no move)' : ` (of move ${of})`
+}

@@ -1,0 +1,126 @@
+import { UserError } from '../shell/errors.ts'
+import { blocksOf, required, type ShardBinding, shardsIn } from './shard-bindings.ts'
+import { checkedEdit, keyOf, linesOf, readTables, type Table, withLinesBehind, withValue } from './tables.ts'
+
+/** What a deployment needs to know of a wrangler.toml. */
+export interface WranglerConfig {
+  name: string
+  accountId: string | null
+  /** `PUBLIC_ORIGIN` of `[vars]`, else null: then the address is the one on workers.dev. */
+  publicOrigin: string | null
+  /** For how long a router may use the map it holds: `LEASE_MS` of `[vars]`. */
+  leaseMs: number
+  shards: ShardBinding[]
+  kvNamespaces: { binding: string; id: string }[]
+  buckets: string[]
+  /** Every queue that is sent to, consumed, or takes another's dead letters; without doubles, in order. */
+  queues: string[]
+  consumedQueues: string[]
+  crons: string[]
+  /** Whether it is to answer on workers.dev: as wrangler decides, unless it has routes. */
+  workersDev: boolean
+}
+
+/** The Worker's own default. */
+const LEASE_MS = 30_000
+const LEASE_MS_MIN = 100
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+const PLACEHOLDER_DATABASE = /^00000000-0000-4000-8000-0{9}\d{3}$/
+const PLACEHOLDER_NAMESPACE = /^0{28}\d{4}$/
+
+/** True for the ids that are shipped: they work locally and name nothing on the platform. */
+export const isPlaceholder = (id: string): boolean => PLACEHOLDER_DATABASE.test(id) || PLACEHOLDER_NAMESPACE.test(id)
+
+/** Reads a wrangler.toml. Throws UserError with the line that can't be read, or what is missing. */
+export function readConfig(text: string): WranglerConfig {
+  const tables = readTables(text)
+  const values = (name: string, key: string) =>
+    tables.filter((table) => table.name === name).flatMap((table) => table.values.get(key) ?? [])
+  const first = (name: string, key: string): string | null => values(name, key)[0] ?? null
+  const name = first('', 'name')
+  if (!name) throw new UserError('The configuration has no name.', 'Write name = "…" at its top.')
+  const hasRoutes = tables.some(
+    (table) => table.name === 'routes' || table.values.has('routes') || table.values.has('route'),
+  )
+  const consumedQueues = values('queues.consumers', 'queue')
+  return {
+    name,
+    accountId: first('', 'account_id'),
+    publicOrigin: first('vars', 'PUBLIC_ORIGIN') || null,
+    leaseMs: leaseIn(first('vars', 'LEASE_MS')),
+    shards: shardsIn(tables),
+    kvNamespaces: blocksOf(tables, 'kv_namespaces').map((table) => ({
+      binding: required(table, 'binding'),
+      id: required(table, 'id'),
+    })),
+    buckets: values('r2_buckets', 'bucket_name'),
+    queues: [
+      ...new Set([
+        ...values('queues.producers', 'queue'),
+        ...consumedQueues,
+        ...values('queues.consumers', 'dead_letter_queue'),
+      ]),
+    ],
+    consumedQueues,
+    crons: values('triggers', 'crons'),
+    workersDev: (first('', 'workers_dev') ?? String(!hasRoutes)) === 'true',
+  }
+}
+
+/** As the Worker reads it (workers/settings.ts). Throws UserError. */
+function leaseIn(written: string | null): number {
+  const leaseMs = Number(written || LEASE_MS)
+  if (Number.isSafeInteger(leaseMs) && leaseMs >= LEASE_MS_MIN) return leaseMs
+  throw new UserError(
+    `LEASE_MS is "${written}"; it must be a number of milliseconds, at least ${LEASE_MS_MIN}.`,
+    `Write it in [vars] like LEASE_MS = "${LEASE_MS}".`,
+  )
+}
+
+/**
+ * Writes a database's id beside its binding; all else stays as it is. The id that was there stays as
+ * `preview_database_id`, by which local development goes on finding its data.
+ */
+export const withDatabaseId = (text: string, binding: string, id: string): string => {
+  if (!UUID.test(id)) throw new Error(`not a database's id: ${id}`)
+  return withId(text, { table: 'd1_databases', binding, key: 'database_id', localKey: 'preview_database_id' }, id)
+}
+
+/** The same for a KV namespace: `preview_id` is the local one. */
+export const withKvId = (text: string, binding: string, id: string): string =>
+  withId(text, { table: 'kv_namespaces', binding, key: 'id', localKey: 'preview_id' }, id)
+
+/** Without comments, blank lines and local ids: what of it decides how the Worker runs. */
+export const significantText = (text: string): string =>
+  text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !line.startsWith('#') && !/^preview_(?:database_)?id\b/.test(line))
+    .join('\n')
+
+interface IdPlace {
+  table: string
+  binding: string
+  key: string
+  localKey: string
+}
+
+function withId(text: string, { table: name, binding, key, localKey }: IdPlace, id: string): string {
+  const tables = readTables(text)
+  const block = blocksOf(tables, name).find(({ values }) => values.get('binding') === binding)
+  const old = block?.values.get(key)
+  if (!block || typeof old !== 'string')
+    throw new UserError(
+      `The configuration has no ${key} for ${binding}.`,
+      `Write it as [[${name}]] with a line each for binding and ${key}.`,
+    )
+  if (old === id) return text
+  const lines = linesOf(text)
+  const at = lines.findIndex((line, index) => index > block.start && index < block.end && keyOf(line) === key)
+  lines[at] = withValue(lines[at]!, id)
+  const isLocal = isPlaceholder(old) && !block.values.has(localKey)
+  const local = isLocal ? [`${localKey} = "${old}" # local data goes by this one`] : []
+  const values = new Map([...(isLocal ? [[localKey, old] as const] : []), ...block.values, [key, id]])
+  const intended: Table[] = tables.with(tables.indexOf(block), { ...block, values })
+  return checkedEdit(withLinesBehind(lines.join(''), at + 1, local), intended)
+}

@@ -1,0 +1,104 @@
+import { isDeepStrictEqual } from 'node:util'
+import { UserError } from '../shell/errors.ts'
+
+/** One `[table]` or `[[array of tables]]` of a wrangler.toml; the first one, without a name, is what stands above them. */
+export interface Table {
+  name: string
+  /** As they are written: what one line holds, and lists of strings. */
+  values: Map<string, string | string[]>
+  /** Its head's line, and the line after its last one (`linesOf`). Blank lines belong to no table; for comments: `endOf`. */
+  start: number
+  end: number
+}
+
+/** With their line ends: joined, they are the text again. */
+export const linesOf = (text: string): string[] => (text === '' ? [] : text.split(/(?<=\n)/))
+
+/**
+ * Reads the part of TOML that wrangler.toml is written in: a value a line, and lists that may take several. Throws
+ * UserError with the line that can't be read.
+ */
+export function readTables(text: string): Table[] {
+  const lines = linesOf(text)
+  const tables: Table[] = [{ name: '', values: new Map(), start: 0, end: 0 }]
+  let open: { key: string; text: string } | null = null
+  for (const [index, line] of lines.entries()) {
+    const code = withoutComment(line).trim()
+    if (!/^\s*(?:#|$)/.test(line.slice(withoutComment(line).length))) throw unreadable(index, line)
+    if (code === '') continue
+    const head = open ? null : headOf(code)
+    if (head !== null) tables.push({ name: head, values: new Map(), start: index, end: index })
+    const table = tables.at(-1)!
+    table.end = index + 1
+    if (head !== null) continue
+    if (open) {
+      open.text += code
+      if (!code.endsWith(']')) continue
+      table.values.set(open.key, stringsIn(open.text))
+      open = null
+      continue
+    }
+    const key = keyOf(code)
+    if (key === null) throw unreadable(index, code)
+    if (/=\s*\[[^\]]*$/.test(code)) open = { key, text: code }
+    else table.values.set(key, writtenValue(code))
+  }
+  if (open) throw new UserError(`The list ${open.key} has no end.`, 'Close it with ].')
+  return tables.map((table) => ({ ...table, end: endOf(lines, table.end) }))
+}
+
+const unreadable = (index: number, line: string): UserError =>
+  new UserError(`Line ${index + 1} can't be read: ${line.trim()}`, 'Write it as key = value, on a line of its own.')
+
+/** A comment right behind the last value belongs to it, unless it stands right before what follows. */
+function endOf(lines: string[], afterValues: number): number {
+  let end = afterValues
+  while (end < lines.length && /^\s*#/.test(lines[end]!)) end++
+  return end === lines.length || lines[end]!.trim() === '' ? end : afterValues
+}
+
+/** The text with lines put in behind a line, with the line ends that it has. */
+export function withLinesBehind(text: string, end: number, more: string[]): string {
+  const lines = linesOf(text)
+  const lineEnd = text.includes('\r\n') ? '\r\n' : '\n'
+  const before = lines.slice(0, end).join('')
+  const gap = before === '' || before.endsWith('\n') ? '' : lineEnd
+  return before + gap + more.map((line) => line + lineEnd).join('') + lines.slice(end).join('')
+}
+
+/** A line with another value in the place of its own, which is no list. */
+export const withValue = (line: string, value: string): string =>
+  line.replace(/^([^=]*=\s*)(?:"[^"]*"|'[^']*'|[^\s#]+)/, (_, key: string) => `${key}"${value}"`)
+
+/** An edited text, read again: throws UserError where it says anything but what these tables do. */
+export function checkedEdit(text: string, intended: Table[]): string {
+  const contents = (tables: Table[]) => tables.map(({ name, values }) => ({ name, values }))
+  if (isDeepStrictEqual(contents(readTables(text)), contents(intended))) return text
+  throw new UserError(
+    'The configuration can’t be edited as it is written, and stays as it was.',
+    'Write its blocks like the shipped wrangler.toml’s: one key = "value" a line.',
+  )
+}
+
+/** `a = "b" # c` → `a = "b" `: a # within quotes is no comment. */
+export const withoutComment = (line: string): string => /^(?:[^"'#]|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')*/.exec(line)![0]
+
+const headOf = (code: string): string | null => /^\[{1,2}\s*([\w.-]+)\s*\]{1,2}$/.exec(code)?.[1] ?? null
+
+export const keyOf = (line: string): string | null => /^\s*"?([\w.-]+)"?\s*=/.exec(line)?.[1] ?? null
+
+function writtenValue(line: string): string | string[] {
+  const value = withoutComment(line)
+    .replace(/^[^=]*=/, '')
+    .trim()
+  if (value.startsWith('[')) return stringsIn(value)
+  return (
+    /^"(.*)"$|^'(.*)'$/
+      .exec(value)
+      ?.slice(1)
+      .find((found) => found !== undefined) ?? value
+  )
+}
+
+const stringsIn = (list: string): string[] =>
+  [...list.matchAll(/"([^"]*)"|'([^']*)'/g)].map((found) => found[1] ?? found[2]!)

@@ -1,0 +1,178 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { rollback } from '../../../../src/cli/deploy/rollback.ts'
+import type { UserError } from '../../../../src/cli/shell/errors.ts'
+import { withMoreShards } from '../../../../src/cli/wrangler/shard-bindings.ts'
+import { type PlatformDouble, startPlatform } from '../../../support/platform/double.ts'
+import { faults } from '../../../support/platform/http.ts'
+import { type SmallDeployment, smallDeployment } from '../../../support/platform/small-deployment.ts'
+
+let platform: PlatformDouble
+let deployment: SmallDeployment
+const code = { hash: 'one' }
+
+beforeEach(async () => {
+  platform = await startPlatform({ serving: 'stand-in' })
+  deployment = smallDeployment(platform, code)
+  await deployment.deploy()
+})
+
+afterEach(async () => {
+  deployment.close()
+  await platform.close()
+})
+
+const shard = (number: string, slots: number) => ({
+  id: `shard-${number}`,
+  binding: `SHARD_${number}`,
+  state: 'serving',
+  slots,
+})
+const two = [shard('000', 32_768), shard('001', 32_768)]
+const live = () => platform.scripts.get('banyan').live!.id
+
+const goBack = ({ shards = two, isDryRun = false, ...options }: GoingBack = {}) =>
+  rollback(deployment.deployment(), { address: platform.siteUrl, shards: async () => shards, isDryRun, ...options })
+
+/** As where the live version is broken. */
+const unreadable = () => Promise.reject(new Error('it answered 500'))
+const goBackBlindly = (options: Omit<GoingBack, 'shards'> = {}) =>
+  rollback(deployment.deployment(), { address: platform.siteUrl, shards: unreadable, isDryRun: false, ...options })
+
+interface GoingBack {
+  shards?: typeof two
+  to?: string
+  isWithoutMap?: boolean
+  isDryRun?: boolean
+}
+
+async function deployAnother(): Promise<{ before: string; after: string }> {
+  const before = live()
+  code.hash = `after ${code.hash}`
+  await deployment.deploy()
+  return { before, after: live() }
+}
+
+async function deployWithThirdShard(): Promise<void> {
+  const text = readFileSync(deployment.configPath, 'utf8')
+  const third = {
+    binding: 'SHARD_002',
+    databaseName: 'banyan-shard-002',
+    databaseId: '00000000-0000-4000-8000-000000000002',
+  }
+  writeFileSync(deployment.configPath, withMoreShards(text, [third]))
+  await deployment.deploy()
+}
+
+test('the version before is live again; run again, it says so and stays there', async () => {
+  const first = await deployAnother()
+  await goBack()
+  expect(live()).toBe(first.before)
+  for (const isDryRun of [false, true]) {
+    const { text } = await goBack({ isDryRun })
+    expect(text).toContain(`Version ${first.before} is live already, since it was gone back to from ${first.after}.`)
+    expect(text).toContain('--to VERSION')
+  }
+  expect(live()).toBe(first.before)
+  await goBack({ to: first.after })
+  expect(live()).toBe(first.after)
+})
+
+test('with a newer version deployed since, the way back leads to the last good one', async () => {
+  const { before } = await deployAnother()
+  await goBack()
+  await deployAnother()
+  await goBack()
+  expect(live()).toBe(before)
+})
+
+test('what another tool has gone back from is not gone forward to', async () => {
+  const { before, after } = await deployAnother()
+  const { deployments } = platform.scripts.get('banyan')
+  const [first] = deployments.filter(({ versions }) => versions[0]!.version_id === before)
+  deployments.unshift({ ...first!, id: 'of the dashboard', annotations: {} })
+  expect((await goBack()).text).toContain(`is live already, since it was gone back to from ${after}`)
+  expect(live()).toBe(before)
+})
+
+test('the dry run changes nothing', async () => {
+  const { after } = await deployAnother()
+  const { text } = await goBack({ isDryRun: true })
+  expect(text).toMatch(/^Would go back/)
+  expect(live()).toBe(after)
+})
+
+test('a version without a shard that the map uses is refused, and stays so until the map is without it', async () => {
+  await deployWithThirdShard()
+  const after = live()
+  await expect(goBack({ shards: [...two, shard('002', 21_845)] })).rejects.toThrow(
+    /does not bind what the live map uses: SHARD_002 \(shard-002, 21,845 slots\)/,
+  )
+  expect(live()).toBe(after)
+  await goBack({ shards: two })
+  expect(live()).not.toBe(after)
+})
+
+test('a version that binds another database under the same name is refused', async () => {
+  const { before } = await deployAnother()
+  const version = platform.scripts.get('banyan').versions.find(({ id }) => id === before)!
+  version.bindings.find(({ name }) => name === 'SHARD_001')!.id = 'another'
+  await expect(goBack()).rejects.toThrow(/does not bind what the live map uses: SHARD_001/)
+})
+
+test('with nothing to go back to, it says so', async () => {
+  await expect(goBack()).rejects.toThrow('There is no version to go back to.')
+  await expect(goBack({ to: live() })).rejects.toThrow('is live')
+  await expect(goBack({ to: 'nonsense' })).rejects.toThrow('There is no version nonsense.')
+})
+
+test('from a version too broken to show the map it goes back to one that binds as many shards', async () => {
+  const { before } = await deployAnother()
+  await goBackBlindly()
+  expect(live()).toBe(before)
+  expect(deployment.said).toContain('The map can’t be read: it answered 500')
+})
+
+test('an empty map is none: an operators’ API that lists no shards is broken', async () => {
+  await deployWithThirdShard()
+  await expect(goBack({ shards: [] })).rejects.toThrow(/lacks what the live one binds: SHARD_002/)
+})
+
+test('without the map, a version that lacks a shard of the live one is gone back to when that is asked for only', async () => {
+  await deployWithThirdShard()
+  const after = live()
+  const refused = await goBackBlindly().catch((error: UserError) => error)
+  expect(refused).toMatchObject({ message: expect.stringMatching(/lacks what the live one binds: SHARD_002/) })
+  expect((refused as UserError).fix).toContain('--without-map')
+  expect(live()).toBe(after)
+  await goBackBlindly({ isWithoutMap: true })
+  expect(live()).not.toBe(after)
+})
+
+test('without the map, another database under the same name is refused whatever is asked for', async () => {
+  const { before, after } = await deployAnother()
+  const version = platform.scripts.get('banyan').versions.find(({ id }) => id === before)!
+  version.bindings.find(({ name }) => name === 'SHARD_001')!.id = 'another'
+  for (const isWithoutMap of [false, true])
+    await expect(goBackBlindly({ isWithoutMap })).rejects.toThrow(
+      /binds other databases as SHARD_001 than the live one/,
+    )
+  expect(live()).toBe(after)
+})
+
+test('the map decides where it can be read, also with --without-map', async () => {
+  await deployWithThirdShard()
+  const used = [...two, shard('002', 21_845)]
+  await expect(goBack({ shards: used, isWithoutMap: true })).rejects.toThrow(/does not bind what the live map uses/)
+})
+
+test.each(faults)('%s at the change itself: afterwards it is done once, or plainly not', async (fault) => {
+  const { before, after } = await deployAnother()
+  platform.failAt(4, fault)
+  await goBack().catch((error: Error) => expect(error.name).toBe('UserError'))
+  platform.recover()
+  expect([before, after]).toContain(live())
+  if (live() === after) await goBack()
+  expect(live()).toBe(before)
+  expect(platform.scripts.get('banyan').deployments).toHaveLength(3)
+})

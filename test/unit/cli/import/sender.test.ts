@@ -1,0 +1,116 @@
+import { describe, expect, test } from 'vitest'
+import { type ImportOutcome, Sender } from '../../../../src/cli/import/sender.ts'
+import type { Connection } from '../../../../src/cli/shell/client.ts'
+import { NotNow, UserError } from '../../../../src/cli/shell/errors.ts'
+
+const away = () => new NotNow('http://localhost:8787 does not answer (ECONNREFUSED).', 'Is it running?')
+const user = (externalId: string) => ({ externalId, email: `${externalId}@example.com`, handle: `user_${externalId}` })
+
+/** A server that answers so, one request after the other, the last answer for ever; each takes it so long. */
+function stand(answers: ((users: string[]) => object)[], answerMs = 0) {
+  let now = 0
+  const asked: string[][] = []
+  const said: string[] = []
+  const connection: Connection = {
+    url: 'http://localhost:8787',
+    get: () => Promise.reject(new Error('nothing is read')),
+    patch: () => Promise.reject(new Error('nothing is changed')),
+    delete: () => Promise.reject(new Error('nothing is deleted')),
+    post: async <T>(_path: string, body?: object) => {
+      const users = (body as { users: { externalId: string }[] }).users.map(({ externalId }) => externalId)
+      asked.push(users)
+      now += answerMs
+      return (answers.length > 1 ? answers.shift()! : answers[0]!)(users) as T
+    },
+  }
+  const timer = {
+    now: () => now,
+    sleep: async (ms: number) => {
+      now += ms
+    },
+  }
+  return { sender: new Sender(connection, (text) => said.push(text), timer), asked, said, elapsedMs: () => now }
+}
+
+const allAre = (outcome: ImportOutcome['outcome'], code?: string) => (users: string[]) => ({
+  items: users.map((externalId) => ({ externalId, outcome, id: null, hasPassword: true, ...(code ? { code } : {}) })),
+})
+const fails = (error: Error) => () => {
+  throw error
+}
+
+describe('a server that is away', () => {
+  test('is asked again, and both are said once', async () => {
+    const { sender, asked, said } = stand([fails(away()), fails(away()), allAre('imported')])
+    const items = await sender.importUsers('old', [user('1')])
+    expect(items.map(({ outcome }) => outcome)).toEqual(['imported'])
+    expect(asked).toEqual([['1'], ['1'], ['1']])
+    expect(said).toEqual([
+      'http://localhost:8787 does not answer (ECONNREFUSED). Trying again for 30 s.',
+      'It answers again.',
+    ])
+  })
+
+  test('for 30 s: it gives up, and says how to go on', async () => {
+    const { sender, elapsedMs } = stand([fails(away())])
+    const error = await sender.importUsers('old', [user('1')]).catch((thrown: UserError) => thrown)
+    expect(error).toBeInstanceOf(UserError)
+    expect(error).toMatchObject({ fix: expect.stringContaining('run the same command again') })
+    expect(error).not.toBeInstanceOf(NotNow)
+    expect(elapsedMs()).toBeGreaterThanOrEqual(30_000)
+    expect(elapsedMs()).toBeLessThan(35_000)
+  })
+
+  test('that refuses for good is not asked again', async () => {
+    const { sender, asked } = stand([fails(new UserError('401', 'Give the right token.'))])
+    await expect(sender.importUsers('old', [user('1')])).rejects.toThrow('401')
+    expect(asked).toHaveLength(1)
+  })
+})
+
+describe('users that are busy', () => {
+  test('are sent again without the others, and all come back in their order', async () => {
+    const mixed = (users: string[]) => ({
+      items: users.map((externalId) => allAre(externalId === '2' ? 'busy' : 'imported')([externalId]).items[0]!),
+    })
+    const { sender, asked } = stand([mixed, allAre('there')])
+    const items = await sender.importUsers('old', ['1', '2', '3'].map(user))
+    expect(items.map(({ externalId, outcome }) => [externalId, outcome])).toEqual([
+      ['1', 'imported'],
+      ['2', 'there'],
+      ['3', 'imported'],
+    ])
+    expect(asked).toEqual([['1', '2', '3'], ['2']])
+  })
+
+  test('for longer than a reservation lasts: it stops, names one, and says how to go on', async () => {
+    const { sender, elapsedMs } = stand([allAre('busy', 'SLOT_FENCED')])
+    await expect(sender.importUsers('old', [user('1')])).rejects.toThrow(
+      /1 users could not be imported.*of 1: SLOT_FENCED/,
+    )
+    expect(elapsedMs()).toBeGreaterThanOrEqual(90_000)
+  })
+
+  test('are waited for as long as the server gets on: a slow fleet decides some in each request', async () => {
+    const some = (users: string[]) => ({
+      items: users.map((externalId, index) =>
+        index < 1 ? allAre('imported')([externalId]).items[0]! : allAre('busy', 'TOO_MANY')([externalId]).items[0]!,
+      ),
+    })
+    const { sender, elapsedMs } = stand([some], 20_000)
+    const items = await sender.importUsers('old', ['1', '2', '3', '4', '5', '6', '7'].map(user))
+    expect(items.every(({ outcome }) => outcome === 'imported')).toBe(true)
+    expect(elapsedMs()).toBe(140_000)
+  })
+
+  test('because there are too many for one request: the rest follows at once', async () => {
+    const some = (users: string[]) => ({
+      items: users.map((externalId, index) =>
+        index < 1 ? allAre('imported')([externalId]).items[0]! : allAre('busy', 'TOO_MANY')([externalId]).items[0]!,
+      ),
+    })
+    const { sender, asked, elapsedMs } = stand([some])
+    await sender.importUsers('old', ['1', '2', '3'].map(user))
+    expect([asked.length, elapsedMs()]).toEqual([3, 0])
+  })
+})

@@ -1,0 +1,81 @@
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterEach, expect, test, vi } from 'vitest'
+import { openDeployment } from '../../../../src/cli/deploy/deployment.ts'
+import { localConfig, migrationCommands } from '../../../../src/cli/migrations/migrations.ts'
+import { addShardCommands } from '../../../../src/cli/shards/add-shards.ts'
+import { shardCommands } from '../../../../src/cli/shards/shards.ts'
+import type { Connection } from '../../../../src/cli/shell/client.ts'
+
+const answering = (answer: object) => () => ({ get: async () => answer }) as unknown as Connection
+
+test('a shard that does not answer is listed, and named as not counted', async () => {
+  const shard = { binding: 'SHARD_000', state: 'serving', slots: 32_768, queriesPerSecond: 1 }
+  const items = [
+    { ...shard, id: 'shard-000', users: 7, bytes: 2_080_768 },
+    { ...shard, id: 'shard-001', users: null, bytes: null },
+  ]
+  const { text } = await shardCommands['shards list']!.run(answering({ epoch: 3, items }), [], {})
+  expect(text.split('\n')).toEqual([
+    'shard      binding    state    slots  users    size  queries/s',
+    'shard-000  SHARD_000  serving  32768      7  2.1 MB       1.00',
+    'shard-001  SHARD_000  serving  32768      –       –       1.00',
+    '',
+    'epoch 3, 2 shards, 7 users, the fullest has 1.00 of the mean; not counted, since they don’t answer: shard-001',
+  ])
+})
+
+test('a number of users that is an estimate is said to be one', async () => {
+  const shard = { binding: 'SHARD_000', state: 'serving', slots: 32_768, queriesPerSecond: 1, bytes: 2_080_768 }
+  const items = [
+    { ...shard, id: 'shard-000', users: 250_000, usersEstimated: true },
+    { ...shard, id: 'shard-001', users: 1_500, usersEstimated: false },
+  ]
+  const { text } = await shardCommands['shards list']!.run(answering({ epoch: 3, items }), [], {})
+  expect(text.split('\n')).toEqual([
+    'shard      binding    state    slots  users (estimated)    size  queries/s',
+    'shard-000  SHARD_000  serving  32768             250000  2.1 MB       1.00',
+    'shard-001  SHARD_000  serving  32768               1500  2.1 MB       1.00',
+    '',
+    'epoch 3, 2 shards, 251,500 users (estimated), the fullest has 1.99 of the mean',
+  ])
+})
+
+test('a configuration that isn’t there is named before the shard is removed, not after', async () => {
+  const asked: string[] = []
+  const connection = {
+    get: async () => ({ items: [{ id: 'shard-001', binding: 'SHARD_001' }] }),
+    delete: async (path: string) => void asked.push(path),
+  }
+  const remove = (config?: string) =>
+    shardCommands['shards remove']!.run(() => connection as unknown as Connection, ['shard-001'], { config })
+  await expect(remove('nowhere.toml')).rejects.toThrow('nowhere.toml')
+  expect(asked).toEqual([])
+  await remove()
+  expect(asked).toEqual(['/operator/v1/shards/shard-001'])
+})
+
+const remotely = [
+  ['migrations status', migrationCommands, { remote: true }],
+  ['migrations apply', migrationCommands, { remote: true }],
+  ['shards add', addShardCommands, { remote: true }],
+  ['shards add', addShardCommands, { url: 'https://banyan.example' }],
+] as const
+
+test.each(remotely)('%s of deployed databases takes no option of local ones: %o', async (name, commands, options) => {
+  const nobody = () => expect.fail('it is refused before anybody is asked')
+  for (const [option, local] of Object.entries({ 'persist-to': '.', shards: '4' }))
+    await expect(commands[name]!.run(nobody, [], { ...options, [option]: local })).rejects.toThrow(
+      `--${option} is about local databases, and these are the deployed ones.`,
+    )
+})
+
+afterEach(() => vi.restoreAllMocks())
+
+test('--config is found from where the command is run, whichever it is', () => {
+  vi.spyOn(process, 'cwd').mockReturnValue(tmpdir())
+  const config = 'wrangler.other.toml'
+  const message = `There is no ${path.join(tmpdir(), config)}.`
+  expect(() => localConfig({ config })).toThrow(message)
+  expect(() => openDeployment({ config, environment: {}, sleep: async () => {}, say: () => {} })).toThrow(message)
+})

@@ -1,0 +1,124 @@
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { expect, test } from 'vitest'
+import {
+  isPlaceholder,
+  readConfig,
+  significantText,
+  withDatabaseId,
+  withKvId,
+} from '../../../../src/cli/wrangler/config.ts'
+import { localBindings, shardBindings } from '../../../../src/cli/wrangler/shard-bindings.ts'
+
+const shipped = readFileSync(path.resolve(import.meta.dirname, '../../../../wrangler.toml'), 'utf8')
+const ID = '11111111-2222-4333-8444-555555555555'
+
+test('the shipped configuration is read', () => {
+  const config = readConfig(shipped)
+  expect(config).toMatchObject({ name: 'banyan', accountId: null, publicOrigin: null, buckets: ['banyan'] })
+  expect(config.shards.map(({ binding }) => binding)).toEqual(['SHARD_000', 'SHARD_001'])
+  expect(config.queues.toSorted()).toEqual(['banyan-jobs', 'banyan-jobs-dead', 'banyan-media', 'banyan-media-dead'])
+  expect(config.crons).toEqual(['* * * * *'])
+  expect([...config.shards.map((shard) => shard.databaseId), config.kvNamespaces[0]!.id].every(isPlaceholder)).toBe(
+    true,
+  )
+})
+
+test('an id is written into its own block, and the placeholder stays for local development', () => {
+  const changed = withDatabaseId(shipped, 'SHARD_001', ID)
+  const lines = { before: shipped.split('\n'), after: changed.split('\n') }
+  expect(lines.after.filter((line) => !lines.before.includes(line))).toEqual([
+    `database_id = "${ID}"`,
+    'preview_database_id = "00000000-0000-4000-8000-000000000001" # local data goes by this one',
+  ])
+  expect(lines.before.filter((line) => !lines.after.includes(line))).toEqual([
+    'database_id = "00000000-0000-4000-8000-000000000001"',
+  ])
+  expect(shardBindings(changed).map(({ databaseId }) => databaseId)).toEqual([
+    shardBindings(shipped)[0]!.databaseId,
+    ID,
+  ])
+})
+
+test('local data is still found by the ids that were shipped', () => {
+  const deployed = withDatabaseId(withDatabaseId(shipped, 'SHARD_001', ID), 'SHARD_000', ID.replace('1', '9'))
+  expect(localBindings(deployed)).toEqual(shardBindings(shipped))
+  expect(shardBindings(deployed)).not.toEqual(shardBindings(shipped))
+})
+
+test('writing the same id again changes nothing, another one keeps the local id', () => {
+  const once = withDatabaseId(shipped, 'SHARD_000', ID)
+  expect(withDatabaseId(once, 'SHARD_000', ID)).toBe(once)
+  const other = withDatabaseId(once, 'SHARD_000', ID.replace('1', '9'))
+  expect(other.match(/preview_database_id/g)).toHaveLength(1)
+})
+
+test('the namespace’s id is written beside its binding', () => {
+  const changed = withKvId(shipped, 'KV', 'abcdef0123456789abcdef0123456789')
+  expect(readConfig(changed).kvNamespaces).toEqual([{ binding: 'KV', id: 'abcdef0123456789abcdef0123456789' }])
+  expect(changed).toContain('preview_id = "00000000000000000000000000000001"')
+})
+
+test('lists over several lines, comments at a line’s end and quoted # are read', () => {
+  const text = `name = 'a' # b\n[triggers]\ncrons = [\n  "* * * * *", # each minute\n  "0 3 * * *",\n]\n[vars]\nPUBLIC_ORIGIN = "https://a.example/#x"`
+  expect(readConfig(text)).toMatchObject({
+    name: 'a',
+    crons: ['* * * * *', '0 3 * * *'],
+    publicOrigin: 'https://a.example/#x',
+  })
+})
+
+test.each([
+  ['no name', '[vars]\nA = "b"', 'has no name'],
+  ['a line that is nothing', 'name = "a"\nwhat is this', "Line 2 can't be read: what is this"],
+  [
+    'a shard with no id',
+    'name = "a"\n[[d1_databases]]\nbinding = "SHARD_000"\ndatabase_name = "x"',
+    'has no database_id',
+  ],
+])('%s is refused', (_, text, message) => {
+  expect(() => readConfig(text)).toThrow(message)
+})
+
+test.each([
+  ['none', '', 30_000],
+  ['an empty one', 'LEASE_MS = ""', 30_000],
+  ['one in quotes', 'LEASE_MS = "2000"', 2_000],
+  ['a number', 'LEASE_MS = 45000 # long', 45_000],
+])('the lease, with %s in [vars]', (_, line, leaseMs) => {
+  expect(readConfig(`name = "a"\n[vars]\n${line}`).leaseMs).toBe(leaseMs)
+})
+
+test.each(['"60_000"', '60_000', '"30 s"', '"99"', '"0"', '"-1"', '"1500.5"', '"Infinity"'])(
+  'a lease of %s is refused: a restore that waits too little loses what was acknowledged',
+  (written) => {
+    expect(() => readConfig(`name = "a"\n[vars]\nLEASE_MS = ${written}`)).toThrow(
+      `LEASE_MS is "${written.replaceAll('"', '')}"; it must be a number of milliseconds, at least 100.`,
+    )
+  },
+)
+
+test('the significantText has no comments and no local ids', () => {
+  expect(significantText(withDatabaseId(`# one\n${shipped}`, 'SHARD_000', ID))).toBe(
+    significantText(shipped).replace('00000000-0000-4000-8000-000000000000', ID),
+  )
+})
+
+test.each([
+  ['single quotes', "'"],
+  ['a comment behind it', '" # ours'],
+])('an id with %s is replaced where it stands', (_, after) => {
+  const quote = after[0]!
+  const id = '00000000-0000-4000-8000-000000000001'
+  const text = shipped.replace(`database_id = "${id}"`, `database_id = ${quote}${id}${after}`)
+  const changed = withDatabaseId(text, 'SHARD_001', ID)
+  expect(changed.match(/^database_id/gm)).toHaveLength(2)
+  expect(changed).toContain(`database_id = "${ID}"${after.slice(1)}\npreview_database_id = "${id}"`)
+  expect(readConfig(changed).shards[1]!.databaseId).toBe(ID)
+})
+
+test('an id in a file with line ends of Windows is replaced, and they stay', () => {
+  const changed = withDatabaseId(shipped.replaceAll('\n', '\r\n'), 'SHARD_001', ID)
+  expect(readConfig(changed).shards[1]!.databaseId).toBe(ID)
+  expect(changed.replaceAll('\r\n', '')).not.toContain('\n')
+})

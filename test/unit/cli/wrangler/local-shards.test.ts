@@ -1,0 +1,28 @@
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { expect, test } from 'vitest'
+import { root } from '../../../../src/cli/shell/root.ts'
+import { readConfig, withDatabaseId } from '../../../../src/cli/wrangler/config.ts'
+import { configOf } from '../../../../src/cli/wrangler/local-shards.ts'
+import { localShards, shardBindings, withMoreShards } from '../../../../src/cli/wrangler/shard-bindings.ts'
+
+const shipped = readFileSync(path.join(root, 'wrangler.toml'), 'utf8')
+const four = configOf(4, shipped, null)
+
+test('--shards 4 binds four; run again, it changes nothing', () => {
+  expect(shardBindings(four)).toEqual(localShards(0, 4))
+  expect(configOf(4, shipped, four)).toBe(four)
+})
+
+test('a shard that was added to the four stays, and what is new in the shipped configuration comes in', () => {
+  const five = withMoreShards(four, localShards(4, 1))
+  expect(configOf(4, shipped, five)).toBe(five)
+  const newer = shipped.replace('[vars]', '[vars]\nNEW = "setting"')
+  expect(readConfig(configOf(4, newer, five)).shards).toEqual(localShards(0, 5))
+  expect(configOf(4, newer, five)).toContain('NEW = "setting"')
+})
+
+test('one that was deployed keeps the ids it was given', () => {
+  const deployed = withDatabaseId(four, 'SHARD_003', '11111111-2222-4333-8444-555555555555')
+  expect(configOf(4, shipped, deployed)).toBe(deployed)
+})
