@@ -1,25 +1,10 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
-import { createRoute, z } from '@hono/zod-openapi'
+import { createRoute } from '@hono/zod-openapi'
 import { BanyanError } from '../core/errors.ts'
 import { json, problems } from '../web/api.ts'
 import type { Tiers, WebEnv } from '../web/context.ts'
 import { operatorsOnly } from '../web/middleware/operator-only.ts'
-
-const migrationsShape = z
-  .object({
-    /** The newest that this version of the Worker was built with. */
-    newest: z.string(),
-    items: z.array(
-      z.object({
-        shard: z.string(),
-        /** The newest that the shard has. */
-        version: z.string().nullable(),
-        /** Those that it lacks, oldest first. */
-        pending: z.array(z.string()),
-      }),
-    ),
-  })
-  .openapi('Migrations')
+import { type Migrations, migrationsShape } from './shapes.ts'
 
 export function migrationRoutes(app: OpenAPIHono<WebEnv>): void {
   app.openapi(
@@ -38,7 +23,7 @@ async function listMigrations({
   shards,
   fleet,
   migrations,
-}: Pick<Tiers, 'shards' | 'fleet' | 'migrations'>): Promise<z.infer<typeof migrationsShape>> {
+}: Pick<Tiers, 'shards' | 'fleet' | 'migrations'>): Promise<Migrations> {
   const { values, failed } = await shards.by(await fleet.map()).each('users', async ({ id, run }) => {
     const { results } = await run<{ name: string }>('SELECT name FROM d1_migrations ORDER BY id')
     const applied = results.map(({ name }) => name)

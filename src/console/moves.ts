@@ -15,9 +15,8 @@ import {
 import type { RetryKey } from '../sharding/idempotency.ts'
 import { formatCursor, parseCursor } from '../web/api.ts'
 import type { MoveVerb, Tiers } from '../web/context.ts'
-import type { moveRequestShape, moveShape, sidesShape } from './move-routes.ts'
+import type { Move, MovePage, MoveSides, moveRequestShape } from './shapes.ts'
 
-type Move = z.infer<typeof moveShape>
 type MoveTiers = Pick<Tiers, 'moves'>
 
 /**
@@ -43,7 +42,7 @@ export async function planMoves(
 export async function listMoves(
   { moves }: MoveTiers,
   { limit, cursor }: { limit: number; cursor?: string | undefined },
-): Promise<{ items: Move[]; next: string | null }> {
+): Promise<MovePage> {
   const records = await moves.list({ limit: limit + 1, before: parseCursor(cursor, isPlainId) })
   const items = records.slice(0, limit).map(toMove)
   return { items, next: records.length > limit ? formatCursor(items.at(-1)!.id) : null }
@@ -68,7 +67,7 @@ export async function steerMove(
 }
 
 /** Throws NOT_FOUND, SHARD_UNAVAILABLE. */
-export async function getSides(tiers: MoveTiers, id: string): Promise<z.infer<typeof sidesShape> & { move: Move }> {
+export async function getSides(tiers: MoveTiers, id: string): Promise<MoveSides> {
   const move = await getMove(tiers, id)
   const { sides, choices } = await tiers.moves.sides(id)
   const told = sides.map(({ slots, ...side }) => ({

@@ -1,55 +1,22 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
-import { keyspaces } from '../sharding/sharded-table.ts'
 import { json, jsonBody, problems, retryKey, writeProblems } from '../web/api.ts'
 import type { WebEnv } from '../web/context.ts'
 import { noBody } from '../web/middleware/body.ts'
 import { operatorsOnly } from '../web/middleware/operator-only.ts'
-import { moveShape } from './move-routes.ts'
+import {
+  joinShape,
+  oneShardShape,
+  planShape,
+  rebalanceShape,
+  shardListShape,
+  startedMovesShape,
+  stateShape,
+} from './shapes.ts'
 import { drainShard, joinShard, listShards, rebalance, setShardState } from './shards.ts'
 
-const shardStates = ['serving', 'draining', 'read-only', 'restoring'] as const
-
-export const shardShape = z
-  .object({
-    id: z.string(),
-    binding: z.string(),
-    state: z.enum(shardStates),
-    slots: z.int(),
-    bytes: z.int().nullable().openapi({ description: 'The database’s size; null where it doesn’t answer' }),
-    users: z.int().nullable().openapi({ description: 'null where the database doesn’t answer' }),
-    usersEstimated: z
-      .boolean()
-      .openapi({ description: 'true if `users` is an estimate, which it is from 2,000 users on' }),
-    queriesPerSecond: z.number(),
-  })
-  .openapi('Shard')
-
-const BINDING_DETAIL = 'A binding is SHARD_ and three digits: SHARD_002.'
-const joinShape = z.strictObject({ binding: z.string().regex(/^SHARD_\d{3}$/, BINDING_DETAIL) })
-const stateShape = z.strictObject({ state: z.enum(shardStates) })
-
-export const rebalanceShape = z.strictObject({
-  dryRun: z.boolean().default(false),
-  by: z.enum(['slots', 'bytes']).default('slots'),
-  /** How far from the mean a shard may stay, as a fraction of it. */
-  tolerance: z.number().min(0).max(1).optional(),
-  keyspace: z.enum(keyspaces).optional(),
-})
-
-/** Slots that are held by moves which haven't ended should move too: ask again then. */
-const held = z.int()
-export const planShape = z
-  .object({
-    moves: z.array(
-      z.object({ keyspace: z.enum(keyspaces), source: z.string(), target: z.string(), slots: z.string() }),
-    ),
-    held,
-  })
-  .openapi('Plan')
-
 const idParam = z.object({ id: z.string() })
-const oneShard = json(z.object({ shard: shardShape }), 'The shard')
-const startedMoves = json(z.object({ moves: z.array(moveShape), held }), 'The moves; each waits for its lanes')
+const oneShard = json(oneShardShape, 'The shard')
+const startedMoves = json(startedMovesShape, 'The moves; each waits for its lanes')
 
 export function shardRoutes(app: OpenAPIHono<WebEnv>): void {
   app.openapi(
@@ -58,7 +25,7 @@ export function shardRoutes(app: OpenAPIHono<WebEnv>): void {
       path: '/operator/v1/shards',
       security: operatorsOnly,
       responses: {
-        200: json(z.object({ epoch: z.int(), items: z.array(shardShape) }), 'The shards'),
+        200: json(shardListShape, 'The shards'),
         ...problems(401, 404),
       },
     }),

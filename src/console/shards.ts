@@ -9,13 +9,10 @@ import type { ShardState } from '../sharding/shard-map.ts'
 import { keyspaces } from '../sharding/sharded-table.ts'
 import type { ShardFailure } from '../sharding/shards.ts'
 import type { Tiers } from '../web/context.ts'
-import type { moveShape } from './move-routes.ts'
 import { toMove } from './moves.ts'
-import type { planShape, rebalanceShape, shardShape } from './shard-routes.ts'
+import type { Plan, rebalanceShape, Shard, ShardList, StartedMoves } from './shapes.ts'
 import { rangesParameter, USER_SAMPLE, type UserSample, userCount, userRanges } from './user-counts.ts'
 
-type Shard = z.infer<typeof shardShape>
-type Move = z.infer<typeof moveShape>
 type ShardTiers = Pick<Tiers, 'shards' | 'shardLoad' | 'fleet' | 'clock' | 'log'>
 
 /** How far from the mean a shard may stay where that isn't said: bytes are never equal, slots can be. */
@@ -25,7 +22,7 @@ const tolerances = { slots: 0, bytes: 0.1 }
  * Each shard with its slots, size and users (estimated where there are many). What the directory knows is always there;
  * size and users are null of a shard that doesn't answer.
  */
-export async function listShards(tiers: ShardTiers): Promise<{ epoch: number; items: Shard[] }> {
+export async function listShards(tiers: ShardTiers): Promise<ShardList> {
   const { epoch, items } = await askShards(tiers, () => true)
   return { epoch, items }
 }
@@ -34,7 +31,7 @@ export async function listShards(tiers: ShardTiers): Promise<{ epoch: number; it
 async function askShards(
   { shards, shardLoad, fleet, clock, log }: ShardTiers,
   isWanted: (id: string) => boolean,
-): Promise<{ epoch: number; items: Shard[]; failed: ShardFailure[] }> {
+): Promise<ShardList & { failed: ShardFailure[] }> {
   const map = await fleet.map()
   const until = clock.now() + limits.shardNumbersMs
   const ranges = new Map(userRanges(map).map((own, index) => [map.shards[index]!.id, own]))
@@ -84,7 +81,7 @@ async function getShard(tiers: ShardTiers, id: string): Promise<Shard> {
   return shard
 }
 
-export type Spread = { plan: z.infer<typeof planShape> } | { moves: Move[]; held: number }
+type Spread = { plan: Plan } | StartedMoves
 
 /** Plans what makes the shards even; and unless it is a dry run, starts it. */
 export async function rebalance(
@@ -105,11 +102,7 @@ export async function rebalance(
 }
 
 /** Throws NOT_FOUND, SHARD_NOT_SERVING. */
-export async function drainShard(
-  { fleet }: ShardTiers,
-  id: string,
-  retry: RetryKey | null,
-): Promise<{ moves: Move[]; held: number }> {
+export async function drainShard({ fleet }: ShardTiers, id: string, retry: RetryKey | null): Promise<StartedMoves> {
   const { moves, held } = await fleet.drain(id, retry)
   return { moves: moves.map(toMove), held }
 }

@@ -1,0 +1,183 @@
+/**
+ * Requests and answers of the operators' API, each written once. The routes check and document by them, and the command
+ * (src/cli) imports their types.
+ */
+import { z } from '@hono/zod-openapi'
+import { moveChoices, moveStates, parseRanges } from '../resharding/record.ts'
+import { keyspaces } from '../sharding/sharded-table.ts'
+import { listOf } from '../web/api.ts'
+
+export const moveShape = z
+  .object({
+    id: z.string(),
+    keyspace: z.enum(keyspaces),
+    slots: z.string(),
+    source: z.string(),
+    target: z.string(),
+    state: z.enum(moveStates),
+    /** From 0 to 1. */
+    progress: z.number(),
+    rowsCopied: z.int(),
+    rowsTotal: z.int(),
+    rowsVerified: z.int(),
+    cutoverMs: z.int().nullable(),
+    /** Turned round once: `source` and `target` have changed places. */
+    reversed: z.boolean(),
+    createdAt: z.iso.datetime(),
+    /** Until then it can be reversed, and the source keeps its rows. */
+    settlesAt: z.iso.datetime().nullable(),
+    /** While it is being undone: what it will be then. */
+    ending: z.enum(['aborted', 'failed']).optional(),
+    error: z.string().optional(),
+    /** Why the latest turn of its mover ended early. It tries again. */
+    interrupted: z.string().optional(),
+    /** Why only a person can decide how it continues: see its sides. */
+    stuck: z.string().optional(),
+    /** Slots that it leaves as they are, after a person's choice. */
+    leftAlone: z.string().optional(),
+    /** While it settles: about how many changes the target has captured for a reverse, and at how many it stops. */
+    captured: z.int().optional(),
+    capturedMax: z.int().optional(),
+    /** The target stopped capturing changes, so the move can't be reversed. */
+    captureStopped: z.boolean().optional(),
+  })
+  .openapi('Move')
+
+export const oneMoveShape = z.object({ move: moveShape })
+export const plannedMovesShape = z.object({ moves: z.array(moveShape) })
+export const movePageShape = listOf(moveShape)
+
+const SLOTS_DETAIL =
+  'Slots are four hex digits in lower case: "00ff", a range "0000-0fff", or several with commas between, none twice.'
+
+export const moveRequestShape = z.strictObject({
+  slots: z.string().refine((text) => parseRanges(text) !== null, SLOTS_DETAIL),
+  target: z.string().min(1).max(100),
+  keyspace: z.enum(keyspaces).default('users'),
+})
+
+const sidesShape = z
+  .object({
+    sides: z.array(
+      z.object({
+        shard: z.string(),
+        /** The move's slots by state, and by the move that they are of there; the others are not known. */
+        slots: z.array(z.object({ state: z.string(), move: z.string().nullable(), slots: z.int() })),
+        rows: z.int(),
+        /** There are more rows than were counted. */
+        isMore: z.boolean(),
+      }),
+    ),
+    /** What is safe now. */
+    choices: z.array(z.enum(moveChoices)),
+  })
+  .openapi('MoveSides')
+
+export const moveSidesShape = sidesShape.extend({ move: moveShape })
+
+export const choiceShape = z.strictObject({ choice: z.enum(moveChoices) })
+
+const shardStates = ['serving', 'draining', 'read-only', 'restoring'] as const
+
+const shardShape = z
+  .object({
+    id: z.string(),
+    binding: z.string(),
+    state: z.enum(shardStates),
+    slots: z.int(),
+    bytes: z.int().nullable().openapi({ description: 'The database’s size; null where it doesn’t answer' }),
+    users: z.int().nullable().openapi({ description: 'null where the database doesn’t answer' }),
+    usersEstimated: z
+      .boolean()
+      .openapi({ description: 'true if `users` is an estimate, which it is from 2,000 users on' }),
+    queriesPerSecond: z.number(),
+  })
+  .openapi('Shard')
+
+export const oneShardShape = z.object({ shard: shardShape })
+export const shardListShape = z.object({ epoch: z.int(), items: z.array(shardShape) })
+
+const BINDING_DETAIL = 'A binding is SHARD_ and three digits: SHARD_002.'
+export const joinShape = z.strictObject({ binding: z.string().regex(/^SHARD_\d{3}$/, BINDING_DETAIL) })
+export const stateShape = z.strictObject({ state: z.enum(shardStates) })
+
+export const rebalanceShape = z.strictObject({
+  dryRun: z.boolean().default(false),
+  by: z.enum(['slots', 'bytes']).default('slots'),
+  /** How far from the mean a shard may stay, as a fraction of it. */
+  tolerance: z.number().min(0).max(1).optional(),
+  keyspace: z.enum(keyspaces).optional(),
+})
+
+/** Slots that are held by moves which haven't ended should move too: ask again then. */
+const held = z.int()
+export const planShape = z
+  .object({
+    moves: z.array(
+      z.object({ keyspace: z.enum(keyspaces), source: z.string(), target: z.string(), slots: z.string() }),
+    ),
+    held,
+  })
+  .openapi('Plan')
+
+export const startedMovesShape = z.object({ moves: z.array(moveShape), held })
+
+export const migrationsShape = z
+  .object({
+    /** The newest that this version of the Worker was built with. */
+    newest: z.string(),
+    items: z.array(
+      z.object({
+        shard: z.string(),
+        /** The newest that the shard has. */
+        version: z.string().nullable(),
+        /** Those that it lacks, oldest first. */
+        pending: z.array(z.string()),
+      }),
+    ),
+  })
+  .openapi('Migrations')
+
+export const probePageShape = z
+  .object({
+    items: z.array(
+      z.object({
+        binding: z.string(),
+        case: z.string(),
+        expected: z.string(),
+        /** What the router makes of the answer. */
+        met: z.string(),
+        /** The error’s text, as the binding threw it. */
+        text: z.string(),
+        ok: z.boolean(),
+      }),
+    ),
+    /** Bindings of shards that are being restored. */
+    leftOut: z.array(z.string()),
+    /** The `after` of the next page, or null. */
+    next: z.string().nullable(),
+  })
+  .openapi('Probe')
+
+export const probeRequestShape = z.strictObject({
+  after: z
+    .string()
+    .regex(/^SHARD_\d{3}$/)
+    .optional(),
+})
+
+export type Move = z.infer<typeof moveShape>
+export type OneMove = z.infer<typeof oneMoveShape>
+export type PlannedMoves = z.infer<typeof plannedMovesShape>
+export type MovePage = z.infer<typeof movePageShape>
+export type MoveSides = z.infer<typeof moveSidesShape>
+export type Shard = z.infer<typeof shardShape>
+export type OneShard = z.infer<typeof oneShardShape>
+export type ShardList = z.infer<typeof shardListShape>
+export type Plan = z.infer<typeof planShape>
+export type StartedMoves = z.infer<typeof startedMovesShape>
+export type Migrations = z.infer<typeof migrationsShape>
+export type ProbePage = z.infer<typeof probePageShape>
+/** As they are sent: what has a default may be left out. */
+export type MoveRequest = z.input<typeof moveRequestShape>
+export type RebalanceRequest = z.input<typeof rebalanceShape>
