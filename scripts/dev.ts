@@ -5,9 +5,9 @@
 import '../src/cli/wrangler/local-environment.ts'
 import { spawn } from 'node:child_process'
 import { parseArgs } from 'node:util'
-import { localConfig } from '../src/cli/migrations/migrations.ts'
 import { root } from '../src/cli/shell/root.ts'
 import { counted } from '../src/cli/shell/table.ts'
+import { localConfig } from '../src/cli/wrangler/local-options.ts'
 import { migrateLocalShards } from '../src/cli/wrangler/local-shards.ts'
 import { ensureDevVars } from './dev-vars.ts'
 

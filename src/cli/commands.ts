@@ -1,27 +1,14 @@
-import { deployCommands } from './deploy/deploy.ts'
-import { probeCommands } from './deploy/probe.ts'
-import { rollbackCommands } from './deploy/rollback.ts'
-import { importCommands } from './import/import.command.ts'
-import { loadCommands } from './load/load.command.ts'
-import { migrationCommands } from './migrations/migrations.ts'
-import { moveCommands } from './moves/moves.ts'
-import { restoreCommands } from './restore/restore.ts'
-import { addShardCommands } from './shards/add-shards.ts'
-import { rebalanceCommands } from './shards/rebalance.ts'
-import { shardCommands } from './shards/shards.ts'
+import { globSync } from 'node:fs'
+import path from 'node:path'
+import { pathToFileURL } from 'node:url'
 import type { Command } from './shell/command.ts'
 
-/** Every command, by its noun and verb. */
-export const commands: Record<string, Command> = {
-  ...shardCommands,
-  ...addShardCommands,
-  ...rebalanceCommands,
-  ...moveCommands,
-  ...migrationCommands,
-  ...loadCommands,
-  ...importCommands,
-  ...deployCommands,
-  ...probeCommands,
-  ...rollbackCommands,
-  ...restoreCommands,
-}
+/** Every command: each `<noun>/<verb>.command.ts` exports one, so that a new one is a new file and nothing else. */
+export const commands: Command[] = await Promise.all(
+  globSync('*/*.command.ts', { cwd: import.meta.dirname })
+    .sort()
+    .map(async (file) => {
+      const url = pathToFileURL(path.join(import.meta.dirname, file)).href
+      return ((await import(url)) as { command: Command }).command
+    }),
+)

@@ -21,6 +21,24 @@ const mayImport: Record<string, string[]> = {
   cli: ['core'],
 }
 
+/** What a room may have the types of (`import type`), though it may not import it. */
+const mayImportTypes: Record<string, string[]> = {
+  cli: ['src/console/shapes.ts'],
+}
+
+const knownCycles = [
+  [
+    'src/app/imports/imports.ts',
+    'src/app/imports/records.ts',
+    'src/app/imports/routes.ts',
+    'src/app/imports/verification.ts',
+  ],
+  ['src/sharding/routed-database.ts', 'src/sharding/router.ts'],
+  ['workers/coordinator.ts', 'workers/directory.ts', 'workers/env.ts', 'workers/moves.ts', 'workers/settings.ts'],
+]
+
+const routesWithShapes = ['src/app/accounts/routes.ts', 'src/app/imports/routes.ts', 'src/app/profiles/routes.ts']
+
 /** Each kind of binding has one room; `workers` reads them from `env`, and `cli` opens local ones through wrangler. */
 const bindingRooms: Record<string, string> = {
   'D1(?:Database|PreparedStatement|DatabaseSession)': 'sharding',
@@ -42,10 +60,19 @@ function roomOf(file: string): string {
   return top === 'workers' ? 'workers' : room!
 }
 
-function importsOf(file: string, text: string): string[] {
-  const specifiers = [...text.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)].map((match) => match[1]!)
-  return specifiers.map((specifier) => path.relative(root, path.resolve(root, path.dirname(file), specifier)))
+interface Import {
+  imported: string
+  /** Its whole statement is of types, and is gone when the code runs. */
+  isTypes: boolean
 }
+
+const importStatement = /\b(?:import|export)(\s+type)?\b[^'"`;]*?\bfrom\s*'(\.[^']+)'|\bimport\s*\(?\s*'(\.[^']+)'/g
+
+const importsOf = (file: string, text: string): Import[] =>
+  [...text.matchAll(importStatement)].map(([, type, from, alone]) => ({
+    imported: path.relative(root, path.resolve(root, path.dirname(file), (from ?? alone)!)),
+    isTypes: type !== undefined,
+  }))
 
 test('there is something to look at', () => {
   expect(sources.length).toBeGreaterThan(50)
@@ -57,8 +84,9 @@ test.each(sources.filter(({ room }) => room !== 'workers'))(
     const allowed = mayImport[room]
     expect(allowed, `a room called ${room} is not in the layout`).toBeDefined()
     const foreign = importsOf(file, text)
-      .filter((imported) => !imported.startsWith('dist'))
-      .filter((imported) => roomOf(imported) !== room && !allowed!.includes(roomOf(imported)))
+      .filter(({ imported }) => !imported.startsWith('dist'))
+      .filter(({ imported }) => roomOf(imported) !== room && !allowed!.includes(roomOf(imported)))
+      .filter(({ imported, isTypes }) => !(isTypes && mayImportTypes[room]?.includes(imported)))
     expect(foreign).toEqual([])
   },
 )
@@ -66,10 +94,76 @@ test.each(sources.filter(({ room }) => room !== 'workers'))(
 test('every import names its file with its extension', () => {
   const bare = sources.flatMap(({ file, text }) =>
     importsOf(file, text)
-      .filter((imported) => !/\.(ts|tsx)$/.test(imported))
-      .map((imported) => `${file}: ${imported}`),
+      .filter(({ imported }) => !/\.(ts|tsx)$/.test(imported))
+      .map(({ imported }) => `${file}: ${imported}`),
   )
   expect(bare).toEqual([])
+})
+
+test('each kind of import is seen', () => {
+  const text = `import './a.ts'
+import type { B } from './b.ts'
+import {
+  c,
+  type D,
+} from './c.ts'
+export type { E } from './e.ts'
+export { f } from './f.ts'
+export const g = await import('./g.ts')`
+  expect(importsOf('src/core/x.ts', text).map(({ imported, isTypes }) => [path.basename(imported), isTypes])).toEqual([
+    ['a.ts', false],
+    ['b.ts', true],
+    ['c.ts', false],
+    ['e.ts', true],
+    ['f.ts', false],
+    ['g.ts', false],
+  ])
+})
+
+test('no files import each other in a cycle, not even for types', () => {
+  expect(
+    cyclesIn(new Map(sources.map(({ file, text }) => [file, importsOf(file, text).map(({ imported }) => imported)]))),
+  ).toEqual(knownCycles)
+})
+
+test('a cycle is found, and what only leads to it or away from it is not in it', () => {
+  const graph = { a: ['b'], b: ['c', 'd'], c: ['b'], d: ['e'], e: [], f: ['g'], g: ['h'], h: ['f', 'a'] }
+  expect(cyclesIn(new Map(Object.entries(graph)))).toEqual([
+    ['b', 'c'],
+    ['f', 'g', 'h'],
+  ])
+})
+
+/** The strongly connected components of more than one file: each file with all that it reaches and that reach it. */
+function cyclesIn(imports: Map<string, string[]>): string[][] {
+  const reached = new Map([...imports.keys()].map((file) => [file, reachableFrom(file, imports)]))
+  const cycles = new Map<string, string[]>()
+  for (const [file, others] of reached) {
+    if (!others.has(file)) continue
+    const cycle = [...others].filter((other) => reached.get(other)?.has(file)).sort()
+    cycles.set(cycle.join(' '), cycle)
+  }
+  return [...cycles.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, cycle]) => cycle)
+}
+
+function reachableFrom(file: string, imports: Map<string, string[]>): Set<string> {
+  const reached = new Set<string>()
+  const waiting = [...(imports.get(file) ?? [])]
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    if (reached.has(next)) continue
+    reached.add(next)
+    waiting.push(...(imports.get(next) ?? []))
+  }
+  return reached
+}
+
+/** What a route checks by is written apart from it, so that others import it without the route. */
+test('no routes export shapes', () => {
+  const exporting = sources.filter(
+    ({ file, text }) =>
+      /routes\.tsx?$/.test(file) && /^export const \w+ = (?:z\b|\w+Shape\b)/m.test(withoutComments(text)),
+  )
+  expect(exporting.map(({ file }) => file)).toEqual(routesWithShapes)
 })
 
 test.each(Object.entries(bindingRooms))('%s is spoken of in %s only', (type, room) => {

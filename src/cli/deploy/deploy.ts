@@ -1,14 +1,12 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import type { Screen } from '../moves/follow-moves.ts'
+import { listShards } from '../shards/requests.ts'
 import { connect } from '../shell/client.ts'
-import type { Command, Output } from '../shell/command.ts'
+import type { Output } from '../shell/command.ts'
 import { UserError } from '../shell/errors.ts'
-import type { OptionValues } from '../shell/options.ts'
+import type { Screen } from '../shell/screen.ts'
 import { readConfig } from '../wrangler/config.ts'
-import { addressOf, type Deployment, openDeployment } from './deployment.ts'
+import { addressOf, type Deployment } from './deployment.ts'
 import { probeCheck } from './probe.ts'
 import { resourceSteps } from './resources.ts'
-import type { MapShard } from './rollback.ts'
 import { smokeCheck, warmCheck } from './site-checks.ts'
 import { type Check, runSteps, type Step } from './steps.ts'
 import { assetStep, migrationStep, triggerStep, versionStep } from './worker.ts'
@@ -69,7 +67,7 @@ export async function deploy(deployment: Deployment, options: DeployOptions): Pr
 
 async function bindingsOfMap(address: string, token: string | undefined): Promise<string[] | null> {
   if (!token) return null
-  const { items } = await connect({ url: address, token }).get<{ items: MapShard[] }>('/operator/v1/shards')
+  const { items } = await listShards(connect({ url: address, token }))
   return items.map(({ binding }) => binding)
 }
 
@@ -83,23 +81,3 @@ const tokenAdvice = (address: string, token: string): string[] => [
   'It opens the operators’ API and is shown this once: keep it where your team keeps its secrets.',
   `  BANYAN_TOKEN=… npm run banyan -- shards list --url ${address}`,
 ]
-
-async function run(_connect: unknown, _operands: string[], options: OptionValues): Promise<Output> {
-  const deployment = openDeployment({
-    config: options.config,
-    environment: process.env,
-    sleep,
-    say: (line) => console.error(line),
-  })
-  return deploy(deployment, {
-    url: options.url,
-    // An unset secret of a build service is an empty variable.
-    operatorToken: options.token || process.env.BANYAN_TOKEN || undefined,
-    isDryRun: options['dry-run'] ?? false,
-    screen: process.stderr,
-  })
-}
-
-export const deployCommands: Record<string, Command> = {
-  deploy: { operands: [], options: ['config', 'dry-run'], run },
-}

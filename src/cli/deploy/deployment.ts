@@ -10,6 +10,10 @@ import { readConfig, type WranglerConfig } from '../wrangler/config.ts'
 import { openWrangler, type Wrangler } from '../wrangler/subprocess.ts'
 import { buildStaticFiles, type StaticFile } from './static-files.ts'
 
+/** For the help of the commands that open an account. */
+export const PLATFORM_HELP = `It needs CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (docs/operating.md). --url is where the application answers, if that
+is neither PUBLIC_ORIGIN nor its address on workers.dev.`
+
 /** What `deploy`, `rollback` and `restore` work with: a configuration, an account, and the tools. */
 export interface Deployment {
   platform: Platform
@@ -36,7 +40,7 @@ export interface DrawnSecrets {
   remove(): void
 }
 
-export interface DeployingOptions {
+interface DeploymentOptions {
   /** From where the command is run; else the project's wrangler.toml. */
   config?: string | undefined
   environment: NodeJS.ProcessEnv
@@ -45,7 +49,7 @@ export interface DeployingOptions {
 }
 
 /** Reads the configuration and opens the account. Throws UserError for what is missing. */
-export function openDeployment({ config: given, environment, sleep, say }: DeployingOptions): Deployment {
+export function openDeployment({ config: given, environment, sleep, say }: DeploymentOptions): Deployment {
   const configPath = given === undefined ? path.join(root, 'wrangler.toml') : path.resolve(given)
   if (!existsSync(configPath))
     throw new UserError(`There is no ${configPath}.`, 'Name the configuration with --config.')

@@ -1,25 +1,13 @@
+import type { ProbePage } from '../../console/shapes.ts'
 import { type Connection, connect } from '../shell/client.ts'
-import type { Command, Output } from '../shell/command.ts'
 import { AnswerLost, NotNow, UserError } from '../shell/errors.ts'
-import { counted, table } from '../shell/table.ts'
+import { pagesOf } from '../shell/pages.ts'
+import { counted } from '../shell/table.ts'
 import type { Deployment } from './deployment.ts'
 import type { Check } from './steps.ts'
 
-/** What one database answered to one batch that it must refuse (docs/operating.md). */
-export interface ProbeItem {
-  binding: string
-  case: string
-  expected: string
-  met: string
-  text: string
-  ok: boolean
-}
-
-export interface ProbeReport {
-  items: ProbeItem[]
-  /** Bindings of shards that are being restored. */
-  leftOut: string[]
-}
+export type ProbeReport = Omit<ProbePage, 'next'>
+type ProbeItem = ProbeReport['items'][number]
 
 /** A version that was just uploaded may take a while until it answers everywhere; the one before may lack the route. */
 const WAITS_MAX = 30
@@ -29,14 +17,10 @@ const NAMED_MAX = 10
 /** Asks the deployed version to probe its databases, some per request. Throws UserError. */
 export async function probe(connection: Pick<Connection, 'post'>): Promise<ProbeReport> {
   const report: ProbeReport = { items: [], leftOut: [] }
-  for (let after: string | null = null, isFirst = true; isFirst || after !== null; isFirst = false) {
-    const page: ProbeReport & { next: string | null } = await connection.post(
-      '/operator/v1/probe',
-      after === null ? {} : { after },
-    )
-    report.items.push(...page.items)
-    report.leftOut.push(...page.leftOut)
-    after = page.next
+  const pages = pagesOf((after) => connection.post<ProbePage>('/operator/v1/probe', after === null ? {} : { after }))
+  for await (const { items, leftOut } of pages) {
+    report.items.push(...items)
+    report.leftOut.push(...leftOut)
   }
   return report
 }
@@ -79,16 +63,16 @@ async function whenThere(sleep: Deployment['sleep'], ask: () => Promise<ProbeRep
   }
 }
 
-const failedOf = ({ items }: ProbeReport): ProbeItem[] => items.filter(({ ok }) => !ok)
+export const failedOf = ({ items }: ProbeReport): ProbeItem[] => items.filter(({ ok }) => !ok)
 
-function passedText({ items, leftOut }: ProbeReport): string {
+export function passedText({ items, leftOut }: ProbeReport): string {
   const databases = counted(new Set(items.map(({ binding }) => binding)).size, 'database')
   const cases = counted(new Set(items.map(({ case: name }) => name)).size, 'case')
   const restoring = leftOut.length === 0 ? '' : `; left out, because they are being restored: ${leftOut.join(', ')}`
   return `${databases} refused as expected in ${cases}, and nothing was written${restoring}`
 }
 
-function failedText({ items }: ProbeReport, failed: ProbeItem[]): string {
+export function failedText({ items }: ProbeReport, failed: ProbeItem[]): string {
   const lines = failed
     .slice(0, NAMED_MAX)
     .map(({ binding, case: name, expected, met, text }) =>
@@ -102,17 +86,5 @@ function failedText({ items }: ProbeReport, failed: ProbeItem[]): string {
   ].join('\n')
 }
 
-const ADVICE =
+export const ADVICE =
   'Do not put this version into service: npm run banyan -- rollback makes the previous one live again. Report the texts; src/sharding/answers.ts must know each of them. "no answer" and "not-migrated" mean that the database itself needs attention: check it first. To probe again: npm run banyan -- probe'
-
-async function run(connectIt: () => Connection): Promise<Output> {
-  const report = await probe(connectIt())
-  const failed = failedOf(report)
-  if (failed.length > 0) return { json: report, text: `${failedText(report, failed)}\n${ADVICE}`, isFailure: true }
-  const rows = report.items.map((item) => [item.binding, item.case, item.met])
-  return { json: report, text: `${table(['database', 'case', 'refused as'], rows, 3)}\n\n${passedText(report)}` }
-}
-
-export const probeCommands: Record<string, Command> = {
-  probe: { operands: [], options: [], run },
-}

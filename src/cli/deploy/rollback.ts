@@ -1,22 +1,15 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import type { Shard } from '../../console/shapes.ts'
 import { PlatformError } from '../platform/api.ts'
 import { deployVersion, findVersion, listDeployments, type Version, type WorkerDeployment } from '../platform/worker.ts'
-import { connect } from '../shell/client.ts'
-import type { Command, Output } from '../shell/command.ts'
+import type { Output } from '../shell/command.ts'
 import { UserError } from '../shell/errors.ts'
-import type { OptionValues } from '../shell/options.ts'
 import { readConfig } from '../wrangler/config.ts'
-import { addressOf, type Deployment, openDeployment } from './deployment.ts'
+import type { Deployment } from './deployment.ts'
 import { warmCheck } from './site-checks.ts'
 import { shardsOfVersion } from './worker.ts'
 
-/** A shard as the operators' API lists it. */
-export interface MapShard {
-  id: string
-  binding: string
-  state: string
-  slots: number
-}
+/** What matters of a shard here. */
+type MapShard = Pick<Shard, 'id' | 'binding' | 'slots'>
 
 export interface RollbackOptions {
   address: string
@@ -165,26 +158,3 @@ async function makeLive({ platform }: Deployment, name: string, wantedId: string
 
 const described = ({ id, annotations, metadata }: Version): string =>
   `version ${id} (${annotations?.['workers/tag'] ?? 'no tag'}, of ${metadata?.created_on ?? 'an unknown time'})`
-
-async function run(_connect: unknown, _operands: string[], options: OptionValues): Promise<Output> {
-  const say = (line: string) => console.error(line)
-  const deployment = openDeployment({ config: options.config, environment: process.env, sleep, say })
-  const config = readConfig(deployment.readConfigText())
-  const address = await addressOf(deployment.platform, config, options.url)
-  return rollback(deployment, {
-    address,
-    shards: async () => {
-      const connection = connect({ url: address, token: options.token })
-      const { items } = await connection.get<{ items?: MapShard[] }>('/operator/v1/shards')
-      if (!Array.isArray(items)) throw new UserError(`${address} answers without a list of shards.`, 'Is it a Banyan?')
-      return items
-    },
-    to: options.to,
-    isWithoutMap: options['without-map'] ?? false,
-    isDryRun: options['dry-run'] ?? false,
-  })
-}
-
-export const rollbackCommands: Record<string, Command> = {
-  rollback: { operands: [], options: ['config', 'to', 'without-map', 'dry-run'], run },
-}

@@ -1,4 +1,4 @@
-import type { Screen } from '../moves/follow-moves.ts'
+import type { Screen } from '../shell/screen.ts'
 
 /** What a step found: what isn't there yet, and how it comes about. The dry run prints the one and leaves the other. */
 export interface Finding {

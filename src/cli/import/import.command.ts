@@ -1,10 +1,13 @@
-import type { Command } from '../shell/command.ts'
+import { defineCommand } from '../shell/command.ts'
+import { importOptions } from './options.ts'
 
-export const importCommands: Record<string, Command> = {
-  import: {
-    operands: ['FILE'],
-    options: ['table', 'map', 'source', 'dry-run', 'verify'],
-    // Loaded when it is asked for: SQLite and zod would slow all other commands down.
-    run: async (...given) => (await import('./run.ts')).importFile(...given),
-  },
-}
+export const command = defineCommand({
+  name: 'import',
+  summary: 'imports users from another application',
+  details: 'If stopped or killed, run the command again to resume. Users that are there already stay as they are.',
+  operands: [{ name: 'FILE', help: 'a .sql dump (wrangler d1 export, sqlite3 .dump), or a .csv with a header' }],
+  options: importOptions,
+  examples: ['import users.sql --map handle=username,displayName=name', 'import users.csv --source old-shop --dry-run'],
+  // Loaded when it is asked for: SQLite and zod would slow all other commands down.
+  run: async (...given) => (await import('./run.ts')).importFile(...given),
+})

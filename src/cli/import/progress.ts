@@ -1,4 +1,4 @@
-import { bar, type Screen, type Timer } from '../moves/follow-moves.ts'
+import { bar, type Screen, type Timer } from '../shell/screen.ts'
 
 const BAR_MS = 100
 const LINE_MS = 5_000

@@ -3,9 +3,9 @@ import path from 'node:path'
 import type { Connection } from '../shell/client.ts'
 import type { Output } from '../shell/command.ts'
 import { UserError } from '../shell/errors.ts'
-import type { OptionValues } from '../shell/options.ts'
 import { counted } from '../shell/table.ts'
 import { mappingText, readMapping } from './mapping.ts'
+import type { ImportOptions } from './options.ts'
 import { type Place, PlaceFile } from './place.ts'
 import { Progress } from './progress.ts'
 import { RefusedFile } from './refused-file.ts'
@@ -28,7 +28,7 @@ const start: Omit<Place, 'now'> = {
 }
 
 /** `banyan import FILE`: reads and checks the whole file, then sends it from where it had come to, then verifies. */
-export async function importFile(connect: () => Connection, [file]: string[], options: OptionValues): Promise<Output> {
+export async function importFile(connect: () => Connection, [file]: string[], options: ImportOptions): Promise<Output> {
   if (!existsSync(file!)) throw new UserError(`There is no file ${file}.`, 'Name a .sql dump or a .csv with a header.')
   const how = readVerify(options)
   const source = readSource(file!, options)
@@ -62,13 +62,13 @@ export async function importFile(connect: () => Connection, [file]: string[], op
   }
 }
 
-function readVerify({ verify = 'all' }: OptionValues): 'all' | 'sample' | 'none' {
+function readVerify({ verify = 'all' }: ImportOptions): 'all' | 'sample' | 'none' {
   if (verify === 'all' || verify === 'sample' || verify === 'none') return verify
   throw new UserError(`--verify is "${verify}".`, 'It may be all, sample or none.')
 }
 
 /** The file's name, if it isn't given. */
-function readSource(file: string, { source }: OptionValues): string {
+function readSource(file: string, { source }: ImportOptions): string {
   const name = source ?? path.basename(file, path.extname(file)).toLowerCase()
   if (SOURCE.test(name)) return name
   throw new UserError(

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Timer } from '../moves/follow-moves.ts'
 import type { Connection } from '../shell/client.ts'
 import { NotNow, UserError } from '../shell/errors.ts'
+import type { Timer } from '../shell/screen.ts'
 import type { ImportRecord } from './records.ts'
 
 export const IMPORTS = '/operator/v1/imports'

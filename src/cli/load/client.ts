@@ -1,5 +1,5 @@
-import type { Timer } from '../moves/follow-moves.ts'
 import { NEVER_SENT } from '../shell/client.ts'
+import type { Timer } from '../shell/screen.ts'
 import type { Random } from './draws.ts'
 
 export interface Clock extends Timer {

@@ -1,5 +1,7 @@
+import type { Move } from '../../console/shapes.ts'
 import { MAP_COPY_MS } from '../moves/map-copy.ts'
-import { isOver, type Move } from '../moves/move-text.ts'
+import { isOver } from '../moves/move-text.ts'
+import { movePages } from '../moves/requests.ts'
 import type { Connection } from '../shell/client.ts'
 import type { Clock } from './client.ts'
 
@@ -12,7 +14,6 @@ export const STALE_MS_MAX = 30_000 + MAP_COPY_MS
 /** Moves that follow each other change the map again and again: then this is enough. */
 const WAIT_MS_MAX = 300_000
 const POLL_MS = 1_000
-const MOVES_A_PAGE = 100
 
 type SeenMove = Pick<Move, 'id' | 'state' | 'settlesAt'>
 export type FindMoves = () => Promise<SeenMove[]>
@@ -23,15 +24,13 @@ export const openMoves =
   async () => {
     const connection = connect()
     const found: Move[] = []
-    for (let cursor = ''; ; ) {
-      const path = `/operator/v1/moves?limit=${MOVES_A_PAGE}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`
-      const { items, next } = await connection.get<{ items: Move[]; next: string | null }>(path)
+    for await (const { items } of movePages(connection)) {
       const open = items.filter((move) => !isOver(move))
       found.push(...open)
       // Newest first: behind a page of moves that are all over there is none that isn't.
-      if (next === null || open.length === 0) return found
-      cursor = next
+      if (open.length === 0) break
     }
+    return found
   }
 
 /** It is changing the map, has lately, or had and is on its way back: what has settled once has a time for it. */

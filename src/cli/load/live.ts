@@ -1,4 +1,4 @@
-import type { Screen } from '../moves/follow-moves.ts'
+import type { Screen } from '../shell/screen.ts'
 import type { Tick } from './figures.ts'
 
 const LINE_EVERY_S = 5

@@ -1,24 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Move } from '../../console/shapes.ts'
 import { NotNow, UserError } from '../shell/errors.ts'
-import { type Move, percent, rowsOf, stateOf, time } from './move-text.ts'
+import { bar, type Screen, type Timer } from '../shell/screen.ts'
+import { percent, rowsOf, stateOf, time } from './move-text.ts'
 
 const POLL_MS = 300
 const LOST_MS_MAX = 30_000
-const BAR_CHARACTERS = 24
-
-/** Where progress goes: the error output, so that the answer has the other one for itself. */
-export interface Screen {
-  isTTY?: boolean
-  columns?: number
-  rows?: number
-  write(text: string): unknown
-}
-
-export interface Timer {
-  /** Milliseconds since some moment. */
-  now(): number
-  sleep(ms: number): Promise<unknown>
-}
 
 export interface Following {
   until: 'settling' | 'done'
@@ -126,12 +113,6 @@ class Bars {
 
 const barOf = (move: Move): string =>
   `${move.source} → ${move.target}  ${bar(move.progress)} ${percent(move).padStart(4)}  ${stage(move)}`
-
-/** As full as the fraction, from 0 to 1, of what is being done. */
-export function bar(fraction: number): string {
-  const full = Math.round(fraction * BAR_CHARACTERS)
-  return '█'.repeat(full) + '░'.repeat(BAR_CHARACTERS - full)
-}
 
 const stage = (move: Move): string =>
   move.state === 'settling' ? `settling until ${time(move.settlesAt!)}` : `${stateOf(move)}: ${rowsOf(move)}`

@@ -1,43 +1,5 @@
+import type { Move, MoveSides } from '../../console/shapes.ts'
 import { counted } from '../shell/table.ts'
-
-/** A move as the operators' API tells it. */
-export interface Move {
-  id: string
-  keyspace: string
-  slots: string
-  source: string
-  target: string
-  state: string
-  /** From 0 to 1. */
-  progress: number
-  rowsCopied: number
-  rowsTotal: number
-  rowsVerified: number
-  cutoverMs: number | null
-  reversed: boolean
-  createdAt: string
-  settlesAt: string | null
-  ending?: string
-  error?: string
-  interrupted?: string
-  stuck?: string
-  leftAlone?: string
-  captured?: number
-  capturedMax?: number
-  captureStopped?: boolean
-}
-
-/** What both shards hold of a move, as the operators' API tells it. */
-export interface Sides {
-  move: Move
-  sides: {
-    shard: string
-    slots: { state: string; move: string | null; slots: number }[]
-    rows: number
-    isMore: boolean
-  }[]
-  choices: string[]
-}
 
 export const isOver = ({ state }: Pick<Move, 'state'>): boolean => ['done', 'aborted', 'failed'].includes(state)
 
@@ -126,8 +88,8 @@ const choiceTexts: Record<string, string> = {
 }
 
 /** Both shards, the reason, and the choices. */
-export function sidesText({ move, sides, choices }: Sides): string {
-  const slotsAt = ({ slots }: Sides['sides'][number]) =>
+export function sidesText({ move, sides, choices }: MoveSides): string {
+  const slotsAt = ({ slots }: MoveSides['sides'][number]) =>
     slots.map(({ state, move: of, slots: count }) => `${count} ${state}${whose(of, move)}`).join(', ') || 'none known'
   const lines = sides.map(
     (side) =>

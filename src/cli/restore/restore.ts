@@ -1,18 +1,15 @@
 import { appendFileSync } from 'node:fs'
-import path from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../core/errors.ts'
-import { addressOf, type Deployment, openDeployment } from '../deploy/deployment.ts'
-import type { MapShard } from '../deploy/rollback.ts'
+import type { Deployment } from '../deploy/deployment.ts'
 import { MAP_COPY_MS } from '../moves/map-copy.ts'
-import { isOver, type Move } from '../moves/move-text.ts'
+import { isOver } from '../moves/move-text.ts'
+import { movePages } from '../moves/requests.ts'
 import { bookmarkAt, restoreTo } from '../platform/time-travel.ts'
-import { type Connection, connect } from '../shell/client.ts'
-import type { Command, Output } from '../shell/command.ts'
+import { listShards, shardAt } from '../shards/requests.ts'
+import type { Connection } from '../shell/client.ts'
+import type { Output } from '../shell/command.ts'
 import { UserError } from '../shell/errors.ts'
-import type { OptionValues } from '../shell/options.ts'
 import { replaceFile } from '../shell/replace-file.ts'
-import { root } from '../shell/root.ts'
 import { counted } from '../shell/table.ts'
 import { isPlaceholder, readConfig } from '../wrangler/config.ts'
 import { claimDifferences } from './claim-differences.ts'
@@ -34,8 +31,6 @@ import { differenceFrom, ownershipOf, reconcile } from './shard-ownership.ts'
 /** Time Travel goes back 30 days on the paid plan, 7 on the free one. */
 const DAYS_MAX = 30
 const DAY_MS = 86_400_000
-/** The exit code of who was ended by Ctrl-C. */
-const INTERRUPTED = 130
 
 export interface ShardOptions {
   shard: string
@@ -133,7 +128,7 @@ async function takeOut(
   await ownershipOf(platform, databaseId)
   const place = { databaseId, shard, to }
   keepNote(noteFile, { ...place, stage: 'taken-out' })
-  await connection.patch(pathOf(shard), { state: 'restoring' })
+  await connection.patch(shardAt(shard), { state: 'restoring' })
   deployment.say(`✓ ${shard} is out of service: its users get 503. Waiting until no router has the map before.`)
   await deployment.sleep(readConfig(deployment.readConfigText()).leaseMs + MAP_COPY_MS)
   try {
@@ -270,8 +265,6 @@ function claimsText(shard: string, { lackingAccounts, lackingClaims, file }: Lac
   ].join('\n')
 }
 
-const pathOf = (shard: string): string => `/operator/v1/shards/${encodeURIComponent(shard)}`
-
 function readTime(text: string, now: number): string {
   const at = /^\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)$/.test(text) ? Date.parse(text) : Number.NaN
   if (Number.isNaN(at)) throw new UserError(`"${text}" is no time.`, 'Write it like 2026-11-24T10:30:00Z.')
@@ -301,21 +294,14 @@ async function findShard(
   return { databaseId: bound.databaseId, state: entry.state }
 }
 
-const listShards = (connection: ShardOptions['connection']) =>
-  connection.get<{ epoch: number; items: MapShard[] }>('/operator/v1/shards')
-
 async function refuseOpenMoves(connection: ShardOptions['connection'], shard: string): Promise<void> {
-  for (let cursor: string | null = ''; cursor !== null; ) {
-    const page: { items: Move[]; next: string | null } = await connection.get(
-      `/operator/v1/moves?limit=100&cursor=${encodeURIComponent(cursor)}`,
-    )
-    const open = page.items.find((move) => [move.source, move.target].includes(shard) && !isOver(move))
+  for await (const { items } of movePages(connection)) {
+    const open = items.find((move) => [move.source, move.target].includes(shard) && !isOver(move))
     if (open)
       throw new UserError(
         `Move ${open.id} (${open.state}) is at ${shard}: it and the other shard would no longer agree.`,
         `Wait until it is done, or take it back: npm run banyan -- moves show ${open.id}`,
       )
-    cursor = page.next
   }
 }
 
@@ -348,41 +334,10 @@ const servesAlready = ({ shard, to }: Travelling, state: string) =>
 const otherNow = ({ shard }: Travelling, state: string, noteFile: string) =>
   new UserError(
     `${shard} is ${state}, and its slots are not those it had when the restore began.`,
-    `Did a move touch it since (npm run banyan -- moves list)? Then it is well: delete ${noteFile}. If none did, it was taken back to before a move and takes writes for slots that another shard has: make it restoring (PATCH ${pathOf(shard)}), and this command brings it back.`,
+    `Did a move touch it since (npm run banyan -- moves list)? Then it is well: delete ${noteFile}. If none did, it was taken back to before a move and takes writes for slots that another shard has: make it restoring (PATCH ${shardAt(shard)}), and this command brings it back.`,
   )
 
 async function backToService(connection: ShardOptions['connection'], shard: string, noteFile: string): Promise<void> {
-  await connection.patch(pathOf(shard), { state: 'serving' })
+  await connection.patch(shardAt(shard), { state: 'serving' })
   forgetNote(noteFile)
-}
-
-async function run(_connect: unknown, [shard]: string[], options: OptionValues): Promise<Output> {
-  const { to, abandon: isAbandoned, compare: isCompared } = options
-  if ([to, isAbandoned, isCompared].filter(Boolean).length !== 1)
-    throw new UserError(
-      to || isAbandoned ? '--to, --abandon and --compare exclude each other.' : 'To when?',
-      `Write: npm run banyan -- restore ${shard} --to 2026-11-24T10:30:00Z, or --abandon to give one up.`,
-    )
-  const say = (line: string) => console.error(line)
-  const deployment = openDeployment({ config: options.config, environment: process.env, sleep, say })
-  const config = readConfig(deployment.readConfigText())
-  const address = await addressOf(deployment.platform, config, options.url)
-  const connection = connect({ url: address, token: options.token })
-  const noteFile = path.join(root, '.wrangler/deploy', `${config.name}-${shard}.restore.json`)
-  const about = { shard: shard!, connection, noteFile }
-  process.once('SIGINT', () => endEarly(noteFile))
-  if (isAbandoned) return abandon(deployment, about)
-  if (isCompared) return compare(deployment, about)
-  return restore(deployment, { ...about, to: to!, now: performance.timeOrigin + performance.now() })
-}
-
-/** Ctrl-C. */
-function endEarly(noteFile: string): void {
-  const note = readNote(noteFile)
-  if (note) console.error(standing(note))
-  process.exit(INTERRUPTED)
-}
-
-export const restoreCommands: Record<string, Command> = {
-  restore: { operands: ['SHARD'], options: ['config', 'to', 'abandon', 'compare'], run },
 }

@@ -1,59 +1,20 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { migrateShards } from '../migrations/migrate.ts'
-import { localConfig, refuseLocalOptions } from '../migrations/migrations.ts'
-import { readMigrations } from '../migrations/shard-migrations.ts'
-import { type Location, locationOf } from '../platform/resources.ts'
-import { isLocal } from '../shell/address.ts'
-import { addressOf, type Connection } from '../shell/client.ts'
-import type { Command, Output } from '../shell/command.ts'
+import type { OneShard, Shard } from '../../console/shapes.ts'
+import type { Connection } from '../shell/client.ts'
+import type { Output } from '../shell/command.ts'
 import { NotNow, UserError } from '../shell/errors.ts'
-import type { OptionValues } from '../shell/options.ts'
 import { replaceFile } from '../shell/replace-file.ts'
 import { counted } from '../shell/table.ts'
-import { wholeNumber } from '../shell/whole-number.ts'
-import { withDatabases } from '../wrangler/local-shards.ts'
-import {
-  localBindings,
-  nextShardNumber,
-  numberedShards,
-  type ShardBinding,
-  withMoreShards,
-} from '../wrangler/shard-bindings.ts'
-import { openRemoteHost } from './remote-host.ts'
+import { nextShardNumber, numberedShards, type ShardBinding, withMoreShards } from '../wrangler/shard-bindings.ts'
+import { listShards, SHARDS } from './requests.ts'
+import type { ShardHost } from './shard-host.ts'
 
-const SHARDS_AT_ONCE_MAX = 16
+export const SHARDS_AT_ONCE_MAX = 16
 const SHARDS_MAX = 1_000
 const LIVE_MS = 120_000
 const POLL_MS = 500
-
-interface Shard {
-  id: string
-  binding: string
-}
-
-/** Where the databases are made, and how the live version comes to have their bindings. */
-export interface ShardHost {
-  configPath: string
-  /** To the application that they join. */
-  connection: Connection
-  /** The shards of a configuration, with the ids that are used there. */
-  bound(text: string): ShardBinding[]
-  /** Databases that are there and migrated, when it resolves. */
-  prepare(shards: ShardBinding[]): Promise<void>
-  /** After the configuration binds them: the version that does is live, or will be without further ado. */
-  release(): Promise<void>
-}
-
-async function run(connect: () => Connection, _operands: string[], options: OptionValues): Promise<Output> {
-  const count = wholeNumber('--count', options.count ?? '1', 1, SHARDS_AT_ONCE_MAX)
-  const location = locationOf(options)
-  const isRemote = options.remote || !isLocal(addressOf(options))
-  if (isRemote) refuseLocalOptions(options)
-  const host = isRemote ? await openRemoteHost(options, location, say) : localHost(connect, options, location)
-  return addShards(host, count)
-}
 
 /**
  * Databases, migrations, bindings, and then the directory: in this order, so that a shard joins when the live version has
@@ -62,7 +23,7 @@ async function run(connect: () => Connection, _operands: string[], options: Opti
 export async function addShards(host: ShardHost, count: number): Promise<Output> {
   const { connection } = host
   const bound = host.bound(readFileSync(host.configPath, 'utf8'))
-  const { items } = await connection.get<{ items: Shard[] }>('/operator/v1/shards')
+  const { items } = await listShards(connection)
   const waiting = bound.filter(({ binding }) => !items.some((shard) => shard.binding === binding)).slice(0, count)
   const next = nextShardNumber(bound)
   if (next + count > SHARDS_MAX)
@@ -89,39 +50,11 @@ export async function addShards(host: ShardHost, count: number): Promise<Output>
   }
 }
 
-/** `npm run dev` takes a changed configuration by itself. */
-function localHost(connect: () => Connection, options: OptionValues, location: Location): ShardHost {
-  if (location.hint || location.jurisdiction)
-    throw new UserError('A local database has no location.', 'Leave --location and --jurisdiction out.')
-  const { configPath, persistTo } = localConfig(options)
-  return {
-    configPath,
-    connection: connect(),
-    bound: localBindings,
-    async prepare(shards) {
-      await withDatabases(shards, persistTo, migrateNew)
-      say(`Migrated ${names(shards)}.`)
-    },
-    release: async () => say('Waiting for the version that has all of them.'),
-  }
-}
-
-async function migrateNew(databases: Parameters<typeof migrateShards>[0]): Promise<void> {
-  const onProgress = () => undefined
-  const options = { migrations: readMigrations(), canary: null, atOnceMax: SHARDS_AT_ONCE_MAX, onProgress }
-  const [failed] = (await migrateShards(databases, options)).failed
-  if (failed)
-    throw new UserError(
-      `${failed.migration} failed on ${failed.binding}: ${failed.reason}`,
-      'Mend it, and run it again.',
-    )
-}
-
 /** Asks until the live version has the binding. That a server restarts for it is part of the waiting. */
 async function join(connection: Connection, binding: string): Promise<Shard> {
   for (const deadline = performance.now() + LIVE_MS; ; ) {
     try {
-      return (await connection.post<{ shard: Shard }>('/operator/v1/shards', { binding })).shard
+      return (await connection.post<OneShard>(SHARDS, { binding })).shard
     } catch (error) {
       const isWaiting = error instanceof NotNow || (error instanceof UserError && error.code === 'INVALID')
       if (!isWaiting || performance.now() > deadline) throw isWaiting ? gaveUp(binding, error as UserError) : error
@@ -136,13 +69,5 @@ const gaveUp = (binding: string, { message }: UserError) =>
     'Locally: does npm run dev use this wrangler.toml? Deployed: npm run deploy. Then run it again: it goes on from here.',
   )
 
-const names = (shards: ShardBinding[]): string => shards.map(({ binding }) => binding).join(', ')
-const say = (text: string) => void process.stderr.write(`${text}\n`)
-
-export const addShardCommands: Record<string, Command> = {
-  'shards add': {
-    operands: [],
-    options: ['count', 'location', 'jurisdiction', 'remote', 'config', 'persist-to', 'shards'],
-    run,
-  },
-}
+export const names = (shards: ShardBinding[]): string => shards.map(({ binding }) => binding).join(', ')
+export const say = (text: string) => void process.stderr.write(`${text}\n`)

@@ -8,12 +8,11 @@ import { isLocal, readAddress } from '../shell/address.ts'
 import { type Connection, connect } from '../shell/client.ts'
 import { UserError } from '../shell/errors.ts'
 import { inParallel } from '../shell/in-parallel.ts'
-import type { OptionValues } from '../shell/options.ts'
 import { readConfig } from '../wrangler/config.ts'
 import { shardBindings } from '../wrangler/shard-bindings.ts'
-import type { ShardHost } from './add-shards.ts'
+import type { ShardHost } from './shard-host.ts'
 
-export interface RemoteGroundOptions {
+interface RemoteHostOptions {
   connection: Connection
   operatorToken: string | undefined
   location: Location
@@ -21,7 +20,7 @@ export interface RemoteGroundOptions {
 
 /** The deployed application that the configuration is of. Throws UserError where there is none, or another is meant. */
 export async function openRemoteHost(
-  options: OptionValues,
+  options: { url?: string | undefined; token?: string | undefined; config?: string | undefined },
   location: Location,
   say: (line: string) => void,
 ): Promise<ShardHost> {
@@ -60,7 +59,7 @@ export async function liveAddress(
 /** A deployment does the most of it: it makes what the configuration names, migrates it, and makes the version live. */
 export function remoteHost(
   deployment: Deployment,
-  { connection, operatorToken, location }: RemoteGroundOptions,
+  { connection, operatorToken, location }: RemoteHostOptions,
 ): ShardHost {
   const { platform, configPath, say } = deployment
   const kind = databasesAt(location)

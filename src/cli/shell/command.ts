@@ -1,5 +1,5 @@
 import type { Connection } from './client.ts'
-import type { OptionName, OptionValues } from './options.ts'
+import type { commonOptions, OptionDefinitions, OptionValues } from './options.ts'
 
 /** What a command prints: rows for people, or the API's own answer with `--json`. */
 export interface Output {
@@ -9,11 +9,31 @@ export interface Output {
   isFailure?: boolean
 }
 
-export interface Command {
-  /** The names of what follows noun and verb. */
-  operands: string[]
-  /** Those of its own, beside the ones that all have. */
-  options: OptionName[]
+export interface CommandDefinition<Options extends OptionDefinitions> {
+  /** `moves start`: a noun and a verb; a few are a verb alone. */
+  name: string
+  /** One line, which begins with a verb. */
+  summary: string
+  /** Further lines for its own help. */
+  details?: string
+  /** What follows the name, in order; all of them are needed. */
+  operands?: readonly { name: string; help: string }[]
+  /** Those of its own; `commonOptions` go with every command. */
+  options?: Options
+  /** What follows `npm run banyan --`. */
+  examples?: readonly string[]
   /** `connect` opens the operators' API; throws UserError where no token is known. */
-  run(connect: () => Connection, operands: string[], options: OptionValues): Promise<Output>
+  run(
+    connect: () => Connection,
+    operands: string[],
+    options: OptionValues<Options & typeof commonOptions>,
+  ): Promise<Output>
 }
+
+/** A command, whichever options it has. */
+export type Command = CommandDefinition<OptionDefinitions>
+
+/** Types a command's `run` by the options that it defines. */
+export const defineCommand = <const Options extends OptionDefinitions = Record<never, never>>(
+  definition: CommandDefinition<Options>,
+): CommandDefinition<Options> => definition

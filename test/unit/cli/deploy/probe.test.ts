@@ -2,11 +2,14 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type ProbeItem, probe, probeCheck, probeCommands } from '../../../../src/cli/deploy/probe.ts'
+import { command as probeCommand } from '../../../../src/cli/deploy/probe.command.ts'
+import { type ProbeReport, probe, probeCheck } from '../../../../src/cli/deploy/probe.ts'
 import type { StepOutcome } from '../../../../src/cli/deploy/steps.ts'
 import { UserError } from '../../../../src/cli/shell/errors.ts'
 import { type PlatformDouble, startPlatform } from '../../../support/platform/double.ts'
 import { type SmallDeployment, smallDeployment } from '../../../support/platform/small-deployment.ts'
+
+type ProbeItem = ProbeReport['items'][number]
 
 const item = (binding: string, more: Partial<ProbeItem> = {}): ProbeItem => ({
   binding,
@@ -28,7 +31,7 @@ function answering(...pages: { items: ProbeItem[]; leftOut?: string[]; next: str
   return { asked, connection: { post } }
 }
 
-const command = (connection: object) => probeCommands.probe!.run(() => connection as never, [], {})
+const command = (connection: object) => probeCommand.run(() => connection as never, [], {})
 
 describe('banyan probe', () => {
   test('asks for page after page', async () => {

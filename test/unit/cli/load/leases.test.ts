@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest'
 import { openMoves, untilLeasesEnd } from '../../../../src/cli/load/leases.ts'
 import type { Connection } from '../../../../src/cli/shell/client.ts'
+import type { Move } from '../../../../src/console/shapes.ts'
 import { VirtualTime } from '../../../support/virtual-time.ts'
 
-type States = Record<string, string>
+type States = Record<string, Move['state']>
 
 /** How many seconds are waited while the moves are as they are told to be by then (from the last write on). */
 async function waited(statesAt: (second: number) => States) {
@@ -33,10 +34,10 @@ test('a move that settles is waited for until its source’s rows may go, or for
 test('each change of the map begins the wait anew: another move’s, and the same one’s that is reversed', async () => {
   const another = (second: number): States => (second < 20 ? { one: 'settling' } : { one: 'settling', two: 'settling' })
   expect((await waited(another)).seconds).toBe(61)
-  const reversed = (second: number) => ({ one: second >= 20 && second < 25 ? 'catching-up' : 'settling' })
+  const reversed = (second: number): States => ({ one: second >= 20 && second < 25 ? 'catching-up' : 'settling' })
   expect((await waited(reversed)).seconds).toBe(66)
   // On its way back it has rows of before at the source that it goes back to.
-  const isOnItsWay = (second: number) => ({ one: second < 1 ? 'settling' : 'copying' })
+  const isOnItsWay = (second: number): States => ({ one: second < 1 ? 'settling' : 'copying' })
   expect(await waited(isOnItsWay)).toEqual({ seconds: 42, movesToCome: 1 })
   expect((await waited((second) => ({ one: second < 10 ? 'cutover' : 'settling' }))).seconds).toBe(51)
 })

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { freePort } from '../../../../scripts/free-port.ts'
 import type { Tick } from '../../../../src/cli/load/figures.ts'
 import { LiveFigures } from '../../../../src/cli/load/live.ts'
-import { readSettings } from '../../../../src/cli/load/load.command.ts'
+import { readSettings } from '../../../../src/cli/load/settings.ts'
 
 const root = path.resolve(import.meta.dirname, '../../../..')
 const url = 'http://localhost:8787'
@@ -48,8 +48,12 @@ test('a command of one word takes options, and nothing more', async () => {
     })
     return { status, stdout, said: stderr.split('\n')[0] }
   }
-  expect(banyan('load', 'more')).toEqual({ status: 1, stdout: '', said: '"load" takes nothing more.' })
-  expect(banyan('load', '--cursor', 'x')).toEqual({ status: 1, stdout: '', said: '"load" has no option --cursor.' })
+  expect(banyan('load', 'more')).toEqual({
+    status: 1,
+    stdout: '',
+    said: "Too many arguments for 'load'. Expected 0 arguments but got 1: more.",
+  })
+  expect(banyan('load', '--cursor', 'x')).toEqual({ status: 1, stdout: '', said: "Unknown option '--cursor'" })
   const nobody = `http://localhost:${await freePort()}`
   const said = `${nobody} does not answer (ECONNREFUSED).`
   expect(banyan('load', '--url', nobody)).toEqual({ status: 1, stdout: '', said })

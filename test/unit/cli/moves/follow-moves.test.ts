@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest'
 import { type Following, followMoves } from '../../../../src/cli/moves/follow-moves.ts'
-import { hasFailed, type Move, outcome } from '../../../../src/cli/moves/move-text.ts'
+import { hasFailed, outcome } from '../../../../src/cli/moves/move-text.ts'
 import { NotNow, UserError } from '../../../../src/cli/shell/errors.ts'
+import type { Move } from '../../../../src/console/shapes.ts'
 
-const move = (state: string, more: Partial<Move> = {}): Move => ({
+const move = (state: Move['state'], more: Partial<Move> = {}): Move => ({
   id: '01m86bdq17b2dcgbhgmc4rp9mp',
   keyspace: 'users',
   slots: '0000-3fff',
@@ -91,7 +92,7 @@ test('until done it watches on while the move settles and purges', async () => {
   expect(written).toHaveLength(4)
 })
 
-test.each(['aborted', 'failed'])('one that is %s ends the watching, and is a failure', async (state) => {
+test.each(['aborted', 'failed'] as const)('one that is %s ends the watching, and is a failure', async (state) => {
   const { result, written } = await follow([move('copying', { ending: 'aborted' }), move(state, { error: 'why' })], {
     until: 'done',
   })

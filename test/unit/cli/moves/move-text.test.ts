@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { details, type Move, sidesText, stateOf } from '../../../../src/cli/moves/move-text.ts'
+import { details, sidesText, stateOf } from '../../../../src/cli/moves/move-text.ts'
+import type { Move, MoveSides } from '../../../../src/console/shapes.ts'
 
 const move: Move = {
   ...{ id: 'move-1', keyspace: 'users', slots: '0000-00ff', source: 'shard-000', target: 'shard-001' },
@@ -25,7 +26,7 @@ test('a move that waits says why', () => {
   )
 })
 
-const stuck = { ...move, state: 'committed', stuck: 'activate at shard-001: SLOT_STATE_UNEXPECTED.' }
+const stuck: Move = { ...move, state: 'committed', stuck: 'activate at shard-001: SLOT_STATE_UNEXPECTED.' }
 
 test('a move that is stuck says why, and which command decides', () => {
   expect(stateOf(stuck)).toBe('committed, stuck')
@@ -35,7 +36,7 @@ test('a move that is stuck says why, and which command decides', () => {
 })
 
 test('both sides are shown, with whose slots they are, and only the choices that are safe', () => {
-  const sides = [
+  const sides: MoveSides['sides'] = [
     { shard: 'shard-000', slots: [{ state: 'fenced', move: 'move-1', slots: 256 }], rows: 20_000, isMore: true },
     {
       shard: 'shard-001',

@@ -2,10 +2,13 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, expect, test, vi } from 'vitest'
 import { openDeployment } from '../../../../src/cli/deploy/deployment.ts'
-import { localConfig, migrationCommands } from '../../../../src/cli/migrations/migrations.ts'
-import { addShardCommands } from '../../../../src/cli/shards/add-shards.ts'
-import { shardCommands } from '../../../../src/cli/shards/shards.ts'
+import { command as applyMigrations } from '../../../../src/cli/migrations/apply.command.ts'
+import { command as migrationsStatus } from '../../../../src/cli/migrations/status.command.ts'
+import { command as addShards } from '../../../../src/cli/shards/add.command.ts'
+import { command as listShards } from '../../../../src/cli/shards/list.command.ts'
+import { command as removeShard } from '../../../../src/cli/shards/remove.command.ts'
 import type { Connection } from '../../../../src/cli/shell/client.ts'
+import { localConfig } from '../../../../src/cli/wrangler/local-options.ts'
 
 const answering = (answer: object) => () => ({ get: async () => answer }) as unknown as Connection
 
@@ -15,7 +18,7 @@ test('a shard that does not answer is listed, and named as not counted', async (
     { ...shard, id: 'shard-000', users: 7, bytes: 2_080_768 },
     { ...shard, id: 'shard-001', users: null, bytes: null },
   ]
-  const { text } = await shardCommands['shards list']!.run(answering({ epoch: 3, items }), [], {})
+  const { text } = await listShards.run(answering({ epoch: 3, items }), [], {})
   expect(text.split('\n')).toEqual([
     'shard      binding    state    slots  users    size  queries/s',
     'shard-000  SHARD_000  serving  32768      7  2.1 MB       1.00',
@@ -31,7 +34,7 @@ test('a number of users that is an estimate is said to be one', async () => {
     { ...shard, id: 'shard-000', users: 250_000, usersEstimated: true },
     { ...shard, id: 'shard-001', users: 1_500, usersEstimated: false },
   ]
-  const { text } = await shardCommands['shards list']!.run(answering({ epoch: 3, items }), [], {})
+  const { text } = await listShards.run(answering({ epoch: 3, items }), [], {})
   expect(text.split('\n')).toEqual([
     'shard      binding    state    slots  users (estimated)    size  queries/s',
     'shard-000  SHARD_000  serving  32768             250000  2.1 MB       1.00',
@@ -48,7 +51,7 @@ test('a configuration that isn’t there is named before the shard is removed, n
     delete: async (path: string) => void asked.push(path),
   }
   const remove = (config?: string) =>
-    shardCommands['shards remove']!.run(() => connection as unknown as Connection, ['shard-001'], { config })
+    removeShard.run(() => connection as unknown as Connection, ['shard-001'], { config })
   await expect(remove('nowhere.toml')).rejects.toThrow('nowhere.toml')
   expect(asked).toEqual([])
   await remove()
@@ -56,16 +59,16 @@ test('a configuration that isn’t there is named before the shard is removed, n
 })
 
 const remotely = [
-  ['migrations status', migrationCommands, { remote: true }],
-  ['migrations apply', migrationCommands, { remote: true }],
-  ['shards add', addShardCommands, { remote: true }],
-  ['shards add', addShardCommands, { url: 'https://banyan.example' }],
+  ['migrations status', migrationsStatus.run, { remote: true }],
+  ['migrations apply', applyMigrations.run, { remote: true }],
+  ['shards add', addShards.run, { remote: true }],
+  ['shards add', addShards.run, { url: 'https://banyan.example' }],
 ] as const
 
-test.each(remotely)('%s of deployed databases takes no option of local ones: %o', async (name, commands, options) => {
+test.each(remotely)('%s of deployed databases takes no option of local ones', async (_, run, options) => {
   const nobody = () => expect.fail('it is refused before anybody is asked')
   for (const [option, local] of Object.entries({ 'persist-to': '.', shards: '4' }))
-    await expect(commands[name]!.run(nobody, [], { ...options, [option]: local })).rejects.toThrow(
+    await expect(run(nobody, [], { ...options, [option]: local })).rejects.toThrow(
       `--${option} is about local databases, and these are the deployed ones.`,
     )
 })

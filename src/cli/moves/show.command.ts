@@ -1,0 +1,30 @@
+import type { OneMove } from '../../console/shapes.ts'
+import { defineCommand } from '../shell/command.ts'
+import { UserError } from '../shell/errors.ts'
+import { watchOptions } from '../shell/options.ts'
+import { followMoves } from './follow-moves.ts'
+import { details, hasFailed } from './move-text.ts'
+import { moveAt, moveOperand, reader } from './requests.ts'
+
+export const command = defineCommand({
+  name: 'moves show',
+  summary: 'shows one move, and watches it if asked to',
+  operands: [moveOperand],
+  options: {
+    follow: { help: 'watch it until it settles, or is over' },
+    until: { ...watchOptions.until, help: 'with --follow: settling (the default) or done' },
+  },
+  examples: ['moves show 01m87hxvkd3wzxmpkkcsete9zp --follow --until done'],
+  async run(connect, [id], { follow, until }) {
+    if (until && !follow) throw new UserError('--until goes with --follow.', 'Add --follow.')
+    const connection = connect()
+    const answer = await connection.get<OneMove>(moveAt(id!))
+    if (!follow) return { json: answer, text: details(answer.move) }
+    const [move] = await followMoves([answer.move], {
+      until: until ?? 'settling',
+      read: reader(connection),
+      screen: process.stderr,
+    })
+    return { json: { move }, text: details(move!), isFailure: hasFailed(move!) }
+  },
+})

@@ -1,0 +1,57 @@
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { addressOf, openDeployment, PLATFORM_HELP } from '../deploy/deployment.ts'
+import { connect } from '../shell/client.ts'
+import { defineCommand } from '../shell/command.ts'
+import { UserError } from '../shell/errors.ts'
+import { configOption } from '../shell/options.ts'
+import { root } from '../shell/root.ts'
+import { readConfig } from '../wrangler/config.ts'
+import { readNote, standing } from './note.ts'
+import { abandon, compare, restore } from './restore.ts'
+
+/** The exit code of who was ended by Ctrl-C. */
+const INTERRUPTED = 130
+
+export const command = defineCommand({
+  name: 'restore',
+  summary: 'takes one shard back to a moment of the last 30 days',
+  details: `What was written there since is gone, and its users log in again. Run the command again to resume an interrupted restore.
+${PLATFORM_HELP}`,
+  operands: [{ name: 'SHARD', help: 'a shard’s id' }],
+  options: {
+    to: { value: 'TIME', help: 'the moment: 2026-11-24T10:30:00Z' },
+    abandon: { help: 'instead of --to: gives up an interrupted restore; the shard is as it was before, and serves' },
+    compare: {
+      help: 'instead of --to: compares its claims and accounts with all shards, as a restore does at its end',
+    },
+    config: configOption,
+  },
+  examples: ['restore shard-001 --to 2026-11-24T10:30:00Z', 'restore shard-001 --abandon'],
+  async run(_connect, [shard], options) {
+    const { to, abandon: isAbandoned, compare: isCompared } = options
+    if ([to, isAbandoned, isCompared].filter(Boolean).length !== 1)
+      throw new UserError(
+        to || isAbandoned ? '--to, --abandon and --compare exclude each other.' : 'To when?',
+        `Write: npm run banyan -- restore ${shard} --to 2026-11-24T10:30:00Z, or --abandon to give one up.`,
+      )
+    const say = (line: string) => console.error(line)
+    const deployment = openDeployment({ config: options.config, environment: process.env, sleep, say })
+    const config = readConfig(deployment.readConfigText())
+    const address = await addressOf(deployment.platform, config, options.url)
+    const connection = connect({ url: address, token: options.token })
+    const noteFile = path.join(root, '.wrangler/deploy', `${config.name}-${shard}.restore.json`)
+    const about = { shard: shard!, connection, noteFile }
+    process.once('SIGINT', () => endEarly(noteFile))
+    if (isAbandoned) return abandon(deployment, about)
+    if (isCompared) return compare(deployment, about)
+    return restore(deployment, { ...about, to: to!, now: performance.timeOrigin + performance.now() })
+  },
+})
+
+/** Ctrl-C. */
+function endEarly(noteFile: string): void {
+  const note = readNote(noteFile)
+  if (note) console.error(standing(note))
+  process.exit(INTERRUPTED)
+}

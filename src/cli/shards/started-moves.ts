@@ -1,0 +1,49 @@
+import type { Move, StartedMoves } from '../../console/shapes.ts'
+import { followMoves } from '../moves/follow-moves.ts'
+import { hasFailed, outcome, planText, time } from '../moves/move-text.ts'
+import { reader } from '../moves/requests.ts'
+import type { Connection } from '../shell/client.ts'
+import type { Output } from '../shell/command.ts'
+import { counted } from '../shell/table.ts'
+
+interface Following {
+  until: 'settling' | 'done'
+  /** True where nobody waits for the moves. */
+  isLeft: boolean
+  /** Said where there was nothing to start. */
+  nothing: string
+}
+
+/** Watches what a rebalance or a drain has started. */
+export async function followed(
+  connection: Connection,
+  started: StartedMoves,
+  { until, isLeft, nothing }: Following,
+): Promise<Output> {
+  if (started.moves.length === 0) return { json: started, text: withHeld(nothing, started.held) }
+  if (isLeft) return { json: started, text: withHeld(started.moves.map(planText).join('\n'), started.held) }
+  const moves = await followMoves(started.moves, { until, read: reader(connection), screen: process.stderr })
+  return {
+    json: { ...started, moves },
+    text: withHeld(outcomes(moves), started.held),
+    isFailure: moves.some(hasFailed),
+  }
+}
+
+function outcomes(moves: Move[]): string {
+  const [first] = moves
+  if (moves.length === 1) return outcome(first!)
+  const lines = moves.map((move) => outcome(move).split('\n')[0])
+  const settling = moves.filter((move) => move.state === 'settling')
+  if (settling.length === 0) return lines.join('\n')
+  const last = settling
+    .map(({ settlesAt }) => settlesAt!)
+    .toSorted()
+    .at(-1)!
+  return `${lines.join('\n')}\nUntil ${time(last)} they settle, and each can be taken back: npm run banyan -- moves reverse ID`
+}
+
+export const withHeld = (text: string, held: number): string =>
+  held === 0
+    ? text
+    : `${text}\n${counted(held, 'slot')} more should move, and are in moves that haven’t ended: run it again then.`
