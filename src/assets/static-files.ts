@@ -21,7 +21,7 @@ const PATH = /^\/assets\/([a-z0-9-]{1,64}\.([0-9a-f]{16})\.([a-z0-9]{1,8}))$/
 const RETRY_AFTER_SECONDS = 1
 
 /** The deployment's own files: the `ASSETS` binding. */
-export interface StaticBundle {
+interface StaticBundle {
   fetch(request: Request): Promise<Response>
 }
 
@@ -65,7 +65,7 @@ interface Content {
 }
 
 /** The file a URL's path names, or null where the path has another form. */
-export function staticFileAt(path: string): StaticFile | null {
+function staticFileAt(path: string): StaticFile | null {
   const [, name, hash, extension] = PATH.exec(path) ?? []
   if (!name || !hash || !extension || !Object.hasOwn(contentTypes, extension)) return null
   return { name, hash, path, type: contentTypes[extension as StaticExtension] }

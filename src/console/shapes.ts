@@ -7,7 +7,7 @@ import { moveChoices, moveStates, parseRanges } from '../resharding/record.ts'
 import { keyspaces } from '../sharding/sharded-table.ts'
 import { listOf } from '../web/api.ts'
 
-export const moveShape = z
+const moveShape = z
   .object({
     id: z.string(),
     keyspace: z.enum(keyspaces),

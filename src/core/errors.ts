@@ -95,10 +95,5 @@ export function hasCode(error: unknown, ...codes: ErrorCode[]): error is BanyanE
 /** What an operator runs where databases lag, as errors say it: without `--remote` it is about the local ones. */
 export const MIGRATE = 'npm run banyan -- migrations apply (deployed: --remote)'
 
-/** For what can't happen unless the code is wrong. */
-export function assert(condition: unknown, message: string): asserts condition {
-  if (!condition) throw new Error(`Assertion failed: ${message}`)
-}
-
 /** The text of anything thrown. */
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

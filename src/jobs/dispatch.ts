@@ -24,7 +24,7 @@ export interface JobContext {
 }
 
 /** Where an effect lives: a keyspace, and any id or key in the slot. */
-export interface EffectPlace {
+interface EffectPlace {
   keyspace: Keyspace
   key: string
 }

@@ -38,7 +38,7 @@ import {
 import { type MoveSides, ownStates, readSides } from './sides.ts'
 
 /** Named places of a move, one a step, where tests hold and crash it. */
-export const pausePoints = [
+const pausePoints = [
   'raised',
   'prepared',
   'captured',

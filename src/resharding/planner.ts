@@ -17,7 +17,7 @@ export interface SlotTable {
 }
 
 /** A move that a plan wants: it becomes a record when it is carried out. */
-export interface SlotTransfer {
+interface SlotTransfer {
   source: string
   target: string
   ranges: SlotRange[]

@@ -13,7 +13,7 @@ import {
 import { FIND_TABLES, readTables } from './tables.ts'
 
 /** What a shard holds of a move's slots. */
-export interface ShardSlots {
+interface ShardSlots {
   shard: string
   slots: SlotCount[]
   /** Rows of these slots; of each table at most `limits.moveCountRowsMax` are counted. */
@@ -68,11 +68,7 @@ async function readSide(record: MoveRecord, shard: MoveShard, shards: ReadonlyMa
 }
 
 /** How the move may continue, by what the shards hold. Each choice touches the move's own slots only. */
-export function safeChoices(
-  record: MoveRecord,
-  found: [SlotCount[], SlotCount[]],
-  own: [OwnSlots, OwnSlots],
-): MoveChoice[] {
+function safeChoices(record: MoveRecord, found: [SlotCount[], SlotCount[]], own: [OwnSlots, OwnSlots]): MoveChoice[] {
   if (isOver(record)) return []
   const canUndo = isBeforeCommit(record) && record.ending === null
   if (record.stuck === null) return canUndo ? ['undo'] : []

@@ -5,7 +5,7 @@ import { limits } from '../core/limits.ts'
 import type { RetryKey } from '../sharding/idempotency.ts'
 import type { WebEnv } from './context.ts'
 
-export const problemShape = z
+const problemShape = z
   .object({
     type: z.string(),
     title: z.string(),

@@ -12,7 +12,7 @@ export const formatCausalToken = (signingKey: string, token: CausalToken, now: n
   sign(signingKey, PURPOSE, { ...token, until: now + limits.causalTokenMs })
 
 /** A token of ours that still lives, or null: a client without one loses nothing but the hint. */
-export function parseCausalToken(signingKey: string, text: string, now: number): CausalToken | null {
+function parseCausalToken(signingKey: string, text: string, now: number): CausalToken | null {
   const token = verifySigned(signingKey, PURPOSE, text) as { epoch: number; until: number } | null
   return token && token.until > now ? { epoch: token.epoch } : null
 }

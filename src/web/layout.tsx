@@ -25,7 +25,7 @@ export const Timestamp = ({ time }: { time: string }) => (
   </time>
 )
 
-export const BanyanMark = () => (
+const BanyanMark = () => (
   <svg class="mark" viewBox="0 0 32 32" width="32" height="32" aria-hidden="true" focusable="false">
     <path d="M1.5 16.5C1.5 11.6 5 9 8.2 8.7 9.5 5 12.6 3 16 3s6.5 2 7.8 5.7c3.2.3 6.7 2.9 6.7 7.8z" />
     <path d="M13.5 16h5c0 6 .3 9.5 2.5 13H11c2.2-3.5 2.5-7 2.5-13zM6 16h2.3v8.5L7.2 29 6 24.5zM23.7 16H26v5l-1.2 4-1.1-4z" />

@@ -1,9 +1,9 @@
 import type { Scheduler } from './scheduler.ts'
 
 /** What may happen to one call. */
-export const callFaults = ['failed before', 'answer lost', 'held back', 'slow', 'crash', 'freeze'] as const
+const callFaults = ['failed before', 'answer lost', 'held back', 'slow', 'crash', 'freeze'] as const
 /** What may happen around a move, at whatever step it is. */
-export const worldFaults = [
+const worldFaults = [
   'twin',
   'abort',
   'directory evicted',

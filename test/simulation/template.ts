@@ -146,7 +146,7 @@ export function resetTemplate({ shards, storage }: Template): void {
   storage.reset()
 }
 
-export function isNear(keyspace: Keyspace, key: string): boolean {
+function isNear(keyspace: Keyspace, key: string): boolean {
   const [first, last] = neighbourhood[keyspace]
   return slotOf(key) >= first && slotOf(key) <= last
 }

@@ -25,7 +25,7 @@ type Fleet = Awaited<ReturnType<typeof bootedFleet>>
 /** Writes at each call of a mover, up to so many: one that never stops would keep a move from ending. */
 const writesMax = 40
 
-export interface HostileOutcome {
+interface HostileOutcome {
   moved: number
   refused: number
 }

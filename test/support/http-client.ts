@@ -10,7 +10,7 @@ export interface RequestOptions {
   headers?: Record<string, string>
 }
 
-export interface SetCookie {
+interface SetCookie {
   name: string
   value: string
   attributes: string[]

@@ -80,7 +80,7 @@ export function faultsOf(document: OpenApiDocument, route: DocumentedRoute, answ
  * What in `value` doesn't fit the schema. Objects are closed, also where JSON Schema would leave them open: a field that
  * no schema names is a field that got out. Throws for a keyword that it doesn't know.
  */
-export function shapeFaults(document: OpenApiDocument, schema: Schema, value: unknown, at: string): string[] {
+function shapeFaults(document: OpenApiDocument, schema: Schema, value: unknown, at: string): string[] {
   const flat = flatten(document, schema)
   const unknown = Object.keys(flat).filter((keyword) => !KNOWN.has(keyword))
   if (unknown.length > 0) throw new Error(`the schema at ${at || '/'} has keywords not checked here: ${unknown}`)

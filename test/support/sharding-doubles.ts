@@ -117,7 +117,7 @@ export class HeldCopies implements MapCopies {
 }
 
 /** Copies that are never found, as in a data centre's first second. */
-export const noCopies: MapCopies = { get: async () => null, put: async () => undefined }
+const noCopies: MapCopies = { get: async () => null, put: async () => undefined }
 
 export const quietLog: Log = { info: () => undefined, warn: () => undefined, error: () => undefined }
 

@@ -22,7 +22,7 @@ export interface StackOptions {
   migrated?: boolean
 }
 
-export type MailKind = 'verify-email' | 'reset-password'
+type MailKind = 'verify-email' | 'reset-password'
 
 export interface Stack {
   url: URL

@@ -5,7 +5,7 @@ import type { Self } from '../profiles/shapes.ts'
 type Values = Record<string, string>
 
 /** Times are RFC 3339. */
-export type SessionRow = {
+type SessionRow = {
   id: string
   createdAt: string
   lastSeenAt: string
@@ -30,7 +30,7 @@ const systems: [pattern: RegExp, name: string][] = [
 ]
 
 /** A User-Agent as a person would say it: `Firefox on Linux`; what no pattern knows is shown as it came. */
-export function describeUserAgent(userAgent: string | null): string {
+function describeUserAgent(userAgent: string | null): string {
   if (!userAgent) return 'Unknown device'
   const browser = browsers.find(([pattern]) => pattern.test(userAgent))?.[1]
   const system = systems.find(([pattern]) => pattern.test(userAgent))?.[1]

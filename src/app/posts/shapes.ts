@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { userShape } from '../profiles/shapes.ts'
 
-export const authorShape = userShape.pick({ id: true, handle: true, displayName: true, avatar: true }).openapi('Author')
+const authorShape = userShape.pick({ id: true, handle: true, displayName: true, avatar: true }).openapi('Author')
 
 /** The `post` of the HTTP contract. `media` is empty until pictures exist. */
 export const postShape = z

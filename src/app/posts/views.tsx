@@ -37,13 +37,13 @@ const PostDates = ({ post }: { post: Post }) => (
   </p>
 )
 
-export type PostCardProps = {
+type PostCardProps = {
   post: Post
   /** False where the page has said already who wrote it. */
   byline?: boolean
 }
 
-export const PostCard = ({ post, byline = true }: PostCardProps) => (
+const PostCard = ({ post, byline = true }: PostCardProps) => (
   <article class="post">
     {byline ? (
       <div class="post-top">

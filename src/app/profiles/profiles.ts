@@ -9,7 +9,7 @@ export type ProfileTiers = Pick<Tiers, 'shards' | 'claims' | 'sessions' | 'clock
 /** In either case, of ASCII: other letters that lower case maps there don't match. */
 export const HANDLE = /^[a-z][a-z0-9_]{2,29}$/i
 
-export interface ProfileRow {
+interface ProfileRow {
   id: string
   handle: string
   displayName: string
@@ -43,7 +43,7 @@ const toUser = (row: ProfileRow): User => ({
  * The user with a handle, or null. Two queries: the claim names the user, the user's shard has the profile. The handle
  * is compared again there, since a claim may be a reservation that came to nothing.
  */
-export async function findByHandle(tiers: ProfileTiers, text: string): Promise<User | null> {
+async function findByHandle(tiers: ProfileTiers, text: string): Promise<User | null> {
   if (!HANDLE.test(text)) return null
   const handle = text.toLowerCase()
   const id = await tiers.claims.findOwner({ kind: 'handle', value: handle })

@@ -1,7 +1,7 @@
 import type { Screen } from '../shell/screen.ts'
 
 /** What a step found: what isn't there yet, and how it comes about. The dry run prints the one and leaves the other. */
-export interface Finding {
+interface Finding {
   lacking: string[]
   carryOut(): Promise<void>
 }

@@ -39,7 +39,7 @@ interface About {
   retryAfterMs?: number
 }
 
-export interface Call {
+interface Call {
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   /** Below the account: `/d1/database`. */
   path: string

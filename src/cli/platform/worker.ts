@@ -1,7 +1,7 @@
 /** The deployed script: its versions, which of them is live, its secrets, what calls it. */
 import type { Platform } from './api.ts'
 
-export interface Binding {
+interface Binding {
   type: string
   name: string
   /** Of a database. */

@@ -12,7 +12,7 @@ interface Begun {
 }
 
 /** Written before the first change, and again when it was brought back: what the shard has may still change. */
-export interface TakenOut extends Begun {
+interface TakenOut extends Begun {
   stage: 'taken-out'
 }
 

@@ -132,5 +132,5 @@ function localShard(binding: string, database: D1Database): MigratedShard {
 }
 
 /** As wrangler makes it. */
-export const MIGRATIONS_TABLE =
+const MIGRATIONS_TABLE =
   'CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)'

@@ -81,7 +81,7 @@ export function checkedEdit(text: string, intended: Table[]): string {
 }
 
 /** `a = "b" # c` → `a = "b" `: a # within quotes is no comment. */
-export const withoutComment = (line: string): string => /^(?:[^"'#]|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')*/.exec(line)![0]
+const withoutComment = (line: string): string => /^(?:[^"'#]|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')*/.exec(line)![0]
 
 const headOf = (code: string): string | null => /^\[{1,2}\s*([\w.-]+)\s*\]{1,2}$/.exec(code)?.[1] ?? null
 

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { root } from '../../../src/cli/shell/root.ts'
 import type { PlatformDouble } from './double.ts'
 
-export interface CliRun {
+interface CliRun {
   exitCode: number | null
   stdout: string
   stderr: string

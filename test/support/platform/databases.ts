@@ -166,7 +166,7 @@ const described = ({ id, name, jurisdiction, locationHint }: DoubleDatabase) => 
   running_in_region: (locationHint ?? 'enam').toUpperCase(),
 })
 
-export function sqliteEngine(): Engine {
+function sqliteEngine(): Engine {
   const database = new DatabaseSync(':memory:')
   limitLikeD1(database)
   return {

@@ -1,7 +1,7 @@
 /** KV, R2 and queues of the double. */
 import { ApiRefusal, idOf, RawAnswer, type Route } from './http.ts'
 
-export interface Consumer {
+interface Consumer {
   consumer_id: string
   type: string
   script: string
