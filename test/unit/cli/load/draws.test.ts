@@ -48,6 +48,13 @@ test('a quantile is off by 1 % at most; the maximum is exact', () => {
   expect(histogram.maxMs).toBe(sorted.at(-1))
 })
 
+test('of few times a quantile is one that the share of all is not over', () => {
+  const histogram = new Histogram()
+  for (let ms = 1; ms <= 60; ms++) histogram.add(ms)
+  const quantiles = [0.01, 0.5, 0.975, 0.99, 1].map((share) => Math.round(histogram.quantile(share)))
+  expect(quantiles).toEqual([1, 30, 59, 60, 60])
+})
+
 test('no times, a time of nothing, and one longer than there are buckets', () => {
   expect(new Histogram().quantile(0.99)).toBe(0)
   const histogram = new Histogram()
