@@ -5,7 +5,7 @@
 import { z } from '@hono/zod-openapi'
 import { moveChoices, moveStates, parseRanges } from '../resharding/record.ts'
 import { keyspaces } from '../sharding/sharded-table.ts'
-import { listOf } from '../web/api.ts'
+import { listOf, type problemShape } from '../web/api.ts'
 
 const moveShape = z
   .object({
@@ -166,6 +166,7 @@ export const probeRequestShape = z.strictObject({
     .optional(),
 })
 
+export type Problem = z.infer<typeof problemShape>
 export type Move = z.infer<typeof moveShape>
 export type OneMove = z.infer<typeof oneMoveShape>
 export type PlannedMoves = z.infer<typeof plannedMovesShape>

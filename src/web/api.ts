@@ -5,7 +5,7 @@ import { limits } from '../core/limits.ts'
 import type { RetryKey } from '../sharding/idempotency.ts'
 import type { WebEnv } from './context.ts'
 
-const problemShape = z
+export const problemShape = z
   .object({
     type: z.string(),
     title: z.string(),

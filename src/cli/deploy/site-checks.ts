@@ -1,3 +1,4 @@
+import type { ShardList } from '../../console/shapes.ts'
 import { UserError } from '../shell/errors.ts'
 import type { Deployment } from './deployment.ts'
 import type { Check } from './steps.ts'
@@ -58,7 +59,7 @@ export function smokeCheck(
       if (!known) return 'the home page and the API answer (no operators’ token is known here: --token)'
       const headers = { authorization: `Bearer ${known}` }
       const list = await expectAnswer(`${address()}/operator/v1/shards`, isList, headers)
-      const { items } = readObject(list) as { items: { binding: string }[] }
+      const { items } = readObject(list) as unknown as ShardList
       const foreign = items.filter(({ binding }) => !shards.includes(binding))
       if (foreign.length > 0)
         throw new UserError(

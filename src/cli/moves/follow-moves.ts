@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Move } from '../../console/shapes.ts'
 import { NotNow, UserError } from '../shell/errors.ts'
 import { bar, type Screen, type Timer } from '../shell/screen.ts'
-import { percent, rowsOf, stateOf, time } from './move-text.ts'
+import { isOver, percent, rowsOf, stateOf, time } from './move-text.ts'
 
 const POLL_MS = 300
 const LOST_MS_MAX = 30_000
@@ -54,7 +54,7 @@ const gaveUp = ({ message, fix }: NotNow, ids: string[]) =>
   )
 
 function hasReached({ state }: Move, until: 'settling' | 'done'): boolean {
-  if (state === 'done' || state === 'aborted' || state === 'failed') return true
+  if (isOver({ state })) return true
   return until === 'settling' && (state === 'settling' || state === 'purging')
 }
 

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Problem } from '../../console/shapes.ts'
 import { isLocal, readAddress } from './address.ts'
 import { AnswerLost, NotNow, UserError } from './errors.ts'
 import { root } from './root.ts'
@@ -40,13 +41,6 @@ interface Answer {
   text: string
 }
 
-interface Problem {
-  title?: string
-  detail?: string
-  code?: string
-  requestId?: string
-}
-
 /** Where the application is. Throws UserError. */
 export function addressOf(options: { url?: string | undefined }): string {
   // An unset variable of a build service is an empty one.
@@ -72,7 +66,7 @@ export function connect(options: ConnectOptions): Connection {
     const json = parsed(answer.text)
     if (isOk && json === undefined) throw noApi(url, answer)
     if (isOk) return json as T
-    throw explain(answer, (json ?? {}) as Problem, url, method)
+    throw explain(answer, (json ?? {}) as Partial<Problem>, url, method)
   }
   return {
     url,
@@ -136,7 +130,7 @@ const noApi = (url: string, { status, headers }: Answer): UserError =>
 /** 5xx that end by no waiting. */
 const FINAL = ['LOCAL_SETTINGS', 'MIGRATIONS_PENDING', 'SETTING_MISSING', 'SHARD_FOREIGN', 'SHARD_FULL']
 
-function explain({ status, headers }: Answer, problem: Problem, url: string, method: string): UserError {
+function explain({ status, headers }: Answer, problem: Partial<Problem>, url: string, method: string): UserError {
   const { code = null, detail, title, requestId } = problem
   const seconds = Number(headers.get('retry-after')) || null
   const what = `${url} answered ${status} ${code ?? ''}: ${detail ?? title ?? 'no detail'}`
