@@ -1,6 +1,6 @@
 import type { Move, MovePage, OneMove } from '../../console/shapes.ts'
 import type { Connection } from '../shell/client.ts'
-import type { Command } from '../shell/command.ts'
+import type { Output } from '../shell/command.ts'
 import { pagesOf } from '../shell/pages.ts'
 
 const PAGE_MOVES = 100
@@ -32,8 +32,8 @@ export const moveOperand = { name: 'ID', help: 'a move’s id, as moves list has
 
 /** Asks for one change of a move, and prints what `textOf` says of the move as it is then. */
 export const steering =
-  (verb: string, textOf: (move: Move) => string): Command['run'] =>
-  async (connect, [id]) => {
-    const answer = await connect().post<OneMove>(`${moveAt(id!)}/${verb}`)
+  (verb: string, textOf: (move: Move) => string) =>
+  async (connect: () => Connection, [id]: [string]): Promise<Output> => {
+    const answer = await connect().post<OneMove>(`${moveAt(id)}/${verb}`)
     return { json: answer, text: textOf(answer.move) }
   }

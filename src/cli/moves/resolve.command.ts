@@ -13,10 +13,10 @@ export const command = defineCommand({
   examples: ['moves resolve 01m87hxvkd3wzxmpkkcsete9zp', 'moves resolve 01m87hxvkd3wzxmpkkcsete9zp --choice retry'],
   async run(connect, [id], { choice }) {
     if (!choice) {
-      const answer = await connect().get<MoveSides>(`${moveAt(id!)}/sides`)
+      const answer = await connect().get<MoveSides>(`${moveAt(id)}/sides`)
       return { json: answer, text: sidesText(answer) }
     }
-    const answer = await connect().post<OneMove>(`${moveAt(id!)}/resolve`, { choice })
+    const answer = await connect().post<OneMove>(`${moveAt(id)}/resolve`, { choice })
     return { json: answer, text: `Move ${id} continues. ${watch(answer.move)}` }
   },
 })

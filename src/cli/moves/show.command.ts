@@ -18,7 +18,7 @@ export const command = defineCommand({
   async run(connect, [id], { follow, until }) {
     if (until && !follow) throw new UserError('--until goes with --follow.', 'Add --follow.')
     const connection = connect()
-    const answer = await connection.get<OneMove>(moveAt(id!))
+    const answer = await connection.get<OneMove>(moveAt(id))
     if (!follow) return { json: answer, text: details(answer.move) }
     const [move] = await followMoves([answer.move], {
       until: until ?? 'settling',

@@ -41,7 +41,7 @@ ${PLATFORM_HELP}`,
     const address = await addressOf(deployment.platform, config, options.url)
     const connection = connect({ url: address, token: options.token })
     const noteFile = path.join(root, '.wrangler/deploy', `${config.name}-${shard}.restore.json`)
-    const about = { shard: shard!, connection, noteFile }
+    const about = { shard, connection, noteFile }
     process.once('SIGINT', () => endEarly(noteFile))
     if (isAbandoned) return abandon(deployment, about)
     if (isCompared) return compare(deployment, about)

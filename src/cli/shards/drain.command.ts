@@ -14,9 +14,9 @@ export const command = defineCommand({
     ...watchOptions,
   },
   async run(connect, [id], { off, until = 'settling', 'no-wait': isLeft = false }) {
-    if (off) return setState(connect(), id!, 'serving')
+    if (off) return setState(connect(), id, 'serving')
     const connection = connect()
-    const started = await connection.post<StartedMoves>(`${shardAt(id!)}/drain`)
+    const started = await connection.post<StartedMoves>(`${shardAt(id)}/drain`)
     const output = await followed(connection, started, { until, isLeft, nothing: `${id} has no slots.` })
     const isEmpty = started.held === 0 && !isLeft && !output.isFailure
     const when = until === 'done' ? 'Then' : 'When its moves are done'

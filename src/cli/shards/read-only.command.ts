@@ -7,5 +7,5 @@ export const command = defineCommand({
   summary: 'lets the users of a shard read, and refuses their writes',
   operands: [shardOperand],
   options: { off: { help: 'let them write again' } },
-  run: (connect, [id], { off }) => setState(connect(), id!, off ? 'serving' : 'read-only'),
+  run: (connect, [id], { off }) => setState(connect(), id, off ? 'serving' : 'read-only'),
 })

@@ -17,7 +17,7 @@ export const command = defineCommand({
     const shard = items.find((item) => item.id === id)
     if (!shard)
       throw new UserError(`There is no shard "${id}".`, `There are: ${items.map((item) => item.id).join(', ')}.`)
-    await connection.delete(shardAt(id!))
+    await connection.delete(shardAt(id))
     return {
       json: { removed: shard },
       text:

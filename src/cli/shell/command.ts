@@ -9,7 +9,15 @@ export interface Output {
   isFailure?: boolean
 }
 
-export interface CommandDefinition<Options extends OptionDefinitions> {
+interface OperandDefinition {
+  name: string
+  help: string
+}
+
+export interface CommandDefinition<
+  Options extends OptionDefinitions,
+  Operands extends readonly OperandDefinition[] = readonly OperandDefinition[],
+> {
   /** `moves start`: a noun and a verb; a few are a verb alone. */
   name: string
   /** One line, which begins with a verb. */
@@ -17,7 +25,7 @@ export interface CommandDefinition<Options extends OptionDefinitions> {
   /** Further lines for its own help. */
   details?: string
   /** What follows the name, in order; all of them are needed. */
-  operands?: readonly { name: string; help: string }[]
+  operands?: Operands
   /** Those of its own; `commonOptions` go with every command. */
   options?: Options
   /** What follows `npm run banyan --`. */
@@ -25,7 +33,7 @@ export interface CommandDefinition<Options extends OptionDefinitions> {
   /** `connect` opens the operators' API; throws UserError where no token is known. */
   run(
     connect: () => Connection,
-    operands: string[],
+    operands: { -readonly [Index in keyof Operands]: string },
     options: OptionValues<Options & typeof commonOptions>,
   ): Promise<Output>
 }
@@ -33,7 +41,10 @@ export interface CommandDefinition<Options extends OptionDefinitions> {
 /** A command, whichever options it has. */
 export type Command = CommandDefinition<OptionDefinitions>
 
-/** Types a command's `run` by the options that it defines. */
-export const defineCommand = <const Options extends OptionDefinitions = Record<never, never>>(
-  definition: CommandDefinition<Options>,
-): CommandDefinition<Options> => definition
+/** Types a command's `run` by the operands and options that it defines. */
+export const defineCommand = <
+  const Options extends OptionDefinitions = Record<never, never>,
+  const Operands extends readonly OperandDefinition[] = readonly [],
+>(
+  definition: CommandDefinition<Options, Operands>,
+): CommandDefinition<Options, Operands> => definition
