@@ -37,6 +37,10 @@ export const optionTypes = {
   map: { type: 'string' },
   source: { type: 'string' },
   verify: { type: 'string' },
+  encoding: { type: 'string' },
+  delimiter: { type: 'string' },
+  escape: { type: 'string' },
+  null: { type: 'string' },
 } as const
 
 /** Options that every command takes. */
