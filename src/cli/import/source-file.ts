@@ -119,7 +119,7 @@ function explained(error: unknown, file: string): unknown {
   if (code === 'Z_BUF_ERROR' || code === 'Z_DATA_ERROR')
     return new UserError(
       `${file} is compressed with gzip and damaged: ${message}.`,
-      'Copy or export it again; gzip -t FILE checks a copy.',
+      `Copy or export it again. This command checks a copy: gzip -t ${file}`,
     )
   return error
 }

@@ -7,7 +7,8 @@ const STATEMENT_CHARACTERS_MAX = 67_108_864
 /** What begins a stretch in which a semicolon ends nothing, and what ends it. A doubled quote ends one and begins another. */
 const closings: Record<string, string> = { "'": "'", '"': '"', '`': '`', '[': ']', '--': '\n', '/*': '*/' }
 
-/** Of a statement that is passed over this much is kept. */
+/** A statement of this length that is not wanted is passed over, and of it this much is kept. */
+const DECIDED_CHARACTERS = 4_194_304
 const BEGINNING_CHARACTERS = 1_000
 
 /** Cuts SQL into its statements, as it comes: each with its semicolon. */
@@ -26,14 +27,15 @@ export class SqlStatements {
   push(piece: string): string[] {
     this.#text += piece
     const whole = this.#cut()
-    if (this.#text.length <= STATEMENT_CHARACTERS_MAX) return whole
-    if (this.#isWanted(this.#text))
+    if (this.#text.length > DECIDED_CHARACTERS && !this.#isWanted(this.#text)) {
+      this.#text = this.#text.slice(0, BEGINNING_CHARACTERS) + this.#text.slice(this.#at)
+      this.#at = BEGINNING_CHARACTERS
+    }
+    if (this.#text.length > STATEMENT_CHARACTERS_MAX)
       throw new UserError(
         `A statement has more than ${STATEMENT_CHARACTERS_MAX / 1_048_576} million characters.`,
         'Close the quote that is open in it, or export the table again with fewer rows per statement.',
       )
-    this.#text = this.#text.slice(0, BEGINNING_CHARACTERS) + this.#text.slice(this.#at)
-    this.#at = BEGINNING_CHARACTERS
     return whole
   }
 
