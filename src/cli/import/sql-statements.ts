@@ -27,16 +27,23 @@ export class SqlStatements {
   push(piece: string): string[] {
     this.#text += piece
     const whole = this.#cut()
-    if (this.#text.length > DECIDED_CHARACTERS && !this.#isWanted(this.#text)) {
-      this.#text = this.#text.slice(0, BEGINNING_CHARACTERS) + this.#text.slice(this.#at)
-      this.#at = BEGINNING_CHARACTERS
-    }
+    if (this.#text.length > DECIDED_CHARACTERS && !this.#isWanted(this.#text)) this.#passOver()
     if (this.#text.length > STATEMENT_CHARACTERS_MAX)
       throw new UserError(
         `A statement has more than ${STATEMENT_CHARACTERS_MAX / 1_048_576} million characters.`,
         'Close the quote that is open in it, or export the table again with fewer rows per statement.',
       )
     return whole
+  }
+
+  /** Keeps the statement's beginning only. Comments before it go, but for the one that is open. */
+  #passOver(): void {
+    const statement = withoutBlanks(this.#text)
+    const isComment = statement === '' && this.#closing !== null
+    const beginning = isComment ? '--' : statement.slice(0, BEGINNING_CHARACTERS)
+    if (statement !== '' && statement.length < BEGINNING_CHARACTERS) return // what it is may show later
+    this.#text = beginning + this.#text.slice(this.#at)
+    this.#at = beginning.length
   }
 
   /** What is left: a statement without its semicolon, or blanks and comments. */

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { type CsvForm, CsvRecords } from '../../../src/cli/import/csv.ts'
 import { type Decoder, decoderOf, encodingOf } from '../../../src/cli/import/encodings.ts'
 import { CUT_OFF, NOT_TEXT } from '../../../src/cli/import/odd-text.ts'
-import { SqlStatements } from '../../../src/cli/import/sql-statements.ts'
+import { SqlStatements, tableOf } from '../../../src/cli/import/sql-statements.ts'
 
 const cut = <T extends { length: number; slice(start: number, end?: number): T }>(whole: T, cuts: number[]): T[] => {
   const places = [...new Set(cuts.map((place) => place % (whole.length + 1)))].sort((a, b) => a - b)
@@ -128,6 +128,16 @@ describe('records', () => {
     reader.push(`a,b\n1,"${'x'.repeat(HUGE)}`)
     expect(() => reader.end()).toThrow('Line 2: a quote is not closed.')
   })
+})
+
+test.each([
+  ['one line', () => ['--', ...Array.from({ length: 5 }, () => ' a;'.repeat(400_000))]],
+  ['many lines', () => Array.from({ length: 5 }, () => "-- it's;\n".repeat(200_000))],
+  ['one block', () => ['/*', ...Array.from({ length: 5 }, () => ' a;'.repeat(400_000)), '*/']],
+])('a long comment of %s hides no statement', (_name, comment) => {
+  const statements = new SqlStatements((statement) => statement.includes('users'))
+  const found = [...comment(), '\nINSERT INTO users VALUES (1);'].flatMap((piece) => statements.push(piece))
+  expect(found.map(tableOf)).toEqual([{ table: 'users', makes: false }])
 })
 
 test('of a statement that is not wanted and too long to keep, only the beginning is kept', () => {
