@@ -29,7 +29,7 @@ const DAY_MS = 86_400_000
 const refusalOf = (code: string, detail: string): Refusal => ({ code, detail })
 const email = z.string().trim().max(254).pipe(z.email())
 const HANDLE = /^[a-z][a-z0-9_]{2,29}$/
-/** A password's hash is not among them: what is odd there is left out, as any hash of another kind. */
+/** A password's hash is not among them: an odd one is left out, like every other that is not known here. */
 const codes = {
   externalId: 'EXTERNAL_ID_INVALID',
   email: 'EMAIL_INVALID',
@@ -99,7 +99,7 @@ const MILLISECONDS_FROM = 100_000_000_000
  * Milliseconds since 1970, null for nothing, NaN for what is no time. Where no zone is given it is UTC, as SQLite writes
  * it. What is finer than a millisecond is cut off.
  */
-export function readTime(text: string): number | null {
+function readTime(text: string): number | null {
   const trimmed = text.trim()
   if (trimmed === '') return null
   const decimal = DECIMAL.exec(trimmed)
