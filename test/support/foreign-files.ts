@@ -560,6 +560,12 @@ export const foreignFiles = (): ForeignFile[] => [
     fix: /gzip -t users\.sql\.gz/,
   },
   {
+    by: 'MongoDB, mongoexport --jsonArray',
+    name: 'users.json',
+    bytes: Buffer.from('[{"id":1,"email":"ann@example.com","username":"ann"}]\n'),
+    fix: /jq -r .*@csv' users\.json > users\.csv\nand import users\.csv/,
+  },
+  {
     by: 'UTF-32',
     name: 'users.csv',
     bytes: Buffer.from('\ufeff\0i\0d\0,\0', 'utf16le'),

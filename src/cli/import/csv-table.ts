@@ -94,7 +94,7 @@ export class CsvTable {
     const names = header.map((name) => (name ?? '').trim())
     while (names.at(-1) === '') names.pop()
     const isOdd = names.length === 0 || names.some((name) => name.includes('\0'))
-    const isTwice = new Set(names.map((name) => name.toLowerCase())).size < names.length
+    const isTwice = new Set([PROBLEM, ...names].map((name) => name.toLowerCase())).size <= names.length
     if (names.length > COLUMNS_MAX || isOdd || isTwice)
       throw new UserError(`The first line doesn't name the columns: ${names.slice(0, 10).join(', ')}.`, 'Add a header.')
     this.#width = names.length

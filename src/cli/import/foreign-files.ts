@@ -60,6 +60,15 @@ const byBytes: (Foreign & { at: number; bytes: string })[] = [
 /** By their text. */
 const byText: (Foreign & { pattern: RegExp })[] = [
   {
+    pattern: /^\s*(?:\{\s*"|\[\s*\{)/,
+    is: 'JSON',
+    fix: (file) =>
+      importThen(
+        `Write its fields as CSV: jq -r '["id","email","username"], (.[] | [.id, .email, .username]) | @csv' ${file} > users.csv`,
+        'users.csv',
+      ),
+  },
+  {
     pattern: /^--\s*PostgreSQL database (?:cluster )?dump/m,
     is: 'a PostgreSQL dump, which SQLite can’t read',
     fix: () => importThen(`Export the table instead: ${EXPORT_POSTGRES}`, 'users.csv'),

@@ -8,12 +8,13 @@ export const BLOB = '\ufdd2'
 /** Ends the last field of a record that was too long to keep. */
 export const CUT_OFF = '\ufdd3'
 
-const ODD = /[\0\ufdd0-\ufdd3]|\p{Cs}/gu
+const ODD = /[\0\ufdd0-\ufdd3]|\p{Cs}/u
+const EACH_ODD = new RegExp(ODD, 'gu')
 const SHOWN_CHARACTERS_MAX = 300
 
 /** Why a value can't be stored as it is, or null. */
 export function oddityOf(text: string): string | null {
-  const found = text.match(ODD)?.[0]
+  const found = ODD.exec(text)?.[0]
   if (found === undefined) return null
   if (found === '\0' || found === NUL) return 'It holds a NUL character.'
   if (found === BLOB) return 'It is a blob, and no text.'
@@ -22,4 +23,4 @@ export function oddityOf(text: string): string | null {
 
 /** The value as a report shows it. */
 export const shown = (text: string): string =>
-  text.slice(0, SHOWN_CHARACTERS_MAX).replaceAll(ODD, '\ufffd').toWellFormed()
+  text.slice(0, SHOWN_CHARACTERS_MAX).replaceAll(EACH_ODD, '\ufffd').toWellFormed()

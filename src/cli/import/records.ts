@@ -39,6 +39,7 @@ const codes = {
   createdAt: 'CREATED_AT_INVALID',
   emailVerifiedAt: 'EMAIL_VERIFIED_AT_INVALID',
 } as const
+const checked = Object.entries(codes) as [keyof typeof codes, string][]
 const charactersOf = (text: string): number => [...text].length
 
 /**
@@ -46,8 +47,8 @@ const charactersOf = (text: string): number => [...text].length
  * equal (test/unit/cli/import-records.test.ts).
  */
 export function readRow(row: SourceRow, now: number): ImportRecord | Refusal {
-  for (const [field, code] of Object.entries(codes)) {
-    const oddity = oddityOf(row[field as keyof typeof codes] ?? '')
+  for (const [field, code] of checked) {
+    const oddity = oddityOf(row[field] ?? '')
     if (oddity) return refusalOf(code, `${field}: ${oddity}`)
   }
   const externalId = row.externalId ?? ''

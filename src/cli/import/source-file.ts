@@ -65,31 +65,38 @@ export class SourceFile {
   }
 
   async *#gunzipped(chunks: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
-    const first = (await chunks.next()).value as Buffer | undefined
-    if (!first) return
-    const all = continued(first, chunks)
-    if (!GZIP.every((byte, index) => first[index] === byte)) return yield* all
-    this.#form.push('gzip')
-    // Its errors come out where it is read.
-    yield* pipeline(all, createGunzip({ chunkSize: PIECE_BYTES }), () => undefined) as AsyncIterable<Buffer>
+    try {
+      const first = (await chunks.next()).value as Buffer | undefined
+      if (!first) return
+      const all = continued(first, chunks)
+      if (!GZIP.every((byte, index) => first[index] === byte)) return yield* all
+      this.#form.push('gzip')
+      // Its errors come out where it is read.
+      yield* pipeline(all, createGunzip({ chunkSize: PIECE_BYTES }), () => undefined) as AsyncIterable<Buffer>
+    } finally {
+      await chunks.return(undefined)
+    }
   }
 
   async *#decoded(chunks: AsyncGenerator<Buffer>): AsyncGenerator<string> {
-    const first = (await chunks.next()).value as Buffer | undefined
-    if (!first) return
-    refuseForeignBytes(first, this.#file)
-    const encoding = this.#encoding ?? encodingOf(first)
-    if (encoding !== 'utf-8') this.#form.push(encodingNames[encoding])
-    const decoder = decoderOf(encoding)
-    this.#decoder = decoder
-    let isFirst = true
-    for await (const chunk of continued(first, chunks)) {
-      const text = decoder.push(chunk)
-      if (isFirst) refuseForeignText(text, this.#file)
-      yield isFirst ? text.replace(/^\ufeff/, '') : text
-      isFirst = false
+    for await (const chunk of chunks) {
+      if (this.#decoder) {
+        yield this.#decoder.push(chunk)
+        continue
+      }
+      this.#decoder = this.#decoderOf(chunk)
+      const text = this.#decoder.push(chunk)
+      refuseForeignText(text, this.#file)
+      yield text.replace(/^\ufeff/, '')
     }
-    yield decoder.end()
+    yield this.#decoder?.end() ?? ''
+  }
+
+  #decoderOf(head: Buffer): Decoder {
+    refuseForeignBytes(head, this.#file)
+    const encoding = this.#encoding ?? encodingOf(head)
+    if (encoding !== 'utf-8') this.#form.push(encodingNames[encoding])
+    return decoderOf(encoding)
   }
 }
 

@@ -67,7 +67,7 @@ export class SqlTable {
       this.#database.exec(statement)
     } catch (error) {
       const columns = plainColumns(statement)
-      if (!columns || !/^no such (function|collation sequence)/.test((error as Error).message)) throw error
+      if (!columns || !/^(?:no such|unknown) (?:function|collation)/.test((error as Error).message)) throw error
       this.#database.exec(`CREATE TABLE ${quotedName(this.#table)} (${columns.join(', ')})`)
     }
   }
