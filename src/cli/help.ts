@@ -82,6 +82,7 @@ export const helpText = `banyan <noun> <verb> [options]
       --delimiter CHARACTER      between the fields, or tab (default: the one that the first line has)
       --escape backslash|none    whether a backslash escapes, as in files of MySQL and COPY (default: none)
       --null TEXT                an unquoted field that is NULL, besides \\N
+      --fill                     fields that are missing at the end of a record are empty, as Excel leaves them out
       --encoding NAME            utf-8, utf-16le, utf-16be or windows-1252 (default: UTF-8, and UTF-16 where the file shows it)
       --verify sample|none       asks the server of 1,000 users, or none, when it is done (default: of all)
 

@@ -41,6 +41,7 @@ export const optionTypes = {
   delimiter: { type: 'string' },
   escape: { type: 'string' },
   null: { type: 'string' },
+  fill: { type: 'boolean' },
 } as const
 
 /** Options that every command takes. */

@@ -24,7 +24,10 @@ async function importForeign({ name, bytes, options = {} }: ForeignFile, number:
   mkdirSync(own)
   const file = path.join(own, name)
   writeFileSync(file, bytes)
-  const more = Object.entries(options).flatMap(([option, value]) => [`--${option}`, value])
+  const more = Object.entries(options).flatMap(([option, value]) => [
+    `--${option}`,
+    ...(value === true ? [] : [String(value)]),
+  ])
   const { code, stdout, stderr } = await banyan(stack.url, 'import', file, '--source', 'people', '--json', ...more)
   expect(code, stderr).toBe(0)
   const refused = existsSync(`${file}.refused.csv`) ? readFileSync(`${file}.refused.csv`, 'utf8') : ''

@@ -55,7 +55,7 @@ export const recordsOf = (of = people, unitMs = 1) =>
     }
   })
 
-type Options = Partial<Record<'encoding' | 'delimiter' | 'escape' | 'null' | 'table', string>>
+type Options = Partial<Record<'encoding' | 'delimiter' | 'escape' | 'null', string>> & { fill?: boolean }
 
 export interface ForeignFile {
   /** Which program writes it. */
@@ -416,6 +416,39 @@ export const foreignFiles = (): ForeignFile[] => [
     name: 'users.csv',
     bytes: Buffer.from(excel(',', ',,,')),
     records: recordsOf(),
+  },
+  {
+    by: 'Excel, with the delimiters of some empty fields left out',
+    name: 'users.csv',
+    bytes: Buffer.from('id;email;username;name;bio\r\n1;ann@example.com;ann\r\n2;bob@example.com;bob;;x\r\n'),
+    options: { fill: true },
+    records: [
+      { externalId: '1', email: 'ann@example.com', handle: 'ann' },
+      { externalId: '2', email: 'bob@example.com', handle: 'bob', bio: 'x' },
+    ],
+  },
+  {
+    by: 'a line break without quotes',
+    name: 'users.csv',
+    bytes: Buffer.from('id,email,username,bio,team\n1,ann@example.com,ann,one\ntwo,x\n2,bob@example.com,bob,,\n'),
+    records: [{ externalId: '2', email: 'bob@example.com', handle: 'bob' }],
+    refused: [
+      ['1', 'RECORD_INVALID'],
+      ['two', 'RECORD_INVALID'],
+    ],
+  },
+  {
+    by: 'UTF-16 with more halves of characters than letters beyond ASCII',
+    name: 'users.csv',
+    bytes: Buffer.from(
+      'id,email,username,bio\n1,a@example.com,ann,\ud800\n2,b@example.com,bob,\udc00\n3,c@example.com,cyd,\n',
+      'utf16le',
+    ),
+    records: [{ externalId: '3', email: 'c@example.com', handle: 'cyd' }],
+    refused: [
+      ['1', 'BIO_INVALID'],
+      ['2', 'BIO_INVALID'],
+    ],
   },
   {
     by: 'Excel, with sep=; in the first line',

@@ -14,6 +14,8 @@ export interface CsvOptions {
   escape: 'backslash' | 'none' | null
   /** An unquoted field that is NULL, besides `\N`. */
   nullText: string | null
+  /** Fields that are missing at the end of a record are empty. */
+  isFilled: boolean
 }
 
 /** Throws UserError for values that no file has. */
@@ -21,7 +23,12 @@ export function readCsvOptions(options: OptionValues): CsvOptions {
   const style = options.escape ?? null
   if (style !== null && style !== 'backslash' && style !== 'none')
     throw new UserError(`--escape is "${style}".`, 'It may be backslash or none.')
-  return { delimiter: readDelimiter(options.delimiter), escape: style, nullText: options.null ?? null }
+  return {
+    delimiter: readDelimiter(options.delimiter),
+    escape: style,
+    nullText: options.null ?? null,
+    isFilled: options.fill ?? false,
+  }
 }
 
 function readDelimiter(text: string | undefined): string | null {

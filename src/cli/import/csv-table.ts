@@ -73,10 +73,12 @@ export class CsvTable {
   #problemOf(record: CsvRecord): string | null {
     if (record.at(-1) === CUT_OFF) return `Record ${this.#number} has more than a million characters.`
     // Excel writes delimiters behind the last column, too.
-    const isWhole = record.length >= this.#width && record.slice(this.#width).every((field) => !field)
-    return isWhole
-      ? null
-      : `Record ${this.#number} has ${record.length} fields, and the header has ${this.#width}: a field with the delimiter or a line break in it must be quoted.`
+    const isShort = record.length < this.#width && !this.#options.isFilled
+    const isWhole = !isShort && record.slice(this.#width).every((field) => !field)
+    if (isWhole) return null
+    const counts = `Record ${this.#number} has ${record.length} fields, and the header has ${this.#width}:`
+    const fix = 'a field with the delimiter or a line break in it must be quoted.'
+    return isShort ? `${counts} ${fix} If only empty fields at its end are missing, pass --fill.` : `${counts} ${fix}`
   }
 
   /** A file with `\N` is PostgreSQL's or MySQL's. Whether its other backslashes are escapes nothing in it says. */

@@ -18,6 +18,7 @@ export class SourceFile {
   readonly #hash = createHash('sha256')
   #form: string[] = []
   #decoder: Decoder | null = null
+  #isUtf8 = false
 
   /** `encoding`: what the user says it is. */
   constructor(file: string, encoding: Encoding | null) {
@@ -35,9 +36,9 @@ export class SourceFile {
     return this.#hash.digest('hex')
   }
 
-  /** Something in it is no text in its encoding, and `NOT_TEXT` stands in its place. */
-  get hasOddBytes(): boolean {
-    return this.#decoder?.hasOddBytes ?? false
+  /** It was read as UTF-8, and something in it is none: `NOT_TEXT` stands in its place. */
+  get hasOddUtf8(): boolean {
+    return this.#isUtf8 && (this.#decoder?.hasOddBytes ?? false)
   }
 
   /**
@@ -95,7 +96,8 @@ export class SourceFile {
   #decoderOf(head: Buffer): Decoder {
     refuseForeignBytes(head, this.#file)
     const encoding = this.#encoding ?? encodingOf(head)
-    if (encoding !== 'utf-8') this.#form.push(encodingNames[encoding])
+    this.#isUtf8 = encoding === 'utf-8'
+    if (!this.#isUtf8) this.#form.push(encodingNames[encoding])
     return decoderOf(encoding)
   }
 }

@@ -51,7 +51,7 @@ export interface Reading extends CsvOptions {
   encoding: Encoding | null
 }
 
-const NOTHING_SAID: Reading = { encoding: null, delimiter: null, escape: null, nullText: null }
+const NOTHING_SAID: Reading = { encoding: null, delimiter: null, escape: null, nullText: null, isFilled: false }
 const SQL_BEGINNING = /^\s*(?:--|\/\*|(?:pragma|begin|create|insert|replace|drop|alter|set)\b)/i
 
 /** By the file's name, and by its beginning where the name doesn't tell. */
@@ -79,7 +79,7 @@ export class Staging {
   readonly #reading: Reading
   /** Of what is special about the file, as it is said: `gzip`, `UTF-16 LE`, `";" between fields`. */
   form: string[] = []
-  #hasOddBytes = false
+  #hasOddUtf8 = false
   #now = Number.NaN
 
   constructor(table: string, reading: Reading = NOTHING_SAID) {
@@ -113,7 +113,7 @@ export class Staging {
       ...source.form,
       ...(form && form.delimiter !== ',' ? [`${nameOf(form.delimiter)} between fields`] : []),
     ]
-    this.#hasOddBytes = source.hasOddBytes
+    this.#hasOddUtf8 = source.hasOddUtf8
     return source.fingerprint()
   }
 
@@ -156,7 +156,7 @@ export class Staging {
         `INSERT INTO "banyan staged" (${names}) ${this.#selection(CONFLICTING, mapping)} ORDER BY rowid;
          DROP TABLE ${quotedName(CONFLICTING)}`,
       )
-    if (this.#hasOddBytes && this.#reading.encoding === null) this.#refuseOtherEncoding()
+    if (this.#hasOddUtf8 && this.#reading.encoding === null) this.#refuseOtherEncoding()
   }
 
   /** SQL: the mapped columns of a table, as text, and what is wrong with the record. */
