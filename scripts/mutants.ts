@@ -222,6 +222,20 @@ const mutants: Mutant[] = [
     ...foreignFiles,
   },
   {
+    name: 'import’s double-quoted texts',
+    file: 'src/cli/import/staging.ts',
+    take: /enableDoubleQuotedStringLiterals: true/,
+    leave: 'enableDoubleQuotedStringLiterals: false',
+    ...foreignFiles,
+  },
+  {
+    name: 'import’s place for rows that conflict',
+    file: 'src/cli/import/sql-table.ts',
+    take: /% 256 !== SQLITE_CONSTRAINT/,
+    leave: '% 256 !== -1',
+    ...foreignFiles,
+  },
+  {
     name: 'import’s question about escapes',
     file: 'src/cli/import/csv-table.ts',
     take: /this\.#hasNull && this\.#hasBackslash/,

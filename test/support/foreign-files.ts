@@ -55,7 +55,7 @@ export const recordsOf = (of = people, unitMs = 1) =>
     }
   })
 
-type Options = Partial<Record<'encoding' | 'delimiter' | 'escape' | 'null', string>> & { fill?: boolean }
+type Options = Partial<Record<'encoding' | 'delimiter' | 'escape' | 'null' | 'source', string>> & { fill?: boolean }
 
 export interface ForeignFile {
   /** Which program writes it. */
@@ -583,6 +583,13 @@ export const foreignFiles = (): ForeignFile[] => [
     fix: /zstd -d users\.sql\.zst\nand import users\.sql\./,
   },
   { by: '7-Zip', name: 'users.7z', bytes: beginning('7z', 0xbc, 0xaf, 0x27, 0x1c), fix: /7z x users\.7z/ },
+  {
+    by: 'bzip2, of a file with a hard name',
+    name: "Ann's users.csv.bz2",
+    bytes: beginning('BZh9'),
+    options: { source: 'users' },
+    fix: /bunzip2 -k 'Ann'\\''s users\.csv\.bz2'\nand import Ann's users\.csv\./,
+  },
   { by: 'tar', name: 'users.tar', bytes: tar(), fix: /tar -xf users\.tar/ },
   { by: 'tar and gzip', name: 'users.tgz', bytes: gzipSync(tar()), fix: /tar -xf users\.tgz/ },
   { by: 'gzip, twice', name: 'users.sql.gz', bytes: gzipSync(gzipSync(plainDump)), fix: /gunzip -k users\.sql\.gz/ },

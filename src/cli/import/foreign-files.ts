@@ -8,6 +8,8 @@ interface Foreign {
 }
 
 const without = (file: string): string => file.slice(0, file.length - path.extname(file).length) || file
+/** As a command takes it. */
+export const inShell = (file: string): string => (/^[\w./-]+$/.test(file) ? file : `'${file.replaceAll("'", "'\\''")}'`)
 const EXPORT_POSTGRES = `psql DATABASE -c "\\copy users TO 'users.csv' WITH (FORMAT csv, HEADER)"`
 const EXPORT_MYSQL =
   "mysql --batch -e 'SELECT * FROM users' DATABASE > users.tsv\nand import that with --escape backslash --null NULL."
@@ -19,7 +21,7 @@ const byBytes: (Foreign & { at: number; bytes: string })[] = [
     at: 0,
     bytes: 'SQLite format 3\0',
     is: 'a SQLite database',
-    fix: (file) => importThen(`Make a dump of it: sqlite3 ${file} .dump > users.sql`, 'users.sql'),
+    fix: (file) => importThen(`Make a dump of it: sqlite3 ${inShell(file)} .dump > users.sql`, 'users.sql'),
   },
   {
     at: 0,
@@ -27,7 +29,7 @@ const byBytes: (Foreign & { at: number; bytes: string })[] = [
     is: 'a PostgreSQL dump in the custom format',
     fix: (file) =>
       importThen(
-        `Restore it, and export the table: pg_restore -d DATABASE ${file}, then ${EXPORT_POSTGRES}`,
+        `Restore it, and export the table: pg_restore -d DATABASE ${inShell(file)}, then ${EXPORT_POSTGRES}`,
         'users.csv',
       ),
   },
@@ -36,7 +38,7 @@ const byBytes: (Foreign & { at: number; bytes: string })[] = [
     bytes: 'PK\u0003\u0004',
     is: 'a zip archive, or an Excel workbook',
     fix: (file) =>
-      `Unpack it: unzip ${file}. Of a workbook (.xlsx), save the sheet in Excel as “CSV UTF-8”. Import the file that comes of it.`,
+      `Unpack it: unzip ${inShell(file)}. Of a workbook (.xlsx), save the sheet in Excel as “CSV UTF-8”. Import the file that comes of it.`,
   },
   {
     at: 0,
@@ -44,17 +46,37 @@ const byBytes: (Foreign & { at: number; bytes: string })[] = [
     is: 'an Excel workbook (.xls)',
     fix: () => 'Save the sheet in Excel as “CSV UTF-8”, and import that.',
   },
-  { at: 0, bytes: 'BZh', is: 'compressed with bzip2', fix: (file) => importThen(`bunzip2 -k ${file}`, without(file)) },
-  { at: 0, bytes: '\xfd7zXZ\0', is: 'compressed with xz', fix: (file) => importThen(`unxz -k ${file}`, without(file)) },
+  {
+    at: 0,
+    bytes: 'BZh',
+    is: 'compressed with bzip2',
+    fix: (file) => importThen(`Decompress it: bunzip2 -k ${inShell(file)}`, without(file)),
+  },
+  {
+    at: 0,
+    bytes: '\xfd7zXZ\0',
+    is: 'compressed with xz',
+    fix: (file) => importThen(`Decompress it: unxz -k ${inShell(file)}`, without(file)),
+  },
   {
     at: 0,
     bytes: '\x28\xb5\x2f\xfd',
     is: 'compressed with zstd',
-    fix: (file) => importThen(`zstd -d ${file}`, without(file)),
+    fix: (file) => importThen(`Decompress it: zstd -d ${inShell(file)}`, without(file)),
   },
-  { at: 0, bytes: '7z\xbc\xaf', is: 'a 7z archive', fix: (file) => `Unpack it: 7z x ${file}. Import the file in it.` },
-  { at: 0, bytes: '\x1f\x8b', is: 'compressed twice', fix: (file) => `Unpack it once: gunzip -k ${file}` },
-  { at: 257, bytes: 'ustar', is: 'a tar archive', fix: (file) => `Unpack it: tar -xf ${file}. Import the file in it.` },
+  {
+    at: 0,
+    bytes: '7z\xbc\xaf',
+    is: 'a 7z archive',
+    fix: (file) => `Unpack it: 7z x ${inShell(file)}. Import the file in it.`,
+  },
+  { at: 0, bytes: '\x1f\x8b', is: 'compressed twice', fix: (file) => `Unpack it once: gunzip -k ${inShell(file)}` },
+  {
+    at: 257,
+    bytes: 'ustar',
+    is: 'a tar archive',
+    fix: (file) => `Unpack it: tar -xf ${inShell(file)}. Import the file in it.`,
+  },
 ]
 
 /** By their text. */
@@ -64,7 +86,7 @@ const byText: (Foreign & { pattern: RegExp })[] = [
     is: 'JSON',
     fix: (file) =>
       importThen(
-        `Write its fields as CSV: jq -r '["id","email","username"], (.[] | [.id, .email, .username]) | @csv' ${file} > users.csv`,
+        `Write its fields as CSV: jq -r '["id","email","username"], (.[] | [.id, .email, .username]) | @csv' ${inShell(file)} > users.csv`,
         'users.csv',
       ),
   },

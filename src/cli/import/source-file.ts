@@ -4,7 +4,7 @@ import { pipeline } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import { UserError } from '../errors.ts'
 import { type Decoder, decoderOf, type Encoding, encodingNames, encodingOf } from './encodings.ts'
-import { refuseForeignBytes, refuseForeignText } from './foreign-files.ts'
+import { inShell, refuseForeignBytes, refuseForeignText } from './foreign-files.ts'
 
 const PIECE_BYTES = 1_048_576
 /** What the kind of a file is told from. Enough for a tar's mark, and for the first lines of a dump. */
@@ -128,7 +128,7 @@ function explained(error: unknown, file: string): unknown {
   if (code === 'Z_BUF_ERROR' || code === 'Z_DATA_ERROR')
     return new UserError(
       `${file} is compressed with gzip and damaged: ${message}.`,
-      `Copy or export it again. This command checks a copy: gzip -t ${file}`,
+      `Copy or export it again. This command checks a copy: gzip -t ${inShell(file)}`,
     )
   return error
 }

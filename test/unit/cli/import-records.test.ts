@@ -90,6 +90,10 @@ describe('a row is refused here for what the server refuses it', () => {
   })
 })
 
+test('blanks around an e-mail address don’t fill a request', () => {
+  expect(readRow({ ...valid, email: `${' '.repeat(2_000_000)}ann@example.com\n` }, NOW)).toMatchObject(valid)
+})
+
 const AT = Date.UTC(2024, 0, 2, 3, 4, 5)
 
 /** What of a time's text both readers make: the command, and the server of what the command sends. */
