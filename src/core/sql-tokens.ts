@@ -82,7 +82,7 @@ const isTrigger = (tokens: SqlToken[]): boolean =>
   isWord(tokens[0], 'CREATE') && isWord(tokens[isWord(tokens[1], 'TEMP', 'TEMPORARY') ? 2 : 1], 'TRIGGER')
 
 /** The place after the bracket that closes the one at `at`; the end where none does. */
-function afterBrackets(tokens: SqlToken[], at: number): number {
+export function afterBrackets(tokens: SqlToken[], at: number): number {
   let depth = 0
   for (let place = at; place < tokens.length; place++) {
     if (isSign(tokens[place], '(')) depth++

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Problem } from '../../console/shapes.ts'
+import { readDevVars } from '../wrangler/dev-vars.ts'
 import { isLocal, readAddress } from './address.ts'
 import { AnswerLost, NotNow, UserError } from './errors.ts'
 import { root } from './root.ts'
@@ -154,9 +155,8 @@ function explain({ status, headers }: Answer, problem: Partial<Problem>, url: st
   return new UserError(what, `Its logs have more under request ${requestId ?? '(no id)'}.`, code)
 }
 
-/** On localhost, the token that the first `npm run dev` put into `.dev.vars`. */
+/** On localhost, the token that the local Worker has from `.dev.vars`, where the first `npm run dev` put one. */
 function localToken(url: string): string | null {
   if (!isLocal(url)) return null
-  const file = path.join(root, '.dev.vars')
-  return existsSync(file) ? (/^OPERATOR_TOKEN=(.+)$/m.exec(readFileSync(file, 'utf8'))?.[1] ?? null) : null
+  return existsSync(path.join(root, '.dev.vars')) ? (readDevVars(root).OPERATOR_TOKEN ?? null) : null
 }
