@@ -2,6 +2,7 @@ import { z } from '@hono/zod-openapi'
 import { DAY_MS } from '../../core/clock.ts'
 import { derivedUserId } from '../../core/ids.ts'
 import type { ClaimWish } from '../../sharding/claims.ts'
+import { wholeText } from '../../web/api.ts'
 import { emailWish, handleWish, normaliseEmail } from '../accounts/accounts.ts'
 import { isImportableHash, NO_PASSWORD } from '../accounts/passwords.ts'
 import { email, handle } from '../accounts/routes.ts'
@@ -36,8 +37,7 @@ const time = z.iso
   .transform((text) => Date.parse(text))
 
 const shape = z.object({
-  externalId: z
-    .string()
+  externalId: wholeText
     .min(1, 'An external id has at least one character.')
     .max(EXTERNAL_ID_CHARACTERS_MAX, `An external id has at most ${EXTERNAL_ID_CHARACTERS_MAX} characters.`),
   email,
