@@ -237,6 +237,7 @@ const text = fc
 type Mutation =
   | { kind: 'none' | 'bom' | 'impostor' }
   | { kind: 'insert' | 'replace'; at: number; bytes: Buffer }
+  | { kind: 'in-text'; bytes: Buffer }
   | { kind: 'random'; bytes: Uint8Array }
 
 const mutation: fc.Arbitrary<Mutation> = fc.oneof(
@@ -247,22 +248,29 @@ const mutation: fc.Arbitrary<Mutation> = fc.oneof(
     at: fc.nat(400),
     bytes: fc.oneof(fc.constantFrom(...NOT_UTF8), fc.uint8Array({ minLength: 1, maxLength: 3 }).map(Buffer.from)),
   }),
+  fc.record({ kind: fc.constant('in-text' as const), bytes: fc.constantFrom(...NOT_UTF8) }),
   fc.record({ kind: fc.constant('random' as const), bytes: fc.uint8Array({ maxLength: 60 }) }),
 )
 
-/** Drawn for every route: the valid body as it is, and what a lenient decoder would take for it. */
-const examples = (['none', 'impostor'] as const).flatMap((kind) =>
-  [false, true].map((isEscaped): [Sending] => [
-    { isChanged: false, field: 0, text: '', mutation: { kind }, isEscaped },
-  ]),
-)
+/** Where the bytes of the mutation go. */
+const MARK = 'markedhere'
+
+/** Drawn for every route: the valid body, what a lenient decoder would take for it, and other bytes in its first texts. */
+const examples = [false, true].flatMap((isEscaped) => {
+  const plain = { isChanged: false, field: 0, text: '', isEscaped }
+  return [
+    ...(['none', 'impostor'] as const).map((kind): [Sending] => [{ ...plain, mutation: { kind } }]),
+    ...[0, 1].map((field): [Sending] => [{ ...plain, field, mutation: { kind: 'in-text', bytes: NOT_UTF8[0]! } }]),
+  ]
+})
 
 /** One text of a valid body becomes another, and the bytes are mutated. */
 const sending = fc.record({ isChanged: fc.boolean(), field: fc.nat(20), text, mutation, isEscaped: fc.boolean() })
 type Sending = typeof sending extends fc.Arbitrary<infer T> ? T : never
 
 function encoded(isForm: boolean, valid: Fields, { isChanged, field, text, mutation, isEscaped }: Sending): Buffer {
-  const fields = isChanged ? withText(valid, field, text) : valid
+  const isMarked = mutation.kind === 'in-text'
+  const fields = isMarked || isChanged ? withText(valid, field, isMarked ? `a${MARK}` : text) : valid
   const body = isForm ? formOf(fields as Record<string, string>, isEscaped) : Buffer.from(jsonOf(fields, isEscaped))
   switch (mutation.kind) {
     case 'none':
@@ -271,6 +279,8 @@ function encoded(isForm: boolean, valid: Fields, { isChanged, field, text, mutat
       return Buffer.concat([Buffer.from('\ufeff'), body])
     case 'impostor':
       return Buffer.from(withImpostors(body.toString('latin1')), 'latin1')
+    case 'in-text':
+      return Buffer.from(withMarked(body.toString('latin1'), mutation.bytes), 'latin1')
     case 'random':
       return Buffer.from(mutation.bytes)
     default: {
@@ -292,7 +302,7 @@ function withText(valid: Fields, number: number, text: string): Fields {
   collect(valid, [])
   const copy = structuredClone(valid)
   const chosen = paths[number % Math.max(1, paths.length)]
-  if (!chosen) return copy
+  if (!chosen) return { ...copy, unread: text }
   let parent = copy as Record<PropertyKey, unknown>
   for (const name of chosen.slice(0, -1)) parent = parent[name] as Record<PropertyKey, unknown>
   parent[chosen.at(-1)!] = text
@@ -305,9 +315,14 @@ const jsonOf = (fields: Fields, isEscaped: boolean): string => {
   return json.replaceAll(/[^\x20-\x7e]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
+const percent = (bytes: Buffer) => bytes.toString('hex').replaceAll(/../g, '%$&')
+
+const withMarked = (body: string, bytes: Buffer): string =>
+  body.replace(MARK, bytes.toString('latin1')).replace(percent(Buffer.from(MARK)), percent(bytes))
+
 /** Every byte escaped, or as few as possible. */
 function formOf(fields: Record<string, string>, isEscaped: boolean): Buffer {
-  const every = (bytes: string) => Buffer.from(bytes, 'latin1').toString('hex').replaceAll(/../g, '%$&')
+  const every = (bytes: string) => percent(Buffer.from(bytes, 'latin1'))
   const few = (bytes: string) => bytes.replaceAll(/[%&+=]/g, every)
   const write = (text: string) => (isEscaped ? every : few)(bytesOf(text).toString('latin1'))
   const pairs = Object.entries(fields).map(([name, value]) => `${write(name)}=${write(value)}`)

@@ -3,7 +3,7 @@ import '../../support/light-passwords.ts'
 import { bodyRoutes, checkRandomBodies, expectNothingReplaced, randomSender } from '../../support/random-bodies.ts'
 
 /** The long suite draws more (test/long/workerd/random-bodies.test.ts). */
-const RUNS = 20
+const RUNS = 25
 
 let made: Awaited<ReturnType<typeof randomSender>>
 beforeAll(async () => {
