@@ -5,7 +5,7 @@
 import { z } from '@hono/zod-openapi'
 import { moveChoices, moveStates, parseRanges } from '../resharding/record.ts'
 import { keyspaces } from '../sharding/sharded-table.ts'
-import { listOf, type problemShape } from '../web/api.ts'
+import { listOf, type problemShape, wholeText } from '../web/api.ts'
 
 const moveShape = z
   .object({
@@ -52,7 +52,7 @@ const SLOTS_DETAIL =
 
 export const moveRequestShape = z.strictObject({
   slots: z.string().refine((text) => parseRanges(text) !== null, SLOTS_DETAIL),
-  target: z.string().min(1).max(100),
+  target: wholeText.min(1).max(100),
   keyspace: z.enum(keyspaces).default('users'),
 })
 

@@ -1,6 +1,7 @@
 import { addressOf } from '../shell/client.ts'
 import { UserError } from '../shell/errors.ts'
 import type { OptionDefinitions, OptionValues } from '../shell/options.ts'
+import { decimalOf } from '../shell/whole-number.ts'
 import { REQUESTS_MAX } from './run.ts'
 
 const SEED_MAX = 2 ** 32 - 1
@@ -43,9 +44,9 @@ export function readSettings(options: LoadOptions) {
 }
 
 function numberOf(name: string, text: string, bounds: { least: number; most: number; isWhole?: boolean }): number {
-  const number = text.trim() === '' ? Number.NaN : Number(text)
+  const number = decimalOf(text)
   const { least, most, isWhole } = bounds
-  if (number >= least && number <= most && (!isWhole || Number.isInteger(number))) return number
+  if (number !== null && number >= least && number <= most && (!isWhole || Number.isInteger(number))) return number
   const range = `from ${least.toLocaleString('en')} to ${most.toLocaleString('en')}`
   throw new UserError(`--${name} is "${text}".`, `It takes a ${isWhole ? 'whole ' : ''}number ${range}.`)
 }

@@ -4,6 +4,7 @@ import { defineCommand } from '../shell/command.ts'
 import { UserError } from '../shell/errors.ts'
 import { keyspaceOption, watchOptions } from '../shell/options.ts'
 import { counted, table } from '../shell/table.ts'
+import { decimalOf } from '../shell/whole-number.ts'
 import { followed, withHeld } from './started-moves.ts'
 
 const REBALANCE = '/operator/v1/rebalance'
@@ -61,7 +62,7 @@ function countOf(slots: string): number {
 }
 
 function fraction(option: string, text: string): number {
-  const number = Number(text)
-  if (text.trim() !== '' && number >= 0 && number <= 1) return number
+  const number = decimalOf(text)
+  if (number !== null && number <= 1) return number
   throw new UserError(`${option} is "${text}".`, 'It is a fraction of the mean, from 0 to 1: 0.1 is ten percent.')
 }
