@@ -1,0 +1,112 @@
+import { routedShards } from '../sharding-doubles.ts'
+import { databases, type SlotState } from '../sharding-slots.ts'
+import { type Answer, answerTo, described, describedAnswer, type Stage } from './answers.ts'
+import { type Asked, expectedOf } from './differences.ts'
+import { plain, restored, SLOT } from './fixture.ts'
+
+const { shards } = routedShards({ databases })
+export const leased = shards.of(SLOT)
+export const exact = shards.of(SLOT, { read: 'exact' })
+/** A session's `prepare` and `batch` are D1's. */
+const inSession = leased.withSession() as unknown as D1Database
+
+/** What answers in D1's place. */
+export const ways = [
+  ['leased', leased],
+  ['exact', exact],
+  ['in a session', inSession],
+] as const
+
+/** Something to ask a database. `ask` says which stage begins, so that an answer tells where it failed. */
+export interface Question extends Asked {
+  /** The rows are restored before each answer, and what each answer leaves is compared. */
+  changesRows: boolean
+  ask(database: D1Database, stage: (next: Stage) => void): unknown
+}
+
+/** `every`: each question on each way. `some`: leased always, the others where their code differs, or in turn. */
+export type Extent = 'every' | 'some'
+
+const waysOf = ({ changesRows }: Question, place: number, extent: Extent) =>
+  ways.filter((_, way) => extent === 'every' || way === 0 || (way === 1 && !changesRows) || place % 4 === way)
+
+/** As many refused questions may share one look at the rows: a look takes longer than they do. */
+const refusedMax = 20
+
+/** Asks D1 and the routed databases. A failure names each question that was answered otherwise, with both answers. */
+export async function expectSameAnswers(questions: Question[], extent: Extent): Promise<void> {
+  const wrong: string[] = []
+  await restored()
+  const rows = described(await restored())
+  const refused: string[] = []
+  const expectUnchanged = async () => {
+    const left = described(await restored())
+    if (left !== rows) wrong.push(`A refused question left other rows, one of:\n  ${refused.join('\n  ')}\n  ${left}`)
+    refused.length = 0
+  }
+  for (const [place, question] of questions.entries()) {
+    const asked = await answerTo((stage) => question.ask(plain, stage))
+    const expected = describedAnswer(expectedOf(asked, question))
+    const restores = question.changesRows && wasApplied(asked)
+    const left = restores ? described(await restored()) : ''
+    for (const [way, database] of waysOf(question, place, extent)) {
+      const got = describedAnswer(await answerTo((stage) => question.ask(database, stage)))
+      if (got !== expected) wrong.push(differing(question, way, expected, got))
+      const after = restores ? described(await restored()) : ''
+      if (after !== left) wrong.push(differing(question, `rows after ${way}`, left, after))
+    }
+    if (!restores) refused.push(question.name)
+    if (refused.length >= refusedMax) await expectUnchanged()
+  }
+  await expectUnchanged()
+  failOf(wrong, questions)
+}
+
+/** `first` of a column that is not there fails when its statement has run. */
+const wasApplied = (answer: Answer) => 'value' in answer || answer.error.message.startsWith('D1_COLUMN_NOTFOUND')
+
+/**
+ * While the slot moves, the mover's triggers write too. The routed database answers what D1 answers while it does not
+ * move, but for the fields of `meta` that count what the triggers did.
+ */
+export async function expectSameWhileMoving(questions: Question[]): Promise<void> {
+  const wrong: string[] = []
+  const askIn = async (state: SlotState, database: D1Database, question: Question) => {
+    await restored(state)
+    return untouchedByCapture(await answerTo((stage) => question.ask(database, stage)))
+  }
+  for (const [place, question] of questions.entries()) {
+    const expected = describedAnswer(expectedOf(await askIn('active', plain, question), question))
+    for (const [way, database] of waysOf(question, place, 'some')) {
+      const got = describedAnswer(await askIn('moving', database, question))
+      if (got !== expected) wrong.push(differing(question, `${way}, moving`, expected, got))
+    }
+  }
+  await restored()
+  failOf(wrong, questions)
+}
+
+const captured = new Set(['rows_read', 'rows_written', 'size_after', 'changed_db'])
+
+function untouchedByCapture(answer: Answer): Answer {
+  if (!('value' in answer)) return answer
+  const { value } = answer
+  return { value: Array.isArray(value) ? value.map(withoutCaptured) : withoutCaptured(value) }
+}
+
+function withoutCaptured(result: unknown): unknown {
+  if (typeof result !== 'object' || result === null || !('meta' in result)) return result
+  const meta = Object.entries(result.meta as object).filter(([field]) => !captured.has(field))
+  return { ...result, meta: Object.fromEntries(meta) }
+}
+
+function failOf(wrong: string[], questions: Question[]): void {
+  if (wrong.length > 0)
+    throw new Error(`Of ${questions.length} questions, ${wrong.length} answers differ\n\n${wrong.join('\n\n')}`)
+}
+
+const lengthMax = 1_500
+const shortened = (text: string) => (text.length > lengthMax ? `${text.slice(0, lengthMax)} …` : text)
+
+const differing = ({ name }: Question, way: string, expected: string, got: string): string =>
+  `${name}, ${way}\n  D1     ${shortened(expected)}\n  routed ${shortened(got)}`
