@@ -28,6 +28,8 @@ const tables = [
   'CREATE TABLE pairs (a TEXT NOT NULL, b TEXT NOT NULL, v, PRIMARY KEY (a, b)) WITHOUT ROWID',
   "CREATE TABLE serials (id INTEGER PRIMARY KEY, label DEFAULT 'none')",
   'CREATE TABLE strict_values (id INTEGER PRIMARY KEY, i INTEGER, t TEXT) STRICT',
+  `CREATE TABLE modes (id TEXT PRIMARY KEY NOT NULL, at INTEGER, at_ms INTEGER, yes INTEGER, doc TEXT, raw BLOB, big BLOB,
+    blob_doc BLOB, ratio REAL)`,
   'CREATE VIEW item_view AS SELECT id, name, n FROM items',
   `CREATE TRIGGER item_view_insert INSTEAD OF INSERT ON item_view BEGIN
     INSERT INTO items (id, name, n) VALUES (NEW.id, NEW.name, NEW.n); END`,
@@ -47,6 +49,7 @@ const fences = [
   fenced('parts', ['id'], ['id', 'item_id', 'label']),
   fenced('notes', ['id'], ['id', 'item_id', 'text']),
   fenced('pairs', ['a', 'b'], ['a', 'b', 'v']),
+  fenced('modes', ['id'], ['id', 'at', 'at_ms', 'yes', 'doc', 'raw', 'big', 'blob_doc', 'ratio']),
 ].flatMap(fenceTriggers)
 
 /** Once for a test file, whose storage is its own. */
@@ -66,6 +69,7 @@ const contents = `SELECT row FROM (${[
 ].join(' UNION ALL ')}) UNION ALL SELECT row FROM (${[
   listed('pairs', ['a', 'b', 'v']),
   listed('strict_values', ['id', 'i', 't']),
+  listed('modes', ['id', 'at', 'at_ms', 'yes', 'doc', 'raw', 'big', 'blob_doc', 'ratio']),
   "SELECT 'schema: ' || coalesce(sql, name) FROM sqlite_schema WHERE name LIKE 'made%' OR sql LIKE '%added%'",
 ].join(' UNION ALL ')}) ORDER BY row`
 
@@ -79,6 +83,7 @@ const rows = [
   'DELETE FROM notes',
   'DELETE FROM pairs',
   'DELETE FROM strict_values',
+  'DELETE FROM modes',
   'DELETE FROM serials',
   'DELETE FROM slot_changes',
   `INSERT INTO items (rowid, id, name, n, r, b, "1") VALUES (11, '00aa-a', 'apple', 1, 0.5, x'00ff', 'one'),
