@@ -1,7 +1,10 @@
 import { BanyanError } from '../../../src/core/errors.ts'
 
 /** What a database made of a question: a value, or an error and where it was thrown. */
-export type Answer = { value: unknown } | { stage: Stage; error: DescribedError }
+export type Answer =
+  | { value: unknown }
+  /** `text`: what an expected message must match, where it is not known word by word. */
+  | { stage: Stage; error: DescribedError; text?: RegExp }
 
 /** `bind` and `call` throw at once; `answer` is a promise that is rejected. */
 export type Stage = 'prepare' | 'bind' | 'call' | 'answer'
@@ -73,6 +76,12 @@ function describedObject(value: object): string {
 
 const describedMeta = (meta: object): string =>
   described(Object.fromEntries(Object.entries(meta).filter(([field]) => !timed.has(field))))
+
+/** What was answered, with the message that was expected in place of one that matches it. */
+export function matched(answer: Answer, expected: Answer): Answer {
+  if ('value' in answer || 'value' in expected || !expected.text?.test(answer.error.message)) return answer
+  return { ...answer, error: { ...answer.error, message: expected.error.message } }
+}
 
 export const describedAnswer = (answer: Answer): string =>
   'value' in answer ? described(answer.value) : `${answer.stage}: ${described(answer.error)}`

@@ -2,7 +2,7 @@
 import type { Answer, DescribedError } from './answers.ts'
 
 /** One row of "Differences from D1" in docs/sharding.md: its id, and the `code` of the error where it is one. */
-interface Row {
+export interface Row {
   id: string
   code: string | null
 }
@@ -12,32 +12,45 @@ const pages = import.meta.glob<string>('../../../docs/sharding.md', { query: '?r
 /** The rows of the table, as the page has them. */
 export const listed: Row[] = rowsOf(Object.values(pages)[0]!)
 
-function rowsOf(text: string): Row[] {
-  const section = text.split(/^## /m).find((part) => part.startsWith('Differences from D1\n')) ?? ''
-  return [...section.matchAll(/^\| `([a-z-]+)` +\|(.*)\|$/gm)].map(([, id, cells]) => ({
+function rowsOf(page: string): Row[] {
+  const section = page.split(/^## /m).find((part) => part.startsWith('Differences from D1\n'))!
+  return [...section.matchAll(/^\| `([a-z-]+)` +\|.*\| (?:`([A-Z_]+)`|–) +\|$/gm)].map(([, id, code]) => ({
     id: id!,
-    code: /`([A-Z_]+)`/.exec(cells!.split('|').at(-1)!)?.[1] ?? null,
+    code: code ?? null,
   }))
 }
 
-/** What the routed database answers in place of D1's answer, by the row's id; null where the row says nothing of it. */
-export type Forms = Record<string, (plain: Answer, row: Row, question: Asked) => Answer | null>
-
-/** What a form may look at: the name of the question and the texts of its statements. */
+/** What a form may look at. */
 export interface Asked {
   name: string
+  /** The texts of its statements. */
   texts: string[]
   isBatch: boolean
+  /** The only row that may speak of it, apart from those of errors that D1 gives, too. */
+  differs?: string
 }
 
-const withCode = (plain: Answer, matches: (error: DescribedError) => boolean, { code }: Row): Answer | null => {
-  if ('value' in plain) return null
-  const error = coded(plain.error, matches, code!)
-  return error && { stage: plain.stage, error }
-}
+/** What the routed database answers in place of D1's answer; null where the row says nothing of it. */
+type Form = (plain: Answer, row: Row, question: Asked) => Answer | null
 
-/** The error, or the cause below the error of a library, that D1 gave: with a class and a code, and D1's own text and cause. */
-function coded(
+/** An error of Banyan's own: its text is matched, since D1 has none. */
+const refusal = (row: Row, text: RegExp, cause: DescribedError | null = null): Answer => ({
+  stage: 'answer',
+  error: { class: 'BanyanError', code: row.code!, message: String(text), cause },
+  text,
+})
+
+/** D1's error with a class and a code, where `matches` is true of it. */
+const coded =
+  (matches: (error: DescribedError) => boolean): Form =>
+  (plain, { code }) => {
+    if ('value' in plain) return null
+    const error = codedError(plain.error, matches, code!)
+    return error && { ...plain, error }
+  }
+
+/** The error, or the one below the error of a library, that is D1's. */
+function codedError(
   error: DescribedError,
   matches: (error: DescribedError) => boolean,
   code: string,
@@ -45,21 +58,51 @@ function coded(
   if (error.class === 'BanyanError') return null
   if (/^D1_[A-Z]+/.test(error.message)) return matches(error) ? { ...error, class: 'BanyanError', code } : null
   if (error.cause === null || typeof error.cause === 'string') return null
-  const cause = coded(error.cause, matches, code)
+  const cause = codedError(error.cause, matches, code)
   return cause && { ...error, cause }
 }
 
-const isUnknownTable = ({ message }: DescribedError) => /no such table/.test(message)
-const isRaised = ({ message }: DescribedError) => /SQLITE_CONSTRAINT_TRIGGER/.test(message)
-const isConstraint = ({ message }: DescribedError) => /SQLITE_CONSTRAINT/.test(message)
+/** The text for what a question asks for by its name. */
+const refusedAlways =
+  (text: RegExp): Form =>
+  (_, row, { differs }) =>
+    differs === row.id ? refusal(row, text) : null
 
-/** Applied in this order, each to the answer that the one before has left. */
-export const forms: Forms = {
-  'unknown-table': (plain, row) => withCode(plain, isUnknownTable, row),
-  'constraint-error': (plain, row) => withCode(plain, (error) => isConstraint(error) && !isRaised(error), row),
-  'statement-error': (plain, row) => withCode(plain, () => true, row),
+const isEmptyText = (sql: string) => /^(\s|;)*$/.test(sql)
+
+/** By the row's id, in the order in which they apply: each to the answer that the one before has left. */
+const forms: Record<string, Form> = {
+  exec: refusedAlways(/^exec\(\) .*Use prepare\(sql\)\.run\(\).*batch/s),
+  dump: refusedAlways(/^dump\(\) .*wrangler d1 export/s),
+  'foreign-statement': refusedAlways(/^A batch takes statements prepared on the same routed database only/),
+  'empty-in-batch': (plain, row, { isBatch, texts }) =>
+    isBatch && 'value' in plain && texts.some(isEmptyText)
+      ? refusal(row, /No SQL statements detected/, {
+          class: 'Error',
+          message: 'No SQL statements detected.',
+          cause: null,
+        })
+      : null,
+  'lost-answer': (plain, row, { differs }) =>
+    differs === row.id && 'error' in plain ? refusal(row, /may or may not|answer was lost/, plain.error) : null,
+  'row-too-large': (plain, row) =>
+    'error' in plain && /^D1_ERROR: ROW_TOO_LARGE:/.test(plain.error.message)
+      ? refusal(row, /too large/, plain.error)
+      : null,
+  'session-bookmark': (plain, row, { differs }) =>
+    differs === row.id && 'value' in plain ? { value: withShard(plain.value) } : null,
+  'unknown-table': coded(({ message }) => /no such table/.test(message)),
+  'constraint-error': coded(({ message }) => /SQLITE_CONSTRAINT/.test(message)),
+  'statement-error': coded(() => true),
 }
 
+/** Bookmarks in any depth; the question marks them. */
+const withShard = (value: unknown): unknown => {
+  if (Array.isArray(value)) return value.map(withShard)
+  return typeof value === 'string' ? value.replace(/^bookmark/, 'shard-000:bookmark') : value
+}
+
+/** Rows whose form has held of an answer. */
 export const exercised = new Set<string>()
 
 /** What the routed database must answer where D1 answers `plain`: the same, but for the listed differences. */
@@ -69,8 +112,11 @@ export function expectedOf(plain: Answer, question: Asked): Answer {
     const row = listed.find((one) => one.id === id)
     const changed = row && form(answer, row, question)
     if (!changed) continue
+    if ('value' in changed && !('value' in answer)) throw new Error(`${id} gives data in place of an error`)
     exercised.add(id)
     answer = changed
   }
   return answer
 }
+
+export const knownIds = Object.keys(forms)

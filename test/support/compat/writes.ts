@@ -94,7 +94,7 @@ export const unusualWrites: Record<string, Statement> = {
   },
   'returning in a comment': { sql: 'UPDATE items SET n = 3 -- RETURNING id\n/* returning 1 */' },
   'returning in a name': {
-    sql: 'UPDATE items SET n = 3 RETURNING id AS "returning", n AS "x; y", id AS returning',
+    sql: 'UPDATE items SET n = 3 RETURNING id AS "returning", n AS "x; y", id AS "RETURNING"',
     column: 'returning',
   },
   'returning, a comma in brackets': {

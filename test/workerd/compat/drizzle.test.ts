@@ -108,7 +108,7 @@ const reads: Record<string, (db: Database) => unknown> = {
     ).orderBy(desc(sql`1`)),
   'a subquery': (db) => {
     const counted = db
-      .select({ id: parts.itemId, n: count().as('n') })
+      .select({ id: parts.itemId, n: count().as('part_count') })
       .from(parts)
       .groupBy(parts.itemId)
       .as('counted')
@@ -123,7 +123,9 @@ const reads: Record<string, (db: Database) => unknown> = {
   $with: (db) => {
     const changed = db
       .$with('changed')
-      .as(db.select({ id: items.id, name: sql<string>`replace(${items.name}, 'a', 'A')`.as('name') }).from(items))
+      .as(
+        db.select({ id: items.id, name: sql<string>`replace(${items.name}, 'a', 'A')`.as('changed_name') }).from(items),
+      )
     return db
       .with(changed)
       .select({ a: changed.id, b: items.id, c: changed.name, d: items.name })
@@ -160,7 +162,7 @@ const reads: Record<string, (db: Database) => unknown> = {
   'a batch of reads': (db) =>
     db.batch([
       db.select().from(items).orderBy(items.id),
-      db.query.parts.findMany({ with: { item: true } }),
+      db.query.parts.findMany({ with: { item: { columns: { name: true, n: true } } } }),
       db.select({ n: count() }).from(parts),
     ]),
   '150 values': (db) =>

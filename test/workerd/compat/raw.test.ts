@@ -1,7 +1,8 @@
 import { beforeAll, expect, test } from 'vitest'
-import { expectSameAnswers } from '../../support/compat/comparison.ts'
+import { expectSameAnswers, expectSameWhileMoving } from '../../support/compat/comparison.ts'
+import { exercised, knownIds, listed } from '../../support/compat/differences.ts'
 import { createTables } from '../../support/compat/fixture.ts'
-import { readsApart, someRawQuestions } from '../../support/compat/raw-questions.ts'
+import { questionsWhileMoving, readsApart, someRawQuestions } from '../../support/compat/raw-questions.ts'
 
 beforeAll(createTables)
 
@@ -12,4 +13,13 @@ test('at least 600 different questions are asked of the raw API', () => {
 
 test.each(Object.entries(someRawQuestions))('the raw API answers as D1 does: %s', async (_, questions) => {
   await expectSameAnswers(readsApart(questions), 'some')
+})
+
+test('while the slot moves, values and meta.changes are those of D1', async () => {
+  await expectSameWhileMoving(questionsWhileMoving)
+})
+
+test('docs/sharding.md lists the differences that the suite has met, and no other', () => {
+  expect(listed.map(({ id }) => id).sort()).toEqual(knownIds.toSorted())
+  expect([...exercised].sort()).toEqual(knownIds.toSorted())
 })
