@@ -460,7 +460,7 @@ const mutants: Mutant[] = [
   },
   {
     name: 'later of bookmark and minBookmark',
-    file: 'src/sharding/router.ts',
+    file: 'src/sharding/shard-session.ts',
     take: /return start === 'first-unconstrained' \|\| start < minBookmark \? minBookmark : start/,
     leave: "return start === 'first-unconstrained' ? minBookmark : start",
     ...timeLimits,

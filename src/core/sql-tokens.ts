@@ -17,12 +17,12 @@ export interface SqlToken {
 
 const pattern = new RegExp(
   [
-    String.raw`(?<blank>[ \t\n\f\r\ufeff]+|--[^\n]*|/\*[\s\S]*?(?:\*/|$))`,
+    String.raw`(?<blank>[ \t\n\f\r][ \t\n\v\f\r]*|\ufeff|--[^\n]*|/\*[\s\S]*?(?:\*/|$))`,
     `(?<blob>[xX]'[^']*')`,
     `(?<text>'(?:[^']|'')*')`,
     String.raw`(?<name>"(?:[^"]|"")*"|\`(?:[^\`]|\`\`)*\`|\[[^\]]*\])`,
     String.raw`(?<number>0[xX][0-9a-fA-F_]+|(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9_]+)?)`,
-    String.raw`(?<parameter>\?[0-9]*|[:@$][A-Za-z0-9_$\u0080-\uffff]+)`,
+    String.raw`(?<parameter>\?[0-9]*|[:@$](?:[A-Za-z0-9_$\u0080-\uffff]|::)+(?:\([^\s)]*\))?)`,
     String.raw`(?<word>[A-Za-z_\u0080-\uffff][A-Za-z0-9_$\u0080-\uffff]*)`,
     String.raw`(?<sign>->>|->|\|\||<=|>=|<>|<<|>>|==|!=|[\s\S])`,
   ].join('|'),
@@ -110,6 +110,9 @@ export function writeOf(statement: SqlToken[]): SqlWrite | null {
   const { name } = nameAt(statement, at)
   return name === null ? null : { verb: verb!.value.toUpperCase() as SqlWrite['verb'], table: name }
 }
+
+/** The place of a statement's verb, after its common table expressions. */
+export const verbAt = (statement: SqlToken[]): number => (isWord(statement[0], 'WITH') ? afterWith(statement, 0) : 0)
 
 /** The place after `WITH name (columns) AS MATERIALIZED (SELECT …), …`. */
 function afterWith(statement: SqlToken[], start: number): number {

@@ -295,8 +295,6 @@ test('a batch of another slot’s, another keyspace’s, another request’s or 
   // Another object for the same slot is the same route.
   await leased.batch([shards.of(`${SLOT}anything`, { operation: 'other' }).prepare('SELECT 1')])
   expect(calls).toHaveLength(1)
-  expect(await leased.batch([])).toEqual([])
-  expect(calls).toHaveLength(1)
 })
 
 test.each(['', '00a', '00AA01jd', 'zzzz01jd', '00a-', "00a'", ' 00aa', '😀01'])(
@@ -307,9 +305,9 @@ test.each(['', '00a', '00AA01jd', 'zzzz01jd', '00a-', "00a'", ' 00aa', '😀01']
   },
 )
 
-test('every statement that is not plainly a read is sent with the guard, a read without', async () => {
+test('every statement that is not certainly a read is sent with the guard, a read without', async () => {
   await leased.prepare('SELECT 1').first()
-  await leased.prepare('VALUES (1)').first()
+  await leased.prepare('PRAGMA optimize').run()
   await leased.batch([leased.prepare('SELECT 1'), leased.prepare('DELETE FROM posts')])
   await exact.prepare('SELECT 1').first()
   expect(calls.map(({ kind, statements }) => [kind, statements])).toEqual([
