@@ -77,11 +77,19 @@ function describedObject(value: object): string {
 const describedMeta = (meta: object): string =>
   described(Object.fromEntries(Object.entries(meta).filter(([field]) => !timed.has(field))))
 
-/** What was answered, with the message that was expected in place of one that matches it. */
+/** What was answered, with the message that was expected in place of one that matches it; also in D1's cause of that text. */
 export function matched(answer: Answer, expected: Answer): Answer {
   if ('value' in answer || 'value' in expected || !expected.text?.test(answer.error.message)) return answer
-  return { ...answer, error: { ...answer.error, message: expected.error.message } }
+  const { cause } = answer.error
+  const repeats = typeof cause === 'object' && cause !== null && answer.error.message.endsWith(`: ${cause.message}`)
+  const { message } = expected.error
+  return { ...answer, error: { ...answer.error, message, cause: repeats ? { ...cause, message } : cause } }
 }
 
 export const describedAnswer = (answer: Answer): string =>
-  'value' in answer ? described(answer.value) : `${answer.stage}: ${described(answer.error)}`
+  'value' in answer ? described(answer.value) : `${answer.stage}: ${errorText(answer.error)}`
+
+function errorText({ class: name, code, message, cause }: DescribedError): string {
+  const below = cause === null ? '' : ` ← ${typeof cause === 'string' ? cause : errorText(cause)}`
+  return `${name}${code === undefined ? '' : ` ${code}`} ${JSON.stringify(message)}${below}`
+}

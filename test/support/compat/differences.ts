@@ -40,6 +40,9 @@ const refusal = (row: Row, text: RegExp, cause: DescribedError | null = null): A
   text,
 })
 
+/** The same, with a cause that repeats the text after its prefix, as D1's own errors have one. */
+const repeated = (row: Row, text: RegExp) => refusal(row, text, { class: 'Error', message: String(text), cause: null })
+
 /** D1's error with a class and a code, where `matches` is true of it. */
 const coded =
   (matches: (error: DescribedError) => boolean): Form =>
@@ -68,7 +71,10 @@ const refusedAlways =
   (_, row, { differs }) =>
     differs === row.id ? refusal(row, text) : null
 
-const isEmptyText = (sql: string) => /^(\s|;)*$/.test(sql)
+/** D1's request is JSON, which has no such numbers. */
+const isUnsendable = ({ message }: DescribedError) => /parse body as JSON|serialize a BigInt/.test(message)
+
+const isEmptyText = (sql: string) => /^(?:\s|--[^\n]*(?:\n|$))*$/.test(sql)
 
 /** By the row's id, in the order in which they apply: each to the answer that the one before has left. */
 const forms: Record<string, Form> = {
@@ -77,23 +83,32 @@ const forms: Record<string, Form> = {
   'foreign-statement': refusedAlways(/^A batch takes statements prepared on the same routed database only/),
   'empty-in-batch': (plain, row, { isBatch, texts }) =>
     isBatch && 'value' in plain && texts.some(isEmptyText)
-      ? refusal(row, /No SQL statements detected/, {
-          class: 'Error',
-          message: 'No SQL statements detected.',
-          cause: null,
-        })
+      ? repeated(row, /^D1_ERROR: No SQL statements detected\.$/)
       : null,
+  'changes-before-batch': (plain, row, { name, differs }) =>
+    differs === row.id && 'value' in plain && name.startsWith('batch beside a write') ? zeroChanges(plain.value) : null,
   'lost-answer': (plain, row, { differs }) =>
     differs === row.id && 'error' in plain ? refusal(row, /may or may not|answer was lost/, plain.error) : null,
   'row-too-large': (plain, row) =>
     'error' in plain && /^D1_ERROR: ROW_TOO_LARGE:/.test(plain.error.message)
       ? refusal(row, /too large/, plain.error)
       : null,
+  'unsendable-value': (plain, row) =>
+    'error' in plain && plain.stage !== 'bind' && isUnsendable(plain.error)
+      ? { ...repeated(row, /^D1_TYPE_ERROR: Type 'object' not supported for value/), stage: 'bind' }
+      : null,
+  'bound-array': (plain, row, { differs }) => (differs === row.id ? { ...plain } : null),
   'session-bookmark': (plain, row, { differs }) =>
     differs === row.id && 'value' in plain ? { value: withShard(plain.value) } : null,
   'unknown-table': coded(({ message }) => /no such table/.test(message)),
   'constraint-error': coded(({ message }) => /SQLITE_CONSTRAINT/.test(message)),
   'statement-error': coded(() => true),
+}
+
+/** The first answer is that of `SELECT changes() AS c`. */
+function zeroChanges(value: unknown): Answer {
+  const [first, ...others] = value as D1Result<{ c: number }>[]
+  return { value: [{ ...first, results: first!.results.map((row) => ({ ...row, c: 0 })) }, ...others] }
 }
 
 /** Bookmarks in any depth; the question marks them. */

@@ -1,8 +1,8 @@
 import type { Question } from './comparison.ts'
 import { largeRows, listedQuestions } from './listed-questions.ts'
-import { failedBatches, firstQuestions, mistakes } from './mistakes.ts'
+import { failedBatches, firstQuestions, longTexts, mistakes } from './mistakes.ts'
 import { product } from './raw-api.ts'
-import { reads } from './reads.ts'
+import { changesBefore, reads } from './reads.ts'
 import { sessionQuestions } from './session-questions.ts'
 import { scratchQuestions, statementQuestions, valueQuestions } from './values.ts'
 import { unusualWrites, writes } from './writes.ts'
@@ -16,21 +16,32 @@ export const rawQuestions: Record<string, Question[]> = {
   'values that change later': scratchQuestions,
   'statements and batches': statementQuestions,
   ...mistakes,
+  'long texts': longTexts,
   'batches that fail': failedBatches,
   'first(column)': firstQuestions,
   sessions: sessionQuestions,
   'large rows': largeRows,
-  'listed differences': listedQuestions,
+  'listed differences': [
+    ...listedQuestions,
+    ...product(changesBefore, false).map((question) => ({ ...question, differs: 'changes-before-batch' })),
+  ],
 }
 
-/** Each of nine methods is asked of each statement in turn; all of them in test/long/workerd. */
-const sampledBy: Record<string, number> = { writes: 4, 'unusual writes': 2 }
+/** Which part of a large product the default suite asks. All of it is in test/long/workerd. */
+const sampled: Record<string, (place: number) => boolean> = {
+  // Nine methods of each statement: they take turns.
+  reads: (place) => place % 2 === 0,
+  writes: (place) => place % 4 === 0,
+  'unusual writes': (place) => place % 2 === 0,
+  // Without the batches.
+  values: (place) => place % 3 !== 2,
+}
 
 /** The questions of the default suite. */
 export const someRawQuestions: Record<string, Question[]> = Object.fromEntries(
   Object.entries(rawQuestions).map(([subject, questions]) => [
     subject,
-    questions.filter((_, place) => place % (sampledBy[subject] ?? 1) === 0),
+    questions.filter((_, place) => sampled[subject]?.(place) ?? true),
   ]),
 )
 

@@ -74,7 +74,6 @@ export const reads: Record<string, Statement> = {
   'EXPLAIN of a write': one('EXPLAIN DELETE FROM serials', 'opcode'),
   'EXPLAIN QUERY PLAN': one('EXPLAIN QUERY PLAN SELECT id FROM items', 'detail'),
   'EXPLAIN QUERY PLAN of a write': one("EXPLAIN QUERY PLAN UPDATE items SET n = 1 WHERE id = 'x'", 'detail'),
-  'functions that tell of the write before': one('SELECT changes() AS c, last_insert_rowid() AS id'),
   'the schema': one("SELECT name, type, tbl_name FROM sqlite_schema WHERE name LIKE 'item%' ORDER BY name", 'name'),
   'a read of the slots': one("SELECT slot, state, epoch FROM slots WHERE slot = '00aa'", 'state'),
   // ── literals, comments, semicolons ──
@@ -111,4 +110,9 @@ export const reads: Record<string, Statement> = {
   'a place in the columns and the condition': with_('SELECT ? AS id FROM items WHERE n > ? ORDER BY 1', ['x', 1]),
   'a question mark in a literal': with_("SELECT '?' AS id, ? AS b -- ?", ['x'], 'b'),
   'nothing bound': with_('SELECT id FROM items ORDER BY id', []),
+}
+
+/** In a batch with a write, the guard is the statement before the first one. */
+export const changesBefore: Record<string, Statement> = {
+  'functions that tell of the write before': one('SELECT changes() AS c, last_insert_rowid() AS id'),
 }

@@ -1,4 +1,5 @@
 import type { Question } from './comparison.ts'
+import { plain } from './fixture.ts'
 import { batchQuestion, freeQuestion, type Method, question } from './raw-api.ts'
 
 const view = new Uint8Array([9, 1, 2, 3, 9])
@@ -87,7 +88,7 @@ export const valueQuestions: Question[] = Object.entries(values).flatMap(([name,
 const INSERT = 'INSERT INTO serials (label) VALUES (?)'
 const FILL = [1, 2, 3]
 
-type Scratch = () => { value: unknown; fill(n: number): void }
+type Scratch = (database: D1Database) => { value: unknown; fill(n: number): void }
 const scratches: Record<string, Scratch> = {
   'a Uint8Array': () => {
     const value = new Uint8Array(2)
@@ -101,60 +102,63 @@ const scratches: Record<string, Scratch> = {
     const bytes = new Uint8Array(6)
     return { value: bytes.subarray(2, 4), fill: (n) => bytes.fill(n) }
   },
-  'an array': () => {
-    const value = [0, 0]
+  // D1 does not copy an array. What it says of a buffer is expected (docs/sharding.md, `bound-array`).
+  'an array': (database) => {
+    const value = database === plain ? new Uint8Array(2) : [0, 0]
     return { value, fill: (n) => value.fill(n) }
   },
 }
 
 /** One buffer that is filled again and bound again: D1 keeps what it held when it was bound. */
-export const scratchQuestions: Question[] = Object.entries(scratches).flatMap(([name, scratch]) => [
-  freeQuestion(
-    `${name} that is filled again and bound again, in a batch`,
-    (database) => {
-      const { value, fill } = scratch()
-      return database.batch(
-        FILL.map((n) => {
-          fill(n)
-          return database.prepare(`${INSERT} RETURNING label`).bind(value)
-        }),
-      )
-    },
-    true,
-  ),
-  freeQuestion(`${name} that is filled again and bound again, each alone`, async (database) => {
-    const { value, fill } = scratch()
-    const statement = database.prepare('SELECT hex(?) AS h')
-    const bound = FILL.map((n) => {
-      fill(n)
-      return statement.bind(value)
-    })
-    return [await bound[0]!.first('h'), await bound[1]!.raw(), await bound[2]!.all()]
-  }),
-  freeQuestion(`${name} that is filled again when it was sent`, async (database) => {
-    const { value, fill } = scratch()
-    fill(1)
-    const bound = () => database.prepare('SELECT hex(?) AS h').bind(value)
-    const sent = [bound().all(), bound().raw(), bound().run(), bound().first()]
-    const batch = database.batch([bound()])
-    fill(2)
-    return [await Promise.all(sent), await batch]
-  }),
-  freeQuestion(
-    `${name} that is filled again when its write was sent`,
-    async (database) => {
-      const { value, fill } = scratch()
+export const scratchQuestions: Question[] = Object.entries(scratches)
+  .flatMap(([name, scratch]) => [
+    freeQuestion(
+      `${name} that is filled again and bound again, in a batch`,
+      (database) => {
+        const { value, fill } = scratch(database)
+        return database.batch(
+          FILL.map((n) => {
+            fill(n)
+            return database.prepare(`${INSERT} RETURNING label`).bind(value)
+          }),
+        )
+      },
+      true,
+    ),
+    freeQuestion(`${name} that is filled again and bound again, each alone`, async (database) => {
+      const { value, fill } = scratch(database)
+      const statement = database.prepare('SELECT hex(?) AS h')
+      const bound = FILL.map((n) => {
+        fill(n)
+        return statement.bind(value)
+      })
+      return [await bound[0]!.first('h'), await bound[1]!.raw(), await bound[2]!.all()]
+    }),
+    freeQuestion(`${name} that is filled again when it was sent`, async (database) => {
+      const { value, fill } = scratch(database)
       fill(1)
-      const sent = [
-        database.prepare(`${INSERT} RETURNING hex(label)`).bind(value).raw(),
-        database.batch([database.prepare(INSERT).bind(value)]).then((answers) => answers.length),
-      ]
+      const bound = () => database.prepare('SELECT hex(?) AS h').bind(value)
+      const sent = [bound().all(), bound().raw(), bound().run(), bound().first()]
+      const batch = database.batch([bound()])
       fill(2)
-      return Promise.all(sent)
-    },
-    true,
-  ),
-])
+      return [await Promise.all(sent), await batch]
+    }),
+    freeQuestion(
+      `${name} that is filled again when its write was sent`,
+      async (database) => {
+        const { value, fill } = scratch(database)
+        fill(1)
+        const sent = [
+          database.prepare(`${INSERT} RETURNING hex(label)`).bind(value).raw(),
+          database.batch([database.prepare(INSERT).bind(value)]).then((answers) => answers.length),
+        ]
+        fill(2)
+        return Promise.all(sent)
+      },
+      true,
+    ),
+  ])
+  .map((question) => (question.name.startsWith('an array') ? { ...question, differs: 'bound-array' } : question))
 
 /** A statement is a value: binding makes another one, and each may be sent twice. */
 export const statementQuestions: Question[] = [
