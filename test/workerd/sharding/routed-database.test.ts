@@ -346,4 +346,48 @@ describe('a session', () => {
       await database.withSession(start).prepare('SELECT 1').first()
     expect(opened).toEqual(['first-unconstrained', 'first-primary', 'first-unconstrained', '0001-ab', 'first-primary'])
   })
+
+  test('opened with a bookmark and not yet used, returns it as D1 does', () => {
+    const starts = ['shard-000:0001-ab', ' shard-000:0001-ab ', 'first-primary', ' ', undefined]
+    for (const start of starts)
+      expect(leased.withSession(start).getBookmark()).toBe(shard.withSession(start).getBookmark())
+  })
+
+  test('an exact read in it advances its bookmark, and the next leased read starts there', async () => {
+    const opened: string[] = []
+    const watched = new Proxy(shard, {
+      get: (target, name) =>
+        name === 'withSession'
+          ? (start: string) => {
+              opened.push(start)
+              return target.withSession(start)
+            }
+          : Reflect.get(target, name),
+    })
+    const {
+      shards: routes,
+      clock,
+      source,
+      calls,
+    } = routedShards({ databases: { SHARD_000: watched }, leaseMs: 30_000 })
+    const session = routes.of(USER).withSession('first-unconstrained')
+    const textOf = () => session.prepare('SELECT text FROM posts ORDER BY id').first('text')
+    await textOf()
+    await shard.prepare("UPDATE posts SET text = 'later'").run()
+    // Without a lease its reads are exact.
+    const reply = source.reply
+    source.reply = () => Promise.reject(new Error('away'))
+    clock.advance(60_000)
+    expect(await textOf()).toBe('later')
+    const seen = session.getBookmark()
+    source.reply = reply
+    clock.advance(10_000)
+    await textOf()
+    await textOf()
+    expect(calls.map(({ kind }) => kind).slice(0, 2)).toEqual(['read', 'exact-read'])
+    expect(calls.at(-1)!.kind).toBe('read')
+    expect(opened.slice(0, 2)).toEqual(['first-unconstrained', 'first-primary'])
+    expect(`shard-000:${opened.at(-1)}`).toBe(seen)
+    expect(seen! <= session.getBookmark()!).toBe(true)
+  })
 })
