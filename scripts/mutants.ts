@@ -31,6 +31,8 @@ const probes = { project: 'workerd', tests: 'test/workerd/sharding/probe.test.ts
 const restores = { project: 'unit', tests: 'test/unit/cli/restore.test.ts' } as const
 const sessions = { project: 'workerd', tests: 'test/workerd/sessions' } as const
 
+const compat = { project: 'workerd', tests: 'test/workerd/compat' } as const
+
 const mover = 'src/resharding/move.ts'
 const capture = { project: 'workerd', tests: 'test/workerd/resharding/bounded-capture.test.ts' } as const
 const stuckMoves = { project: 'workerd', tests: 'test/workerd/resharding/stuck-moves.test.ts' } as const
@@ -588,6 +590,35 @@ const mutants: Mutant[] = [
     take: /if \(listed\) await raiseListed\(.*\)/,
     leave: '',
     ...restores,
+  },
+  {
+    name: 'compatibility: copies of bound values',
+    file: 'src/sharding/bound-values.ts',
+    take: /values\[index\] = copyOf\(value\)/,
+    leave: 'copyOf(value)',
+    ...compat,
+  },
+  {
+    name: 'compatibility: arrays from arrays',
+    file: 'src/sharding/router.ts',
+    take: /const form = arraysForm\(statement\)/g,
+    leave: 'const form = { ...statement, isOwn: true, keys: null, names: null, isNamed: true, repeatsKeys: false }',
+    ...compat,
+  },
+  {
+    name: 'compatibility: kinds of statements by tokens',
+    file: 'src/sharding/statement-kind.ts',
+    take: /isRead: isSingle && isCertain\(sql, tokens\) && reads\(statement\)/,
+    leave:
+      'isRead: isSingle && /^(?:select|with)\\b/i.test(sql) && !/;\\s*\\S|insert|update|delete|replace/i.test(sql)',
+    ...compat,
+  },
+  {
+    name: 'compatibility: literals as tokens',
+    file: 'src/core/sql-tokens.ts',
+    take: /.*\?<text>.*\n/,
+    leave: '',
+    ...compat,
   },
 ]
 

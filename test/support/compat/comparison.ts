@@ -1,4 +1,5 @@
-import { routedShards } from '../sharding-doubles.ts'
+import type { MapWire } from '../../../src/sharding/shard-map.ts'
+import { mapWire, routedShards, ScriptedSource } from '../sharding-doubles.ts'
 import { databases, type SlotState } from '../sharding-slots.ts'
 import { type Answer, answerTo, described, describedAnswer, matched, type Stage } from './answers.ts'
 import { type Asked, expectedOf } from './differences.ts'
@@ -8,13 +9,24 @@ const { shards } = routedShards({ databases })
 export const leased = shards.of(SLOT)
 export const exact = shards.of(SLOT, { read: 'exact' })
 /** A session's `prepare` and `batch` are D1's. */
-const inSession = leased.withSession() as unknown as D1Database
+const sessions = [leased, exact].map((database) => database.withSession() as unknown as D1Database)
 
 /** What answers in D1's place. */
 export const ways = [
   ['leased', leased],
   ['exact', exact],
-  ['in a session', inSession],
+  ['in a session', sessions[0]!],
+  ['exact in a session', sessions[1]!],
+] as const
+
+const readOnlyMap: MapWire = {
+  ...mapWire(1, 1_000_000, 0),
+  shards: mapWire(1, 0, 0).shards.map((shard) => ({ ...shard, state: 'read-only' })),
+}
+const readOnlyShards = routedShards({ databases, source: new ScriptedSource(() => readOnlyMap) }).shards
+const readOnly = [
+  ['leased', readOnlyShards.of(SLOT)],
+  ['exact', readOnlyShards.of(SLOT, { read: 'exact' })],
 ] as const
 
 /** Something to ask a database. `ask` says which stage begins, so that an answer tells where it failed. */
@@ -32,7 +44,7 @@ export type Extent = 'every' | 'some'
 const waysOf = ({ changesRows, isForSessions = true }: Question, place: number, extent: Extent) =>
   ways.filter(
     ([, database], way) =>
-      (isForSessions || database !== inSession) &&
+      (isForSessions || !sessions.includes(database)) &&
       (extent === 'every' || way === 0 || (way === 1 && !changesRows) || place % 4 === way),
   )
 
@@ -105,6 +117,25 @@ function withoutCaptured(result: unknown): unknown {
   if (typeof result !== 'object' || result === null || !('meta' in result)) return result
   const meta = Object.entries(result.meta as object).filter(([field]) => !captured.has(field))
   return { ...result, meta: Object.fromEntries(meta) }
+}
+
+/** While its shard takes no writes: a statement that reads is sent as a read, whatever its form. */
+export async function expectSameWhenReadOnly(questions: Question[]): Promise<void> {
+  const wrong: string[] = []
+  await restored()
+  for (const question of questions) {
+    const expected = expectedOf(await answerTo((stage) => question.ask(plain, stage)), question)
+    for (const [way, database] of readOnly)
+      wrong.push(
+        ...differences(
+          question,
+          `${way}, read-only`,
+          expected,
+          await answerTo((stage) => question.ask(database, stage)),
+        ),
+      )
+  }
+  failOf(wrong, questions)
 }
 
 function failOf(wrong: string[], questions: Question[]): void {

@@ -1,5 +1,5 @@
 /// <reference types="vite/types/importMeta.d.ts" />
-import type { Answer, DescribedError } from './answers.ts'
+import { type Answer, type DescribedError, described } from './answers.ts'
 
 /** One row of "Differences from D1" in docs/sharding.md: its id, and the `code` of the error where it is one. */
 export interface Row {
@@ -97,12 +97,18 @@ const forms: Record<string, Form> = {
     'error' in plain && plain.stage !== 'bind' && isUnsendable(plain.error)
       ? { ...repeated(row, /^D1_TYPE_ERROR: Type 'object' not supported for value/), stage: 'bind' }
       : null,
-  'bound-array': (plain, row, { differs }) => (differs === row.id ? { ...plain } : null),
+  'bound-array': (plain, row, { differs }) => (differs === row.id && 'value' in plain ? copiedOf(plain.value) : null),
   'session-bookmark': (plain, row, { differs }) =>
     differs === row.id && 'value' in plain ? { value: withShard(plain.value) } : null,
   'unknown-table': coded(({ message }) => /no such table/.test(message)),
   'constraint-error': coded(({ message }) => /SQLITE_CONSTRAINT/.test(message)),
   'statement-error': coded(() => true),
+}
+
+/** What D1 says of a buffer, where that is not what it says of an array. */
+function copiedOf(value: unknown): Answer | null {
+  const { own, copied } = value as Record<'own' | 'copied', unknown>
+  return described(own) === described(copied) ? null : { value: copied }
 }
 
 /** The first answer is that of `SELECT changes() AS c`. */
