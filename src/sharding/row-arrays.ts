@@ -136,6 +136,8 @@ function hasAlias(tokens: SqlToken[]): boolean {
   const [before, last] = [tokens.at(-2), tokens.at(-1)]
   if (!before || !last || !['word', 'name', 'text'].includes(last.kind)) return false
   if (isWord(before, 'AS')) return true
+  // These are names, too, where no operator can stand.
+  if (tokens.length === 2 && isWord(before, 'LIKE', 'GLOB', 'MATCH', 'REGEXP')) return true
   if (isWord(last, 'NULL', 'ISNULL', 'NOTNULL') || (isWord(last, 'END') && isInsideCase(tokens))) return false
   return before.kind === 'sign' ? before.value === ')' : !isWord(before, ...operators)
 }

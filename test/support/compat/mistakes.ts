@@ -204,6 +204,21 @@ const UPDATE = { sql: 'UPDATE items SET n = 7' }
 
 const long = ['x'.repeat(2_100_000)]
 
+/** D1 takes texts of 100,000 bytes; this one has 8 less. */
+const nearlyTooLong = (sql: string) => `${sql} /*${'x'.repeat(99_988 - sql.length)}*/`
+
+/** A routed database may send a longer text than it was given. */
+export const textsAtTheLimit: Question[] = [
+  ...product({ 'a text at the limit': { sql: nearlyTooLong('SELECT id, id, 1 FROM items ORDER BY id') } }, false, [
+    'all',
+    'raw',
+  ]),
+  ...product({ 'a text at the limit': { sql: nearlyTooLong('DELETE FROM serials RETURNING id, id, 1') } }, true, [
+    'run',
+    'raw',
+  ]),
+]
+
 /** More than 2 MB: what D1 takes as a value, or stores. */
 export const longTexts: Question[] = [
   question('a long text', { sql: 'SELECT length(?) AS id', values: long }, 'raw', false),

@@ -1,6 +1,6 @@
 import type { Question } from './comparison.ts'
 import { largeRows, listedQuestions } from './listed-questions.ts'
-import { failedBatches, firstQuestions, longTexts, mistakes } from './mistakes.ts'
+import { failedBatches, firstQuestions, longTexts, mistakes, textsAtTheLimit } from './mistakes.ts'
 import { product } from './raw-api.ts'
 import { changesBefore, reads } from './reads.ts'
 import { sessionQuestions } from './session-questions.ts'
@@ -16,7 +16,7 @@ export const rawQuestions: Record<string, Question[]> = {
   'values that change later': scratchQuestions,
   'statements and batches': statementQuestions,
   ...mistakes,
-  'long texts': longTexts,
+  'long texts': [...longTexts, ...textsAtTheLimit],
   'batches that fail': failedBatches,
   'first(column)': firstQuestions,
   sessions: sessionQuestions,

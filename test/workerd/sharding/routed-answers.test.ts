@@ -28,6 +28,9 @@ beforeEach(async () => {
       'DROP TABLE IF EXISTS stock',
       'DROP TABLE IF EXISTS children',
       'DROP TABLE IF EXISTS parents',
+      'DROP TABLE IF EXISTS odd',
+      'CREATE TABLE odd (id INTEGER, glob TEXT, "match" TEXT)',
+      "INSERT INTO odd VALUES (1, 'g', 'm')",
       'CREATE TABLE numbers (id INTEGER PRIMARY KEY, "2" TEXT, "1" TEXT, ratio REAL, data BLOB)',
       'CREATE TABLE stock (id TEXT PRIMARY KEY, left INTEGER)',
       "CREATE TRIGGER stock_refuses BEFORE UPDATE ON stock WHEN NEW.left < 0 BEGIN SELECT RAISE(ABORT, 'OUT_OF_STOCK'); END",
@@ -116,6 +119,7 @@ const statements: Record<string, [string, ...unknown[]]> = {
     `WITH posts AS (SELECT 'x; RETURNING 1' AS t) UPDATE main.posts SET text = (SELECT t FROM posts) RETURNING id, id, (SELECT t FROM posts)`,
   ],
   'an alias of the table': [`UPDATE posts AS p SET text = 'z' WHERE p.version = 1 RETURNING posts.id, posts.id`],
+  'a column whose name is an operator': ['UPDATE odd SET id = id RETURNING glob g, id, id, match'],
   'no rows, one column twice': [`${update} WHERE 0 RETURNING id, id, version`],
   'no rows, plain names': [`${update} WHERE 0 RETURNING TEXT, version`],
   'no rows, every column': ['DELETE FROM numbers WHERE 0 RETURNING *'],
@@ -355,3 +359,26 @@ test('an error in RETURNING leaves nothing behind, although the statement is ask
   )
   expect(await shard.prepare("SELECT count(*) AS n FROM posts WHERE text = 'gone'").first('n')).toBe(0)
 })
+
+test('a write that is too long once its columns have own names is refused, and nothing of it stays', async () => {
+  const text = 'x'.repeat(99_950)
+  const statement = `UPDATE posts SET text = '${text}' RETURNING id, id`
+  await expect(leased.prepare(statement).raw()).rejects.toThrow('statement too long')
+  expect(await shard.prepare('SELECT max(length(text)) AS n FROM posts').first('n')).toBe(6)
+})
+
+test.each(["SELECT 'a; b'", 'VALUES (1)', 'PRAGMA table_info(posts)', 'SELECT 1 AS a, 2 AS a'])(
+  'a read whose answer was lost is asked for again: %s',
+  async (text) => {
+    for (const read of ['lease', 'exact'] as const) {
+      let failures = 1
+      const { shards: flaky } = routedShards({
+        databases,
+        before: () => {
+          if (failures-- > 0) throw new Error('D1_ERROR: Network connection lost.')
+        },
+      })
+      expect(await flaky.of(USER, { read }).prepare(text).raw()).toEqual(await shard.prepare(text).raw())
+    }
+  },
+)
