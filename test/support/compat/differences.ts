@@ -85,6 +85,8 @@ const forms: Record<string, Form> = {
     isBatch && 'value' in plain && texts.some(isEmptyText)
       ? repeated(row, /^D1_ERROR: No SQL statements detected\.$/)
       : null,
+  'text-at-the-limit': (_, row, { differs }) =>
+    differs === row.id ? repeated(row, /^D1_ERROR: statement too long: SQLITE_TOOBIG$/) : null,
   'changes-before-batch': (plain, row, { name, differs }) =>
     differs === row.id && 'value' in plain && name.startsWith('batch beside a write') ? zeroChanges(plain.value) : null,
   'lost-answer': (plain, row, { differs }) =>
