@@ -31,11 +31,11 @@ export const rawQuestions: Record<string, Question[]> = {
 /** Which part of a large product the default suite asks. All of it is in test/long/workerd. */
 const sampled: Record<string, (place: number) => boolean> = {
   // Nine methods of each statement: they take turns.
-  reads: (place) => place % 2 === 0,
+  reads: (place) => place % 4 === 0,
   writes: (place) => place % 4 === 0,
   'unusual writes': (place) => place % 2 === 0,
-  // Without the batches.
-  values: (place) => place % 3 !== 2,
+  // Read back by all(), and stored by a write that is asked for its names.
+  values: (place) => place % 6 === 0 || place % 6 === 4,
 }
 
 /** The questions of the default suite. */
@@ -54,8 +54,8 @@ export const readsApart = (questions: Question[]): Question[] => [
 
 /** Asked while the slot moves, too: what writes, and batches. */
 export const questionsWhileMoving: Question[] = [
-  ...product(writes, true, ['run', 'raw', 'batch beside a read']).filter((_, place) => place % 4 === 0),
-  ...product(unusualWrites, true, ['run', 'raw with names']).filter((_, place) => place % 2 === 0),
+  ...product(writes, true, ['run', 'raw', 'batch beside a read']).filter((_, place) => place % 8 === 0),
+  ...product(unusualWrites, true, ['run', 'raw with names']).filter((_, place) => place % 3 === 0),
   ...product(reads, false, ['all', 'raw']).filter((_, place) => place % 8 === 0),
   ...statementQuestions,
 ]
