@@ -24,6 +24,7 @@ const schemas = {
   tests: 'test/unit/resharding/hostile-schemas.test.ts test/unit/resharding/tables.test.ts',
 } as const
 const sharding = { project: 'workerd', tests: 'test/workerd/sharding' } as const
+const routed = { project: 'workerd', tests: 'test/workerd/sharding/routed-answers.test.ts' } as const
 const timeLimits = { project: 'unit', tests: 'test/unit/sharding/time-limits.test.ts' } as const
 const accounts = { project: 'workerd', tests: 'test/workerd/accounts' } as const
 const imports = { project: 'workerd', tests: 'test/workerd/imports' } as const
@@ -157,42 +158,43 @@ const mutants: Mutant[] = [
     file: 'src/sharding/router.ts',
     take: /answer\.meta\.changes - \(after - before\)/,
     leave: 'answer.meta.changes',
-    ...sharding,
+    ...routed,
   },
   {
     name: 'copies of bound buffers',
     file: 'src/sharding/bound-values.ts',
     take: /values\[index\] = copyOf\(value\)/,
     leave: 'copyOf(value)',
-    ...sharding,
+    project: 'workerd',
+    tests: 'test/workerd/sharding/bound-values.test.ts',
   },
   {
     name: 'own names of RETURNING’s columns',
     file: 'src/sharding/row-arrays.ts',
     take: /if \(isPlain\(columns\)\) return/,
     leave: 'if (columns.length > 0) return',
-    ...sharding,
+    ...routed,
   },
   {
     name: 'own names of an exact query’s columns',
     file: 'src/sharding/row-arrays.ts',
     take: /sql: sql\.slice\(0, statement\[0\]!\.start\) \+ subquery/,
     leave: 'sql: sql.slice(0, statement[0]!.start) + text.sql',
-    ...sharding,
+    ...routed,
   },
   {
     name: 'a write asked for its error leaves nothing',
     file: 'src/sharding/router.ts',
     take: /, database\.prepare\(ABORT\)/,
     leave: '',
-    ...sharding,
+    ...routed,
   },
   {
     name: 'kinds of statements by tokens',
     file: 'src/sharding/statement-kind.ts',
     take: /isRead: isSingle && isCertain\(sql, tokens\) && reads\(statement\)/,
     leave: 'isRead: isSingle && /^(?:select|with)\\b/i.test(sql) && !/insert|update|delete|replace/i.test(sql)',
-    ...sharding,
+    ...routed,
   },
   {
     name: 'no read where tokens are uncertain',
@@ -215,7 +217,8 @@ const mutants: Mutant[] = [
     file: 'src/sharding/router.ts',
     take: /await \(this\.#session\?\.askPrimary\(shard, primary, send\) \?\? send\(primary\)\)/,
     leave: 'await send(primary)',
-    ...sharding,
+    project: 'workerd',
+    tests: 'test/workerd/sharding/routed-database.test.ts',
   },
   {
     name: 'latest bookmark of a session',

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/d1'
-import { beforeEach, describe, expect, test } from 'vitest'
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { posts } from '../../../src/app/posts/schema.ts'
 import { routedShards } from '../../support/sharding-doubles.ts'
 import { databases, setSlot, slotStatement } from '../../support/sharding-slots.ts'
@@ -21,7 +21,7 @@ const routed: [string, D1Database][] = [
 ]
 
 /** Tables of a builder: `numbers` has columns whose names are numbers, `stock` a trigger that refuses and one that writes. */
-beforeEach(async () => {
+beforeAll(async () => {
   await shard.batch(
     [
       'DROP TABLE IF EXISTS numbers',
@@ -40,8 +40,9 @@ beforeEach(async () => {
       'CREATE TABLE children (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parents (id) ON DELETE CASCADE)',
     ].map((text) => shard.prepare(text)),
   )
-  await refill()
 })
+
+beforeEach(() => refill())
 
 async function refill(state: 'active' | 'moving' = 'active') {
   await shard.batch([
@@ -73,10 +74,13 @@ async function outcomeOf(ask: () => Promise<unknown>): Promise<unknown> {
   }
 }
 
-async function expectSame(database: D1Database, ask: (database: D1Database) => Promise<unknown>) {
-  await refill()
+const leavesRows = (text: string) => !/delete|insert|replace into|drop|= '|= \(/i.test(text)
+
+async function expectSame(database: D1Database, ask: (database: D1Database) => Promise<unknown>, text = 'DELETE') {
+  const isUnchanged = leavesRows(text)
+  if (!isUnchanged) await refill()
   const expected = await outcomeOf(() => ask(shard))
-  await refill()
+  if (!isUnchanged) await refill()
   const answer = await outcomeOf(() => ask(database))
   expect(answer).toEqual(expected)
   expect(JSON.stringify(answer)).toBe(JSON.stringify(expected))
@@ -170,12 +174,12 @@ const statements: Record<string, [string, ...unknown[]]> = {
   'semicolons only': [' ; '],
 }
 
-describe.each(routed)('%s: arrays and names as D1 gives them', (_, database) => {
+describe.each(routed.slice(0, 2))('%s: arrays and names as D1 gives them', (_, database) => {
   test.each(Object.entries(statements))('%s', async (_, [text, ...values]) => {
     const prepared = (on: D1Database) => on.prepare(text).bind(...values)
-    await expectSame(database, (on) => prepared(on).raw())
-    await expectSame(database, (on) => prepared(on).raw({ columnNames: true }))
-    await expectSame(database, async (on) => (await prepared(on).all()).results)
+    await expectSame(database, (on) => prepared(on).raw(), text)
+    await expectSame(database, (on) => prepared(on).raw({ columnNames: true }), text)
+    await expectSame(database, async (on) => (await prepared(on).all()).results, text)
   })
 
   test('Drizzle’s returning() with one column under two names', async () => {
@@ -217,7 +221,7 @@ test.each(["SELECT 'a; b'", 'VALUES (1)', 'PRAGMA table_info(posts)', "WITH p AS
   },
 )
 
-describe.each(routed)('%s: meta.changes is what D1 says', (_, database) => {
+describe.each(routed.slice(0, 2))('%s: meta.changes is what D1 says', (_, database) => {
   const insert = `INSERT INTO posts (id, author_id, text, created_at, version) VALUES (?1, ?2, 't', 1, 1)`
   const written: Record<string, [string, ...unknown[]]> = {
     'two statements in one text': ["UPDATE posts SET text = 'a'; UPDATE posts SET text = 'b' WHERE version = ?", 1],
