@@ -6,8 +6,8 @@ import { type Asked, expectedOf } from './differences.ts'
 import { plain, restored, SLOT } from './fixture.ts'
 
 const { shards } = routedShards({ databases })
-export const leased = shards.of(SLOT)
-export const exact = shards.of(SLOT, { read: 'exact' })
+const leased = shards.of(SLOT)
+const exact = shards.of(SLOT, { read: 'exact' })
 /** A session's `prepare` and `batch` are D1's. */
 const sessions = [leased, exact].map((database) => database.withSession() as unknown as D1Database)
 
@@ -97,9 +97,8 @@ export async function expectSameWhileMoving(questions: Question[]): Promise<void
   }
   for (const [place, question] of questions.entries()) {
     const expected = expectedOf(await askIn('active', plain, question), question)
-    for (const [way, database] of waysOf(question, place, 'some')) {
+    for (const [way, database] of waysOf(question, place, 'some'))
       wrong.push(...differences(question, `${way}, moving`, expected, await askIn('moving', database, question)))
-    }
   }
   await restored()
   failOf(wrong, questions)
@@ -125,15 +124,10 @@ export async function expectSameWhenReadOnly(questions: Question[]): Promise<voi
   await restored()
   for (const question of questions) {
     const expected = expectedOf(await answerTo((stage) => question.ask(plain, stage)), question)
-    for (const [way, database] of readOnly)
-      wrong.push(
-        ...differences(
-          question,
-          `${way}, read-only`,
-          expected,
-          await answerTo((stage) => question.ask(database, stage)),
-        ),
-      )
+    for (const [way, database] of readOnly) {
+      const answer = await answerTo((stage) => question.ask(database, stage))
+      wrong.push(...differences(question, `${way}, read-only`, expected, answer))
+    }
   }
   failOf(wrong, questions)
 }

@@ -14,10 +14,12 @@ export const listed: Row[] = rowsOf(Object.values(pages)[0]!)
 
 function rowsOf(page: string): Row[] {
   const section = page.split(/^## /m).find((part) => part.startsWith('Differences from D1\n'))!
-  return [...section.matchAll(/^\| `([a-z-]+)` +\|.*\| (?:`([A-Z_]+)`|–) +\|$/gm)].map(([, id, code]) => ({
-    id: id!,
-    code: code ?? null,
-  }))
+  const lines = section.split('\n').filter((line) => line.startsWith('| `'))
+  return lines.map((line) => {
+    const row = /^\| `([a-z-]+)` +\|.*\| (?:`([A-Z_]+)`|–) +\|$/.exec(line)
+    if (!row) throw new Error(`docs/sharding.md has a row without an id or a code: ${line}`)
+    return { id: row[1]!, code: row[2] ?? null }
+  })
 }
 
 /** What a form may look at. */
