@@ -700,8 +700,8 @@ const mutants: Mutant[] = [
   {
     name: 'compatibility: literals as tokens',
     file: 'src/core/sql-tokens.ts',
-    take: /.*\?<text>.*\n/,
-    leave: '',
+    take: /`\('\[\^'\]\*\(\?:''\[\^'\]\*\)\*'\)`/,
+    leave: "'((?!))'",
     ...compat,
   },
 ]
