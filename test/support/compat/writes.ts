@@ -120,7 +120,6 @@ export const unusualWrites: Record<string, Statement> = {
   'a new view': { sql: 'CREATE VIEW made_view AS SELECT id, id FROM items' },
   'no table to drop': { sql: 'DROP TABLE IF EXISTS made' },
   'PRAGMA defer_foreign_keys': { sql: 'PRAGMA defer_foreign_keys = on' },
-  'PRAGMA optimize': { sql: 'PRAGMA optimize' },
   'a new table, used at once': {
     sql: 'CREATE TABLE made (id); /*#*/ INSERT INTO made VALUES (1), (2); SELECT id, id FROM made',
   },
