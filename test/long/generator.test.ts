@@ -8,7 +8,7 @@ const root = path.resolve(import.meta.dirname, '../..')
 let copy: string
 beforeAll(() => {
   copy = mkdtempSync(path.join(tmpdir(), 'banyan-generator-'))
-  for (const part of ['src', 'scripts', 'migrations', 'drizzle.config.ts', 'package.json'])
+  for (const part of ['src', 'scripts', 'migrations', 'package.json'])
     cpSync(path.join(root, part), path.join(copy, part), { recursive: true })
   symlinkSync(path.join(root, 'node_modules'), path.join(copy, 'node_modules'))
 })
