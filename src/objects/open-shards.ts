@@ -4,7 +4,6 @@ import { limits } from '../core/limits.ts'
 import { consoleLog, type Log } from '../core/log.ts'
 import { systemRandom } from '../core/random.ts'
 import type { DirectoryClient } from '../resharding/directory-operations.ts'
-import type { MoverClient } from '../resharding/mover-operations.ts'
 import { mapCopies } from '../sharding/map-copies.ts'
 import { MapHolder, type MapRequest } from '../sharding/map-holder.ts'
 import type { ShardObserver } from '../sharding/router.ts'
@@ -13,7 +12,6 @@ import { StatementBudget } from '../sharding/statement-budget.ts'
 import { askDirectory, directoryName, readMap } from './directory-calls.ts'
 import { directoryClient } from './directory-client.ts'
 import type { Engine } from './engine.ts'
-import { moverClient } from './movers.ts'
 
 /** The engine, with the shard map that an isolate holds between requests. Make one for each isolate (`perIsolate`). */
 export interface EngineIsolate extends Engine {
@@ -42,7 +40,6 @@ export interface Invocation {
 export interface OpenedShards {
   shards: Shards
   directory: DirectoryClient
-  movers: MoverClient
   /** Counts the statements that this invocation sends to the shards. */
   budget: StatementBudget
   time: TimeBudget
@@ -87,7 +84,6 @@ export function openShards(isolate: EngineIsolate, invocation: Invocation): Open
   return {
     shards,
     directory: directoryClient({ engine: isolate, time, count: onDirectoryCall }),
-    movers: moverClient({ engine: isolate, log, time }),
     budget,
     time,
     refreshMap: () => isolate.holder.refreshIfDue(request),

@@ -69,11 +69,11 @@ export const notesOf = async (url: URL, notebook: string): Promise<Note[]> =>
   (await ask<{ items: Note[] }>(url, 'GET', `/notebooks/${notebook}/notes`)).items
 
 /** Moves the slots, and waits until the move is done: the source has no rows of them. */
-export async function moveSlots(url: URL, slots: string, target: string): Promise<void> {
-  const { moves } = await ask<{ moves: Move[] }>(url, 'POST', '/operator/moves', { slots, target })
+export async function moveSlots(url: URL, slots: string, target: string, token = OPERATOR_TOKEN): Promise<void> {
+  const { moves } = await ask<{ moves: Move[] }>(url, 'POST', '/operator/moves', { slots, target }, token)
   for (const { id } of moves)
     for (const deadline = Date.now() + MOVE_MS; ; await new Promise((resolve) => setTimeout(resolve, POLL_MS))) {
-      const { move } = await ask<{ move: Move }>(url, 'GET', `/operator/moves/${id}`)
+      const { move } = await ask<{ move: Move }>(url, 'GET', `/operator/moves/${id}`, undefined, token)
       if (move.state === 'done') break
       if (move.state === 'failed' || move.state === 'aborted' || Date.now() > deadline)
         throw new Error(`move ${id} does not end: ${JSON.stringify(move)}`)
