@@ -1,43 +1,102 @@
 /**
- * `npm run migrations:generate [-- --name what_it_adds]`: drizzle-kit's migration, plus the fences of every sharded
- * table. Writes nothing when the schema is already migrated. Refuses what sharded tables can't take, in all migrations, and
- * then leaves the folder as it was.
+ * `npm run migrations:generate [-- --schema FILE … --out FOLDER] [--name what_it_adds]`: drizzle-kit's migration, plus the
+ * fences of every sharded table. With `--schema` and `--out` it writes another application's migrations: to its tables come
+ * the engine's, and the engine's own migrations that its folder lacks. Writes nothing when the schema is already migrated.
+ * Refuses what sharded tables can't take, in all migrations from the engine's first on, and then leaves the folder as it was.
  */
-import { execFileSync, spawnSync } from 'node:child_process'
-import { appendFileSync, cpSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import {
+  appendFileSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { refuseStatements, refuseUnsafe } from '../src/cli/migrations/migration-rules.ts'
-import { migrationsFolder, readMigrations } from '../src/cli/migrations/shard-migrations.ts'
+import { type Migration, migrationsFolder, readMigrations } from '../src/cli/migrations/shard-migrations.ts'
 import { UserError } from '../src/cli/shell/errors.ts'
 import { quotedName } from '../src/core/sql-text.ts'
-import { migratedDatabase, missingObjects, shardedTables, wantedObjects } from './shard-schema.ts'
+import { engineMigrations, isSameMigration } from './engine-migrations.ts'
+import {
+  applicationSchemas,
+  engineSchema,
+  migratedDatabase,
+  missingObjects,
+  shardedTables,
+  wantedObjects,
+} from './shard-schema.ts'
 
-const backup = mkdtempSync(path.join(tmpdir(), 'banyan-migrations-'))
-cpSync(migrationsFolder, backup, { recursive: true })
-try {
-  await generate(process.argv.slice(2))
-} catch (error) {
-  rmSync(migrationsFolder, { recursive: true })
-  cpSync(backup, migrationsFolder, { recursive: true })
-  console.error(error instanceof UserError ? `${error.message}\n${error.fix}` : error)
-  process.exitCode = 1
-} finally {
-  rmSync(backup, { recursive: true })
+const root = path.resolve(import.meta.dirname, '..')
+
+interface Target {
+  schemas: string[]
+  folder: string
+  /** What drizzle-kit is given besides. */
+  args: string[]
 }
 
-async function generate(args: string[]): Promise<void> {
-  const wanted = wantedObjects(await shardedTables())
-  const before = new Set(readdirSync(migrationsFolder))
-  const { status } = spawnSync('drizzle-kit', ['generate', ...args], { stdio: 'inherit' })
-  if (status !== 0) throw new UserError('drizzle-kit generate failed.', 'Fix what it names above, and run this again.')
-  const added = readdirSync(migrationsFolder).find((name) => name.endsWith('.sql') && !before.has(name))
-  refuseStatements(readMigrations(), readMigrations())
+try {
+  const target = targetOf(process.argv.slice(2))
+  await unchangedIfItFails(target.folder, () => generate(target))
+} catch (error) {
+  console.error(error instanceof UserError ? `${error.message}\n${error.fix}` : error)
+  process.exitCode = 1
+}
 
-  const database = migratedDatabase()
+/** Takes our own options out of the command line. */
+function targetOf(given: string[]): Target {
+  const values: Record<string, string[]> = { '--schema': [], '--out': [] }
+  const args: string[] = []
+  for (let index = 0; index < given.length; index++) {
+    const [name, value] = given[index]!.split(/=(.*)/s) as [string, string?]
+    if (values[name]) values[name].push(value ?? given[++index] ?? '')
+    else args.push(given[index]!)
+  }
+  const [schemas, [out]] = [values['--schema']!, values['--out']!]
+  if (schemas.length === 0 && out === undefined) return { schemas: applicationSchemas, folder: migrationsFolder, args }
+  if (schemas.length === 0 || !out)
+    throw new UserError(
+      'Only one of --schema and --out was given.',
+      'Pass both: --schema examples/notes/schema.ts --out examples/notes/migrations',
+    )
+  return { schemas: [engineSchema, ...schemas], folder: path.resolve(root, out), args }
+}
+
+async function unchangedIfItFails(folder: string, work: () => Promise<void>): Promise<void> {
+  const isThere = existsSync(folder)
+  const backup = mkdtempSync(path.join(tmpdir(), 'banyan-migrations-'))
+  if (isThere) cpSync(folder, backup, { recursive: true })
+  else mkdirSync(folder, { recursive: true })
+  try {
+    await work()
+  } catch (error) {
+    rmSync(folder, { recursive: true })
+    if (isThere) cpSync(backup, folder, { recursive: true })
+    throw error
+  } finally {
+    rmSync(backup, { recursive: true })
+  }
+}
+
+async function generate({ schemas, folder, args }: Target): Promise<void> {
+  const wanted = wantedObjects(await shardedTables(schemas))
+  const drizzle = drizzleKit(schemas, folder)
+  for (const { file, title, ...migration } of engineMigrations())
+    if (!readMigrations(folder).some((one) => isSameMigration(one, migration)))
+      copyFileSync(file, path.join(folder, drizzle.custom(['--name', title])))
+  const added = drizzle.generate(args)
+  refuseStatements(fromEngineOn(folder), readMigrations(folder))
+
+  const database = migratedDatabase(readMigrations(folder))
   const missing = missingObjects(database, wanted)
   if (missing.length === 0) {
-    refuseUnsafe(readMigrations(), readMigrations())
+    refuseUnsafe(fromEngineOn(folder), readMigrations(folder))
     return void console.log(added ? `Wrote ${added}.` : 'The migrations match the schema.')
   }
   const isMade = database.prepare("SELECT type FROM sqlite_master WHERE name = ? AND type IN ('view', 'trigger')")
@@ -54,20 +113,47 @@ async function generate(args: string[]): Promise<void> {
       ? [`DROP ${made.type.toUpperCase()} ${quotedName(name)};`, `${sql};`]
       : [`${sql};`]
   })
-  const target = added ?? customMigration(args)
-  const file = path.join(migrationsFolder, target)
+  // A migration that only fences: drizzle-kit numbers it, so that its journal stays right.
+  const target = added ?? drizzle.custom(args.length > 0 ? args : ['--name', 'fences'])
+  const file = path.join(folder, target)
   const text = sql.join('\n--> statement-breakpoint\n')
   if (existsSync(file) && added) appendFileSync(file, `\n--> statement-breakpoint\n${text}\n`)
   else writeFileSync(file, `${text}\n`)
-  refuseUnsafe(readMigrations(), readMigrations())
+  refuseUnsafe(fromEngineOn(folder), readMigrations(folder))
   console.log(`Wrote ${target} with ${missing.length} fences, views or triggers.`)
 }
 
-/** A migration that only fences: drizzle-kit numbers it, so that its journal stays right. */
-function customMigration(args: string[]): string {
-  const before = new Set(readdirSync(migrationsFolder))
-  execFileSync('drizzle-kit', ['generate', '--custom', ...(args.length > 0 ? args : ['--name', 'fences'])])
-  const added = readdirSync(migrationsFolder).find((name) => name.endsWith('.sql') && !before.has(name))
-  if (!added) throw new Error('drizzle-kit made no migration to put the fences in')
-  return added
+/** Without those that an application had before it took the engine in: they ran when no table was sharded. */
+function fromEngineOn(folder: string): Migration[] {
+  const [first] = engineMigrations()
+  const migrations = readMigrations(folder)
+  return migrations.slice(migrations.findIndex((migration) => isSameMigration(migration, first!)))
+}
+
+/** drizzle-kit, for these schemas and this folder. */
+function drizzleKit(schemas: string[], folder: string) {
+  const own = mkdtempSync(path.join(tmpdir(), 'banyan-drizzle-'))
+  process.on('exit', () => rmSync(own, { recursive: true }))
+  const config = path.join(own, 'drizzle.config.json')
+  // drizzle-kit takes paths from the project's folder.
+  const out = `./${path.relative(root, folder)}`
+  writeFileSync(config, JSON.stringify({ dialect: 'sqlite', schema: schemas, out }))
+  /** The migration that the command adds. */
+  const run = (args: string[], stdio: 'inherit' | 'ignore'): string | undefined => {
+    const before = new Set(readdirSync(folder))
+    execFileSync('drizzle-kit', ['generate', '--config', config, ...args], {
+      cwd: root,
+      stdio: ['inherit', stdio, 'inherit'],
+    })
+    return readdirSync(folder).find((name) => name.endsWith('.sql') && !before.has(name))
+  }
+  return {
+    generate: (args: string[]) => run(args, 'inherit'),
+    /** An empty one. */
+    custom(args: string[]): string {
+      const added = run(['--custom', ...args], 'ignore')
+      if (!added) throw new Error('drizzle-kit made no migration to write into')
+      return added
+    },
+  }
 }

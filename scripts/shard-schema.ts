@@ -8,16 +8,26 @@ import { UserError } from '../src/cli/shell/errors.ts'
 import { limits } from '../src/core/limits.ts'
 import { boundTailSql } from '../src/resharding/rows.ts'
 import { type FencedTable, fencedTable, fenceTriggers, statementBytesMax } from '../src/sharding/fence-sql.ts'
-import { keyspaces, type ShardObject } from '../src/sharding/sharded-table.ts'
+import { isUnsharded, keyspaces, type ShardObject } from '../src/sharding/sharded-table.ts'
 
 const root = path.resolve(import.meta.dirname, '..')
 
-/** Every sharded table of every `schema.ts`, checked; throws where one can't be sharded. */
-export async function shardedTables(): Promise<FencedTable[]> {
+/** The schemas of the application; the engine's own is among them. */
+export const applicationSchemas = ['./src/**/schema.ts']
+
+/** The tables that the engine brings to every schema. */
+export const engineSchema = './src/sharding/schema.ts'
+
+/**
+ * Every sharded table of these schemas (globs, from the project's folder), checked; throws where one can't be sharded.
+ * Tables declared as `unsharded` are left out.
+ */
+export async function shardedTables(schemas = applicationSchemas): Promise<FencedTable[]> {
   const tables: FencedTable[] = []
-  for (const file of globSync('src/**/schema.ts', { cwd: root }).sort()) {
-    const module: Record<string, unknown> = await import(path.join(root, file))
-    for (const value of Object.values(module)) if (is(value, SQLiteTable)) tables.push(fencedTable(value))
+  for (const file of globSync(schemas, { cwd: root }).sort()) {
+    const module: Record<string, unknown> = await import(path.resolve(root, file))
+    for (const value of Object.values(module))
+      if (is(value, SQLiteTable) && !isUnsharded(value)) tables.push(fencedTable(value))
   }
   refuseLongTails(tables)
   return tables

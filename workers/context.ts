@@ -4,28 +4,21 @@ import { assetUrls } from '../src/assets/asset-urls.ts'
 import { createStaticFiles } from '../src/assets/static-files.ts'
 import { KvStore } from '../src/cache/kv-store.ts'
 import { inTime, systemClock, TimeBudget } from '../src/core/clock.ts'
-import { BanyanError, MIGRATE, messageOf } from '../src/core/errors.ts'
+import { MIGRATE, messageOf } from '../src/core/errors.ts'
 import { limits } from '../src/core/limits.ts'
 import type { Log } from '../src/core/log.ts'
 import { systemRandom } from '../src/core/random.ts'
 import { Dispatch } from '../src/jobs/dispatch.ts'
 import type { Job } from '../src/jobs/outbox.ts'
 import { Relay } from '../src/jobs/relay.ts'
+import { type OpenedShards, openShards } from '../src/objects/open-shards.ts'
 import { Sessions } from '../src/sessions/sessions.ts'
 import { Claims } from '../src/sharding/claims.ts'
 import { Idempotency } from '../src/sharding/idempotency.ts'
-import { mapCopies } from '../src/sharding/map-copies.ts'
-import type { MapRequest } from '../src/sharding/map-holder.ts'
-import { probeShards } from '../src/sharding/probe.ts'
-import type { ShardObserver } from '../src/sharding/router.ts'
-import { Shards } from '../src/sharding/shards.ts'
-import { StatementBudget } from '../src/sharding/statement-budget.ts'
-import type { Calls, DependencyReport, ShardOperations, Tiers } from '../src/web/context.ts'
-import { askDirectory, directoryName, readMap } from './directory.ts'
+import type { Calls, DependencyReport, Tiers } from '../src/web/context.ts'
 import type { Env } from './env.ts'
 import { type Isolate, isolateOf } from './isolate.ts'
 import { mailer } from './mailer.ts'
-import { directoryFleet, directoryMoves } from './moves.ts'
 
 export interface Work {
   env: Env
@@ -38,18 +31,14 @@ export interface Work {
 }
 
 /** What the web tier and the jobs have in common: the databases, and what stands on them. */
-export interface Foundation {
+export interface Foundation extends OpenedShards {
   isolate: Isolate
   calls: Calls
-  shards: Shards
   claims: Claims
   dispatch: Dispatch
   relay: Relay
-  /** Counts what this request, or this batch of jobs, sends to the shards. */
-  budget: StatementBudget
   hasWritten(): boolean
   markWritten(): void
-  refreshMap(): Promise<void>
 }
 
 /** `/readyz` is anybody's to ask: where there are more, it looks at the others ten seconds later. */
@@ -61,46 +50,36 @@ export function openFoundation(work: Work): Foundation {
   const isolate = isolateOf(env)
   const calls: Calls = { d1: 0, kv: 0, directory: 0 }
   const written = { yet: false }
-  const request = mapRequest(work, calls)
-  const observer: ShardObserver = {
-    before(call) {
-      calls.d1++
-      isolate.load.count(call.shard)
+  const opened = openShards(isolate.engine, {
+    ...work,
+    observer: {
+      before(call) {
+        calls.d1++
+        isolate.load.count(call.shard)
+      },
+      after(call, _ms, error) {
+        if (call.kind === 'write' && error === null) written.yet = true
+      },
     },
-    after(call, ms, error) {
-      if (call.kind === 'write' && error === null) written.yet = true
-      if (error !== null)
-        log.warn('shard.error', { shard: call.shard, operation: call.operation, ms, reason: messageOf(error) })
-    },
-  }
-  const common = { clock: systemClock, random: systemRandom, log }
-  const budget = new StatementBudget()
-  const shards = new Shards({
-    ...common,
-    holder: isolate.holder,
-    request,
-    shards: budget.meterOnUse(isolate.shards),
-    atLeastEpoch: work.atLeastEpoch,
-    time: work.time,
-    observer,
+    onDirectoryCall: () => void calls.directory++,
   })
+  const { shards } = opened
+  const common = { clock: systemClock, random: systemRandom, log }
   const { signingKey, mailFrom, jobs } = isolate.settings
   const kinds = accountJobs({ signingKey, sendMail: mailer(env.MAIL, mailFrom) })
   const dispatch = new Dispatch({ ...common, kinds, shards })
   const queues = { jobs: timedQueue(env.JOBS_QUEUE, work.time), media: timedQueue(env.MEDIA_QUEUE, work.time) }
   return {
+    ...opened,
     isolate,
     calls,
-    shards,
     claims: new Claims(shards, systemClock),
     dispatch,
-    budget,
     relay: new Relay({ ...common, mode: jobs, queues, dispatch, shards }),
     hasWritten: () => written.yet,
     markWritten() {
       written.yet = true
     },
-    refreshMap: () => isolate.holder.refreshIfDue(request),
   }
 }
 
@@ -113,8 +92,6 @@ export function openTiers(request: Omit<Work, 'time'>): Tiers {
   const { settings, ids, stamps } = isolate
   const common = { clock: systemClock, random: systemRandom, ids, log, shards }
   const committed: Job[] = []
-  const access = { env, log, time, count: () => void calls.directory++ }
-  const fleet = directoryFleet(access)
   const copies = new KvStore(env.KV, log, () => calls.kv++)
   return {
     ...common,
@@ -124,9 +101,7 @@ export function openTiers(request: Omit<Work, 'time'>): Tiers {
     idempotency: new Idempotency(shards, systemClock, settings.signingKey, foundation.markWritten),
     sessions: new Sessions({ ...common, copies, stamps, signingKey: settings.signingKey, waitUntil }),
     assets: assetUrls(),
-    moves: directoryMoves(access),
-    fleet,
-    migrations,
+    time,
     hasWritten: foundation.hasWritten,
     follow: (jobs) => void committed.push(...jobs),
     received: (work) => time.uncounted(work),
@@ -141,30 +116,8 @@ export function openTiers(request: Omit<Work, 'time'>): Tiers {
         request,
         waitUntil,
       ),
-    dependencies: () => dependencies(env, shards, fleet),
-    async probe(after) {
-      const restoring = (await fleet.map()).shards.filter(({ state }) => state === 'restoring')
-      const isLeftOut = (name: string) => restoring.some(({ binding }) => binding === name)
-      return probeShards({ databases: isolate.shards, after, isLeftOut, clock: systemClock })
-    },
-    shardLoad: (shard) => ({ queriesPerSecond: isolate.load.queriesPerSecond(shard) }),
+    dependencies: () => dependencies(env, foundation),
     waitUntil,
-  }
-}
-
-function mapRequest({ env, log, waitUntil }: Work, calls: Calls): MapRequest {
-  return {
-    copies: mapCopies(caches.default, directoryName(env)),
-    log,
-    waitUntil,
-    source: {
-      async map() {
-        calls.directory++
-        const reply = await askDirectory(env, limits.mapLoadTimeoutMs, readMap)
-        if ('map' in reply) return reply.map
-        throw new BanyanError(reply.code, reply.detail, { retryAfterSeconds: 5 })
-      },
-    },
   }
 }
 
@@ -199,7 +152,7 @@ const limiters = {
 } as const
 
 /** A line a dependency, for `/readyz`, with the reason where one is away. */
-async function dependencies(env: Env, shards: Shards, fleet: ShardOperations): Promise<DependencyReport[]> {
+async function dependencies(env: Env, { shards, directory }: OpenedShards): Promise<DependencyReport[]> {
   const probe = async (name: string, ask: () => Promise<unknown>): Promise<DependencyReport> => {
     try {
       await inTime(systemClock, limits.shardProbeMs, ask())
@@ -210,7 +163,7 @@ async function dependencies(env: Env, shards: Shards, fleet: ShardOperations): P
   }
   const stores = await Promise.all([
     // The directory itself, and not the map that is held: with that one, an isolate goes on without it.
-    probe('directory', () => fleet.map()),
+    probe('directory', () => directory.map()),
     probe('kv', () => env.KV.get('readyz')),
     probe('r2', () => env.BUCKET.head('readyz')),
   ])

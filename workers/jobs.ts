@@ -6,11 +6,11 @@ import { consoleLog, type Log } from '../src/core/log.ts'
 import { consume, consumeDead } from '../src/jobs/consumer.ts'
 import { runDuties } from '../src/jobs/duties.ts'
 import { expire, platformExpiries } from '../src/jobs/housekeeping.ts'
+import { wakeOpenMoves } from '../src/objects/movers.ts'
 import type { Claims } from '../src/sharding/claims.ts'
 import type { ShardWindow } from '../src/sharding/shards.ts'
 import { openFoundation } from './context.ts'
 import type { Env } from './env.ts'
-import { wakeOpenMoves } from './moves.ts'
 
 const MINUTE_MS = 60_000
 
@@ -30,10 +30,10 @@ export async function queue(batch: MessageBatch, env: Env, context: ExecutionCon
 
 /** Every minute: wakes moves that sleep, sends leftover outbox rows, settles expired reservations, deletes expired rows. */
 export async function scheduled(controller: ScheduledController, env: Env, context: ExecutionContext): Promise<void> {
-  const { relay, claims, shards, budget, log } = open(env, context, 'cron', limits.cronMs)
+  const { isolate, relay, claims, shards, budget, log } = open(env, context, 'cron', limits.cronMs)
   const turn = Math.floor(controller.scheduledTime / MINUTE_MS)
   try {
-    const woken = await wakeOpenMoves(env, log, turn) // sends no statement: its calls are the directory's and the movers'
+    const woken = await wakeOpenMoves(isolate.engine, log, turn) // sends no statement: its calls are the directory's and the movers'
     if (woken > 0) log.info('moves.woken', { count: woken })
   } catch (error) {
     log.error('cron.failed', { duty: 'moves.woken', reason: messageOf(error) })

@@ -1,5 +1,4 @@
 import { BanyanError } from '../src/core/errors.ts'
-import { limits } from '../src/core/limits.ts'
 import type { Settings } from '../src/web/context.ts'
 import type { Env } from './env.ts'
 
@@ -17,7 +16,6 @@ export function readSettings(env: Env): Settings {
     )
   return {
     signingKey,
-    ...readMoveSettings(env),
     operatorToken: env.OPERATOR_TOKEN || null,
     publicOrigin: origin('PUBLIC_ORIGIN', env.PUBLIC_ORIGIN),
     jobs: choice('JOBS', env.JOBS, ['queue', 'inline']),
@@ -25,30 +23,6 @@ export function readSettings(env: Env): Settings {
     mailFrom: env.MAIL_FROM || 'banyan@example.com',
     localOnly: localOnly(env),
   }
-}
-
-/** Those of the Durable Objects, which need no signing key. Throws SETTING_MISSING. */
-export function readMoveSettings(env: Env): Pick<Settings, 'leaseMs' | 'graceMs' | 'moveShare' | 'shardBytesMax'> {
-  const leaseMs = milliseconds('LEASE_MS', env.LEASE_MS, 30_000)
-  const graceMs = milliseconds('GRACE_MS', env.GRACE_MS, 300_000)
-  if (graceMs <= leaseMs)
-    throw new BanyanError('SETTING_MISSING', `GRACE_MS (${graceMs}) must be longer than LEASE_MS (${leaseMs}).`)
-  const shardBytesMax = bytes('SHARD_BYTES_MAX', env.SHARD_BYTES_MAX, limits.shardBytesMax)
-  return { leaseMs, graceMs, moveShare: share('MOVE_SHARE', env.MOVE_SHARE, 0.25), shardBytesMax }
-}
-
-function bytes(name: string, value: string | undefined, fallback: number): number {
-  const number = value === undefined || value === '' ? fallback : Number(value)
-  if (!Number.isSafeInteger(number) || number < 1)
-    throw new BanyanError('SETTING_MISSING', `${name} is "${value}"; it must be a number of bytes, like 500000000.`)
-  return number
-}
-
-function share(name: string, value: string | undefined, fallback: number): number {
-  const number = value === undefined || value === '' ? fallback : Number(value)
-  if (!(number > 0 && number <= 1))
-    throw new BanyanError('SETTING_MISSING', `${name} is "${value}"; it must be above 0 and at most 1.`)
-  return number
 }
 
 function localOnly(env: Env): string | null {
@@ -70,14 +44,4 @@ function origin(name: string, value: string | undefined): string | null {
   if (!URL.canParse(value) || !/^https?:$/.test(new URL(value).protocol))
     throw new BanyanError('SETTING_MISSING', `${name} is "${value}"; it must be an address like https://example.com.`)
   return new URL(value).origin
-}
-
-function milliseconds(name: string, value: string | undefined, fallback: number): number {
-  const number = value === undefined || value === '' ? fallback : Number(value)
-  if (!Number.isSafeInteger(number) || number < 100)
-    throw new BanyanError(
-      'SETTING_MISSING',
-      `${name} is "${value}"; it must be a number of milliseconds, at least 100.`,
-    )
-  return number
 }

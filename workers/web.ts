@@ -12,6 +12,7 @@ import { readClientEpoch } from '../src/web/causal-token.ts'
 import { openTiers } from './context.ts'
 import type { Env } from './env.ts'
 import { isolateOf } from './isolate.ts'
+import { openOperators } from './operators.ts'
 
 /** The stateless web tier. */
 export const web = createWeb(
@@ -24,5 +25,5 @@ export const web = createWeb(
       atLeastEpoch: readClientEpoch(request, isolateOf(env).settings.signingKey, systemClock.now()),
     })
   },
-  [accountRoutes, accountPages, profileRoutes, postRoutes, postPages, operatorRoutes, importRoutes],
+  [accountRoutes, accountPages, profileRoutes, postRoutes, postPages, operatorRoutes(openOperators), importRoutes],
 )

@@ -1,12 +1,14 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import { createRoute } from '@hono/zod-openapi'
 import { BanyanError } from '../core/errors.ts'
+import { ShardMap } from '../sharding/shard-map.ts'
 import { json, problems } from '../web/api.ts'
-import type { Tiers, WebEnv } from '../web/context.ts'
+import type { WebEnv } from '../web/context.ts'
 import { operatorsOnly } from '../web/middleware/operator-only.ts'
+import type { OperatorContext, OperatorsOf } from './context.ts'
 import { type Migrations, migrationsShape } from './shapes.ts'
 
-export function migrationRoutes(app: OpenAPIHono<WebEnv>): void {
+export function migrationRoutes(app: OpenAPIHono<WebEnv>, operators: OperatorsOf): void {
   app.openapi(
     createRoute({
       method: 'get',
@@ -14,17 +16,18 @@ export function migrationRoutes(app: OpenAPIHono<WebEnv>): void {
       security: operatorsOnly,
       responses: { 200: json(migrationsShape, 'What each shard has, and lacks'), ...problems(401, 404) },
     }),
-    async (c) => c.json(await listMigrations(c.get('tiers')), 200),
+    async (c) => c.json(await listMigrations(operators(c)), 200),
   )
 }
 
 /** Throws SHARD_UNAVAILABLE naming every shard that doesn't answer. */
 async function listMigrations({
   shards,
-  fleet,
+  directory,
   migrations,
-}: Pick<Tiers, 'shards' | 'fleet' | 'migrations'>): Promise<Migrations> {
-  const { values, failed } = await shards.by(await fleet.map()).each('users', async ({ id, run }) => {
+}: Pick<OperatorContext, 'shards' | 'directory' | 'migrations'>): Promise<Migrations> {
+  const { map } = await directory.map()
+  const { values, failed } = await shards.by(new ShardMap(map)).each('users', async ({ id, run }) => {
     const { results } = await run<{ name: string }>('SELECT name FROM d1_migrations ORDER BY id')
     const applied = results.map(({ name }) => name)
     const pending = migrations.filter((name) => !applied.includes(name))

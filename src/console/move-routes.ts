@@ -3,6 +3,7 @@ import { json, jsonBody, pageQuery, problems, retryKey, writeProblems } from '..
 import type { WebEnv } from '../web/context.ts'
 import { noBody } from '../web/middleware/body.ts'
 import { operatorsOnly } from '../web/middleware/operator-only.ts'
+import type { OperatorsOf } from './context.ts'
 import { getMove, getSides, listMoves, planMoves, resolveMove, steerMove } from './moves.ts'
 import {
   choiceShape,
@@ -16,7 +17,7 @@ import {
 const idParam = z.object({ id: z.string() })
 const oneMove = json(oneMoveShape, 'The move')
 
-export function moveRoutes(app: OpenAPIHono<WebEnv>): void {
+export function moveRoutes(app: OpenAPIHono<WebEnv>, operators: OperatorsOf): void {
   app.openapi(
     createRoute({
       method: 'post',
@@ -28,7 +29,7 @@ export function moveRoutes(app: OpenAPIHono<WebEnv>): void {
         ...writeProblems(401, 404, 409),
       },
     }),
-    async (c) => c.json({ moves: await planMoves(c.get('tiers'), c.req.valid('json'), retryKey(c)) }, 202),
+    async (c) => c.json({ moves: await planMoves(operators(c), c.req.valid('json'), retryKey(c)) }, 202),
   )
   app.openapi(
     createRoute({
@@ -38,7 +39,7 @@ export function moveRoutes(app: OpenAPIHono<WebEnv>): void {
       request: { query: pageQuery },
       responses: { 200: json(movePageShape, 'Moves, newest first'), ...problems(401, 404, 422) },
     }),
-    async (c) => c.json(await listMoves(c.get('tiers'), c.req.valid('query')), 200),
+    async (c) => c.json(await listMoves(operators(c), c.req.valid('query')), 200),
   )
   app.openapi(
     createRoute({
@@ -48,7 +49,7 @@ export function moveRoutes(app: OpenAPIHono<WebEnv>): void {
       request: { params: idParam },
       responses: { 200: oneMove, ...problems(401, 404) },
     }),
-    async (c) => c.json({ move: await getMove(c.get('tiers'), c.req.valid('param').id) }, 200),
+    async (c) => c.json({ move: await getMove(operators(c), c.req.valid('param').id) }, 200),
   )
   app.openapi(
     createRoute({
@@ -61,7 +62,7 @@ export function moveRoutes(app: OpenAPIHono<WebEnv>): void {
         ...problems(401, 404, 503),
       },
     }),
-    async (c) => c.json(await getSides(c.get('tiers'), c.req.valid('param').id), 200),
+    async (c) => c.json(await getSides(operators(c), c.req.valid('param').id), 200),
   )
   app.openapi(
     createRoute({
@@ -73,7 +74,7 @@ export function moveRoutes(app: OpenAPIHono<WebEnv>): void {
     }),
     async (c) => {
       const { choice } = c.req.valid('json')
-      return c.json({ move: await resolveMove(c.get('tiers'), c.req.valid('param').id, choice) }, 200)
+      return c.json({ move: await resolveMove(operators(c), c.req.valid('param').id, choice) }, 200)
     },
   )
   for (const verb of ['abort', 'reverse', 'complete'] as const)
@@ -86,6 +87,6 @@ export function moveRoutes(app: OpenAPIHono<WebEnv>): void {
         request: { params: idParam },
         responses: { 202: oneMove, ...writeProblems(401, 404, 409) },
       }),
-      async (c) => c.json({ move: await steerMove(c.get('tiers'), c.req.valid('param').id, verb, retryKey(c)) }, 202),
+      async (c) => c.json({ move: await steerMove(operators(c), c.req.valid('param').id, verb, retryKey(c)) }, 202),
     )
 }

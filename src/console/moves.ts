@@ -3,6 +3,7 @@ import { rfc3339 } from '../core/clock.ts'
 import { BanyanError, hasCode } from '../core/errors.ts'
 import { isPlainId } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
+import type { MoveVerb } from '../resharding/directory-operations.ts'
 import {
   formatRanges,
   fractionDone,
@@ -14,23 +15,24 @@ import {
 } from '../resharding/record.ts'
 import type { RetryKey } from '../sharding/idempotency.ts'
 import { formatCursor, parseCursor } from '../web/api.ts'
-import type { MoveVerb, Tiers } from '../web/context.ts'
+import type { OperatorContext } from './context.ts'
 import type { Move, MovePage, MoveSides, moveRequestShape } from './shapes.ts'
 
-type MoveTiers = Pick<Tiers, 'moves'>
+type MoveContext = Pick<OperatorContext, 'directory' | 'movers'>
 
 /**
  * Plans one move a source. Throws INVALID for slots that can't be read and for an unknown target, and 409s that say
  * what is in the way.
  */
 export async function planMoves(
-  { moves }: MoveTiers,
+  { directory }: MoveContext,
   request: z.infer<typeof moveRequestShape>,
   retry: RetryKey | null,
 ): Promise<Move[]> {
   const { keyspace, target, slots } = request
   try {
-    return (await moves.plan({ keyspace, target, ranges: parseRanges(slots)! }, retry)).map(toMove)
+    const { moves } = await directory.planMoves({ keyspace, target, ranges: parseRanges(slots)! }, retry)
+    return moves.map(toMove)
   } catch (error) {
     // To the records it isn't there; to the caller it is a field that is wrong.
     if (!hasCode(error, 'NOT_FOUND')) throw error
@@ -40,36 +42,47 @@ export async function planMoves(
 
 /** Newest first. */
 export async function listMoves(
-  { moves }: MoveTiers,
+  { directory }: MoveContext,
   { limit, cursor }: { limit: number; cursor?: string | undefined },
 ): Promise<MovePage> {
-  const records = await moves.list({ limit: limit + 1, before: parseCursor(cursor, isPlainId) })
+  const records = await directory.listMoves({ limit: limit + 1, before: parseCursor(cursor, isPlainId) })
   const items = records.slice(0, limit).map(toMove)
   return { items, next: records.length > limit ? formatCursor(items.at(-1)!.id) : null }
 }
 
 /** Throws NOT_FOUND. */
-export async function getMove({ moves }: MoveTiers, id: string): Promise<Move> {
-  const record = isPlainId(id) ? await moves.find(id) : null
+export async function getMove({ directory }: MoveContext, id: string): Promise<Move> {
+  const record = isPlainId(id) ? await directory.findMove(id) : null
   if (!record) throw noMove(id)
   return toMove(record)
 }
 
 /** Throws NOT_FOUND, MOVE_STATE, SHARD_IN_MOVE. */
 export async function steerMove(
-  { moves }: MoveTiers,
+  operators: MoveContext,
   id: string,
   verb: MoveVerb,
   retry: RetryKey | null,
 ): Promise<Move> {
   if (!isPlainId(id)) throw noMove(id)
-  return toMove(await moves.steer(id, verb, retry))
+  return toMove(await steered(operators, id, verb, retry))
+}
+
+async function steered(
+  { directory, movers }: MoveContext,
+  id: string,
+  verb: MoveVerb,
+  retry: RetryKey | null,
+): Promise<MoveRecord> {
+  const { move } = await directory.steerMove(id, verb, retry)
+  await movers.wake(id)
+  return move
 }
 
 /** Throws NOT_FOUND, SHARD_UNAVAILABLE. */
-export async function getSides(tiers: MoveTiers, id: string): Promise<MoveSides> {
-  const move = await getMove(tiers, id)
-  const { sides, choices } = await tiers.moves.sides(id)
+export async function getSides(operators: MoveContext, id: string): Promise<MoveSides> {
+  const move = await getMove(operators, id)
+  const { sides, choices } = await operators.movers.sides(id)
   const told = sides.map(({ slots, ...side }) => ({
     ...side,
     slots: slots.map(({ moveId, ...count }) => ({ ...count, move: moveId })),
@@ -78,9 +91,18 @@ export async function getSides(tiers: MoveTiers, id: string): Promise<MoveSides>
 }
 
 /** Throws NOT_FOUND, MOVE_STATE with the choices that are safe now, SHARD_UNAVAILABLE. */
-export async function resolveMove(tiers: MoveTiers, id: string, choice: MoveChoice): Promise<Move> {
-  await getMove(tiers, id)
-  return toMove(await tiers.moves.resolve(id, choice))
+export async function resolveMove(operators: MoveContext, id: string, choice: MoveChoice): Promise<Move> {
+  await getMove(operators, id)
+  const { isSafe, choices } = await operators.movers.resolve(id, choice)
+  if (!isSafe) throw unsafe(id, choice, choices)
+  if (choice === 'undo') return steerMove(operators, id, 'abort', null)
+  return getMove(operators, id)
+}
+
+function unsafe(id: string, choice: MoveChoice, choices: MoveChoice[]): BanyanError {
+  const safe = choices.length === 0 ? 'No choice is safe now' : `Safe now: ${choices.join(', ')}`
+  const detail = `"${choice}" is not safe for move ${id} now. ${safe}. See: banyan moves resolve ${id}`
+  return new BanyanError('MOVE_STATE', detail, { errors: [{ pointer: '/choice', detail: safe }] })
 }
 
 const noMove = (id: string) => new BanyanError('NOT_FOUND', `There is no move "${id}". See: banyan moves list`)

@@ -2,10 +2,11 @@ import { createRoute, type OpenAPIHono } from '@hono/zod-openapi'
 import { json, jsonBody, writeProblems } from '../web/api.ts'
 import type { WebEnv } from '../web/context.ts'
 import { operatorsOnly } from '../web/middleware/operator-only.ts'
+import type { OperatorsOf } from './context.ts'
 import { probePageShape, probeRequestShape } from './shapes.ts'
 
 /** Whether this version understands its databases’ refusals (src/sharding/probe.ts). It writes nothing. */
-export function probeRoutes(app: OpenAPIHono<WebEnv>): void {
+export function probeRoutes(app: OpenAPIHono<WebEnv>, operators: OperatorsOf): void {
   app.openapi(
     createRoute({
       method: 'post',
@@ -17,6 +18,6 @@ export function probeRoutes(app: OpenAPIHono<WebEnv>): void {
         ...writeProblems(401, 404),
       },
     }),
-    async (c) => c.json(await c.get('tiers').probe(c.req.valid('json').after ?? null), 200),
+    async (c) => c.json(await operators(c).probe(c.req.valid('json').after ?? null), 200),
   )
 }

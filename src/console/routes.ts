@@ -1,15 +1,18 @@
-import type { OpenAPIHono } from '@hono/zod-openapi'
-import type { WebEnv } from '../web/context.ts'
+import type { RegisterRoutes } from '../web/app.ts'
+import type { OpenOperators, OperatorsOf } from './context.ts'
 import { migrationRoutes } from './migrations.ts'
 import { moveRoutes } from './move-routes.ts'
 import { probeRoutes } from './probe.ts'
 import { shardRoutes } from './shard-routes.ts'
 
 /** The operators' API, behind their token. */
-export function operatorRoutes(app: OpenAPIHono<WebEnv>): void {
-  shardRoutes(app)
-  moveRoutes(app)
-  migrationRoutes(app)
-  probeRoutes(app)
-  app.openAPIRegistry.registerComponent('securitySchemes', 'operator', { type: 'http', scheme: 'bearer' })
+export function operatorRoutes(open: OpenOperators): RegisterRoutes {
+  const operators: OperatorsOf = (c) => open(c.get('tiers'), c.env)
+  return (app) => {
+    shardRoutes(app, operators)
+    moveRoutes(app, operators)
+    migrationRoutes(app, operators)
+    probeRoutes(app, operators)
+    app.openAPIRegistry.registerComponent('securitySchemes', 'operator', { type: 'http', scheme: 'bearer' })
+  }
 }

@@ -3,6 +3,7 @@ import { json, jsonBody, problems, retryKey, writeProblems } from '../web/api.ts
 import type { WebEnv } from '../web/context.ts'
 import { noBody } from '../web/middleware/body.ts'
 import { operatorsOnly } from '../web/middleware/operator-only.ts'
+import type { OperatorsOf } from './context.ts'
 import {
   joinShape,
   oneShardShape,
@@ -18,7 +19,7 @@ const idParam = z.object({ id: z.string() })
 const oneShard = json(oneShardShape, 'The shard')
 const startedMoves = json(startedMovesShape, 'The moves; each waits for its lanes')
 
-export function shardRoutes(app: OpenAPIHono<WebEnv>): void {
+export function shardRoutes(app: OpenAPIHono<WebEnv>, operators: OperatorsOf): void {
   app.openapi(
     createRoute({
       method: 'get',
@@ -29,7 +30,7 @@ export function shardRoutes(app: OpenAPIHono<WebEnv>): void {
         ...problems(401, 404),
       },
     }),
-    async (c) => c.json(await listShards(c.get('tiers')), 200),
+    async (c) => c.json(await listShards(operators(c)), 200),
   )
   app.openapi(
     createRoute({
@@ -39,7 +40,7 @@ export function shardRoutes(app: OpenAPIHono<WebEnv>): void {
       request: { body: jsonBody(joinShape) },
       responses: { 201: oneShard, ...writeProblems(401, 404, 409) },
     }),
-    async (c) => c.json({ shard: await joinShard(c.get('tiers'), c.req.valid('json').binding, retryKey(c)) }, 201),
+    async (c) => c.json({ shard: await joinShard(operators(c), c.req.valid('json').binding, retryKey(c)) }, 201),
   )
   app.openapi(
     createRoute({
@@ -51,7 +52,7 @@ export function shardRoutes(app: OpenAPIHono<WebEnv>): void {
     }),
     async (c) => {
       const { state } = c.req.valid('json')
-      return c.json({ shard: await setShardState(c.get('tiers'), c.req.valid('param').id, state) }, 200)
+      return c.json({ shard: await setShardState(operators(c), c.req.valid('param').id, state) }, 200)
     },
   )
   app.openapi(
@@ -64,7 +65,7 @@ export function shardRoutes(app: OpenAPIHono<WebEnv>): void {
       responses: { 204: { description: 'It is no shard any more' }, ...writeProblems(401, 404, 409) },
     }),
     async (c) => {
-      await c.get('tiers').fleet.remove(c.req.valid('param').id)
+      await operators(c).directory.removeShard(c.req.valid('param').id)
       return c.body(null, 204)
     },
   )
@@ -77,7 +78,7 @@ export function shardRoutes(app: OpenAPIHono<WebEnv>): void {
       request: { params: idParam },
       responses: { 202: startedMoves, ...writeProblems(401, 404, 409) },
     }),
-    async (c) => c.json(await drainShard(c.get('tiers'), c.req.valid('param').id, retryKey(c)), 202),
+    async (c) => c.json(await drainShard(operators(c), c.req.valid('param').id, retryKey(c)), 202),
   )
   app.openapi(
     createRoute({
@@ -92,7 +93,7 @@ export function shardRoutes(app: OpenAPIHono<WebEnv>): void {
       },
     }),
     async (c) => {
-      const answer = await rebalance(c.get('tiers'), c.req.valid('json'), retryKey(c))
+      const answer = await rebalance(operators(c), c.req.valid('json'), retryKey(c))
       return 'plan' in answer ? c.json(answer.plan, 200) : c.json(answer, 202)
     },
   )

@@ -28,3 +28,17 @@ export function sharded<T extends SQLiteTable>(keyspace: Keyspace, table: T, obj
 
 /** How `sharded` was called for this table, or null. */
 export const findRegistration = (table: SQLiteTable): Registration | null => registrations.get(table) ?? null
+
+const unshardedTables = new WeakSet<SQLiteTable>()
+
+/**
+ * Declares a table that an application had before it was sharded. It stays in its database: it has no fence, no move carries
+ * its rows, and the engine does not route to it. It may remain until its rows are copied into sharded tables.
+ * @public an adopter's schema calls it (docs/adopting.md)
+ */
+export function unsharded<T extends SQLiteTable>(table: T): T {
+  unshardedTables.add(table)
+  return table
+}
+
+export const isUnsharded = (table: SQLiteTable): boolean => unshardedTables.has(table)

@@ -8,7 +8,7 @@ const root = path.resolve(import.meta.dirname, '../..')
 let copy: string
 beforeAll(() => {
   copy = mkdtempSync(path.join(tmpdir(), 'banyan-generator-'))
-  for (const part of ['src', 'scripts', 'migrations', 'drizzle.config.ts', 'package.json'])
+  for (const part of ['src', 'scripts', 'migrations', 'package.json'])
     cpSync(path.join(root, part), path.join(copy, part), { recursive: true })
   symlinkSync(path.join(root, 'node_modules'), path.join(copy, 'node_modules'))
 })
@@ -60,4 +60,43 @@ test.each([
   expect(run.stderr).toMatch(why)
   expect(readdirSync(folder())).toEqual(before)
   rmSync(mine)
+})
+
+test('another application gets the engine’s migrations and tables: the example’s folder is what the command writes', () => {
+  const shipped = path.join(root, 'examples/notes')
+  cpSync(path.join(shipped, 'schema.ts'), path.join(copy, 'examples/mine/schema.ts'))
+  const mine = ['--schema', 'examples/mine/schema.ts', '--out=examples/mine/migrations']
+  expect(generate(...mine, '--name', 'notes')).toMatchObject({ status: 0 })
+  const written = path.join(copy, 'examples/mine/migrations')
+  const files = readdirSync(written).filter((name) => name.endsWith('.sql'))
+  expect(files).toEqual(readdirSync(path.join(shipped, 'migrations')).filter((name) => name.endsWith('.sql')))
+  for (const name of files)
+    expect(readFileSync(path.join(written, name), 'utf8')).toBe(
+      readFileSync(path.join(shipped, 'migrations', name), 'utf8'),
+    )
+  expect(generate(...mine)).toMatchObject({
+    status: 0,
+    stdout: expect.stringContaining('The migrations match the schema.'),
+  })
+})
+
+test.each([
+  ['--schema alone', ['--schema', 'examples/mine/schema.ts'], 'Only one of --schema and --out was given.'],
+  ['--out alone', ['--out', 'examples/mine/migrations'], 'Only one of --schema and --out was given.'],
+])('%s is refused', (_, args, why) => {
+  const run = generate(...args)
+  expect([run.status, run.stderr.includes(why)]).toEqual([1, true])
+})
+
+test('a table that is not declared as sharded is refused for another application too, and leaves no folder', () => {
+  mkdirSync(path.join(copy, 'examples/plain'), { recursive: true })
+  writeFileSync(
+    path.join(copy, 'examples/plain/schema.ts'),
+    `import { sqliteTable, text } from 'drizzle-orm/sqlite-core'
+     export const plain = sqliteTable('plain', { id: text().primaryKey().notNull() })`,
+  )
+  const run = generate('--schema', 'examples/plain/schema.ts', '--out', 'examples/plain/migrations')
+  expect(run.status).toBe(1)
+  expect(run.stderr).toContain("Table plain can't be sharded")
+  expect(readdirSync(path.join(copy, 'examples/plain'))).toEqual(['schema.ts'])
 })

@@ -1,8 +1,8 @@
 /// <reference types="vite/types/importMeta.d.ts" />
 import { applyD1Migrations, type D1Migration } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
+import { boundShards } from '../../src/sharding/bound-shards.ts'
 import type { Env } from '../../workers/env.ts'
-import { boundShards } from '../../workers/env.ts'
 
 const files = import.meta.glob<string>('../../migrations/shard/*.sql', {
   query: '?raw',

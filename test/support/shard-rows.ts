@@ -1,5 +1,6 @@
 import { env } from 'cloudflare:workers'
-import { boundShards, type Env } from '../../workers/env.ts'
+import { boundShards } from '../../src/sharding/bound-shards.ts'
+import type { Env } from '../../workers/env.ts'
 
 export type Row = Record<string, string | number | null>
 

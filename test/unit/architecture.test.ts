@@ -13,9 +13,10 @@ const mayImport: Record<string, string[]> = {
   assets: ['core'],
   metrics: ['core', 'sharding'],
   resharding: ['core', 'sharding'],
+  objects: ['core', 'sharding', 'resharding'],
   sessions: ['core', 'sharding', 'cache'],
   jobs: ['core', 'sharding'],
-  web: ['core', 'sharding', 'resharding', 'cache', 'assets', 'metrics', 'sessions', 'jobs'],
+  web: ['core', 'sharding', 'cache', 'assets', 'metrics', 'sessions', 'jobs'],
   app: ['core', 'sharding', 'cache', 'assets', 'metrics', 'sessions', 'jobs', 'web'],
   console: ['core', 'sharding', 'resharding', 'cache', 'assets', 'metrics', 'sessions', 'jobs', 'web'],
   cli: ['core'],
@@ -34,7 +35,7 @@ const knownCycles = [
     'src/app/imports/verification.ts',
   ],
   ['src/sharding/routed-database.ts', 'src/sharding/router.ts'],
-  ['workers/coordinator.ts', 'workers/directory.ts', 'workers/env.ts', 'workers/moves.ts', 'workers/settings.ts'],
+  ['workers/coordinator.ts', 'workers/engine.ts', 'workers/env.ts'],
 ]
 
 const routesWithShapes = ['src/app/accounts/routes.ts', 'src/app/imports/routes.ts', 'src/app/profiles/routes.ts']
@@ -45,10 +46,13 @@ const bindingRooms: Record<string, string> = {
   KVNamespace: 'cache',
   R2Bucket: 'assets',
   'Queue|MessageBatch': 'jobs',
-  DurableObjectNamespace: 'workers',
+  DurableObjectNamespace: 'objects',
   SendEmail: 'workers',
   RateLimit: 'workers',
 }
+
+/** These read what is built of the application: its static files. */
+const readBuilt = ['assets', 'cli']
 
 const root = path.resolve(import.meta.dirname, '../..')
 const sources = globSync('{src,workers}/**/*.{ts,tsx}', { cwd: root, exclude: (name) => name === 'client' })
@@ -84,12 +88,44 @@ test.each(sources.filter(({ room }) => room !== 'workers'))(
     const allowed = mayImport[room]
     expect(allowed, `a room called ${room} is not in the layout`).toBeDefined()
     const foreign = importsOf(file, text)
-      .filter(({ imported }) => !imported.startsWith('dist'))
+      .filter(({ imported }) => !(imported.startsWith('dist') && readBuilt.includes(room)))
       .filter(({ imported }) => roomOf(imported) !== room && !allowed!.includes(roomOf(imported)))
       .filter(({ imported, isTypes }) => !(isTypes && mayImportTypes[room]?.includes(imported)))
     expect(foreign).toEqual([])
   },
 )
+
+/** What an application on the engine alone is made of, beside its own files. */
+const engineRooms = ['core', 'sharding', 'resharding', 'objects']
+const examplePackages = /^(hono|drizzle-orm)(\/|$)/
+const EXAMPLE_LINES_MAX = 150
+
+const examples = globSync('examples/*/*.ts', { cwd: root }).map((file) => ({
+  file,
+  text: readFileSync(path.join(root, file), 'utf8'),
+}))
+
+test.each(examples)('$file imports only the engine, Hono and Drizzle', ({ file, text }) => {
+  const own = path.dirname(file)
+  const imports = importsOf(file, text).map(({ imported }) => imported)
+  const foreign = imports.filter(
+    (imported) =>
+      !imported.startsWith(`${own}${path.sep}`) &&
+      !(imported.startsWith('src') && engineRooms.includes(roomOf(imported))),
+  )
+  const packages = [...text.matchAll(/(?:from|import)\s*\(?\s*'([^.'][^']*)'/g)].map((match) => match[1]!)
+  expect([...foreign, ...packages.filter((name) => !examplePackages.test(name))]).toEqual([])
+})
+
+test('the engine imports nothing but itself, so that an example brings no more', () => {
+  for (const room of engineRooms) expect(mayImport[room]!.filter((other) => !engineRooms.includes(other))).toEqual([])
+})
+
+test('the example notes is small', () => {
+  const lines = examples.reduce((sum, { text }) => sum + text.split('\n').length - 1, 0)
+  expect(examples.map(({ file }) => file).sort()).toEqual(['examples/notes/main.ts', 'examples/notes/schema.ts'])
+  expect(lines).toBeLessThanOrEqual(EXAMPLE_LINES_MAX)
+})
 
 test('every import names its file with its extension', () => {
   const bare = sources.flatMap(({ file, text }) =>

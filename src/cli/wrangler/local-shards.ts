@@ -97,8 +97,11 @@ export async function withDatabases<T>(
 }
 
 /** Applies what is missing to every bound shard. Returns how many migrations were applied. */
-export function migrateLocalShards(configPath: string, persistTo: string): Promise<number> {
-  const migrations = readMigrations()
+export function migrateLocalShards(
+  configPath: string,
+  persistTo: string,
+  migrations = readMigrations(),
+): Promise<number> {
   return withLocalShards({ configPath, persistTo }, async (shards) => {
     const counts = await Promise.all(
       shards.map(async (shard) => {

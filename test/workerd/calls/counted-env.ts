@@ -1,3 +1,4 @@
+import { directoryOperationNames } from '../../../src/resharding/directory-operations.ts'
 import type { Env } from '../../../workers/env.ts'
 
 export interface Counts {
@@ -90,20 +91,9 @@ function countedDatabase(database: D1Database, count: () => void): D1Database {
 
 /** Stubs are made without a call; each of their methods is one. */
 function countedDirectory(namespace: Env['DIRECTORY'], count: () => void): Env['DIRECTORY'] {
-  const ofMoves = ['planMoves', 'steerMove', 'listMoves', 'findMove']
-  const methods = [
-    'map',
-    'encodedMap',
-    ...ofMoves,
-    'joinShard',
-    'setShardState',
-    'removeShard',
-    'rebalance',
-    'drainShard',
-  ]
   const wrapped = {
     idFromName: (name: string) => namespace.idFromName(name),
-    get: (id: DurableObjectId) => countedMethods(namespace.get(id), methods, count),
+    get: (id: DurableObjectId) => countedMethods(namespace.get(id), directoryOperationNames, count),
   }
   return wrapped as unknown as Env['DIRECTORY']
 }

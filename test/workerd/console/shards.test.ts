@@ -4,7 +4,7 @@ import '../../support/light-passwords.ts'
 import { migrations } from '../../../dist/migrations.ts'
 import { listShards } from '../../../src/console/shards.ts'
 import { slotOf } from '../../../src/core/ids.ts'
-import type { ShardOperations } from '../../../src/web/context.ts'
+import type { DirectoryClient } from '../../../src/resharding/directory-operations.ts'
 import type { Env } from '../../../workers/env.ts'
 import { connectionLost, linkedDatabase, quietLog, routedShards } from '../../support/sharding-doubles.ts'
 import { somebody, type WorkerAnswer, workerIsolate } from '../../support/worker-isolate.ts'
@@ -142,8 +142,8 @@ describe('with a database that is away', () => {
     const prompt = linkedDatabase(SHARD_000!, (send) => send().finally(() => setTimeout(answered.resolve)))
     const silent = linkedDatabase(SHARD_001!, () => new Promise(() => undefined))
     const { shards, clock } = routedShards({ databases: { SHARD_000: prompt, SHARD_001: silent } })
-    const fleet = { map: () => shards.map() } as ShardOperations
-    const listing = listShards({ shards, fleet, clock, log: quietLog, shardLoad: () => ({ queriesPerSecond: 0 }) })
+    const directory = { map: async () => ({ map: (await shards.map()).wire }) } as DirectoryClient
+    const listing = listShards({ shards, directory, clock, log: quietLog, shardLoad: () => ({ queriesPerSecond: 0 }) })
     await answered.promise
     clock.advance(15_000)
     expect((await listing).items.map(({ users }) => users)).toEqual([expect.any(Number), null])

@@ -1,15 +1,16 @@
 import { runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { afterEach, expect, test } from 'vitest'
+import { directoryStub, orOlder } from '../../../src/objects/directory-calls.ts'
+import type { DirectoryOperations } from '../../../src/resharding/directory-operations.ts'
 import type { MoveRecord } from '../../../src/resharding/record.ts'
 import type { MoverObject } from '../../../workers/coordinator.ts'
-import { type DirectoryCalls, directoryStub, orOlder } from '../../../workers/directory.ts'
 import type { Env } from '../../../workers/env.ts'
 import { wakeMoversBy } from '../../support/waking.ts'
 
 const bindings = env as unknown as Env
 const { MOVER } = bindings
-const directory: DirectoryCalls = directoryStub(bindings, 10_000)
+const directory: DirectoryOperations = directoryStub({ directory: bindings.DIRECTORY }, 10_000)
 const moverOf = (id: string) => MOVER.get(MOVER.idFromName(id))
 
 /** What a mover's object keeps: which move it has, and its alarm. */

@@ -1,9 +1,9 @@
 import { evictDurableObject, runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { beforeEach, describe, expect, test } from 'vitest'
+import type { Reply } from '../../../src/resharding/directory-operations.ts'
 import { Directory, type DirectoryStorage } from '../../../src/sharding/directory.ts'
 import { type MapWire, SLOT_COUNT } from '../../../src/sharding/shard-map.ts'
-import type { DirectoryReply } from '../../../workers/coordinator.ts'
 import type { Env } from '../../../workers/env.ts'
 import { connectionLost, linkedDatabase, ManualClock } from '../../support/sharding-doubles.ts'
 import { databases, rejectionOf } from '../../support/sharding-slots.ts'
@@ -15,7 +15,7 @@ let objects = 0
 const newObject = () => DIRECTORY.get(DIRECTORY.idFromName(`directory-${objects++}`))
 
 /** The map's part of an answer, without the moment it was given at. */
-function mapOf(reply: DirectoryReply): Omit<MapWire, 'issuedAt'> {
+function mapOf(reply: Reply<{ map: MapWire }>): Omit<MapWire, 'issuedAt'> {
   if (!('map' in reply)) throw new Error(`${reply.code}: ${reply.detail}`)
   const { epoch, shards, runs } = structuredClone(reply.map)
   return { epoch, shards, runs }

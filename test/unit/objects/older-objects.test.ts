@@ -1,8 +1,7 @@
 import { expect, test } from 'vitest'
+import { readMap } from '../../../src/objects/directory-calls.ts'
+import { wakeOpenMoves } from '../../../src/objects/movers.ts'
 import type { MapWire } from '../../../src/sharding/shard-map.ts'
-import { readMap } from '../../../workers/directory.ts'
-import type { Env } from '../../../workers/env.ts'
-import { wakeOpenMoves } from '../../../workers/moves.ts'
 import { quietLog } from '../../support/sharding-doubles.ts'
 
 /** What the runtime says of a method that the object's version does not have. */
@@ -10,26 +9,29 @@ const lacks = (method: string) => async () => {
   throw new TypeError(`The RPC receiver does not implement the method "${method}".`)
 }
 
+const idFromName = (name: string) => name as unknown as DurableObjectId
+
 /** A directory and its movers; `woken` has the moves whose movers were called. */
-function envWith(directory: object) {
+function engineWith(directory: object) {
   const woken: string[] = []
-  const env = {
-    DIRECTORY: { idFromName: (name: string) => name, get: () => directory },
-    MOVER: { idFromName: (name: string) => name, get: (id: string) => ({ wake: async () => void woken.push(id) }) },
-  } as unknown as Env
-  return { env, woken }
+  const wake = (id: DurableObjectId) => async () => void woken.push(String(id))
+  const engine = {
+    directory: { idFromName, get: () => directory },
+    mover: { idFromName, get: (id: DurableObjectId): object => ({ wake: wake(id) }) },
+  }
+  return { engine, woken }
 }
 
 test('the cron wakes the moves that the directory names, and asks for no more than it may wake', async () => {
-  const { env, woken } = envWith({ movesToWake: async (limit: number) => [`a of ${limit}`, 'b'] })
-  expect(await wakeOpenMoves(env, quietLog, 7)).toBe(2)
+  const { engine, woken } = engineWith({ movesToWake: async (limit: number) => [`a of ${limit}`, 'b'] })
+  expect(await wakeOpenMoves(engine, quietLog, 7)).toBe(2)
   expect(woken).toEqual(['a of 400', 'b'])
 })
 
 test('of a directory of the version before it takes all open moves, as many a minute as it may, in turn', async () => {
   const open = Array.from({ length: 1_000 }, (_, index) => ({ id: `move-${index}` }))
-  const { env, woken } = envWith({ movesToWake: lacks('movesToWake'), openMoves: async () => open })
-  for (const turn of [0, 1, 2]) expect(await wakeOpenMoves(env, quietLog, turn)).toBeLessThanOrEqual(400)
+  const { engine, woken } = engineWith({ movesToWake: lacks('movesToWake'), openMoves: async () => open })
+  for (const turn of [0, 1, 2]) expect(await wakeOpenMoves(engine, quietLog, turn)).toBeLessThanOrEqual(400)
   expect(new Set(woken).size).toBe(1_000)
 })
 
@@ -37,16 +39,15 @@ test('a directory that does not answer is not taken for an older one', async () 
   const fails = async () => {
     throw new Error('Network connection lost.')
   }
-  const { env } = envWith({ movesToWake: fails, openMoves: async () => [] })
-  await expect(wakeOpenMoves(env, quietLog, 0)).rejects.toThrow('Network connection lost.')
+  const { engine } = engineWith({ movesToWake: fails, openMoves: async () => [] })
+  await expect(wakeOpenMoves(engine, quietLog, 0)).rejects.toThrow('Network connection lost.')
 })
 
 test('a mover that can’t be woken keeps no other from it', async () => {
-  const { env } = envWith({ movesToWake: async () => ['a', 'b', 'c'] })
-  const get = env.MOVER.get.bind(env.MOVER)
-  const named = (id: unknown) => (id === 'b' ? { wake: lacks('wake') } : get(id as DurableObjectId))
-  env.MOVER.get = named as unknown as typeof get
-  expect(await wakeOpenMoves(env, quietLog, 0)).toBe(2)
+  const { engine } = engineWith({ movesToWake: async () => ['a', 'b', 'c'] })
+  const { get } = engine.mover
+  engine.mover.get = (id) => (String(id) === 'b' ? { wake: lacks('wake') } : get(id))
+  expect(await wakeOpenMoves(engine, quietLog, 0)).toBe(2)
 })
 
 test('the map of a directory of the version before is taken as that version sends it', async () => {

@@ -1,11 +1,10 @@
 import { expect, test } from 'vitest'
-import type { Env } from '../../../workers/env.ts'
-import { readMoveSettings } from '../../../workers/settings.ts'
+import { readEngineSettings } from '../../../src/objects/settings.ts'
 
-const read = (SHARD_BYTES_MAX?: string) => readMoveSettings({ SHARD_BYTES_MAX } as Env).shardBytesMax
+const read = (SHARD_BYTES_MAX: string) => readEngineSettings({ SHARD_BYTES_MAX }).shardBytesMax
 
 test('a shard may have 10 GB where nothing is set, and what is set otherwise', () => {
-  expect(read()).toBe(10_000_000_000)
+  expect(readEngineSettings({}).shardBytesMax).toBe(10_000_000_000)
   expect(read('')).toBe(10_000_000_000)
   expect(read('500000000')).toBe(500_000_000)
 })

@@ -1,0 +1,12 @@
+import { integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { sharded } from '../../src/sharding/sharded-table.ts'
+
+/** `id` starts with the four hex digits of the slot of the notebook that the note is in: all its notes are in one shard. */
+export const notes = sharded(
+  'users',
+  sqliteTable('notes', {
+    id: text().primaryKey().notNull(), // <notebook's id>.<note's id>
+    text: text().notNull(),
+    createdAt: integer('created_at').notNull(),
+  }),
+)

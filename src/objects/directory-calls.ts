@@ -1,0 +1,65 @@
+import { inTime, systemClock } from '../core/clock.ts'
+import { messageOf } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
+import type { DirectoryOperations, Reply } from '../resharding/directory-operations.ts'
+import type { MoverOperations } from '../resharding/mover-operations.ts'
+import { decodeMap, type MapWire } from '../sharding/shard-map.ts'
+import type { Engine } from './engine.ts'
+
+const DIRECTORY_NAME = 'directory'
+
+/** The name by which the data centre's copies of the map are told from another deployment's. */
+export const directoryName = ({ directory }: Pick<Engine, 'directory'>): string =>
+  directory.idFromName(DIRECTORY_NAME).toString()
+
+/** One call of the directory; rejects when it has no answer after `ms`, and may have its effect nevertheless. */
+export function askDirectory<T>(
+  engine: Pick<Engine, 'directory'>,
+  ms: number,
+  ask: (directory: DirectoryOperations) => Promise<T>,
+): Promise<T> {
+  return inTime(systemClock, ms, ask(directoryStub(engine, ms)))
+}
+
+/** The one directory of this deployment. The runtime repeats a broken call for at most `ms`. */
+export const directoryStub = ({ directory }: Pick<Engine, 'directory'>, ms: number): DirectoryOperations =>
+  directory.get(directory.idFromName(DIRECTORY_NAME), { retry: retriesIn(ms) }) as DirectoryOperations
+
+/** The map, out of the encoded one that the directory keeps. An object of the version before encodes it for each caller. */
+export async function readMap(
+  directory: Pick<DirectoryOperations, 'map' | 'encodedMap'>,
+): Promise<Reply<{ map: MapWire }>> {
+  const reply = await orOlder(
+    () => directory.encodedMap(),
+    () => directory.map(),
+  )
+  return 'encoded' in reply ? { map: decodeMap(reply) } : reply
+}
+
+/** Asks an object that may be of the version before, which does not know the method: then asks as that version did. */
+export async function orOlder<T, U>(ask: () => Promise<T>, askOlder: () => Promise<U>): Promise<T | U> {
+  try {
+    return await ask()
+  } catch (error) {
+    if (!/does not implement/.test(messageOf(error))) throw error
+    return askOlder()
+  }
+}
+
+/** One call of the mover of a move; rejects when it has no answer after `ms`, and may have its effect nevertheless. */
+export function askMover<T>(
+  { mover }: Pick<Engine, 'mover'>,
+  moveId: string,
+  ms: number,
+  ask: (mover: MoverOperations) => Promise<T>,
+): Promise<T> {
+  const stub = mover.get(mover.idFromName(moveId), { retry: retriesIn(ms) }) as MoverOperations
+  return inTime(systemClock, ms, ask(stub))
+}
+
+/**
+ * The runtime repeats a failed call of a Durable Object by itself: 4 times, for 10 s, if nothing is said. A retry that
+ * starts after the caller has given up is useless. It repeats a call whose method may have begun only where the method
+ * is marked `retryable` (directory-object.ts). A runtime that does not know the option ignores it.
+ */
+const retriesIn = (ms: number) => ({ maxRetries: limits.directoryRetriesMax, timeoutMs: Math.max(1, Math.floor(ms)) })

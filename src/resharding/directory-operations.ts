@@ -1,0 +1,252 @@
+import type { Clock } from '../core/clock.ts'
+import { BanyanError, type ErrorCode } from '../core/errors.ts'
+import { Directory, type DirectoryStorage } from '../sharding/directory.ts'
+import type { RetryKey } from '../sharding/idempotency.ts'
+import type { EncodedMap, MapWire, ShardEntry, ShardState } from '../sharding/shard-map.ts'
+import type { ShardDatabase } from '../sharding/shards.ts'
+import { Fleet, type Rebalance, type RebalanceRequest } from './fleet.ts'
+import { KeptAnswers, type Once } from './kept-answers.ts'
+import { MovePlanning, type MoveRequest } from './move-planning.ts'
+import { MoveRecords } from './move-records.ts'
+import type { MoveAnswer, MoveChange, MoveNotes, MoveProgress, MoveRecord, SeenMove } from './record.ts'
+import { SCHEMA_VERSION } from './shard-side.ts'
+
+/** Errors travel as values: a class does not survive RPC, a code does. */
+export interface Refusal {
+  code: ErrorCode
+  detail: string
+  retryAfterSeconds?: number
+}
+
+/** An answer of the directory. */
+export type Reply<T> = T | Refusal
+
+export type MoveVerb = 'abort' | 'reverse' | 'complete'
+
+/**
+ * What the directory does for others: the methods of its Durable Object. Names and payloads travel between versions, so
+ * they do not change. A `retry` key makes a repeated request answer as the first one did; it throws IDEMPOTENCY_KEY_REUSED
+ * where the key came with another request.
+ */
+export interface DirectoryOperations {
+  /** Refused as `Directory.map`. */
+  map(): Promise<Reply<{ map: MapWire }>>
+  /** The same, encoded once per epoch. */
+  encodedMap(): Promise<Reply<EncodedMap>>
+  /** One move per source; none where the target has all of the slots. Refused as `MovePlanning.plan`. */
+  planMoves(request: MoveRequest, retry?: RetryKey | null): Promise<Reply<{ moves: MoveRecord[] }>>
+  /** Refused as `MoveRecords[verb]`: NOT_FOUND, MOVE_STATE, SHARD_IN_MOVE. */
+  steerMove(id: string, verb: MoveVerb, retry?: RetryKey | null): Promise<Reply<{ move: MoveRecord }>>
+  /** Newest first. `before` is the id of the last one of the previous page. */
+  listMoves(page: { limit: number; before: string | null }): Promise<MoveRecord[]>
+  findMove(id: string): Promise<MoveRecord | null>
+  /** All open moves, for a cron of the previous version. */
+  openMoves(): Promise<MoveRecord[]>
+  /** The moves that may be asleep though they have something to do. */
+  movesToWake(limit: number): Promise<string[]>
+  /** A mover's compare-and-set. */
+  changeMove(seen: SeenMove, change: MoveChange, progress: MoveProgress | null): Promise<MoveAnswer>
+  reportMove(id: string, progress: MoveProgress | null, notes?: MoveNotes): Promise<void>
+  /** Refused as `Fleet.join`. */
+  joinShard(binding: string, retry?: RetryKey | null): Promise<Reply<{ shard: ShardEntry }>>
+  /** Refused as `Fleet.setState`: NOT_FOUND, SHARD_IN_MOVE. */
+  setShardState(id: string, state: ShardState): Promise<Reply<{ shard: ShardEntry }>>
+  /** Refused as `Fleet.remove`: NOT_FOUND, SHARD_IN_MOVE, SHARD_NOT_EMPTY. */
+  removeShard(id: string): Promise<Reply<{ removed: true }>>
+  /** Refused as `Fleet.rebalance`. */
+  rebalance(request: RebalanceRequest, retry?: RetryKey | null): Promise<Reply<Rebalance>>
+  /** Refused as `Fleet.drain`. */
+  drainShard(id: string, retry?: RetryKey | null): Promise<Reply<Rebalance>>
+}
+
+export type DirectoryOperation = keyof DirectoryOperations
+
+interface OperationRule {
+  /**
+   * A read changes nothing: the runtime may repeat it, and without an answer it is DIRECTORY_UNAVAILABLE. A write
+   * without an answer may have been recorded: it is OUTCOME_UNKNOWN.
+   */
+  kind: 'read' | 'write'
+  /** The limit for one call, by its name in `limits`. */
+  limit: 'directoryMs' | 'directoryPlanMs'
+}
+
+const read: OperationRule = { kind: 'read', limit: 'directoryMs' }
+const write: OperationRule = { kind: 'write', limit: 'directoryMs' }
+/** Asks the shards before it answers. */
+const plan: OperationRule = { kind: 'write', limit: 'directoryPlanMs' }
+
+/** How each operation is called: the object's methods and every caller are made from this table. */
+export const directoryOperations: Readonly<Record<DirectoryOperation, OperationRule>> = {
+  map: read,
+  encodedMap: read,
+  planMoves: plan,
+  steerMove: write,
+  listMoves: read,
+  findMove: read,
+  openMoves: read,
+  movesToWake: write, // it notes which moves it has named
+  changeMove: write,
+  reportMove: write,
+  joinShard: plan,
+  setShardState: write,
+  removeShard: write,
+  rebalance: plan,
+  drainShard: plan,
+}
+
+export const directoryOperationNames = Object.keys(directoryOperations) as DirectoryOperation[]
+
+/** What an operation answers when it is not refused. */
+export type DirectoryAnswer<K extends DirectoryOperation> = Exclude<
+  Awaited<ReturnType<DirectoryOperations[K]>>,
+  Refusal
+>
+
+/** The same operations in a form that can be called by name. */
+export type DirectoryCalls = {
+  [K in DirectoryOperation]: (...given: Parameters<DirectoryOperations[K]>) => Promise<Reply<DirectoryAnswer<K>>>
+}
+
+/** The same operations for requests of users and operators: a refusal is thrown as the `BanyanError` that it was. */
+export type DirectoryClient = {
+  [K in DirectoryOperation]: (...given: Parameters<DirectoryOperations[K]>) => Promise<DirectoryAnswer<K>>
+}
+
+export interface DirectoryServiceOptions {
+  storage: DirectoryStorage
+  clock: Clock
+  /** The bound shards, by binding name. */
+  shards: ReadonlyMap<string, ShardDatabase>
+  newDeploymentId: () => string
+  newMoveId: () => string
+  /** The newest migration that this version of the Worker knows. */
+  newestMigration: string
+  leaseMs: number
+  graceMs: number
+  shardBytesMax: number
+  /** Called after a transaction that lets moves start, with their ids: their movers must be woken. It may get lost. */
+  onRunnable: (ids: string[]) => void
+}
+
+/** The directory's operations, on the storage of its Durable Object. */
+export class DirectoryService implements DirectoryOperations {
+  readonly #directory: Directory
+  readonly #records: MoveRecords
+  readonly #planning: MovePlanning
+  readonly #fleet: Fleet
+  readonly #answers: KeptAnswers
+
+  constructor({
+    storage,
+    clock,
+    shards,
+    newDeploymentId,
+    newMoveId,
+    onRunnable,
+    ...settings
+  }: DirectoryServiceOptions) {
+    const directory = new Directory({ storage, clock, shards, newDeploymentId })
+    const records = new MoveRecords({ ...settings, storage, clock, directory, onRunnable })
+    const planning = new MovePlanning({
+      ...settings,
+      clock,
+      directory,
+      records,
+      newId: newMoveId,
+      async shardFacts({ binding }) {
+        const database = shards.get(binding)
+        if (!database) throw new BanyanError('SHARD_UNKNOWN', `This version of the Worker has no binding ${binding}.`)
+        const { results, meta } = await database.prepare(SCHEMA_VERSION).all<{ version: string }>()
+        return { schema: results[0]!.version, bytes: (meta.size_after as number | undefined) || null }
+      },
+    })
+    this.#directory = directory
+    this.#records = records
+    this.#planning = planning
+    this.#fleet = new Fleet({ directory, records, planning })
+    this.#answers = new KeptAnswers(storage, clock)
+  }
+
+  async map(): Promise<Reply<{ map: MapWire }>> {
+    return replied(async () => ({ map: await this.#directory.map() }))
+  }
+
+  async encodedMap(): Promise<Reply<EncodedMap>> {
+    return replied(() => this.#directory.encodedMap())
+  }
+
+  async planMoves(request: MoveRequest, retry: RetryKey | null = null): Promise<Reply<{ moves: MoveRecord[] }>> {
+    return replied(async () => {
+      await this.#directory.map() // the first boot must be over
+      return { moves: await this.#answers.answer(retry, (once, parts) => this.#planning.plan(request, once, parts)) }
+    })
+  }
+
+  async steerMove(id: string, verb: MoveVerb, retry: RetryKey | null = null): Promise<Reply<{ move: MoveRecord }>> {
+    const steer = async (once: Once<MoveRecord>) => once(() => this.#records[verb](id))
+    return replied(async () => ({ move: await this.#answers.answer(retry, steer) }))
+  }
+
+  async listMoves(page: { limit: number; before: string | null }): Promise<MoveRecord[]> {
+    return this.#records.list(page)
+  }
+
+  async findMove(id: string): Promise<MoveRecord | null> {
+    return this.#records.find(id)
+  }
+
+  async openMoves(): Promise<MoveRecord[]> {
+    return this.#records.open()
+  }
+
+  async movesToWake(limit: number): Promise<string[]> {
+    return this.#records.movesToWake(limit)
+  }
+
+  async changeMove(seen: SeenMove, change: MoveChange, progress: MoveProgress | null): Promise<MoveAnswer> {
+    return this.#records.change(seen, change, progress)
+  }
+
+  async reportMove(id: string, progress: MoveProgress | null, notes?: MoveNotes): Promise<void> {
+    this.#records.report(id, progress, notes)
+  }
+
+  async joinShard(binding: string, retry: RetryKey | null = null): Promise<Reply<{ shard: ShardEntry }>> {
+    // A shard that has joined joins again as it is, so the answer may be kept apart.
+    const join = async (once: Once<ShardEntry>) => {
+      const shard = await this.#fleet.join(binding)
+      return once(() => shard)
+    }
+    return replied(async () => ({ shard: await this.#answers.answer(retry, join) }))
+  }
+
+  async setShardState(id: string, state: ShardState): Promise<Reply<{ shard: ShardEntry }>> {
+    return replied(async () => ({ shard: await this.#fleet.setState(id, state) }))
+  }
+
+  async removeShard(id: string): Promise<Reply<{ removed: true }>> {
+    return replied(async () => {
+      await this.#fleet.remove(id)
+      return { removed: true }
+    })
+  }
+
+  async rebalance(request: RebalanceRequest, retry: RetryKey | null = null): Promise<Reply<Rebalance>> {
+    return replied(() => this.#answers.answer(retry, (once, parts) => this.#fleet.rebalance(request, once, parts)))
+  }
+
+  async drainShard(id: string, retry: RetryKey | null = null): Promise<Reply<Rebalance>> {
+    return replied(() => this.#answers.answer(retry, (once, parts) => this.#fleet.drain(id, once, parts)))
+  }
+}
+
+async function replied<T>(body: () => Promise<T>): Promise<Reply<T>> {
+  try {
+    return await body()
+  } catch (error) {
+    if (!(error instanceof BanyanError)) throw error
+    const { code, message, retryAfterSeconds } = error
+    return { code, detail: message, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) }
+  }
+}

@@ -1,0 +1,66 @@
+import { globSync } from 'node:fs'
+import path from 'node:path'
+import type { DatabaseSync } from 'node:sqlite'
+import { describe, expect, test } from 'vitest'
+import { engineMigrations, isSameMigration } from '../../../scripts/engine-migrations.ts'
+import {
+  applicationSchemas,
+  engineSchema,
+  migratedDatabase,
+  missingObjects,
+  shardedTables,
+  wantedObjects,
+} from '../../../scripts/shard-schema.ts'
+import { migrationsFolder, readMigrations } from '../../../src/cli/migrations/shard-migrations.ts'
+
+const root = path.resolve(import.meta.dirname, '../../..')
+const applications = [
+  { name: 'the application', schemas: applicationSchemas, folder: migrationsFolder },
+  ...globSync('examples/*/migrations', { cwd: root }).map((folder) => ({
+    name: path.dirname(folder),
+    schemas: [engineSchema, `${path.dirname(folder)}/schema.ts`],
+    folder: path.join(root, folder),
+  })),
+]
+
+/** Everything in a database that does not belong to a table of the schema: its fences and indexes do. */
+function besides(database: DatabaseSync, tables: string[]): string[] {
+  const rows = database.prepare("SELECT type, name, tbl_name AS tbl, sql FROM sqlite_master WHERE sql <> ''").all()
+  const others = (rows as { type: string; name: string; tbl: string; sql: string }[])
+    .filter(({ name, tbl }) => !tables.includes(tbl) && !name.startsWith('sqlite_'))
+    .map(({ type, name, sql }) => `${type} ${name}: ${sql}`)
+  return others.sort()
+}
+
+test('there is an application beside the sample', () => {
+  expect(applications.map(({ name }) => name)).toContain('examples/notes')
+})
+
+describe.each(applications)('$name', ({ schemas, folder }) => {
+  const migrations = readMigrations(folder)
+
+  test('has each of the engine’s migrations once, in their order', () => {
+    const places = engineMigrations().map((wanted) =>
+      migrations.flatMap((migration, index) => (isSameMigration(migration, wanted) ? [index] : [])),
+    )
+    expect(places.every(({ length }) => length === 1)).toBe(true)
+    expect(places.flat()).toEqual(places.flat().toSorted((a, b) => a - b))
+  })
+
+  test('has every fence that its schema needs, by its own migrations', async () => {
+    const wanted = wantedObjects(await shardedTables(schemas))
+    expect(missingObjects(migratedDatabase(migrations), wanted)).toEqual([])
+  })
+})
+
+test('what a shard has besides its tables is the engine’s, and the same in every application', async () => {
+  const found = await Promise.all(
+    applications.map(async ({ schemas, folder }) => {
+      const tables = await shardedTables(schemas)
+      const objects = tables.flatMap((table) => table.objects.map(({ name }) => name))
+      const names = [...tables.map(({ name }) => name), ...objects]
+      return besides(migratedDatabase(readMigrations(folder)), names)
+    }),
+  )
+  for (const objects of found) expect(objects).toEqual(besides(migratedDatabase(engineMigrations()), []))
+})

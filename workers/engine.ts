@@ -1,0 +1,14 @@
+import { migrations } from '../dist/migrations.ts'
+import type { Engine } from '../src/objects/engine.ts'
+import { readEngineSettings } from '../src/objects/settings.ts'
+import { boundShards } from '../src/sharding/bound-shards.ts'
+import type { Env } from './env.ts'
+
+/** What this Worker gives the engine. Throws SETTING_MISSING. */
+export const engineOf = (env: Env): Engine => ({
+  directory: env.DIRECTORY,
+  mover: env.MOVER,
+  shards: boundShards(env),
+  newestMigration: migrations.at(-1)!,
+  ...readEngineSettings(env),
+})

@@ -1,0 +1,30 @@
+import { migrations } from '../dist/migrations.ts'
+import type { OperatorContext } from '../src/console/context.ts'
+import { systemClock } from '../src/core/clock.ts'
+import { directoryClient } from '../src/objects/directory-client.ts'
+import { moverClient } from '../src/objects/movers.ts'
+import { probeShards } from '../src/sharding/probe.ts'
+import type { Tiers } from '../src/web/context.ts'
+import type { Env } from './env.ts'
+import { isolateOf } from './isolate.ts'
+
+/** What operators use beside the tiers of their request. */
+export function openOperators({ shards, clock, log, time, calls }: Tiers, bindings: unknown): OperatorContext {
+  const { engine, load } = isolateOf(bindings as Env)
+  const directory = directoryClient({ engine, time, count: () => void calls.directory++ })
+  return {
+    clock,
+    log,
+    shards,
+    directory,
+    movers: moverClient({ engine, log, time }),
+    migrations,
+    async probe(after) {
+      const { map } = await directory.map()
+      const restoring = map.shards.filter(({ state }) => state === 'restoring')
+      const isLeftOut = (name: string) => restoring.some(({ binding }) => binding === name)
+      return probeShards({ databases: engine.shards, after, isLeftOut, clock: systemClock })
+    },
+    shardLoad: (shard) => ({ queriesPerSecond: load.queriesPerSecond(shard) }),
+  }
+}
