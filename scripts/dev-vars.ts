@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { readDevVars } from '../src/cli/dev-vars.ts'
 
-/** Makes `.dev.vars` from its example on the first run, with a signing key drawn at random. Returns its values. */
+/** Makes `.dev.vars` from its example on the first run, with a signing key drawn at random. Returns what the Worker gets of it. */
 export function ensureDevVars(root: string): Record<string, string> {
   const file = path.join(root, '.dev.vars')
   if (!existsSync(file)) {
@@ -11,7 +12,5 @@ export function ensureDevVars(root: string): Record<string, string> {
     writeFileSync(file, text, { mode: 0o600 })
     console.log('Made .dev.vars with a signing key of its own.')
   }
-  const lines = readFileSync(file, 'utf8').split('\n')
-  const pairs = lines.map((line) => /^([A-Z_]+)=(.*)$/.exec(line.trim())).filter((match) => match !== null)
-  return Object.fromEntries(pairs.map((match) => [match[1]!, match[2]!.replace(/^"(.*)"$/, '$1')]))
+  return readDevVars(root)
 }

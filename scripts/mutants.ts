@@ -27,6 +27,7 @@ const sharding = { project: 'workerd', tests: 'test/workerd/sharding' } as const
 const timeLimits = { project: 'unit', tests: 'test/unit/sharding/time-limits.test.ts' } as const
 const accounts = { project: 'workerd', tests: 'test/workerd/accounts' } as const
 const imports = { project: 'workerd', tests: 'test/workerd/imports' } as const
+const foreignFiles = { project: 'unit', tests: 'test/unit/cli/import-foreign.test.ts' } as const
 const probes = { project: 'workerd', tests: 'test/workerd/sharding/probe.test.ts' } as const
 const restores = { project: 'unit', tests: 'test/unit/cli/restore.test.ts' } as const
 const sessions = { project: 'workerd', tests: 'test/workerd/sessions' } as const
@@ -205,6 +206,48 @@ const mutants: Mutant[] = [
     take: /await this\.#releaseStatement\(database, key, attempt\)\.run\(\)/,
     leave: 'await Promise.resolve(database)',
     ...accounts,
+  },
+  {
+    name: 'import’s marks for what is no text',
+    file: 'src/cli/import/records.ts',
+    take: /if \(oddity\) return .*/,
+    leave: '',
+    ...foreignFiles,
+  },
+  {
+    name: 'import’s look at the bytes of U+FFFD',
+    file: 'src/cli/import/staging.ts',
+    take: /isDoubtful \? this\.#asStored\(n, source\) : source/,
+    leave: 'source',
+    ...foreignFiles,
+  },
+  {
+    name: 'import’s double-quoted texts',
+    file: 'src/cli/import/staging.ts',
+    take: /enableDoubleQuotedStringLiterals: true/,
+    leave: 'enableDoubleQuotedStringLiterals: false',
+    ...foreignFiles,
+  },
+  {
+    name: 'import’s place for rows that conflict',
+    file: 'src/cli/import/sql-table.ts',
+    take: /% 256 !== SQLITE_CONSTRAINT/,
+    leave: '% 256 !== -1',
+    ...foreignFiles,
+  },
+  {
+    name: 'import’s question about escapes',
+    file: 'src/cli/import/csv-table.ts',
+    take: /this\.#hasNull && this\.#hasBackslash/,
+    leave: 'false',
+    ...foreignFiles,
+  },
+  {
+    name: 'import’s refusal of a NUL by the server',
+    file: 'src/app/imports/records.ts',
+    take: /!text\.includes\('\\0'\)/,
+    leave: 'true',
+    ...imports,
   },
   {
     name: 'bar of a refused import',

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isLocal, readAddress } from './address.ts'
+import { readDevVars } from './dev-vars.ts'
 import { AnswerLost, NotNow, UserError } from './errors.ts'
 
 const DEFAULT_URL = 'http://localhost:8787'
@@ -159,9 +160,9 @@ function explain({ status, headers }: Answer, problem: Problem, url: string, met
   return new UserError(what, `Its logs have more under request ${requestId ?? '(no id)'}.`, code)
 }
 
-/** On localhost, the token that the first `npm run dev` put into `.dev.vars`. */
+/** On localhost, the token that the local Worker has from `.dev.vars`, where the first `npm run dev` put one. */
 function localToken(url: string): string | null {
   if (!isLocal(url)) return null
-  const file = path.join(import.meta.dirname, '../../.dev.vars')
-  return existsSync(file) ? (/^OPERATOR_TOKEN=(.+)$/m.exec(readFileSync(file, 'utf8'))?.[1] ?? null) : null
+  const root = path.join(import.meta.dirname, '../..')
+  return existsSync(path.join(root, '.dev.vars')) ? (readDevVars(root).OPERATOR_TOKEN ?? null) : null
 }

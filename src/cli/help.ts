@@ -71,13 +71,19 @@ export const helpText = `banyan <noun> <verb> [options]
       --compare                  instead of --to: compares its claims and accounts with all shards, as a restore does at its end
       --config FILE
 
-  import FILE                  users from another application: a .sql dump (wrangler d1 export, sqlite3 .dump) or a .csv with a header.
+  import FILE                  users from another application: a .sql dump (wrangler d1 export, sqlite3 .dump), or a .csv or .tsv
+                               with a header; also compressed with gzip, and in UTF-16.
                                Stopped or killed, it goes on when it is run again; what is there already stays as it is
       --table users              the dump's table
       --map FIELD=COLUMN,…       fields: externalId email handle displayName bio createdAt emailVerifiedAt passwordHash;
                                  those not named are guessed from the columns' names, and FIELD= leaves one out
       --source NAME              which application it is, for ever part of the ids (default: the file's name)
       --dry-run                  reads and checks everything, and sends nothing
+      --delimiter CHARACTER      between the fields, or tab (default: the one that the first line has)
+      --escape backslash|none    whether a backslash escapes, as in files of MySQL and COPY (default: none)
+      --null TEXT                an unquoted field that is NULL, besides \\N
+      --fill                     fields that are missing at the end of a record are empty, as Excel leaves them out
+      --encoding NAME            utf-8, utf-16le, utf-16be or windows-1252 (default: UTF-8, and UTF-16 where the file shows it)
       --verify sample|none       asks the server of 1,000 users, or none, when it is done (default: of all)
 
 

@@ -37,6 +37,11 @@ export const optionTypes = {
   map: { type: 'string' },
   source: { type: 'string' },
   verify: { type: 'string' },
+  encoding: { type: 'string' },
+  delimiter: { type: 'string' },
+  escape: { type: 'string' },
+  null: { type: 'string' },
+  fill: { type: 'boolean' },
 } as const
 
 /** Options that every command takes. */

@@ -24,7 +24,7 @@ export function readTables(text: string): Table[] {
   let open: { key: string; text: string } | null = null
   for (const [index, line] of lines.entries()) {
     const code = withoutComment(line).trim()
-    if (!/^\s*(?:#|$)/.test(line.slice(withoutComment(line).length))) throw unreadable(index, line)
+    if (!/^\s*(?:#|$)/.test(line.slice(withoutComment(line).length))) unreadable(index, line)
     if (code === '') continue
     const head = open ? null : headOf(code)
     if (head !== null) tables.push({ name: head, values: new Map(), start: index, end: index })
@@ -34,21 +34,25 @@ export function readTables(text: string): Table[] {
     if (open) {
       open.text += code
       if (!code.endsWith(']')) continue
-      table.values.set(open.key, stringsIn(open.text))
+      table.values.set(open.key, stringsIn(open.text) ?? unreadable(index, line))
       open = null
       continue
     }
     const key = keyOf(code)
-    if (key === null) throw unreadable(index, code)
+    if (key === null || table.values.has(key)) unreadable(index, code)
     if (/=\s*\[[^\]]*$/.test(code)) open = { key, text: code }
-    else table.values.set(key, writtenValue(code))
+    else table.values.set(key, writtenValue(code) ?? unreadable(index, code))
   }
   if (open) throw new UserError(`The list ${open.key} has no end.`, 'Close it with ].')
   return tables.map((table) => ({ ...table, end: endOf(lines, table.end) }))
 }
 
-const unreadable = (index: number, line: string): UserError =>
-  new UserError(`Line ${index + 1} can't be read: ${line.trim()}`, 'Write it as key = value, on a line of its own.')
+function unreadable(index: number, line: string): never {
+  throw new UserError(
+    `Line ${index + 1} can't be read: ${line.trim()}`,
+    'Write it as key = value, on a line of its own.',
+  )
+}
 
 /** A comment right behind the last value belongs to it, unless it stands right before what follows. */
 function endOf(lines: string[], afterValues: number): number {
@@ -87,18 +91,34 @@ const headOf = (code: string): string | null => /^\[{1,2}\s*([\w.-]+)\s*\]{1,2}$
 
 export const keyOf = (line: string): string | null => /^\s*"?([\w.-]+)"?\s*=/.exec(line)?.[1] ?? null
 
-function writtenValue(line: string): string | string[] {
+const BASIC = String.raw`"(?:[^"\\]|\\.)*"`
+const LITERAL = "'[^']*'"
+const WHOLE_STRING = new RegExp(`^(?:${BASIC}|${LITERAL})$`)
+const STRINGS = new RegExp(`${BASIC}|${LITERAL}`, 'g')
+
+/** Strings and lists of strings as what they say, all else as it is written; null for what is no value of one line. */
+function writtenValue(line: string): string | string[] | null {
   const value = withoutComment(line)
     .replace(/^[^=]*=/, '')
     .trim()
   if (value.startsWith('[')) return stringsIn(value)
-  return (
-    /^"(.*)"$|^'(.*)'$/
-      .exec(value)
-      ?.slice(1)
-      .find((found) => found !== undefined) ?? value
-  )
+  if (WHOLE_STRING.test(value)) return stringOf(value)
+  return value.startsWith('{') || !/["']/.test(value) ? value : null
 }
 
-const stringsIn = (list: string): string[] =>
-  [...list.matchAll(/"([^"]*)"|'([^']*)'/g)].map((found) => found[1] ?? found[2]!)
+function stringsIn(list: string): string[] | null {
+  const strings = [...list.matchAll(STRINGS)].map(([written]) => stringOf(written))
+  return strings.some((text) => text === null) ? null : (strings as string[])
+}
+
+/** TOML's escapes are JSON's, but for `\/` and `\U0001f333`; a tab may stand as it is. */
+function stringOf(written: string): string | null {
+  if (written.startsWith("'")) return written.slice(1, -1)
+  if (/\\[^btnfr"\\u]/.test(written.replaceAll('\\\\', ''))) return null
+  try {
+    return JSON.parse(written.replaceAll('\t', '\\t')) as string
+  } catch (error) {
+    if (error instanceof SyntaxError) return null
+    throw error
+  }
+}

@@ -2,6 +2,7 @@ import { z } from '@hono/zod-openapi'
 import { DAY_MS } from '../../core/clock.ts'
 import { derivedUserId } from '../../core/ids.ts'
 import type { ClaimWish } from '../../sharding/claims.ts'
+import { wholeText } from '../../web/api.ts'
 import { emailWish, handleWish, normaliseEmail } from '../accounts/accounts.ts'
 import { isImportableHash, NO_PASSWORD } from '../accounts/passwords.ts'
 import { email, handle } from '../accounts/routes.ts'
@@ -31,19 +32,23 @@ export interface Newcomer {
 
 const EXTERNAL_ID_CHARACTERS_MAX = 200
 
+/** JSON functions of SQLite end a text at a NUL, and an import's rows pass through them. */
+const hasNoNul = (text: string) => !text.includes('\0')
+const NO_NUL = 'A NUL character can’t be imported.'
+
 const time = z.iso
   .datetime({ offset: true, error: 'A time is written 2026-07-05T12:00:00Z.' })
   .transform((text) => Date.parse(text))
 
 const shape = z.object({
-  externalId: z
-    .string()
+  externalId: wholeText
     .min(1, 'An external id has at least one character.')
-    .max(EXTERNAL_ID_CHARACTERS_MAX, `An external id has at most ${EXTERNAL_ID_CHARACTERS_MAX} characters.`),
+    .max(EXTERNAL_ID_CHARACTERS_MAX, `An external id has at most ${EXTERNAL_ID_CHARACTERS_MAX} characters.`)
+    .refine(hasNoNul, NO_NUL),
   email,
   handle,
-  displayName: displayName.optional(),
-  bio: bio.optional(),
+  displayName: displayName.refine(hasNoNul, NO_NUL).optional(),
+  bio: bio.refine(hasNoNul, NO_NUL).optional(),
   createdAt: time.optional(),
   emailVerifiedAt: time.optional(),
   passwordHash: z.string().optional(),

@@ -10,6 +10,8 @@ export interface ImportIdentity {
   table: string
   /** As text. */
   mapping: string
+  /** How the file is read, as text. A version before had none: it read some files otherwise. */
+  reading: string
 }
 
 /** How far an import has come. */

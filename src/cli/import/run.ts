@@ -5,6 +5,8 @@ import type { Output } from '../command.ts'
 import { UserError } from '../errors.ts'
 import type { OptionValues } from '../options.ts'
 import { counted } from '../table.ts'
+import { readCsvOptions } from './csv-form.ts'
+import { readEncoding } from './encodings.ts'
 import { mappingText, readMapping } from './mapping.ts'
 import { type Place, PlaceFile } from './place.ts'
 import { Progress } from './progress.ts'
@@ -35,12 +37,21 @@ export async function importFile(connect: () => Connection, [file]: string[], op
   const table = options.table ?? 'users'
   const connection = options['dry-run'] ? null : connect()
   const progress = new Progress(process.stderr, systemTimer)
-  const staging = new Staging(table)
+  const reading = { encoding: readEncoding(options.encoding), ...readCsvOptions(options) }
+  const staging = new Staging(table, reading)
   try {
     const fingerprint = await staging.load(file!, (fraction) => progress.show(`reading ${file}`, fraction))
+    if (staging.form.length > 0) progress.say(`The file: ${staging.form.join(', ')}.`)
     const mapping = readMapping(options.map ?? '', staging.columns())
     progress.say(`Source ${source}: ${mappingText(mapping)}`)
-    const identity = { fingerprint, url: connection?.url ?? '', source, table, mapping: mappingText(mapping) }
+    const identity = {
+      fingerprint,
+      url: connection?.url ?? '',
+      source,
+      table,
+      mapping: mappingText(mapping),
+      reading: JSON.stringify(reading),
+    }
     const places = new PlaceFile(file!, identity)
     const now = (connection ? places.read().place?.now : null) ?? systemTimer.now()
     staging.stage(mapping, now)
@@ -69,7 +80,8 @@ function readVerify({ verify = 'all' }: OptionValues): 'all' | 'sample' | 'none'
 
 /** The file's name, if it isn't given. */
 function readSource(file: string, { source }: OptionValues): string {
-  const name = source ?? path.basename(file, path.extname(file)).toLowerCase()
+  const unzipped = file.replace(/\.gz$/i, '')
+  const name = source ?? path.basename(unzipped, path.extname(unzipped)).toLowerCase()
   if (SOURCE.test(name)) return name
   throw new UserError(
     `"${name}" can't name a source.`,

@@ -1,3 +1,4 @@
+import { quotedName } from '../../core/sql-text.ts'
 import { UserError } from '../errors.ts'
 
 /** A statement that is longer is no row's: it would be held in memory whole. */
@@ -6,22 +7,43 @@ const STATEMENT_CHARACTERS_MAX = 67_108_864
 /** What begins a stretch in which a semicolon ends nothing, and what ends it. A doubled quote ends one and begins another. */
 const closings: Record<string, string> = { "'": "'", '"': '"', '`': '`', '[': ']', '--': '\n', '/*': '*/' }
 
+/** A statement of this length that is not wanted is passed over, and of it this much is kept. */
+const DECIDED_CHARACTERS = 4_194_304
+const BEGINNING_CHARACTERS = 1_000
+
 /** Cuts SQL into its statements, as it comes: each with its semicolon. */
 export class SqlStatements {
+  readonly #isWanted: (statement: string) => boolean
   #text = ''
   #at = 0
   #closing: string | null = null
+
+  /** Of a statement that is too long to keep and not wanted, which its beginning decides, only the beginning is kept. */
+  constructor(isWanted: (statement: string) => boolean = () => true) {
+    this.#isWanted = isWanted
+  }
 
   /** The statements that end in this piece. */
   push(piece: string): string[] {
     this.#text += piece
     const whole = this.#cut()
+    if (this.#text.length > DECIDED_CHARACTERS && !this.#isWanted(this.#text)) this.#passOver()
     if (this.#text.length > STATEMENT_CHARACTERS_MAX)
       throw new UserError(
         `A statement has more than ${STATEMENT_CHARACTERS_MAX / 1_048_576} million characters.`,
-        'Is a quote not closed? Else export again with fewer rows a statement.',
+        'Close the quote that is open in it, or export the table again with fewer rows per statement.',
       )
     return whole
+  }
+
+  /** Keeps the statement's beginning only. Comments before it go, but for the one that is open. */
+  #passOver(): void {
+    const statement = withoutBlanks(this.#text)
+    const isComment = statement === '' && this.#closing !== null
+    const beginning = isComment ? '--' : statement.slice(0, BEGINNING_CHARACTERS)
+    if (statement !== '' && statement.length < BEGINNING_CHARACTERS) return // what it is may show later
+    this.#text = beginning + this.#text.slice(this.#at)
+    this.#at = beginning.length
   }
 
   /** What is left: a statement without its semicolon, or blanks and comments. */
@@ -85,6 +107,13 @@ const TABLE = new RegExp(
 export function tableOf(statement: string): { table: string; makes: boolean } | null {
   const found = TABLE.exec(withoutBlanks(statement))
   return found && { table: unquoted(found[2]!), makes: found[1] !== undefined }
+}
+
+/** The same statement, of another table. */
+export function retargeted(statement: string, table: string): string {
+  const text = withoutBlanks(statement)
+  const found = TABLE.exec(text)!
+  return found[0].slice(0, -found[2]!.length) + quotedName(table) + text.slice(found[0].length)
 }
 
 function unquoted(name: string): string {

@@ -1,14 +1,14 @@
-import { createHash } from 'node:crypto'
-import { createReadStream, statSync } from 'node:fs'
 import { constants, DatabaseSync } from 'node:sqlite'
+import { quotedName } from '../../core/sql-text.ts'
 import { UserError } from '../errors.ts'
-import { CsvRecords } from './csv.ts'
+import { type CsvOptions, nameOf } from './csv-form.ts'
+import { CsvTable, PROBLEM } from './csv-table.ts'
+import type { Encoding } from './encodings.ts'
 import { type Field, fields, type Mapping } from './mapping.ts'
+import { NOT_TEXT, shown } from './odd-text.ts'
 import { type ImportRecord, isRefusal, type Refusal, readRow, type SourceRow } from './records.ts'
-import { SqlStatements, tableOf, withoutBlanks } from './sql-statements.ts'
-
-const PIECE_BYTES = 1_048_576
-const COLUMNS_MAX = 1_000
+import { SourceFile } from './source-file.ts'
+import { CONFLICTING, SqlTable } from './sql-table.ts'
 
 /** Should SQLite see two statements where one was cut: none reaches another file (VACUUM INTO attaches, too). */
 function refuseOtherFiles(database: DatabaseSync): void {
@@ -37,9 +37,36 @@ export interface Checked {
   withoutPassword: number
 }
 
-const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
-const text = (name: string): string =>
-  `CASE typeof(${quoted(name)}) WHEN 'blob' THEN lower(hex(${quoted(name)})) ELSE CAST(${quoted(name)} AS TEXT) END`
+const BLOB_SQL = 'char(0xfdd2)'
+
+/** SQL: a column as text. Of an external id the bytes are one, in hex; elsewhere they are none. */
+function text(name: string, field: Field): string {
+  const column = quotedName(name)
+  const ofBytes = field === 'externalId' ? `lower(hex(${column}))` : BLOB_SQL
+  return `CASE typeof(${column}) WHEN 'blob' THEN ${ofBytes} ELSE CAST(${column} AS TEXT) END`
+}
+
+/** What is known of a file before it is read. */
+export interface Reading extends CsvOptions {
+  encoding: Encoding | null
+}
+
+const NOTHING_SAID: Reading = { encoding: null, delimiter: null, escape: null, nullText: null, isFilled: false }
+const SQL_BEGINNING = /^\s*(?:--|\/\*|(?:pragma|begin|create|insert|replace|drop|alter|set)\b)/i
+
+/** By the file's name, and by its beginning where the name doesn't tell. */
+function isSql(file: string, beginning: string): boolean {
+  const name = file.toLowerCase().replace(/\.gz$/, '')
+  if (/\.(?:csv|tsv|tab)$/.test(name)) return false
+  return beginning === '' || /\.(?:sql|dump)$/.test(name) || SQL_BEGINNING.test(beginning)
+}
+
+interface StagedRow {
+  n: number
+  source: SourceRow
+  /** Why its record can't be read. */
+  problem: string | null
+}
 
 /**
  * The file's users in a temporary SQLite database: SQLite itself reads SQL, sorts, and finds what comes twice. Of a dump
@@ -49,49 +76,60 @@ const text = (name: string): string =>
 export class Staging {
   readonly #database: DatabaseSync
   readonly #table: string
+  readonly #reading: Reading
+  /** Of what is special about the file, as it is said: `gzip`, `UTF-16 LE`, `";" between fields`. */
+  form: string[] = []
+  #hasOddUtf8 = false
   #now = Number.NaN
 
-  constructor(table: string) {
+  constructor(table: string, reading: Reading = NOTHING_SAID) {
     this.#table = table
+    this.#reading = reading
     // Without a name it is a temporary file that has no name either: it is gone when the process is, however that ends.
-    this.#database = new DatabaseSync('', { enableForeignKeyConstraints: false })
+    this.#database = new DatabaseSync('', {
+      enableForeignKeyConstraints: false,
+      // As the sqlite3 command and D1 do: a schema's CHECK (role IN ("admin")) has a text there.
+      enableDoubleQuotedStringLiterals: true,
+    })
     refuseOtherFiles(this.#database)
-    this.#database.exec('PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN')
+    // With the journal, a statement that fails leaves none of its rows; it holds little, since pages that are new are not in it.
+    this.#database.exec(
+      'PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; PRAGMA ignore_check_constraints = ON; BEGIN',
+    )
   }
 
   /** Reads the file. Resolves to its SHA-256. Throws UserError for what can't be read, and then nothing was sent. */
   async load(file: string, told: (fraction: number) => void): Promise<string> {
-    const isCsv = /\.csv$/i.test(file)
-    const reader = isCsv ? this.#csvReader() : this.#sqlReader()
-    const hash = createHash('sha256')
-    const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
-    let bytes = 0
-    try {
-      const { size } = statSync(file)
-      for await (const piece of createReadStream(file, { highWaterMark: PIECE_BYTES })) {
-        const chunk = piece as Buffer
-        hash.update(chunk)
-        reader.push(decoder.decode(chunk, { stream: true }))
-        bytes += chunk.length
-        told(bytes / size)
-      }
-      reader.end(decoder.decode())
-    } catch (error) {
-      if ((error as { code?: string }).code === 'ERR_ENCODING_INVALID_ENCODED_DATA')
-        throw new UserError(`${file} is not UTF-8.`, 'Convert it first: iconv -f LATIN1 -t UTF-8')
-      if ((error as NodeJS.ErrnoException).syscall)
-        throw new UserError(
-          `${file} can't be read: ${(error as Error).message}.`,
-          'Name a .sql dump or a .csv with a header, as a file that you may read.',
-        )
-      throw error
+    const source = new SourceFile(file, this.#reading.encoding)
+    let reader: SqlTable | CsvTable | null = null
+    for await (const piece of source.pieces(told)) {
+      reader ??= this.#readerFor(file, piece)
+      reader.push(piece)
     }
-    return hash.digest('hex')
+    reader ??= this.#readerFor(file, '')
+    reader.end()
+    const form = reader instanceof CsvTable ? reader.form : null
+    this.form = [
+      ...source.form,
+      ...(form && form.delimiter !== ',' ? [`${nameOf(form.delimiter)} between fields`] : []),
+    ]
+    this.#hasOddUtf8 = source.hasOddUtf8
+    return source.fingerprint()
+  }
+
+  #readerFor(file: string, beginning: string): SqlTable | CsvTable {
+    return isSql(file, beginning)
+      ? new SqlTable(this.#database, this.#table)
+      : new CsvTable(this.#database, this.#table, this.#reading)
   }
 
   /** The table's columns, in order. */
   columns(): string[] {
-    const rows = this.#database.prepare(`SELECT name FROM pragma_table_xinfo(?)`).all(this.#table)
+    return this.#columnsOf(this.#table).filter((name) => name !== PROBLEM)
+  }
+
+  #columnsOf(table: string): string[] {
+    const rows = this.#database.prepare(`SELECT name FROM pragma_table_xinfo(?)`).all(table)
     return rows.map(({ name }) => String(name))
   }
 
@@ -102,18 +140,55 @@ export class Staging {
   stage(mapping: Mapping, now: number): void {
     this.#now = now
     const mapped = fields.filter((field) => mapping[field])
-    const columns = mapped.map((field) => text(mapping[field]!))
+    const names = [...mapped, 'problem'].map(quotedName).join(', ')
     const { wr } = this.#database.prepare('SELECT wr FROM pragma_table_list(?)').get(this.#table)!
-    const order = wr === 1 ? '1, 2, 3' : 'rowid' // WITHOUT ROWID has none
     this.#database.exec(`
-      CREATE TABLE "banyan staged" (n INTEGER PRIMARY KEY, ${fields.map(quoted).join(', ')});
-      INSERT INTO "banyan staged" (${mapped.map(quoted).join(', ')})
-        SELECT ${columns.join(', ')} FROM ${quoted(this.#table)} ORDER BY ${order};
+      CREATE TABLE "banyan staged" (n INTEGER PRIMARY KEY, ${fields.map(quotedName).join(', ')}, problem);
+      INSERT INTO "banyan staged" (${names})
+        ${this.#selection(this.#table, mapping)} ORDER BY ${wr === 1 ? '1, 2, 3' : 'rowid'};
       CREATE INDEX "banyan staged by external id" ON "banyan staged" (externalId);
       CREATE TABLE "banyan refused" (n INTEGER PRIMARY KEY);
       CREATE TABLE "banyan taken" (value TEXT PRIMARY KEY) WITHOUT ROWID;
-      DROP TABLE ${quoted(this.#table)};
-    `)
+      DROP TABLE ${quotedName(this.#table)};
+    `) // WITHOUT ROWID has no rowid
+    if (this.#columnsOf(CONFLICTING).length > 0)
+      this.#database.exec(
+        `INSERT INTO "banyan staged" (${names}) ${this.#selection(CONFLICTING, mapping)} ORDER BY rowid;
+         DROP TABLE ${quotedName(CONFLICTING)}`,
+      )
+    if (this.#hasOddUtf8 && this.#reading.encoding === null) this.#refuseOtherEncoding()
+  }
+
+  /** SQL: the mapped columns of a table, as text, and what is wrong with the record. */
+  #selection(table: string, mapping: Mapping): string {
+    const columns = this.#columnsOf(table)
+    const has = (name: string) => columns.includes(name)
+    const mapped = fields.flatMap((field) => {
+      const column = mapping[field]
+      return column ? [has(column) ? text(column, field) : 'NULL'] : []
+    })
+    return `SELECT ${[...mapped, has(PROBLEM) ? quotedName(PROBLEM) : 'NULL'].join(', ')} FROM ${quotedName(table)}`
+  }
+
+  /**
+   * One odd value costs one user. Where such users are more than those whose letters beyond ASCII are in order, it is the
+   * file that has another encoding.
+   */
+  #refuseOtherEncoding(): void {
+    const anyOf = (test: (column: string) => string) => fields.map((field) => test(quotedName(field))).join(' OR ')
+    const isOdd = anyOf((column) => `instr(${column}, char(0xfdd0)) > 0`)
+    const isBeyondAscii = anyOf((column) => `${column} GLOB '*[^' || char(1) || '-' || char(127) || ']*'`)
+    const { odd, inOrder } = this.#database
+      .prepare(
+        `SELECT count(*) FILTER (WHERE coalesce(${isOdd}, 0)) AS odd,
+           count(*) FILTER (WHERE NOT coalesce(${isOdd}, 0) AND (${isBeyondAscii})) AS inOrder FROM "banyan staged"`,
+      )
+      .get() as { odd: number; inOrder: number }
+    if (odd < 2 || odd <= inOrder) return
+    throw new UserError(
+      `The file is not UTF-8: ${odd} users have bytes that are no text in it.`,
+      'If it is Latin-1 or Windows-1252, pass --encoding windows-1252, or convert it: iconv -f LATIN1 -t UTF-8\nIf it is UTF-8 and these users are damaged, pass --encoding utf-8, which refuses them only.',
+    )
   }
 
   /** Checks every row; `refuse` is told of each that can't be imported: it is wrong, or what it wants is an earlier one's. */
@@ -121,14 +196,16 @@ export class Staging {
     const checked: Checked = { read: 0, refused: 0, withoutPassword: 0 }
     const mark = this.#database.prepare('INSERT INTO "banyan refused" (n) VALUES (?)')
     const take = this.#taker()
-    for (const { n, source } of this.#rows('1')) {
+    for (const { n, source, problem } of this.#rows('1')) {
       checked.read++
-      const read = take(readRow(source, this.#now))
+      const read = take(problem ? { code: 'RECORD_INVALID', detail: problem } : readRow(source, this.#now))
       if (isRefusal(read)) {
         checked.refused++
         mark.run(n)
-        const { externalId, email, handle } = source
-        refuse({ externalId: externalId ?? '', email: email ?? '', handle: handle ?? '', ...read })
+        const [externalId, email, handle] = [source.externalId, source.email, source.handle].map((value) =>
+          shown(value ?? ''),
+        ) as [string, string, string]
+        refuse({ externalId, email, handle, ...read })
       } else if (!read.passwordHash?.startsWith('$scrypt$')) checked.withoutPassword++
     }
     this.#database.exec('DROP TABLE "banyan taken"')
@@ -138,7 +215,7 @@ export class Staging {
   /** How many users may be imported. */
   importable(): number {
     const count = (table: string) =>
-      Number(this.#database.prepare(`SELECT count(*) AS n FROM ${quoted(table)}`).get()!.n)
+      Number(this.#database.prepare(`SELECT count(*) AS n FROM ${quotedName(table)}`).get()!.n)
     return count('banyan staged') - count('banyan refused')
   }
 
@@ -174,13 +251,26 @@ export class Staging {
     this.#database.close()
   }
 
-  *#rows(where: string, ...values: number[]): Generator<{ n: number; source: SourceRow }> {
+  *#rows(where: string, ...values: number[]): Generator<StagedRow> {
     const limit = values.length > 0 ? ' LIMIT ?' : ''
     const find = this.#database.prepare(`SELECT * FROM "banyan staged" WHERE ${where} ORDER BY n${limit}`)
     for (const row of find.iterate(...values)) {
-      const { n, ...source } = row as { n: number } & Record<Field, string | null>
-      yield { n, source }
+      const { n, problem, ...source } = row as { n: number; problem: string | null } & Record<Field, string | null>
+      const isDoubtful = Object.values(source).some((value) => value?.includes('\ufffd'))
+      yield { n, problem, source: isDoubtful ? this.#asStored(n, source) : source }
     }
+  }
+
+  /** U+FFFD may be in the file, or stand for bytes of a text that are no UTF-8: `CAST(x'ff' AS TEXT)`. */
+  #asStored(n: number, source: Record<Field, string | null>): SourceRow {
+    const columns = fields.map((field) => `hex(${quotedName(field)}) AS ${quotedName(field)}`).join(', ')
+    const bytes = this.#database.prepare(`SELECT ${columns} FROM "banyan staged" WHERE n = ?`).get(n)!
+    const isExact = (field: Field, value: string) => Buffer.from(value).toString('hex').toUpperCase() === bytes[field]
+    const entries = fields.map((field) => {
+      const value = source[field]
+      return [field, value === null || isExact(field, value) ? value : value.replaceAll('\ufffd', NOT_TEXT)]
+    })
+    return Object.fromEntries(entries) as SourceRow
   }
 
   /** Takes a user's external id, e-mail address and handle, unless an earlier one has one of them. */
@@ -199,80 +289,5 @@ export class Staging {
       for (const [, , value] of wants) take.run(value)
       return read
     }
-  }
-
-  #sqlReader() {
-    const statements = new SqlStatements()
-    const others = new Set<string>()
-    let number = 0
-    let isMade = false
-    const run = (statement: string) => {
-      number++
-      const into = tableOf(statement)
-      if (!into) return
-      if (into.table.toLowerCase() !== this.#table.toLowerCase()) return void others.add(into.table)
-      try {
-        this.#database.exec(statement)
-        isMade = true
-      } catch (error) {
-        throw new UserError(
-          `Statement ${number}, "${withoutBlanks(statement).slice(0, 60)}…": ${(error as Error).message}.`,
-          'Export the table again with its schema and its rows: wrangler d1 export, or sqlite3 .dump.',
-        )
-      }
-    }
-    return {
-      push: (piece: string) => statements.push(piece).forEach(run),
-      end: (piece: string) => {
-        statements.push(piece).forEach(run)
-        const rest = statements.rest()
-        if (tableOf(rest)) throw new UserError('The file ends in the middle of a statement.', 'Export it again.')
-        if (!isMade)
-          throw new UserError(
-            `There is no table "${this.#table}" in the file.`,
-            `Name it with --table. The file has: ${[...others].sort().join(', ') || 'none'}.`,
-          )
-      },
-    }
-  }
-
-  #csvReader() {
-    const records = new CsvRecords()
-    let insert: ReturnType<DatabaseSync['prepare']> | null = null
-    let width = 0
-    let number = 0
-    const add = (record: string[]) => {
-      number++
-      if (!insert) {
-        width = record.length
-        insert = this.#createFor(record.map((name, index) => (index === 0 ? name.replace(/^\ufeff/, '') : name)))
-        return
-      }
-      if (record.length !== width)
-        throw new UserError(
-          `Record ${number} has ${record.length} fields, and the header has ${width}.`,
-          'A field with a comma or a line break in it is quoted.',
-        )
-      insert.run(...record)
-    }
-    return {
-      push: (piece: string) => records.push(piece).forEach(add),
-      end: (piece: string) => {
-        records.push(piece).forEach(add)
-        records.end().forEach(add)
-        if (!insert) throw new UserError('The file is empty.', 'Its first line names the columns.')
-      },
-    }
-  }
-
-  #createFor(header: string[]) {
-    const names = header.map((name) => name.trim())
-    if (names.length > COLUMNS_MAX || new Set(names.map((name) => name.toLowerCase())).size < names.length)
-      throw new UserError(`The first line doesn't name the columns: ${names.slice(0, 10).join(', ')}.`, 'Add a header.')
-    this.#database.exec(
-      `CREATE TABLE ${quoted(this.#table)} (${names.map((name) => `${quoted(name)} TEXT`).join(', ')})`,
-    )
-    const places = names.map(() => '?').join(', ')
-    return this.#database.prepare(`INSERT INTO ${quoted(this.#table)} VALUES (${places})`)
   }
 }

@@ -98,7 +98,7 @@ export class Client {
       const response = await fetch(new URL(path, this.#base), init as RequestInit)
       const body = await response.text()
       this.#causalToken = response.headers.get('x-causal-token') ?? this.#causalToken
-      return answered(response.status, body, Number(response.headers.get('retry-after') ?? 0))
+      return answered(response.status, body, Number(response.headers.get('retry-after')) || 0)
     } catch (error) {
       const { message, cause } = error as Error & { cause?: { code?: string; message?: string } }
       if (!signal.aborted && !cause) throw error // fetch names a cause for what the network did; all else is a bug

@@ -201,7 +201,11 @@ describe('a dump', () => {
       'CREATE TABLE users (id, mail);',
       /No column is known for handle.*--map handle=COLUMN.*id, mail/s,
     ],
-    ['is not UTF-8', Buffer.from([0x43, 0xff, 0x3b]), /is not UTF-8/],
+    [
+      'is Latin-1',
+      Buffer.from(`${TABLE}INSERT INTO users (id, name) VALUES (1, 'Zoë'), (2, 'René'), (3, 'Ann');`, 'latin1'),
+      /not UTF-8: 2 users.*--encoding windows-1252.*iconv -f LATIN1/s,
+    ],
     ['is empty', '', /no table "users"/],
   ])('that %s says how to mend it', async (_name, text, message) => {
     const error: UserError = await read(text).then(
@@ -337,7 +341,7 @@ describe('a sample', () => {
 })
 
 describe('beside the input', () => {
-  const identity = { fingerprint: 'f', url: 'u', source: 's', table: 't', mapping: 'm' }
+  const identity = { fingerprint: 'f', url: 'u', source: 's', table: 't', mapping: 'm', reading: 'r' }
   const place = { now: NOW, acknowledged: 5, imported: 3, there: 1, refused: 1, withoutPassword: 0, refusedBytes: 90 }
 
   test('the place is kept, for the same import only', () => {

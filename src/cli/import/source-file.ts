@@ -1,0 +1,134 @@
+import { createHash } from 'node:crypto'
+import { createReadStream, statSync } from 'node:fs'
+import { pipeline } from 'node:stream'
+import { createGunzip } from 'node:zlib'
+import { UserError } from '../errors.ts'
+import { type Decoder, decoderOf, type Encoding, encodingNames, encodingOf } from './encodings.ts'
+import { inShell, refuseForeignBytes, refuseForeignText } from './foreign-files.ts'
+
+const PIECE_BYTES = 1_048_576
+/** What the kind of a file is told from. Enough for a tar's mark, and for the first lines of a dump. */
+const HEAD_BYTES = 4_096
+const GZIP = [0x1f, 0x8b]
+
+/** A file's text as it comes: gunzipped, and decoded from the encoding that it has. */
+export class SourceFile {
+  readonly #file: string
+  readonly #encoding: Encoding | null
+  readonly #hash = createHash('sha256')
+  #form: string[] = []
+  #decoder: Decoder | null = null
+  #isUtf8 = false
+
+  /** `encoding`: what the user says it is. */
+  constructor(file: string, encoding: Encoding | null) {
+    this.#file = file
+    this.#encoding = encoding
+  }
+
+  /** What is special about it: `gzip`, `UTF-16 LE`. */
+  get form(): string[] {
+    return this.#form
+  }
+
+  /** The file's SHA-256, when all of it was read. */
+  fingerprint(): string {
+    return this.#hash.digest('hex')
+  }
+
+  /** It was read as UTF-8, and something in it is none: `NOT_TEXT` stands in its place. */
+  get hasOddUtf8(): boolean {
+    return this.#isUtf8 && (this.#decoder?.hasOddBytes ?? false)
+  }
+
+  /**
+   * The first piece has the first 4 kB at least. Throws UserError for what can't be read, and for files of other programs
+   * with the command that makes them readable.
+   */
+  async *pieces(told: (fraction: number) => void): AsyncGenerator<string> {
+    try {
+      yield* this.#decoded(withHead(this.#gunzipped(withHead(this.#bytes(told)))))
+    } catch (error) {
+      throw explained(error, this.#file)
+    }
+  }
+
+  async *#bytes(told: (fraction: number) => void): AsyncGenerator<Buffer> {
+    const { size } = statSync(this.#file)
+    let bytes = 0
+    for await (const piece of createReadStream(this.#file, { highWaterMark: PIECE_BYTES })) {
+      const chunk = piece as Buffer
+      this.#hash.update(chunk)
+      bytes += chunk.length
+      yield chunk
+      told(bytes / size)
+    }
+  }
+
+  async *#gunzipped(chunks: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
+    try {
+      const first = (await chunks.next()).value as Buffer | undefined
+      if (!first) return
+      const all = continued(first, chunks)
+      if (!GZIP.every((byte, index) => first[index] === byte)) return yield* all
+      this.#form.push('gzip')
+      // Its errors come out where it is read.
+      yield* pipeline(all, createGunzip({ chunkSize: PIECE_BYTES }), () => undefined) as AsyncIterable<Buffer>
+    } finally {
+      await chunks.return(undefined)
+    }
+  }
+
+  async *#decoded(chunks: AsyncGenerator<Buffer>): AsyncGenerator<string> {
+    for await (const chunk of chunks) {
+      if (this.#decoder) {
+        yield this.#decoder.push(chunk)
+        continue
+      }
+      this.#decoder = this.#decoderOf(chunk)
+      const text = this.#decoder.push(chunk)
+      refuseForeignText(text, this.#file)
+      yield text.replace(/^\ufeff/, '')
+    }
+    yield this.#decoder?.end() ?? ''
+  }
+
+  #decoderOf(head: Buffer): Decoder {
+    refuseForeignBytes(head, this.#file)
+    const encoding = this.#encoding ?? encodingOf(head)
+    this.#isUtf8 = encoding === 'utf-8'
+    if (!this.#isUtf8) this.#form.push(encodingNames[encoding])
+    return decoderOf(encoding)
+  }
+}
+
+async function* continued(first: Buffer, rest: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
+  yield first
+  yield* rest
+}
+
+/** The same bytes, the first 4 kB in one piece. */
+async function* withHead(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let head: Buffer | null = Buffer.alloc(0)
+  for await (const chunk of chunks) {
+    const piece: Buffer = head ? Buffer.concat([head, chunk]) : chunk
+    head = head && piece.length < HEAD_BYTES ? piece : null
+    if (!head) yield piece
+  }
+  if (head && head.length > 0) yield head
+}
+
+function explained(error: unknown, file: string): unknown {
+  const { code = '', syscall, message } = error as NodeJS.ErrnoException
+  if (syscall)
+    return new UserError(
+      `${file} can't be read: ${message}.`,
+      'Name a .sql dump or a .csv with a header, as a file that you may read.',
+    )
+  if (code === 'Z_BUF_ERROR' || code === 'Z_DATA_ERROR')
+    return new UserError(
+      `${file} is compressed with gzip and damaged: ${message}.`,
+      `Copy or export it again. This command checks a copy: gzip -t ${inShell(file)}`,
+    )
+  return error
+}
