@@ -5,12 +5,12 @@
  * Exits 1 where 512 → 1,000 shards misses a target: 5% of a core while moves wait, no block over 50 ms, a start within 1 s.
  */
 import { performance } from 'node:perf_hooks'
-import { parseArgs } from 'node:util'
 import { table } from '../src/cli/table.ts'
 import { limits } from '../src/core/limits.ts'
 import type { MoveChange, MoveRecord } from '../src/resharding/record.ts'
 import { keyspaces } from '../src/sharding/sharded-table.ts'
 import { wideFleet } from '../test/support/wide-fleet.ts'
+import { readOptions, wholeOption } from './options.ts'
 
 const CPU_PERCENT_MAX = 5
 const BLOCK_MS_MAX = 50
@@ -19,9 +19,9 @@ const MINUTE_MS = 60_000
 /** One way of a call between two Durable Objects, as the waking and the asking take it. */
 const HOP_MS = 5
 
-const { values } = parseArgs({
-  options: { minutes: { type: 'string', default: '3' }, maps: { type: 'string', default: '2000' } },
-})
+const values = readOptions({ minutes: { type: 'string', default: '3' }, maps: { type: 'string', default: '2000' } })
+const minutesOfWaiting = wholeOption('--minutes', values.minutes, 1, 1_000)
+const mapsRead = wholeOption('--maps', values.maps, 1, 1_000_000)
 
 /** Time that the bench decides: what a call costs is real, how long a move takes is not. */
 class BenchClock {
@@ -115,7 +115,7 @@ async function measure(from: number, to: number) {
   const whilePlanning = blocks.stop()
 
   // Waiting: those that run report, those that wait do nothing, and the cron comes each minute.
-  const minutes = Number(values.minutes)
+  const minutes = minutesOfWaiting
   let waitingMs = 0
   let wokenByCron = 0
   for (let minute = 0; minute < minutes; minute++) {
@@ -174,7 +174,7 @@ async function measure(from: number, to: number) {
 
 /** How often a second; as for a call, the answer is serialised. */
 async function perSecond(answer: () => Promise<void>): Promise<number> {
-  const count = Number(values.maps)
+  const count = mapsRead
   await answer()
   const beganAt = cpuMs()
   for (let index = 0; index < count; index++) await answer()

@@ -6,22 +6,24 @@
 import './journey/quiet.ts'
 import '../src/cli/local-environment.ts'
 import path from 'node:path'
-import { parseArgs } from 'node:util'
 import { createTestHarness, unstable_readConfig } from 'wrangler'
 import { configFor, root } from '../src/cli/local-shards.ts'
 import { table } from '../src/cli/table.ts'
 import type { BenchKind, BenchResult, BenchSetting } from '../test/bench/move-worker.ts'
+import { readOptions, wholeOption } from './options.ts'
 
 const RATIO_MIN = 0.5
 
-const { values } = parseArgs({
-  options: {
-    rows: { type: 'string', default: '100000' },
-    repetitions: { type: 'string', default: '3' },
-    'non-ascii': { type: 'string', default: '10' },
-  },
+const values = readOptions({
+  rows: { type: 'string', default: '100000' },
+  repetitions: { type: 'string', default: '3' },
+  'non-ascii': { type: 'string', default: '10' },
 })
-const setting: BenchSetting = { rows: Number(values.rows), nonAscii: Number(values['non-ascii']) }
+const setting: BenchSetting = {
+  rows: wholeOption('--rows', values.rows, 1, 10_000_000),
+  nonAscii: wholeOption('--non-ascii', values['non-ascii'], 0, 100),
+}
+const repetitions = wholeOption('--repetitions', values.repetitions, 1, 1_000)
 
 const { d1_databases, compatibility_date, compatibility_flags } = unstable_readConfig({
   config: configFor(2).configPath,
@@ -56,7 +58,7 @@ try {
   for (const { binding } of d1_databases) await harness.getWorker().applyD1Migrations(binding as never)
   await ask({ fill: setting })
   for (const kind of kinds) await ask({ kind }) // the first of each finds cold files and code, and is not counted
-  for (let repetition = 0; repetition < Number(values.repetitions); repetition++)
+  for (let repetition = 0; repetition < repetitions; repetition++)
     for (const kind of kinds) results.get(kind)!.push(await ask<BenchResult>({ kind }))
 } finally {
   await harness.close()

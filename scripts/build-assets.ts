@@ -6,10 +6,10 @@
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { parseArgs } from 'node:util'
 import { build } from 'esbuild'
 import { contentTypes, type StaticExtension } from '../src/assets/static-files.ts'
 import { readMigrations } from '../src/cli/shard-migrations.ts'
+import { readOptions } from './options.ts'
 
 const HASH_DIGITS = 16 // of 64; the form src/assets/static-files.ts serves
 
@@ -103,11 +103,9 @@ function removeOthers(assetsDir: string, manifest: AssetManifest): void {
 
 async function main(): Promise<void> {
   const root = path.resolve(import.meta.dirname, '..')
-  const { values } = parseArgs({
-    options: {
-      source: { type: 'string', default: path.join(root, 'src/web/client') },
-      dist: { type: 'string', default: path.join(root, 'dist') },
-    },
+  const values = readOptions({
+    source: { type: 'string', default: path.join(root, 'src/web/client') },
+    dist: { type: 'string', default: path.join(root, 'dist') },
   })
   const manifest = await buildAssets(path.resolve(values.source), path.resolve(values.dist))
   const names = readMigrations().map(({ name }) => name)

@@ -4,39 +4,28 @@
  */
 import '../src/cli/local-environment.ts'
 import { spawn } from 'node:child_process'
-import { parseArgs } from 'node:util'
 import { migrateLocalShards, root } from '../src/cli/local-shards.ts'
 import { localConfig } from '../src/cli/migrations.ts'
 import { counted } from '../src/cli/table.ts'
+import { readDevOptions } from './dev-options.ts'
 import { ensureDevVars } from './dev-vars.ts'
+import { freePort } from './free-port.ts'
+import { orExit } from './options.ts'
 
-const { values, tokens } = parseArgs({
-  args: process.argv.slice(2),
-  options: {
-    shards: { type: 'string' },
-    port: { type: 'string' },
-    config: { type: 'string' },
-    'persist-to': { type: 'string' },
-    help: { type: 'boolean' },
-  },
-  strict: false,
-  tokens: true,
-})
+const options = orExit(() => readDevOptions(process.argv.slice(2)))
 
-if (values.help) {
+if (options.isHelp) {
   console.log(
     'npm run dev -- [--shards N] [--port 8787] [--config FILE] [--persist-to DIR] [any argument of wrangler dev]',
   )
   process.exit(0)
 }
 
-const port = typeof values.port === 'string' ? values.port : '8787'
-const text = (name: 'shards' | 'config' | 'persist-to') => (typeof values[name] === 'string' ? values[name] : undefined)
-const { configPath, persistTo, shards } = localConfig({
-  shards: text('shards'),
-  config: text('config'),
-  'persist-to': text('persist-to'),
-})
+// wrangler takes 0 too, and then only its own lines would have the port.
+const port = options.port === 0 ? await freePort() : options.port
+const { configPath, persistTo, shards } = orExit(() =>
+  localConfig({ shards: options.shards, config: options.config, 'persist-to': options.persistTo }),
+)
 const devVars = ensureDevVars(root)
 
 const applied = await migrateLocalShards(configPath, persistTo)
@@ -49,15 +38,6 @@ console.log(`
   Cron                curl "http://localhost:${port}/cdn-cgi/handler/scheduled"
 `)
 
-// What is ours is taken out; all else is wrangler's.
-const ours = new Set(['shards', 'port', 'config', 'persist-to'])
-const skipped = new Set<number>()
-for (const token of tokens) {
-  if (token.kind !== 'option' || !ours.has(token.name)) continue
-  skipped.add(token.index)
-  if (!token.inlineValue && token.value !== undefined) skipped.add(token.index + 1)
-}
-const rest = process.argv.slice(2).filter((_: string, index: number) => !skipped.has(index))
 const child = spawn(
   'wrangler',
   [
@@ -65,11 +45,11 @@ const child = spawn(
     '--config',
     configPath,
     '--port',
-    port,
+    String(port),
     '--persist-to',
     persistTo,
     '--show-interactive-dev-session=false',
-    ...rest,
+    ...options.rest,
   ],
   { cwd: root, stdio: 'inherit' },
 )

@@ -3,7 +3,7 @@
  * table. Writes nothing when the schema is already migrated. Refuses what sharded tables can't take, in all migrations, and
  * then leaves the folder as it was.
  */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { appendFileSync, cpSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -29,7 +29,8 @@ try {
 async function generate(args: string[]): Promise<void> {
   const wanted = wantedObjects(await shardedTables())
   const before = new Set(readdirSync(migrationsFolder))
-  execFileSync('drizzle-kit', ['generate', ...args], { stdio: ['inherit', 'inherit', 'inherit'] })
+  const { status } = spawnSync('drizzle-kit', ['generate', ...args], { stdio: 'inherit' })
+  if (status !== 0) throw new UserError('drizzle-kit generate failed.', 'Fix what it names above, and run this again.')
   const added = readdirSync(migrationsFolder).find((name) => name.endsWith('.sql') && !before.has(name))
   refuseStatements(readMigrations(), readMigrations())
 

@@ -2,12 +2,12 @@
  * `npm run model [-- --without "guard"]`: visits every state of the move protocol's model, and prints how many there are;
  * then takes out one safeguard after the other and prints what goes wrong. With `--without`, prints the whole trace.
  */
-import { parseArgs } from 'node:util'
 import { mutants, quickWorlds, slowWorlds, smallest } from '../test/model/bounds.ts'
 import { explore } from '../test/model/explore.ts'
 import { type Bounds, describeState, type Safeguard, safeguards } from '../test/model/protocol.ts'
+import { chosenOption, readOptions } from './options.ts'
 
-const { values } = parseArgs({ options: { without: { type: 'string' } } })
+const values = readOptions({ without: { type: 'string' } })
 
 function look(label: string, world: Partial<Bounds>, without?: Safeguard) {
   const startedAt = performance.now()
@@ -21,8 +21,7 @@ function look(label: string, world: Partial<Bounds>, without?: Safeguard) {
 }
 
 if (values.without) {
-  const safeguard = safeguards.find((one) => one === values.without)
-  if (!safeguard) throw new Error(`There is no safeguard "${values.without}". There are: ${safeguards.join(', ')}.`)
+  const safeguard = chosenOption('--without', values.without, safeguards)
   const found = look(`without: ${safeguard}`, mutants[safeguard], safeguard)
   if (found) console.log(`\n${found.trace.join('\n')}\n\n${describeState(found.state)}`)
 } else {

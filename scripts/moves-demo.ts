@@ -5,23 +5,26 @@
  */
 import { execFile } from 'node:child_process'
 import path from 'node:path'
-import { parseArgs, promisify } from 'node:util'
+import { promisify } from 'node:util'
+import { readAddress } from '../src/cli/address.ts'
 import { root } from '../src/cli/local-shards.ts'
 import { bearer } from '../test/support/http-client.ts'
 import { DevServer, sleep } from './dev-server.ts'
+import { orExit, readOptions, wholeOption } from './options.ts'
 
 const READERS = 8
 const BETWEEN_MS = 300
 const run = promisify(execFile)
 
-const { values } = parseArgs({
-  options: {
-    url: { type: 'string', default: 'http://localhost:8787' },
-    start: { type: 'boolean', default: false },
-    moves: { type: 'string', default: '30' },
-    writers: { type: 'string', default: '4' },
-  },
+const values = readOptions({
+  url: { type: 'string', default: 'http://localhost:8787' },
+  start: { type: 'boolean', default: false },
+  moves: { type: 'string', default: '30' },
+  writers: { type: 'string', default: '4' },
 })
+const movesWanted = wholeOption('--moves', values.moves, 1, 10_000)
+const writerCount = wholeOption('--writers', values.writers, 1, 1_000)
+const givenUrl = orExit(() => readAddress(values.url))
 
 interface Span {
   from: number
@@ -41,13 +44,13 @@ const moving: Span[] = []
 let isOver = false
 
 const server = values.start ? await DevServer.make() : null
-const url = server?.url ?? new URL(values.url)
+const url = server?.url ?? givenUrl
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.once(signal, () => void cleanUp().then(() => process.exit(1)))
 
 try {
   await server?.start()
-  const writers = await Promise.all(Array.from({ length: Number(values.writers) }, signUp))
+  const writers = await Promise.all(Array.from({ length: writerCount }, signUp))
   const writing = writers.map(write)
   // What was written until a move failed is read back all the same.
   const broken = await moveAbout(writers.map(({ slot }) => slot)).catch(reasonOf)
@@ -96,7 +99,7 @@ async function write({ client, slot }: Awaited<ReturnType<typeof signUp>>): Prom
 /** One move after the other, slot by slot, each to the shard that doesn't have it. */
 async function moveAbout(slots: string[]): Promise<void> {
   const homes = new Map<string, string>()
-  for (let number = 0; cutovers.length < Number(values.moves); number++) {
+  for (let number = 0; cutovers.length < movesWanted; number++) {
     const slot = slots[number % slots.length]!
     // A fresh server's map: the lower half of the slots is the first shard's.
     const home = homes.get(slot) ?? (slot < '8000' ? 'shard-000' : 'shard-001')

@@ -5,8 +5,8 @@
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
-import { parseArgs } from 'node:util'
 import { type Cut, MutatedCopy } from './mutated-copy.ts'
+import { readOptions } from './options.ts'
 
 interface Mutant extends Cut {
   name: string
@@ -31,6 +31,8 @@ const foreignFiles = { project: 'unit', tests: 'test/unit/cli/import-foreign.tes
 const probes = { project: 'workerd', tests: 'test/workerd/sharding/probe.test.ts' } as const
 const restores = { project: 'unit', tests: 'test/unit/cli/restore.test.ts' } as const
 const sessions = { project: 'workerd', tests: 'test/workerd/sessions' } as const
+const randomBodies = { project: 'workerd', tests: 'test/workerd/web/random-bodies.test.ts' } as const
+const utf8 = { project: 'unit', tests: 'test/unit/web/utf8.test.ts' } as const
 
 const mover = 'src/resharding/move.ts'
 const capture = { project: 'workerd', tests: 'test/workerd/resharding/bounded-capture.test.ts' } as const
@@ -632,9 +634,67 @@ const mutants: Mutant[] = [
     leave: '',
     ...restores,
   },
+  {
+    name: 'bytes that are not UTF-8 are refused',
+    file: 'src/web/utf8.ts',
+    take: /fatal: true/,
+    leave: 'fatal: false',
+    ...randomBodies,
+  },
+  {
+    name: 'a byte order mark is text',
+    file: 'src/web/utf8.ts',
+    take: /ignoreBOM: true/,
+    leave: 'ignoreBOM: false',
+    ...randomBodies,
+  },
+  {
+    name: 'escapes of a form are UTF-8',
+    file: 'src/web/middleware/body.ts',
+    take: / \|\| !hasUtf8Escapes\(text\)/,
+    leave: '',
+    ...randomBodies,
+  },
+  {
+    name: 'half a character is refused',
+    file: 'src/web/api.ts',
+    take: /text\.isWellFormed\(\)/,
+    leave: 'text !== null',
+    ...randomBodies,
+  },
+  {
+    name: 'headers are UTF-8',
+    file: 'src/web/middleware/utf8.ts',
+    take: /if \(wrong\)/,
+    leave: 'if (wrong && next === undefined)',
+    ...utf8,
+  },
+  {
+    name: 'escapes of a cookie are UTF-8',
+    file: 'src/web/middleware/utf8.ts',
+    take: /ownCookies\(c\)\.every\(hasUtf8Escapes\)/,
+    leave: 'true',
+    ...utf8,
+  },
+  {
+    name: 'escapes of an address are UTF-8',
+    file: 'src/web/middleware/utf8.ts',
+    take: /!hasUtf8Escapes\(c\.req\.url\)/,
+    leave: 'false',
+    project: 'workerd',
+    tests: 'test/workerd/web/utf8.test.ts',
+  },
+  {
+    name: 'a display name is visible',
+    file: 'src/app/profiles/routes.ts',
+    take: /\.refine\(isVisible, .*\)/,
+    leave: '',
+    project: 'workerd',
+    tests: 'test/workerd/profiles/names.test.ts',
+  },
 ]
 
-const { values } = parseArgs({ options: { only: { type: 'string' } } })
+const values = readOptions({ only: { type: 'string' } })
 const chosen = mutants.filter(({ name }) => !values.only || name === values.only)
 if (chosen.length === 0) {
   console.error(`There is no mutant "${values.only}". There are: ${mutants.map(({ name }) => name).join(', ')}.`)

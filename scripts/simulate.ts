@@ -7,14 +7,15 @@ import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import path from 'node:path'
-import { parseArgs } from 'node:util'
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
 import { addTables, type FaultTable, faults, isPossible, moverSteps } from '../test/simulation/faults.ts'
 import { runSeed, type SeedReport } from '../test/simulation/run.ts'
 import { scaleDown } from '../test/simulation/scale.ts'
 import { makeTemplate } from '../test/simulation/template.ts'
+import { readOptions, wholeOption } from './options.ts'
 
 const CHUNK_SEEDS = 20
+const SEED_MAX = Number.MAX_SAFE_INTEGER
 const TRACE_LINES = 60
 const PROGRESS_MS = 1_000
 /** Nothing lives longer than its seed: most of it is gone before so much has come together. */
@@ -43,20 +44,18 @@ async function work(): Promise<void> {
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      seeds: { type: 'string', default: '1000' },
-      from: { type: 'string', default: '1' },
-      seed: { type: 'string' },
-      workers: { type: 'string', default: String(availableParallelism()) },
-      first: { type: 'boolean', default: false },
-    },
+  const values = readOptions({
+    seeds: { type: 'string', default: '1000' },
+    from: { type: 'string', default: '1' },
+    seed: { type: 'string' },
+    workers: { type: 'string', default: String(availableParallelism()) },
+    first: { type: 'boolean', default: false },
   })
-  if (values.seed !== undefined) return replay(whole('--seed', values.seed))
+  if (values.seed !== undefined) return replay(wholeOption('--seed', values.seed, 0, SEED_MAX))
   const sums = await sweep({
-    from: whole('--from', values.from),
-    count: whole('--seeds', values.seeds),
-    workers: whole('--workers', values.workers),
+    from: wholeOption('--from', values.from, 0, SEED_MAX),
+    count: wholeOption('--seeds', values.seeds, 1, SEED_MAX),
+    workers: wholeOption('--workers', values.workers, 1, 256),
     stopsAtFirst: values.first,
   })
   printTable(sums.table)
@@ -183,9 +182,4 @@ function printTable(table: FaultTable): void {
 
 function commit(): string {
   return execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).trim()
-}
-
-function whole(option: string, text: string): number {
-  if (!/^\d+$/.test(text)) throw new Error(`${option} takes a whole number, and got "${text}"`)
-  return Number(text)
 }

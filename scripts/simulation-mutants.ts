@@ -6,8 +6,8 @@
  */
 import { spawnSync } from 'node:child_process'
 import path from 'node:path'
-import { parseArgs } from 'node:util'
 import { type Cut, MutatedCopy } from './mutated-copy.ts'
+import { readOptions, wholeOption } from './options.ts'
 
 interface Mutant {
   name: string
@@ -279,14 +279,14 @@ $1`,
   },
 ]
 
-const { values } = parseArgs({ options: { only: { type: 'string' }, seeds: { type: 'string', default: '4000' } } })
+const values = readOptions({ only: { type: 'string' }, seeds: { type: 'string', default: '4000' } })
 const chosen = mutants.filter(({ name }) => !values.only || name === values.only)
 if (chosen.length === 0) {
   console.error(`There is no mutant "${values.only}". There are: ${mutants.map(({ name }) => name).join(', ')}.`)
   process.exit(1)
 }
 
-const seedsMax = Number(values.seeds)
+const seedsMax = wholeOption('--seeds', values.seeds, 1, 1_000_000)
 const copy = new MutatedCopy('simulation')
 let missed = 0
 for (const mutant of chosen) {

@@ -6,8 +6,8 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { parseArgs } from 'node:util'
 import { root } from '../src/cli/local-shards.ts'
+import { chosenOption, readOptions } from './options.ts'
 import { commandsOf, type Said, withOutputs } from './tour-blocks.ts'
 import { devGround, platformGround, type TourGround } from './tour-grounds.ts'
 
@@ -17,7 +17,13 @@ const sections: { title: string; start: () => Promise<TourGround> }[] = [
   { title: 'Deploying', start: platformGround },
 ]
 
-const { values } = parseArgs({ options: { write: { type: 'boolean', default: false }, only: { type: 'string' } } })
+const values = readOptions({ write: { type: 'boolean', default: false }, only: { type: 'string' } })
+if (values.only !== undefined)
+  chosenOption(
+    '--only',
+    values.only,
+    sections.map(({ title }) => title.toLowerCase()),
+  )
 let commands = 0
 let differing = 0
 for (const { title, start } of sections) {

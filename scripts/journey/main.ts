@@ -4,8 +4,8 @@
  */
 import './quiet.ts'
 import '../../src/cli/local-environment.ts'
-import { parseArgs } from 'node:util'
 import { table } from '../../src/cli/table.ts'
+import { readOptions } from '../options.ts'
 import { Load, type Person, summaryHead } from './load.ts'
 import { type Stack, type StackOptions, startStack } from './stack.ts'
 
@@ -176,8 +176,8 @@ function expect(holds: boolean, what: string): void {
   process.exitCode = 1
 }
 
-const { values } = parseArgs({ options: { stage: { type: 'string' } } })
-const chosen = stages.filter(({ number }) => !values.stage || Number(values.stage) === number)
+const values = readOptions({ stage: { type: 'string' } })
+const chosen = stages.filter(({ number }) => !values.stage || values.stage === String(number))
 if (chosen.length === 0) {
   console.error(`There is no stage ${values.stage} yet. There are: ${stages.map(({ number }) => number).join(', ')}.`)
   process.exit(1)

@@ -6,6 +6,7 @@ import { hasFailed, type Move, outcome, planText, shortened, time } from './move
 import { reader, readUntil } from './moves.ts'
 import type { OptionName, OptionValues } from './options.ts'
 import { counted, table } from './table.ts'
+import { decimalOf } from './whole-number.ts'
 
 export interface Started {
   moves: Move[]
@@ -96,8 +97,8 @@ function countOf(slots: string): number {
 }
 
 function fraction(option: string, text: string): number {
-  const number = Number(text)
-  if (text.trim() !== '' && number >= 0 && number <= 1) return number
+  const number = decimalOf(text)
+  if (number !== null && number <= 1) return number
   throw new UserError(`${option} is "${text}".`, 'It is a fraction of the mean, from 0 to 1: 0.1 is ten percent.')
 }
 

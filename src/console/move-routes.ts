@@ -1,7 +1,7 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import { moveChoices, moveStates, parseRanges } from '../resharding/record.ts'
 import { keyspaces } from '../sharding/sharded-table.ts'
-import { json, jsonBody, listOf, pageQuery, problems, retryKey, writeProblems } from '../web/api.ts'
+import { json, jsonBody, listOf, pageQuery, problems, retryKey, wholeText, writeProblems } from '../web/api.ts'
 import type { WebEnv } from '../web/context.ts'
 import { noBody } from '../web/middleware/body.ts'
 import { operatorsOnly } from '../web/middleware/operator-only.ts'
@@ -48,7 +48,7 @@ const SLOTS_DETAIL =
 
 export const wishShape = z.strictObject({
   slots: z.string().refine((text) => parseRanges(text) !== null, SLOTS_DETAIL),
-  target: z.string().min(1).max(100),
+  target: wholeText.min(1).max(100),
   keyspace: z.enum(keyspaces).default('users'),
 })
 

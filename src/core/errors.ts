@@ -5,6 +5,7 @@
 const catalogue = {
   // 4xx: what the caller can change
   MALFORMED_JSON: [400, 'The body is not JSON'],
+  MALFORMED_UTF8: [400, 'The request has bytes that are not UTF-8'],
   NOT_SIGNED_IN: [401, 'Sign in first'],
   SESSION_ENDED: [401, 'The session has ended'],
   WRONG_CREDENTIALS: [401, 'The login or the password is wrong'],

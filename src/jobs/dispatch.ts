@@ -106,7 +106,7 @@ export class Dispatch {
       key: job.id,
       kind: job.kind,
       attempts,
-      error: redact(error).slice(0, limits.deadLetterErrorCharactersMax),
+      error: [...redact(error)].slice(0, limits.deadLetterErrorCharactersMax).join(''),
     }))
     const { rows, failed } = await shards.group(
       items,

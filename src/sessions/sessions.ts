@@ -98,7 +98,7 @@ export class Sessions {
       userId,
       token: formatToken({ userId, sessionId: id, secret }),
       secretHash: hashSecret(secret),
-      userAgent: userAgent.slice(0, USER_AGENT_CHARACTERS_MAX),
+      userAgent: [...userAgent].slice(0, USER_AGENT_CHARACTERS_MAX).join(''), // never half a character
       createdAt: clock.now(),
     }
   }

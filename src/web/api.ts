@@ -61,7 +61,7 @@ export const wholeText = z
   .refine((text) => text.isWellFormed(), 'This has half a character (a lone surrogate).')
 
 /** The problems a route that reads may answer with, for its documentation: its own, and those of every route. */
-export const problems = <const S extends number>(...own: S[]) => documented([...own, ...([429, 503] as const)])
+export const problems = <const S extends number>(...own: S[]) => documented([...own, ...([400, 429, 503] as const)])
 
 /** The same for a route that writes: what it is sent may be refused, and its database may be full. */
 export const writeProblems = <const S extends number>(...own: S[]) =>
@@ -79,8 +79,17 @@ export const jsonBody = <T extends z.ZodType>(schema: T) => ({
 
 export const signedIn = [{ session: [] }, { bearer: [] }] as { [name: string]: string[] }[]
 
+/** A whole number in a query: as `Number` writes it, so that no sign, space, hex, exponent or leading zero is guessed at. */
+const decimal = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^(?:0|[1-9][0-9]*)$/, `This is a whole number from ${min} to ${max}, in decimal digits.`)
+    .transform(Number)
+    .pipe(z.int().min(min).max(max))
+    .openapi({ type: 'integer', minimum: min, maximum: max })
+
 export const pageQuery = z.object({
-  limit: z.coerce.number().int().min(1).max(limits.pageItemsMax).default(limits.pageItemsDefault),
+  limit: decimal(1, limits.pageItemsMax).openapi({ default: limits.pageItemsDefault }).default(limits.pageItemsDefault),
   cursor: z.string().max(200).optional(),
 })
 

@@ -14,6 +14,7 @@ import { rateLimits } from './middleware/rate-limits.ts'
 import { requestId } from './middleware/request-id.ts'
 import { securityHeaders } from './middleware/security-headers.ts'
 import { session } from './middleware/session.ts'
+import { utf8Address, utf8Headers } from './middleware/utf8.ts'
 import { errorPage } from './page.tsx'
 import { problemResponse, toBanyanError } from './problems.ts'
 
@@ -30,9 +31,9 @@ export function createWeb(openTiers: OpenTiers, nouns: Register[]): OpenAPIHono<
   app.notFound((c) => answerError(c, new BanyanError('NOT_FOUND', 'There is nothing at this path.')))
   app.use(requestId())
   app.get('/healthz', (c) => c.text('ok\n', 200, { 'server-timing': 'total;dur=0' }))
-  app.use(securityHeaders(), tiers(openTiers), accessLog(), localHostOnly(), rateLimits())
+  app.use(securityHeaders(), tiers(openTiers), accessLog(), localHostOnly(), rateLimits(), utf8Headers())
   app.use('/operator/*', operatorOnly())
-  app.use(originCheck())
+  app.use(utf8Address(), originCheck())
   app.get('/readyz', readiness)
   app.all('/assets/*', (c) => c.get('tiers').staticFile(c.req.raw))
   app.use(setUpOnly(), bodySize(), bodyText(), session(), causalToken())

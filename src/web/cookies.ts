@@ -7,6 +7,8 @@ import type { WebEnv } from './context.ts'
 const options = { prefix: 'host', secure: true, path: '/', httpOnly: true, sameSite: 'Lax' } as const
 const DAY_SECONDS = 86_400
 
+const OWN_COOKIE = /(?:^|;)[ \t]*__Host-(?:session|stamp|causal)=([^;]*)/g
+
 type Name = 'session' | 'stamp' | 'causal'
 
 const maxAgeSeconds: Record<Name, number> = {
@@ -16,6 +18,10 @@ const maxAgeSeconds: Record<Name, number> = {
 }
 
 export const readCookie = (c: Context<WebEnv>, name: Name): string | null => getCookie(c, name, 'host') ?? null
+
+/** The values of our own cookies as they came. Those of other applications of the host are not ours to judge. */
+export const ownCookies = (c: Context<WebEnv>): string[] =>
+  [...(c.req.header('cookie') ?? '').matchAll(OWN_COOKIE)].map(([, value]) => value!)
 
 export const writeCookie = (c: Context<WebEnv>, name: Name, value: string): void =>
   setCookie(c, name, value, { ...options, maxAge: maxAgeSeconds[name] })

@@ -1,5 +1,6 @@
 import { html } from 'hono/html'
 import type { Child } from 'hono/jsx'
+import { shownName } from './names.ts'
 
 export type Viewer = { id: string; handle: string; displayName: string }
 export type AssetUrls = { style: string; script: string; icon: string }
@@ -56,7 +57,7 @@ export const Leaf = ({ user, size }: LeafProps) => {
   if (user.avatar) return <img class={classes} src={user.avatar.url} alt="" width="44" height="44" loading="lazy" />
   return (
     <span class={classes} aria-hidden="true">
-      {firstGrapheme(user.displayName || user.handle)}
+      {firstGrapheme(shownName(user))}
     </span>
   )
 }

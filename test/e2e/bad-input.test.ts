@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Answer, Bearer, Browser, Client, RequestOptions } from '../support/http-client.ts'
 import { documentedRoutes, faultsOf, type OpenApiDocument, routeOf } from '../support/openapi.ts'
@@ -131,7 +133,22 @@ const password: Field = {
   refuses: ['', 'nine char', '🦩'.repeat(9), 'x'.repeat(201), 'qwertyuiop', 'aaaaaaaaaaaa', 'PASSWORD123'],
 }
 const text: Field = { refuses: ['', ' \n\t ', '\u00a0', 'a\ud800b', '\udfff', 'a'.repeat(2_001), '👩'.repeat(2_001)] }
-const displayName: Field = { isOptional: true, refuses: ['', '   ', 'a'.repeat(51), '👩'.repeat(51), '\ud83e'] }
+const invisible = [
+  '\u200b',
+  '\u00ad',
+  '\u2800',
+  '\u3164',
+  '\u{e0020}',
+  '\u202e\ufeff',
+  ' \u2060 ',
+  '\u0000',
+  '\ufe0f\u200d',
+  '\u115f\u1160\uffa0',
+]
+const displayName: Field = {
+  isOptional: true,
+  refuses: ['', '   ', 'a'.repeat(51), '👩'.repeat(51), '\ud83e', ...invisible],
+}
 const someone = { email: 'new@example.com', handle: 'new_one', password: 'seven quiet herons' }
 
 const bodyRoutes: BodyRoute[] = [
@@ -254,6 +271,18 @@ const bodyRoutes: BodyRoute[] = [
   },
 ]
 
+/** Bytes that are no UTF-8, each as text of one character per byte. */
+const notUtf8 = {
+  'Latin-1': '\xe9',
+  'a lone continuation': '\x80',
+  'an overlong slash': '\xc0\xaf',
+  'a surrogate': '\xed\xa0\x80',
+  'the beginning of a character': '\xf0\x9f\x8c',
+  'more than U+10FFFF': '\xf4\x90\x80\x80',
+}
+const bytesOf = (text: string) => Buffer.from(text, 'latin1')
+const escaped = (text: string) => bytesOf(text).toString('hex').replace(/../g, '%$&')
+
 const methodOf = ({ route }: BodyRoute) => route.split(' ')[0]!
 const JSON_TYPE = { 'content-type': 'application/json' }
 
@@ -279,6 +308,18 @@ describe.each(bodyRoutes)('$route', (row) => {
     ])
       await send({ body, headers: JSON_TYPE }, [400, 'MALFORMED_JSON'])
     await send({ headers: JSON_TYPE }, [400, 'MALFORMED_JSON'])
+  })
+
+  test('refuses bytes that are not UTF-8, and a byte order mark', async () => {
+    const json = JSON.stringify(row.valid)
+    const value = json.indexOf(':') + (row.valid.users ? 0 : 2)
+    for (const bytes of Object.values(notUtf8))
+      for (const at of [1, value, json.length]) {
+        const body = bytesOf(json.slice(0, at) + bytes + json.slice(at))
+        await send({ body, headers: JSON_TYPE }, [400, 'MALFORMED_JSON'])
+      }
+    await send({ body: `\ufeff${json}`, headers: JSON_TYPE }, [400, 'MALFORMED_JSON'])
+    await send({ body: bytesOf('"\xe9"'), headers: { 'content-type': 'text/plain' } }, [415, 'WRONG_CONTENT_TYPE'])
   })
 
   test('refuses another content type', async () => {
@@ -333,7 +374,7 @@ describe.each(bodyRoutes)('$route', (row) => {
         ])
       }
       if (!field.isOptional) await points(without)
-      for (const value of [null, 1, true, {}, [], ['text'], ...field.refuses])
+      for (const value of [null, 1, true, {}, [], ['text'], `${row.valid[name]}\ud800`, ...field.refuses])
         await points({ ...row.valid, [name]: value })
     },
   )
@@ -384,7 +425,6 @@ describe('a path that is malformed', () => {
         '%0a',
         '%',
         '%zz',
-        '%E0%A4%A',
         '%F0%9F%91%A9',
         '🦩',
         '‮',
@@ -494,6 +534,131 @@ describe('a path that is malformed', () => {
     ])
       await refused(author, [method!, path!], [404, 'NOT_FOUND'])
   })
+})
+
+describe('bytes that are not UTF-8, outside of a body of JSON', () => {
+  const wrong = Object.values(notUtf8).map(escaped)
+
+  test('a query and a path are refused, whatever the route makes of them', async () => {
+    const queries = ['/api/v1/users/author/posts?cursor=', '/api/v1/users/author/posts?limit=', '/operator/v1/moves?x=']
+    for (const bytes of wrong) {
+      for (const path of queries) await refused(operator, ['GET', path + bytes], [400, 'MALFORMED_UTF8'])
+      for (const path of ['/api/v1/users/', '/api/v1/users/caf', '/api/v1/posts/', '/nothing/', '/operator/v1/moves/'])
+        await refused(operator, ['GET', path + bytes], [400, 'MALFORMED_UTF8'])
+      await refused(visitor, ['POST', `/api/v1/email-verifications/${bytes}`], [400, 'MALFORMED_UTF8'])
+      await refused(author, ['DELETE', `/api/v1/posts/${postId}${bytes}`], [400, 'MALFORMED_UTF8'])
+      await refused(visitor, ['GET', `/operator/v1/moves/${bytes}`], [401, 'OPERATOR_TOKEN_REQUIRED'])
+    }
+    await refused(visitor, ['GET', '/api/v1/users/%E0%A4%A'], [400, 'MALFORMED_UTF8'])
+    await refused(visitor, ['GET', '/api/v1/users/autho%C5%99?x=%E2%82%AC&y=%'], [404, 'NOT_FOUND'])
+  })
+
+  test('a header that is read is refused, and a cookie of ours that escapes them', async () => {
+    const names = ['authorization', 'cookie', 'idempotency-key', 'user-agent', 'x-causal-token', 'origin']
+    for (const bytes of Object.values(notUtf8)) {
+      for (const name of names) {
+        const sent = { json: { text: 'Whose?' }, headers: { [name]: `Bearer ${author.token}${bytes}` } }
+        await refused(author, ['POST', '/api/v1/posts', sent], [400, 'MALFORMED_UTF8'])
+      }
+      const token = { headers: { authorization: `Bearer ${OPERATOR_TOKEN}${bytes}` } }
+      await refused(visitor, ['GET', '/operator/v1/shards', token], [400, 'MALFORMED_UTF8'])
+      for (const name of ['session', 'stamp', 'causal']) {
+        const cookie = `a=b; __Host-${name}=x${escaped(bytes)}; c=d`
+        await refused(visitor, ['GET', '/api/v1/me', { headers: { cookie } }], [400, 'MALFORMED_UTF8'])
+      }
+    }
+    const others = { cookie: `legacy=caf%E9; __Host-session=${author.token}`, 'x-other': 'caf\xe9' }
+    expect((await visitor.get('/api/v1/me', { headers: others })).status).toBe(200)
+    const agent = bytesOf(Buffer.from('Käfer 🌳/1').toString('latin1')).toString('latin1')
+    const logIn = { headers: { 'user-agent': agent } }
+    const cafe = stack.bearer()
+    expect((await cafe.post('/api/v1/sessions', { login: 'author', password: PASSWORD }, logIn)).status).toBe(201)
+    const { items } = (await cafe.get('/api/v1/sessions')).json<{ items: { userAgent: string; current: boolean }[] }>()
+    expect(items.find(({ current }) => current)!.userAgent).toBe('Käfer 🌳/1')
+    expect((await cafe.request('DELETE', '/api/v1/sessions/current')).status).toBe(204)
+  })
+
+  test('a form is refused in every field, raw and escaped', async () => {
+    const forms: [string, string][] = [
+      ['/signup', 'email=new@example.com&handle=new_one&password=seven+quiet+herons&displayName=New'],
+      ['/login', `login=author&password=${PASSWORD}`],
+      ['/posts', 'text=Altered'],
+      [`/posts/${postId}/edit`, 'text=Altered'],
+      ['/settings/profile', 'displayName=A&bio=B'],
+      ['/settings/password', `current=${PASSWORD}&next=nine+silent+herons`],
+      ['/forgot-password', 'email=author@example.com'],
+      [`/reset-password/${postId}.${'a'.repeat(43)}`, 'password=nine+silent+herons'],
+      ['/logout', 'unread='],
+    ]
+    const headers = { 'content-type': 'application/x-www-form-urlencoded' }
+    const isRefused = async (path: string, body: string) => {
+      const answer = await cookies.request('POST', path, { body: bytesOf(body), headers })
+      const type = answer.headers.get('content-type')
+      expect([answer.status, type], `${path} ${body}`).toEqual([400, 'text/html; charset=UTF-8'])
+      expect(answer.text).toContain('UTF-8')
+    }
+    for (const [path, form] of forms)
+      for (const bytes of Object.values(notUtf8).flatMap((raw) => [raw, escaped(raw)])) {
+        const bodies = [`${form}${bytes}`, form.replace('=', `=${bytes}`), `${bytes}${form}`, `${form}&${bytes}=x`]
+        await Promise.all(bodies.map((body) => isRefused(path, body)))
+      }
+  })
+
+  test('a form of another type is refused: what it holds would be read as something else', async () => {
+    const form = new FormData()
+    form.set('text', 'Altered')
+    const multipart = new Response(form)
+    const types = { [multipart.headers.get('content-type')!]: await multipart.text(), 'text/plain': 'text=Altered' }
+    for (const [type, body] of Object.entries(types))
+      for (const path of ['/posts', '/settings/profile', '/login'])
+        expect((await cookies.request('POST', path, { body, headers: { 'content-type': type } })).status).toBe(415)
+  })
+
+  test('the runtime refuses an address with such bytes unescaped', async () => {
+    for (const path of ['/api/v1/users/caf\xe9', '/api/v1/users/author/posts?cursor=\xff']) {
+      const socket = connect(Number(stack.url.port), stack.url.hostname.replace(/^\[|\]$/g, ''))
+      socket.end(bytesOf(`GET ${path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n`))
+      const [first] = (await once(socket, 'data')) as [Buffer]
+      expect(first.toString('latin1')).toMatch(/^HTTP\/1\.1 400 /)
+      socket.destroy()
+    }
+  })
+})
+
+test('a limit is a number in plain decimal digits', async () => {
+  const odd = [
+    '0x10',
+    '1e1',
+    ' 1',
+    '1 ',
+    '+1',
+    '-1',
+    '01',
+    '1.0',
+    '1_0',
+    '0',
+    '101',
+    '',
+    '١',
+    '9'.repeat(400),
+    'Infinity',
+  ]
+  for (const path of ['/api/v1/users/author/posts', '/operator/v1/moves']) {
+    for (const limit of odd) {
+      const { errors } = await refused(
+        operator,
+        ['GET', `${path}?limit=${encodeURIComponent(limit)}`],
+        [422, 'INVALID'],
+      )
+      expect(errors, limit).toMatchObject([{ pointer: '/limit' }])
+    }
+    await refused(operator, ['GET', `${path}?limit=1&limit=2`], [422, 'INVALID'])
+    for (const limit of ['1', '10', '100']) expect((await operator.get(`${path}?limit=${limit}`)).status).toBe(200)
+  }
+  const document = (await visitor.get('/api/openapi.json')).json<Record<string, never>>()
+  expect(JSON.stringify(document)).toContain(
+    '{"schema":{"type":"integer","minimum":1,"maximum":100,"default":20},"required":false,"name":"limit","in":"query"}',
+  )
 })
 
 describe('who may', () => {
@@ -639,7 +804,7 @@ describe('who may', () => {
   })
 
   test('an Idempotency-Key is text of a bounded length', async () => {
-    for (const key of ['', 'a'.repeat(201), 'ü', 'a\tb'])
+    for (const key of ['', 'a'.repeat(201), bytesOf('\xc3\xbc').toString('latin1'), 'a\tb'])
       for (const [method, path, options] of [
         ['POST', '/api/v1/posts', { json: { text: 'Once.' } }],
         ['POST', '/api/v1/accounts', { json: someone }],

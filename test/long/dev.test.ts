@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { freePort } from '../../scripts/free-port.ts'
 import { root } from '../../src/cli/local-shards.ts'
 import { bearer, browser } from '../support/http-client.ts'
@@ -92,6 +92,23 @@ test('npm run dev serves one migrated shard, hands arguments on, and leaves the 
   await stop()
   expect(filesIn('home')).toEqual([])
   expect(filesIn('state').length).toBeGreaterThan(0)
+})
+
+test('npm run dev -- --port 0 takes a free port, and prints it', async () => {
+  start('npm', 'run', 'dev', '--', '--port', '0', '--shards', '1', '--persist-to', inFolder('state'))
+  const port = await vi.waitFor(() => /The application +http:\/\/localhost:(\d+)/.exec(output)![1]!, {
+    timeout: START_MS,
+  })
+  expect(Number(port)).toBeGreaterThan(0)
+  expect((await answerOf(new URL(`http://127.0.0.1:${port}`))).status).toBe(200)
+  expect(output).not.toContain('localhost:0')
+})
+
+test('an option that nobody knows ends npm run dev with a sentence', async () => {
+  start('npm', 'run', 'dev', '--', '--prot', '1', '--shards', '1', '--persist-to', inFolder('state'))
+  await vi.waitFor(() => expect(child!.exitCode).toBe(1), { timeout: START_MS, interval: 200 })
+  expect(output).toContain('Unknown argument: prot')
+  expect(output).not.toMatch(/^ {4}at /m)
 })
 
 test('wrangler dev without migrations says on every page what to run', async () => {

@@ -1,7 +1,7 @@
 /** The OpenAPI document as a judge: does an answer have a status, a type and a shape that its route documents? */
 import type { Answer } from './http-client.ts'
 
-type Schema = {
+export type Schema = {
   $ref?: string
   allOf?: Schema[]
   type?: string | string[]
@@ -131,4 +131,19 @@ function typeOf(value: unknown): string {
   if (Array.isArray(value)) return 'array'
   if (Number.isInteger(value)) return 'integer'
   return typeof value
+}
+
+/** A value that the schema allows, as small as possible. */
+export function sampleOf(document: OpenApiDocument, schema: Schema): unknown {
+  const flat = flatten(document, schema)
+  if (flat.enum) return flat.enum[0]
+  const [type] = [flat.type ?? []].flat()
+  if (type === 'object')
+    return Object.fromEntries(
+      Object.entries(flat.properties ?? {}).map(([name, part]) => [name, sampleOf(document, part)]),
+    )
+  if (type === 'array') return [sampleOf(document, flat.items!)]
+  if (type === 'string') return 'text'
+  if (type === 'boolean') return true
+  return flat.minimum ?? 0
 }

@@ -19,7 +19,7 @@ export interface WorkerAnswer {
 export interface WorkerRequest {
   json?: unknown
   /** A body as it is. */
-  body?: string
+  body?: string | Uint8Array
   token?: string
   /** The Idempotency-Key. */
   key?: string

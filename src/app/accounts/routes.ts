@@ -3,7 +3,7 @@ import type { Context } from 'hono'
 import { rfc3339 } from '../../core/clock.ts'
 import { BanyanError, messageOf } from '../../core/errors.ts'
 import { isId } from '../../core/ids.ts'
-import { json, jsonBody, problems, publicOrigin, retryKey, signedIn, writeProblems } from '../../web/api.ts'
+import { json, jsonBody, problems, publicOrigin, retryKey, signedIn, wholeText, writeProblems } from '../../web/api.ts'
 import type { WebEnv } from '../../web/context.ts'
 import { clearSessionCookies, writeSessionCookies } from '../../web/cookies.ts'
 import { noBody } from '../../web/middleware/body.ts'
@@ -39,17 +39,16 @@ export const handle = z
   .regex(HANDLE, 'A handle has 3 to 30 characters of a–z, 0–9 and _, and starts with a letter.')
   .toLowerCase()
 
-export const password = z
-  .string()
+export const password = wholeText
   .refine((text) => [...text].length >= 10, 'A password has at least 10 characters.')
   .refine((text) => [...text].length <= 200, 'A password has at most 200 characters.')
 
 export const signUpShape = z.strictObject({ email, handle, password, displayName: displayName.optional() })
 export const logInShape = z.strictObject({
-  login: z.string().min(1).max(EMAIL_CHARACTERS_MAX),
-  password: z.string().min(1).max(1_000),
+  login: wholeText.min(1).max(EMAIL_CHARACTERS_MAX),
+  password: wholeText.min(1).max(1_000),
 })
-export const changePasswordShape = z.strictObject({ current: z.string().min(1).max(1_000), next: password })
+export const changePasswordShape = z.strictObject({ current: wholeText.min(1).max(1_000), next: password })
 
 const sessionShape = z
   .object({

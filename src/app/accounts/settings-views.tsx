@@ -35,7 +35,7 @@ export function describeUserAgent(userAgent: string | null): string {
   const browser = browsers.find(([pattern]) => pattern.test(userAgent))?.[1]
   const system = systems.find(([pattern]) => pattern.test(userAgent))?.[1]
   if (browser && system) return `${browser} on ${system}`
-  return browser ?? userAgent.slice(0, 80)
+  return browser ?? [...userAgent].slice(0, 80).join('')
 }
 
 const SessionItem = ({ session }: { session: SessionRow }) => (

@@ -7,6 +7,7 @@ import type { WebEnv } from '../../web/context.ts'
 import type { FieldErrors } from '../../web/fields.tsx'
 import { type FormStatus, onceOrAnew, parseForm, submit } from '../../web/form.ts'
 import { requireSession } from '../../web/middleware/session.ts'
+import { shownName } from '../../web/names.ts'
 import { page, readForm } from '../../web/page.tsx'
 import { getByHandle, getSelf } from '../profiles/profiles.ts'
 import { findViewer } from '../profiles/viewer.ts'
@@ -32,7 +33,7 @@ export function postPages(app: OpenAPIHono<WebEnv>): void {
   })
   app.get('/posts/:id', async (c) => {
     const [post, viewer] = await Promise.all([getPost(c.get('tiers'), c.req.param('id')), findViewer(c)])
-    const title = `${post.author.displayName}: ${firstLine(post.text)}`
+    const title = `${shownName(post.author)}: ${firstLine(post.text)}`
     return page(
       c,
       { title, description: firstLine(post.text), viewer },
@@ -58,7 +59,7 @@ export function postPages(app: OpenAPIHono<WebEnv>): void {
     ])
     const { items, next } = await listPosts(c.get('tiers'), user.id, pageOf(c))
     const content = <ProfilePage user={user} posts={items} next={next} own={user.id === viewer?.id} />
-    return page(c, { title: `${user.displayName} (@${user.handle})`, description: user.bio, viewer }, content)
+    return page(c, { title: `${shownName(user)} (@${user.handle})`, description: user.bio, viewer }, content)
   })
 }
 

@@ -1,5 +1,6 @@
 import { type FieldErrors, FormError, TextArea } from '../../web/fields.tsx'
 import { Leaf, readableTime, Spread, Timestamp } from '../../web/layout.tsx'
+import { shownName } from '../../web/names.ts'
 import type { Self } from '../profiles/shapes.ts'
 import type { Author, Post } from './shapes.ts'
 
@@ -17,7 +18,7 @@ const Byline = ({ author }: { author: Author }) => (
   <a class="byline" href={`/@${author.handle}`}>
     <Leaf user={author} />
     <span>
-      <bdi class="byline-name">{author.displayName || author.handle}</bdi>
+      <bdi class="byline-name">{shownName(author)}</bdi>
       <span class="byline-handle">@{author.handle}</span>
     </span>
   </a>
@@ -127,7 +128,7 @@ const SelfMargin = ({ self }: { self: Self }) => (
     <Leaf user={self} size="large" />
     <div class="person-text">
       <h1 class="person-name" dir="auto">
-        {self.displayName || self.handle}
+        {shownName(self)}
       </h1>
       <p class="person-handle">
         <a href={`/@${self.handle}`}>@{self.handle}</a>
@@ -176,7 +177,7 @@ export const PostPage = ({ post, own }: PostPageProps) => (
   <Spread margin={<Byline author={post.author} />}>
     <article>
       <h1 class="hidden">
-        Post by <bdi>{post.author.displayName || post.author.handle}</bdi>
+        Post by <bdi>{shownName(post.author)}</bdi>
       </h1>
       <p class="words words-large" dir="auto">
         {post.text}

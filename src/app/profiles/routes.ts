@@ -2,6 +2,7 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import { json, jsonBody, problems, signedIn, wholeText, writeProblems } from '../../web/api.ts'
 import type { WebEnv } from '../../web/context.ts'
 import { requireSession } from '../../web/middleware/session.ts'
+import { isVisible } from '../../web/names.ts'
 import { getByHandle, getSelf, updateProfile } from './profiles.ts'
 import { selfShape, userShape } from './shapes.ts'
 
@@ -9,7 +10,8 @@ const atMost = (characters: number) => (text: string) => [...text].length <= cha
 
 export const displayName = wholeText
   .trim()
-  .min(1, 'A display name has 1 to 50 characters.')
+  .min(1, { abort: true, error: 'A display name has 1 to 50 characters.' })
+  .refine(isVisible, 'A display name has at least one visible character.')
   .refine(atMost(50), 'A display name has at most 50 characters.')
 
 export const bio = wholeText.refine(atMost(300), 'A bio has at most 300 characters.')

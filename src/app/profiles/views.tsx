@@ -1,4 +1,5 @@
 import { Leaf, readableDay, Spread } from '../../web/layout.tsx'
+import { shownName } from '../../web/names.ts'
 import type { Post } from '../posts/shapes.ts'
 import { PostList } from '../posts/views.tsx'
 import type { User } from './shapes.ts'
@@ -12,7 +13,7 @@ const ProfileMargin = ({ user, own }: { user: User; own: boolean }) => (
     <Leaf user={user} size="large" />
     <div class="person-text">
       <h1 class="person-name" dir="auto">
-        {user.displayName || user.handle}
+        {shownName(user)}
       </h1>
       <p class="person-handle">@{user.handle}</p>
       {user.bio ? (

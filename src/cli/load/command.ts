@@ -2,6 +2,7 @@ import { addressOf, type Connection } from '../client.ts'
 import type { Command, Output } from '../command.ts'
 import { UserError } from '../errors.ts'
 import type { OptionValues } from '../options.ts'
+import { decimalOf } from '../whole-number.ts'
 import { openMoves } from './leases.ts'
 import { LiveFigures } from './live.ts'
 import { reportText } from './report.ts'
@@ -58,9 +59,9 @@ export function readSettings(options: OptionValues) {
 }
 
 function numberOf(name: string, text: string, bounds: { least: number; most: number; isWhole?: boolean }): number {
-  const number = text.trim() === '' ? Number.NaN : Number(text)
+  const number = decimalOf(text)
   const { least, most, isWhole } = bounds
-  if (number >= least && number <= most && (!isWhole || Number.isInteger(number))) return number
+  if (number !== null && number >= least && number <= most && (!isWhole || Number.isInteger(number))) return number
   const range = `from ${least.toLocaleString('en')} to ${most.toLocaleString('en')}`
   throw new UserError(`--${name} is "${text}".`, `It takes a ${isWhole ? 'whole ' : ''}number ${range}.`)
 }

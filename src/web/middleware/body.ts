@@ -5,6 +5,7 @@ import { BanyanError } from '../../core/errors.ts'
 import { limits } from '../../core/limits.ts'
 import { invalid } from '../api.ts'
 import type { WebEnv } from '../context.ts'
+import { hasUtf8Escapes, malformedUtf8, utf8Text } from '../utf8.ts'
 
 const IMPORTS = '/operator/v1/imports'
 
@@ -26,15 +27,16 @@ export const bodySize = () => {
   })
 }
 
-/** Reads the body, and refuses an API's before any query: a wrong content type is 415, what isn't JSON 400. */
+/**
+ * Reads the body before any query, and refuses one that its routes can't take: a wrong content type is 415, bytes that
+ * are not UTF-8 and what isn't JSON are 400. Pages take forms, the API takes JSON.
+ */
 export const bodyText = () =>
   createMiddleware<WebEnv>(async function bodyText(c, next) {
-    // As bytes: the runtime warns when a form's body is read as text.
-    const text = isSafe(c.req.method)
-      ? ''
-      : new TextDecoder().decode(await c.get('tiers').received(c.req.arrayBuffer()))
-    c.set('bodyText', text)
-    if (isApi(c.req.path) && text !== '') requireJson(text, c.req.header('content-type') ?? '')
+    // As bytes: the runtime's own text of them replaces what is not UTF-8, and drops a byte order mark.
+    const bytes = isSafe(c.req.method) ? null : await c.get('tiers').received(c.req.arrayBuffer())
+    const read = isApi(c.req.path) ? readJsonText : readFormText
+    c.set('bodyText', bytes?.byteLength ? read(bytes, c.req.header('content-type') ?? '') : '')
     await next()
   })
 
@@ -50,12 +52,26 @@ const nothing = z.strictObject({})
 
 const isSafe = (method: string): boolean => method === 'GET' || method === 'HEAD'
 
-function requireJson(text: string, contentType: string): void {
-  if (!/^application\/(?:[a-z0-9.+-]+\+)?json$/i.test(contentType.split(';')[0]!.trim()))
+const mediaType = (contentType: string): string => contentType.split(';')[0]!.trim()
+
+/** RFC 8259 §8.1: JSON is UTF-8, and a receiver need not take a byte order mark; `JSON.parse` does not. */
+function readJsonText(bytes: ArrayBuffer, contentType: string): string {
+  if (!/^application\/(?:[a-z0-9.+-]+\+)?json$/i.test(mediaType(contentType)))
     throw new BanyanError('WRONG_CONTENT_TYPE', 'Send application/json.')
+  const text = utf8Text(bytes)
+  if (text === null) throw new BanyanError('MALFORMED_JSON', 'The body is not UTF-8, as JSON must be.')
   try {
     JSON.parse(text)
   } catch (error) {
     throw new BanyanError('MALFORMED_JSON', 'The body could not be read as JSON.', { cause: error })
   }
+  return text
+}
+
+function readFormText(bytes: ArrayBuffer, contentType: string): string {
+  if (!/^application\/x-www-form-urlencoded$/i.test(mediaType(contentType)))
+    throw new BanyanError('WRONG_CONTENT_TYPE', 'Send application/x-www-form-urlencoded, or use the API.')
+  const text = utf8Text(bytes)
+  if (text === null || !hasUtf8Escapes(text)) throw malformedUtf8('The form')
+  return text
 }
