@@ -24,6 +24,7 @@ const schemas = {
   tests: 'test/unit/resharding/hostile-schemas.test.ts test/unit/resharding/tables.test.ts',
 } as const
 const sharding = { project: 'workerd', tests: 'test/workerd/sharding' } as const
+const routed = { project: 'workerd', tests: 'test/workerd/sharding/routed-answers.test.ts' } as const
 const timeLimits = { project: 'unit', tests: 'test/unit/sharding/time-limits.test.ts' } as const
 const accounts = { project: 'workerd', tests: 'test/workerd/accounts' } as const
 const imports = { project: 'workerd', tests: 'test/workerd/imports' } as const
@@ -152,6 +153,89 @@ const mutants: Mutant[] = [
     take: /'INSERT INTO slot_guard \(keyspace, slot\) SELECT \?, value FROM json_each\(\?\)'/,
     leave: "'INSERT INTO slot_guard (keyspace, slot) SELECT ?, value FROM json_each(?) LIMIT 1'",
     ...sharding,
+  },
+  {
+    name: 'rows that the capture wrote',
+    file: 'src/sharding/router.ts',
+    take: /answer\.meta\.changes - \(after - before\)/,
+    leave: 'answer.meta.changes',
+    ...routed,
+  },
+  {
+    name: 'copies of bound buffers',
+    file: 'src/sharding/bound-values.ts',
+    take: /values\[index\] = copyOf\(value\)/,
+    leave: 'copyOf(value)',
+    project: 'workerd',
+    tests: 'test/workerd/sharding/bound-values.test.ts',
+  },
+  {
+    name: 'own names of RETURNING’s columns',
+    file: 'src/sharding/row-arrays.ts',
+    take: /if \(isPlain\(columns\)\) return/,
+    leave: 'if (columns.length > 0) return',
+    ...routed,
+  },
+  {
+    name: 'own names of an exact query’s columns',
+    file: 'src/sharding/row-arrays.ts',
+    take: /sql: sql\.slice\(0, statement\[0\]!\.start\) \+ subquery/,
+    leave: 'sql: sql.slice(0, statement[0]!.start) + text.sql',
+    ...routed,
+  },
+  {
+    name: 'a write asked for its error leaves nothing',
+    file: 'src/sharding/router.ts',
+    take: /, database\.prepare\(ABORT\)/,
+    leave: '',
+    ...routed,
+  },
+  {
+    name: 'kinds of statements by tokens',
+    file: 'src/sharding/statement-kind.ts',
+    take: /isRead: isSingle && isCertain\(sql, tokens\) && reads\(statement\)/,
+    leave: 'isRead: isSingle && /^(?:select|with)\\b/i.test(sql) && !/insert|update|delete|replace/i.test(sql)',
+    ...routed,
+  },
+  {
+    name: 'no read where tokens are uncertain',
+    file: 'src/sharding/statement-kind.ts',
+    take: / && isCertain\(sql, tokens\)/,
+    leave: '',
+    project: 'unit',
+    tests: 'test/unit/sharding/statement-kind.test.ts',
+  },
+  {
+    name: 'no read but by the verb after WITH',
+    file: 'src/sharding/statement-kind.ts',
+    take: /isWord\(statement\[verbAt\(statement\)\], 'SELECT', 'VALUES'\)/,
+    leave: "isWord(statement[0], 'SELECT', 'VALUES', 'WITH')",
+    project: 'unit',
+    tests: 'test/unit/sharding/statement-kind.test.ts test/unit/sharding/statement-kind.property.test.ts',
+  },
+  {
+    name: 'exact reads in their session',
+    file: 'src/sharding/router.ts',
+    take: /await \(this\.#session\?\.askPrimary\(shard, primary, send\) \?\? send\(primary\)\)/,
+    leave: 'await send(primary)',
+    project: 'workerd',
+    tests: 'test/workerd/sharding/routed-database.test.ts',
+  },
+  {
+    name: 'latest bookmark of a session',
+    file: 'src/sharding/shard-session.ts',
+    take: /this\.#seen === null \|\| this\.#seen < bookmark/,
+    leave: 'bookmark',
+    project: 'unit',
+    tests: 'test/unit/sharding/shard-session.test.ts',
+  },
+  {
+    name: 'late answers of a session’s former shard',
+    file: 'src/sharding/shard-session.ts',
+    take: / \|\| shard\.id !== this\.#shard\)/,
+    leave: ')',
+    project: 'unit',
+    tests: 'test/unit/sharding/shard-session.test.ts',
   },
   {
     name: 'own count of changes',
@@ -505,7 +589,7 @@ const mutants: Mutant[] = [
   },
   {
     name: 'later of bookmark and minBookmark',
-    file: 'src/sharding/router.ts',
+    file: 'src/sharding/shard-session.ts',
     take: /return start === 'first-unconstrained' \|\| start < minBookmark \? minBookmark : start/,
     leave: "return start === 'first-unconstrained' ? minBookmark : start",
     ...timeLimits,

@@ -63,6 +63,8 @@ export interface ErrorOptions {
   cause?: unknown
   errors?: FieldError[]
   retryAfterSeconds?: number
+  /** How to fix it, where the message is another's text. */
+  hint?: string
 }
 
 /** An expected outcome that ends the call. `detail` is written for the caller: what happened, and how to mend it. */
@@ -70,6 +72,7 @@ export class BanyanError extends Error {
   readonly code: ErrorCode
   readonly errors: FieldError[] | undefined
   readonly retryAfterSeconds: number | undefined
+  readonly hint: string | undefined
 
   constructor(code: ErrorCode, detail?: string, options: ErrorOptions = {}) {
     super(detail ?? catalogue[code][1], options.cause === undefined ? undefined : { cause: options.cause })
@@ -77,6 +80,12 @@ export class BanyanError extends Error {
     this.code = code
     this.errors = options.errors
     this.retryAfterSeconds = options.retryAfterSeconds
+    this.hint = options.hint
+  }
+
+  /** The message and the hint: for an operator or a builder. */
+  get advice(): string {
+    return this.hint === undefined ? this.message : `${this.message}. ${this.hint}`
   }
 
   get status(): (typeof catalogue)[ErrorCode][0] {

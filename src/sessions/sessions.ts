@@ -139,7 +139,7 @@ export class Sessions {
       )
       .bind(hashSecret(secret), session.id, session.userId, this.#options.clock.now(), ...onlyIf.values)
       .run()
-    if (result.meta.changes !== 1) return null
+    if (result.meta.changes === 0) return null
     return formatToken({ userId: session.userId, sessionId: session.id, secret })
   }
 

@@ -1,4 +1,4 @@
-import { BanyanError, messageOf } from '../core/errors.ts'
+import { BanyanError, MIGRATE, messageOf } from '../core/errors.ts'
 import { BudgetSpent } from './statement-budget.ts'
 
 /** What a shard's answer means for the router (docs/sharding.md). */
@@ -18,9 +18,12 @@ export type Unapplied = Extract<Answer, { kind: 'full' | 'overloaded' | 'unsent'
 
 const REFUSED = /^D1_ERROR: ([A-Z][A-Z_]+): SQLITE_CONSTRAINT/
 const SQLITE_CODE = /\b(SQLITE_[A-Z]+)\b(?:.*\bextended: (SQLITE_[A-Z_]+))?/
-/** A statement that never ran, and has no SQLite code: a value that can't be bound, or not as many as there are places. */
+/**
+ * A statement that never ran, and has no SQLite code: a value that can't be bound, not as many as there are places, or a text
+ * that the runtime does not take. The runtime says these before it runs the statement, and the batch rolls back whole.
+ */
 const MISUSE =
-  /^D1_(TYPE|EXEC)_ERROR|^D1_ERROR: (Wrong number of parameter bindings|No SQL statements detected|To execute a transaction)/
+  /^D1_(TYPE|EXEC)_ERROR|^D1_ERROR: (Wrong number of parameter bindings|No SQL statements detected|To execute a transaction|SQL code did not contain a statement|A prepared SQL statement must contain only one statement|When executing multiple SQL statements in a single call|A SQL prepared statement can only be executed once at a time)/
 /**
  * What D1 says of itself, as Cloudflare publishes it: the error list (developers.cloudflare.com/d1/observability/debug-d1),
  * and the changelog of 2026-09-01 for the daily limits. The local runtime says none of it but SQLite's own text.
@@ -65,15 +68,33 @@ export function answerOf(error: unknown): Answer {
 export const isUnapplied = (answer: Answer): answer is Unapplied =>
   answer.kind === 'full' || answer.kind === 'overloaded' || answer.kind === 'unsent' || answer.kind === 'daily-limit'
 
-/** A statement that the database refused. `code` of the SQLite result, and the table's constraint where one was met. */
+/**
+ * A statement that the database refused, with the message and the cause of D1's own error. `code` of the SQLite result, and
+ * the table's constraint where one was met.
+ */
 export class DatabaseError extends BanyanError {
   readonly sqliteCode: string
 
-  constructor(code: 'DATABASE_CONSTRAINT' | 'DATABASE_ERROR', sqliteCode: string, cause: unknown) {
-    super(code, messageOf(cause), { cause })
+  constructor(code: 'DATABASE_CONSTRAINT' | 'DATABASE_ERROR', sqliteCode: string, error: unknown) {
+    super(code, messageOf(error), { cause: causeOf(error) })
     this.sqliteCode = sqliteCode
   }
 }
+
+const causeOf = (error: unknown): unknown => (error instanceof Error ? error.cause : undefined)
+
+/** A statement or a value that D1 would refuse, in its words; it is not sent. */
+export function misuse(text: string, prefix = 'D1_ERROR'): DatabaseError {
+  const error = new Error(`${prefix}: ${text}`, { cause: new Error(text) })
+  return new DatabaseError('DATABASE_ERROR', 'SQLITE_MISUSE', error)
+}
+
+/** A table that is not there: a migration is pending, or the name is wrong. */
+export const notMigrated = (error: unknown) =>
+  new BanyanError('MIGRATIONS_PENDING', messageOf(error), {
+    cause: causeOf(error),
+    hint: `If a migration creates the table, run: ${MIGRATE}`,
+  })
 
 /** A write that may or may not have been applied. It is never sent again unless the caller said that it is idempotent. */
 export class OutcomeUnknownError extends BanyanError {
@@ -87,14 +108,23 @@ export class OutcomeUnknownError extends BanyanError {
   }
 }
 
-/** A trigger of the application that refused: `SESSION_ENDED`, `ROW_TOO_LARGE`, … */
-export class RefusedError extends BanyanError {
+/** What Banyan's own triggers refuse, and answers have texts of their own for. */
+const ownRefusals = ['SESSION_ENDED', 'ROW_TOO_LARGE'] as const
+
+/** A trigger's `RAISE(ABORT, 'OUT_OF_STOCK')`: `refusal` is its text, and the message is D1's. */
+export class RefusedError extends DatabaseError {
   readonly refusal: string
 
-  constructor(refusal: string, cause: unknown) {
-    super(refusal === 'SESSION_ENDED' || refusal === 'ROW_TOO_LARGE' ? refusal : 'DATABASE_ERROR', undefined, { cause })
+  constructor(refusal: string, error: unknown) {
+    super('DATABASE_CONSTRAINT', 'SQLITE_CONSTRAINT_TRIGGER', error)
     this.refusal = refusal
   }
+}
+
+/** The error for what a trigger refused. */
+export function refusedError(refusal: string, error: unknown): BanyanError {
+  const own = ownRefusals.find((code) => code === refusal)
+  return own ? new BanyanError(own, undefined, { cause: error }) : new RefusedError(refusal, error)
 }
 
 /** The last where D1's text lacks the extended code. A sharded table has no other UNIQUE than its key. */

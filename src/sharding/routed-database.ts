@@ -1,23 +1,28 @@
 import { BanyanError } from '../core/errors.ts'
+import { DatabaseError, misuse } from './answers.ts'
+import { copyBound } from './bound-values.ts'
 import type { Router, Shape } from './router.ts'
-import { isPlainlyRead } from './statement-kind.ts'
+import { statementKind } from './statement-kind.ts'
 
 /** A statement for the slot of its database; what it is sent to is decided when it runs. */
 export class RoutedStatement implements D1PreparedStatement {
   readonly router: Router
   readonly sql: string
   readonly values: unknown[]
-  readonly isRead: boolean
 
   constructor(router: Router, sql: string, values: unknown[]) {
     this.router = router
     this.sql = sql
     this.values = values
-    this.isRead = isPlainlyRead(sql)
   }
 
+  get isRead(): boolean {
+    return statementKind(this.sql).isRead
+  }
+
+  /** Throws at once what D1 would throw. Buffers and arrays are copied: their bytes may change before the statement is sent. */
   bind(...values: unknown[]): RoutedStatement {
-    return new RoutedStatement(this.router, this.sql, values)
+    return new RoutedStatement(this.router, this.sql, copyBound(values))
   }
 
   async all<T = Record<string, unknown>>(): Promise<D1Result<T>> {
@@ -35,8 +40,7 @@ export class RoutedStatement implements D1PreparedStatement {
     const row = (result as D1Result<Record<string, unknown>>).results[0]
     if (row === undefined) return null
     if (column === undefined) return row as T
-    if (!(column in row))
-      throw new BanyanError('DATABASE_ERROR', `D1_COLUMN_NOTFOUND: no column ${column} in the answer`)
+    if (row[column] === undefined) throw columnNotFound(column)
     return row[column] as T
   }
 
@@ -50,6 +54,11 @@ export class RoutedStatement implements D1PreparedStatement {
   #run<T>(shape: Shape): Promise<D1Result<T> | [string[], ...T[]]> {
     return this.router.single<T>(this, shape)
   }
+}
+
+function columnNotFound(column: string): DatabaseError {
+  const error = new Error(`D1_COLUMN_NOTFOUND: Column not found (${column})`, { cause: new Error('Column not found') })
+  return new DatabaseError('DATABASE_ERROR', 'SQLITE_MISUSE', error)
 }
 
 /**
@@ -68,12 +77,13 @@ export class RoutedDatabase implements D1Database {
   }
 
   async batch<T = unknown>(statements: D1PreparedStatement[]): Promise<D1Result<T>[]> {
+    if (statements.length === 0) throw misuse('No SQL statements detected.')
     return this.#router.batch<T>(statements.map((statement) => ownStatement(this.#router, statement)))
   }
 
   /**
-   * A session on the shard that owns the slot. Its bookmark names that shard; should the slot move, the session goes
-   * on at the new owner's primary.
+   * A session on the shard that owns the slot. Its bookmark names that shard; when the slot moves, the session
+   * continues at the new owner's primary.
    */
   withSession(constraintOrBookmark?: string): D1DatabaseSession {
     const router = this.#router.withSession(constraintOrBookmark ?? 'first-unconstrained')
@@ -86,11 +96,17 @@ export class RoutedDatabase implements D1Database {
   }
 
   async exec(_sql: string): Promise<D1ExecResult> {
-    throw new BanyanError('DATABASE_ERROR', 'exec() runs statements without the guard; use prepare() and batch()')
+    throw new BanyanError(
+      'DATABASE_ERROR',
+      'exec() is not available on a routed database, because its statements can’t be guarded. Use prepare(sql).run() for one statement, and batch([…]) for several.',
+    )
   }
 
   async dump(): Promise<ArrayBuffer> {
-    throw new BanyanError('DATABASE_ERROR', 'dump() is not available on a routed database')
+    throw new BanyanError(
+      'DATABASE_ERROR',
+      'dump() is not available on a routed database, because one database holds many users. Use wrangler d1 export for a whole database.',
+    )
   }
 }
 

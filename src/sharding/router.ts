@@ -1,22 +1,30 @@
 import { type Clock, DAY_MS, inTime, type TimeBudget } from '../core/clock.ts'
-import { BanyanError, MIGRATE, messageOf } from '../core/errors.ts'
+import { BanyanError, hasCode, messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import { backoffMs, type Random } from '../core/random.ts'
-import { type Answer, answerOf, DatabaseError, isUnapplied, OutcomeUnknownError, RefusedError } from './answers.ts'
+import {
+  type Answer,
+  answerOf,
+  DatabaseError,
+  isUnapplied,
+  misuse,
+  notMigrated,
+  OutcomeUnknownError,
+  refusedError,
+} from './answers.ts'
 import type { HeldMap, MapHolder, MapRequest } from './map-holder.ts'
 import type { RoutedStatement } from './routed-database.ts'
+import { type ArraysForm, arraysForm, type Sql } from './row-arrays.ts'
 import type { ShardEntry, ShardMap } from './shard-map.ts'
+import { ShardSession } from './shard-session.ts'
 import type { Keyspace } from './sharded-table.ts'
-import { isEmpty } from './statement-kind.ts'
+import { statementKind } from './statement-kind.ts'
 
 /** Rows as objects, as arrays, or as arrays whose column names are wanted too. */
 export type Shape = 'objects' | 'arrays' | 'named-arrays'
 type Arrays = [string[], ...unknown[][]]
-
-interface Sql {
-  sql: string
-  values: unknown[]
-}
+type Row = Record<string, unknown>
+type Connection = D1Database | D1DatabaseSession
 
 /** One call of a shard, as an observer sees it. */
 export interface ShardCall {
@@ -59,9 +67,13 @@ export interface RouteOptions {
 /** With full jitter, about half a second. */
 const FENCED_TRIES_BEFORE_ASKING = 6
 
-const GUARD = 'INSERT INTO slot_guard (keyspace, slot) VALUES (?, ?)'
+/** How many rows the capture has ever written in this shard: AUTOINCREMENT counts them, also those that are pruned. */
+const CAPTURED = "SELECT seq FROM sqlite_sequence WHERE name = 'slot_changes'"
+const GUARD = `INSERT INTO slot_guard (keyspace, slot) VALUES (?, ?) RETURNING (${CAPTURED}) AS seq`
 const STATE = 'SELECT state FROM slots WHERE keyspace = ? AND slot = ?'
-const CHANGES = 'SELECT changes() AS changes'
+/** Ends a batch that must leave nothing. */
+const ABORT = "SELECT json('')"
+const ABORTED = 'malformed JSON'
 
 /** Names like `1`, as of `SELECT text, 1`: JavaScript puts such keys of an object first. */
 const WHOLE_NUMBER = /^\d+$/
@@ -71,9 +83,9 @@ export class Router {
   readonly #routing: Routing
   readonly #slot: string
   readonly #options: RouteOptions
-  readonly #session: Session | null
+  readonly #session: ShardSession | null
 
-  constructor(routing: Routing, slot: string, options: RouteOptions, session: Session | null = null) {
+  constructor(routing: Routing, slot: string, options: RouteOptions, session: ShardSession | null = null) {
     this.#routing = routing
     this.#slot = slot
     this.#options = options
@@ -81,12 +93,12 @@ export class Router {
   }
 
   withSession(constraintOrBookmark: string): Router {
-    return new Router(this.#routing, this.#slot, this.#options, new Session(constraintOrBookmark))
+    return new Router(this.#routing, this.#slot, this.#options, new ShardSession(constraintOrBookmark))
   }
 
   /** `<shard id>:<D1 bookmark>` of the session's latest answer, or null. */
   bookmark(): string | null {
-    return this.#session?.bookmark() ?? null
+    return this.#session?.bookmark ?? null
   }
 
   hasSameRoute(other: Router): boolean {
@@ -99,92 +111,132 @@ export class Router {
 
   /** One statement's answer: a `D1Result`, or column names and rows as arrays. */
   async single<T>(statement: RoutedStatement, shape: Shape): Promise<D1Result<T> | [string[], ...T[]]> {
-    if (!statement.isRead) {
-      const [result] = await this.batch<T>([statement])
-      return shape === 'objects' ? result! : (toArrays(result!.results as object[]) as [string[], ...T[]])
-    }
-    if (shape === 'objects') return (await this.#read<T>([statement]))[0]!
-    return (await this.#readArrays(statement, shape)) as [string[], ...T[]]
+    if (shape === 'objects') return (await this.batch<T>([statement]))[0]!
+    refuseUnsendable([statement])
+    const arrays = statement.isRead ? this.#readArrays(statement, shape) : this.#writeArrays(statement, shape)
+    return (await arrays) as [string[], ...T[]]
   }
 
   async batch<T>(statements: RoutedStatement[]): Promise<D1Result<T>[]> {
-    if (statements.length === 0) return []
+    refuseUnsendable(statements)
     return statements.every((statement) => statement.isRead) ? this.#read<T>(statements) : this.#write<T>(statements)
   }
 
   // ── writes ────────────────────────────────────────────────────────────────────────────────────
 
-  async #write<T>(statements: RoutedStatement[]): Promise<D1Result<T>[]> {
+  async #write<T>(statements: (Sql & { isRead: boolean })[]): Promise<D1Result<T>[]> {
     const { sent, own } = guardedBatch(statements)
-    const answers = await this.#route('write', statements.length, (shard) => {
-      const database = this.#database(shard)
-      return database.batch<T>([
-        database.prepare(GUARD).bind(this.#options.keyspace, this.#slot),
-        ...sent.map((statement) => bound(database, statement)),
-      ])
-    })
-    return own.map((place) => withOwnChanges(answers, place))
+    const answers = await this.#route('write', statements.length, (shard) =>
+      this.#ask(shard, (database) => database.batch<T>([this.#guard(database), ...boundAll(database, sent)])),
+    )
+    return withOwnChanges(answers, own)
+  }
+
+  #guard(database: Connection): D1PreparedStatement {
+    return database.prepare(GUARD).bind(this.#options.keyspace, this.#slot)
+  }
+
+  async #writeArrays(statement: Sql, shape: Shape): Promise<Arrays> {
+    const form = arraysForm(statement)
+    const send = async () => (await this.#write<Row>([{ ...form, isRead: false }]))[0]!.results
+    const rows = await this.#inOwnWords(form, send, () => this.#aborted(statement))
+    // Its rows are written: a failure from here on is a lost answer.
+    const arrays = await attempt(() => this.#arraysOf(form, rows, shape))
+    if ('error' in arrays) throw new OutcomeUnknownError(arrays.error)
+    return arrays.value
+  }
+
+  /** Sends a write so that nothing of it stays. Throws D1's error for it, if it has one. */
+  async #aborted(statement: Sql): Promise<void> {
+    const outcome = await attempt(() =>
+      this.#route('exact-read', 1, (shard) =>
+        this.#ask(shard, (database) =>
+          database.batch([this.#guard(database), bound(database, statement), database.prepare(ABORT)]),
+        ),
+      ),
+    )
+    if ('error' in outcome && !messageOf(outcome.error).includes(ABORTED)) throw outcome.error
   }
 
   // ── reads ─────────────────────────────────────────────────────────────────────────────────────
 
-  async #read<T>(statements: RoutedStatement[]): Promise<D1Result<T>[]> {
+  async #read<T>(statements: Sql[]): Promise<D1Result<T>[]> {
     const leased = await this.#leased(statements.length, (database) =>
       statements.length === 1
         ? bound(database, statements[0]!)
             .all<T>()
             .then((result) => [result])
-        : database.batch<T>(statements.map((statement) => bound(database, statement))),
+        : database.batch<T>(boundAll(database, statements)),
     )
     return leased ?? this.#exact<T>(statements)
   }
 
-  async #readArrays(statement: RoutedStatement, shape: Shape): Promise<Arrays> {
+  async #readArrays(statement: Sql, shape: Shape): Promise<Arrays> {
     const leased = await this.#leased(1, (database) => bound(database, statement).raw({ columnNames: true }))
     if (leased) return leased as Arrays
-    // D1's batch answers with objects, in which two columns of one name are one. As a subquery's, SQLite makes them two.
-    const wrapped = { sql: `SELECT * FROM (${statement.sql.replace(/;\s*$/, '')}\n)`, values: statement.values }
-    const [result] = await this.#exact<Record<string, unknown>>([wrapped])
-    const rows = result!.results
-    const isOrdered = !Object.keys(rows[0] ?? {}).some((name) => WHOLE_NUMBER.test(name))
-    if (isOrdered && (rows.length > 0 || shape === 'arrays')) return toArrays(rows)
-    const names = await this.#columnNames(wrapped)
-    return [names, ...rows.map((row) => names.map((name) => row[name]))]
+    const form = arraysForm(statement)
+    const send = async () => (await this.#exact<Row>([form]))[0]!.results
+    return this.#arraysOf(form, await this.#inOwnWords(form, send, () => this.#exact([statement])), shape)
   }
 
-  /** A statement's column names in their order: of no rows, and of rows as objects, they can't be told. */
-  #columnNames({ sql, values }: Sql): Promise<string[]> {
+  // ── rows as arrays, of a batch's objects ──────────────────────────────────────────────────────
+
+  async #arraysOf(form: ArraysForm, rows: Row[], shape: Shape): Promise<Arrays> {
+    const keys = Object.keys(rows[0] ?? {})
+    const isOrdered = !form.repeatsKeys && !keys.some((key) => WHOLE_NUMBER.test(key))
+    const arrays =
+      rows.length === 0 || isOrdered ? rows.map((row) => Object.values(row)) : await this.#inOrder(form, rows)
+    if (shape === 'arrays') return [[], ...arrays]
+    const names = form.isNamed && isOrdered && rows.length > 0 ? keys : await this.#columnNames(form.names)
+    return [names, ...arrays]
+  }
+
+  async #inOrder(form: ArraysForm, rows: Row[]): Promise<unknown[][]> {
+    const keys = await this.#columnNames(form.keys)
+    return rows.map((row) => keys.map((key) => row[key]))
+  }
+
+  /** Column names in their order: of no rows, and of rows as objects, they can't be told. */
+  async #columnNames(asked: Sql | null): Promise<string[]> {
+    if (asked === null) return []
     return this.#route('read', 1, async (shard) => {
-      const statement = bound(this.#database(shard), { sql: `${sql} LIMIT 0`, values })
-      const [names] = await statement.raw({ columnNames: true })
+      const [names] = await bound(this.#primary(shard), asked).raw({ columnNames: true })
       return names
     })
+  }
+
+  /** The error of a form that was sent in the statement's place speaks of another text: the statement is asked for its own. */
+  async #inOwnWords<R>(form: ArraysForm, send: () => Promise<R>, askOwn: () => Promise<unknown>): Promise<R> {
+    const sent = await attempt(send)
+    if ('value' in sent) return sent.value
+    if (form.isOwn || !hasCode(sent.error, 'DATABASE_ERROR')) throw sent.error
+    const own = await attempt(askOwn)
+    throw 'error' in own && hasCode(own.error, 'DATABASE_ERROR') ? own.error : sent.error
   }
 
   /**
    * A read the lease vouches for, or null when it must be exact. The lease is checked before, and again when the answer
    * has arrived: a read that was held back may have met a purged shard, so its answer is thrown away.
    */
-  async #leased<R>(
-    statements: number,
-    read: (database: D1Database | D1DatabaseSession) => Promise<R>,
-  ): Promise<R | null> {
+  async #leased<R>(statements: number, read: (database: Connection) => Promise<R>): Promise<R | null> {
     if (this.#options.read === 'exact') return null
     const { holder } = this.#routing
     const held = await this.#map()
     if (!holder.vouchesFor(held)) return null
-    const answer = await this.#route('read', statements, (shard) => read(this.#database(shard)), held)
+    const answer = await this.#route('read', statements, (shard) => this.#ask(shard, read), held)
     return holder.stillVouchesFor(held) ? answer : null
   }
 
   /** The state of the slot and the statements in one batch, at the primary. */
   #exact<T>(statements: Sql[]): Promise<D1Result<T>[]> {
     return this.#route('exact-read', statements.length, async (shard) => {
-      const database = this.#routing.shards.get(shard.binding)!
-      const [state, ...answers] = await database.batch<T>([
-        database.prepare(STATE).bind(this.#options.keyspace, this.#slot),
-        ...statements.map((statement) => bound(database, statement)),
-      ])
+      const send = (database: Connection) =>
+        database.batch<T>([
+          database.prepare(STATE).bind(this.#options.keyspace, this.#slot),
+          ...boundAll(database, statements),
+        ])
+      const primary = this.#primary(shard)
+      const [state, ...answers] = await (this.#session?.askPrimary(shard, primary, send) ?? send(primary))
       refuseUnlessOwned((state!.results[0] as { state: string } | undefined)?.state)
       return answers
     })
@@ -245,9 +297,14 @@ export class Router {
     return holder.current(request, atLeastEpoch)
   }
 
-  #database(shard: ShardEntry): D1Database | D1DatabaseSession {
-    const database = this.#routing.shards.get(shard.binding)!
-    return this.#session?.on(shard, database) ?? database
+  #primary(shard: ShardEntry): D1Database {
+    return this.#routing.shards.get(shard.binding)!
+  }
+
+  /** In the session, where there is one. */
+  #ask<R>(shard: ShardEntry, send: (database: Connection) => Promise<R>): Promise<R> {
+    const database = this.#primary(shard)
+    return this.#session?.ask(shard, database, send) ?? send(database)
   }
 }
 
@@ -285,57 +342,6 @@ export async function observed<R>(
   })
   await observer.after?.(call, clock.now() - startedAt, 'error' in outcome ? outcome.error : null)
   return outcome
-}
-
-/** A D1 session, opened on the shard that owns the slot at the time; it covers one database only. */
-class Session {
-  readonly #start: string
-  #shard = ''
-  #open: D1DatabaseSession | null = null
-  /** Where it was opened: what it has seen at least, until its first answer. */
-  #openedAt = ''
-
-  constructor(start: string) {
-    this.#start = start
-  }
-
-  on(shard: ShardEntry, database: D1Database): D1DatabaseSession {
-    if (!this.#open) return this.#openOn(shard, database, startFor(this.#start, shard))
-    if (this.#shard !== shard.id) return this.#openOn(shard, database, 'first-primary')
-    // Slots may have left and come back since it was opened: a replica in between lacks them.
-    const seen = this.#open.getBookmark() ?? this.#openedAt
-    const start = laterOf(seen, shard)
-    return start === seen ? this.#open : this.#openOn(shard, database, start)
-  }
-
-  bookmark(): string | null {
-    const bookmark = this.#open?.getBookmark()
-    return bookmark ? `${this.#shard}:${bookmark}` : null
-  }
-
-  #openOn(shard: ShardEntry, database: D1Database, start: string): D1DatabaseSession {
-    this.#open = database.withSession(start)
-    this.#openedAt = start
-    this.#shard = shard.id
-    return this.#open
-  }
-}
-
-/** A bookmark means something to its own shard only; another shard is read at its primary. */
-function startFor(constraintOrBookmark: string, shard: ShardEntry): string {
-  if (constraintOrBookmark.startsWith('first-')) return laterOf(constraintOrBookmark, shard)
-  const prefix = `${shard.id}:`
-  if (!constraintOrBookmark.startsWith(prefix)) return 'first-primary'
-  return laterOf(constraintOrBookmark.slice(prefix.length), shard)
-}
-
-/**
- * The start, or the map's `minBookmark` of the shard where that is later: where slots were moved to the shard, a replica
- * must have seen them come. D1's bookmarks are lexicographically sortable (developers.cloudflare.com/d1/reference/glossary).
- */
-function laterOf(start: string, { minBookmark }: ShardEntry): string {
-  if (minBookmark === undefined || start === 'first-primary') return start
-  return start === 'first-unconstrained' || start < minBookmark ? minBookmark : start
 }
 
 export type SlotRefusalCode = 'SLOT_FENCED' | 'SLOT_NOT_OWNED'
@@ -379,7 +385,7 @@ export function typedError(
 ): BanyanError {
   switch (answer.kind) {
     case 'refused':
-      return new RefusedError(answer.code, cause)
+      return refusedError(answer.code, cause)
     case 'constraint':
       return new DatabaseError('DATABASE_CONSTRAINT', answer.sqliteCode, cause)
     case 'statement':
@@ -405,9 +411,7 @@ export function typedError(
         retryAfterSeconds: 1,
       })
     case 'not-migrated':
-      return new BanyanError('MIGRATIONS_PENDING', `A database is not migrated. Run: ${MIGRATE}`, {
-        cause,
-      })
+      return notMigrated(cause)
   }
 }
 
@@ -457,36 +461,51 @@ async function attempt<R>(body: () => Promise<R>): Promise<{ value: R } | { erro
   }
 }
 
-// ── a guarded batch: guard, statement, changes(), statement, changes(), … ─────────────────────────
+// ── a guarded batch: guard, statement, CAPTURED, statement, CAPTURED, … ───────────────────────────
 
-/** `own[i]`: where the i-th statement's answer stands, and where its count of changes does (a read has none). */
-function guardedBatch(statements: RoutedStatement[]) {
+/** Where a statement's answer stands, and where the count of captured rows after it does (a read has none). */
+interface Place {
+  at: number
+  countAt: number | null
+}
+
+function guardedBatch(statements: (Sql & { isRead: boolean })[]) {
   const sent: Sql[] = []
-  const own = statements.map(({ sql, values, isRead }) => {
-    // D1 leaves it out of the batch's answers, and all after it would be taken for another's.
-    if (isEmpty(sql)) throw new DatabaseError('DATABASE_ERROR', 'SQLITE_MISUSE', 'The statement is empty.')
+  const own = statements.map(({ sql, values, isRead }): Place => {
     const at = sent.push({ sql, values })
-    return { at, countAt: isRead ? null : sent.push({ sql: CHANGES, values: [] }) }
+    return { at, countAt: isRead ? null : sent.push({ sql: CAPTURED, values: [] }) }
   })
   return { sent, own }
 }
 
 /**
- * `meta.changes` counts what triggers wrote too (2 for an insert while its slot is moving); `changes()` doesn't, but
- * after a statement that changes nothing it still tells of the one before. The lesser is the statement's own.
+ * `meta.changes` counts what triggers wrote, too. What a user's trigger or a cascade wrote is the statement's, as in D1; what
+ * the capture wrote while the slot moves is not.
  */
-function withOwnChanges<T>(
-  answers: D1Result<T>[],
-  { at, countAt }: { at: number; countAt: number | null },
-): D1Result<T> {
-  const answer = answers[at]!
-  const counted = countAt === null ? 0 : (answers[countAt]!.results[0] as { changes: number }).changes
-  const changes = Math.min(answer.meta.changes, counted)
-  return { ...answer, meta: { ...answer.meta, changes } }
+function withOwnChanges<T>(answers: D1Result<T>[], own: Place[]): D1Result<T>[] {
+  const capturedAt = (place: number) => (answers[place]!.results[0] as { seq: number | null } | undefined)?.seq ?? 0
+  let before = capturedAt(0)
+  return own.map(({ at, countAt }) => {
+    const answer = answers[at]!
+    if (countAt === null) return answer
+    const after = capturedAt(countAt)
+    const changes = answer.meta.changes - (after - before)
+    before = after
+    return { ...answer, meta: { ...answer.meta, changes } }
+  })
 }
 
-const bound = (database: D1Database | D1DatabaseSession, { sql, values }: Sql) => database.prepare(sql).bind(...values)
-
-function toArrays(rows: object[]): Arrays {
-  return [Object.keys(rows[0] ?? {}), ...rows.map((row) => Object.values(row))]
+/** Refuses, in D1's words, what a batch can't hold. D1 leaves an empty text out of its answers, and all after it would shift. */
+function refuseUnsendable(statements: Sql[]): void {
+  for (const { sql } of statements) {
+    if (typeof sql !== 'string') throw misuse(`Type '${typeof sql}' not supported for a statement`, 'D1_TYPE_ERROR')
+    if (!statementKind(sql).isEmpty) continue
+    const isLeftOut = sql.replace(/^\s+--.*/gm, '').trim() === ''
+    if (!isLeftOut) throw misuse('SQL code did not contain a statement.')
+    throw misuse('No SQL statements detected.')
+  }
 }
+
+const bound = (database: Connection, { sql, values }: Sql) => database.prepare(sql).bind(...values)
+
+const boundAll = (database: Connection, statements: Sql[]) => statements.map((statement) => bound(database, statement))

@@ -1,14 +1,89 @@
-/**
- * True when a statement is plainly a read: it starts with SELECT, or it is a WITH that names no writing keyword. All
- * else gets the guard, so a wrong answer here costs a read two statements, and never costs a write its guard.
- */
-export function isPlainlyRead(sql: string): boolean {
-  const text = sql.replace(/^(?:\s+|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)+/, '')
-  if (/;\s*\S/.test(text)) return false
-  if (/^select\b/i.test(text)) return true
-  return /^with\b/i.test(text) && !/\b(insert|update|delete|replace)\b/i.test(text)
+import { isSign, isWord, type SqlToken, sqlTokens, verbAt } from '../core/sql-tokens.ts'
+
+/** What the router must know of a statement before a database does. */
+export interface StatementKind {
+  /** It can't write. A wrong `false` costs a read two statements; a wrong `true` would cost a write its guard. */
+  isRead: boolean
+  /** There is no statement in the text: blanks, comments and semicolons only. */
+  isEmpty: boolean
 }
 
-/** True for a text without a statement in it: blanks, comments and semicolons only. */
-export const isEmpty = (sql: string): boolean =>
-  sql.replace(/^(?:[\s;]+|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)+/, '') === ''
+/** An application has some hundreds of texts; one with its values written into it isn't worth keeping. */
+const kindsMax = 1_000
+const keptCharactersMax = 4_000
+const kinds = new Map<string, StatementKind>()
+
+/** Reads the text with SQLite's own rules for tokens, once for each distinct text. */
+export function statementKind(sql: string): StatementKind {
+  const known = kinds.get(sql)
+  if (known) return known
+  const kind = readKind(sql)
+  if (sql.length > keptCharactersMax) return kind
+  if (kinds.size >= kindsMax) kinds.clear()
+  kinds.set(sql, kind)
+  return kind
+}
+
+function readKind(sql: string): StatementKind {
+  const tokens = sqlTokens(sql)
+  const first = tokens.findIndex((token) => !isSign(token, ';'))
+  if (first < 0) return { isRead: false, isEmpty: true }
+  const end = tokens.findIndex((token, place) => place > first && isSign(token, ';'))
+  const statement = tokens.slice(first, end < 0 ? tokens.length : end)
+  const isSingle = first === 0 && (end < 0 || tokens.slice(end).every((token) => isSign(token, ';')))
+  return { isRead: isSingle && isCertain(sql, tokens) && reads(statement), isEmpty: false }
+}
+
+/**
+ * False for a text whose tokens SQLite may see otherwise: it ends at a NUL, a quote that nothing closes is no token, and
+ * `$name(…)` is one token in some builds and several in others.
+ */
+const isCertain = (sql: string, tokens: SqlToken[]): boolean =>
+  !sql.includes('\0') &&
+  tokens.every(({ kind, value }) =>
+    kind === 'sign' ? !/^['"`[]$/.test(value) : kind !== 'parameter' || !/[(:]/.test(value.slice(1)),
+  )
+
+function reads(statement: SqlToken[]): boolean {
+  if (isWord(statement[0], 'PRAGMA')) return reports(statement)
+  if (!isWord(statement[0], 'EXPLAIN')) return isQuery(statement)
+  const explained = statement.slice(isWord(statement[1], 'QUERY') ? 3 : 1)
+  const isWrite = isWord(explained[verbAt(explained)], 'INSERT', 'UPDATE', 'DELETE', 'REPLACE')
+  // Some pragmas take effect while they are compiled.
+  return isWrite || (isWord(explained[0], 'PRAGMA') ? reports(explained) : isQuery(explained))
+}
+
+/** True for SELECT and VALUES, also after WITH. */
+export const isQuery = (statement: SqlToken[]): boolean => isWord(statement[verbAt(statement)], 'SELECT', 'VALUES')
+
+/** What these report doesn't depend on whether a value follows. */
+const reportsOfSchema = new Set([
+  'foreign_key_check',
+  'foreign_key_list',
+  'index_info',
+  'index_list',
+  'index_xinfo',
+  'integrity_check',
+  'quick_check',
+  'table_info',
+  'table_list',
+  'table_xinfo',
+])
+/** These report a setting; with a value they change it. */
+const settings = new Set([
+  'data_version',
+  'defer_foreign_keys',
+  'foreign_keys',
+  'ignore_check_constraints',
+  'legacy_alter_table',
+  'page_count',
+  'page_size',
+  'recursive_triggers',
+  'reverse_unordered_selects',
+])
+
+function reports(statement: SqlToken[]): boolean {
+  const at = isSign(statement[2], '.') ? 3 : 1
+  const name = statement[at]?.value.toLowerCase() ?? ''
+  return reportsOfSchema.has(name) || (settings.has(name) && statement.length === at + 1)
+}

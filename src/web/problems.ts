@@ -9,7 +9,7 @@ import type { WebEnv } from './context.ts'
 export function toBanyanError(error: unknown, log: Log): BanyanError {
   if (error instanceof BanyanError) {
     if (error.status >= 500)
-      log.error('request.failed', { code: error.code, reason: error.message, stack: stackOf(error.cause) })
+      log.error('request.failed', { code: error.code, reason: error.advice, stack: stackOf(error.cause) })
     return error
   }
   // The routes' validators: an empty body that is announced as JSON, or as what no route takes.
@@ -39,7 +39,7 @@ const internalUnlessLocal: ErrorCode[] = ['MIGRATIONS_PENDING', 'SETTING_MISSING
 export function publicDetail(error: BanyanError, url: string): string {
   const { pathname, hostname } = new URL(url)
   const isHidden = internal.includes(error.code) || (internalUnlessLocal.includes(error.code) && !isLocalHost(hostname))
-  return isHidden && !pathname.startsWith('/operator/') ? `${error.title}.` : error.message
+  return isHidden && !pathname.startsWith('/operator/') ? `${error.title}.` : error.advice
 }
 
 /** RFC 9457. */

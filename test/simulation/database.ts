@@ -293,12 +293,14 @@ const constraintCodes: Record<number, string> = {
 
 /** An error in D1's words. What neither D1 nor SQLite refused is a mistake of this file, and stays as it is. */
 function asD1Error(error: unknown): unknown {
-  if (error instanceof D1Refusal) return new Error(`D1_ERROR: ${error.message}`)
+  if (error instanceof D1Refusal) return d1Error(error.message)
   const { code, errcode, message } = error as { code?: string; errcode?: number; message: string }
-  if (code === 'ERR_INVALID_ARG_VALUE') return new Error('D1_ERROR: SQL code did not contain a statement.')
+  if (code === 'ERR_INVALID_ARG_VALUE') return d1Error('SQL code did not contain a statement.')
   if (code !== 'ERR_SQLITE_ERROR' || errcode === undefined) return error
-  return new Error(`D1_ERROR: ${message}: ${sqliteCode(errcode)}`)
+  return d1Error(`${message}: ${sqliteCode(errcode)}`)
 }
+
+const d1Error = (text: string): Error => new Error(`D1_ERROR: ${text}`, { cause: new Error(text) })
 
 function sqliteCode(errcode: number): string {
   // The extended code has the plain one in its low byte; 19 is SQLITE_CONSTRAINT.
@@ -327,8 +329,8 @@ class Connection implements D1Database {
   }
 
   /** There is one copy of the data, so that every constraint is met by it. */
-  withSession(_constraintOrBookmark?: string): D1DatabaseSession {
-    const session: Session = { bookmark: null }
+  withSession(constraintOrBookmark = 'first-unconstrained'): D1DatabaseSession {
+    const session: Session = { bookmark: constraintOrBookmark.startsWith('first-') ? null : constraintOrBookmark }
     return {
       prepare: (sql) => new Statement(this, session, sql, []),
       batch: (statements) => this.batchIn(session, statements),
@@ -337,7 +339,7 @@ class Connection implements D1Database {
   }
 
   async batchIn<T>(session: Session | null, statements: D1PreparedStatement[]): Promise<D1Result<T>[]> {
-    if (statements.length === 0) throw new Error('D1_ERROR: No SQL statements detected.')
+    if (statements.length === 0) throw d1Error('No SQL statements detected.')
     const own = statements.map((statement) => {
       if (statement instanceof Statement && statement.connection === this) return statement
       throw new Error('D1_TYPE_ERROR: a batch takes statements that were prepared on its own connection')

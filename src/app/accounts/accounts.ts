@@ -94,7 +94,7 @@ export async function logIn(
         sessions.trim(database, account.id),
         ...statements,
       ])
-      began = inserted!.meta.changes === 1
+      began = inserted!.meta.changes > 0
     },
   )
   if (kept) {
@@ -165,7 +165,7 @@ export async function verifyEmail(tiers: AccountTiers, token: string, retry: Ret
     database.prepare('DELETE FROM mail_tokens WHERE id = ? AND secret_hash = ?').bind(tokenId, secretHash),
   ])
   // A twin with the same key may have been first.
-  if (verified!.meta.changes !== 1 && !(await wasAnswered(tiers, tokenId, retry))) throw tokenGone()
+  if (verified!.meta.changes === 0 && !(await wasAnswered(tiers, tokenId, retry))) throw tokenGone()
 }
 
 /** Mails a link that sets a new password, to an address that has an account. Says nothing of whether it has. */
@@ -276,7 +276,7 @@ async function setPassword(
       .bind(account.id, account.id, hash),
   ])
   const [changed, ended] = answers.slice(before.length)
-  if (changed!.meta.changes !== 1)
+  if (changed!.meta.changes === 0)
     throw new BanyanError('CONFLICT', 'The password was changed at the same time. Try again with the new one.')
   tiers.sessions.forget(ended!.results.map((row) => row.id))
 }

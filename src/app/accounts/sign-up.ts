@@ -150,7 +150,7 @@ async function resume(tiers: AccountTiers, userId: string, userAgent: string): P
   if (token) return { userId, token, stamp: null }
   const minted = sessions.mint(userId, userAgent)
   const inserted = await sessions.insert(database, minted, firstPassword(userId)).run()
-  if (inserted.meta.changes !== 1) throw new BanyanError('WRONG_CREDENTIALS')
+  if (inserted.meta.changes === 0) throw new BanyanError('WRONG_CREDENTIALS')
   return { userId, token: minted.token, stamp: sessions.started(minted) }
 }
 

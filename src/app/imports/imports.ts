@@ -134,7 +134,7 @@ function meetAccount(candidate: Candidate, takenId: string): GroupedClaim[] {
 
 /** Refuses what the databases would always refuse. Everything else is `busy`, also at a read-only database. */
 function fail(candidate: Candidate, error: BanyanError): void {
-  const { code, message: detail } = error
+  const { code, advice: detail } = error
   const isReadOnly = error instanceof DatabaseError && error.sqliteCode === 'SQLITE_READONLY'
   const isPermanent = !isReadOnly && hasCode(error, 'DATABASE_CONSTRAINT', 'DATABASE_ERROR', 'ROW_TOO_LARGE')
   decide(candidate, isPermanent ? 'refused' : 'busy', { code, detail })
@@ -211,7 +211,7 @@ async function reserve(tiers: ImportTiers, claims: GroupedClaims, candidates: Ca
   for (const candidate of candidates) {
     const error = candidate.claims.map((claim) => failed.get(claim)).find((found) => found !== undefined)
     if (error) {
-      postpone(candidate, error.code, error.message)
+      postpone(candidate, error.code, error.advice)
       continue
     }
     const standings: [GroupedClaim, Standing][] = candidate.claims.map((claim) => [claim, standing.get(claim)!])
@@ -321,7 +321,7 @@ async function confirm(claims: GroupedClaims, candidates: Candidate[]): Promise<
   const failed = await claims.confirm(candidates.flatMap((candidate) => candidate.claims))
   for (const candidate of candidates) {
     const error = candidate.claims.map((claim) => failed.get(claim)).find((found) => found !== undefined)
-    if (error) postpone(candidate, error.code, `It is imported; its claims are not confirmed yet. ${error.message}`)
+    if (error) postpone(candidate, error.code, `It is imported; its claims are not confirmed yet. ${error.advice}`)
   }
 }
 

@@ -115,7 +115,7 @@ export async function editPost(tiers: PostTiers, session: Session, id: string, t
       .bind(text, clock.now(), id, session.userId),
     database.prepare(`${SELECT_POSTS} WHERE posts.id = ?`).bind(id),
   ])
-  if (edited!.meta.changes !== 1) throw found!.results.length === 1 ? notYours() : noSuchPost()
+  if (edited!.meta.changes === 0) throw found!.results.length === 1 ? notYours() : noSuchPost()
   return toPost(found!.results[0]!)
 }
 
@@ -129,7 +129,7 @@ export async function deletePost(tiers: PostTiers, session: Session, id: string)
     database.prepare('DELETE FROM posts WHERE id = ? AND author_id = ?').bind(id, session.userId),
     database.prepare('SELECT 1 FROM posts WHERE id = ?').bind(id),
   ])
-  if (deleted!.meta.changes !== 1) throw left!.results.length === 1 ? notYours() : noSuchPost()
+  if (deleted!.meta.changes === 0) throw left!.results.length === 1 ? notYours() : noSuchPost()
 }
 
 /** A post in another slot than the user's is another's; whether it exists decides which error. */

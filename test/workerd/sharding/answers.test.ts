@@ -37,6 +37,10 @@ const refused: [string, string, unknown[], Answer][] = [
   ['too many values', 'SELECT ?', [1, 2], statement('SQLITE_MISUSE')],
   ['no statement', '', [], statement('SQLITE_MISUSE')],
   ['a transaction', 'BEGIN', [], statement('SQLITE_MISUSE')],
+  ['two semicolons', 'SELECT 1;;', [], statement('SQLITE_MISUSE')],
+  ['a comment after the last semicolon', 'DELETE FROM slot_changes; -- all', [], statement('SQLITE_MISUSE')],
+  ['values for the first of two statements', 'SELECT ?; SELECT 1', [1], statement('SQLITE_MISUSE')],
+  ['a NUL', 'SELECT 1 \0', [], statement('SQLITE_MISUSE')],
   ['undefined', 'SELECT ?', [undefined], statement('SQLITE_MISUSE')],
   ['an object', 'SELECT ?', [{}], statement('SQLITE_MISUSE')],
   ['a bigint', 'SELECT ?', [1n], statement('SQLITE_MISUSE')],
@@ -68,6 +72,15 @@ test.each([
   'not even an error',
 ])('%s may have been applied', (error) => {
   expect(answerOf(error)).toEqual({ kind: 'transient' })
+})
+
+/** What the runtime says, too, of texts that it does not take; which of its ways a text goes depends on its version. */
+test.each([
+  'D1_ERROR: A prepared SQL statement must contain only one statement.',
+  'D1_ERROR: A SQL prepared statement can only be executed once at a time.',
+  'D1_ERROR: When executing multiple SQL statements in a single call, only the last statement can have parameters.',
+])('%s: nothing was applied', (text) => {
+  expect(answerOf(new Error(text))).toEqual(statement('SQLITE_MISUSE'))
 })
 
 /** As Cloudflare publishes them: the list of errors of D1, and the changelog of 2026-09-01. */

@@ -1,0 +1,181 @@
+import { foldedName } from '../core/sql-text.ts'
+import { isSign, isWord, nameAt, type SqlToken, sqlStatements, verbAt } from '../core/sql-tokens.ts'
+import { isQuery } from './statement-kind.ts'
+
+export interface Sql {
+  sql: string
+  values: unknown[]
+}
+
+/**
+ * How a statement is sent in a batch so that its rows can be told as arrays. D1's batch answers with objects: columns of
+ * one name are one, and names that are numbers come first.
+ */
+export interface ArraysForm extends Sql {
+  /** The statement as its caller wrote it: an error speaks of that text. */
+  isOwn: boolean
+  /** Asked with `raw({ columnNames })`, it gives the objects' keys in their order. Null: there are no columns. */
+  keys: Sql | null
+  /** As `keys`, the names of the columns as D1 names them. */
+  names: Sql | null
+  /** The objects' keys are the columns' names. */
+  isNamed: boolean
+  /** One key stands for several columns. */
+  repeatsKeys: boolean
+}
+
+/** Several statements in one text answer with the last one's rows, and it has all values. */
+export function arraysForm({ sql, values }: Sql): ArraysForm {
+  const statement = sqlStatements(sql).at(-1)!
+  const own = { sql, values, isOwn: true, keys: null, names: null, isNamed: true, repeatsKeys: false }
+  const text = { sql: sql.slice(statement[0]!.start, statement.at(-1)!.end), values }
+  if (isWord(statement[0], 'PRAGMA', 'EXPLAIN')) return { ...own, keys: text, names: text }
+  if (isQuery(statement)) return wrapped({ sql, values }, statement, text)
+  const place = statement.findIndex((token) => isWord(token, 'RETURNING'))
+  return place < 0 ? own : returning(own, statement, place)
+}
+
+// ── a query: as a subquery, whose columns SQLite gives distinct names ─────────────────────────────
+
+function wrapped({ sql, values }: Sql, statement: SqlToken[], text: Sql): ArraysForm {
+  const { end } = statement.at(-1)!
+  const subquery = `SELECT * FROM (${text.sql}\n)`
+  const comments = blanksAfter(sql, end)
+  return {
+    // D1 refuses some of what may follow a semicolon: then it refuses the form, too.
+    sql: sql.slice(0, statement[0]!.start) + subquery + sql.slice(end + comments.length),
+    values,
+    isOwn: false,
+    keys: { sql: `${subquery} LIMIT 0`, values },
+    // A comment can be part of a name.
+    names: { sql: text.sql + comments, values },
+    isNamed: false,
+    repeatsKeys: false,
+  }
+}
+
+/** The blanks and comments there. */
+const blanksAfter = (sql: string, at: number): string =>
+  /^(?:\s|--[^\n]*|\/\*[\s\S]*?(?:\*\/|$))*/.exec(sql.slice(at))![0]
+
+const isClosed = (blanks: string): boolean => /^(?:\s|--[^\n]*|\/\*[\s\S]*?\*\/)*$/.test(blanks)
+
+// ── a write with RETURNING: each of its columns gets a name of its own ────────────────────────────
+
+interface Column {
+  tokens: SqlToken[]
+  isStar: boolean
+  /** Its name, where the text says it; null: an expression's. */
+  name: string | null
+  /** Where its alias starts, AS included; its end where it has none. */
+  aliasAt: number
+}
+
+function returning(own: ArraysForm, statement: SqlToken[], place: number): ArraysForm {
+  const { sql } = own
+  const columns = columnsOf(statement.slice(place + 1))
+  const from = sourceOf(sql, statement)
+  const asked = (list: string): Sql => {
+    const select = `${from.before}SELECT ${list}\nFROM ${from.table} LIMIT 0`
+    return { sql: select, values: Array(parametersOf(select)).fill(null) }
+  }
+  const { end } = statement.at(-1)!
+  const comments = blanksAfter(sql, end)
+  // A comment can be part of a name.
+  const names = asked(sql.slice(statement[place]!.end, end) + (isClosed(comments) ? comments : ''))
+  if (isPlain(columns)) return { ...own, keys: names, names }
+  const renamed = columns.map(({ tokens, isStar, aliasAt }, index) =>
+    isStar ? '*' : `${sql.slice(tokens[0]?.start, aliasAt)} AS "column ${index}"`,
+  )
+  const start = statement[place + 1]?.start ?? sql.length
+  return {
+    ...own,
+    sql: sql.slice(0, start) + renamed.join(', ') + sql.slice(end),
+    isOwn: false,
+    keys: asked(renamed.join(', ')),
+    names,
+    isNamed: false,
+    repeatsKeys: columns.filter(({ isStar }) => isStar).length > 1,
+  }
+}
+
+function columnsOf(list: SqlToken[]): Column[] {
+  const columns: SqlToken[][] = [[]]
+  let depth = 0
+  for (const token of list) {
+    if (isSign(token, '(')) depth++
+    if (isSign(token, ')')) depth--
+    if (depth === 0 && isSign(token, ',')) columns.push([])
+    else columns.at(-1)!.push(token)
+  }
+  return columns.map(columnOf)
+}
+
+function columnOf(tokens: SqlToken[]): Column {
+  const last = tokens.at(-1)
+  const end = last?.end ?? 0
+  const isStar = tokens.length === 1 && isSign(last, '*')
+  if (hasAlias(tokens)) {
+    const isExplicit = isWord(tokens.at(-2), 'AS')
+    return { tokens, isStar, name: last!.value, aliasAt: tokens.at(isExplicit ? -2 : -1)!.start }
+  }
+  const isReference = tokens.length === 1 || (tokens.length === 3 && isSign(tokens[1], '.'))
+  const isName = last?.kind === 'name' || (last?.kind === 'word' && !isRowid(last))
+  return { tokens, isStar, name: isReference && isName ? last.value : null, aliasAt: end }
+}
+
+/** It has the name of the primary key where that is one INTEGER. */
+const isRowid = (token: SqlToken): boolean => isWord(token, 'ROWID', 'OID', '_ROWID_')
+
+/** After one of these comes an operand. */
+const operators =
+  'AND OR NOT IS IN BETWEEN LIKE GLOB MATCH REGEXP COLLATE ESCAPE FROM DISTINCT CASE WHEN THEN ELSE EXISTS'.split(' ')
+
+/** `expression AS name`, and `expression name`: a name after what can end an expression. */
+function hasAlias(tokens: SqlToken[]): boolean {
+  const [before, last] = [tokens.at(-2), tokens.at(-1)]
+  if (!before || !last || !['word', 'name', 'text'].includes(last.kind)) return false
+  if (isWord(before, 'AS')) return true
+  // These are names, too, where no operator can stand.
+  if (tokens.length === 2 && isWord(before, 'LIKE', 'GLOB', 'MATCH', 'REGEXP')) return true
+  if (isWord(last, 'NULL', 'ISNULL', 'NOTNULL') || (isWord(last, 'END') && isInsideCase(tokens))) return false
+  return before.kind === 'sign' ? before.value === ')' : !isWord(before, ...operators)
+}
+
+const isInsideCase = (tokens: SqlToken[]): boolean =>
+  tokens.filter((token) => isWord(token, 'CASE')).length >
+  tokens.slice(0, -1).filter((token) => isWord(token, 'END')).length
+
+/** True where an object keeps all columns apart, in their order: distinct names, none a number; or one `*`. */
+function isPlain(columns: Column[]): boolean {
+  if (columns.some(({ isStar }) => isStar)) return columns.length === 1
+  const names = columns.map(({ name }) => (name === null ? null : foldedName(name)))
+  return new Set(names).size === names.length && names.every((name) => name !== null && !/^\d+$/.test(name))
+}
+
+/** The table that is written, and the common table expressions before it, which RETURNING can see. */
+function sourceOf(sql: string, statement: SqlToken[]): { before: string; table: string } {
+  const verb = verbAt(statement)
+  let at = verb + 1
+  if (isWord(statement[at], 'OR')) at += 2
+  if (isWord(statement[at], 'INTO', 'FROM')) at++
+  const { after } = nameAt(statement, at)
+  const name = sql.slice(statement[at]?.start, statement[after - 1]?.end)
+  // A common table expression of the same name is not meant.
+  const table = isSign(statement[at + 1], '.') ? name : `main.${name}`
+  return { before: sql.slice(statement[0]!.start, statement[verb]?.start), table }
+}
+
+/** How many values a statement takes: `?` takes the next place, and a name has one. */
+function parametersOf(sql: string): number {
+  let count = 0
+  const named = new Set<string>()
+  for (const token of sqlStatements(sql).flat()) {
+    if (token.kind !== 'parameter' || named.has(token.value)) continue
+    const number = token.value.slice(1)
+    if (token.value.startsWith('?') && number !== '') count = Math.max(count, Number(number))
+    else count++
+    if (!token.value.startsWith('?')) named.add(token.value)
+  }
+  return count
+}
