@@ -35,6 +35,8 @@ const sessions = { project: 'workerd', tests: 'test/workerd/sessions' } as const
 const randomBodies = { project: 'workerd', tests: 'test/workerd/web/random-bodies.test.ts' } as const
 const utf8 = { project: 'unit', tests: 'test/unit/web/utf8.test.ts' } as const
 
+const compat = { project: 'workerd', tests: 'test/workerd/compat' } as const
+
 const mover = 'src/resharding/move.ts'
 const capture = { project: 'workerd', tests: 'test/workerd/resharding/bounded-capture.test.ts' } as const
 const stuckMoves = { project: 'workerd', tests: 'test/workerd/resharding/stuck-moves.test.ts' } as const
@@ -775,6 +777,35 @@ const mutants: Mutant[] = [
     leave: '',
     project: 'workerd',
     tests: 'test/workerd/profiles/names.test.ts',
+  },
+  {
+    name: 'compatibility: copies of bound values',
+    file: 'src/sharding/bound-values.ts',
+    take: /values\[index\] = copyOf\(value\)/,
+    leave: 'copyOf(value)',
+    ...compat,
+  },
+  {
+    name: 'compatibility: arrays from arrays',
+    file: 'src/sharding/router.ts',
+    take: /const form = arraysForm\(statement\)/g,
+    leave: 'const form = { ...statement, isOwn: true, keys: null, names: null, isNamed: true, repeatsKeys: false }',
+    ...compat,
+  },
+  {
+    name: 'compatibility: kinds of statements by tokens',
+    file: 'src/sharding/statement-kind.ts',
+    take: /isRead: isSingle && isCertain\(sql, tokens\) && reads\(statement\)/,
+    leave:
+      'isRead: isSingle && /^(?:select|with)\\b/i.test(sql) && !/;\\s*\\S|insert|update|delete|replace/i.test(sql)',
+    ...compat,
+  },
+  {
+    name: 'compatibility: literals as tokens',
+    file: 'src/core/sql-tokens.ts',
+    take: /`\('\[\^'\]\*\(\?:''\[\^'\]\*\)\*'\)`/,
+    leave: "'((?!))'",
+    ...compat,
   },
 ]
 

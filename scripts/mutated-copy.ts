@@ -16,6 +16,7 @@ const parts = [
   'test',
   'scripts',
   'migrations',
+  'docs',
   'dist',
   'wrangler.toml',
   'package.json',
