@@ -730,6 +730,7 @@ function connections(
         const shardCall = callOf()
         world.spend(invocation(), call.statements.length, step)
         const fault = draw()
+        const sentAt = world.scheduler.now()
         if (isMover && fault) world.faults.count(step, fault)
         if (fault) world.note(() => `${process.name}: ${step} at ${shard.id}: ${fault}`)
         try {
@@ -738,7 +739,9 @@ function connections(
           )
         } catch (error) {
           // What a request keeps of its session besides is no part of what it is to change.
-          if (effect && error === diskFull && !step.startsWith('sessions.')) effect.write.isToldFull = true
+          // Where the isolate was frozen in the meantime the router has stopped waiting, and does not hear of it.
+          const isHeard = world.scheduler.now() - sentAt < limits.shardCallMs
+          if (effect && isHeard && error === diskFull && !step.startsWith('sessions.')) effect.write.isToldFull = true
           throw error
         }
       }),
