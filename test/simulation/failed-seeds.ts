@@ -15,4 +15,17 @@ export const failedSeeds: [number, string][] = [
   ],
   [169, 'turns that ended in the cutover before the fence: the tail was carried from the same place for ever'],
   [294, 'the same'],
+  [2489, 'a mail whose attempts faults used up within 40 s: the simulation shortens the waits between them'],
+  [
+    3035,
+    'a purge whose slot was changed by hand until the others were forgotten: nobody carried out the choice that it offers',
+  ],
+  [
+    3157,
+    'a bar that a slow clock dated was deleted before a late sign-up came: the simulation kept bars for less than clocks differ',
+  ],
+  [
+    9803,
+    'a full disk whose answer met a frozen isolate when the router had stopped waiting: the checker expected it to know',
+  ],
 ]

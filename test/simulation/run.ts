@@ -1,5 +1,6 @@
 import { BanyanError } from '../../src/core/errors.ts'
 import { slotText } from '../../src/core/ids.ts'
+import { limits } from '../../src/core/limits.ts'
 import type { Once, Parts } from '../../src/resharding/kept-answers.ts'
 import type { PlannedMove } from '../../src/resharding/move-planning.ts'
 import { type MoveRecord, slotNumber } from '../../src/resharding/record.ts'
@@ -74,6 +75,7 @@ export async function runSeed(template: Template, seed: number, isTraced = false
     for (const shard of world.shards) Object.assign(shard, { isReadOnly: false, isFull: false })
     world.isQueueDown = false
     world.meddling.repairAll()
+    void operator.attend()
     let waited = 0
     const until = world.scheduler.now() + CALM_MS_MAX
     events += await world.scheduler.run({
@@ -152,6 +154,18 @@ class Operator {
   start(): void {
     const { scheduler } = this.#world
     scheduler.after(scheduler.between(500, 1_500), () => void this.#live())
+  }
+
+  /**
+   * Looks after moves that are stuck, as long as there are any. Each is told to do what a person is offered: a purge that
+   * forgot its other slots while one was not its own needs that choice.
+   */
+  async attend(): Promise<void> {
+    const { scheduler } = this.#world
+    while (this.#world.openMoves().length > 0) {
+      await scheduler.sleep(3 * limits.moveStuckRetryMs)
+      for (const { id, stuck } of this.#world.openMoves()) if (stuck !== null) await this.#resolve(id, 'as offered')
+    }
   }
 
   async #live(): Promise<void> {
@@ -277,7 +291,7 @@ class Operator {
 
   async #steer(move: MoveRecord): Promise<void> {
     const { scheduler, directory, faults, checker, happened } = this.#world
-    if (move.stuck !== null) return this.#resolve(move)
+    if (move.stuck !== null) return this.#resolve(move.id, 'retry')
     const other = move.captureStopped ? 'reverse' : 'complete'
     const verb = move.state === 'settling' ? scheduler.pick(['reverse', 'complete', other] as const) : 'abort'
     if (verb === 'abort' && scheduler.chance(0.75)) return
@@ -303,11 +317,14 @@ class Operator {
     }
   }
 
-  /** Slots are put right by hand, so there is nothing to leave alone: the move is told to try again. */
-  async #resolve({ id }: MoveRecord): Promise<void> {
+  /** While slots are still to be put right by hand there is nothing to leave alone: then it is told to try again. */
+  async #resolve(id: string, how: 'retry' | 'as offered'): Promise<void> {
+    const mover = this.#world.mover(id)
     try {
-      const isSafe = await this.#world.mover(id).resolve('retry')
-      this.#world.note(() => `operator: retry ${id}: ${isSafe ? 'safe' : 'not safe'}`)
+      const choice = how === 'retry' ? how : (await mover.choices())[0]
+      if (!choice) return
+      const isSafe = await mover.resolve(choice)
+      this.#world.note(() => `operator: ${choice} ${id}: ${isSafe ? 'safe' : 'not safe'}`)
       if (isSafe) this.#world.happened['was resolved'].add(id)
     } catch (error) {
       this.#world.note(() => `operator: ${(error as Error).message}`)

@@ -8,7 +8,7 @@ import { limits } from '../../src/core/limits.ts'
 import type { Log } from '../../src/core/log.ts'
 import type { Random } from '../../src/core/random.ts'
 import { consume } from '../../src/jobs/consumer.ts'
-import { Dispatch } from '../../src/jobs/dispatch.ts'
+import { Dispatch, type JobKinds } from '../../src/jobs/dispatch.ts'
 import { type Duty, runDuties } from '../../src/jobs/duties.ts'
 import { expire, platformExpiries } from '../../src/jobs/housekeeping.ts'
 import type { Job } from '../../src/jobs/outbox.ts'
@@ -55,8 +55,15 @@ import type { Template, TemplateShard } from './template.ts'
 const ISOLATES = 3
 const SIGNING_KEY = 'a key of at least 32 characters, for tests only'
 const CRON_MS = 4_000
-/** Nothing that is held back or frozen here lasts longer, as nothing does for a day or a month elsewhere. */
-const EXPIRES_AFTER_MS_MAX = 45_000
+/** How far an isolate's clock may be from the others'. */
+const SKEW_MS_MAX = 90_000
+/**
+ * Nothing that is held back or frozen here lasts longer than 45 s, as nothing does for a day or a month elsewhere. The rest
+ * is for rows that a slow clock dated: a day is longer than any clock is wrong.
+ */
+const EXPIRES_AFTER_MS_MAX = SKEW_MS_MAX + 45_000
+/** A job is tried again within seconds here, so a fault that lasts some seconds must not use up its attempts. */
+const JOB_ATTEMPTS_MAX = 100
 const expiries = [...platformExpiries, ...accountExpiries].map((expiry) => ({
   ...expiry,
   afterMs: Math.min(expiry.afterMs, EXPIRES_AFTER_MS_MAX),
@@ -192,13 +199,13 @@ export class World {
   replaceIsolate(index: number): void {
     this.isolates[index]?.process.die()
     // Some clocks are wrong by much more than a lease; what matters is that they go at the same pace.
-    const skewMs = this.scheduler.pick([0, 0, 0, 300, -300, -90_000, 90_000])
+    const skewMs = this.scheduler.pick([0, 0, 0, 300, -300, -SKEW_MS_MAX, SKEW_MS_MAX])
     this.isolates[index] = new Isolate(this, new Process(this.scheduler, `isolate ${++this.#isolateCount}`, skewMs))
   }
 
   replaceVisitors(): void {
     this.visitors?.process.die()
-    const skewMs = this.scheduler.pick([0, 0, 300, -300, -90_000])
+    const skewMs = this.scheduler.pick([0, 0, 300, -300, -SKEW_MS_MAX])
     this.visitors = new Isolate(this, new Process(this.scheduler, `visitors ${++this.#isolateCount}`, skewMs))
   }
 
@@ -440,6 +447,11 @@ export class MoverHost {
     this.#ring()
   }
 
+  /** What a person is told that may be chosen now. */
+  async choices(): Promise<MoveChoice[]> {
+    return (await this.#current().person().sides(this.#moveId))?.choices ?? []
+  }
+
   /** Carries out a person's choice, as the object does, beside a turn that may be at work. Resolves to whether it was safe. */
   async resolve(choice: MoveChoice): Promise<boolean> {
     const { alarm, person } = this.#current()
@@ -643,7 +655,7 @@ export class Isolate {
     const dispatch = new Dispatch({
       ...common,
       kinds: {
-        ...accountJobs({ signingKey: SIGNING_KEY, sendMail: async (mail) => void world.mails.push(mail) }),
+        ...patientJobs(accountJobs({ signingKey: SIGNING_KEY, sendMail: async (mail) => void world.mails.push(mail) })),
         [BULK]: bulkJob,
       },
     })
@@ -681,6 +693,9 @@ export class Isolate {
     return { tiers, dispatch, relay, invocation, budget }
   }
 }
+
+const patientJobs = (kinds: JobKinds): JobKinds =>
+  Object.fromEntries(Object.entries(kinds).map(([name, kind]) => [name, { ...kind, attemptsMax: JOB_ATTEMPTS_MAX }]))
 
 /** Queues counts the body as JSON; all of a call is refused. */
 function refuseTooLarge(messages: { body: Job }[]): void {
@@ -726,6 +741,7 @@ function connections(
         const shardCall = callOf()
         world.spend(invocation(), call.statements.length, step)
         const fault = draw()
+        const sentAt = world.scheduler.now()
         if (isMover && fault) world.faults.count(step, fault)
         if (fault) world.note(() => `${process.name}: ${step} at ${shard.id}: ${fault}`)
         try {
@@ -734,7 +750,9 @@ function connections(
           )
         } catch (error) {
           // What a request keeps of its session besides is no part of what it is to change.
-          if (effect && error === diskFull && !step.startsWith('sessions.')) effect.write.isToldFull = true
+          // Where the isolate was frozen in the meantime the router has stopped waiting, and does not hear of it.
+          const isHeard = world.scheduler.now() - sentAt < limits.shardCallMs
+          if (effect && isHeard && error === diskFull && !step.startsWith('sessions.')) effect.write.isToldFull = true
           throw error
         }
       }),

@@ -1,8 +1,8 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
+import { isVisible } from '../../core/visible.ts'
 import { json, jsonBody, problems, signedIn, wholeText, writeProblems } from '../../web/api.ts'
 import type { WebEnv } from '../../web/context.ts'
 import { requireSession } from '../../web/middleware/session.ts'
-import { isVisible } from '../../web/names.ts'
 import { getByHandle, getSelf, updateProfile } from './profiles.ts'
 import { selfShape, userShape } from './shapes.ts'
 

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { isVisible } from '../../core/visible.ts'
 import type { Field } from './mapping.ts'
 import { oddityOf, shown } from './odd-text.ts'
 
@@ -62,6 +63,8 @@ export function readRow(row: SourceRow, now: number): ImportRecord | Refusal {
   const displayName = (row.displayName ?? '').trim()
   if (charactersOf(displayName) > 50)
     return refusalOf('DISPLAY_NAME_INVALID', 'A display name has at most 50 characters.')
+  if (displayName !== '' && !isVisible(displayName))
+    return refusalOf('DISPLAY_NAME_INVALID', 'A display name has a character that people can see.')
   const bio = row.bio ?? ''
   if (charactersOf(bio) > 300) return refusalOf('BIO_INVALID', 'A bio has at most 300 characters.')
   const createdAt = readTime(row.createdAt ?? '')

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { isVisible, shownName } from '../../../src/web/names.ts'
+import { isVisible } from '../../../src/core/visible.ts'
+import { shownName } from '../../../src/web/names.ts'
 
 const blank = [
   ['nothing', ''],
