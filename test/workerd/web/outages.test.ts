@@ -21,10 +21,24 @@ const away = {
   }),
 } as unknown as Env['DIRECTORY']
 
+/** A binding that answers as another from some moment on: an isolate keeps the bindings of its first request. */
+function replaceable<T extends DurableObjectNamespace>(namespace: T) {
+  let current = namespace
+  const binding = {
+    idFromName: (name: string) => namespace.idFromName(name),
+    get: (id: DurableObjectId, options?: DurableObjectNamespaceGetDurableObjectOptions) => current.get(id, options),
+  } as unknown as T
+  const replace = (by: T) => {
+    current = by
+  }
+  return { binding, replace }
+}
+
 test('a directory that is away is named by /readyz, also by an isolate that goes on with the map it holds', async () => {
-  const isolate = workerIsolate()
+  const directory = replaceable(bindings.DIRECTORY)
+  const isolate = workerIsolate({ DIRECTORY: directory.binding })
   expect((await isolate.request('GET', '/readyz')).text).toContain('ok   directory\n')
-  isolate.env.DIRECTORY = away
+  directory.replace(away)
   const ready = await isolate.request('GET', '/readyz')
   expect([ready.status, ready.headers.get('retry-after')]).toEqual([503, '5'])
   expect(ready.text).toMatch(/^FAIL directory — .*Network connection lost/)
@@ -53,7 +67,8 @@ test('each call of a Durable Object says how often and how long the runtime may 
         return calls
       },
     }) as unknown as T
-  const isolate = workerIsolate()
+  const [directory, mover] = [replaceable(bindings.DIRECTORY), replaceable(bindings.MOVER)]
+  const isolate = workerIsolate({ DIRECTORY: directory.binding, MOVER: mover.binding })
   await isolate.request('GET', '/login')
   const move = {
     id: '01jdabcdefghjkmnpqrstvwxyz',
@@ -67,8 +82,8 @@ test('each call of a Durable Object says how often and how long the runtime may 
     planMoves: async () => ({ moves: [] }),
     steerMove: async () => ({ move }),
   }
-  isolate.env.DIRECTORY = recording('directory', bindings.DIRECTORY, calls)
-  isolate.env.MOVER = recording('mover', bindings.MOVER, { wake: async () => undefined })
+  directory.replace(recording('directory', bindings.DIRECTORY, calls))
+  mover.replace(recording('mover', bindings.MOVER, { wake: async () => undefined }))
   const token = bindings.OPERATOR_TOKEN!
   await isolate.request('GET', '/operator/v1/moves', { token })
   await isolate.request('POST', '/operator/v1/moves', { token, json: { slots: '0000', target: 'shard-001' } })
