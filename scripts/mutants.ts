@@ -45,7 +45,7 @@ const statements = { project: 'workerd', tests: 'test/workerd/resharding/stateme
 const mutants: Mutant[] = [
   {
     name: 'guard',
-    file: 'src/sharding/router.ts',
+    file: 'src/sharding/guarded-batch.ts',
     take: /const GUARD = .*/,
     leave: "const GUARD = 'SELECT ?, ?'",
     ...sharding,
@@ -158,7 +158,7 @@ const mutants: Mutant[] = [
   },
   {
     name: 'rows that the capture wrote',
-    file: 'src/sharding/router.ts',
+    file: 'src/sharding/guarded-batch.ts',
     take: /answer\.meta\.changes - \(after - before\)/,
     leave: 'answer.meta.changes',
     ...routed,
@@ -241,7 +241,7 @@ const mutants: Mutant[] = [
   },
   {
     name: 'own count of changes',
-    file: 'src/sharding/router.ts',
+    file: 'src/sharding/guarded-batch.ts',
     take: /meta: \{ \.\.\.answer\.meta, changes \}/,
     leave: 'meta: answer.meta',
     ...sharding,
@@ -570,14 +570,14 @@ const mutants: Mutant[] = [
   },
   {
     name: 'limit of a shard’s call',
-    file: 'src/sharding/router.ts',
+    file: 'src/sharding/routing.ts',
     take: /return inTime\(clock, ms, send\(\)\)/,
     leave: 'return send()',
     ...timeLimits,
   },
   {
     name: 'time of a request',
-    file: 'src/sharding/router.ts',
+    file: 'src/sharding/refusals.ts',
     take: /if \(!time\?\.isSpent\) return null/,
     leave: 'if (time !== null) return null',
     ...timeLimits,

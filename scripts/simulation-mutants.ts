@@ -28,7 +28,7 @@ const router = 'src/sharding/router.ts'
 const shard = 'migrations/shard/0000_shard.sql'
 const tables = 'migrations/shard/0001_first_tables.sql'
 
-const noGuard = cut(router, /const GUARD = .*/, "const GUARD = 'SELECT ?, ?'")
+const noGuard = cut('src/sharding/guarded-batch.ts', /const GUARD = .*/, "const GUARD = 'SELECT ?, ?'")
 const noStep = cut(shard, /SELECT RAISE\(ABORT, 'STEP_MISMATCH'\) WHERE [^;]*;/, 'SELECT 1;')
 const noExpectation = cut(
   'migrations/shard/0002_moves.sql',

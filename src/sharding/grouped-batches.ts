@@ -6,9 +6,6 @@ import { backoffMs } from '../core/random.ts'
 import { type Answer, answerOf, isUnapplied, OutcomeUnknownError } from './answers.ts'
 import {
   isSlotRefusal,
-  mapAfter,
-  observed,
-  type Routing,
   refusalOf,
   type SlotRefusalCode,
   shardUnknown,
@@ -16,7 +13,8 @@ import {
   stateRefusal,
   timeRefusal,
   typedError,
-} from './router.ts'
+} from './refusals.ts'
+import { mapAfter, observed, type Routing } from './routing.ts'
 import type { ShardEntry, ShardMap } from './shard-map.ts'
 import type { Keyspace } from './sharded-table.ts'
 

@@ -1,75 +1,40 @@
-import { type Clock, DAY_MS, inTime, type TimeBudget } from '../core/clock.ts'
-import { BanyanError, hasCode, messageOf } from '../core/errors.ts'
+import { hasCode, messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
-import { backoffMs, type Random } from '../core/random.ts'
+import { backoffMs } from '../core/random.ts'
+import { answerOf, isUnapplied, OutcomeUnknownError } from './answers.ts'
 import {
-  type Answer,
-  answerOf,
-  DatabaseError,
-  isUnapplied,
-  misuse,
-  notMigrated,
-  OutcomeUnknownError,
-  refusedError,
-} from './answers.ts'
-import type { HeldMap, MapHolder, MapRequest } from './map-holder.ts'
-import type { RoutedStatement } from './routed-database.ts'
+  bound,
+  boundAll,
+  type Connection,
+  GUARD,
+  guardedBatch,
+  refuseUnsendable,
+  type SentStatement,
+  withOwnChanges,
+} from './guarded-batch.ts'
+import type { HeldMap } from './map-holder.ts'
+import {
+  type CallKind,
+  isSlotRefusal,
+  refuseUnlessOwned,
+  SlotRefusal,
+  shardUnknown,
+  slotRefused,
+  stateRefusal,
+  timeRefusal,
+  typedError,
+  unavailable,
+} from './refusals.ts'
+import { attempt, mapAfter, observed, type RouteOptions, type Routing } from './routing.ts'
 import { type ArraysForm, arraysForm, type Sql } from './row-arrays.ts'
-import type { ShardEntry, ShardMap } from './shard-map.ts'
+import type { ShardEntry } from './shard-map.ts'
 import { ShardSession } from './shard-session.ts'
-import type { Keyspace } from './sharded-table.ts'
-import { statementKind } from './statement-kind.ts'
 
 /** Rows as objects, as arrays, or as arrays whose column names are wanted too. */
 export type Shape = 'objects' | 'arrays' | 'named-arrays'
 type Arrays = [string[], ...unknown[][]]
 type Row = Record<string, unknown>
-type Connection = D1Database | D1DatabaseSession
 
-/** One call of a shard, as an observer sees it. */
-export interface ShardCall {
-  shard: string
-  slot: string
-  /** What the caller named it, so that a double can fail exactly one. */
-  operation: string
-  kind: 'read' | 'exact-read' | 'write'
-  statements: number
-}
-
-export interface ShardObserver {
-  before?(call: ShardCall): void | Promise<void>
-  after?(call: ShardCall, ms: number, error: unknown): void | Promise<void>
-}
-
-/** What every router of a request shares. */
-export interface Routing {
-  holder: MapHolder
-  request: MapRequest
-  shards: Pick<ReadonlyMap<string, D1Database>, 'get' | 'has'>
-  clock: Clock
-  random: Random
-  /** The invocation's: no call of a shard begins after its end. */
-  time?: TimeBudget
-  /** The newest epoch the client knows of. */
-  atLeastEpoch: number
-  observer: ShardObserver
-}
-
-export interface RouteOptions {
-  keyspace: Keyspace
-  /** `exact`: linearizable, from the primary. `lease`: bounded by the map's lease. */
-  read: 'lease' | 'exact'
-  /** The batch may be applied twice without harm, so an answer that was lost is asked for again. */
-  idempotent: boolean
-  operation: string
-}
-
-/** With full jitter, about half a second. */
-const FENCED_TRIES_BEFORE_ASKING = 6
-
-/** How many rows the capture has ever written in this shard: AUTOINCREMENT counts them, also those that are pruned. */
-const CAPTURED = "SELECT seq FROM sqlite_sequence WHERE name = 'slot_changes'"
-const GUARD = `INSERT INTO slot_guard (keyspace, slot) VALUES (?, ?) RETURNING (${CAPTURED}) AS seq`
 const STATE = 'SELECT state FROM slots WHERE keyspace = ? AND slot = ?'
 /** Ends a batch that must leave nothing. */
 const ABORT = "SELECT json('')"
@@ -110,21 +75,21 @@ export class Router {
   }
 
   /** One statement's answer: a `D1Result`, or column names and rows as arrays. */
-  async single<T>(statement: RoutedStatement, shape: Shape): Promise<D1Result<T> | [string[], ...T[]]> {
+  async single<T>(statement: SentStatement, shape: Shape): Promise<D1Result<T> | [string[], ...T[]]> {
     if (shape === 'objects') return (await this.batch<T>([statement]))[0]!
     refuseUnsendable([statement])
     const arrays = statement.isRead ? this.#readArrays(statement, shape) : this.#writeArrays(statement, shape)
     return (await arrays) as [string[], ...T[]]
   }
 
-  async batch<T>(statements: RoutedStatement[]): Promise<D1Result<T>[]> {
+  async batch<T>(statements: SentStatement[]): Promise<D1Result<T>[]> {
     refuseUnsendable(statements)
     return statements.every((statement) => statement.isRead) ? this.#read<T>(statements) : this.#write<T>(statements)
   }
 
   // ── writes ────────────────────────────────────────────────────────────────────────────────────
 
-  async #write<T>(statements: (Sql & { isRead: boolean })[]): Promise<D1Result<T>[]> {
+  async #write<T>(statements: SentStatement[]): Promise<D1Result<T>[]> {
     const { sent, own } = guardedBatch(statements)
     const answers = await this.#route('write', statements.length, (shard) =>
       this.#ask(shard, (database) => database.batch<T>([this.#guard(database), ...boundAll(database, sent)])),
@@ -249,7 +214,7 @@ export class Router {
    * or when it is idempotent: then it may have been, and no later refusal may say that nothing was written.
    */
   async #route<R>(
-    kind: ShardCall['kind'],
+    kind: CallKind,
     statements: number,
     send: (shard: ShardEntry) => Promise<R>,
     held?: HeldMap,
@@ -307,205 +272,3 @@ export class Router {
     return this.#session?.ask(shard, database, send) ?? send(database)
   }
 }
-
-/** The map to try again with, after a slot's refusal; null when the budget is used up. */
-export async function mapAfter(
-  { clock, holder, request, random, atLeastEpoch }: Routing,
-  code: SlotRefusalCode,
-  { map, attempt, deadline }: { map: ShardMap; attempt: number; deadline: number },
-): Promise<ShardMap | null> {
-  const leftMs = () => deadline - clock.now()
-  if (leftMs() <= 0) return null
-  // Fenced for so long, the slot may be writable at its next owner already, and the source not yet retired.
-  if (code === 'SLOT_NOT_OWNED' || attempt >= FENCED_TRIES_BEFORE_ASKING) {
-    const newer = await holder.newerThan(map.epoch, request)
-    if (newer) return newer
-    // A directory that does not answer has taken its time out of the budget.
-    if (leftMs() <= 0) return null
-  }
-  const waitMs = backoffMs(random, attempt, limits.routeBackoffBaseMs, limits.routeBackoffCapMs)
-  await clock.sleep(Math.min(leftMs(), Math.max(1, waitMs)))
-  return (await holder.current(request, atLeastEpoch)).map
-}
-
-/** One call of a shard, told to the observer before and after. It has `ms` to answer. */
-export async function observed<R>(
-  { clock, observer }: Routing,
-  call: ShardCall,
-  send: () => Promise<R>,
-  ms: number,
-): Promise<{ value: R } | { error: unknown }> {
-  const startedAt = clock.now()
-  const outcome = await attempt(async () => {
-    await observer.before?.(call)
-    return inTime(clock, ms, send())
-  })
-  await observer.after?.(call, clock.now() - startedAt, 'error' in outcome ? outcome.error : null)
-  return outcome
-}
-
-export type SlotRefusalCode = 'SLOT_FENCED' | 'SLOT_NOT_OWNED'
-
-class SlotRefusal extends Error {
-  readonly code: SlotRefusalCode
-
-  constructor(code: SlotRefusalCode) {
-    super(code)
-    this.code = code
-  }
-}
-
-/** A fenced source doesn't answer exact reads: the target may be writable already. */
-function refuseUnlessOwned(state: string | undefined): void {
-  const refusal = refusalOf(state)
-  if (refusal) throw new SlotRefusal(refusal)
-}
-
-/** What a slot in this state says to the application, or null when it is served. */
-export function refusalOf(state: string | undefined): SlotRefusalCode | null {
-  if (state === 'active' || state === 'moving') return null
-  return state === 'fenced' || state === 'importing' ? 'SLOT_FENCED' : 'SLOT_NOT_OWNED'
-}
-
-export const isSlotRefusal = (answer: Answer): answer is { kind: 'refused'; code: SlotRefusalCode } =>
-  answer.kind === 'refused' && (answer.code === 'SLOT_FENCED' || answer.code === 'SLOT_NOT_OWNED')
-
-const slotDetail = {
-  SLOT_FENCED: 'The data is being moved to another database. Nothing was written. Try again in a moment.',
-  SLOT_NOT_OWNED:
-    'The data has moved, and its new place is not known here yet. Nothing was written. Try again in a moment.',
-}
-
-export const slotRefused = (code: SlotRefusalCode) => new BanyanError(code, slotDetail[code], { retryAfterSeconds: 1 })
-
-export function typedError(
-  answer: Exclude<Answer, { kind: 'transient' }>,
-  cause: unknown,
-  clock: Pick<Clock, 'now'>,
-): BanyanError {
-  switch (answer.kind) {
-    case 'refused':
-      return refusedError(answer.code, cause)
-    case 'constraint':
-      return new DatabaseError('DATABASE_CONSTRAINT', answer.sqliteCode, cause)
-    case 'statement':
-      return new DatabaseError('DATABASE_ERROR', answer.sqliteCode, cause)
-    case 'full':
-      return new BanyanError('SHARD_FULL', `The database has no room left. ${UNWRITTEN} Reads still work.`, {
-        cause,
-      })
-    case 'overloaded':
-      return new BanyanError('SHARD_UNAVAILABLE', `The database is overloaded (${messageOf(cause)}). ${UNWRITTEN}`, {
-        cause,
-        retryAfterSeconds: limits.unavailableRetryAfterSeconds,
-      })
-    case 'daily-limit':
-      return new BanyanError(
-        'D1_DAILY_LIMIT',
-        `The free plan’s daily limit of D1 is reached. ${UNWRITTEN} Wait until midnight UTC, or upgrade to the paid plan.`,
-        { cause, retryAfterSeconds: secondsToMidnight(clock.now()) },
-      )
-    case 'unsent':
-      return new BanyanError('BUDGET_SPENT', `${messageOf(cause)} Nothing was written. Send less at a time.`, {
-        cause,
-        retryAfterSeconds: 1,
-      })
-    case 'not-migrated':
-      return notMigrated(cause)
-  }
-}
-
-export const shardUnknown = (shard: ShardEntry) =>
-  new BanyanError('SHARD_UNKNOWN', `This version of the Worker has no binding ${shard.binding}. Deploy one that has.`, {
-    retryAfterSeconds: 5,
-  })
-
-/** What an operator has taken out by `banyan shards read-only` or a restore. Known here within a lease. */
-export function stateRefusal({ id, state }: ShardEntry, kind: ShardCall['kind']): BanyanError | null {
-  if (state === 'restoring')
-    return new BanyanError('SHARD_RESTORING', `${id} is being restored. Try again later.`, {
-      retryAfterSeconds: limits.restoringRetryAfterSeconds,
-    })
-  if (state === 'read-only' && kind === 'write')
-    return new BanyanError('SHARD_READ_ONLY', `${id} takes no writes now. Nothing was written. Try again later.`, {
-      retryAfterSeconds: limits.readOnlyRetryAfterSeconds,
-    })
-  return null
-}
-
-/** When the invocation's time is up, nothing more is sent. */
-export function timeRefusal({ time }: Routing): BanyanError | null {
-  if (!time?.isSpent) return null
-  return new BanyanError('SHARD_UNAVAILABLE', `The request has used up its time. ${UNWRITTEN} Try again.`, {
-    retryAfterSeconds: limits.unavailableRetryAfterSeconds,
-  })
-}
-
-const unavailable = (shard: ShardEntry, kind: ShardCall['kind'], cause: unknown) =>
-  new BanyanError(
-    'SHARD_UNAVAILABLE',
-    `${shard.id} does not answer (${messageOf(cause)}).${kind === 'write' ? ` ${UNWRITTEN}` : ''}`,
-    { cause, retryAfterSeconds: limits.unavailableRetryAfterSeconds },
-  )
-
-const UNWRITTEN = 'Nothing was written.'
-
-/** The free plan's limits start again at midnight UTC. At least a second: it may be over when the client is told. */
-const secondsToMidnight = (now: number): number => Math.max(1, Math.ceil((DAY_MS - (now % DAY_MS)) / 1_000))
-
-async function attempt<R>(body: () => Promise<R>): Promise<{ value: R } | { error: unknown }> {
-  try {
-    return { value: await body() }
-  } catch (error) {
-    return { error }
-  }
-}
-
-// ── a guarded batch: guard, statement, CAPTURED, statement, CAPTURED, … ───────────────────────────
-
-/** Where a statement's answer stands, and where the count of captured rows after it does (a read has none). */
-interface Place {
-  at: number
-  countAt: number | null
-}
-
-function guardedBatch(statements: (Sql & { isRead: boolean })[]) {
-  const sent: Sql[] = []
-  const own = statements.map(({ sql, values, isRead }): Place => {
-    const at = sent.push({ sql, values })
-    return { at, countAt: isRead ? null : sent.push({ sql: CAPTURED, values: [] }) }
-  })
-  return { sent, own }
-}
-
-/**
- * `meta.changes` counts what triggers wrote, too. What a user's trigger or a cascade wrote is the statement's, as in D1; what
- * the capture wrote while the slot moves is not.
- */
-function withOwnChanges<T>(answers: D1Result<T>[], own: Place[]): D1Result<T>[] {
-  const capturedAt = (place: number) => (answers[place]!.results[0] as { seq: number | null } | undefined)?.seq ?? 0
-  let before = capturedAt(0)
-  return own.map(({ at, countAt }) => {
-    const answer = answers[at]!
-    if (countAt === null) return answer
-    const after = capturedAt(countAt)
-    const changes = answer.meta.changes - (after - before)
-    before = after
-    return { ...answer, meta: { ...answer.meta, changes } }
-  })
-}
-
-/** Refuses, in D1's words, what a batch can't hold. D1 leaves an empty text out of its answers, and all after it would shift. */
-function refuseUnsendable(statements: Sql[]): void {
-  for (const { sql } of statements) {
-    if (typeof sql !== 'string') throw misuse(`Type '${typeof sql}' not supported for a statement`, 'D1_TYPE_ERROR')
-    if (!statementKind(sql).isEmpty) continue
-    const isLeftOut = sql.replace(/^\s+--.*/gm, '').trim() === ''
-    if (!isLeftOut) throw misuse('SQL code did not contain a statement.')
-    throw misuse('No SQL statements detected.')
-  }
-}
-
-const bound = (database: Connection, { sql, values }: Sql) => database.prepare(sql).bind(...values)
-
-const boundAll = (database: Connection, statements: Sql[]) => statements.map((statement) => bound(database, statement))

@@ -10,8 +10,10 @@ import {
   type GroupOutcome,
   type Slotted,
 } from './grouped-batches.ts'
+import { timeRefusal } from './refusals.ts'
 import { RoutedDatabase } from './routed-database.ts'
-import { type RouteOptions, Router, type Routing, timeRefusal } from './router.ts'
+import { Router } from './router.ts'
+import type { RouteOptions, Routing } from './routing.ts'
 import type { ShardEntry, ShardMap } from './shard-map.ts'
 import type { Keyspace } from './sharded-table.ts'
 import type { Allowance } from './statement-budget.ts'

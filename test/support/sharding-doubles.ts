@@ -2,7 +2,7 @@ import type { Clock, TimeBudget } from '../../src/core/clock.ts'
 import type { Log } from '../../src/core/log.ts'
 import type { Random } from '../../src/core/random.ts'
 import { type MapCopies, MapHolder, type MapRequest, type MapSource } from '../../src/sharding/map-holder.ts'
-import type { ShardCall, ShardObserver } from '../../src/sharding/router.ts'
+import type { ShardCall, ShardObserver } from '../../src/sharding/routing.ts'
 import type { MapWire, Run } from '../../src/sharding/shard-map.ts'
 import { Shards } from '../../src/sharding/shards.ts'
 

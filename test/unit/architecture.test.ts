@@ -34,7 +34,6 @@ const knownCycles = [
     'src/app/imports/routes.ts',
     'src/app/imports/verification.ts',
   ],
-  ['src/sharding/routed-database.ts', 'src/sharding/router.ts'],
   ['workers/coordinator.ts', 'workers/engine.ts', 'workers/env.ts'],
 ]
 

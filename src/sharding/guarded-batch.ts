@@ -1,0 +1,64 @@
+import { misuse } from './answers.ts'
+import type { Sql } from './row-arrays.ts'
+import { statementKind } from './statement-kind.ts'
+
+export type Connection = D1Database | D1DatabaseSession
+
+/** A statement, and whether it needs the guard. */
+export interface SentStatement extends Sql {
+  isRead: boolean
+}
+
+/** How many rows the capture has ever written in this shard: AUTOINCREMENT counts them, also those that are pruned. */
+const CAPTURED = "SELECT seq FROM sqlite_sequence WHERE name = 'slot_changes'"
+export const GUARD = `INSERT INTO slot_guard (keyspace, slot) VALUES (?, ?) RETURNING (${CAPTURED}) AS seq`
+
+// ── a guarded batch: guard, statement, CAPTURED, statement, CAPTURED, … ───────────────────────────
+
+/** Where a statement's answer stands, and where the count of captured rows after it does (a read has none). */
+interface Place {
+  at: number
+  countAt: number | null
+}
+
+export function guardedBatch(statements: SentStatement[]) {
+  const sent: Sql[] = []
+  const own = statements.map(({ sql, values, isRead }): Place => {
+    const at = sent.push({ sql, values })
+    return { at, countAt: isRead ? null : sent.push({ sql: CAPTURED, values: [] }) }
+  })
+  return { sent, own }
+}
+
+/**
+ * `meta.changes` counts what triggers wrote, too. What a user's trigger or a cascade wrote is the statement's, as in D1; what
+ * the capture wrote while the slot moves is not.
+ */
+export function withOwnChanges<T>(answers: D1Result<T>[], own: Place[]): D1Result<T>[] {
+  const capturedAt = (place: number) => (answers[place]!.results[0] as { seq: number | null } | undefined)?.seq ?? 0
+  let before = capturedAt(0)
+  return own.map(({ at, countAt }) => {
+    const answer = answers[at]!
+    if (countAt === null) return answer
+    const after = capturedAt(countAt)
+    const changes = answer.meta.changes - (after - before)
+    before = after
+    return { ...answer, meta: { ...answer.meta, changes } }
+  })
+}
+
+/** Refuses, in D1's words, what a batch can't hold. D1 leaves an empty text out of its answers, and all after it would shift. */
+export function refuseUnsendable(statements: Sql[]): void {
+  for (const { sql } of statements) {
+    if (typeof sql !== 'string') throw misuse(`Type '${typeof sql}' not supported for a statement`, 'D1_TYPE_ERROR')
+    if (!statementKind(sql).isEmpty) continue
+    const isLeftOut = sql.replace(/^\s+--.*/gm, '').trim() === ''
+    if (!isLeftOut) throw misuse('SQL code did not contain a statement.')
+    throw misuse('No SQL statements detected.')
+  }
+}
+
+export const bound = (database: Connection, { sql, values }: Sql) => database.prepare(sql).bind(...values)
+
+export const boundAll = (database: Connection, statements: Sql[]) =>
+  statements.map((statement) => bound(database, statement))

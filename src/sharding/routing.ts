@@ -1,0 +1,92 @@
+import { type Clock, inTime, type TimeBudget } from '../core/clock.ts'
+import { limits } from '../core/limits.ts'
+import { backoffMs, type Random } from '../core/random.ts'
+import type { MapHolder, MapRequest } from './map-holder.ts'
+import type { CallKind, SlotRefusalCode } from './refusals.ts'
+import type { ShardMap } from './shard-map.ts'
+import type { Keyspace } from './sharded-table.ts'
+
+/** One call of a shard, as an observer sees it. */
+export interface ShardCall {
+  shard: string
+  slot: string
+  /** What the caller named it, so that a double can fail exactly one. */
+  operation: string
+  kind: CallKind
+  statements: number
+}
+
+export interface ShardObserver {
+  before?(call: ShardCall): void | Promise<void>
+  after?(call: ShardCall, ms: number, error: unknown): void | Promise<void>
+}
+
+/** What every router of a request shares. */
+export interface Routing {
+  holder: MapHolder
+  request: MapRequest
+  shards: Pick<ReadonlyMap<string, D1Database>, 'get' | 'has'>
+  clock: Clock
+  random: Random
+  /** The invocation's: no call of a shard begins after its end. */
+  time?: TimeBudget
+  /** The newest epoch the client knows of. */
+  atLeastEpoch: number
+  observer: ShardObserver
+}
+
+export interface RouteOptions {
+  keyspace: Keyspace
+  /** `exact`: linearizable, from the primary. `lease`: bounded by the map's lease. */
+  read: 'lease' | 'exact'
+  /** The batch may be applied twice without harm, so an answer that was lost is asked for again. */
+  idempotent: boolean
+  operation: string
+}
+
+/** With full jitter, about half a second. */
+const FENCED_TRIES_BEFORE_ASKING = 6
+
+/** The map to try again with, after a slot's refusal; null when the budget is used up. */
+export async function mapAfter(
+  { clock, holder, request, random, atLeastEpoch }: Routing,
+  code: SlotRefusalCode,
+  { map, attempt, deadline }: { map: ShardMap; attempt: number; deadline: number },
+): Promise<ShardMap | null> {
+  const leftMs = () => deadline - clock.now()
+  if (leftMs() <= 0) return null
+  // Fenced for so long, the slot may be writable at its next owner already, and the source not yet retired.
+  if (code === 'SLOT_NOT_OWNED' || attempt >= FENCED_TRIES_BEFORE_ASKING) {
+    const newer = await holder.newerThan(map.epoch, request)
+    if (newer) return newer
+    // A directory that does not answer has taken its time out of the budget.
+    if (leftMs() <= 0) return null
+  }
+  const waitMs = backoffMs(random, attempt, limits.routeBackoffBaseMs, limits.routeBackoffCapMs)
+  await clock.sleep(Math.min(leftMs(), Math.max(1, waitMs)))
+  return (await holder.current(request, atLeastEpoch)).map
+}
+
+/** One call of a shard, told to the observer before and after. It has `ms` to answer. */
+export async function observed<R>(
+  { clock, observer }: Routing,
+  call: ShardCall,
+  send: () => Promise<R>,
+  ms: number,
+): Promise<{ value: R } | { error: unknown }> {
+  const startedAt = clock.now()
+  const outcome = await attempt(async () => {
+    await observer.before?.(call)
+    return inTime(clock, ms, send())
+  })
+  await observer.after?.(call, clock.now() - startedAt, 'error' in outcome ? outcome.error : null)
+  return outcome
+}
+
+export async function attempt<R>(body: () => Promise<R>): Promise<{ value: R } | { error: unknown }> {
+  try {
+    return { value: await body() }
+  } catch (error) {
+    return { error }
+  }
+}
