@@ -359,9 +359,9 @@ const mutants: Mutant[] = [
     ...imports,
   },
   {
-    name: 'import’s wishes in its attempt',
+    name: 'import’s claims in its attempt',
     file: 'src/app/imports/imports.ts',
-    take: /sha256Hex\(wishes\.map\(claimKey\)\.join\(\)\)/,
+    take: /sha256Hex\(specs\.map\(claimKey\)\.join\(\)\)/,
     leave: "sha256Hex('')",
     ...imports,
   },
@@ -780,7 +780,7 @@ const mutants: Mutant[] = [
   },
   {
     name: 'a display name is visible',
-    file: 'src/app/profiles/routes.ts',
+    file: 'src/app/profiles/shapes.ts',
     take: /\.refine\(isVisible, .*\)/,
     leave: '',
     project: 'workerd',

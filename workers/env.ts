@@ -1,13 +1,14 @@
+import type { EngineDirectory } from '../src/objects/directory-object.ts'
+import type { EngineMover } from '../src/objects/mover-object.ts'
 import type { EngineVariables } from '../src/objects/settings.ts'
-import type { DirectoryObject, MoverObject } from './coordinator.ts'
 
 /** The bindings of wrangler.toml. Only the files in `workers/` read them. */
 export interface Env extends EngineVariables {
   ASSETS: Fetcher
   KV: KVNamespace
   BUCKET: R2Bucket
-  DIRECTORY: DurableObjectNamespace<DirectoryObject>
-  MOVER: DurableObjectNamespace<MoverObject>
+  DIRECTORY: DurableObjectNamespace<EngineDirectory>
+  MOVER: DurableObjectNamespace<EngineMover>
   JOBS_QUEUE: Queue
   MEDIA_QUEUE: Queue
   MAIL: SendEmail

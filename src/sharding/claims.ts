@@ -9,7 +9,7 @@ import { affordable, type ShardDatabase, type ShardStatement, type Shards, type 
 export type ClaimKind = 'email' | 'handle' | 'external'
 
 /** A value that one account wants for itself. `value` is normalised. */
-export interface ClaimWish {
+export interface ClaimSpec {
   kind: ClaimKind
   value: string
 }
@@ -48,7 +48,7 @@ const CLAIM_SHARD_STATEMENTS = 1 + 2 + 2 + 2
 const OWNER_SHARD_STATEMENTS = 3
 
 /** The claim's row key, whose first four digits are its slot. */
-export const claimKey = ({ kind, value }: ClaimWish): string => sha256Hex(`${kind}\0${value}`)
+export const claimKey = ({ kind, value }: ClaimSpec): string => sha256Hex(`${kind}\0${value}`)
 
 /** The row in the owner's slot that an attempt takes, or a bar. */
 export const attemptRowId = ({ ownerId, attemptId }: ClaimAttempt) => `${ownerId}.${attemptId}`
@@ -70,11 +70,11 @@ export class Claims {
   }
 
   /** Reserves a value; false when another account has it, or is just about to. Repeating it with one attempt is harmless. */
-  async reserve(wish: ClaimWish, attempt: ClaimAttempt): Promise<boolean> {
-    const key = claimKey(wish)
+  async reserve(spec: ClaimSpec, attempt: ClaimAttempt): Promise<boolean> {
+    const key = claimKey(spec)
     const database = this.#shards.of(key, {
       keyspace: 'claims',
-      operation: `claims.reserve-${wish.kind}`,
+      operation: `claims.reserve-${spec.kind}`,
       idempotent: true,
     })
     const expiresAt = this.#clock.now() + limits.claimReservationMs
@@ -84,7 +84,7 @@ export class Claims {
           `INSERT INTO claims (key, kind, owner_id, attempt_id, state, expires_at) VALUES (?, ?, ?, ?, 'reserved', ?)
            ON CONFLICT (key) DO NOTHING`,
         )
-        .bind(key, wish.kind, attempt.ownerId, attempt.attemptId, expiresAt),
+        .bind(key, spec.kind, attempt.ownerId, attempt.attemptId, expiresAt),
       database
         .prepare(
           'SELECT owner_id AS ownerId, attempt_id AS attemptId, state, expires_at AS expiresAt FROM claims WHERE key = ?',
@@ -94,7 +94,7 @@ export class Claims {
     const claim = found!.results[0]!
     if (claim.ownerId === attempt.ownerId && claim.attemptId === attempt.attemptId) return true
     if (claim.state === 'confirmed' || claim.expiresAt > this.#clock.now()) return false
-    return this.#contest(wish, key, claim, attempt)
+    return this.#contest(spec, key, claim, attempt)
   }
 
   /** The row that makes a reservation the owner's: for the batch that makes the account. */
@@ -117,16 +117,16 @@ export class Claims {
   }
 
   /** Gives back a reservation of an attempt that came to nothing. */
-  async release(wish: ClaimWish, attempt: ClaimAttempt): Promise<void> {
-    const key = claimKey(wish)
-    const operation = `claims.release-${wish.kind}`
+  async release(spec: ClaimSpec, attempt: ClaimAttempt): Promise<void> {
+    const key = claimKey(spec)
+    const operation = `claims.release-${spec.kind}`
     const database = this.#shards.of(key, { keyspace: 'claims', operation, idempotent: true })
     await this.#releaseStatement(database, key, attempt).run()
   }
 
   /** Who holds a value, or is about to: the account may not exist (yet). */
-  async findOwner(wish: ClaimWish): Promise<string | null> {
-    const key = claimKey(wish)
+  async findOwner(spec: ClaimSpec): Promise<string | null> {
+    const key = claimKey(spec)
     return this.#shards
       .of(key, { keyspace: 'claims', operation: 'claims.find-owner' })
       .prepare('SELECT owner_id FROM claims WHERE key = ?')
@@ -208,11 +208,11 @@ export class Claims {
     return unsettled
   }
 
-  async #contest(wish: ClaimWish, key: string, expired: ClaimRow, attempt: ClaimAttempt): Promise<boolean> {
+  async #contest(spec: ClaimSpec, key: string, expired: ClaimRow, attempt: ClaimAttempt): Promise<boolean> {
     const isBarred = await this.bar(expired)
     const database = this.#shards.of(key, {
       keyspace: 'claims',
-      operation: `claims.contest-${wish.kind}`,
+      operation: `claims.contest-${spec.kind}`,
       idempotent: true,
     })
     if (!isBarred) {
@@ -280,9 +280,9 @@ export function barStatements(database: GroupDatabase, attempts: ClaimAttempt[],
 export const confirmStatement = (database: GroupDatabase, claims: (ClaimAttempt & Slotted)[]): ShardStatement =>
   database
     .prepare(
-      `UPDATE claims SET state = 'confirmed' FROM json_each(?) AS wish
-       WHERE claims.key = wish.value ->> 'key' AND owner_id = wish.value ->> 'ownerId'
-         AND attempt_id = wish.value ->> 'attemptId' AND state = 'reserved'`,
+      `UPDATE claims SET state = 'confirmed' FROM json_each(?) AS asked
+       WHERE claims.key = asked.value ->> 'key' AND owner_id = asked.value ->> 'ownerId'
+         AND attempt_id = asked.value ->> 'attemptId' AND state = 'reserved'`,
     )
     .bind(JSON.stringify(claims))
 

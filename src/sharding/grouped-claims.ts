@@ -7,7 +7,7 @@ import {
   barStatements,
   type ClaimAttempt,
   type ClaimKind,
-  type ClaimWish,
+  type ClaimSpec,
   claimKey,
   confirmStatement,
   releaseStatement,
@@ -25,7 +25,7 @@ export interface GroupedClaim extends Slotted, ClaimAttempt {
  * `contended`: another attempt has reserved it. `lost`: another attempt had, and its time has run out: to be asked for
  * singly, with `Claims.reserve`.
  */
-export type Standing = 'held' | 'taken' | 'contended' | 'lost'
+export type ClaimStatus = 'held' | 'taken' | 'contended' | 'lost'
 
 /** Who has a claim, as it stands in its row. */
 export interface ClaimHolder extends ClaimAttempt {
@@ -33,9 +33,9 @@ export interface ClaimHolder extends ClaimAttempt {
   expiresAt: number
 }
 
-export const groupedClaim = (wish: ClaimWish, { ownerId, attemptId }: ClaimAttempt): GroupedClaim => ({
-  key: claimKey(wish),
-  kind: wish.kind,
+export const groupedClaim = (spec: ClaimSpec, { ownerId, attemptId }: ClaimAttempt): GroupedClaim => ({
+  key: claimKey(spec),
+  kind: spec.kind,
   ownerId,
   attemptId,
 })
@@ -53,7 +53,7 @@ export class GroupedClaims {
   /** Reserves each, the first of several first, and says how it stands and who has it. */
   async reserve<C extends GroupedClaim>(
     claims: C[],
-  ): Promise<{ standing: Map<C, Standing>; holders: Map<string, ClaimHolder>; failed: Map<C, BanyanError> }> {
+  ): Promise<{ status: Map<C, ClaimStatus>; holders: Map<string, ClaimHolder>; failed: Map<C, BanyanError> }> {
     const now = this.#clock.now()
     const outcome = await this.#group(claims, 'claims.reserve-group', (database, some) => [
       database
@@ -66,8 +66,8 @@ export class GroupedClaims {
       holdersStatement(database, some),
     ])
     const holders = holdersOf(outcome, 1)
-    const standing = new Map(outcome.done.map((claim) => [claim, standingOf(claim, holders.get(claim.key)!, now)]))
-    return { standing, holders, failed: outcome.failed }
+    const status = new Map(outcome.done.map((claim) => [claim, statusOf(claim, holders.get(claim.key)!, now)]))
+    return { status, holders, failed: outcome.failed }
   }
 
   /** Exactly who has each now, reserved or confirmed; by the claim's key. */
@@ -133,7 +133,7 @@ const holdersStatement = (database: GroupDatabase, claims: GroupedClaim[]): Shar
 const holdersOf = (outcome: GroupOutcome<GroupedClaim>, statement: number): Map<string, ClaimHolder> =>
   new Map(outcome.rows<ClaimHolder & { key: string }>(statement).map((row) => [row.key, row]))
 
-function standingOf(claim: GroupedClaim, holder: ClaimHolder, now: number): Standing {
+function statusOf(claim: GroupedClaim, holder: ClaimHolder, now: number): ClaimStatus {
   if (holder.ownerId === claim.ownerId && holder.attemptId === claim.attemptId) return 'held'
   if (holder.state === 'confirmed') return holder.ownerId === claim.ownerId ? 'contended' : 'taken'
   return holder.expiresAt > now ? 'contended' : 'lost'

@@ -1,5 +1,5 @@
 import { type ImportOutcome, importUsers } from '../../src/app/imports/imports.ts'
-import { type ImportRecord, idOf, isRefusal, readRecord, wishesOf } from '../../src/app/imports/records.ts'
+import { claimSpecsOf, type ImportRecord, idOf, isRefusal, readRecord } from '../../src/app/imports/records.ts'
 import { verifyUsers } from '../../src/app/imports/verification.ts'
 import { slotOf } from '../../src/core/ids.ts'
 import { claimKey } from '../../src/sharding/claims.ts'
@@ -106,7 +106,7 @@ export class Importer {
   #read(record: ImportRecord): { id: string; claims: string[] } {
     const user = readRecord(record, this.#world.scheduler.now())
     if (isRefusal(user)) throw new Error(user.detail)
-    return { id: idOf(SOURCE, user), claims: wishesOf(SOURCE, user).map(claimKey) }
+    return { id: idOf(SOURCE, user), claims: claimSpecsOf(SOURCE, user).map(claimKey) }
   }
 
   #ask<T>(body: (request: SimulatedRequest) => Promise<T>): Promise<Answered<T>> {

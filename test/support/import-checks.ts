@@ -47,12 +47,12 @@ export async function expectImported(
   for (const user of users) {
     const account = byEmail.get(user.email.toLowerCase())
     const profile = profiles.get(account?.id ?? null)
-    const wishes = [
+    const specs = [
       { kind: 'email', value: user.email.toLowerCase() },
       { kind: 'handle', value: user.username },
       { kind: 'external', value: `${source}\0${user.id}` },
     ] as const
-    const held = wishes.map((wish) => claims.get(claimKey(wish)))
+    const held = specs.map((spec) => claims.get(claimKey(spec)))
     const isWhole =
       account?.created_at === user.createdAt &&
       account.password_hash === (user.passwordHash?.startsWith('$scrypt$') ? user.passwordHash : '!') &&

@@ -6,7 +6,7 @@ import { limits } from '../../core/limits.ts'
 import { newJob, outboxStatement } from '../../jobs/outbox.ts'
 import type { Session } from '../../sessions/sessions.ts'
 import { hashSecret } from '../../sessions/tokens.ts'
-import { type ClaimWish, claimKey } from '../../sharding/claims.ts'
+import { type ClaimSpec, claimKey } from '../../sharding/claims.ts'
 import type { RetryKey } from '../../sharding/idempotency.ts'
 import type { ShardDatabase, ShardStatement, SqlCondition } from '../../sharding/shards.ts'
 import type { Tiers } from '../../web/context.ts'
@@ -51,8 +51,8 @@ type PasswordOf = Pick<AccountRow, 'id' | 'passwordVersion'>
 /** E-mail addresses are trimmed and compared without case. */
 export const normaliseEmail = (email: string): string => email.trim().toLowerCase()
 
-export const emailWish = (email: string): ClaimWish => ({ kind: 'email', value: normaliseEmail(email) })
-export const handleWish = (handle: string): ClaimWish => ({ kind: 'handle', value: handle.trim().toLowerCase() })
+export const emailClaim = (email: string): ClaimSpec => ({ kind: 'email', value: normaliseEmail(email) })
+export const handleClaim = (handle: string): ClaimSpec => ({ kind: 'handle', value: handle.trim().toLowerCase() })
 
 /** Throws INVALID for a password that is on every attacker's list. Its length is the schema's to check. */
 export function refuseCommonPassword(password: string, pointer: string): void {
@@ -233,10 +233,10 @@ async function getAccount(tiers: AccountTiers, userId: string): Promise<AccountR
 }
 
 async function findAccount(tiers: AccountTiers, login: string): Promise<AccountRow | null> {
-  const wish = login.includes('@') ? emailWish(login) : handleWish(login)
-  const ownerId = await tiers.claims.findOwner(wish)
+  const spec = login.includes('@') ? emailClaim(login) : handleClaim(login)
+  const ownerId = await tiers.claims.findOwner(spec)
   // Where nobody has the login, a row that isn't there is read in its stead: as many calls, and as long.
-  return readAccount(tiers, ownerId ?? `${slotOf(claimKey(wish))}.nobody`)
+  return readAccount(tiers, ownerId ?? `${slotOf(claimKey(spec))}.nobody`)
 }
 
 function readAccount(tiers: AccountTiers, userId: string): Promise<AccountRow | null> {

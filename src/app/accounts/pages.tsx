@@ -12,25 +12,21 @@ import { limitCredentials } from '../../web/middleware/rate-limits.ts'
 import { requireSession } from '../../web/middleware/session.ts'
 import { page, readForm } from '../../web/page.tsx'
 import { getSelf, updateProfile } from '../profiles/profiles.ts'
-import { profileChange } from '../profiles/routes.ts'
+import { profileChange } from '../profiles/shapes.ts'
 import { findViewer } from '../profiles/viewer.ts'
 import { requestVerification, verifyEmail } from './accounts.ts'
 import { Landing } from './landing.tsx'
 import {
   changePasswordFrom,
-  changePasswordShape,
-  email,
   endSession,
   listSessions,
   logInFrom,
-  logInShape,
-  password,
   requestResetFrom,
   resetPasswordFrom,
   signUpFrom,
-  signUpShape,
 } from './routes.ts'
 import { SettingsPage } from './settings-views.tsx'
+import { changePasswordShape, email, logInShape, password, signUpShape } from './shapes.ts'
 import { ForgotPasswordPage, LogInPage, ResetPasswordPage, SignUpPage, VerifyEmailPage } from './views.tsx'
 
 type C = Context<WebEnv>

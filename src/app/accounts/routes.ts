@@ -3,14 +3,13 @@ import type { Context } from 'hono'
 import { rfc3339 } from '../../core/clock.ts'
 import { BanyanError, messageOf } from '../../core/errors.ts'
 import { isId } from '../../core/ids.ts'
-import { json, jsonBody, problems, publicOrigin, retryKey, signedIn, wholeText, writeProblems } from '../../web/api.ts'
+import { json, jsonBody, problems, publicOrigin, retryKey, signedIn, writeProblems } from '../../web/api.ts'
 import type { WebEnv } from '../../web/context.ts'
 import { clearSessionCookies, writeSessionCookies } from '../../web/cookies.ts'
 import { noBody } from '../../web/middleware/body.ts'
 import { limitCredentials } from '../../web/middleware/rate-limits.ts'
 import { requireSession } from '../../web/middleware/session.ts'
-import { getSelf, HANDLE } from '../profiles/profiles.ts'
-import { displayName } from '../profiles/routes.ts'
+import { getSelf } from '../profiles/profiles.ts'
 import { selfShape } from '../profiles/shapes.ts'
 import {
   changePassword,
@@ -23,32 +22,8 @@ import {
   type SignedIn,
   verifyEmail,
 } from './accounts.ts'
+import { changePasswordShape, email, logInShape, password, signUpShape } from './shapes.ts'
 import { signUp } from './sign-up.ts'
-
-const EMAIL_CHARACTERS_MAX = 254 // RFC 5321 §4.5.3.1.3, less the angle brackets
-
-export const email = z
-  .string()
-  .trim()
-  .max(EMAIL_CHARACTERS_MAX, `An e-mail address has at most ${EMAIL_CHARACTERS_MAX} characters.`)
-  .pipe(z.email('This is not an e-mail address.'))
-
-export const handle = z
-  .string()
-  .trim()
-  .regex(HANDLE, 'A handle has 3 to 30 characters of a–z, 0–9 and _, and starts with a letter.')
-  .toLowerCase()
-
-export const password = wholeText
-  .refine((text) => [...text].length >= 10, 'A password has at least 10 characters.')
-  .refine((text) => [...text].length <= 200, 'A password has at most 200 characters.')
-
-export const signUpShape = z.strictObject({ email, handle, password, displayName: displayName.optional() })
-export const logInShape = z.strictObject({
-  login: wholeText.min(1).max(EMAIL_CHARACTERS_MAX),
-  password: wholeText.min(1).max(1_000),
-})
-export const changePasswordShape = z.strictObject({ current: wholeText.min(1).max(1_000), next: password })
 
 const sessionShape = z
   .object({

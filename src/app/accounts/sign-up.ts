@@ -1,12 +1,12 @@
 import { BanyanError, hasCode, messageOf } from '../../core/errors.ts'
 import { limits } from '../../core/limits.ts'
 import { newJob, outboxStatement } from '../../jobs/outbox.ts'
-import { type ClaimAttempt, type ClaimWish, claimKey } from '../../sharding/claims.ts'
+import { type ClaimAttempt, type ClaimSpec, claimKey } from '../../sharding/claims.ts'
 import type { RetryKey } from '../../sharding/idempotency.ts'
 import {
   type AccountTiers,
-  emailWish,
-  handleWish,
+  emailClaim,
+  handleClaim,
   mailStatements,
   normaliseEmail,
   passwordIs,
@@ -43,7 +43,7 @@ export async function signUp(
     const signedIn = await commit(tiers, input, attempt, passwordHash, request)
     if (signedIn) return signedIn
     // A contender barred this attempt while it was frozen: what it reserved is gone, so it starts anew.
-    await abandon(tiers, attempt, [emailWish(input.email), handleWish(input.handle)])
+    await abandon(tiers, attempt, [emailClaim(input.email), handleClaim(input.handle)])
     if (tries >= limits.signUpAttemptsMax)
       throw new BanyanError('CONFLICT', 'The sign-up took too long and lost its place. Try again.')
   }
@@ -69,8 +69,8 @@ async function beginAttempt(tiers: AccountTiers, retry: RetryKey | null): Promis
 }
 
 async function reserve(tiers: AccountTiers, input: SignUpInput, attempt: Attempt): Promise<void> {
-  const email = emailWish(input.email)
-  const handle = handleWish(input.handle)
+  const email = emailClaim(input.email)
+  const handle = handleClaim(input.handle)
   try {
     if (!(await tiers.claims.reserve(email, attempt)))
       throw taken(
@@ -100,10 +100,10 @@ async function commit(
   const database = shards.of(ownerId, { operation: 'sign-up.commit' })
   const minted = sessions.mint(ownerId, userAgent)
   const email = normaliseEmail(input.email)
-  const handle = handleWish(input.handle).value
+  const handle = handleClaim(input.handle).value
   const mail = mailStatements(tiers, database, { id: ownerId, email }, 'verify-email', origin)
-  const confirmations = [emailWish(email), handleWish(handle)].map((wish) =>
-    newJob(ids, clock, ownerId, 'claims.confirm', { key: claimKey(wish), ownerId, attemptId }),
+  const confirmations = [emailClaim(email), handleClaim(handle)].map((spec) =>
+    newJob(ids, clock, ownerId, 'claims.confirm', { key: claimKey(spec), ownerId, attemptId }),
   )
   try {
     await database.batch([
@@ -123,7 +123,7 @@ async function commit(
   } catch (error) {
     if (claims.isAttemptDecided(error)) return resume(tiers, ownerId, userAgent)
     // Nothing was applied: what was reserved may go. After an unknown outcome it may not; it is settled when it runs out.
-    if (!hasCode(error, 'OUTCOME_UNKNOWN')) await abandon(tiers, attempt, [emailWish(email), handleWish(handle)])
+    if (!hasCode(error, 'OUTCOME_UNKNOWN')) await abandon(tiers, attempt, [emailClaim(email), handleClaim(handle)])
     throw error
   }
   tiers.follow([...confirmations, mail.job])
@@ -158,11 +158,11 @@ async function resume(tiers: AccountTiers, userId: string, userAgent: string): P
  * Gives up an attempt. One that others may share (its key came with several requests) is barred before what it reserved
  * is released: else a slower twin could commit an account whose e-mail address is no longer its own.
  */
-async function abandon(tiers: AccountTiers, attempt: Attempt, reserved: ClaimWish[]): Promise<void> {
+async function abandon(tiers: AccountTiers, attempt: Attempt, reserved: ClaimSpec[]): Promise<void> {
   const { claims, idempotency, log } = tiers
   try {
     if (attempt.retry && !(await claims.bar(attempt))) return
-    for (const wish of reserved) await claims.release(wish, attempt)
+    for (const spec of reserved) await claims.release(spec, attempt)
     if (attempt.retry) await idempotency.release(idempotency.signUpId(attempt.retry), attempt.attemptId)
   } catch (error) {
     log.warn('sign-up.not-released', { reason: messageOf(error) })

@@ -3,19 +3,16 @@ import { sha256Hex } from '../../core/digest.ts'
 import { type BanyanError, hasCode, messageOf } from '../../core/errors.ts'
 import { limits } from '../../core/limits.ts'
 import { DatabaseError } from '../../sharding/answers.ts'
-import { attemptRowId, type ClaimAttempt, type ClaimWish, claimKey } from '../../sharding/claims.ts'
+import { attemptRowId, type ClaimAttempt, type ClaimSpec, claimKey } from '../../sharding/claims.ts'
 import type { GroupDatabase } from '../../sharding/grouped-batches.ts'
-import { type GroupedClaim, GroupedClaims, groupedClaim, type Standing } from '../../sharding/grouped-claims.ts'
+import { type ClaimStatus, type GroupedClaim, GroupedClaims, groupedClaim } from '../../sharding/grouped-claims.ts'
 import type { Tiers } from '../../web/context.ts'
 import { NO_PASSWORD } from '../accounts/passwords.ts'
-import { idOf, isRefusal, type Newcomer, type Refusal, readRecord, wishesOf } from './records.ts'
-import type { importShape } from './routes.ts'
+import { claimSpecsOf, idOf, isRefusal, type Newcomer, type Refusal, readRecord } from './records.ts'
+import type { importShape, outcomes } from './shapes.ts'
 
 export type ImportTiers = Pick<Tiers, 'shards' | 'claims' | 'clock' | 'log'>
 export type ImportRequest = z.infer<typeof importShape>
-
-/** `there`: imported before. `busy`: not now, and nothing is decided: to be sent again. */
-export const outcomes = ['imported', 'there', 'refused', 'busy'] as const
 
 export interface ImportOutcome {
   externalId: string
@@ -30,9 +27,9 @@ export interface ImportOutcome {
 interface Candidate {
   key: string
   user: Newcomer
-  wishes: ClaimWish[]
+  specs: ClaimSpec[]
   attempt: ClaimAttempt
-  /** Its wishes, as this attempt's; none where the account turns out to have been made with other wishes. */
+  /** Its claims, as this attempt's; none if the account turns out to have been made with other claims. */
   claims: GroupedClaim[]
   /** Set as soon as it is decided. */
   outcome?: ImportOutcome
@@ -44,9 +41,9 @@ interface Candidate {
  * nothing. No mail is sent.
  *
  * As a sign-up does, it reserves the claims, commits the user's rows with the attempt's, and confirms. All requests for
- * one user with the same wishes share an attempt, so what crashes, comes twice or comes at once ends in one account; an
- * attempt that somebody barred is followed by the next. With other wishes, as after a correction, it is another attempt:
- * at most one of a user's is ever taken, and only its wishes are confirmed. Reservations of a user whose rows committed
+ * one user with the same claims share an attempt, so what crashes, comes twice or comes at once ends in one account; an
+ * attempt that somebody barred is followed by the next. With other claims, as after a correction, it is another attempt:
+ * at most one of a user's is ever taken, and only its claims are confirmed. Reservations of a user whose rows committed
  * are confirmed here or, after a crash, by the cron: an outbox row for each would double what is written.
  */
 export async function importUsers(tiers: ImportTiers, { source, users }: ImportRequest): Promise<ImportOutcome[]> {
@@ -89,19 +86,19 @@ const isHere = (outcome?: ImportOutcome) => outcome?.outcome === 'imported' || o
 
 function candidateFor(source: string, user: Newcomer): Candidate {
   const key = idOf(source, user)
-  const wishes = wishesOf(source, user)
-  return { key, user, wishes, ...attemptAt(key, wishes, 0) }
+  const specs = claimSpecsOf(source, user)
+  return { key, user, specs, ...attemptAt(key, specs, 0) }
 }
 
-/** The attempts at one user with one set of wishes are numbered: whoever asks for the same makes the same. */
-function attemptAt(ownerId: string, wishes: ClaimWish[], number: number): Pick<Candidate, 'attempt' | 'claims'> {
-  const attempt = { ownerId, attemptId: `import-${number}-${digestOf(wishes)}` }
-  return { attempt, claims: wishes.map((wish) => groupedClaim(wish, attempt)) }
+/** The attempts at one user with one set of claims are numbered: whoever asks for the same makes the same. */
+function attemptAt(ownerId: string, specs: ClaimSpec[], number: number): Pick<Candidate, 'attempt' | 'claims'> {
+  const attempt = { ownerId, attemptId: `import-${number}-${digestOf(specs)}` }
+  return { attempt, claims: specs.map((spec) => groupedClaim(spec, attempt)) }
 }
 
 const DIGEST_DIGITS = 16
 
-const digestOf = (wishes: ClaimWish[]): string => sha256Hex(wishes.map(claimKey).join()).slice(0, DIGEST_DIGITS)
+const digestOf = (specs: ClaimSpec[]): string => sha256Hex(specs.map(claimKey).join()).slice(0, DIGEST_DIGITS)
 
 // ── what comes of a user ──────────────────────────────────────────────────────────────────────────
 
@@ -124,7 +121,7 @@ function decide(candidate: Candidate, outcome: ImportOutcome['outcome'], reason?
 const postpone = (candidate: Candidate, code: string, detail: string) => decide(candidate, 'busy', { code, detail })
 
 /**
- * Its account was made before, by the attempt of this row. Where that had other wishes, these are not the account's:
+ * Its account was made before, by the attempt of this row. Where that had other claims, these are not the account's:
  * they are taken from the candidate and returned, to be released.
  */
 function meetAccount(candidate: Candidate, takenId: string): GroupedClaim[] {
@@ -160,7 +157,7 @@ interface AttemptRow {
   outcome: 'taken' | 'barred'
 }
 
-/** SQL: the row is an import's attempt at this owner, whatever its wishes. */
+/** SQL: the row is an import's attempt at this owner, whatever its claims. */
 const isAttemptAt = (owner: string) =>
   `claim_attempts.id >= ${owner} || '.import-' AND claim_attempts.id < ${owner} || '.import.'`
 
@@ -172,7 +169,7 @@ const attemptsStatement = (database: GroupDatabase, candidates: Candidate[]) =>
     )
     .bind(JSON.stringify(candidates.map(({ key }) => key)))
 
-/** Who was imported before is there; whose attempts with these wishes were barred gets the next one. */
+/** Who was imported before is there; whose attempts with these claims were barred gets the next one. */
 async function findEarlier({ shards }: ImportTiers, candidates: Candidate[]): Promise<void> {
   const { rows, failed } = await shards.group(
     candidates,
@@ -186,12 +183,12 @@ async function findEarlier({ shards }: ImportTiers, candidates: Candidate[]): Pr
       fail(candidate, error)
       continue
     }
-    const { key, wishes } = candidate
+    const { key, specs } = candidate
     const attempts = byOwner.get(key) ?? []
     const taken = attempts.find(({ outcome }) => outcome === 'taken')
-    const numbers = attempts.filter(({ id }) => id.endsWith(`-${digestOf(wishes)}`)).map(numberOf)
+    const numbers = attempts.filter(({ id }) => id.endsWith(`-${digestOf(specs)}`)).map(numberOf)
     const number = taken ? numberOf(taken) : Math.max(-1, ...numbers) + 1
-    Object.assign(candidate, attemptAt(key, wishes, number))
+    Object.assign(candidate, attemptAt(key, specs, number))
     if (taken) meetAccount(candidate, taken.id)
   }
 }
@@ -206,7 +203,7 @@ const takenCodes = {
 } as const
 
 async function reserve(tiers: ImportTiers, claims: GroupedClaims, candidates: Candidate[]): Promise<void> {
-  const { standing, holders, failed } = await claims.reserve(candidates.flatMap((candidate) => candidate.claims))
+  const { status, holders, failed } = await claims.reserve(candidates.flatMap((candidate) => candidate.claims))
   let contests = 0
   for (const candidate of candidates) {
     const error = candidate.claims.map((claim) => failed.get(claim)).find((found) => found !== undefined)
@@ -214,16 +211,16 @@ async function reserve(tiers: ImportTiers, claims: GroupedClaims, candidates: Ca
       postpone(candidate, error.code, error.advice)
       continue
     }
-    const standings: [GroupedClaim, Standing][] = candidate.claims.map((claim) => [claim, standing.get(claim)!])
-    const taken = standings.find(([, how]) => how === 'taken')
+    const statuses: [GroupedClaim, ClaimStatus][] = candidate.claims.map((claim) => [claim, status.get(claim)!])
+    const taken = statuses.find(([, how]) => how === 'taken')
     if (taken) {
       const { code, detail } = takenCodes[taken[0].kind]
       decide(candidate, 'refused', { code, detail: `${detail}${holders.get(taken[0].key)!.ownerId}.` })
       continue
     }
-    const lost = standings.filter(([, how]) => how === 'lost').map(([claim]) => claim)
+    const lost = statuses.filter(([, how]) => how === 'lost').map(([claim]) => claim)
     contests += lost.length
-    const isContended = standings.some(([, how]) => how === 'contended') || contests > limits.importContestsMax
+    const isContended = statuses.some(([, how]) => how === 'contended') || contests > limits.importContestsMax
     if (isContended || !(await contest(tiers, candidate, lost)))
       postpone(candidate, 'CLAIM_RESERVED', 'A sign-up or another import is at one of its claims.')
   }
@@ -232,12 +229,12 @@ async function reserve(tiers: ImportTiers, claims: GroupedClaims, candidates: Ca
 /** One by one, as a sign-up: whose time has run out may still have committed. False when it is lost, or not known. */
 async function contest(
   { claims, log }: ImportTiers,
-  { wishes, attempt }: Candidate,
+  { specs, attempt }: Candidate,
   lost: GroupedClaim[],
 ): Promise<boolean> {
   try {
     for (const { kind } of lost)
-      if (!(await claims.reserve(wishes.find((wish) => wish.kind === kind)!, attempt))) return false
+      if (!(await claims.reserve(specs.find((spec) => spec.kind === kind)!, attempt))) return false
     return true
   } catch (error) {
     log.warn('import.not-contested', { reason: messageOf(error) })

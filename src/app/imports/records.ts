@@ -1,13 +1,13 @@
 import { z } from '@hono/zod-openapi'
 import { DAY_MS } from '../../core/clock.ts'
 import { derivedUserId } from '../../core/ids.ts'
-import type { ClaimWish } from '../../sharding/claims.ts'
+import type { ClaimSpec } from '../../sharding/claims.ts'
 import { wholeText } from '../../web/api.ts'
-import { emailWish, handleWish, normaliseEmail } from '../accounts/accounts.ts'
+import { emailClaim, handleClaim, normaliseEmail } from '../accounts/accounts.ts'
 import { isImportableHash, NO_PASSWORD } from '../accounts/passwords.ts'
-import { email, handle } from '../accounts/routes.ts'
-import { bio, displayName } from '../profiles/routes.ts'
-import type { importedUser } from './routes.ts'
+import { email, handle } from '../accounts/shapes.ts'
+import { bio, displayName } from '../profiles/shapes.ts'
+import type { importedUser } from './shapes.ts'
 
 export type ImportRecord = z.infer<typeof importedUser>
 
@@ -98,8 +98,8 @@ export const idOf = (source: string, { externalId, createdAt }: Newcomer): strin
   derivedUserId(createdAt ?? 0, `import\0${originOf(source, externalId)}`)
 
 /** What a user must have for itself: the id it had elsewhere, its e-mail address, its handle. */
-export const wishesOf = (source: string, { externalId, email, handle }: Newcomer): ClaimWish[] => [
+export const claimSpecsOf = (source: string, { externalId, email, handle }: Newcomer): ClaimSpec[] => [
   { kind: 'external', value: originOf(source, externalId) },
-  emailWish(email),
-  handleWish(handle),
+  emailClaim(email),
+  handleClaim(handle),
 ]

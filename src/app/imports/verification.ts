@@ -1,6 +1,6 @@
 import { GroupedClaims, groupedClaim } from '../../sharding/grouped-claims.ts'
 import type { ImportRequest, ImportTiers } from './imports.ts'
-import { idOf, isRefusal, type Newcomer, readRecord, wishesOf } from './records.ts'
+import { claimSpecsOf, idOf, isRefusal, type Newcomer, readRecord } from './records.ts'
 
 export interface ImportVerification {
   externalId: string
@@ -19,13 +19,13 @@ export async function verifyUsers(
   const now = clock.now()
   const wanted = users.map((record) => {
     const user = readRecord(record, now)
-    if (isRefusal(user)) return { externalId: record.externalId, wish: null }
+    if (isRefusal(user)) return { externalId: record.externalId, sought: null }
     const key = idOf(source, user)
-    const claims = wishesOf(source, user).map((wish) => groupedClaim(wish, { ownerId: key, attemptId: '' }))
-    return { externalId: record.externalId, wish: { key, user, claims } }
+    const claims = claimSpecsOf(source, user).map((spec) => groupedClaim(spec, { ownerId: key, attemptId: '' }))
+    return { externalId: record.externalId, sought: { key, user, claims } }
   })
-  const wishes = wanted.flatMap(({ wish }) => wish ?? [])
-  const found = await shards.group(wishes, { keyspace: 'users', operation: 'imports.verify' }, (database, some) => [
+  const allSought = wanted.flatMap(({ sought }) => sought ?? [])
+  const found = await shards.group(allSought, { keyspace: 'users', operation: 'imports.verify' }, (database, some) => [
     database
       .prepare(
         `SELECT accounts.id AS key, email, email_verified_at AS emailVerifiedAt, password_hash AS passwordHash, handle,
@@ -35,19 +35,19 @@ export async function verifyUsers(
       )
       .bind(JSON.stringify(some.map(({ key }) => key))),
   ])
-  const { holders, failed } = await new GroupedClaims(shards, clock).holders(wishes.flatMap(({ claims }) => claims))
+  const { holders, failed } = await new GroupedClaims(shards, clock).holders(allSought.flatMap(({ claims }) => claims))
   const [error] = [...found.failed.values(), ...failed.values()]
   if (error) throw error
   const stored = new Map(found.rows<StoredUser>(0).map((row) => [row.key, row]))
-  return wanted.map(({ externalId, wish }) => {
-    const row = wish && stored.get(wish.key)
-    if (!wish || !row) return { externalId, id: null, isHere: false, differences: [] }
-    const strayed = wish.claims.filter(({ key, ownerId }) => {
+  return wanted.map(({ externalId, sought }) => {
+    const row = sought && stored.get(sought.key)
+    if (!sought || !row) return { externalId, id: null, isHere: false, differences: [] }
+    const strayed = sought.claims.filter(({ key, ownerId }) => {
       const holder = holders.get(key)
       return holder?.ownerId !== ownerId || holder.state !== 'confirmed'
     })
-    const differences = [...fieldsThatDiffer(wish.user, row), ...strayed.map(({ kind }) => `claim ${kind}`)]
-    return { externalId, id: wish.key, isHere: true, differences }
+    const differences = [...fieldsThatDiffer(sought.user, row), ...strayed.map(({ kind }) => `claim ${kind}`)]
+    return { externalId, id: sought.key, isHere: true, differences }
   })
 }
 

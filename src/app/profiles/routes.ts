@@ -1,22 +1,9 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
-import { isVisible } from '../../core/visible.ts'
-import { json, jsonBody, problems, signedIn, wholeText, writeProblems } from '../../web/api.ts'
+import { json, jsonBody, problems, signedIn, writeProblems } from '../../web/api.ts'
 import type { WebEnv } from '../../web/context.ts'
 import { requireSession } from '../../web/middleware/session.ts'
 import { getByHandle, getSelf, updateProfile } from './profiles.ts'
-import { selfShape, userShape } from './shapes.ts'
-
-const atMost = (characters: number) => (text: string) => [...text].length <= characters
-
-export const displayName = wholeText
-  .trim()
-  .min(1, { abort: true, error: 'A display name has 1 to 50 characters.' })
-  .refine(isVisible, 'A display name has at least one visible character.')
-  .refine(atMost(50), 'A display name has at most 50 characters.')
-
-export const bio = wholeText.refine(atMost(300), 'A bio has at most 300 characters.')
-
-export const profileChange = z.strictObject({ displayName: displayName.optional(), bio: bio.optional() })
+import { profileChange, selfShape, userShape } from './shapes.ts'
 
 export function profileRoutes(app: OpenAPIHono<WebEnv>): void {
   app.openapi(
