@@ -380,6 +380,13 @@ const mutants: Mutant[] = [
     ...sessions,
   },
   {
+    name: 'no batch without its statements’ session',
+    file: 'src/sharding/router.ts',
+    take: /\(this\.#options\.mustHold === undefined \|\| .*\)/,
+    leave: 'true',
+    ...sessions,
+  },
+  {
     name: '60 s stamp',
     file: 'src/sessions/sessions.ts',
     take: /return age >= 0 && age < limits\.sessionStampMs/,

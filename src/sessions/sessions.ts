@@ -6,6 +6,7 @@ import type { IdSource } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Random } from '../core/random.ts'
+import type { RouteOptions } from '../sharding/routing.ts'
 import type { ShardDatabase, ShardStatement, Shards, SqlCondition } from '../sharding/shards.ts'
 import type { Stamps } from './stamps.ts'
 import { formatToken, hashSecret, newSecret, parseToken, type Token } from './tokens.ts'
@@ -79,7 +80,7 @@ const copyKey = (sessionId: string) => `session:${sessionId}`
 /**
  * Sessions. The row in the user's shard is the truth; KV holds the copy that requests read; a stamp, taken
  * before an exact read of the row, proves that the session lived at most 60 s ago. Writes trust neither: their batch
- * carries `proof`, which the database checks (INV-6).
+ * comes from `database`, whose writes the shard checks (INV-6).
  */
 export class Sessions {
   readonly #options: SessionsOptions
@@ -150,11 +151,14 @@ export class Sessions {
     return this.#stamp(minted.id, minted.createdAt)
   }
 
-  /** The statement that every write batch of a signed-in user carries: it aborts the batch unless the session lives. */
-  proof(database: ShardDatabase, session: Session): ShardStatement {
-    return database
-      .prepare('INSERT INTO session_guard (id, now) VALUES (?, ?)')
-      .bind(session.id, this.#options.clock.now())
+  /**
+   * The database of a signed-in user's slot. Each write carries the session's statement, which aborts the batch with
+   * SESSION_ENDED unless the session lives.
+   */
+  database(session: Session, options: Omit<Partial<RouteOptions>, 'mustHold' | 'keyspace'>): ShardDatabase {
+    const sql = 'INSERT INTO session_guard (id, now) VALUES (?, ?)'
+    const mustHold = { sql, values: [session.id, this.#options.clock.now()] }
+    return this.#options.shards.of(session.userId, { ...options, mustHold })
   }
 
   /** Whom a token stands for. With a copy in KV and a fresh stamp: one KV read, no database. */
@@ -181,27 +185,21 @@ export class Sessions {
 
   /** Ends one session of the user. False when there is none by that id. */
   async end(session: Session, sessionId: string): Promise<boolean> {
-    const database = this.#options.shards.of(session.userId, { operation: 'sessions.end' })
-    const [, ended] = await database.batch<{ id: string }>([
-      this.proof(database, session),
-      database
-        .prepare('DELETE FROM sessions WHERE id = ? AND user_id = ? RETURNING id')
-        .bind(sessionId, session.userId),
-    ])
-    this.forget(ended!.results.map((row) => row.id))
-    return ended!.results.length === 1
+    const ended = await this.database(session, { operation: 'sessions.end' })
+      .prepare('DELETE FROM sessions WHERE id = ? AND user_id = ? RETURNING id')
+      .bind(sessionId, session.userId)
+      .all<{ id: string }>()
+    this.forget(ended.results.map((row) => row.id))
+    return ended.results.length === 1
   }
 
   /** Ends all of the user's sessions but this one. */
   async endOthers(session: Session): Promise<void> {
-    const database = this.#options.shards.of(session.userId, { operation: 'sessions.end-others' })
-    const [, ended] = await database.batch<{ id: string }>([
-      this.proof(database, session),
-      database
-        .prepare('DELETE FROM sessions WHERE user_id = ? AND id <> ? RETURNING id')
-        .bind(session.userId, session.id),
-    ])
-    this.forget(ended!.results.map((row) => row.id))
+    const ended = await this.database(session, { operation: 'sessions.end-others' })
+      .prepare('DELETE FROM sessions WHERE user_id = ? AND id <> ? RETURNING id')
+      .bind(session.userId, session.id)
+      .all<{ id: string }>()
+    this.forget(ended.results.map((row) => row.id))
   }
 
   /** After sessions were deleted: their copies go too. Nothing depends on it; it spares a minute of reads. */

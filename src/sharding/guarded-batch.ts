@@ -21,11 +21,13 @@ interface Place {
   countAt: number | null
 }
 
-export function guardedBatch(statements: SentStatement[]) {
+/** `guards`: how many statements are sent before them. */
+export function guardedBatch(statements: SentStatement[], guards: number) {
   const sent: Sql[] = []
   const own = statements.map(({ sql, values, isRead }): Place => {
-    const at = sent.push({ sql, values })
-    return { at, countAt: isRead ? null : sent.push({ sql: CAPTURED, values: [] }) }
+    const send = (one: Sql) => guards + sent.push(one) - 1
+    const at = send({ sql, values })
+    return { at, countAt: isRead ? null : send({ sql: CAPTURED, values: [] }) }
   })
   return { sent, own }
 }

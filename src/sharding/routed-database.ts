@@ -111,7 +111,7 @@ export class RoutedDatabase implements D1Database {
 }
 
 function ownStatement(router: Router, statement: D1PreparedStatement): RoutedStatement {
-  if (statement instanceof RoutedStatement && statement.router.hasSameRoute(router)) return statement
+  if (statement instanceof RoutedStatement && statement.router.mayGoBy(router)) return statement
   throw new BanyanError(
     'DATABASE_ERROR',
     'A batch takes statements prepared on the same routed database only: one batch, one slot',

@@ -66,11 +66,14 @@ export class Router {
     return this.#session?.bookmark ?? null
   }
 
-  hasSameRoute(other: Router): boolean {
+  /** True if a statement of this one may be sent by the other. */
+  mayGoBy(other: Router): boolean {
     return (
       this.#routing === other.#routing &&
       this.#slot === other.#slot &&
-      this.#options.keyspace === other.#options.keyspace
+      this.#options.keyspace === other.#options.keyspace &&
+      // The other would send it without what must hold for it.
+      (this.#options.mustHold === undefined || this.#options.mustHold === other.#options.mustHold)
     )
   }
 
@@ -90,15 +93,18 @@ export class Router {
   // ── writes ────────────────────────────────────────────────────────────────────────────────────
 
   async #write<T>(statements: SentStatement[]): Promise<D1Result<T>[]> {
-    const { sent, own } = guardedBatch(statements)
+    const guards = this.#guards()
+    const { sent, own } = guardedBatch(statements, guards.length)
     const answers = await this.#route('write', statements.length, (shard) =>
-      this.#ask(shard, (database) => database.batch<T>([this.#guard(database), ...boundAll(database, sent)])),
+      this.#ask(shard, (database) => database.batch<T>(boundAll(database, [...guards, ...sent]))),
     )
     return withOwnChanges(answers, own)
   }
 
-  #guard(database: Connection): D1PreparedStatement {
-    return database.prepare(GUARD).bind(this.#options.keyspace, this.#slot)
+  #guards(): Sql[] {
+    const { keyspace, mustHold } = this.#options
+    const guard = { sql: GUARD, values: [keyspace, this.#slot] }
+    return mustHold ? [guard, mustHold] : [guard]
   }
 
   async #writeArrays(statement: Sql, shape: Shape): Promise<Arrays> {
@@ -116,7 +122,7 @@ export class Router {
     const outcome = await attempt(() =>
       this.#route('exact-read', 1, (shard) =>
         this.#ask(shard, (database) =>
-          database.batch([this.#guard(database), bound(database, statement), database.prepare(ABORT)]),
+          database.batch([...boundAll(database, [...this.#guards(), statement]), database.prepare(ABORT)]),
         ),
       ),
     )

@@ -3,6 +3,7 @@ import { limits } from '../core/limits.ts'
 import { backoffMs, type Random } from '../core/random.ts'
 import type { MapHolder, MapRequest } from './map-holder.ts'
 import type { CallKind, SlotRefusalCode } from './refusals.ts'
+import type { Sql } from './row-arrays.ts'
 import type { ShardMap } from './shard-map.ts'
 import type { Keyspace } from './sharded-table.ts'
 
@@ -42,6 +43,8 @@ export interface RouteOptions {
   /** The batch may be applied twice without harm, so an answer that was lost is asked for again. */
   idempotent: boolean
   operation: string
+  /** Sent in every batch that writes, right after the guard. It aborts the batch where what must hold does not. */
+  mustHold?: Sql
 }
 
 /** With full jitter, about half a second. */

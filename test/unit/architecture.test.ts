@@ -180,6 +180,29 @@ function reachableFrom(file: string, imports: Map<string, string[]>): Set<string
   return reached
 }
 
+/** Who writes in a user's slot without a session, and why. */
+const writesWithoutSession: Record<string, string> = {
+  'sign-up.begin': 'there is no account yet',
+  'sign-up.commit': 'it makes the account, with its first session',
+  'sign-up.resume': 'the sign-up that made the account comes again',
+  'accounts.log-in': 'it makes the session; a password is its condition',
+  'accounts.rehash': 'after a log-in; the password that was read is its condition',
+  'accounts.verify-email': 'a mailed token is its condition',
+  'accounts.request-reset': 'it only mails the address',
+  'accounts.reset-password': 'a mailed token is its condition',
+}
+
+/** Of a database that is kept in a variable nobody knows what is sent to it; one that is asked at once must be sent a query. */
+const openedElsewhere = /\.of\([^{}()]+, \{([^}]*)\}\)(?!\s*\.prepare\(\s*[`']?(?:\$\{)?SELECT)/g
+
+test('the sample writes for a session by sessions.database only: the exceptions are in one list', () => {
+  const found = sources
+    .filter(({ room }) => room === 'app')
+    .flatMap(({ text }) => [...withoutComments(text).matchAll(openedElsewhere)].map(([, options]) => options!))
+    .map((options) => /operation: '([^']+)'/.exec(options)?.[1] ?? options)
+  expect(found.toSorted()).toEqual(Object.keys(writesWithoutSession).toSorted())
+})
+
 /** What a route checks by is written apart from it, so that others import it without the route. */
 test('no routes export shapes', () => {
   const exporting = sources.filter(

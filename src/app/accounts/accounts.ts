@@ -123,8 +123,8 @@ export async function changePassword(
   const account = await getAccount(tiers, session.userId)
   const { fits } = await checkPassword(current, account.passwordHash)
   if (!fits) throw new BanyanError('WRONG_CREDENTIALS', 'The current password is wrong.')
-  const database = tiers.shards.of(session.userId, { operation: 'accounts.change-password' })
-  await setPassword(tiers, database, account, next, [tiers.sessions.proof(database, session)], session.id)
+  const database = tiers.sessions.database(session, { operation: 'accounts.change-password' })
+  await setPassword(tiers, database, account, next, [], session.id)
 }
 
 /** Asks for a mail that proves the address. Sends none when it is proven already. */
@@ -136,10 +136,10 @@ export async function requestVerification(
 ): Promise<void> {
   const account = await getAccount(tiers, session.userId)
   if (account.emailVerifiedAt !== null) return
-  const database = tiers.shards.of(account.id, { operation: 'accounts.request-verification' })
+  const database = tiers.sessions.database(session, { operation: 'accounts.request-verification' })
   const mail = mailStatements(tiers, database, account, 'verify-email', origin)
   await tiers.idempotency.once(account.id, retry, database, { status: 202, answer: null }, async (statements) => {
-    await database.batch([tiers.sessions.proof(database, session), ...statements, ...mail.statements])
+    await database.batch([...statements, ...mail.statements])
     tiers.follow([mail.job])
   })
 }

@@ -78,17 +78,16 @@ export async function createPost(
   text: string,
   retry: RetryKey | null,
 ): Promise<Post> {
-  const { shards, sessions, ids, clock, idempotency } = tiers
+  const { sessions, ids, clock, idempotency } = tiers
   const { userId } = session
   const drawn = { id: ids.ownedId(userId), createdAt: clock.now() }
-  const database = shards.of(userId, { operation: 'posts.create' })
+  const database = sessions.database(session, { operation: 'posts.create' })
   const author = database
     .prepare('SELECT id AS authorId, handle, display_name AS displayName FROM profiles WHERE id = ?')
     .bind(userId)
   let written: AuthorRow | null = null
   const kept = await idempotency.once(userId, retry, database, { status: 201, answer: drawn }, async (statements) => {
     const answers = await database.batch<AuthorRow>([
-      sessions.proof(database, session),
       ...statements,
       database
         .prepare('INSERT INTO posts (id, author_id, text, created_at, edited_at, version) VALUES (?, ?, ?, ?, NULL, 1)')
@@ -105,11 +104,10 @@ export async function createPost(
 
 /** Replaces the text of one's own post; its version rises. Throws NOT_FOUND, or FORBIDDEN for another's. */
 export async function editPost(tiers: PostTiers, session: Session, id: string, text: string): Promise<Post> {
-  const { shards, sessions, clock } = tiers
+  const { sessions, clock } = tiers
   await refuseUnlessMayBeOwn(tiers, session, id)
-  const database = shards.of(session.userId, { operation: 'posts.edit' })
-  const [, edited, found] = await database.batch<PostRow>([
-    sessions.proof(database, session),
+  const database = sessions.database(session, { operation: 'posts.edit' })
+  const [edited, found] = await database.batch<PostRow>([
     database
       .prepare('UPDATE posts SET text = ?, edited_at = ?, version = version + 1 WHERE id = ? AND author_id = ?')
       .bind(text, clock.now(), id, session.userId),
@@ -121,11 +119,10 @@ export async function editPost(tiers: PostTiers, session: Session, id: string, t
 
 /** Deletes one's own post. Throws NOT_FOUND, or FORBIDDEN for another's. */
 export async function deletePost(tiers: PostTiers, session: Session, id: string): Promise<void> {
-  const { shards, sessions } = tiers
+  const { sessions } = tiers
   await refuseUnlessMayBeOwn(tiers, session, id)
-  const database = shards.of(session.userId, { operation: 'posts.delete' })
-  const [, deleted, left] = await database.batch([
-    sessions.proof(database, session),
+  const database = sessions.database(session, { operation: 'posts.delete' })
+  const [deleted, left] = await database.batch([
     database.prepare('DELETE FROM posts WHERE id = ? AND author_id = ?').bind(id, session.userId),
     database.prepare('SELECT 1 FROM posts WHERE id = ?').bind(id),
   ])

@@ -82,14 +82,12 @@ export async function updateProfile(
   session: Session,
   change: { displayName?: string | undefined; bio?: string | undefined },
 ): Promise<void> {
-  const database = tiers.shards.of(session.userId, { operation: 'profiles.update' })
-  await database.batch([
-    tiers.sessions.proof(database, session),
-    database
-      .prepare(
-        `UPDATE profiles SET display_name = coalesce(?, display_name), bio = coalesce(?, bio), version = version + 1
-         WHERE id = ?`,
-      )
-      .bind(change.displayName ?? null, change.bio ?? null, session.userId),
-  ])
+  await tiers.sessions
+    .database(session, { operation: 'profiles.update' })
+    .prepare(
+      `UPDATE profiles SET display_name = coalesce(?, display_name), bio = coalesce(?, bio), version = version + 1
+       WHERE id = ?`,
+    )
+    .bind(change.displayName ?? null, change.bio ?? null, session.userId)
+    .run()
 }

@@ -1,0 +1,78 @@
+import { beforeEach, describe, expect, test } from 'vitest'
+import '../../support/light-passwords.ts'
+import { createPost } from '../../../src/app/posts/posts.ts'
+import { type Member, member } from '../../support/members.ts'
+import { emptyShards, runEverywhere } from '../../support/shard-rows.ts'
+import { rejectionOf } from '../../support/sharding-slots.ts'
+import { type TestIsolate, World } from '../../support/tiers.ts'
+
+let isolate: TestIsolate
+let ada: Member
+let postId: string
+
+beforeEach(async () => {
+  await emptyShards()
+  const world = new World()
+  ada = await member(world)
+  isolate = world.isolate()
+  postId = (await createPost(isolate.tiers, ada.session, 'before', null)).id
+})
+
+const opened = () => isolate.tiers.sessions.database(ada.session, { operation: 'test' })
+const plain = () => isolate.tiers.shards.of(ada.userId, { operation: 'test' })
+const textNow = () => plain().prepare('SELECT text FROM posts WHERE id = ?').bind(postId).first('text')
+const edit = (database: D1Database | D1DatabaseSession) =>
+  database
+    .prepare("UPDATE posts SET text = 'after', version = version + 1 WHERE id = ? RETURNING text, text")
+    .bind(postId)
+
+/** Each way to send a write. */
+const ways: [string, () => Promise<unknown>][] = [
+  ['run()', () => edit(opened()).run()],
+  ['all()', () => edit(opened()).all()],
+  ['first()', () => edit(opened()).first()],
+  ['raw()', () => edit(opened()).raw()],
+  ['a batch with a read before it', () => batchOf(opened())],
+  ['a D1 session', () => edit(opened().withSession('first-primary')).run()],
+]
+
+function batchOf(database: D1Database): Promise<unknown> {
+  return database.batch([database.prepare('SELECT 1'), edit(database)])
+}
+
+describe.each(ways)('a write by %s', (_, send) => {
+  test('is done for a session that lives, with the write’s own answers', async () => {
+    await send()
+    expect(await textNow()).toBe('after')
+  })
+
+  test('is refused whole for one that has ended', async () => {
+    await runEverywhere('DELETE FROM sessions')
+    expect(await rejectionOf(send())).toMatchObject({ code: 'SESSION_ENDED' })
+    expect(await textNow()).toBe('before')
+  })
+})
+
+test('answers stand at their statements’ places, and changes are the write’s', async () => {
+  const database = opened()
+  const [read, edited] = await database.batch([database.prepare("SELECT 'x' AS x"), edit(database)])
+  expect([read!.results, edited!.results, edited!.meta.changes]).toEqual([[{ x: 'x' }], [{ text: 'after' }], 1])
+  expect(await edit(opened()).raw({ columnNames: true })).toEqual([
+    ['text', 'text'],
+    ['after', 'after'],
+  ])
+})
+
+test('a read asks for no session', async () => {
+  await runEverywhere('DELETE FROM sessions')
+  expect(await opened().prepare('SELECT text FROM posts WHERE id = ?').bind(postId).first('text')).toBe('before')
+})
+
+test('its statements are refused in a batch that would not carry the session', async () => {
+  const error = await rejectionOf(plain().batch([edit(opened())]))
+  expect(error).toMatchObject({ code: 'DATABASE_ERROR' })
+  expect(await textNow()).toBe('before')
+  // The other way round the batch carries it.
+  await opened().batch([edit(plain())])
+  expect(await textNow()).toBe('after')
+})
