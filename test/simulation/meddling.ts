@@ -19,6 +19,8 @@ interface Meddled {
 export class Meddling {
   readonly #world: World
   readonly #open = new Set<Meddled>()
+  /** Given back to a move that was not over yet. */
+  readonly #givenBack: Meddled[] = []
 
   constructor(world: World) {
     this.#world = world
@@ -51,11 +53,29 @@ export class Meddling {
     for (const meddled of this.#open) this.#repair(meddled)
   }
 
+  /**
+   * Once all is over. A move that was just ending does not see what it is given back, and its record says that slots were
+   * left as they are: whoever reads that looks after them.
+   */
+  lookAfterLeft(): void {
+    for (const meddled of this.#givenBack) {
+      const { shard, keyspace, slot, moveId } = meddled
+      const isLeft = shard.sqlite
+        .prepare('SELECT 1 FROM slots WHERE keyspace = ? AND slot = ? AND move_id = ?')
+        .get(keyspace, slot, moveId)
+      const { state, leftAlone, error } = this.#world.directory.records.find(moveId)!
+      if (!isLeft || !isOver({ state })) continue
+      if (leftAlone === null && !error?.includes('left as they are'))
+        this.#world.checker.report(`M6: ${moveId} left ${slot} at ${shard.id}, and says nothing of it`)
+      this.#settle(meddled)
+    }
+  }
+
   /** The step is raised, so that a mover at work looks again. */
   #repair(meddled: Meddled): void {
     if (!this.#open.delete(meddled)) return
     const { shard, keyspace, slot, moveId } = meddled
-    const { checker, directory } = this.#world
+    const { directory } = this.#world
     const state = stateAt(meddled)
     this.#world.note(() => `by hand: ${keyspace} ${slot} at ${shard.id} is put right (${state})`)
     if (state === null) return
@@ -70,7 +90,15 @@ export class Meddling {
       // A reverse that came to nothing left it as it was.
       const isLeft = state === 'importing' && isSource && (move.state === 'settling' || move.state === 'purging')
       set(isLeft ? 'moved' : state, moveId)
-    } else if (checker.ownerOf(keyspace, slot).id === shard.id) set('active', null)
+      this.#givenBack.push(meddled)
+    } else this.#settle(meddled)
+  }
+
+  /** Of a move that is over. */
+  #settle(meddled: Meddled): void {
+    const { shard, keyspace, slot } = meddled
+    const activate = "UPDATE slots SET state = 'active', move_id = NULL WHERE keyspace = ? AND slot = ?"
+    if (this.#world.checker.ownerOf(keyspace, slot).id === shard.id) shard.sqlite.prepare(activate).run(keyspace, slot)
     else this.#forget(meddled)
   }
 

@@ -83,6 +83,7 @@ export async function runSeed(template: Template, seed: number, isTraced = false
       afterEach,
       eventsMax: EVENTS_MAX,
     })
+    world.meddling.lookAfterLeft()
     await finalChecks(world, history)
   } catch (error) {
     if (!(error instanceof Violation)) world.checker.report(`stuck: ${(error as Error).stack}`)
