@@ -380,6 +380,14 @@ const mutants: Mutant[] = [
     ...sessions,
   },
   {
+    name: 'attempt check',
+    file: 'src/resharding/move-records.ts',
+    take: / {2}record\.attempt === seen\.attempt &&\n/,
+    leave: '',
+    project: 'unit',
+    tests: 'test/unit/resharding/move-records.test.ts',
+  },
+  {
     name: 'no batch without its statements’ session',
     file: 'src/sharding/router.ts',
     take: /\(this\.#options\.mustHold === undefined \|\| .*\)/,

@@ -143,3 +143,13 @@ test('a move that is stuck leaves its lanes to others, and a choice is recorded 
   expect(choose('activate')).toBe('recorded')
   expect(records.find(id)).toMatchObject({ stuck: null, leftAlone: 'one slot', hasLanes: true })
 })
+
+test('who saw an earlier attempt can’t commit any more: the source may have been un-fenced for the one since', async () => {
+  const { records, planning } = await bootedFleet()
+  const [move] = await planning.plan({ keyspace: 'users', ranges: [['0000', '00ff']], target: 'shard-001' })
+  record(records, move!.id, ['preparing', 'copying', 'catching-up', 'cutover'])
+  const seen = records.find(move!.id)!
+  expect(records.change(seen, { to: 'cutover', isFor: 'un-fence' }, null).outcome).toBe('recorded')
+  expect(records.change(seen, { to: 'committed', bookmark: null }, null).outcome).toBe('changed')
+  expect(records.find(move!.id)).toMatchObject({ state: 'cutover', attempt: seen.attempt + 1, epoch: null })
+})
