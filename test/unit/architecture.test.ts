@@ -27,6 +27,9 @@ const mayImportTypes: Record<string, string[]> = {
   cli: ['src/console/shapes.ts'],
 }
 
+/** What a noun contributes to a command. Only the command finds it, by its name, so it is not in the Worker. */
+const operatorFile = /^src\/app\/[^/]+\/(load|import|restore)\.operator\.ts$/
+
 /** Each kind of binding has one room; `workers` reads them from `env`, and `cli` opens local ones through wrangler. */
 const bindingRooms: Record<string, string> = {
   'D1(?:Database|PreparedStatement|DatabaseSession)': 'sharding',
@@ -78,9 +81,17 @@ test.each(sources.filter(({ room }) => room !== 'workers'))(
       .filter(({ imported }) => !(imported.startsWith('dist') && readBuilt.includes(room)))
       .filter(({ imported }) => roomOf(imported) !== room && !allowed!.includes(roomOf(imported)))
       .filter(({ imported, isTypes }) => !(isTypes && mayImportTypes[room]?.includes(imported)))
+      .filter(({ imported }) => !(operatorFile.test(file) && imported.startsWith('src/cli/')))
     expect(foreign).toEqual([])
   },
 )
+
+test('nobody imports what a noun contributes to a command: it is found by its name', () => {
+  const importers = sources.filter(({ file, text }) =>
+    importsOf(file, text).some(({ imported }) => operatorFile.test(imported)),
+  )
+  expect(importers.map(({ file }) => file)).toEqual([])
+})
 
 /** What an application on the engine alone is made of, beside its own files. */
 const engineRooms = ['core', 'sharding', 'resharding', 'objects']
