@@ -18,9 +18,11 @@ const routes = nouns
         add(app, nouns),
   )
 
+const homes = nouns.flatMap((noun) => noun.home ?? [])
+
 const site: Site = {
   navigation: nouns.flatMap((noun) => noun.navigation ?? []),
-  home: nouns.find((noun) => noun.home)?.home ?? '/',
+  home: homes.sort((one, other) => one.order - other.order)[0]?.path ?? '/',
 }
 
 /** The stateless web tier. */

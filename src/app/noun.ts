@@ -31,8 +31,8 @@ export interface Noun {
   /** Which rows of its tables the cron may delete, and when. */
   expiries?: readonly Expiry[]
   navigation?: Navigation
-  /** The path to which a signed-in user comes back. At most one noun has one. */
-  home?: string
+  /** A page for a signed-in user to come back to. Of several, the one with the lowest order is used. */
+  home?: { path: string; order: number }
   /** The table with one row per user, whose `id` is the user's id. `shards list` counts it. At most one noun has one. */
   usersTable?: string
   /** What it counts for a user, by the name in the answer: SQL of one number. `profiles.id` is the user's id. */

@@ -11,5 +11,6 @@ export const accounts = defineNoun({
   jobs: accountJobs,
   expiries: accountExpiries,
   navigation: accountNavigation,
+  home: { path: '/settings', order: 90 },
   usersTable: 'accounts',
 })

@@ -34,8 +34,7 @@ type C = Context<WebEnv>
 export function accountPages(app: OpenAPIHono<WebEnv>): void {
   app.get('/', async (c) => {
     const viewer = await findViewer(c)
-    const { home } = c.get('site')
-    return viewer && home !== '/' ? c.redirect(home) : page(c, { title: 'Banyan', viewer }, <Landing />)
+    return viewer ? c.redirect(c.get('site').home) : page(c, { title: 'Banyan', viewer }, <Landing />)
   })
   app.get('/signup', async (c) =>
     page(

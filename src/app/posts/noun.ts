@@ -9,7 +9,7 @@ export const posts = defineNoun({
   tables: ['posts'],
   routes: [postRoutes, postPages],
   navigation: postNavigation,
-  home: HOME,
+  home: { path: HOME, order: 10 },
   userCounts: { posts: 'SELECT count(*) FROM posts WHERE author_id = profiles.id' },
   profile: postsOnProfile,
 })

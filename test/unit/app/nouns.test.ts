@@ -28,12 +28,11 @@ describe.each(nouns)('$name', ({ name, tables }) => {
   })
 })
 
-test('no two nouns have a kind of job, a count, a home or a table of users in common', () => {
+test('no two nouns have a kind of job, a count or a table of users in common', () => {
   const kinds = nouns.flatMap(({ jobs }) => Object.keys(jobs?.(jobOptions) ?? {}))
   const counts = nouns.flatMap(({ userCounts = {} }) => Object.keys(userCounts))
   expect(kinds.length).toBeGreaterThan(0)
   for (const names of [kinds, counts]) expect(names).toEqual([...new Set(names)])
-  expect(nouns.filter(({ home }) => home).length).toBeLessThanOrEqual(1)
   expect(nouns.filter(({ usersTable }) => usersTable).length).toBeLessThanOrEqual(1)
 })
 
