@@ -58,10 +58,10 @@ try {
   while (ticks.length === 0) await Promise.race([sleep(100), load])
   await sleep(BEFORE_MS)
 
-  step('Two more shards, while they go on.')
-  mark('two shards more')
+  step('Two shards are added while the load continues.')
+  mark('two shards added')
   await banyan('shards', 'add', '--count', '2', '--config', configPath, '--persist-to', server.folder)
-  step('The shards are made even. In the middle of it the runtime is killed, and started again.')
+  step('The slots are rebalanced. In the middle of it the runtime is killed and restarted.')
   mark('rebalance')
   const rebalanced = banyan('rebalance')
   rebalanced.catch(() => undefined)
@@ -70,13 +70,13 @@ try {
   console.log('  kill -9')
   await server.kill()
   await server.start()
-  mark('started again')
-  console.log('  It is started again, on what it had stored.')
+  mark('restarted')
+  console.log('  It is restarted with what it had stored.')
   await rebalanced
   mark('even')
   await sleep(AFTER_MS)
 
-  step('The load ends, and all that was acknowledged is read back by strangers.')
+  step('The load ends. Other clients read back everything that was acknowledged.')
   stop.abort()
   const report = await load
   const after = await shards()

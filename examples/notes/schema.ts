@@ -1,7 +1,7 @@
 import { integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import { sharded } from '../../src/sharding/sharded-table.ts'
 
-/** `id` starts with the four hex digits of the slot of the notebook that the note is in: all its notes are in one shard. */
+/** `id` starts with the slot of its notebook (four hex digits), so all notes of a notebook are in one shard. */
 export const notes = sharded(
   'users',
   sqliteTable('notes', {
