@@ -3,7 +3,7 @@ import { existsSync, globSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { expect, test } from 'vitest'
 import { commandsOf, tourPages } from '../../scripts/tour-blocks.ts'
-import { anchorsOf, fencedBlocks, localLinks, longLines } from '../support/markdown.ts'
+import { anchorsOf, fencedBlocks, localLinks, longLines, proseOf } from '../support/markdown.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
 const tracked = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
@@ -98,8 +98,8 @@ const onTour = new Set(
     .map((page) => `docs/operating/${page}`),
 )
 
-/** Pages whose lines are not wrapped yet. */
-const unwrapped = [
+/** Pages whose language and lines are not revised yet. */
+const unrevised = [
   'README.md',
   'docs/adopting.md',
   'docs/building.md',
@@ -110,9 +110,28 @@ const unwrapped = [
 
 test('lines of documents have at most 120 characters', () => {
   const long = pages
-    .filter((page) => !unwrapped.includes(page))
+    .filter((page) => !unrevised.includes(page))
     .flatMap((page) => longLines(read(page), 120).map((line) => `${page}: ${line}`))
   expect(long).toEqual([])
+})
+
+/** Phrases that documents avoid, and what they say instead. */
+const unplain: [RegExp, string][] = [
+  [/\banew\b/i, 'again, or from scratch'],
+  [/\bmend(s|ed|ing)?\b/i, 'fix'],
+  [/\b(go|goes|went|gone) on\b/i, 'continue, resume, restart or retry'],
+  [/\bfor ever\b/i, 'permanently'],
+  [/\ball the same\b/i, 'still, or anyway'],
+  [/[,;:] else\b/i, 'otherwise, or if not'],
+  [/\b(ran|runs?) out\b/i, 'expired'],
+  [/\bturned round\b/i, 'reversed'],
+  [/\bit is (waited|said)\b/i, 'the active voice'],
+  [/\bin vain\b/i, 'what failed'],
+]
+
+test.each(unplain)('documents do not say %s, but: %s', (pattern) => {
+  const revised = pages.filter((page) => !unrevised.includes(page))
+  expect(revised.filter((page) => pattern.test(proseOf(read(page))))).toEqual([])
 })
 
 test('commands that documents name exist', () => {
