@@ -7,7 +7,7 @@ export interface FencedBlock {
 const FENCE = /^([ ]*)(```+)([^\n`]*)\n(.*?)^\1\2[ ]*$/gms
 
 export function fencedBlocks(page: string): FencedBlock[] {
-  return [...page.matchAll(FENCE)].map(([, , , info, text]) => ({ info: info!.trim(), text: text! }))
+  return [...page.matchAll(FENCE)].map(([, , , info = '', text = '']) => ({ info: info.trim(), text }))
 }
 
 /** The page without its fenced blocks. */
@@ -18,8 +18,8 @@ export function anchorsOf(page: string): Set<string> {
   const counts = new Map<string, number>()
   const headings = [...proseOf(page).matchAll(/^#{1,6} +(.+?)[ #]*$/gm)]
   return new Set(
-    headings.map(([, heading]) => {
-      const anchor = anchorOf(heading!)
+    headings.map(([, heading = '']) => {
+      const anchor = anchorOf(heading)
       const count = counts.get(anchor) ?? 0
       counts.set(anchor, count + 1)
       return count === 0 ? anchor : `${anchor}-${count}`
