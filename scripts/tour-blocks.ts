@@ -1,11 +1,11 @@
-/** A command of the tour, as the document has it. */
+/** A command of the tour, as its page has it. */
 export interface TourCommand {
   /** `npm run banyan --` or `npm run deploy`. */
   script: string
   args: string[]
-  /** What the document says that it says. */
+  /** The output on the page. */
   output: string
-  /** Where command and output stand in the document. */
+  /** Where command and output are on the page. */
   from: number
   to: number
 }
@@ -17,23 +17,27 @@ export interface Said {
   text: string
 }
 
-const BLOCK = /^```\n\$ npm run (banyan --|deploy)((?: .+)?)\n([\s\S]*?)^```$/gm
+/** Where commands are run, and the pages of docs/operating whose commands they are, in the order of the runs. */
+export const tourPages = {
+  tour: ['tour.md'],
+  deploying: ['deploying.md', 'rolling-back.md'],
+}
 
-/** The commands of a section, in its order: fenced blocks that begin with `$ npm run banyan -- …` or `$ npm run deploy`. */
-export function commandsOf(text: string, section: string): TourCommand[] {
-  const found = new RegExp(`^## ${section}$[\\s\\S]*?(?=^## )`, 'm').exec(text)
-  if (!found) return []
-  return [...found[0].matchAll(BLOCK)].map((match) => {
+const BLOCK = /^```console\n\$ npm run (banyan --|deploy)((?: .+)?)\n([\s\S]*?)^```$/gm
+
+/** The commands of a page: `console` blocks that begin with `$ npm run banyan -- …` or `$ npm run deploy`. */
+export function commandsOf(text: string): TourCommand[] {
+  return [...text.matchAll(BLOCK)].map((match) => {
     const [whole, script, args, output] = match as unknown as [string, string, string, string]
-    const from = found.index + match.index + '```\n'.length
-    const to = found.index + match.index + whole.length - '```'.length
+    const from = match.index + '```console\n'.length
+    const to = match.index + whole.length - '```'.length
     return { script: `npm run ${script}`, args: args.split(' ').filter((arg) => arg !== ''), output, from, to }
   })
 }
 
 const lineOf = ({ script }: TourCommand, args: string[]): string => ['$', script, ...args].join(' ')
 
-/** The document with what was said in place of what it says, and where the two differ. */
+/** The page with the outputs of this run, and where they differ from the page's. */
 export function withOutputs(text: string, said: Said[]): { written: string; differences: string[] } {
   let written = text
   const differences: string[] = []
@@ -42,7 +46,7 @@ export function withOutputs(text: string, said: Said[]): { written: string; diff
     written = written.slice(0, command.from) + block + written.slice(command.to)
     const [documented, actual] = [comparable(command.output), comparable(now)]
     if (documented !== actual)
-      differences.unshift(`${lineOf(command, command.args)}\n--- document\n${documented}\n--- now\n${actual}`)
+      differences.unshift(`${lineOf(command, command.args)}\n--- page\n${documented}\n--- now\n${actual}`)
   }
   return { written, differences }
 }

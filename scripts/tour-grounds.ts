@@ -10,7 +10,7 @@ import { ensureDevVars } from './dev-vars.ts'
 
 /** Where a tour's commands are run. */
 export interface TourGround {
-  /** Resolves to the exit code, and to what was said, as if it had been said where the document is. */
+  /** Resolves to the exit code and the output, with the addresses and file names that the pages use. */
   run(args: string[]): Promise<{ code: number | null; text: string }>
   close(): Promise<void>
 }

@@ -1,20 +1,20 @@
 /**
- * `npm run tour [-- --write] [--only deploying]`: runs the commands of docs/operating.md, one after the other, on a dev
- * server and on a double of the platform of their own, and compares what they say with what the document says they say.
- * `--write` puts what they said into the document. What differs from run to run (ids, times, sizes, progress) isn't
- * compared. Exits 1 where something else differs, or a command fails.
+ * `npm run tour [-- --write] [--only deploying]`: runs the commands of docs/operating, page by page, on a dev server and
+ * on a double of the platform, and compares their output with the pages. `--write` puts the output into the pages. Ids,
+ * times, sizes and progress differ from run to run and are not compared. Exits with 1 if anything else differs, or if a
+ * command fails.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { root } from '../src/cli/shell/root.ts'
 import { chosenOption, readOptions } from './options.ts'
-import { commandsOf, type Said, withOutputs } from './tour-blocks.ts'
+import { commandsOf, type Said, tourPages, withOutputs } from './tour-blocks.ts'
 import { devGround, platformGround, type TourGround } from './tour-grounds.ts'
 
-const document = path.join(root, 'docs/operating.md')
-const sections: { title: string; start: () => Promise<TourGround> }[] = [
-  { title: 'A tour', start: devGround },
-  { title: 'Deploying', start: platformGround },
+const folder = path.join(root, 'docs/operating')
+const tours: { title: keyof typeof tourPages; start: () => Promise<TourGround> }[] = [
+  { title: 'tour', start: devGround },
+  { title: 'deploying', start: platformGround },
 ]
 
 const values = readOptions({ write: { type: 'boolean', default: false }, only: { type: 'string' } })
@@ -22,44 +22,53 @@ if (values.only !== undefined)
   chosenOption(
     '--only',
     values.only,
-    sections.map(({ title }) => title.toLowerCase()),
+    tours.map(({ title }) => title),
   )
 let commands = 0
 let differing = 0
-for (const { title, start } of sections) {
-  if (values.only && values.only !== title.toLowerCase()) continue
-  const text = readFileSync(document, 'utf8')
-  const said = await walk(text, title, await start())
-  const { written, differences } = withOutputs(text, said)
-  if (values.write) writeFileSync(document, written)
-  for (const difference of differences) console.log(`\nThe document says otherwise:\n${difference}`)
+for (const { title, start } of tours) {
+  if (values.only && values.only !== title) continue
+  const said = await walk(tourPages[title], await start())
+  for (const page of tourPages[title]) {
+    const ofPage = said.filter((one) => one.page === page)
+    const { written, differences } = withOutputs(textOf(page), ofPage)
+    if (values.write) writeFileSync(path.join(folder, page), written)
+    for (const difference of differences) console.log(`\ndocs/operating/${page} differs:\n${difference}`)
+    differing += differences.length
+  }
   commands += said.length
-  differing += differences.length
 }
-console.log(`\n${commands} commands, ${differing} say something else than the document.`)
+console.log(`\n${commands} commands, ${differing} of them with another output than their page.`)
 process.exitCode = differing > 0 && !values.write ? 1 : 0
 
-/** Runs a section's commands. Throws where one fails; a refusal is no failure where the document shows it. */
-async function walk(text: string, title: string, ground: TourGround): Promise<Said[]> {
-  const said: Said[] = []
+function textOf(page: string): string {
+  return readFileSync(path.join(folder, page), 'utf8')
+}
+
+/** Runs the commands of some pages. Throws if one fails, unless the page shows its refusal. */
+async function walk(pages: string[], ground: TourGround): Promise<(Said & { page: string })[]> {
+  const said: (Said & { page: string })[] = []
   try {
-    for (const command of commandsOf(text, title)) {
-      const args = withIdsOfNow(command.args, said)
-      console.log(`$ ${command.script} ${args.join(' ')}`)
-      const isDeploy = command.script === 'npm run deploy'
-      const answer = await ground.run(isDeploy ? ['deploy', ...args.filter((arg) => arg !== '--')] : args)
-      console.log(answer.text)
-      said.push({ command, args, text: answer.text })
-      if (answer.code !== 0 && command.output.trim() === '') throw new Error(`it ended with ${answer.code}`)
+    for (const page of pages) {
+      const ofPage = commandsOf(textOf(page))
+      if (ofPage.length === 0) throw new Error(`docs/operating/${page} has no commands`)
+      for (const command of ofPage) {
+        const args = withIdsOfNow(command.args, said)
+        console.log(`$ ${command.script} ${args.join(' ')}`)
+        const isDeploy = command.script === 'npm run deploy'
+        const answer = await ground.run(isDeploy ? ['deploy', ...args.filter((arg) => arg !== '--')] : args)
+        console.log(answer.text)
+        said.push({ page, command, args, text: answer.text })
+        if (answer.code !== 0 && command.output.trim() === '') throw new Error(`it ended with ${answer.code}`)
+      }
     }
   } finally {
     await ground.close()
   }
-  if (said.length === 0) throw new Error(`${document} has no commands under "${title}"`)
   return said
 }
 
-/** A command that names an id of the document's means the one that was printed at its place in this run. */
+/** An id on a page stands for the id that this run printed at the same place. */
 function withIdsOfNow(args: string[], before: Said[]): string[] {
   const ids = new Map<string, string>()
   for (const { command, text } of before) {
@@ -69,11 +78,11 @@ function withIdsOfNow(args: string[], before: Said[]): string[] {
     })
   }
   const last = before.flatMap(({ text }) => idsIn(text)).at(-1)
-  // One that the document hasn't got from anywhere (a command that is new in it) means the latest.
+  // An id that no earlier output has (in a new command) stands for the latest.
   return args.map((arg) => (idsIn(arg).length === 1 ? (ids.get(arg) ?? last ?? arg) : arg))
 }
 
-/** Each once, in the order in which they are first named. */
+/** Each id once, in the order of first mention. */
 function idsIn(text: string): string[] {
   return [...new Set(text.match(/\b01[0-9a-z]{24}\b/g) ?? [])]
 }

@@ -9,7 +9,7 @@ export const limits = {
   readOnlyRetryAfterSeconds: 5, // it may be over already: the map here is up to a lease old
   restoringRetryAfterSeconds: 30,
   unavailableRetryAfterSeconds: 2,
-  // Time limits: every wait for something outside the isolate has one (docs/operating.md, decision 0020)
+  // Time limits: every wait for something outside the isolate has one (docs/operating/time-limits.md, decision 0020)
   requestMs: 15_000, // no call of a request begins later; a browser's user has left by then
   afterResponseMs: 15_000, // the platform ends what follows a response 30 s after it
   queueBatchMs: 60_000, // a batch of jobs; the platform allows 15 minutes
@@ -128,7 +128,7 @@ export const limits = {
   verificationDays: 7,
   resetMinutes: 60,
 
-  // Imports (docs/operating.md)
+  // Imports (docs/operating/importing.md)
   importUsersMax: 200, // a request
   importShardsMax: 50, // with more, users that share no batch may make it 31 statements each …
   importUsersScatteredMax: 30, // … and this many stay below the platform's 1,000 queries

@@ -34,7 +34,7 @@ export function fencedTable(table: SQLiteTable): FencedTable {
   const { name } = config
   const columns = config.columns.filter((column) => column.generated === undefined)
   const refuse = (why: string): never => {
-    throw new Error(`Table ${name} can't be sharded: ${why} (docs/building.md, "Sharded tables")`)
+    throw new Error(`Table ${name} can't be sharded: ${why} (docs/building/tables.md, "Sharded tables")`)
   }
   const registration = findRegistration(table) ?? refuse("declare it with sharded('users' | 'claims', sqliteTable(…))")
   if (config.foreignKeys.length > 0) refuse('foreign keys break moves; check in the noun instead')

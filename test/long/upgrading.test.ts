@@ -24,7 +24,7 @@ const page = readFileSync(path.join(root, 'docs/upgrading.md'), 'utf8')
 /** The commands of a section, one text per fence. */
 function commandsOf(heading: string, fences: number): string[] {
   const section = page.split(/^## /m).find((part) => part.startsWith(heading)) ?? ''
-  const commands = [...section.matchAll(/^ *```sh\n(.*?)^ *```/gms)].map(([, text = '']) => text)
+  const commands = [...section.matchAll(/^ *```sh run-by=\S+\n(.*?)^ *```/gms)].map(([, text = '']) => text)
   expect(commands).toHaveLength(fences)
   return commands
 }

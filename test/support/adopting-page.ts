@@ -12,9 +12,11 @@ export interface Fence {
 
 export function adoptingFences(): Fence[] {
   const page = readFileSync(path.join(root, 'docs/adopting.md'), 'utf8')
-  return [...page.matchAll(/^```(\w+)\n(?:(?:\/\/|#) ([^\n]+)\n)?(.*?)^```$/gms)].map(([, language, title, code]) => ({
-    language: language!,
-    title: title ?? null,
-    code: code!,
-  }))
+  return [...page.matchAll(/^```(\w+)[^\n]*\n(?:(?:\/\/|#) ([^\n]+)\n)?(.*?)^```$/gms)].map(
+    ([, language, title, code]) => ({
+      language: language!,
+      title: title ?? null,
+      code: code!,
+    }),
+  )
 }

@@ -1,7 +1,8 @@
 import { limits } from '../../src/core/limits.ts'
 
 /**
- * The longest that each kind of invocation takes when what it needs does not answer (ms), as docs/operating.md states it.
+ * The longest time (ms) of each kind of invocation if its dependencies do not answer, as in
+ * docs/operating/time-limits.md.
  * They follow from one rule: no call begins after an invocation's time is up, and each call has its own limit.
  */
 export const longest = {

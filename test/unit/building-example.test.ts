@@ -7,10 +7,10 @@ import { expect, test } from 'vitest'
 const root = path.resolve(import.meta.dirname, '../..')
 const example = path.join(root, 'dist/building-example')
 
-test('the example in docs/building.md fits the code, as if its files were in src/app', {
+test('the example in docs/building/noun.md fits the code, as if its files were in src/app', {
   timeout: 60_000,
 }, async () => {
-  const page = readFileSync(path.join(root, 'docs/building.md'), 'utf8')
+  const page = readFileSync(path.join(root, 'docs/building/noun.md'), 'utf8')
   const files = [...page.matchAll(/```ts\n\/\/ (src\/app\/\S+)\n(.*?)```/gs)].map(([, file, code]) => ({
     file: file!,
     code: code!,

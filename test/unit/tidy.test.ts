@@ -2,6 +2,8 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { expect, test } from 'vitest'
+import { commandsOf, tourPages } from '../../scripts/tour-blocks.ts'
+import { anchorsOf, fencedBlocks, localLinks, longLines, proseOf } from '../support/markdown.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
 const tracked = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
@@ -56,16 +58,67 @@ test('no dead files: every source is imported, or is an entry point', () => {
   expect(sources.filter((file) => !entries.test(file) && !imported.has(file))).toEqual([])
 })
 
-test('documents link to files that exist', () => {
-  const broken = tracked
-    .filter((file) => file.endsWith('.md'))
-    .flatMap((file) =>
-      [...read(file).matchAll(/\]\((?!https?:|#|mailto:)([^)#\s]+)/g)]
-        .map((match) => path.join(path.dirname(file), match[1]!))
-        .filter((target) => !existsSync(path.join(root, target)))
-        .map((target) => `${file} → ${target}`),
-    )
+const pages = tracked.filter((file) => file.endsWith('.md'))
+
+test('documents link to files and headings that exist', () => {
+  const broken = pages.flatMap((page) =>
+    localLinks(read(page))
+      .filter(({ file, anchor }) => {
+        const target = file === '' ? page : path.join(path.dirname(page), file)
+        if (!existsSync(path.join(root, target))) return true
+        return anchor !== '' && target.endsWith('.md') && !anchorsOf(read(target)).has(anchor)
+      })
+      .map(({ file, anchor }) => `${page} → ${file}#${anchor}`),
+  )
   expect(broken).toEqual([])
+})
+
+test('every block of commands in a document is run by the tour or a test, or is marked `not-run`', () => {
+  const unmarked = pages.flatMap((page) =>
+    fencedBlocks(read(page))
+      .filter(({ info, text }) => isOfCommands(info, text) && !isRun(page, info, text) && !/ not-run$/.test(info))
+      .map(({ info, text }) => `${page}: \`\`\`${info} ${text.split('\n')[0]}`),
+  )
+  expect(unmarked).toEqual([])
+})
+
+const isOfCommands = (info: string, text: string): boolean =>
+  /^(sh|bash|shell|zsh|console)\b/.test(info) || /^\s*\$ /.test(text)
+
+/** By the tour, which runs the `console` blocks of its pages; or by the test that the block names, which names the page. */
+function isRun(page: string, info: string, text: string): boolean {
+  if (info === 'console') return onTour.has(page) && commandsOf(`\`\`\`console\n${text}\`\`\`\n`).length === 1
+  const [, runner] = / run-by=(test\/\S+\.test\.ts)$/.exec(info) ?? []
+  return runner !== undefined && tracked.includes(runner) && read(runner).includes(page)
+}
+
+const onTour = new Set(
+  Object.values(tourPages)
+    .flat()
+    .map((page) => `docs/operating/${page}`),
+)
+
+test('lines of documents have at most 120 characters', () => {
+  const long = pages.flatMap((page) => longLines(read(page), 120).map((line) => `${page}: ${line}`))
+  expect(long).toEqual([])
+})
+
+/** Phrases that documents avoid, and what they say instead. */
+const unplain: [RegExp, string][] = [
+  [/\banew\b/i, 'again, or from scratch'],
+  [/\bmend(s|ed|ing)?\b/i, 'fix'],
+  [/\b(go|goes|went|gone) on\b/i, 'continue, resume, restart or retry'],
+  [/\bfor ever\b/i, 'permanently'],
+  [/\ball the same\b/i, 'still, or anyway'],
+  [/[,;:] else\b/i, 'otherwise, or if not'],
+  [/\b(ran|runs?) out\b/i, 'expired'],
+  [/\bturned round\b/i, 'reversed'],
+  [/\bit is (waited|said)\b/i, 'the active voice'],
+  [/\bin vain\b/i, 'what failed'],
+]
+
+test.each(unplain)('documents do not say %s, but: %s', (pattern) => {
+  expect(pages.filter((page) => pattern.test(proseOf(read(page))))).toEqual([])
 })
 
 test('commands that documents name exist', () => {

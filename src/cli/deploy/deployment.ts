@@ -11,7 +11,7 @@ import { openWrangler, type Wrangler } from '../wrangler/subprocess.ts'
 import { buildStaticFiles, type StaticFile } from './static-files.ts'
 
 /** For the help of the commands that open an account. */
-export const PLATFORM_HELP = `It needs CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (docs/operating.md). --url is where the application answers, if that
+export const PLATFORM_HELP = `It needs CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (docs/operating/deploying.md). --url is where the application answers, if that
 is neither PUBLIC_ORIGIN nor its address on workers.dev.`
 
 /** What `deploy`, `rollback` and `restore` work with: a configuration, an account, and the tools. */

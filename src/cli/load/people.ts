@@ -33,7 +33,7 @@ export function notTaken({ origin }: URL, what: string, { status, reason }: Ende
   if (status === 429)
     return new UserError(
       `${origin} didn’t ${what}: it limits requests (${reason}).`,
-      'Load comes from one address: set RATE_LIMITS to off where you measure (docs/operating.md).',
+      'Load comes from one address: set RATE_LIMITS to off where you measure (docs/operating/settings.md).',
     )
   return new UserError(
     `${origin} didn’t ${what} (${reason}).`,

@@ -129,7 +129,7 @@ class KnownObjects {
 // ── the rules ───────────────────────────────────────────────────────────────────────────────────
 
 const ONLY_ADD =
-  'Migrations of sharded tables only add. Add a new column or table, and stop reading the old one (docs/building.md).'
+  'Migrations of sharded tables only add. Add a new column or table, and stop reading the old one (docs/building/tables.md).'
 
 /** What drizzle-kit calls the table that it rebuilds another in. */
 const isRebuilt = (table: string | null | undefined): boolean => /^__new_/i.test(table ?? '')
@@ -157,7 +157,7 @@ function refusedChange(statement: SqlToken[]): Refusal | null {
   if (isWord(statement[after], 'DROP'))
     return {
       what: 'drops a column, and the version before this one still reads it',
-      fix: 'Stop reading the column, and leave it in the table. A version that still reads it may run beside this one (docs/building.md).',
+      fix: 'Stop reading the column, and leave it in the table. A version that still reads it may run beside this one (docs/building/tables.md).',
     }
   return null
 }
@@ -172,7 +172,7 @@ function refusedWrite(statement: SqlToken[], known: KnownObjects): Refusal | nul
   const way = known.isSharded(write.table) ? '' : ` by way of a trigger of ${write.table}`
   return {
     what: `writes rows of the sharded table ${table}${way} (${write.verb})`,
-    fix: 'A slot that has moved, is arriving, or is being cut over refuses such a write, and the migration would fail at that shard. Write the rows in the application, slot by slot through shards.of(…) (docs/building.md, "Changing existing rows").',
+    fix: 'A slot that has moved, is arriving, or is being cut over refuses such a write, and the migration would fail at that shard. Write the rows in the application, slot by slot through shards.of(…) (docs/building/tables.md, "Changing existing rows").',
   }
 }
 
@@ -182,7 +182,7 @@ function refusedForm(statement: SqlToken[], sql: string): Refusal | null {
   return why
     ? {
         what: `has a trigger ${trigger.name} that D1's API may cut apart: ${why}`,
-        fix: 'Write it in one line, with BEGIN and END in upper case and each CASE … END in parentheses (docs/building.md, "Triggers of your own").',
+        fix: 'Write it in one line, with BEGIN and END in upper case and each CASE … END in parentheses (docs/building/tables.md, "Triggers of your own").',
       }
     : null
 }
@@ -199,7 +199,7 @@ function refuseTriggers(migrations: Migration[]): void {
     if (known.isSharded(trigger.table) && !isFence(trigger) && !isSilent(trigger.when))
       refuse(trigger.migration, trigger.sql, {
         what: `has a trigger ${trigger.name} on the sharded table ${trigger.table} that would fire when a move writes its rows`,
-        fix: `Give it this WHEN, or join it with AND to its own in parentheses: WHEN ${SILENT_WHILE_MOVING} (docs/building.md, "Triggers of your own").`,
+        fix: `Give it this WHEN, or join it with AND to its own in parentheses: WHEN ${SILENT_WHILE_MOVING} (docs/building/tables.md, "Triggers of your own").`,
       })
 }
 

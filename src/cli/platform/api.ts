@@ -82,7 +82,7 @@ export function openPlatform(options: PlatformOptions): Platform {
   if (!token)
     throw new UserError(
       'CLOUDFLARE_API_TOKEN is not set.',
-      'Make a token at https://dash.cloudflare.com/profile/api-tokens; which permissions it needs: docs/operating.md.',
+      'Make a token at https://dash.cloudflare.com/profile/api-tokens; which permissions it needs: docs/operating/deploying.md.',
     )
   if (!accountId)
     throw new UserError(

@@ -4,15 +4,15 @@ import { expect, test } from 'vitest'
 import { limits } from '../../../src/core/limits.ts'
 import { longest } from '../../support/longest.ts'
 
-const operating = readFileSync(path.resolve(import.meta.dirname, '../../../docs/operating.md'), 'utf8')
+const page = readFileSync(path.resolve(import.meta.dirname, '../../../docs/operating/time-limits.md'), 'utf8')
 
-/** The rows of the table "How long a request takes", by the formulas they state. */
-const stated = [...operating.matchAll(/^\|[^|]+\| ([\d.]+) s +\| `([^`|]+)`/gm)].map(([, seconds, formula]) => ({
+/** The rows of its first table, by the formulas that they state. */
+const stated = [...page.matchAll(/^\|[^|]+\| ([\d.]+) s +\| `([^`|]+)`/gm)].map(([, seconds, formula]) => ({
   seconds: Number(seconds),
   formula: formula!,
 }))
 
-test('the page on operating states the limits of all kinds of invocations', () => {
+test('the page on time limits states the limits of all kinds of invocations', () => {
   const kinds = Object.entries(longest).filter(([kind]) => kind !== 'health')
   expect(stated.map(({ seconds }) => seconds * 1_000)).toEqual(kinds.map(([, ms]) => ms()))
 })

@@ -1,18 +1,16 @@
 import { expect, test } from 'vitest'
 import { commandsOf, comparable, withOutputs } from '../../../scripts/tour-blocks.ts'
 
-const document = `# Operating
-
-## A tour
+const document = `# Tour
 
 Text.
 
-\`\`\`
+\`\`\`console
 $ npm run banyan -- shards list
 shard-000  32768
 \`\`\`
 
-\`\`\`
+\`\`\`console
 $ npm run banyan -- moves show 01aaaaaaaaaaaaaaaaaaaaaaaa
 state    done
 took     12 ms
@@ -20,20 +18,20 @@ took     12 ms
 
 ## Next
 
-\`\`\`
+\`\`\`console not-run
 $ npm run banyan -- load
 \`\`\`
 `
 
-test('the commands are those of the section, with what the document says that they say', () => {
-  expect(commandsOf(document, 'A tour').map(({ args, output }) => [args.join(' '), output])).toEqual([
+test('the commands are the `console` blocks of the page, without those that are not run', () => {
+  expect(commandsOf(document).map(({ args, output }) => [args.join(' '), output])).toEqual([
     ['shards list', 'shard-000  32768\n'],
     ['moves show 01aaaaaaaaaaaaaaaaaaaaaaaa', 'state    done\ntook     12 ms\n'],
   ])
 })
 
 function ran(list: string, show: string) {
-  const [first, second] = commandsOf(document, 'A tour')
+  const [first, second] = commandsOf(document)
   return withOutputs(document, [
     { command: first!, args: first!.args, text: list },
     { command: second!, args: ['moves', 'show', '01bbbbbbbbbbbbbbbbbbbbbbbb'], text: show },
@@ -48,7 +46,7 @@ test('other figures are no difference, other words are', () => {
   expect(ran('shard-001  32768', 'state    done\ntook     7 ms').differences).toHaveLength(1)
 })
 
-test('what was said is put where it was said, with the ids of the run; all else stays', () => {
+test('each output replaces the old one, with the ids of the run; everything else stays', () => {
   const { written } = ran('shard-000  16384', 'state    done\ntook     7 ms')
   expect(written).toBe(
     document

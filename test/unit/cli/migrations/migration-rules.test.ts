@@ -197,7 +197,7 @@ describe('a trigger that D1’s API may cut apart is refused, and the fix says h
 })
 
 test('the trigger that the docs give to copy is taken', () => {
-  const page = readFileSync(path.resolve(import.meta.dirname, '../../../../docs/building.md'), 'utf8')
+  const page = readFileSync(path.resolve(import.meta.dirname, '../../../../docs/building/tables.md'), 'utf8')
   const blocks = [...page.matchAll(/```sql\n([\s\S]*?)```/g)].map((match) => match[1]!.trim())
   expect(blocks).toContain(`WHEN ${SILENT_WHILE_MOVING}`)
   const [trigger] = blocks.filter((block) => block.startsWith('CREATE TRIGGER'))
