@@ -1,5 +1,6 @@
 import { NEVER_SENT } from '../shell/client.ts'
 import type { Timer } from '../shell/screen.ts'
+import { parsed } from './answer-body.ts'
 import type { Random } from './draws.ts'
 
 export interface Clock extends Timer {
@@ -147,10 +148,6 @@ function unanswered(reason: string | null): Tried {
 
 /** The stable code of a problem (RFC 9457) of the application, or null. */
 function codeOf(body: string): string | null {
-  try {
-    const { code } = JSON.parse(body) as { code?: unknown }
-    return typeof code === 'string' ? code : null
-  } catch {
-    return null
-  }
+  const { code } = parsed<{ code: unknown }>(body)
+  return typeof code === 'string' ? code : null
 }
