@@ -145,6 +145,13 @@ test('an edit that was acknowledged and isn’t there is lost', async () => {
   expect(report.readBack).toMatchObject({ ...whole, lost: 1 })
 })
 
+test('an edit that an author’s list doesn’t show to strangers is lost', async () => {
+  const { report } = await load({}, { isStale: ({ path, token }) => !token && /\/posts\?/.test(path) })
+  expect(report.readBack).toMatchObject({ ...whole, lost: expect.toSatisfy((count: number) => count > 3) })
+  expect(report.isSound).toBe(false)
+  expect(report.examples[0]).toMatch(/^lost: post p\d{8} has text \d+; acknowledged was text \d+$/)
+})
+
 test('a writer who reads an older text than was acknowledged sees it during the run', async () => {
   const { report } = await load({}, { isStale: ({ path, token }) => token !== null && POST.test(path) })
   expect(report.sightings.stale).toBeGreaterThan(0)

@@ -81,6 +81,13 @@ test.each<[string, () => Response]>([
   expect(report.readBack).toMatchObject({ ...whole, lost: 1 })
 })
 
+test('a bio that is there before anybody writes one is not what was sent', async () => {
+  const refuse = ({ path, token }: Sent) =>
+    !token && path.endsWith('/load_test_2') ? answered(200, { user: { bio: 'from elsewhere' } }) : null
+  const { report } = await load({ refuse }, { reads: 1 })
+  expect(report.readBack).toMatchObject({ ...whole, lost: 1 })
+})
+
 test('a profile that nobody answers for is unread', async () => {
   const refuse = ({ path, token }: Sent) => (!token && path.endsWith('/load_test_2') ? problem(500, 'INTERNAL') : null)
   const { report } = await load({ refuse })
