@@ -33,16 +33,15 @@ test('a server that does as it says is found to', async () => {
 test('beside profiles requests have the shares that are documented, and their order in the report', async () => {
   const profile: Route = ({ path }) =>
     path === '/api/v1/me' || /^\/api\/v1\/users\/\w+$/.test(path) ? answered(200, { user: { bio: '' } }) : null
-  const settings = { nouns: [posts, profiles], rate: 200, durationMs: 100_000, users: 20, reads: 0.9 }
+  const settings = { nouns: [posts, profiles], durationMs: 300_000, users: 20 }
   const double = new PostsDouble()
   const { report, server } = await runOn({ routes: [double.route, profile], ...settings })
   const reads = { 'read post': 0.75, 'read profile': 0.15, 'list posts': 0.1 }
   const writes = { 'write post': 0.5, 'edit post': 0.4, 'edit profile': 0.1 }
   expect(report.kinds.map(({ kind }) => kind)).toEqual([...Object.keys(reads), ...Object.keys(writes), 'all'])
-  const isWrite = (kind: string) => kind in writes
   for (const shares of [reads, writes]) {
     const all = report.kinds.filter(({ kind }) => kind in shares).reduce((sum, { n }) => sum + n, 0)
-    expect(all).toBeGreaterThan(isWrite(Object.keys(shares)[0] ?? '') ? 1_800 : 17_500)
+    expect(all).toBeGreaterThan(2_800)
     for (const [kind, share] of Object.entries(shares)) {
       const n = report.kinds.find((one) => one.kind === kind)?.n ?? 0
       // ± 4 standard deviations of a binomial count.
@@ -61,7 +60,7 @@ test('beside profiles requests have the shares that are documented, and their or
     all++
     if (path === `/api/v1/posts/${newest.get(token)}`) own++
   }
-  expect(own / all).toBeGreaterThan(0.14)
+  expect(own / all).toBeGreaterThan(0.13)
   expect(own / all).toBeLessThan(0.19)
   expect(reportText(report)).toMatch(/^read back {2}\d[\d,]* posts, 20 profiles: /m)
 })
