@@ -5,36 +5,36 @@ import type { Sightings } from '../../../../src/cli/load/sightings.ts'
 import { runOn, whole } from '../../../support/load-run.ts'
 import { answered } from '../../../support/misbehaving-server.ts'
 
-/** A second of reads of boxes, whose check finds this each time that it looks. */
+/** A second of reads of crates, whose check finds this each time that it looks. */
 async function load(found: (look: number) => Finding[], see: (sightings: Sightings) => void = () => undefined) {
   let looks = 0
-  const boxes: LoadNoun = ({ sightings }) => ({
+  const crates: LoadNoun = ({ sightings }) => ({
     reads: [
       {
-        name: 'read box',
+        name: 'read crate',
         weight: 1,
         draw: (reader) => () => {
           see(sightings)
-          return reader.client.request('GET', '/boxes/1')
+          return reader.client.request('GET', '/crates/1')
         },
       },
     ],
     thing: {
-      name: 'box',
+      name: 'crate',
       readBack: () => ({ count: 1, checks: [async () => [], async () => found(++looks)] }),
     },
   })
   const routes = [() => answered(200, {})]
-  const { report, seconds } = await runOn({ routes, nouns: [boxes], rate: 5, durationMs: 1_000, reads: 1 })
+  const { report, seconds } = await runOn({ routes, nouns: [crates], rate: 5, durationMs: 1_000, reads: 1 })
   return { report, seconds, looks }
 }
 
 const finding = (fault: Fault, about: string, what = about): Finding => ({ fault, about, what })
 
 test.each<Fault>(['lost', 'unexpected', 'unread'])('what is %s is read again for 75 s', async (fault) => {
-  const { report, seconds, looks } = await load(() => [finding(fault, 'box 1')])
+  const { report, seconds, looks } = await load(() => [finding(fault, 'crate 1')])
   expect(report.readBack).toMatchObject({ ...whole, [fault]: 1, late: 0 })
-  expect(report.examples).toEqual([`${fault}: box 1`])
+  expect(report.examples).toEqual([`${fault}: crate 1`])
   expect(report.isSound).toBe(false)
   expect(seconds).toBeGreaterThan(75)
   expect(seconds).toBeLessThan(80)
@@ -43,7 +43,7 @@ test.each<Fault>(['lost', 'unexpected', 'unread'])('what is %s is read again for
 })
 
 test('what is doubled stays so, and is not read again', async () => {
-  const { report, seconds, looks } = await load(() => [finding('doubled', 'box 1')])
+  const { report, seconds, looks } = await load(() => [finding('doubled', 'crate 1')])
   expect(report.readBack).toMatchObject({ ...whole, doubled: 1 })
   expect(report.isSound).toBe(false)
   expect(looks).toBe(1)
@@ -51,19 +51,25 @@ test('what is doubled stays so, and is not read again', async () => {
 })
 
 test('what was unread at first is not late: nothing was known of it', async () => {
-  const { report } = await load((look) => (look < 3 ? [finding('unread', 'box 1'), finding('lost', 'box 2')] : []))
+  const { report } = await load((look) => (look < 3 ? [finding('unread', 'crate 1'), finding('lost', 'crate 2')] : []))
   expect(report.readBack).toMatchObject({ ...whole, late: 1 })
-  expect(report.examples).toEqual(['late: box 2'])
+  expect(report.examples).toEqual(['late: crate 2'])
   expect(report.isSound).toBe(true)
 })
 
 test('several findings about one thing are one fault; of each fault five examples are given', async () => {
-  const lost = Array.from({ length: 8 }, (_, index) => finding('lost', `box ${index}`))
-  const { report } = await load(() => [...lost, finding('lost', 'box 0', 'box 0 again'), finding('doubled', 'box 0')])
+  const lost = Array.from({ length: 8 }, (_, index) => finding('lost', `crate ${index}`))
+  const { report } = await load(() => [
+    ...lost,
+    finding('lost', 'crate 0', 'crate 0 again'),
+    finding('doubled', 'crate 0'),
+  ])
   expect(report.readBack).toMatchObject({ ...whole, lost: 8, doubled: 1 })
-  const rest = [1, 2, 3, 4].map((number) => `lost: box ${number}`)
-  expect(report.examples).toEqual(['lost: box 0 again', ...rest, 'doubled: box 0'])
-  expect(reportText(report)).toContain('\nwrong\n  lost: box 0 again\n')
+  const rest = [1, 2, 3, 4].map((number) => `lost: crate ${number}`)
+  expect(report.examples).toEqual(['lost: crate 0 again', ...rest, 'doubled: crate 0'])
+  expect(report.readBack.crates).toBe(1)
+  expect(reportText(report)).toContain('read back  1 crate: 8 lost, 1 doubled, ')
+  expect(reportText(report)).toContain('\nwrong\n  lost: crate 0 again\n')
 })
 
 test('what readers saw is in the report, with five examples at most', async () => {
@@ -82,22 +88,22 @@ test('what readers saw is in the report, with five examples at most', async () =
 
   const early = await load(
     () => [],
-    (sightings) => sightings.missedAnothers(false, 'box 1'),
+    (sightings) => sightings.missedAnothers(false, 'crate 1'),
   )
   expect(early.report.isSound).toBe(true)
   expect(reportText(early.report)).toContain('others’    5 not yet seen, 0 overdue')
 
   const overdue = await load(
     () => [],
-    (sightings) => sightings.missedAnothers(true, 'box 1'),
+    (sightings) => sightings.missedAnothers(true, 'crate 1'),
   )
   expect(overdue.report.isSound).toBe(false)
   expect(reportText(overdue.report)).toContain('others’    0 not yet seen, 5 overdue')
 
   // What readers saw and what was read back at the end are added up.
   const foreign = await load(
-    () => [finding('unexpected', 'box 2')],
-    (sightings) => sightings.sawUnexpected('box 1'),
+    () => [finding('unexpected', 'crate 2')],
+    (sightings) => sightings.sawUnexpected('crate 1'),
   )
   expect(foreign.report.isSound).toBe(false)
   expect(reportText(foreign.report)).toContain('6 unexpected')
