@@ -718,8 +718,8 @@ const mutants: Mutant[] = [
   {
     name: 'sessions end before a restored shard serves',
     file: 'src/cli/restore/revived.ts',
-    take: /await revokeAll\(platform, databaseId\)/,
-    leave: '{ sessions: 0, mail_tokens: 0 }',
+    take: /await revokeAll\(platform, databaseId, tables\)/,
+    leave: '{}',
     ...restores,
   },
   {

@@ -8,8 +8,8 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { operator } from '../../../../src/app/accounts/restore.operator.ts'
 import { restoreTo } from '../../../../src/cli/platform/time-travel.ts'
-import type { ClaimDifference } from '../../../../src/cli/restore/claim-differences.ts'
 import { abandon, compare, restore } from '../../../../src/cli/restore/restore.ts'
 import { NotNow, UserError } from '../../../../src/cli/shell/errors.ts'
 import { root } from '../../../../src/cli/shell/root.ts'
@@ -74,6 +74,7 @@ const giveUp = () => abandon(deployment.deployment(), about())
 const about = () => ({
   shard: 'shard-000',
   noteFile,
+  nouns: [operator],
   connection: {
     get: async (asked: string) =>
       (asked.startsWith('/operator/v1/moves')
@@ -412,10 +413,17 @@ test('Ctrl-C while the lease is waited for: the same is said, and it is given up
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 
-const listed = (): ClaimDifference[] =>
+interface ListedClaim {
+  lacks: string
+  key: string
+  kind: string
+  accountId: string
+}
+
+const listed = (): ListedClaim[] =>
   readFileSync(listFile, 'utf8')
     .split('\n')
-    .flatMap((line) => (line === '' ? [] : (JSON.parse(line) as ClaimDifference)))
+    .flatMap((line) => (line === '' ? [] : (JSON.parse(line) as ListedClaim)))
 
 /** An account with its two claims, as the application writes them: each row in the shard that has its slot. */
 async function signUp(id: string, email: string, handle: string, claimsAt = other()): Promise<void> {
