@@ -297,8 +297,8 @@ const mutants: Mutant[] = [
   },
   {
     name: 'import’s marks for what is no text',
-    file: 'src/cli/import/records.ts',
-    take: /if \(oddity\) return .*/,
+    file: 'src/cli/import/rows.ts',
+    take: /if \(oddity && code\) return .*/,
     leave: '',
     ...foreignFiles,
   },

@@ -8,20 +8,14 @@ import type { GroupDatabase } from '../../sharding/grouped-batches.ts'
 import { type ClaimStatus, type GroupedClaim, GroupedClaims, groupedClaim } from '../../sharding/grouped-claims.ts'
 import type { Tiers } from '../../web/context.ts'
 import { NO_PASSWORD } from '../accounts/passwords.ts'
-import { claimSpecsOf, idOf, isRefusal, type Newcomer, type Refusal, readRecord } from './records.ts'
-import type { importShape, outcomes } from './shapes.ts'
+import type { Refusal } from './fields.ts'
+import { claimSpecsOf, idOf, isRefusal, type Newcomer, readRecord } from './records.ts'
+import type { importOutcome, importShape } from './shapes.ts'
 
 export type ImportTiers = Pick<Tiers, 'shards' | 'claims' | 'clock' | 'log'>
 export type ImportRequest = z.infer<typeof importShape>
 
-export interface ImportOutcome {
-  externalId: string
-  outcome: (typeof outcomes)[number]
-  id: string | null
-  hasPassword: boolean
-  code?: string
-  detail?: string
-}
+export type ImportOutcome = z.infer<typeof importOutcome>
 
 /** One user on the way in. `key` is the user's id, and so its slot. */
 interface Candidate {

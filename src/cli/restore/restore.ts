@@ -235,7 +235,7 @@ export async function compare(deployment: Deployment, options: ShardOptions): Pr
   return compareClaims(deployment, open(options), databaseId)
 }
 
-/** `claims and accounts` */
+/** What is compared, in words. */
 const comparedRows = ({ holders }: Restored): string =>
   ['claims', ...holders.map(({ names }) => names.rows)].join(' and ')
 
