@@ -239,63 +239,6 @@ describe('a CSV file', () => {
   })
 })
 
-test('who wants what an earlier user of the file has is refused; one that was refused takes nothing', async () => {
-  const { refusals, records } = await read(
-    [
-      'id,email,username',
-      '1,a@example.com,ann',
-      '2,A@Example.com ,bob',
-      '3,c@example.com,ANN',
-      '4,d@example.com,no',
-      '5,d@example.com,dan',
-      '5,e@example.com,eve',
-      '6,f@example.com,bob',
-    ].join('\n'),
-    { extension: 'csv' },
-  )
-  expect(refusals).toEqual([
-    ['2', 'EMAIL_TWICE'],
-    ['3', 'HANDLE_TWICE'],
-    ['4', 'HANDLE_INVALID'],
-    ['5', 'EXTERNAL_ID_TWICE'],
-  ])
-  expect(records.map(({ externalId, handle }) => [externalId, handle])).toEqual([
-    ['1', 'ann'],
-    ['5', 'dan'],
-    ['6', 'bob'],
-  ])
-})
-
-describe('the mapping', () => {
-  const columns = ['ID', 'E-Mail', 'user_name', 'Name', 'created']
-
-  test('is guessed from the columns’ names, and what is said goes first', () => {
-    expect(readMapping(operator.fields, 'email=E-Mail', columns)).toEqual({
-      externalId: 'ID',
-      email: 'E-Mail',
-      handle: 'user_name',
-      displayName: 'Name',
-      createdAt: 'created',
-    })
-    expect(readMapping(operator.fields, 'email=e_mail,displayName=,handle=name', columns)).toEqual({
-      externalId: 'ID',
-      email: 'E-Mail',
-      handle: 'Name',
-      createdAt: 'created',
-    })
-  })
-
-  test.each([
-    ['mail=E-Mail', '--map has "mail=E-Mail".'],
-    ['email', '--map has "email".'],
-    ['email=nothing', 'There is no column "nothing".'],
-    ['', undefined],
-  ])('"%s"', (text, message) => {
-    if (message) expect(() => readMapping(operator.fields, text, columns)).toThrow(message)
-    else expect(readMapping(operator.fields, text, columns).email).toBe('E-Mail')
-  })
-})
-
 test('what is no file is refused, and so is one in a folder that takes none beside it', async () => {
   const staging = new Staging(operator, rules, 'users')
   const refused = await staging.load(folder, () => undefined).catch((error: UserError) => error)
