@@ -14,9 +14,12 @@ import { CONFLICTING, SqlTable } from './sql-table.ts'
 
 /** Should SQLite see two statements where one was cut: none reaches another file (VACUUM INTO attaches, too). */
 function refuseOtherFiles(database: DatabaseSync): void {
-  const { SQLITE_ATTACH, SQLITE_DENY, SQLITE_OK } = constants as unknown as Record<string, number>
+  const { SQLITE_ATTACH, SQLITE_DENY, SQLITE_OK } = constants as unknown as Record<
+    'SQLITE_ATTACH' | 'SQLITE_DENY' | 'SQLITE_OK',
+    number
+  >
   const guarded = database as unknown as { setAuthorizer(allow: (action: number) => number): void } // not in the types yet
-  guarded.setAuthorizer((action) => (action === SQLITE_ATTACH ? SQLITE_DENY! : SQLITE_OK!))
+  guarded.setAuthorizer((action) => (action === SQLITE_ATTACH ? SQLITE_DENY : SQLITE_OK))
 }
 
 /** A user of the file that may be imported. `n` counts all of the table's rows from 1. */
