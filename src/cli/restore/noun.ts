@@ -67,7 +67,7 @@ export interface Credentials {
     watched: string
   }
   names: {
-    /** Of all of it, in the names of files, in the note and in --json. */
+    /** Of all of it, in the names of files, in the note and in --json: none that these have already. */
     rows: string
     /** In the list. */
     id: string

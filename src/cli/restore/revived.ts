@@ -104,7 +104,8 @@ export function endedText(
   file: string,
 ): string {
   const counts = tables.map(({ table, names }) => counted(revoked[table] ?? 0, names.row))
-  const deleted = [counts.slice(0, -1).join(', '), ...counts.slice(-1)].filter((part) => part !== '').join(' and ')
+  const last = counts.pop() ?? ''
+  const deleted = counts.length > 0 ? `${counts.join(', ')} and ${last}` : last
   return [
     `Its users must log in again: ${deleted} were deleted.`,
     ...(credentials?.texts.compared(listed, file) ?? []),
