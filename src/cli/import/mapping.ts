@@ -9,7 +9,8 @@ export type Mapping = Readonly<Record<string, string>>
 const plain = (name: string): string => name.toLowerCase().replaceAll(/[^a-z0-9]/g, '')
 
 /**
- * Reads `--map FIELD=COLUMN,…`: what it doesn't name is guessed from the columns' names, and `FIELD=` leaves a field out. Throws UserError for an unknown field or column, and for a required field that nothing is found for.
+ * Reads `--map FIELD=COLUMN,…`: what it doesn't name is guessed from the columns' names, and `FIELD=` leaves a field out.
+ * Throws UserError for an unknown field or column, and for a required field that nothing is found for.
  */
 export function readMapping(fields: Fields, text: string, columns: string[]): Mapping {
   const given = new Map<string, string>()

@@ -306,7 +306,7 @@ export class Staging<R extends ImportRecord> {
     const take = this.#database.prepare('INSERT INTO "banyan taken" (value) VALUES (?)')
     return (read: R | Refusal): R | Refusal => {
       if (isRefusal(read)) return read
-      const wants = this.#rules.uniqueIn(read).map((unique) => ({ ...unique, key: `${unique.code} ${unique.value}` }))
+      const wants = this.#rules.uniqueIn(read).map((unique, index) => ({ ...unique, key: `${index} ${unique.value}` }))
       const twice = wants.find(({ key }) => isTaken.get(key))
       if (twice) return { code: twice.code, detail: `Another user of the file has this ${twice.called}.` }
       for (const { key } of wants) take.run(key)
