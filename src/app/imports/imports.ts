@@ -8,20 +8,14 @@ import type { GroupDatabase } from '../../sharding/grouped-batches.ts'
 import { type ClaimStatus, type GroupedClaim, GroupedClaims, groupedClaim } from '../../sharding/grouped-claims.ts'
 import type { Tiers } from '../../web/context.ts'
 import { NO_PASSWORD } from '../accounts/passwords.ts'
-import { claimSpecsOf, idOf, isRefusal, type Newcomer, type Refusal, readRecord } from './records.ts'
-import type { importShape, outcomes } from './shapes.ts'
+import type { Refusal } from './fields.ts'
+import { claimSpecsOf, idOf, isRefusal, type Newcomer, readRecord } from './records.ts'
+import type { importOutcome, importShape } from './shapes.ts'
 
 export type ImportTiers = Pick<Tiers, 'shards' | 'claims' | 'clock' | 'log'>
 export type ImportRequest = z.infer<typeof importShape>
 
-export interface ImportOutcome {
-  externalId: string
-  outcome: (typeof outcomes)[number]
-  id: string | null
-  hasPassword: boolean
-  code?: string
-  detail?: string
-}
+export type ImportOutcome = z.infer<typeof importOutcome>
 
 /** One user on the way in. `key` is the user's id, and so its slot. */
 interface Candidate {
@@ -49,13 +43,15 @@ interface Candidate {
 export async function importUsers(tiers: ImportTiers, { source, users }: ImportRequest): Promise<ImportOutcome[]> {
   const now = tiers.clock.now()
   const claims = new GroupedClaims(tiers.shards, tiers.clock)
-  const read = users.map((record) => ({ record, user: readRecord(record, now) }))
   const candidates = new Map<string, Candidate>()
-  for (const { user } of read) {
-    if (isRefusal(user)) continue
+  const asked = users.map((record) => {
+    const user = readRecord(record, now)
+    if (isRefusal(user)) return refused(record.externalId, user)
     const candidate = candidateFor(source, user)
-    if (!candidates.has(candidate.key)) candidates.set(candidate.key, candidate)
-  }
+    if (candidates.has(candidate.key)) return refused(user.externalId, twice)
+    candidates.set(candidate.key, candidate)
+    return candidate
+  })
   const all = [...candidates.values()]
   await putOffWhatIsTooMuch(tiers, all)
   await findEarlier(tiers, undecided(all))
@@ -69,14 +65,12 @@ export async function importUsers(tiers: ImportTiers, { source, users }: ImportR
     claims,
     all.filter(({ outcome }) => outcome?.outcome === 'refused'),
   )
-  const met = new Set<string>()
-  return read.map(({ record, user }) => {
-    if (isRefusal(user)) return refused(record.externalId, user)
-    const { key, outcome } = candidates.get(idOf(source, user))!
-    if (met.has(key)) return refused(user.externalId, twice)
-    met.add(key)
-    return outcome!
-  })
+  return asked.map((one) => ('key' in one ? outcomeOf(one) : one))
+}
+
+function outcomeOf({ key, outcome }: Candidate): ImportOutcome {
+  if (!outcome) throw new Error(`an import left ${key} undecided`)
+  return outcome
 }
 
 const twice: Refusal = { code: 'EXTERNAL_ID_TWICE', detail: 'Another user of this request has this external id.' }
@@ -211,11 +205,12 @@ async function reserve(tiers: ImportTiers, claims: GroupedClaims, candidates: Ca
       postpone(candidate, error.code, error.advice)
       continue
     }
-    const statuses: [GroupedClaim, ClaimStatus][] = candidate.claims.map((claim) => [claim, status.get(claim)!])
+    // A claim that did not fail has a status, and one that is taken a holder.
+    const statuses: [GroupedClaim, ClaimStatus][] = candidate.claims.map((claim) => [claim, knownIn(status, claim)])
     const taken = statuses.find(([, how]) => how === 'taken')
     if (taken) {
       const { code, detail } = takenCodes[taken[0].kind]
-      decide(candidate, 'refused', { code, detail: `${detail}${holders.get(taken[0].key)!.ownerId}.` })
+      decide(candidate, 'refused', { code, detail: `${detail}${knownIn(holders, taken[0].key).ownerId}.` })
       continue
     }
     const lost = statuses.filter(([, how]) => how === 'lost').map(([claim]) => claim)
@@ -226,6 +221,12 @@ async function reserve(tiers: ImportTiers, claims: GroupedClaims, candidates: Ca
   }
 }
 
+function knownIn<K, V>(map: Map<K, V>, key: K): V {
+  const value = map.get(key)
+  if (value === undefined) throw new Error('a reservation has no answer')
+  return value
+}
+
 /** One by one, as a sign-up: whose time has run out may still have committed. False when it is lost, or not known. */
 async function contest(
   { claims, log }: ImportTiers,
@@ -233,8 +234,8 @@ async function contest(
   lost: GroupedClaim[],
 ): Promise<boolean> {
   try {
-    for (const { kind } of lost)
-      if (!(await claims.reserve(specs.find((spec) => spec.kind === kind)!, attempt))) return false
+    for (const spec of specs)
+      if (lost.some(({ kind }) => kind === spec.kind) && !(await claims.reserve(spec, attempt))) return false
     return true
   } catch (error) {
     log.warn('import.not-contested', { reason: messageOf(error) })

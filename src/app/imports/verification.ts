@@ -1,13 +1,10 @@
+import type { z } from '@hono/zod-openapi'
 import { GroupedClaims, groupedClaim } from '../../sharding/grouped-claims.ts'
 import type { ImportRequest, ImportTiers } from './imports.ts'
 import { claimSpecsOf, idOf, isRefusal, type Newcomer, readRecord } from './records.ts'
+import type { verification } from './shapes.ts'
 
-export interface ImportVerification {
-  externalId: string
-  id: string | null
-  isHere: boolean
-  differences: string[]
-}
+export type ImportVerification = z.infer<typeof verification>
 
 type StoredUser = Omit<Newcomer, 'externalId'> & { key: string }
 
