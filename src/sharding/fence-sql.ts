@@ -50,10 +50,10 @@ export function fencedTable(table: SQLiteTable): FencedTable {
   )
   const key = primaryKey(table)
   const first = config.columns.find((column) => column.name === key[0])
-  if (!first) refuse('it has no primary key')
+  if (!first) return refuse('it has no primary key')
   if (key.length > keyColumnsMax)
     refuse(`its primary key has ${key.length} columns, and a key that moves has ${keyColumnsMax} at most`)
-  if (first!.getSQLType() !== 'text')
+  if (first.getSQLType() !== 'text')
     refuse(`its primary key starts with ${key[0]}, which isn't an owner-slotted text id`)
   for (const column of config.columns.filter((one) => key.includes(one.name))) {
     if (column.generated !== undefined)

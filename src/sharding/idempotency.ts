@@ -111,31 +111,28 @@ export class Idempotency {
   }
 
   /**
-   * Commits a signed-in user's batch once a key. `commit` is given the statements to put in its batch, after its proof.
-   * Resolves to what was kept the first time when the key was used before, and to null when `commit` has just run.
+   * Commits a signed-in user's batch once per key. `commit` is given the statements to put in its batch, after its proof.
+   * Resolves to `committed`, what `commit` has just resolved to; or to `kept`, the first answer of a key that was used before.
    */
-  async once(
+  async once<T>(
     userId: string,
     retry: RetryKey | null,
     database: ShardDatabase,
     first: { status: number; answer: unknown; onlyIf?: SqlCondition },
-    commit: (statements: ShardStatement[]) => Promise<void>,
-  ): Promise<KeptAnswer | null> {
-    if (!retry) {
-      await commit([])
-      return null
-    }
+    commit: (statements: ShardStatement[]) => Promise<T>,
+  ): Promise<{ committed: T } | { kept: KeptAnswer }> {
+    if (!retry) return { committed: await commit([]) }
     const id = this.ownedId(userId, retry)
     try {
       const { status, answer, onlyIf } = first
-      await commit(this.statements(database, id, retry, { userId, attemptId: '', status, answer }, onlyIf))
-      return null
+      const statements = this.statements(database, id, retry, { userId, attemptId: '', status, answer }, onlyIf)
+      return { committed: await commit(statements) }
     } catch (error) {
       if (!this.isUsed(error)) throw error
       const kept = await this.find(id, retry)
       if (!kept)
         throw new BanyanError('CONFLICT', 'This Idempotency-Key has just run out. Send a new one.', { cause: error })
-      return kept
+      return { kept }
     }
   }
 

@@ -61,7 +61,7 @@ export class ShardMap {
   /** How many slots of a keyspace each shard owns, in the order of `shards`. */
   slotCounts(keyspace: Keyspace): number[] {
     const counts = this.shards.map(() => 0)
-    for (const shard of this.#owners[keyspace]) counts[shard]!++
+    for (const shard of this.#owners[keyspace]) counts[shard] = (counts[shard] ?? 0) + 1
     return counts
   }
 }
@@ -70,14 +70,20 @@ export class ShardMap {
 export function expandRuns(runs: Run[], shardCount: number): Uint16Array {
   const owners = new Uint16Array(SLOT_COUNT)
   if (runs[0]?.[0] !== 0) throw new BanyanError('INTERNAL', 'the shard map does not start at slot 0000')
-  runs.forEach((run, index) => {
-    const [start, shard] = run as [number, number]
-    const end = runs[index + 1]?.[0] ?? SLOT_COUNT
-    if (end <= start || shard >= shardCount) throw new BanyanError('INTERNAL', 'the shard map’s runs are not in order')
-    owners.fill(shard, start, end)
-  })
+  for (const { first, after, shard } of spansOf(runs)) {
+    if (after <= first || shard >= shardCount)
+      throw new BanyanError('INTERNAL', 'the shard map’s runs are not in order')
+    owners.fill(shard, first, after)
+  }
   return owners
 }
+
+/** The runs with their ends: the first slot of each, the one after its last, and the shard's index. */
+export const spansOf = (runs: Run[]): { first: number; after: number; shard: number }[] =>
+  runs.map((run, index) => {
+    const [first, shard] = run as [number, number]
+    return { first, after: runs[index + 1]?.[0] ?? SLOT_COUNT, shard }
+  })
 
 /** The runs that give each of `shardCount` shards its even share: contiguous, within one slot of each other. */
 export const evenRuns = (shardCount: number): Run[] =>
