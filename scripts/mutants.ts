@@ -277,7 +277,7 @@ const mutants: Mutant[] = [
   {
     name: 'bar',
     file: 'src/sharding/claims.ts',
-    take: /return present\(found\.results\[0\], .*\)\.outcome === 'barred'/,
+    take: /return onlyRow\(found\)\.outcome === 'barred'/,
     leave: 'return true',
     ...accounts,
   },

@@ -213,7 +213,7 @@ $1`,
       cut(
         carrier,
         /return !\(await this\.#round\(\{ operation: 'fence', prelude, isLast: true \}\)\)\.isBehind/,
-        "await this.#source.batch('fence', prelude)\n    return true",
+        "await this.#source.batch('fence', { prelude })\n    return true",
       ),
     ],
   },
@@ -244,7 +244,7 @@ $1`,
   {
     name: 'bar',
     cuts: [
-      cut('src/sharding/claims.ts', /return present\(found\.results\[0\], .*\)\.outcome === 'barred'/, 'return true'),
+      cut('src/sharding/claims.ts', /return onlyRow\(found\)\.outcome === 'barred'/, 'return true'),
     ],
   },
   {

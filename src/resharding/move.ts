@@ -450,14 +450,14 @@ class Incarnation {
   // 1. The target makes room. A reverse finds its rows there, and keeps them.
   async #prepare(): Promise<void> {
     if (this.#record.reversals > 0) {
-      await this.#target.batch('prepare', [
-        ...this.#target.become(['moved', 'importing'], 'importing'),
-        await this.#carrier.firstCursors(),
-      ])
+      await this.#target.batch('prepare', {
+        slots: this.#target.become(['moved', 'importing'], 'importing'),
+        cursors: await this.#carrier.firstCursors(),
+      })
       await this.#pause('prepared')
       return this.#change({ to: 'catching-up' })
     }
-    await this.#target.batch('prepare', [...this.#target.arrive(), await this.#carrier.firstCursors()])
+    await this.#target.batch('prepare', { slots: this.#target.arrive(), cursors: await this.#carrier.firstCursors() })
     if (!(await this.#clear('clear'))) return
     await this.#pause('prepared')
     await this.#change({ to: 'copying' })
@@ -467,7 +467,7 @@ class Incarnation {
   async #copy(): Promise<void> {
     if (this.#sourceState === 'active') {
       this.#sourceState = 'moving'
-      await this.#source.batch('capture', this.#source.become(['active', 'moving'], 'moving'))
+      await this.#source.batch('capture', { slots: this.#source.become(['active', 'moving'], 'moving') })
       await this.#pause('captured')
     }
     if (!(await this.#carrier.copyChunk())) return this.#report()
@@ -527,7 +527,7 @@ class Incarnation {
   async #giveUp(): Promise<void> {
     await this.#recordAttempt('un-fence')
     await this.#pause('given-up')
-    await this.#source.batch('un-fence', this.#source.become(['fenced', 'moving'], 'moving'))
+    await this.#source.batch('un-fence', { slots: this.#source.become(['fenced', 'moving'], 'moving') })
     this.#sourceState = 'moving'
     this.#ownAttempt = -1
     this.#fencedAt = 0
@@ -549,13 +549,14 @@ class Incarnation {
   async #handOver(): Promise<void> {
     const { epoch } = this.#record
     const part = this.#record.leftAlone === null ? this.#source.whole : await this.#activatable()
-    await this.#target.batch('activate', this.#target.become(['importing', 'moving'], 'moving', epoch, part))
+    const slots = this.#target.become(['importing', 'moving'], 'moving', epoch, part)
+    await this.#target.batch('activate', { slots })
     const cutoverMs = this.#fencedAt === 0 ? null : this.#options.clock.now() - this.#fencedAt
     await this.#pause('activated')
-    await this.#source.batch('retire', [
-      ...this.#source.become(['fenced', 'moved'], 'moved', epoch, part),
-      this.#carrier.forgetChanges(),
-    ])
+    await this.#source.batch('retire', {
+      slots: this.#source.become(['fenced', 'moved'], 'moved', epoch, part),
+      changes: this.#carrier.forgetChanges(),
+    })
     this.#sourceState = 'moved'
     await this.#pause('retired')
     await this.#change({ to: 'settling', ...(cutoverMs === null ? {} : { cutoverMs }) })
@@ -579,17 +580,17 @@ class Incarnation {
       const part = this.#record.leftAlone === null ? this.#source.whole : await this.#purgeable()
       if (part.slots > 0 && !(await this.#carrier.purge('purge', this.#source, 'moved', part))) return
       await this.#pause('purged')
-      await this.#source.batch('forget', this.#source.leave('moved'))
+      await this.#source.batch('forget', { slots: this.#source.leave('moved') })
       this.#sourceState = 'none'
       await this.#pause('forgotten')
     }
     // Writers went on while it settled: what was captured of them may be more than one batch should drop.
     if (!(await this.#carrier.dropChanges('purge', this.#target))) return
-    const active =
+    const slots =
       this.#record.leftAlone === null
         ? this.#target.become(['moving', 'active'], 'active')
         : this.#target.release(['moving'], 'active')
-    await this.#target.batch('finish', [...active, this.#carrier.forgetChanges()])
+    await this.#target.batch('finish', { slots, changes: this.#carrier.forgetChanges() })
     await this.#pause('finished')
     await this.#change({ to: 'done' })
   }
@@ -598,7 +599,7 @@ class Incarnation {
   async #undo(): Promise<void> {
     await this.#restore()
     if (this.#record.reversals > 0) {
-      await this.#target.batch('drop', this.#target.release(['importing'], 'moved'))
+      await this.#target.batch('drop', { slots: this.#target.release(['importing'], 'moved') })
       await this.#pause('dropped')
       return this.#change({ to: 'ended', leftAlone: this.#untouched() })
     }
@@ -607,7 +608,7 @@ class Incarnation {
     const part = this.#targetState === 'mixed' ? partOf(await this.#target.part(['importing'])) : this.#target.whole
     if (part.slots > 0 && (this.#targetState === 'importing' || this.#targetState === 'mixed')) {
       if (!(await this.#clear('drop', part))) return
-      await this.#target.batch('drop', this.#target.leave('importing'))
+      await this.#target.batch('drop', { slots: this.#target.leave('importing') })
     }
     await this.#pause('dropped')
     await this.#change({ to: 'ended', leftAlone: this.#untouched() })
@@ -621,8 +622,10 @@ class Incarnation {
   async #restore(): Promise<void> {
     const isReverse = this.#record.reversals > 0
     const as = isReverse ? 'moving' : 'active'
-    if (this.#sourceState !== as)
-      await this.#source.batch('restore', this.#source.release(isReverse ? ['fenced'] : ['moving', 'fenced'], as))
+    if (this.#sourceState !== as) {
+      const slots = this.#source.release(isReverse ? ['fenced'] : ['moving', 'fenced'], as)
+      await this.#source.batch('restore', { slots })
+    }
     this.#sourceState = as
     await this.#pause('restored')
   }

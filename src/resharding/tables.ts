@@ -31,7 +31,7 @@ export const FIND_TABLES = `
     ) > 0
   ORDER BY tables.name, columns.cid`
 
-interface ColumnRow {
+export interface ColumnRow {
   name: string
   column: string
   place: number // 0: not in the primary key; else its place there, from 1

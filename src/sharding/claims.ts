@@ -1,10 +1,9 @@
 import type { Clock } from '../core/clock.ts'
 import { sha256Hex } from '../core/digest.ts'
 import { limits } from '../core/limits.ts'
-import { present } from '../core/present.ts'
 import { isTaken } from './answers.ts'
 import type { GroupDatabase, Slotted } from './grouped-batches.ts'
-import { batchByName, rowsOf } from './named-batch.ts'
+import { batchByName, onlyRow, rowsOf } from './named-batch.ts'
 import { affordable, type ShardDatabase, type ShardStatement, type Shards, type ShardWindow } from './shards.ts'
 
 /** `external`: the id that an imported user had elsewhere. */
@@ -95,7 +94,7 @@ export class Claims {
           .bind(key),
       ),
     })
-    const claim = present(found.results[0], 'the claim that was just reserved')
+    const claim = onlyRow(found)
     if (claim.ownerId === attempt.ownerId && claim.attemptId === attempt.attemptId) return true
     if (claim.state === 'confirmed' || claim.expiresAt > this.#clock.now()) return false
     return this.#contest(spec, key, claim, attempt)
@@ -264,7 +263,7 @@ export class Claims {
         database.prepare('SELECT outcome FROM claim_attempts WHERE id = ?').bind(attemptRowId(attempt)),
       ),
     })
-    return present(found.results[0], 'the outcome of the attempt, which is barred at least').outcome === 'barred'
+    return onlyRow(found).outcome === 'barred'
   }
 }
 

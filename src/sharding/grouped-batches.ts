@@ -146,7 +146,7 @@ export class GroupedBatches<I extends Slotted, Batch extends NamedBatch> {
     const statements = statementsOf<D1PreparedStatement>(batch)
     const guard = database.prepare(GUARD).bind(this.#options.keyspace, slotsOf(items))
     const call = this.#call(shard, statements.length)
-    const send = async () => answersByName(batch, (await database.batch([guard, ...statements])).slice(1))
+    const send = async () => answersByName(batch, (await database.batch([guard, ...statements])).values().drop(1))
     return observed(this.#routing, call, send, limits.shardCallMs)
   }
 

@@ -25,16 +25,21 @@ export async function batchByName<Batch extends NamedBatch>(
   database: Pick<D1Database, 'batch'>,
   batch: Batch,
 ): Promise<AnswersOf<Batch>> {
-  return answersByName(batch, await database.batch(statementsOf(batch)))
+  return answersByName(batch, (await database.batch(statementsOf(batch))).values())
 }
 
 export const statementsOf = <Statement>(batch: NamedBatch<Statement>): Statement[] =>
   Object.values(batch).reduce<Statement[]>((all, one) => all.concat(one), [])
 
-/** The answers to `statementsOf(batch)`. */
-export function answersByName<Batch extends NamedBatch<unknown>>(batch: Batch, answers: D1Result[]): AnswersOf<Batch> {
-  const rest = answers.values()
-  const next = () => present(rest.next().value, 'an answer to each statement')
+/** Takes the answers to `statementsOf(batch)` from those that are left. */
+export function answersByName<Batch extends NamedBatch<unknown>>(
+  batch: Batch,
+  answers: Iterator<D1Result>,
+): AnswersOf<Batch> {
+  const next = () => present(answers.next().value, 'an answer to each statement')
   const entries = Object.entries(batch).map(([name, one]) => [name, Array.isArray(one) ? one.map(next) : next()])
   return Object.fromEntries(entries) as AnswersOf<Batch>
 }
+
+/** The row of a statement that always gives one, such as a count. */
+export const onlyRow = <Row>({ results }: D1Result<Row>): NonNullable<Row> => present(results[0], 'a row')
