@@ -43,10 +43,10 @@ const noTrigger = (event: 'INSERT' | 'UPDATE' | 'DELETE') =>
 /** Of a mover that asks for nothing while its move settles. */
 const noMoverWait = cut(
   mover,
-  /if \(found\.state === 'settling' && found\.settlesAt! > this\.#options\.clock\.now\(\)\)/,
+  /if \(found\.state === 'settling' && settleTime\(found\) > this\.#options\.clock\.now\(\)\)/,
   'if (false)',
 )
-const noPurgeWait = cut(records, /if \(record\.settlesAt! > now\) return/, 'if (now < 0) return')
+const noPurgeWait = cut(records, /if \(settleTime\(record\) > now\) return/, 'if (now < 0) return')
 
 const accounts = 'src/app/accounts/accounts.ts'
 const imports = 'src/app/imports/imports.ts'
@@ -243,9 +243,7 @@ $1`,
   { name: 'retry rule', cuts: [cut(router, /const mayRepeat = .*/, 'const mayRepeat = true')] },
   {
     name: 'bar',
-    cuts: [
-      cut('src/sharding/claims.ts', /return onlyRow\(found\)\.outcome === 'barred'/, 'return true'),
-    ],
+    cuts: [cut('src/sharding/claims.ts', /return onlyRow\(found\)\.outcome === 'barred'/, 'return true')],
   },
   {
     name: 'session statement',

@@ -2,6 +2,7 @@ import { type Clock, inTime } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
+import { present } from '../core/present.ts'
 import { backoffMs, type Random } from '../core/random.ts'
 import type { ShardDatabase } from '../sharding/shards.ts'
 import { StatementBudget } from '../sharding/statement-budget.ts'
@@ -11,6 +12,7 @@ import { Difference } from './differences.ts'
 import { Pace } from './pace.ts'
 import {
   type AttemptKind,
+  attemptTime,
   endsAttempt,
   isBeforeCommit,
   isOver,
@@ -21,6 +23,7 @@ import {
   type MoveRecord,
   type RemoteMoveRecords,
   type SeenMove,
+  settleTime,
   withNotes,
 } from './record.ts'
 import {
@@ -171,7 +174,7 @@ export class Mover {
     const incarnation = new Incarnation(this.#options, found, this.#budget)
     const lookAt = await incarnation.watchCapture()
     // While it settles there is nothing to ask for; `complete` wakes it.
-    if (found.state === 'settling' && found.settlesAt! > this.#options.clock.now())
+    if (found.state === 'settling' && settleTime(found) > this.#options.clock.now())
       return earliest(found.settlesAt, lookAt)
     // Lanes first: until it has them, a move touches no shard.
     const entry = entryOf(found)
@@ -270,9 +273,11 @@ class Incarnation {
     const observer = options.observer ?? { before: async () => undefined }
     const { source, target } = record
     const databases = budget.meter(bound(options.shards, [source.binding, target.binding]))
-    this.#source = new ShardSide(source, databases.get(source.binding)!, record, observer, options.clock)
-    this.#target = new ShardSide(target, databases.get(target.binding)!, record, observer, options.clock)
-    this.#watch = new CaptureWatch(record, databases.get(target.binding)!, options.clock, observer)
+    const atSource = present(databases.get(source.binding), 'the database of the source')
+    const atTarget = present(databases.get(target.binding), 'the database of the target')
+    this.#source = new ShardSide(source, atSource, record, observer, options.clock)
+    this.#target = new ShardSide(target, atTarget, record, observer, options.clock)
+    this.#watch = new CaptureWatch(record, atTarget, options.clock, observer)
     this.#pace = new Pace(options.clock, options.share)
     this.#carrier = new Carrier(this.#source, this.#target, record, this.#pace)
   }
@@ -321,7 +326,7 @@ class Incarnation {
     for (let steps = 0; ; steps++) {
       if (isOver(this.#record)) return null
       if (this.#record.state === 'settling')
-        return Math.min(this.#record.settlesAt!, this.#options.clock.now() + limits.moveCaptureLookMs)
+        return Math.min(settleTime(this.#record), this.#options.clock.now() + limits.moveCaptureLookMs)
       if (steps > 0 && this.#isSpent(this.#statementsOfStep()) && this.#sourceState !== 'fenced') return this.#rest()
       try {
         await this.#step()
@@ -382,7 +387,7 @@ class Incarnation {
     const isFenced = this.#sourceState === 'fenced'
     try {
       this.#refuseMixtures()
-      if (isFenced && !this.#record.ending && this.#isOverBudget(this.#record.attemptAt!)) await this.#giveUp()
+      if (isFenced && !this.#record.ending && this.#isOverBudget(attemptTime(this.#record))) await this.#giveUp()
       if (this.#sourceState === 'moving' && !this.#record.ending) await this.#carrier.refuseLongTail()
     } catch (error) {
       await this.#fail(error)
@@ -493,7 +498,7 @@ class Incarnation {
   // 5. No writes from the fence on; the last tail; then the directory decides.
   async #cutOver(): Promise<void> {
     const isFenced = this.#sourceState === 'fenced'
-    if (isFenced && this.#isOverBudget(this.#record.attemptAt!)) return this.#giveUp()
+    if (isFenced && this.#isOverBudget(attemptTime(this.#record))) return this.#giveUp()
     if (!isFenced) {
       if (!(await this.#repeat(() => this.#carrier.catchUp(), this.#statementsOfStep()))) return
       // A fence is begun only with enough statements left to end it, one way or the other.
@@ -505,7 +510,7 @@ class Incarnation {
       this.#isDrained = await this.#inBudget(this.#fencedAt, this.#carrier.fence())
       await this.#pause('fenced')
     }
-    const startedAt = this.#fencedAt || this.#record.attemptAt!
+    const startedAt = this.#fencedAt || attemptTime(this.#record)
     const { roundStatements } = this.#carrier
     while (!this.#isDrained && !this.#isOverBudget(startedAt) && this.#hasStatements(roundStatements))
       this.#isDrained = await this.#inBudget(startedAt, this.#carrier.drain())
@@ -719,10 +724,13 @@ const STOP_STATEMENTS = 3
 
 /** The shards with these bindings. Throws `Interrupted` where one is missing: a deployment brings it. */
 function bound(shards: MoverOptions['shards'], bindings: string[]): Map<string, ShardDatabase> {
-  const missing = bindings.find((binding) => !shards.has(binding))
-  if (missing)
-    throw new Interrupted(`this version of the Worker has no binding ${missing}: deploy a version that has it`)
-  return new Map(bindings.map((binding) => [binding, shards.get(binding)!]))
+  const found = bindings.map((binding) => {
+    const database = shards.get(binding)
+    if (!database)
+      throw new Interrupted(`this version of the Worker has no binding ${binding}: deploy a version that has it`)
+    return [binding, database] as const
+  })
+  return new Map(found)
 }
 
 /** What the shards hold of these slots that isn't the move's: in another state than its slots may be in, or of another move. */

@@ -5,7 +5,7 @@ import { limits } from '../core/limits.ts'
 import { present } from '../core/present.ts'
 import { quotedName } from '../core/sql-text.ts'
 import { zip } from '../core/zip.ts'
-import { batchByName, type NamedBatch, rowsOf } from './named-batch.ts'
+import { type AnswersOf, answersByName, type NamedBatch, rowsOf, statementsOf } from './named-batch.ts'
 import {
   type EncodedMap,
   evenRuns,
@@ -90,6 +90,11 @@ export class Directory {
       id,
     )
     return found && entryOf(found)
+  }
+
+  /** The shard that a record or a plan names. */
+  getShard(id: string): ShardEntry {
+    return present(this.findShard(id), `the shard ${id}`)
   }
 
   /** How many slots of a keyspace each shard has, by its id. */
@@ -187,7 +192,7 @@ export class Directory {
   /** The routers know of it when they take the next map. The shard must be there. */
   setState(id: string, state: ShardState): ShardEntry {
     return this.#options.storage.transaction(() => {
-      const entry = present(this.findShard(id), `the shard ${id}, whose state changes`)
+      const entry = this.getShard(id)
       if (entry.state === state) return entry
       this.#options.storage.rows('UPDATE shards SET state = ? WHERE id = ?', state, id)
       this.#raiseEpoch()
@@ -327,7 +332,10 @@ export class Directory {
     }))
   }
 
-  async #batch<Batch extends NamedBatch>(shard: ShardEntry, build: (database: D1Database) => Batch) {
+  async #batch<Batch extends NamedBatch>(
+    shard: ShardEntry,
+    build: (database: D1Database) => Batch,
+  ): Promise<AnswersOf<Batch>> {
     const database = this.#options.shards.get(shard.binding)
     if (!database)
       throw new BanyanError(
@@ -335,8 +343,10 @@ export class Directory {
         `The first boot planned ${shard.binding}, which is not bound. Bind it again.`,
       )
     try {
-      const answers = batchByName(database, build(database))
-      return await inTime(this.#options.clock, limits.directoryShardMs, answers)
+      const batch = build(database)
+      const sent = database.batch(statementsOf<D1PreparedStatement>(batch))
+      const answers = await inTime(this.#options.clock, limits.directoryShardMs, sent)
+      return answersByName(batch, answers.values())
     } catch (error) {
       const message = messageOf(error)
       if (/no such table/.test(message))

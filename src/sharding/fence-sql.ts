@@ -8,7 +8,7 @@ export interface FencedTable {
   name: string
   keyspace: string
   /** Primary key columns in key order; the first starts with the owner's slot. */
-  key: string[]
+  key: [string, ...string[]]
   /** Without generated columns: they are computed at each shard. */
   columns: string[]
   objects: ShardObject[]
@@ -65,7 +65,7 @@ export function fencedTable(table: SQLiteTable): FencedTable {
   const fenced: FencedTable = {
     name,
     keyspace: registration.keyspace,
-    key,
+    key: [first.name, ...key.slice(1)],
     columns: columns.map((column) => column.name),
     objects: registration.objects,
   }
@@ -135,7 +135,7 @@ interface Bound {
 }
 
 function trigger(table: FencedTable, event: string, row: 'NEW' | 'OLD', bounds: Bound[]): ShardObject {
-  const slot = `keyspace = '${table.keyspace}' AND slot = substr(${row}.${quotedName(table.key[0]!)}, 1, 4)`
+  const slot = `keyspace = '${table.keyspace}' AND slot = substr(${row}.${quotedName(table.key[0])}, 1, 4)`
   const state = `(SELECT state FROM slots WHERE ${slot})`
   const name = `${table.name}_fence_${event.toLowerCase()}`
   const unlessOpen = (code: string) =>

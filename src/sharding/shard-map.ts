@@ -60,10 +60,15 @@ export class ShardMap {
 
   /** How many slots of a keyspace each shard owns, in the order of `shards`. */
   slotCounts(keyspace: Keyspace): number[] {
-    const counts = this.shards.map(() => 0)
-    for (const shard of this.#owners[keyspace]) counts[shard] = (counts[shard] ?? 0) + 1
-    return counts
+    return countsOf(this.#owners[keyspace], this.shards.length)
   }
+}
+
+/** How many slots each shard has, by the owner of each slot. */
+export function countsOf(owners: Uint16Array, shardCount: number): number[] {
+  const counts: number[] = Array(shardCount).fill(0)
+  for (const shard of owners) counts[shard] = (counts[shard] ?? 0) + 1
+  return counts
 }
 
 /** The owner of each slot, as the shard's index. Throws INTERNAL for runs that aren't in order. */
