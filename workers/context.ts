@@ -7,6 +7,7 @@ import { inTime, systemClock, TimeBudget } from '../src/core/clock.ts'
 import { MIGRATE, messageOf } from '../src/core/errors.ts'
 import { limits } from '../src/core/limits.ts'
 import type { Log } from '../src/core/log.ts'
+import { present } from '../src/core/present.ts'
 import { systemRandom } from '../src/core/random.ts'
 import { Dispatch } from '../src/jobs/dispatch.ts'
 import type { Job } from '../src/jobs/outbox.ts'
@@ -15,6 +16,7 @@ import { type OpenedShards, openShards } from '../src/objects/open-shards.ts'
 import { Sessions } from '../src/sessions/sessions.ts'
 import { Claims } from '../src/sharding/claims.ts'
 import { Idempotency } from '../src/sharding/idempotency.ts'
+import { onlyRow } from '../src/sharding/named-batch.ts'
 import type { Calls, DependencyReport, Tiers } from '../src/web/context.ts'
 import type { Env } from './env.ts'
 import { type Isolate, isolateOf } from './isolate.ts'
@@ -172,6 +174,7 @@ async function dependencies(env: Env, { shards, directory }: OpenedShards): Prom
     () => false,
   )
   if (!hasMap) return stores
+  const newest = present(migrations.at(-1), 'a migration')
   const probes = new TimeBudget(systemClock, limits.readinessMs)
   const { values, failed } = await shards.each(
     'users',
@@ -180,10 +183,10 @@ async function dependencies(env: Env, { shards, directory }: OpenedShards): Prom
       const answer = run<{ newest: string }>(
         "SELECT (SELECT max(name) FROM d1_migrations) AS newest, (SELECT 1 FROM mover), (SELECT 1 FROM profiles WHERE id = '')",
       )
-      const { results } = await inTime(systemClock, limits.shardProbeMs, answer)
+      const shard = onlyRow(await inTime(systemClock, limits.shardProbeMs, answer))
       // It serves all the same: a version runs on the schema before its own, too.
-      const lacks = results[0]!.newest < migrations.at(-1)!
-      return { name: id, ok: true, detail: lacks ? `lacks ${migrations.at(-1)}; run: ${MIGRATE}` : '' }
+      const lacks = shard.newest < newest
+      return { name: id, ok: true, detail: lacks ? `lacks ${newest}; run: ${MIGRATE}` : '' }
     },
     { turn: Math.floor(systemClock.now() / 10_000), size: READINESS_SHARDS_MAX },
   )

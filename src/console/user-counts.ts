@@ -1,6 +1,6 @@
 import { slotText } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
-import { type ShardMap, SLOT_COUNT } from '../sharding/shard-map.ts'
+import { type ShardMap, spansOf } from '../sharding/shard-map.ts'
 
 /** A shard's slots of the users: `[first, the one after the last]`, in order. */
 export type SlotRanges = [number, number][]
@@ -32,12 +32,8 @@ export const USER_SAMPLE = `WITH walked AS MATERIALIZED (
 
 /** The slots that the map gives each shard, in the order of its shards. Rows elsewhere in a shard are a move's. */
 export function userRanges(map: ShardMap): SlotRanges[] {
-  const ranges: SlotRanges[] = map.shards.map(() => [])
-  const { users } = map.wire.runs
-  users.forEach(([first, shard], index) => {
-    ranges[shard!]!.push([first!, users[index + 1]?.[0] ?? SLOT_COUNT])
-  })
-  return ranges
+  const spans = Map.groupBy(spansOf(map.wire.runs.users), ({ shard }) => shard)
+  return map.shards.map((_, shard) => (spans.get(shard) ?? []).map(({ first, after }) => [first, after]))
 }
 
 /** Ids sort between a slot's digits and `~`, which comes after every character of an id. */

@@ -37,7 +37,7 @@ const leafTones = 6
 
 function leafTone(handle: string): number {
   let sum = 0
-  for (const character of handle) sum += character.codePointAt(0)!
+  for (const character of handle) sum += character.codePointAt(0) ?? 0
   return sum % leafTones
 }
 
