@@ -15,7 +15,7 @@ import { countSlots, formatRanges, isBeforeCommit, type MoveRecord, type SlotRan
 import { arrivalOf, bytesOfSlots, refuseLackOfRoom } from './room.ts'
 
 /** What planning wants to know of a shard. One statement answers both. */
-export interface ShardFacts {
+interface ShardFacts {
   /** Which migrations it has: two shards with equal texts have equal schemas. */
   schema: string
   /** How large its database is; null where the platform does not say. */
