@@ -16,7 +16,7 @@ import {
   SLOT_COUNT,
   spansOf,
 } from './shard-map.ts'
-import { type Keyspace, keyspaces } from './sharded-table.ts'
+import { type Keyspace, keyspaces, perKeyspace } from './sharded-table.ts'
 
 /** The storage of the directory's Durable Object: its SQLite database. */
 export interface DirectoryStorage {
@@ -236,10 +236,10 @@ export class Directory {
   #readMap(): MapWire {
     const { clock } = this.#options
     const shards = this.shardEntries()
-    const runs = Object.fromEntries(keyspaces.map((keyspace) => [keyspace, this.runs(keyspace)]))
+    const runs = perKeyspace((keyspace) => this.runs(keyspace))
     const epoch = Number(this.#meta('epoch'))
     // After the reads: an object that was replaced may not know it until it touches storage.
-    return { epoch, shards, runs: runs as Record<Keyspace, Run[]>, issuedAt: clock.now() }
+    return { epoch, shards, runs, issuedAt: clock.now() }
   }
 
   /** In pieces: an invocation may send 1,000 statements, and a shard takes four. The next request continues. */

@@ -32,7 +32,7 @@ import type { ShardEntry } from './shard-map.ts'
 import { ShardSession } from './shard-session.ts'
 
 /** Rows as objects, as arrays, or as arrays whose column names are wanted too. */
-export type Shape = 'objects' | 'arrays' | 'named-arrays'
+type Shape = 'arrays' | 'named-arrays'
 type Arrays = [string[], ...unknown[][]]
 type Row = Record<string, unknown>
 
@@ -81,9 +81,12 @@ export class Router {
     )
   }
 
-  /** One statement's answer: a `D1Result`, or column names and rows as arrays. */
-  async single<T>(statement: SentStatement, shape: Shape): Promise<D1Result<T> | [string[], ...T[]]> {
-    if (shape === 'objects') return only(await this.batch<T>([statement]))
+  async single<T>(statement: SentStatement): Promise<D1Result<T>> {
+    return only(await this.batch<T>([statement]))
+  }
+
+  /** One statement's column names, where they are wanted, and its rows as arrays. */
+  async arrays<T>(statement: SentStatement, shape: Shape): Promise<[string[], ...T[]]> {
     refuseUnsendable([statement])
     const arrays = statement.isRead ? this.#readArrays(statement, shape) : this.#writeArrays(statement, shape)
     return (await arrays) as [string[], ...T[]]

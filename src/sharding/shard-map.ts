@@ -1,5 +1,5 @@
 import { BanyanError } from '../core/errors.ts'
-import { type Keyspace, keyspaces } from './sharded-table.ts'
+import { type Keyspace, perKeyspace } from './sharded-table.ts'
 
 export const SLOT_COUNT = 65_536
 
@@ -48,9 +48,7 @@ export class ShardMap {
     this.epoch = wire.epoch
     this.issuedAt = wire.issuedAt
     this.shards = wire.shards
-    this.#owners = Object.fromEntries(
-      keyspaces.map((keyspace) => [keyspace, expandRuns(wire.runs[keyspace], wire.shards.length)]),
-    ) as Record<Keyspace, Uint16Array>
+    this.#owners = perKeyspace((keyspace) => expandRuns(wire.runs[keyspace], wire.shards.length))
   }
 
   /** The shard that owns a slot, given as four hex digits. */

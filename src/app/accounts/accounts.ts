@@ -96,7 +96,7 @@ export async function logIn(
       }),
   )
   if ('kept' in outcome) {
-    const { sessionId } = outcome.kept.answer as { sessionId: string }
+    const { sessionId } = outcome.kept.answer
     const token = await sessions.remint(database, { id: sessionId, userId: account.id }, passwordIs(account))
     if (!token) throw new BanyanError('SESSION_ENDED', 'The session of this Idempotency-Key has ended. Send a new key.')
     return { userId: account.id, token, stamp: null }

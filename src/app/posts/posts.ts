@@ -99,7 +99,7 @@ export async function createPost(
       author,
     }),
   )
-  const first = 'kept' in outcome ? (outcome.kept.answer as typeof drawn) : drawn
+  const first = 'kept' in outcome ? outcome.kept.answer : drawn
   const [written] = 'kept' in outcome ? [] : outcome.committed.author.results
   const by = written ?? (await author.first<AuthorRow>())
   if (!by) throw new BanyanError('SESSION_ENDED', 'The account is gone.')
