@@ -31,7 +31,7 @@ import { type ArraysForm, arraysForm, type Sql } from './row-arrays.ts'
 import type { ShardEntry } from './shard-map.ts'
 import { ShardSession } from './shard-session.ts'
 
-/** Rows as objects, as arrays, or as arrays whose column names are wanted too. */
+/** Rows as arrays, without or with the names of their columns. */
 type Shape = 'arrays' | 'named-arrays'
 type Arrays = [string[], ...unknown[][]]
 type Row = Record<string, unknown>
