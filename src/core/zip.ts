@@ -1,6 +1,6 @@
 import { present } from './present.ts'
 
-/** Each item with the other at its place. Both have as many. */
+/** The pairs of two lists. Throws unless they have the same length. */
 export function zip<A, B>(items: readonly A[], others: readonly B[]): [A, NonNullable<B>][] {
   if (items.length !== others.length)
     throw new Error(`Expected ${items.length} others, and there are ${others.length}.`)

@@ -70,7 +70,7 @@ interface ShardLoad {
   wanted: number
 }
 
-/** With how many slots each shard should have in the end. */
+/** How many slots each shard should have in the end. */
 function wantedCounts(counted: Omit<ShardLoad, 'wanted'>[], { tolerance, drained }: Aim): ShardLoad[] {
   const isEmptied = ({ state, id }: PlannedShard) => (drained === null ? state === 'draining' : id === drained)
   const unchanged = counted.map((load) => ({ ...load, wanted: load.count }))
