@@ -6,6 +6,7 @@ import { DatabaseError } from '../../sharding/answers.ts'
 import { attemptRowId, type ClaimAttempt, type ClaimSpec, claimKey } from '../../sharding/claims.ts'
 import type { GroupDatabase } from '../../sharding/grouped-batches.ts'
 import { type ClaimStatus, type GroupedClaim, GroupedClaims, groupedClaim } from '../../sharding/grouped-claims.ts'
+import { rowsOf, type Typed } from '../../sharding/named-batch.ts'
 import type { Tiers } from '../../web/context.ts'
 import { NO_PASSWORD } from '../accounts/passwords.ts'
 import type { Refusal } from './fields.ts'
@@ -155,7 +156,7 @@ interface AttemptRow {
 const isAttemptAt = (owner: string) =>
   `claim_attempts.id >= ${owner} || '.import-' AND claim_attempts.id < ${owner} || '.import.'`
 
-const attemptsStatement = (database: GroupDatabase, candidates: Candidate[]) =>
+const attemptsStatement = (database: GroupDatabase, candidates: Candidate[]): Typed<AttemptRow> =>
   database
     .prepare(
       `SELECT owner.value AS ownerId, claim_attempts.id, outcome FROM json_each(?) AS owner CROSS JOIN claim_attempts
@@ -165,12 +166,13 @@ const attemptsStatement = (database: GroupDatabase, candidates: Candidate[]) =>
 
 /** Who was imported before is there; whose attempts with these claims were barred gets the next one. */
 async function findEarlier({ shards }: ImportTiers, candidates: Candidate[]): Promise<void> {
-  const { rows, failed } = await shards.group(
+  const { answers, failed } = await shards.group(
     candidates,
     { keyspace: 'users', operation: 'imports.find-earlier' },
-    (database, some) => [attemptsStatement(database, some)],
+    (database, some) => ({ attempts: attemptsStatement(database, some) }),
   )
-  const byOwner = Map.groupBy(rows<AttemptRow>(0), ({ ownerId }) => ownerId)
+  const earlier = answers.flatMap(({ attempts }) => attempts.results)
+  const byOwner = Map.groupBy(earlier, ({ ownerId }) => ownerId)
   for (const candidate of candidates) {
     const error = failed.get(candidate)
     if (error) {
@@ -247,36 +249,39 @@ async function contest(
 async function commit(tiers: ImportTiers, claims: GroupedClaims, candidates: Candidate[], now: number): Promise<void> {
   const isOpen = `NOT EXISTS (SELECT 1 FROM claim_attempts WHERE ${isAttemptAt("(value ->> 'id')")}
     AND (outcome = 'taken' OR claim_attempts.id = value ->> 'attempt'))`
-  const { rows, failed } = await tiers.shards.group(
+  const { answers, failed } = await tiers.shards.group(
     candidates,
     { keyspace: 'users', operation: 'imports.commit' },
-    (database, some) => [
-      database
-        .prepare(
-          `INSERT INTO accounts (id, email, email_verified_at, password_hash, password_version, created_at)
-           SELECT value ->> 'id', value ->> 'email', value ->> 'emailVerifiedAt', value ->> 'passwordHash', 1,
-             value ->> 'createdAt' FROM json_each(?) WHERE ${isOpen} RETURNING id`,
-        )
-        .bind(JSON.stringify(some.map((candidate) => accountOf(candidate, now)))),
-      database
+    (database, some) => ({
+      accounts: rowsOf<{ id: string }>(
+        database
+          .prepare(
+            `INSERT INTO accounts (id, email, email_verified_at, password_hash, password_version, created_at)
+             SELECT value ->> 'id', value ->> 'email', value ->> 'emailVerifiedAt', value ->> 'passwordHash', 1,
+               value ->> 'createdAt' FROM json_each(?) WHERE ${isOpen} RETURNING id`,
+          )
+          .bind(JSON.stringify(some.map((candidate) => accountOf(candidate, now)))),
+      ),
+      profiles: database
         .prepare(
           `INSERT INTO profiles (id, handle, display_name, bio, created_at, version)
            SELECT value ->> 'id', value ->> 'handle', value ->> 'displayName', value ->> 'bio', value ->> 'createdAt', 1
            FROM json_each(?) WHERE ${isOpen}`,
         )
         .bind(JSON.stringify(some.map((candidate) => profileOf(candidate, now)))),
-      database
+      taken: database
         .prepare(
           `INSERT INTO claim_attempts (id, outcome, created_at) SELECT value ->> 'attempt', 'taken', ? FROM json_each(?)
            WHERE ${isOpen}`,
         )
         .bind(now, JSON.stringify(some.map(attemptOf))),
-      attemptsStatement(database, some),
-    ],
+      attempts: attemptsStatement(database, some),
+    }),
   )
-  const inserted = new Set(rows<{ id: string }>(0).map(({ id }) => id))
+  const inserted = new Set(answers.flatMap(({ accounts }) => accounts.results.map(({ id }) => id)))
   const taken = new Map(
-    rows<AttemptRow>(3)
+    answers
+      .flatMap(({ attempts }) => attempts.results)
       .filter(({ outcome }) => outcome === 'taken')
       .map(({ ownerId, id }) => [ownerId, id]),
   )
