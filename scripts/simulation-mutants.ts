@@ -43,10 +43,10 @@ const noTrigger = (event: 'INSERT' | 'UPDATE' | 'DELETE') =>
 /** Of a mover that asks for nothing while its move settles. */
 const noMoverWait = cut(
   mover,
-  /if \(found\.state === 'settling' && found\.settlesAt! > this\.#options\.clock\.now\(\)\)/,
+  /if \(found\.state === 'settling' && settleTime\(found\) > this\.#options\.clock\.now\(\)\)/,
   'if (false)',
 )
-const noPurgeWait = cut(records, /if \(record\.settlesAt! > now\) return/, 'if (now < 0) return')
+const noPurgeWait = cut(records, /if \(settleTime\(record\) > now\) return/, 'if (now < 0) return')
 
 const accounts = 'src/app/accounts/accounts.ts'
 const imports = 'src/app/imports/imports.ts'
@@ -72,18 +72,18 @@ const mutants: Mutant[] = [
     cuts: [
       cut(
         posts,
-        /const \[, edited, found\] = await database\.batch<PostRow>\(\[/,
+        /const \{ edited, found \} = await batchByName\(database, \{/,
         `if (doubtful.delete(id)) return { id, text } as Post
-  const [, edited, found] = await doubted(database, tiers, id, text, [`,
+  const { edited, found } = await doubted(database, tiers, id, text, {`,
       ),
       cut(
         posts,
-        /(export async function editPost[\s\S]*?bind\(id\),\n {2}\]\))/,
+        /(export async function editPost[\s\S]*?bind\(id\)\),\n {2}\}\))/,
         `const doubtful = new Set<string>()
 /** Keeps the id of a post whose edit was applied, and its answer lost. */
-async function doubted(database: D1Database, tiers: PostTiers, id: string, text: string, statements: D1PreparedStatement[]) {
+async function doubted<B extends NamedBatch>(database: D1Database, tiers: PostTiers, id: string, text: string, batch: B) {
   try {
-    return await database.batch<PostRow>(statements)
+    return await batchByName(database, batch)
   } catch (error) {
     if ((error as { code?: string }).code === 'OUTCOME_UNKNOWN' && (await findPost(tiers, id))?.text === text) doubtful.add(id)
     throw error
@@ -213,7 +213,7 @@ $1`,
       cut(
         carrier,
         /return !\(await this\.#round\(\{ operation: 'fence', prelude, isLast: true \}\)\)\.isBehind/,
-        "await this.#source.batch('fence', prelude)\n    return true",
+        "await this.#source.batch('fence', { prelude })\n    return true",
       ),
     ],
   },
@@ -243,7 +243,7 @@ $1`,
   { name: 'retry rule', cuts: [cut(router, /const mayRepeat = .*/, 'const mayRepeat = true')] },
   {
     name: 'bar',
-    cuts: [cut('src/sharding/claims.ts', /return found!\.results\[0\]!\.outcome === 'barred'/, 'return true')],
+    cuts: [cut('src/sharding/claims.ts', /return onlyRow\(found\)\.outcome === 'barred'/, 'return true')],
   },
   {
     name: 'session statement',

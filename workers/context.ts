@@ -6,6 +6,7 @@ import { inTime, systemClock, TimeBudget } from '../src/core/clock.ts'
 import { MIGRATE, messageOf } from '../src/core/errors.ts'
 import { limits } from '../src/core/limits.ts'
 import type { Log } from '../src/core/log.ts'
+import { present } from '../src/core/present.ts'
 import { systemRandom } from '../src/core/random.ts'
 import { Dispatch, type JobKinds } from '../src/jobs/dispatch.ts'
 import type { Job } from '../src/jobs/outbox.ts'
@@ -14,6 +15,7 @@ import { type OpenedShards, openShards } from '../src/objects/open-shards.ts'
 import { Sessions } from '../src/sessions/sessions.ts'
 import { Claims } from '../src/sharding/claims.ts'
 import { Idempotency } from '../src/sharding/idempotency.ts'
+import { onlyRow } from '../src/sharding/named-batch.ts'
 import type { Calls, DependencyReport, Tiers } from '../src/web/context.ts'
 import type { Env } from './env.ts'
 import { type Isolate, isolateOf } from './isolate.ts'
@@ -181,18 +183,18 @@ async function dependencies(env: Env, { shards, directory }: OpenedShards): Prom
     () => false,
   )
   if (!hasMap) return stores
+  const newest = present(migrations.at(-1), 'a migration')
   const probes = new TimeBudget(systemClock, limits.readinessMs)
   const { values, failed } = await shards.each(
     'users',
     async ({ id, run }) => {
       if (probes.isSpent) throw new Error('not asked: too many others did not answer')
       const answer = run<{ newest: string; missing: string | null }>(READINESS, nounTables)
-      const { results } = await inTime(systemClock, limits.shardProbeMs, answer)
-      const [found] = results
-      if (!found || found.missing !== null) throw new Error(`no such table: ${found?.missing}`)
+      const shard = onlyRow(await inTime(systemClock, limits.shardProbeMs, answer))
+      if (shard.missing !== null) throw new Error(`no such table: ${shard.missing}`)
       // It serves all the same: a version runs on the schema before its own, too.
-      const lacks = found.newest < migrations.at(-1)!
-      return { name: id, ok: true, detail: lacks ? `lacks ${migrations.at(-1)}; run: ${MIGRATE}` : '' }
+      const lacks = shard.newest < newest
+      return { name: id, ok: true, detail: lacks ? `lacks ${newest}; run: ${MIGRATE}` : '' }
     },
     { turn: Math.floor(systemClock.now() / 10_000), size: READINESS_SHARDS_MAX },
   )

@@ -1,4 +1,5 @@
 import { migrations } from '../dist/migrations.ts'
+import { present } from '../src/core/present.ts'
 import type { Engine } from '../src/objects/engine.ts'
 import { readEngineSettings } from '../src/objects/settings.ts'
 import { boundShards } from '../src/sharding/bound-shards.ts'
@@ -9,6 +10,6 @@ export const engineOf = (env: Env): Engine => ({
   directory: env.DIRECTORY,
   mover: env.MOVER,
   shards: boundShards(env),
-  newestMigration: migrations.at(-1)!,
+  newestMigration: present(migrations.at(-1), 'a migration'),
   ...readEngineSettings(env),
 })

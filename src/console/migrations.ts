@@ -1,6 +1,7 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import { createRoute } from '@hono/zod-openapi'
 import { BanyanError } from '../core/errors.ts'
+import { present } from '../core/present.ts'
 import { ShardMap } from '../sharding/shard-map.ts'
 import { json, problems } from '../web/api.ts'
 import type { WebEnv } from '../web/context.ts'
@@ -35,5 +36,6 @@ async function listMigrations({
   })
   if (failed.length > 0)
     throw new BanyanError('SHARD_UNAVAILABLE', failed.map(({ shard, error }) => `${shard}: ${error}`).join('; '))
-  return { newest: migrations.at(-1)!, items: values.toSorted((a, b) => (a.shard < b.shard ? -1 : 1)) }
+  const newest = present(migrations.at(-1), 'a migration')
+  return { newest, items: values.toSorted((a, b) => (a.shard < b.shard ? -1 : 1)) }
 }

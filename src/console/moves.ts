@@ -3,6 +3,7 @@ import { rfc3339 } from '../core/clock.ts'
 import { BanyanError, hasCode } from '../core/errors.ts'
 import { isPlainId } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
+import { present } from '../core/present.ts'
 import type { MoveVerb } from '../resharding/directory-operations.ts'
 import {
   formatRanges,
@@ -30,8 +31,9 @@ export async function planMoves(
   retry: RetryKey | null,
 ): Promise<Move[]> {
   const { keyspace, target, slots } = request
+  const ranges = present(parseRanges(slots), 'slots that the shape has checked')
   try {
-    const { moves } = await directory.planMoves({ keyspace, target, ranges: parseRanges(slots)! }, retry)
+    const { moves } = await directory.planMoves({ keyspace, target, ranges }, retry)
     return moves.map(toMove)
   } catch (error) {
     // To the records it isn't there; to the caller it is a field that is wrong.
@@ -47,7 +49,8 @@ export async function listMoves(
 ): Promise<MovePage> {
   const records = await directory.listMoves({ limit: limit + 1, before: parseCursor(cursor, isPlainId) })
   const items = records.slice(0, limit).map(toMove)
-  return { items, next: records.length > limit ? formatCursor(items.at(-1)!.id) : null }
+  const last = items.at(-1)
+  return { items, next: last && records.length > limit ? formatCursor(last.id) : null }
 }
 
 /** Throws NOT_FOUND. */

@@ -2,6 +2,8 @@ import type { z } from '@hono/zod-openapi'
 import { inTime } from '../core/clock.ts'
 import { BanyanError, hasCode } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
+import { present } from '../core/present.ts'
+import { zip } from '../core/zip.ts'
 import type { PlannedMove } from '../resharding/move-planning.ts'
 import { formatRanges } from '../resharding/record.ts'
 import type { RetryKey } from '../sharding/idempotency.ts'
@@ -34,10 +36,10 @@ async function askShards(
 ): Promise<ShardList & { failed: ShardFailure[] }> {
   const map = new ShardMap((await directory.map()).map)
   const until = clock.now() + limits.shardNumbersMs
-  const ranges = new Map(userRanges(map).map((own, index) => [map.shards[index]!.id, own]))
+  const ranges = new Map(zip(map.shards, userRanges(map)).map(([{ id }, own]) => [id, own]))
   const { values, failed } = await shards.by(map).each('users', async ({ id, run }) => {
     if (!isWanted(id)) return { ...unknownNumbers, id }
-    const own = ranges.get(id)!
+    const own = present(ranges.get(id), `the slots of ${id}`)
     const answer = usersTable
       ? run<UserSample>(userSampleSql(usersTable), rangesParameter(own), limits.userSampleRowsMax)
       : run<UserSample>('SELECT 1 WHERE false')
@@ -47,10 +49,9 @@ async function askShards(
     return { id, users: counted.users, usersEstimated: counted.isEstimated, bytes: meta.size_after }
   })
   for (const { shard, error } of failed) log.warn('shard.error', { shard, operation: 'shards.list', reason: error })
-  const slots = map.slotCounts('users')
-  const items = map.shards.map(({ id, binding, state }, index) => {
+  const items = zip(map.shards, map.slotCounts('users')).map(([{ id, binding, state }, slots]) => {
     const numbers = values.find((value) => value.id === id) ?? unknownNumbers
-    return { id, binding, state, slots: slots[index]!, ...numbers, ...shardLoad(id) }
+    return { id, binding, state, slots, ...numbers, ...shardLoad(id) }
   })
   return { epoch: map.epoch, items, failed }
 }
@@ -119,7 +120,7 @@ async function bytesOf(operators: ShardContext): Promise<Record<string, number>>
   const { items, failed } = await askShards(operators, () => true)
   if (failed.length > 0)
     throw new BanyanError('SHARD_UNAVAILABLE', failed.map(({ shard, error }) => `${shard}: ${error}`).join('; '))
-  return Object.fromEntries(items.map(({ id, bytes }) => [id, bytes!]))
+  return Object.fromEntries(items.flatMap(({ id, bytes }) => (bytes === null ? [] : [[id, bytes]])))
 }
 
 const toPlanned = ({ keyspace, source, target, ranges }: PlannedMove) => ({

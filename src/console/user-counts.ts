@@ -1,7 +1,7 @@
 import { slotText } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import { quotedName } from '../core/sql-text.ts'
-import { type ShardMap, SLOT_COUNT } from '../sharding/shard-map.ts'
+import { type ShardMap, spansOf } from '../sharding/shard-map.ts'
 
 /** A shard's slots of the users: `[first, the one after the last]`, in order. */
 export type SlotRanges = [number, number][]
@@ -33,12 +33,8 @@ export const userSampleSql = (table: string): string => `WITH walked AS MATERIAL
 
 /** The slots that the map gives each shard, in the order of its shards. Rows elsewhere in a shard are a move's. */
 export function userRanges(map: ShardMap): SlotRanges[] {
-  const ranges: SlotRanges[] = map.shards.map(() => [])
-  const { users } = map.wire.runs
-  users.forEach(([first, shard], index) => {
-    ranges[shard!]!.push([first!, users[index + 1]?.[0] ?? SLOT_COUNT])
-  })
-  return ranges
+  const spans = Map.groupBy(spansOf(map.wire.runs.users), ({ shard }) => shard)
+  return map.shards.map((_, shard) => (spans.get(shard) ?? []).map(({ first, after }) => [first, after]))
 }
 
 /** Ids sort between a slot's digits and `~`, which comes after every character of an id. */

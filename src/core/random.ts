@@ -8,7 +8,7 @@ export interface Random {
 
 export const systemRandom: Random = {
   bytes: (length) => crypto.getRandomValues(new Uint8Array(length)),
-  fraction: () => crypto.getRandomValues(new Uint32Array(1))[0]! / 2 ** 32,
+  fraction: () => new DataView(crypto.getRandomValues(new Uint8Array(4)).buffer).getUint32(0) / 2 ** 32,
 }
 
 /** Full jitter: a wait in [0, min(cap, base · 2^attempt)) ms (Brooker, "Exponential Backoff And Jitter"). */

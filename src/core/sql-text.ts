@@ -25,12 +25,12 @@ function groupsOf<T>(items: T[], size: number): T[][] {
 /** The terms joined by an associative operator, ten times as many for each ten of depth. */
 export function chainOf(terms: string[], operator: 'AND' | 'OR' | '+'): string {
   const chains = groupsOf(terms, chainMax).map((group) => group.join(` ${operator} `))
-  return chains.length === 1
-    ? chains[0]!
-    : chainOf(
-        chains.map((chain) => `(${chain})`),
-        operator,
-      )
+  const [chain, ...others] = chains
+  if (chain !== undefined && others.length === 0) return chain
+  return chainOf(
+    chains.map((each) => `(${each})`),
+    operator,
+  )
 }
 
 /**

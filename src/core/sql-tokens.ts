@@ -15,6 +15,9 @@ export interface SqlToken {
   end: number
 }
 
+/** A statement's tokens: at least one. */
+export type SqlStatement = [SqlToken, ...SqlToken[]]
+
 /** In the order of the pattern's groups. */
 const kinds = ['blank', 'blob', 'text', 'name', 'number', 'parameter', 'word', 'sign'] as const
 
@@ -36,12 +39,10 @@ const pattern = new RegExp(
 export function sqlTokens(sql: string): SqlToken[] {
   const tokens: SqlToken[] = []
   pattern.lastIndex = 0
-  while (pattern.lastIndex < sql.length) {
-    const start = pattern.lastIndex
-    const match = pattern.exec(sql)!
-    const kind = kinds[groupOf(match)]!
+  for (let match = pattern.exec(sql); match; match = pattern.exec(sql)) {
+    const kind = kinds[groupOf(match)] ?? 'sign'
     if (kind === 'blank') continue
-    const token = { kind, value: unquoted(kind, match[0]), start, end: pattern.lastIndex }
+    const token = { kind, value: unquoted(kind, match[0]), start: match.index, end: pattern.lastIndex }
     tokens.push(token)
   }
   return tokens
@@ -56,7 +57,7 @@ function groupOf(match: RegExpExecArray): number {
 
 function unquoted(kind: string, text: string): string {
   if (kind !== 'name' && kind !== 'text') return text
-  const quote = text[0]!
+  const quote = text.charAt(0)
   return quote === '[' ? text.slice(1, -1) : text.slice(1, -1).replaceAll(quote + quote, quote)
 }
 
@@ -68,18 +69,39 @@ export const isSign = (token: SqlToken | undefined, sign: string): boolean =>
   token?.kind === 'sign' && token.value === sign
 
 /** The statements of a text, without their semicolons. A trigger's own statements stay in it. */
-export function sqlStatements(sql: string): SqlToken[][] {
-  const statements: SqlToken[][] = []
+export function sqlStatements(sql: string): SqlStatement[] {
+  const statements: SqlStatement[] = []
   let tokens: SqlToken[] = []
   for (const token of sqlTokens(sql)) {
     if (!isSign(token, ';') || isInsideTrigger(tokens)) tokens.push(token)
     else {
-      if (tokens.length > 0) statements.push(tokens)
+      if (isStatement(tokens)) statements.push(tokens)
       tokens = []
     }
   }
-  if (tokens.length > 0) statements.push(tokens)
+  if (isStatement(tokens)) statements.push(tokens)
   return statements
+}
+
+const isStatement = (tokens: SqlToken[]): tokens is SqlStatement => tokens.length > 0
+
+/** Where a statement ends in the SQL. */
+export const endOf = (statement: SqlStatement): number => (statement.at(-1) ?? statement[0]).end
+
+/** A statement as it stands in the SQL, without blanks and comments around it. */
+export const textOf = (sql: string, statement: SqlStatement): string => sql.slice(statement[0].start, endOf(statement))
+
+/** The pieces of a list, without the tokens that end each. */
+export function cutAt(tokens: SqlToken[], isCut: (token: SqlToken) => boolean): SqlToken[][] {
+  let piece: SqlToken[] = []
+  const pieces = [piece]
+  for (const token of tokens) {
+    if (isCut(token)) {
+      piece = []
+      pieces.push(piece)
+    } else piece.push(token)
+  }
+  return pieces
 }
 
 /** A trigger ends with a semicolon and END, as `sqlite3_complete()` has it; the END of a CASE has no semicolon before it. */
@@ -113,12 +135,12 @@ export function writeOf(statement: SqlToken[]): SqlWrite | null {
   if (isWord(statement[at], 'EXPLAIN')) at += isWord(statement[at + 1], 'QUERY') ? 3 : 1
   if (isWord(statement[at], 'WITH')) at = afterWith(statement, at)
   const verb = statement[at]
-  if (!isWord(verb, 'INSERT', 'REPLACE', 'UPDATE', 'DELETE')) return null
+  if (!verb || !isWord(verb, 'INSERT', 'REPLACE', 'UPDATE', 'DELETE')) return null
   at++
   if (isWord(statement[at], 'OR')) at += 2
   if (isWord(statement[at], 'INTO', 'FROM')) at++
   const { name } = nameAt(statement, at)
-  return name === null ? null : { verb: verb!.value.toUpperCase() as SqlWrite['verb'], table: name }
+  return name === null ? null : { verb: verb.value.toUpperCase() as SqlWrite['verb'], table: name }
 }
 
 /** The place of a statement's verb, after its common table expressions. */
@@ -153,7 +175,7 @@ export interface SqlTrigger {
   /** The condition after WHEN; empty: none. */
   when: SqlToken[]
   /** Its statements. */
-  body: SqlToken[][]
+  body: SqlStatement[]
 }
 
 /** The trigger that a statement creates; null for any other statement. */
@@ -181,11 +203,5 @@ const isBegin = (statement: SqlToken[], at: number): boolean =>
   isWord(statement[at], 'BEGIN') &&
   isWord(statement[at + 1], 'SELECT', 'INSERT', 'UPDATE', 'DELETE', 'REPLACE', 'WITH', 'VALUES')
 
-function cutAtSemicolons(tokens: SqlToken[]): SqlToken[][] {
-  const statements: SqlToken[][] = [[]]
-  for (const token of tokens) {
-    if (isSign(token, ';')) statements.push([])
-    else statements.at(-1)!.push(token)
-  }
-  return statements.filter((statement) => statement.length > 0)
-}
+const cutAtSemicolons = (tokens: SqlToken[]): SqlStatement[] =>
+  cutAt(tokens, (token) => isSign(token, ';')).filter(isStatement)

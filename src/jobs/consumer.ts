@@ -22,7 +22,7 @@ function readJob(body: unknown): Job | null {
     typeof job.body === 'object' &&
     job.body !== null &&
     Number.isSafeInteger(job.createdAt) &&
-    job.createdAt! >= 0
+    Number(job.createdAt) >= 0
   return isJob ? (job as Job) : null
 }
 

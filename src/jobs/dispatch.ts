@@ -5,6 +5,7 @@ import { limits } from '../core/limits.ts'
 import { type Log, redact } from '../core/log.ts'
 import { backoffMs, type Random } from '../core/random.ts'
 import { isTaken } from '../sharding/answers.ts'
+import { rowsOf } from '../sharding/named-batch.ts'
 import type { Keyspace } from '../sharding/sharded-table.ts'
 import type { ShardDatabase, ShardStatement, Shards } from '../sharding/shards.ts'
 import type { Job } from './outbox.ts'
@@ -108,31 +109,33 @@ export class Dispatch {
       attempts,
       error: [...redact(error)].slice(0, limits.deadLetterErrorCharactersMax).join(''),
     }))
-    const { rows, failed } = await shards.group(
+    const { answers, failed } = await shards.group(
       items,
       { keyspace: 'users', operation: 'jobs.bury' },
       (database, some) => {
         const json = JSON.stringify(some)
-        return [
-          database
-            .prepare(
-              `INSERT INTO dead_letters (id, owner_id, kind, body, error, attempts, died_at)
-               SELECT outbox.id, owner_id, kind,
-                 CASE WHEN octet_length(body) <= ? THEN body ELSE json_object('bodyBytes', octet_length(body)) END,
-                 letter.value ->> 'error', letter.value ->> 'attempts', ?
-               FROM json_each(?) AS letter CROSS JOIN outbox ON outbox.id = letter.value ->> 'key' WHERE true
-               ON CONFLICT (id) DO UPDATE SET error = excluded.error, attempts = excluded.attempts,
-                 died_at = excluded.died_at WHERE excluded.error <> ?
-               RETURNING id`,
-            )
-            .bind(limits.deadLetterBodyBytesMax, clock.now(), json, QUEUE_GAVE_UP),
-          database
+        return {
+          letters: rowsOf<{ id: string }>(
+            database
+              .prepare(
+                `INSERT INTO dead_letters (id, owner_id, kind, body, error, attempts, died_at)
+                 SELECT outbox.id, owner_id, kind,
+                   CASE WHEN octet_length(body) <= ? THEN body ELSE json_object('bodyBytes', octet_length(body)) END,
+                   letter.value ->> 'error', letter.value ->> 'attempts', ?
+                 FROM json_each(?) AS letter CROSS JOIN outbox ON outbox.id = letter.value ->> 'key' WHERE true
+                 ON CONFLICT (id) DO UPDATE SET error = excluded.error, attempts = excluded.attempts,
+                   died_at = excluded.died_at WHERE excluded.error <> ?
+                 RETURNING id`,
+              )
+              .bind(limits.deadLetterBodyBytesMax, clock.now(), json, QUEUE_GAVE_UP),
+          ),
+          rows: database
             .prepare("UPDATE outbox SET state = 'dead' WHERE id IN (SELECT value ->> 'key' FROM json_each(?))")
             .bind(json),
-        ]
+        }
       },
     )
-    const buried = new Set(rows<{ id: string }>(0).map(({ id }) => id))
+    const buried = new Set(answers.flatMap(({ letters }) => letters.results.map(({ id }) => id)))
     for (const { key, kind, attempts, error } of items)
       if (buried.has(key)) log.error('job.dead', { job: key, kind, attempts, error })
     for (const error of failed.values()) throw error

@@ -221,9 +221,9 @@ export class Relay {
     const { shards, log } = this.#options
     const items: Slotted[] = jobs.map(({ id }) => ({ key: id }))
     try {
-      const { failed } = await shards.group(items, { keyspace: 'users', operation }, (database, some) => [
-        build(database, JSON.stringify(some.map(({ key }) => key))),
-      ])
+      const { failed } = await shards.group(items, { keyspace: 'users', operation }, (database, some) => ({
+        rows: build(database, JSON.stringify(some.map(({ key }) => key))),
+      }))
       for (const [{ key }, error] of failed)
         log.warn('outbox.not-updated', { operation, job: key, reason: error.message })
     } catch (error) {

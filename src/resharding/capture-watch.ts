@@ -1,6 +1,7 @@
 import { type Clock, inTime } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
+import { type AnswersOf, answersByName, type NamedBatch, onlyRow, statementsOf } from '../sharding/named-batch.ts'
 import type { ShardDatabase } from '../sharding/shards.ts'
 import type { MoveRecord } from './record.ts'
 import { type BatchObserver, Interrupted, type Statement, slotsInRanges, statement } from './shard-side.ts'
@@ -37,16 +38,17 @@ export class CaptureWatch {
 
   /** How many changes were captured. Changes of other moves count too, until the sum reaches the bound. */
   async count(): Promise<number> {
-    const [[span]] = (await this.#send('look', [statement(SPAN, this.#move.id)])) as [[{ captured: number }]]
-    if (span.captured < limits.moveLogRowsMax) return span.captured
-    const [[exact]] = (await this.#send('look', [
-      statement(
+    const { span } = await this.#send('look', { span: statement<{ captured: number }>(SPAN, this.#move.id) })
+    const { captured } = onlyRow(span)
+    if (captured < limits.moveLogRowsMax) return captured
+    const { exact } = await this.#send('look', {
+      exact: statement<{ captured: number }>(
         'SELECT count(*) AS captured FROM (SELECT 1 FROM slot_changes WHERE move_id = ? LIMIT ?)',
         this.#move.id,
         limits.moveLogRowsMax,
       ),
-    ])) as [[{ captured: number }]]
-    return exact.captured
+    })
+    return onlyRow(exact).captured
   }
 
   /**
@@ -55,34 +57,34 @@ export class CaptureWatch {
    */
   async stop(): Promise<boolean> {
     const { id, keyspace, ranges } = this.#move
-    const [, , dropped] = (await this.#send('stop', [
-      statement(
+    const { dropped } = await this.#send('stop', {
+      stopped: statement(
         `UPDATE slots SET state = 'active', move_id = NULL
          WHERE keyspace = ?1 AND slot IN (${slotsInRanges}) AND state = 'moving' AND move_id = ?3`,
         keyspace,
         JSON.stringify(ranges),
         id,
       ),
-      statement(
+      deleted: statement(
         'DELETE FROM slot_changes WHERE seq IN (SELECT seq FROM slot_changes WHERE move_id = ? ORDER BY seq LIMIT ?)',
         id,
         limits.movePurgeRowsMax,
       ),
-      statement('SELECT changes() AS rows'),
-    ])) as [unknown, unknown, [{ rows: number }]]
-    return dropped[0].rows < limits.movePurgeRowsMax
+      dropped: statement<{ rows: number }>('SELECT changes() AS rows'),
+    })
+    return onlyRow(dropped).rows < limits.movePurgeRowsMax
   }
 
-  async #send(operation: string, statements: Statement[]): Promise<unknown[][]> {
+  async #send<Batch extends NamedBatch<Statement>>(operation: string, batch: Batch): Promise<AnswersOf<Batch>> {
     await this.#observer.before(this.#shardId, operation)
     const where = `${operation} at ${this.#shardId}`
     const late = () => new Interrupted(`${where}: no answer within ${limits.moveTargetPatienceMs} ms`)
     try {
       const sent = this.#database.batch(
-        statements.map(({ sql, values }) => this.#database.prepare(sql).bind(...values)),
+        statementsOf<Statement>(batch).map(({ sql, values }) => this.#database.prepare(sql).bind(...values)),
       )
       const answers = await inTime(this.#clock, limits.moveTargetPatienceMs, sent, late)
-      return answers.map(({ results }) => results)
+      return answersByName(batch, answers.values())
     } catch (error) {
       // Whatever the cause, the next turn asks again. The capture continues meanwhile.
       if (error instanceof Interrupted) throw error

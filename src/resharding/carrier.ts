@@ -1,4 +1,7 @@
 import { limits } from '../core/limits.ts'
+import { present } from '../core/present.ts'
+import { zip } from '../core/zip.ts'
+import { answersByName, onlyRow, statementsOf } from '../sharding/named-batch.ts'
 import { type Cursors, firstCursors, firstPlace, type Place, placeAfter } from './cursors.ts'
 import { compareCounts, compareRows } from './differences.ts'
 import type { Pace } from './pace.ts'
@@ -49,16 +52,29 @@ interface Tail extends PackedRows {
   keys: string | null
 }
 
-/** What the source said, in one snapshot. */
-interface SourceSnapshot {
+/** What a statement for several tables says of one; `place` is the table's in the group. */
+type TailRow = Omit<Tail, 'table'> & { place: number }
+
+/** How far a tail reaches. */
+interface Reach {
   seq: number
   /** Changes wait behind this tail: what the target gets is not yet what the source is. */
   isBehind: 0 | 1
   /** How many of them were captured since the move began, counted up to a bound. */
   waiting: number
-  tails: Tail[]
+}
+
+/** The rows of one table and range, and the key of the last one; null after a range's last row. */
+interface Chunk {
+  place: Place
+  rows: PackedRows
   end: string | null
-  rows: PackedRows | null
+}
+
+/** What the source said, in one snapshot. */
+interface SourceSnapshot extends Reach {
+  tails: Tail[]
+  chunk: Chunk | null
 }
 
 /**
@@ -146,8 +162,10 @@ export class Carrier {
 
   async #lastChange(): Promise<number> {
     const last = 'SELECT coalesce(max(seq), 0) AS seq FROM slot_changes WHERE move_id = ?'
-    const [found] = await this.#source.batch<{ seq: number }>('total', [statement(last, this.#move.id)])
-    return found![0]!.seq
+    const { found } = await this.#source.batch('total', {
+      found: statement<{ seq: number }>(last, this.#move.id),
+    })
+    return onlyRow(found).seq
   }
 
   /** The statement that drops what a shard captured for this move. */
@@ -159,20 +177,22 @@ export class Carrier {
   async refuseLongTail(): Promise<void> {
     if (this.#move.reversals > 0) return
     const waiting = `SELECT count(*) AS rows FROM (SELECT 1 FROM slot_changes WHERE move_id = ? LIMIT ${limits.moveLogRowsMax + 1})`
-    const [found] = await this.#source.batch<{ rows: number }>('waiting', [statement(waiting, this.#move.id)])
-    refuseLongTail(found![0]!.rows)
+    const { found } = await this.#source.batch('waiting', {
+      found: statement<{ rows: number }>(waiting, this.#move.id),
+    })
+    refuseLongTail(onlyRow(found).rows)
   }
 
   /** Drops the oldest changes that a shard captured for this move, a bounded number. True when it had fewer. */
   async dropChanges(operation: string, side: ShardSide): Promise<boolean> {
     const oldest = 'SELECT seq FROM slot_changes WHERE move_id = ? ORDER BY seq LIMIT ?'
-    const [, dropped] = await this.#pace.round(() =>
-      side.batch<{ rows: number }>(operation, [
-        statement(`DELETE FROM slot_changes WHERE seq IN (${oldest})`, this.#move.id, limits.movePurgeRowsMax),
-        statement('SELECT changes() AS rows'),
-      ]),
+    const { dropped } = await this.#pace.round(() =>
+      side.batch(operation, {
+        deleted: statement(`DELETE FROM slot_changes WHERE seq IN (${oldest})`, this.#move.id, limits.movePurgeRowsMax),
+        dropped: statement<{ rows: number }>('SELECT changes() AS rows'),
+      }),
     )
-    return dropped![0]!.rows < limits.movePurgeRowsMax
+    return onlyRow(dropped).rows < limits.movePurgeRowsMax
   }
 
   /** True when every row has been copied that was there when the capture began. */
@@ -204,7 +224,7 @@ export class Carrier {
     const { rowsMax } = this.#pace
     await this.#pace.round(
       () => this.#round({ operation, chunk }),
-      ({ rows }) => rows!.rows === rowsMax,
+      (snapshot) => snapshot.chunk?.rows.rows === rowsMax,
     )
   }
 
@@ -226,7 +246,7 @@ export class Carrier {
 
   /** Keeps what was found equal, so that the next turn goes on behind it. */
   async keepPlace(): Promise<void> {
-    await this.#target.batch('keep', [keep(this.#move.id, this.#cursors)])
+    await this.#target.batch('keep', { kept: keep(this.#move.id, this.#cursors) })
   }
 
   /** Deletes some rows of these slots, where all of them are in the state. True when none is left. */
@@ -235,19 +255,23 @@ export class Carrier {
     const rowsMax = Math.min(this.#pace.rowsMax, limits.movePurgeRowsMax)
     const emptied = this.#emptied.get(side) ?? new Set()
     const tables = this.#tables.filter((table) => !emptied.has(table))
+    const purges = tables.map((table) => ({
+      deleted: statement(purgeSql(table, rowsMax), ranges),
+      counted: statement<{ rows: number }>('SELECT changes() AS rows'),
+    }))
     const answers = await this.#pace.round(() =>
-      side.batch<{ rows: number }>(operation, [
-        side.expect(state, part),
-        side.open,
-        ...tables.flatMap((table) => [
-          statement(purgeSql(table, rowsMax), ranges),
-          statement('SELECT changes() AS rows'),
-        ]),
-        side.shut,
-      ]),
+      side.batch(operation, {
+        expected: side.expect(state, part),
+        opened: side.open,
+        purges: purges.flatMap((purge) => statementsOf<Statement>(purge)),
+        shut: side.shut,
+      }),
     )
-    const rowsOf = (index: number) => answers[2 + 2 * index + 1]![0]!.rows
-    const left = tables.filter((_, index) => rowsOf(index) > 0)
+    const rest = answers.purges.values()
+    const left = zip(tables, purges).flatMap(([table, purge]) => {
+      const { counted } = answersByName(purge, rest)
+      return onlyRow(counted).rows > 0 ? [table] : []
+    })
     if (left.length === 0) this.#emptied.delete(side)
     else this.#emptied.set(side, new Set(this.#tables.filter((table) => !left.includes(table))))
     return left.length === 0
@@ -258,13 +282,14 @@ export class Carrier {
     this.#isEstimated = true
     const rowsMax = limits.moveCountRowsMax
     const ranges = JSON.stringify(this.#ranges)
-    const samples = await this.#source.batch<{ rows: number; slot: string | null }>(
-      'total',
-      this.#tables.map((table) => statement(sampleSql(table, rowsMax), ranges)),
-    )
-    this.#cursors.rowsTotal = samples.reduce((sum, [sample]) => {
-      const { rows, slot } = sample!
-      return sum + (rows < rowsMax ? rows : Math.round((rows * this.#move.slots) / this.#slotsUpTo(slot!)))
+    const { samples } = await this.#source.batch('total', {
+      samples: this.#tables.map((table) =>
+        statement<{ rows: number; slot: string | null }>(sampleSql(table, rowsMax), ranges),
+      ),
+    })
+    this.#cursors.rowsTotal = samples.map(onlyRow).reduce((sum, { rows, slot }) => {
+      if (rows < rowsMax || slot === null) return sum + rows
+      return sum + Math.round((rows * this.#move.slots) / this.#slotsUpTo(slot))
     }, 0)
   }
 
@@ -291,34 +316,22 @@ export class Carrier {
     const { id } = this.#move
     const { seq, lastSeq = 0 } = this.#cursors
     const isPruned = seq <= this.#prunedTo
-    const before = [
-      ...prelude,
-      // What the target has, and was found to have where that is asked, is done with.
-      ...(isPruned ? [] : [statement('DELETE FROM slot_changes WHERE move_id = ? AND seq <= ?', id, seq)]),
-      statement(this.#boundTail, id, seq, limits.moveChunkBytesMax),
-    ]
     const groups = this.#tailGroups
-    const answers = await this.#source.batch<never>(operation, [
-      ...before,
-      statement(tailReachSql(limits.moveLogRowsMax + 1), id, lastSeq),
-      ...groups.map((tables) => statement(this.#tailsSql(tables), id, seq)),
-      ...(chunk ? this.#chunkAtSource(chunk) : []),
-    ])
+    const answers = await this.#source.batch(operation, {
+      prelude,
+      // What the target has, and was found to have where that is asked, is done with.
+      pruned: isPruned ? [] : [statement('DELETE FROM slot_changes WHERE move_id = ? AND seq <= ?', id, seq)],
+      bound: statement(this.#boundTail, id, seq, limits.moveChunkBytesMax),
+      reach: statement<Reach>(tailReachSql(limits.moveLogRowsMax + 1), id, lastSeq),
+      tails: groups.map((tables) => statement<TailRow>(this.#tailsSql(tables), id, seq)),
+      ...(chunk ? this.#chunkAtSource(chunk) : { chunkBound: [], chunkRows: [] }),
+    })
     this.#prunedTo = Math.max(seq, this.#prunedTo)
-    const [reach, ...rest] = answers.slice(before.length)
-    const tails = groups.flatMap((tables, index) =>
-      (rest[index] as unknown as (Omit<Tail, 'table'> & { place: number })[]).map(({ place, ...tail }) => ({
-        table: tables[place]!,
-        ...tail,
-      })),
+    const tails = zip(groups, answers.tails).flatMap(([tables, { results }]) =>
+      results.map(({ place, ...tail }) => ({ table: present(tables[place], 'the table of a tail'), ...tail })),
     )
-    const rows = chunk ? (rest.at(-1)![0]! as PackedRows & { end: string | null }) : null
-    return {
-      ...(reach![0]! as Pick<SourceSnapshot, 'seq' | 'isBehind' | 'waiting'>),
-      tails,
-      end: rows?.end ?? null,
-      rows,
-    }
+    const [rows] = answers.chunkRows.map(onlyRow)
+    return { ...onlyRow(answers.reach), tails, chunk: chunk && rows ? { place: chunk, rows, end: rows.end } : null }
   }
 
   /** What the tail says of several tables, a row each. */
@@ -328,54 +341,54 @@ export class Carrier {
       .join('\nUNION ALL ')
   }
 
-  #chunkAtSource(place: Place): Statement[] {
+  #chunkAtSource(place: Place) {
     const { table, first, after } = this.#at(place)
     const hasCursor = place.key !== null
     const from = [first, after, place.key]
-    return [
+    const chunkBound =
       place.walk === 'count'
         ? statement(boundCountSql(table, hasCursor, limits.moveCountRowsMax), ...from)
-        : statement(boundChunkSql(table, hasCursor, this.#pace.rowsMax), ...from, limits.moveChunkBytesMax),
-      statement(
-        `SELECT (${chunkReachSql(table)}) AS "end", * FROM (${this.#inChunkSql(place, table, 'chunk')})`,
-        ...from,
-      ),
-    ]
+        : statement(boundChunkSql(table, hasCursor, this.#pace.rowsMax), ...from, limits.moveChunkBytesMax)
+    const chunkRows = statement<PackedRows & { end: string | null }>(
+      `SELECT (${chunkReachSql(table)}) AS "end", * FROM (${this.#inChunkSql(place, table, 'chunk')})`,
+      ...from,
+    )
+    return { chunkBound: [chunkBound], chunkRows: [chunkRows] }
   }
 
   #inChunkSql({ walk, key }: Place, table: MovedTable, bound: 'chunk' | 'key' | 'slots'): string {
     return walk === 'count' ? countSql(table, key !== null, bound) : chunkSql(table, this.#packing, key !== null, bound)
   }
 
-  async #write({ operation, chunk, isLast = false }: Round, snapshot: SourceSnapshot): Promise<void> {
+  async #write({ operation, isLast = false }: Round, snapshot: SourceSnapshot): Promise<void> {
+    const { chunk } = snapshot
     const changed = snapshot.tails.filter((tail): tail is Tail & { keys: string } => tail.keys !== null)
-    const isCopying = chunk?.walk === 'copy'
-    const comparesChunk = chunk && !isCopying && !snapshot.isBehind
-    const next = this.#after(snapshot, chunk, comparesChunk ?? false)
-    const writes = [
-      this.#target.open,
-      ...changed.flatMap((tail) => [statement(deleteSql(tail.table), tail.keys), ...upserts(tail.table, tail)]),
-      ...(isCopying ? upserts(this.#at(chunk).table, snapshot.rows!) : []),
-      // While comparing, what this batch brings isn't known to be right before its answer has come.
-      shutAndKeep(this.#move.id, this.#compares ? this.#cursors : next),
-    ]
-    const answers = await this.#target.batch<never>(
+    const isCopying = chunk?.place.walk === 'copy'
+    const comparedTails = this.#compares ? changed : []
+    const comparedChunks = chunk && !isCopying && !snapshot.isBehind ? [chunk] : []
+    const next = this.#after(snapshot, comparedChunks.length > 0)
+    const { tails, chunks } = await this.#target.batch(
       operation,
-      [
-        ...writes,
-        ...(this.#compares ? changed.map(({ table, keys }) => statement(namedSql(table, this.#packing), keys)) : []),
-        ...(comparesChunk ? [this.#chunkAtTarget(chunk, snapshot.end)] : []),
-      ],
+      {
+        opened: this.#target.open,
+        changed: changed.flatMap((tail) => [statement(deleteSql(tail.table), tail.keys), ...upserts(tail.table, tail)]),
+        copied: isCopying ? upserts(this.#at(chunk.place).table, chunk.rows) : [],
+        // While comparing, what this batch brings isn't known to be right before its answer has come.
+        kept: shutAndKeep(this.#move.id, this.#compares ? this.#cursors : next),
+        tails: comparedTails.map(({ table, keys }) => statement<PackedRows>(namedSql(table, this.#packing), keys)),
+        chunks: comparedChunks.map((compared) => this.#chunkAtTarget(compared)),
+      },
       isLast,
     )
-    const readBack = answers.slice(writes.length).map(([row]) => row! as PackedRows)
-    if (this.#compares) for (const tail of changed) compareRows(tail.table, tail, readBack.shift()!)
-    const compare = chunk?.walk === 'count' ? compareCounts : compareRows
-    if (comparesChunk) compare(this.#at(chunk).table, snapshot.rows!, readBack.shift()!)
+    for (const [tail, readBack] of zip(comparedTails, tails)) compareRows(tail.table, tail, onlyRow(readBack))
+    for (const [{ place, rows }, readBack] of zip(comparedChunks, chunks)) {
+      const compare = place.walk === 'count' ? compareCounts : compareRows
+      compare(this.#at(place).table, rows, onlyRow(readBack))
+    }
     this.#cursors = next
   }
 
-  #chunkAtTarget(place: Place, end: string | null): Statement {
+  #chunkAtTarget({ place, end }: Chunk): Statement<PackedRows> {
     const { table, first, after } = this.#at(place)
     const from = [first, after, place.key]
     return end === null
@@ -384,18 +397,18 @@ export class Carrier {
   }
 
   /** The cursors once a round has done what it should. A chunk that couldn't be compared is walked again. */
-  #after(snapshot: SourceSnapshot, chunk: Place | undefined, isCompared: boolean): Cursors {
-    const cursors = { ...this.#cursors, seq: snapshot.seq }
-    if (!chunk || (chunk.walk !== 'copy' && !isCompared)) return cursors
-    cursors.place = placeAfter(chunk, snapshot.end, this.#ranges.length)
-    cursors[counters[chunk.walk]] += snapshot.rows!.rows
+  #after({ seq, chunk }: SourceSnapshot, isCompared: boolean): Cursors {
+    const cursors = { ...this.#cursors, seq }
+    if (!chunk || (chunk.place.walk !== 'copy' && !isCompared)) return cursors
+    cursors.place = placeAfter(chunk.place, chunk.end, this.#ranges.length)
+    cursors[counters[chunk.place.walk]] += chunk.rows.rows
     return cursors
   }
 
   #at(place: Place) {
     const table = this.#tables[place.table]
     if (!table) throw new Refused('The cursors are behind the last table. Start the move again.')
-    const [first, after] = this.#ranges[place.range]!
+    const [first, after] = present(this.#ranges[place.range], 'the range of a place')
     return { table, first, after }
   }
 }
@@ -415,7 +428,7 @@ const progressOf = ({ rowsTotal, rowsCopied, rowsVerified }: MoveProgress): Move
   rowsVerified,
 })
 
-const packsOf = ({ tails, rows }: SourceSnapshot): PackedRows[] => (rows ? [...tails, rows] : tails)
+const packsOf = ({ tails, chunk }: SourceSnapshot): PackedRows[] => (chunk ? [...tails, chunk.rows] : tails)
 
 const keep = (moveId: string, cursors: Cursors): Statement =>
   statement('UPDATE mover SET move_id = ?, cursors = ? WHERE id = 1', moveId, JSON.stringify(cursors))

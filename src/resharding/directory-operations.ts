@@ -2,6 +2,7 @@ import type { Clock } from '../core/clock.ts'
 import { BanyanError, type ErrorCode } from '../core/errors.ts'
 import { Directory, type DirectoryStorage } from '../sharding/directory.ts'
 import type { RetryKey } from '../sharding/idempotency.ts'
+import { onlyRow } from '../sharding/named-batch.ts'
 import type { EncodedMap, MapWire, ShardEntry, ShardState } from '../sharding/shard-map.ts'
 import type { ShardDatabase } from '../sharding/shards.ts'
 import { Fleet, type Rebalance, type RebalanceRequest } from './fleet.ts'
@@ -157,8 +158,9 @@ export class DirectoryService implements DirectoryOperations {
       async shardFacts({ binding }) {
         const database = shards.get(binding)
         if (!database) throw new BanyanError('SHARD_UNKNOWN', `This version of the Worker has no binding ${binding}.`)
-        const { results, meta } = await database.prepare(SCHEMA_VERSION).all<{ version: string }>()
-        return { schema: results[0]!.version, bytes: (meta.size_after as number | undefined) || null }
+        const answer = await database.prepare(SCHEMA_VERSION).all<{ version: string }>()
+        const { meta } = answer
+        return { schema: onlyRow(answer).version, bytes: (meta.size_after as number | undefined) || null }
       },
     })
     this.#directory = directory

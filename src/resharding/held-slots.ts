@@ -1,3 +1,4 @@
+import { present } from '../core/present.ts'
 import { SLOT_COUNT } from '../sharding/shard-map.ts'
 import type { Keyspace } from '../sharding/sharded-table.ts'
 import type { MoveTable, SlotHold } from './move-table.ts'
@@ -6,9 +7,8 @@ import { isBeforeCommit, type SlotRange, slotNumber } from './record.ts'
 /** Which open move holds each slot: read once for an operation, however many moves it plans. */
 export class HeldSlots {
   readonly #table: MoveTable
-  /** The number of the move that holds a slot; 0: none does. */
-  readonly #holders = new Map<Keyspace, Uint32Array>()
-  readonly #holds = new Map<Keyspace, SlotHold[]>()
+  /** `holders` has the number of the move that holds a slot; 0: none does. */
+  readonly #held = new Map<Keyspace, { holders: Uint32Array; holds: SlotHold[] }>()
 
   constructor(table: MoveTable) {
     this.#table = table
@@ -16,15 +16,17 @@ export class HeldSlots {
 
   /** The number of a move that holds one of these slots, or null. */
   holderOf(keyspace: Keyspace, ranges: SlotRange[]): number | null {
-    const holders = this.#of(keyspace)
+    const { holders } = this.#of(keyspace)
     for (const [first, last] of ranges)
-      for (let slot = slotNumber(first); slot <= slotNumber(last); slot++)
-        if (holders[slot] !== 0) return holders[slot]!
+      for (let slot = slotNumber(first); slot <= slotNumber(last); slot++) {
+        const holder = holders[slot] ?? 0
+        if (holder !== 0) return holder
+      }
     return null
   }
 
   add(number: number, keyspace: Keyspace, ranges: SlotRange[]): void {
-    const holders = this.#of(keyspace)
+    const { holders } = this.#of(keyspace)
     for (const [first, last] of ranges) holders.fill(number, slotNumber(first), slotNumber(last) + 1)
   }
 
@@ -33,24 +35,29 @@ export class HeldSlots {
    * assumed that a move that has begun, or waits, arrives.
    */
   foresee(keyspace: Keyspace, owners: Uint16Array, held: Uint8Array, ordinals: ReadonlyMap<string, number>): void {
-    this.#of(keyspace).forEach((holder, slot) => {
+    const { holders, holds } = this.#of(keyspace)
+    holders.forEach((holder, slot) => {
       if (holder !== 0) held[slot] = 1
     })
-    for (const hold of this.#holds.get(keyspace)!)
+    for (const hold of holds)
       if (isBeforeCommit(hold) && !hold.ending)
         for (const [first, last] of hold.ranges)
-          owners.fill(ordinals.get(hold.target)!, slotNumber(first), slotNumber(last) + 1)
+          owners.fill(
+            present(ordinals.get(hold.target), `the shard ${hold.target}`),
+            slotNumber(first),
+            slotNumber(last) + 1,
+          )
   }
 
-  #of(keyspace: Keyspace): Uint32Array {
-    const known = this.#holders.get(keyspace)
+  #of(keyspace: Keyspace) {
+    const known = this.#held.get(keyspace)
     if (known) return known
     const holders = new Uint32Array(SLOT_COUNT)
     const holds = this.#table.holds(keyspace)
     for (const { number, ranges } of holds)
       for (const [first, last] of ranges) holders.fill(number, slotNumber(first), slotNumber(last) + 1)
-    this.#holders.set(keyspace, holders)
-    this.#holds.set(keyspace, holds)
-    return holders
+    const held = { holders, holds }
+    this.#held.set(keyspace, held)
+    return held
   }
 }

@@ -103,8 +103,9 @@ export class Lanes {
     for (let after = 0; freed.some((shard) => isOpen(shard, false)); ) {
       const rows = table.waitingAt(freed, after, PAGE)
       for (const row of rows) consider(row, false)
-      if (rows.length < PAGE) break
-      after = rows.at(-1)!.number
+      const last = rows.at(-1)
+      if (!last || rows.length < PAGE) break
+      after = last.number
     }
     for (const row of added) consider(row, false)
     return [...chosen.values()]
@@ -117,7 +118,7 @@ export class Lanes {
   overlooked(rank: (row: LaneRow) => number): LaneRow[] {
     const now = this.#options.clock.now()
     const rows = this.#options.table.lanes()
-    const isDue = ({ lane, settlesAt }: LaneRow) => lane === 'settled' && settlesAt! <= now
+    const isDue = ({ lane, settlesAt }: LaneRow) => lane === 'settled' && (settlesAt ?? 0) <= now
     const closed = new Set(rows.filter(({ lane }) => lane === 'held').flatMap(shardsOf))
     const fitting = (waiting: LaneRow[]) =>
       waiting

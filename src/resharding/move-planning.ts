@@ -3,9 +3,10 @@ import { type Clock, inTime } from '../core/clock.ts'
 import { BanyanError, MIGRATE } from '../core/errors.ts'
 import { slotText } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
+import { present } from '../core/present.ts'
 import { Serial } from '../core/serial.ts'
 import type { Directory } from '../sharding/directory.ts'
-import { type ShardEntry, SLOT_COUNT } from '../sharding/shard-map.ts'
+import { type ShardEntry, spansOf } from '../sharding/shard-map.ts'
 import { type Keyspace, keyspaces } from '../sharding/sharded-table.ts'
 import type { HeldSlots } from './held-slots.ts'
 import { noParts, type Once, type Parts, unkept } from './kept-answers.ts'
@@ -14,12 +15,15 @@ import { countSlots, formatRanges, isBeforeCommit, type MoveRecord, type SlotRan
 import { arrivalOf, bytesOfSlots, refuseLackOfRoom } from './room.ts'
 
 /** What planning wants to know of a shard. One statement answers both. */
-export interface ShardFacts {
+interface ShardFacts {
   /** Which migrations it has: two shards with equal texts have equal schemas. */
   schema: string
   /** How large its database is; null where the platform does not say. */
   bytes: number | null
 }
+
+/** The facts of one of the shards that were asked. */
+type FactsOf = (shard: string) => ShardFacts
 
 export interface MovePlanningOptions {
   records: MoveRecords
@@ -113,7 +117,7 @@ export class MovePlanning {
 
   /** What an earlier attempt of the same request has recorded. */
   recordedOf(parts: Parts): MoveRecord[] {
-    return parts.moves().map((id) => this.#records.find(id)!)
+    return parts.moves().map((id) => present(this.#records.find(id), `the move ${id}, which the request recorded`))
   }
 
   /**
@@ -140,22 +144,22 @@ export class MovePlanning {
     const shards = new Map(
       planned.flatMap(({ source, target }) => [source, target]).map((id) => [id, this.#entry(id)] as const),
     )
-    const facts = await this.#facts([...shards.values()])
-    for (const { source, target } of planned) this.#refuseSchemas(source, target, facts)
+    const factsOf = await this.#facts([...shards.values()])
+    for (const { source, target } of planned) this.#refuseSchemas(source, target, factsOf)
     const counts = new Map(keyspaces.map((keyspace) => [keyspace, this.#options.directory.slotCounts(keyspace)]))
-    const checked = planned.map((move): CheckedMove => {
-      const slotsThere = counts.get(move.keyspace)!.get(move.source) ?? 0
-      const bytesEstimated = bytesOfSlots(facts.get(move.source)!.bytes, countSlots(move.ranges), slotsThere)
+    const checked = planned.map((move) => {
+      const slotsThere = counts.get(move.keyspace)?.get(move.source) ?? 0
+      const bytesEstimated = bytesOfSlots(factsOf(move.source).bytes, countSlots(move.ranges), slotsThere)
       return { ...move, bytesEstimated }
     })
-    await this.#refuseFull(checked, facts)
+    await this.#refuseFull(checked, factsOf)
     return checked
   }
 
   /** Throws SCHEMA_VERSIONS_DIFFER where a newcomer's schema isn't the first shard's. */
   async refuseOtherSchema(newcomer: ShardEntry): Promise<void> {
-    const [source] = this.#options.directory.shardEntries()
-    this.#refuseSchemas(source!.id, newcomer.id, await this.#facts([source!, newcomer]))
+    const first = present(this.#options.directory.shardEntries()[0], 'a first shard')
+    this.#refuseSchemas(first.id, newcomer.id, await this.#facts([first, newcomer]))
   }
 
   /** One move for each source; of those that an earlier attempt of the request recorded, none again. */
@@ -169,16 +173,16 @@ export class MovePlanning {
   #sources({ keyspace, ranges }: MoveRequest, target: ShardEntry): Map<ShardEntry, SlotRange[]> {
     const { directory } = this.#options
     const shards = directory.shardEntries()
-    const runs = directory.runs(keyspace)
+    const spans = spansOf(directory.runs(keyspace))
     const sources = new Map<ShardEntry, SlotRange[]>()
     for (const [first, last] of ranges)
-      runs.forEach(([start, ordinal], index) => {
-        const owner = shards[ordinal!]!
-        const from = Math.max(start!, slotNumber(first))
-        const to = Math.min((runs[index + 1]?.[0] ?? SLOT_COUNT) - 1, slotNumber(last))
-        if (owner.id === target.id || from > to) return
+      for (const span of spans) {
+        const owner = present(shards[span.shard], 'the shard of a run')
+        const from = Math.max(span.first, slotNumber(first))
+        const to = Math.min(span.after - 1, slotNumber(last))
+        if (owner.id === target.id || from > to) continue
         sources.set(owner, [...(sources.get(owner) ?? []), [slotText(from), slotText(to)]])
-      })
+      }
     return sources
   }
 
@@ -213,7 +217,7 @@ export class MovePlanning {
     }
   }
 
-  async #facts(shards: ShardEntry[]): Promise<Map<string, ShardFacts>> {
+  async #facts(shards: ShardEntry[]): Promise<FactsOf> {
     const { clock, shardFacts } = this.#options
     const facts = new Map<string, ShardFacts>()
     await eachAtMost(limits.shardsAtOnceMax, shards, async (shard) => {
@@ -224,12 +228,12 @@ export class MovePlanning {
         )
       facts.set(shard.id, await inTime(clock, limits.directoryShardMs, shardFacts(shard), late))
     })
-    return facts
+    return (id) => present(facts.get(id), `the facts of ${id}`)
   }
 
-  #refuseSchemas(source: string, target: string, facts: Map<string, ShardFacts>): void {
-    const expected = facts.get(target)!.schema
-    const { schema } = facts.get(source)!
+  #refuseSchemas(source: string, target: string, factsOf: FactsOf): void {
+    const expected = factsOf(target).schema
+    const { schema } = factsOf(source)
     refusePending(target, expected, this.#options.newestMigration)
     if (schema !== expected)
       throw new BanyanError(
@@ -238,16 +242,16 @@ export class MovePlanning {
       )
   }
 
-  async #refuseFull(moves: CheckedMove[], facts: Map<string, ShardFacts>): Promise<void> {
+  async #refuseFull(moves: Required<CheckedMove>[], factsOf: FactsOf): Promise<void> {
     const { shardBytesMax = limits.shardBytesMax } = this.#options
     let looked = 0
     for (const [target, planned] of Map.groupBy(moves, (move) => move.target)) {
       const open = this.#records.openAt(target, { lanes: ['held', 'planned'] })
       const arrivals = [
         ...open.flatMap((move) => arrivalOf(move, target) ?? []),
-        ...planned.map(({ source, keyspace, bytesEstimated }) => ({ source, keyspace, bytes: bytesEstimated! })),
+        ...planned.map(({ source, keyspace, bytesEstimated }) => ({ source, keyspace, bytes: bytesEstimated })),
       ]
-      refuseLackOfRoom(target, facts.get(target)!.bytes, arrivals, shardBytesMax)
+      refuseLackOfRoom(target, factsOf(target).bytes, arrivals, shardBytesMax)
       if (++looked % limits.movesRecordedAtOnce === 0) await this.#records.pause()
     }
   }
@@ -286,13 +290,13 @@ export class MovePlanning {
   }
 
   #entry(id: string): ShardEntry {
-    return this.#shard(id)!
+    return this.#options.directory.getShard(id)
   }
 }
 
 /** One to come in the middle would fail the move. A shard that is ahead of the Worker lacks none: it was migrated first. */
 function refusePending(id: string, version: string, newestMigration: string): void {
-  if (version.split(', ').at(-1)! < newestMigration)
+  if ((version.split(', ').at(-1) ?? '') < newestMigration)
     throw new BanyanError(
       'SCHEMA_VERSIONS_DIFFER',
       `${id} is at ${version}, and ${newestMigration} is pending. Migrate all shards first: ${MIGRATE}`,

@@ -1,6 +1,7 @@
 import type { Clock } from '../core/clock.ts'
 import { BanyanError } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
+import { present } from '../core/present.ts'
 import type { Directory, DirectoryStorage } from '../sharding/directory.ts'
 import { copySeconds } from '../sharding/map-holder.ts'
 import type { ShardEntry } from '../sharding/shard-map.ts'
@@ -8,6 +9,8 @@ import { HeldSlots } from './held-slots.ts'
 import { Lanes } from './lanes.ts'
 import { type LaneUse, MoveTable } from './move-table.ts'
 import {
+  attemptTime,
+  commitTime,
   endsAttempt,
   isBeforeCommit,
   isOver,
@@ -20,6 +23,7 @@ import {
   type MoveState,
   type SeenMove,
   type SlotRange,
+  settleTime,
   slotNumber,
 } from './record.ts'
 
@@ -242,8 +246,8 @@ export class MoveRecords {
   complete(id: string): MoveRecord {
     return this.#byOperator(id, (record) => {
       if (record.state !== 'settling') throw notNow(record, 'complete', 'Only a settling move can be completed.')
-      const leasesEnd = record.committedAt! + longestLeaseMs(this.#options.leaseMs)
-      return this.#write({ ...record, settlesAt: Math.min(record.settlesAt!, leasesEnd) })
+      const leasesEnd = commitTime(record) + longestLeaseMs(this.#options.leaseMs)
+      return this.#write({ ...record, settlesAt: Math.min(settleTime(record), leasesEnd) })
     })
   }
 
@@ -279,12 +283,12 @@ export class MoveRecords {
         return this.#recorded({ ...record, state: 'committed', epoch, committedAt: now })
       }
       case 'settling': {
-        const cutoverMs = ('cutoverMs' in change ? change.cutoverMs : null) ?? now - record.attemptAt!
-        const settlesAt = record.committedAt! + this.#graceMs
+        const cutoverMs = ('cutoverMs' in change ? change.cutoverMs : null) ?? now - attemptTime(record)
+        const settlesAt = commitTime(record) + this.#graceMs
         return this.#recorded({ ...record, state: 'settling', hasLanes: false, stuck: null, cutoverMs, settlesAt })
       }
       case 'purging':
-        if (record.settlesAt! > now) return { outcome: 'waits', record, retryAt: record.settlesAt! }
+        if (settleTime(record) > now) return { outcome: 'waits', record, retryAt: settleTime(record) }
         return this.#takeLanes({ ...record, state: 'purging' })
       case 'done':
         return this.#recorded({ ...record, state: 'done', hasLanes: false, stuck: null })
@@ -337,7 +341,7 @@ export class MoveRecords {
 
   /** `waitsUntil` (ms) is asked once the lanes are free. A move that has to wait for lanes is woken when they are. */
   #takeLanes(record: MoveRecord, waitsUntil = () => 0): MoveAnswer {
-    const asks = this.find(record.id)!
+    const asks = present(this.find(record.id), `the move ${record.id}`)
     if (!this.#queue.areFreeFor(asks)) return { outcome: 'waits', record: asks, retryAt: null }
     const retryAt = waitsUntil()
     if (retryAt > this.#options.clock.now()) return { outcome: 'waits', record: asks, retryAt }
@@ -357,7 +361,7 @@ export class MoveRecords {
     return this.#table
       .leftSince(target.id, since)
       .filter((other) => other.id !== id && other.keyspace === keyspace && overlaps(other.ranges, ranges))
-      .reduce((end, other) => Math.max(end, other.committedAt! + leaseMs), 0)
+      .reduce((end, other) => Math.max(end, commitTime(other) + leaseMs), 0)
   }
 
   /** A reverse does not queue either. Planned moves take the lanes as soon as they are free. */
@@ -404,7 +408,7 @@ export class MoveRecords {
   }
 
   #entry(id: string): ShardEntry {
-    return this.#options.directory.findShard(id)!
+    return this.#options.directory.getShard(id)
   }
 }
 

@@ -1,3 +1,4 @@
+import { present } from '../core/present.ts'
 import type { DirectoryStorage } from '../sharding/directory.ts'
 import type { Keyspace } from '../sharding/sharded-table.ts'
 import { isOver, type MoveRecord, type SlotRange, withNotes } from './record.ts'
@@ -62,9 +63,10 @@ export class MoveTable {
       `CREATE TABLE IF NOT EXISTS moves (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
        is_over INTEGER NOT NULL, record TEXT NOT NULL)`,
     )
-    const [table] = storage.rows<{ sql: string }>("SELECT sql FROM sqlite_master WHERE name = 'moves'")
+    const [found] = storage.rows<{ sql: string }>("SELECT sql FROM sqlite_master WHERE name = 'moves'")
+    const { sql } = present(found, 'the table that was just created')
     for (const [name, expression] of Object.entries(columns))
-      if (!table!.sql.includes(`${name} AS (`)) storage.rows(`ALTER TABLE moves ADD COLUMN ${name} AS (${expression})`)
+      if (!sql.includes(`${name} AS (`)) storage.rows(`ALTER TABLE moves ADD COLUMN ${name} AS (${expression})`)
     for (const [name, on] of Object.entries(indexes)) storage.rows(`CREATE INDEX IF NOT EXISTS ${name} ON moves ${on}`)
     // Of the version before.
     storage.rows('DROP INDEX IF EXISTS moves_committed')
@@ -75,7 +77,7 @@ export class MoveTable {
   }
 
   get(number: number): MoveRecord {
-    return this.#read('number = ?', number)[0]!
+    return present(this.#read('number = ?', number)[0], `the move with the number ${number}`)
   }
 
   /** Newest first. `before` is the id of the last one of the page before. */
@@ -135,7 +137,7 @@ export class MoveTable {
       record.id,
       JSON.stringify(record),
     )
-    return row!.number
+    return present(row, 'the number of a new move').number
   }
 
   /** Resolves to how the move used the lanes of its shards before, and uses them now. */
@@ -147,7 +149,8 @@ export class MoveTable {
       isOver(record) ? 1 : 0,
       record.id,
     )
-    return { number: after!.number, before: before!.lane, after: after!.lane }
+    const { number, lane } = present(after, `the move ${record.id}`)
+    return { number, before: before?.lane ?? null, after: lane }
   }
 
   // ── lanes ─────────────────────────────────────────────────────────────────────────────────────

@@ -2,6 +2,7 @@ import { type Clock, inTime } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
+import { present } from '../core/present.ts'
 import { backoffMs, type Random } from '../core/random.ts'
 import type { ShardDatabase } from '../sharding/shards.ts'
 import { StatementBudget } from '../sharding/statement-budget.ts'
@@ -11,6 +12,7 @@ import { Difference } from './differences.ts'
 import { Pace } from './pace.ts'
 import {
   type AttemptKind,
+  attemptTime,
   endsAttempt,
   isBeforeCommit,
   isOver,
@@ -21,6 +23,7 @@ import {
   type MoveRecord,
   type RemoteMoveRecords,
   type SeenMove,
+  settleTime,
   withNotes,
 } from './record.ts'
 import {
@@ -171,7 +174,7 @@ export class Mover {
     const incarnation = new Incarnation(this.#options, found, this.#budget)
     const lookAt = await incarnation.watchCapture()
     // While it settles there is nothing to ask for; `complete` wakes it.
-    if (found.state === 'settling' && found.settlesAt! > this.#options.clock.now())
+    if (found.state === 'settling' && settleTime(found) > this.#options.clock.now())
       return earliest(found.settlesAt, lookAt)
     // Lanes first: until it has them, a move touches no shard.
     const entry = entryOf(found)
@@ -270,9 +273,11 @@ class Incarnation {
     const observer = options.observer ?? { before: async () => undefined }
     const { source, target } = record
     const databases = budget.meter(bound(options.shards, [source.binding, target.binding]))
-    this.#source = new ShardSide(source, databases.get(source.binding)!, record, observer, options.clock)
-    this.#target = new ShardSide(target, databases.get(target.binding)!, record, observer, options.clock)
-    this.#watch = new CaptureWatch(record, databases.get(target.binding)!, options.clock, observer)
+    const atSource = present(databases.get(source.binding), 'the database of the source')
+    const atTarget = present(databases.get(target.binding), 'the database of the target')
+    this.#source = new ShardSide(source, atSource, record, observer, options.clock)
+    this.#target = new ShardSide(target, atTarget, record, observer, options.clock)
+    this.#watch = new CaptureWatch(record, atTarget, options.clock, observer)
     this.#pace = new Pace(options.clock, options.share)
     this.#carrier = new Carrier(this.#source, this.#target, record, this.#pace)
   }
@@ -321,7 +326,7 @@ class Incarnation {
     for (let steps = 0; ; steps++) {
       if (isOver(this.#record)) return null
       if (this.#record.state === 'settling')
-        return Math.min(this.#record.settlesAt!, this.#options.clock.now() + limits.moveCaptureLookMs)
+        return Math.min(settleTime(this.#record), this.#options.clock.now() + limits.moveCaptureLookMs)
       if (steps > 0 && this.#isSpent(this.#statementsOfStep()) && this.#sourceState !== 'fenced') return this.#rest()
       try {
         await this.#step()
@@ -382,7 +387,7 @@ class Incarnation {
     const isFenced = this.#sourceState === 'fenced'
     try {
       this.#refuseMixtures()
-      if (isFenced && !this.#record.ending && this.#isOverBudget(this.#record.attemptAt!)) await this.#giveUp()
+      if (isFenced && !this.#record.ending && this.#isOverBudget(attemptTime(this.#record))) await this.#giveUp()
       if (this.#sourceState === 'moving' && !this.#record.ending) await this.#carrier.refuseLongTail()
     } catch (error) {
       await this.#fail(error)
@@ -450,14 +455,14 @@ class Incarnation {
   // 1. The target makes room. A reverse finds its rows there, and keeps them.
   async #prepare(): Promise<void> {
     if (this.#record.reversals > 0) {
-      await this.#target.batch('prepare', [
-        ...this.#target.become(['moved', 'importing'], 'importing'),
-        await this.#carrier.firstCursors(),
-      ])
+      await this.#target.batch('prepare', {
+        slots: this.#target.become(['moved', 'importing'], 'importing'),
+        cursors: await this.#carrier.firstCursors(),
+      })
       await this.#pause('prepared')
       return this.#change({ to: 'catching-up' })
     }
-    await this.#target.batch('prepare', [...this.#target.arrive(), await this.#carrier.firstCursors()])
+    await this.#target.batch('prepare', { slots: this.#target.arrive(), cursors: await this.#carrier.firstCursors() })
     if (!(await this.#clear('clear'))) return
     await this.#pause('prepared')
     await this.#change({ to: 'copying' })
@@ -467,7 +472,7 @@ class Incarnation {
   async #copy(): Promise<void> {
     if (this.#sourceState === 'active') {
       this.#sourceState = 'moving'
-      await this.#source.batch('capture', this.#source.become(['active', 'moving'], 'moving'))
+      await this.#source.batch('capture', { slots: this.#source.become(['active', 'moving'], 'moving') })
       await this.#pause('captured')
     }
     if (!(await this.#carrier.copyChunk())) return this.#report()
@@ -493,7 +498,7 @@ class Incarnation {
   // 5. No writes from the fence on; the last tail; then the directory decides.
   async #cutOver(): Promise<void> {
     const isFenced = this.#sourceState === 'fenced'
-    if (isFenced && this.#isOverBudget(this.#record.attemptAt!)) return this.#giveUp()
+    if (isFenced && this.#isOverBudget(attemptTime(this.#record))) return this.#giveUp()
     if (!isFenced) {
       if (!(await this.#repeat(() => this.#carrier.catchUp(), this.#statementsOfStep()))) return
       // A fence is begun only with enough statements left to end it, one way or the other.
@@ -505,7 +510,7 @@ class Incarnation {
       this.#isDrained = await this.#inBudget(this.#fencedAt, this.#carrier.fence())
       await this.#pause('fenced')
     }
-    const startedAt = this.#fencedAt || this.#record.attemptAt!
+    const startedAt = this.#fencedAt || attemptTime(this.#record)
     const { roundStatements } = this.#carrier
     while (!this.#isDrained && !this.#isOverBudget(startedAt) && this.#hasStatements(roundStatements))
       this.#isDrained = await this.#inBudget(startedAt, this.#carrier.drain())
@@ -527,7 +532,7 @@ class Incarnation {
   async #giveUp(): Promise<void> {
     await this.#recordAttempt('un-fence')
     await this.#pause('given-up')
-    await this.#source.batch('un-fence', this.#source.become(['fenced', 'moving'], 'moving'))
+    await this.#source.batch('un-fence', { slots: this.#source.become(['fenced', 'moving'], 'moving') })
     this.#sourceState = 'moving'
     this.#ownAttempt = -1
     this.#fencedAt = 0
@@ -549,13 +554,14 @@ class Incarnation {
   async #handOver(): Promise<void> {
     const { epoch } = this.#record
     const part = this.#record.leftAlone === null ? this.#source.whole : await this.#activatable()
-    await this.#target.batch('activate', this.#target.become(['importing', 'moving'], 'moving', epoch, part))
+    const slots = this.#target.become(['importing', 'moving'], 'moving', epoch, part)
+    await this.#target.batch('activate', { slots })
     const cutoverMs = this.#fencedAt === 0 ? null : this.#options.clock.now() - this.#fencedAt
     await this.#pause('activated')
-    await this.#source.batch('retire', [
-      ...this.#source.become(['fenced', 'moved'], 'moved', epoch, part),
-      this.#carrier.forgetChanges(),
-    ])
+    await this.#source.batch('retire', {
+      slots: this.#source.become(['fenced', 'moved'], 'moved', epoch, part),
+      changes: this.#carrier.forgetChanges(),
+    })
     this.#sourceState = 'moved'
     await this.#pause('retired')
     await this.#change({ to: 'settling', ...(cutoverMs === null ? {} : { cutoverMs }) })
@@ -579,17 +585,17 @@ class Incarnation {
       const part = this.#record.leftAlone === null ? this.#source.whole : await this.#purgeable()
       if (part.slots > 0 && !(await this.#carrier.purge('purge', this.#source, 'moved', part))) return
       await this.#pause('purged')
-      await this.#source.batch('forget', this.#source.leave('moved'))
+      await this.#source.batch('forget', { slots: this.#source.leave('moved') })
       this.#sourceState = 'none'
       await this.#pause('forgotten')
     }
     // Writers went on while it settled: what was captured of them may be more than one batch should drop.
     if (!(await this.#carrier.dropChanges('purge', this.#target))) return
-    const active =
+    const slots =
       this.#record.leftAlone === null
         ? this.#target.become(['moving', 'active'], 'active')
         : this.#target.release(['moving'], 'active')
-    await this.#target.batch('finish', [...active, this.#carrier.forgetChanges()])
+    await this.#target.batch('finish', { slots, changes: this.#carrier.forgetChanges() })
     await this.#pause('finished')
     await this.#change({ to: 'done' })
   }
@@ -598,7 +604,7 @@ class Incarnation {
   async #undo(): Promise<void> {
     await this.#restore()
     if (this.#record.reversals > 0) {
-      await this.#target.batch('drop', this.#target.release(['importing'], 'moved'))
+      await this.#target.batch('drop', { slots: this.#target.release(['importing'], 'moved') })
       await this.#pause('dropped')
       return this.#change({ to: 'ended', leftAlone: this.#untouched() })
     }
@@ -607,7 +613,7 @@ class Incarnation {
     const part = this.#targetState === 'mixed' ? partOf(await this.#target.part(['importing'])) : this.#target.whole
     if (part.slots > 0 && (this.#targetState === 'importing' || this.#targetState === 'mixed')) {
       if (!(await this.#clear('drop', part))) return
-      await this.#target.batch('drop', this.#target.leave('importing'))
+      await this.#target.batch('drop', { slots: this.#target.leave('importing') })
     }
     await this.#pause('dropped')
     await this.#change({ to: 'ended', leftAlone: this.#untouched() })
@@ -621,8 +627,10 @@ class Incarnation {
   async #restore(): Promise<void> {
     const isReverse = this.#record.reversals > 0
     const as = isReverse ? 'moving' : 'active'
-    if (this.#sourceState !== as)
-      await this.#source.batch('restore', this.#source.release(isReverse ? ['fenced'] : ['moving', 'fenced'], as))
+    if (this.#sourceState !== as) {
+      const slots = this.#source.release(isReverse ? ['fenced'] : ['moving', 'fenced'], as)
+      await this.#source.batch('restore', { slots })
+    }
     this.#sourceState = as
     await this.#pause('restored')
   }
@@ -716,10 +724,13 @@ const STOP_STATEMENTS = 3
 
 /** The shards with these bindings. Throws `Interrupted` where one is missing: a deployment brings it. */
 function bound(shards: MoverOptions['shards'], bindings: string[]): Map<string, ShardDatabase> {
-  const missing = bindings.find((binding) => !shards.has(binding))
-  if (missing)
-    throw new Interrupted(`this version of the Worker has no binding ${missing}: deploy a version that has it`)
-  return new Map(bindings.map((binding) => [binding, shards.get(binding)!]))
+  const found = bindings.map((binding) => {
+    const database = shards.get(binding)
+    if (!database)
+      throw new Interrupted(`this version of the Worker has no binding ${binding}: deploy a version that has it`)
+    return [binding, database] as const
+  })
+  return new Map(found)
 }
 
 /** What the shards hold of these slots that isn't the move's: in another state than its slots may be in, or of another move. */

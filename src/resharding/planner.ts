@@ -1,5 +1,7 @@
 import { slotText } from '../core/ids.ts'
-import { type ShardState, SLOT_COUNT } from '../sharding/shard-map.ts'
+import { present } from '../core/present.ts'
+import { zip } from '../core/zip.ts'
+import { countsOf, type ShardState, SLOT_COUNT } from '../sharding/shard-map.ts'
 import type { SlotRange } from './record.ts'
 
 export interface PlannedShard {
@@ -43,72 +45,72 @@ export interface Aim {
  * input gives an equal plan.
  */
 export function planMoves(shards: PlannedShard[], { owners, held }: SlotTable, aim: Aim): Plan {
-  const counts = shards.map(() => 0)
-  for (const owner of owners) counts[owner]!++
-  const wanted = wantedCounts(shards, counts, aim)
-  const givers = shards.map((_, index) => ({ index, slots: Math.max(0, counts[index]! - wanted[index]!) }))
-  const takers = shards.map((_, index) => ({ index, slots: Math.max(0, wanted[index]! - counts[index]!) }))
+  const counted = zip(shards, countsOf(owners, shards.length)).map(([shard, count], index) => ({ index, shard, count }))
+  const loads = wantedCounts(counted, aim)
+  const givers = loads.map(({ count, wanted, ...load }) => ({ ...load, slots: Math.max(0, count - wanted) }))
+  const takers = loads.map(({ count, wanted, ...load }) => ({ ...load, slots: Math.max(0, wanted - count) }))
   const free = new FreeSlots(owners, held, shards.length)
   const plan: Plan = { moves: [], held: 0 }
   for (const { giver, taker, slots } of paired(givers, takers)) {
-    const ranges = free.take(giver, taker, slots)
+    const ranges = free.take(giver.index, taker.index, slots)
     const taken = ranges.reduce((sum, [first, last]) => sum + last - first + 1, 0)
     plan.held += slots - taken
     if (taken === 0) continue
     const texts = ranges.map(([first, last]): SlotRange => [slotText(first), slotText(last)])
-    plan.moves.push({ source: shards[giver]!.id, target: shards[taker]!.id, ranges: texts })
+    plan.moves.push({ source: giver.shard.id, target: taker.shard.id, ranges: texts })
   }
   return plan
 }
 
+/** A shard, how many slots it has, and how many it should have in the end. */
+interface ShardLoad {
+  index: number
+  shard: PlannedShard
+  count: number
+  wanted: number
+}
+
 /** How many slots each shard should have in the end. */
-function wantedCounts(shards: PlannedShard[], counts: number[], { tolerance, drained }: Aim): number[] {
-  const isTaker = ({ state, id }: PlannedShard) => state === 'serving' && id !== drained
+function wantedCounts(counted: Omit<ShardLoad, 'wanted'>[], { tolerance, drained }: Aim): ShardLoad[] {
   const isEmptied = ({ state, id }: PlannedShard) => (drained === null ? state === 'draining' : id === drained)
-  const takers = shards.flatMap((shard, index) => (isTaker(shard) ? [index] : []))
-  if (takers.length === 0) return counts
-  const wanted = counts.map((count, index) => (isEmptied(shards[index]!) ? 0 : count))
-  const loadOf = (index: number) => counts[index]! * shards[index]!.slotWeight
-  const extra = shards.reduce((sum, shard, index) => sum + (isEmptied(shard) ? loadOf(index) : 0), 0)
+  const unchanged = counted.map((load) => ({ ...load, wanted: load.count }))
+  const loads = counted.map((load) => ({ ...load, wanted: isEmptied(load.shard) ? 0 : load.count }))
+  const takers = loads.filter(({ shard }) => shard.state === 'serving' && shard.id !== drained)
+  if (takers.length === 0) return unchanged
+  const weightOf = ({ count, shard }: ShardLoad) => count * shard.slotWeight
+  const extra = loads.reduce((sum, load) => sum + (isEmptied(load.shard) ? weightOf(load) : 0), 0)
   // To empty one shard, no other has to give.
   const reach = drained === null ? tolerance : Number.POSITIVE_INFINITY
-  const levels = levelled(takers.map(loadOf), extra, reach)
-  const isBySlots = shards.every(({ slotWeight }) => slotWeight === 1)
+  const levels = zip(takers, levelled(takers.map(weightOf), extra, reach))
+  const isBySlots = loads.every(({ shard }) => shard.slotWeight === 1)
   if (isBySlots) {
-    const whole = rounded(levels, (place) => counts[takers[place]!]!)
-    takers.forEach((index, place) => {
-      wanted[index] = whole[place]!
-    })
-    return wanted
+    const whole = rounded(levels.map(([{ count }, exact]) => ({ exact, rank: count })))
+    for (const [taker, slots] of zip(takers, whole)) taker.wanted = slots
+    return loads
   }
-  takers.forEach((index, place) => {
-    const given = Math.max(0, loadOf(index) - levels[place]!)
-    if (given > 0) wanted[index] = counts[index]! - Math.floor(given / shards[index]!.slotWeight)
-  })
-  const given = counts.reduce((sum, count, index) => sum + count - wanted[index]!, 0)
-  const lacks = takers.map((index, place) => Math.max(0, levels[place]! - loadOf(index)))
+  for (const [taker, level] of levels) {
+    const given = Math.max(0, weightOf(taker) - level)
+    if (given > 0) taker.wanted = taker.count - Math.floor(given / taker.shard.slotWeight)
+  }
+  const given = loads.reduce((sum, { count, wanted }) => sum + count - wanted, 0)
+  const lacks = levels.map(([taker, level]) => Math.max(0, level - weightOf(taker)))
   const all = lacks.reduce((sum, lack) => sum + lack, 0)
-  if (all === 0) return counts
-  const taken = rounded(
-    lacks.map((lack) => (given * lack) / all),
-    (place) => lacks[place]!,
-  )
-  takers.forEach((index, place) => {
-    wanted[index]! += taken[place]!
-  })
-  return wanted
+  if (all === 0) return unchanged
+  const taken = rounded(lacks.map((lack) => ({ exact: (given * lack) / all, rank: lack })))
+  for (const [taker, slots] of zip(takers, taken)) taker.wanted += slots
+  return loads
 }
 
 /** Whole numbers of the same sum: rounded down, and up again where the rank is highest. */
-function rounded(exact: number[], rank: (place: number) => number): number[] {
-  const whole = exact.map((value) => Math.floor(value + ROUNDING))
-  const total = Math.round(exact.reduce((sum, value) => sum + value, 0))
-  const left = total - whole.reduce((sum, value) => sum + value, 0)
-  const fractional = exact
-    .flatMap((value, place) => (value - whole[place]! > ROUNDING ? [place] : []))
-    .sort((a, b) => rank(b) - rank(a) || a - b)
-  for (const place of fractional.slice(0, left)) whole[place]!++
-  return whole
+function rounded(shares: { exact: number; rank: number }[]): number[] {
+  const down = shares.map(({ exact, rank }, place) => ({ exact, rank, place, whole: Math.floor(exact + ROUNDING) }))
+  const total = Math.round(shares.reduce((sum, { exact }) => sum + exact, 0))
+  const left = total - down.reduce((sum, { whole }) => sum + whole, 0)
+  const fractional = down
+    .filter(({ exact, whole }) => exact - whole > ROUNDING)
+    .sort((a, b) => b.rank - a.rank || a.place - b.place)
+  for (const share of fractional.slice(0, left)) share.whole++
+  return down.map(({ whole }) => whole)
 }
 
 /** What bisecting leaves of 65,536 is less. */
@@ -144,24 +146,24 @@ function bisect(from: number, to: number, at: (x: number) => number): number {
   return (low + high) / 2
 }
 
-interface Share {
-  index: number
+interface Share extends Pick<ShardLoad, 'index' | 'shard'> {
   slots: number
 }
 
 /** The greatest with the greatest, until none is left: each pair empties one of the two. */
-function* paired(givers: Share[], takers: Share[]): Generator<{ giver: number; taker: number; slots: number }> {
+function* paired(givers: Share[], takers: Share[]): Generator<{ giver: Share; taker: Share; slots: number }> {
   const most = (shares: Share[]) => shares.reduce((best, share) => (share.slots > best.slots ? share : best))
-  const [giving, taking] = [givers, takers].map((shares) => shares.filter(({ slots }) => slots > 0))
-  if (giving!.length === 0 || taking!.length === 0) return
+  const giving = givers.filter(({ slots }) => slots > 0)
+  const taking = takers.filter(({ slots }) => slots > 0)
+  if (giving.length === 0 || taking.length === 0) return
   for (;;) {
-    const giver = most(giving!)
-    const taker = most(taking!)
+    const giver = most(giving)
+    const taker = most(taking)
     const slots = Math.min(giver.slots, taker.slots)
     if (slots <= 0) return
     giver.slots -= slots
     taker.slots -= slots
-    yield { giver: giver.index, taker: taker.index, slots }
+    yield { giver, taker, slots }
   }
 }
 
@@ -176,13 +178,13 @@ class FreeSlots {
   constructor(owners: Uint16Array, held: Uint8Array, shards: number) {
     this.#owners = owners.slice()
     this.#spans = Array.from({ length: shards }, () => [])
-    for (let slot = 0; slot < SLOT_COUNT; slot++) {
-      if (held[slot] !== 0) continue
-      const spans = this.#spans[owners[slot]!]!
+    owners.forEach((owner, slot) => {
+      if (held[slot] !== 0) return
+      const spans = this.#spansOf(owner)
       const last = spans.at(-1)
       if (last && last[1] === slot - 1) last[1] = slot
       else spans.push([slot, slot])
-    }
+    })
   }
 
   /** Up to `count` free slots of the giver, which are the taker's from then on. Those aren't given on to a third. */
@@ -201,7 +203,7 @@ class FreeSlots {
 
   /** A piece that lengthens a run of the taker's; else the end of the smallest run that has enough; else the longest. */
   #best(giver: number, taker: number, count: number): Span | null {
-    const spans = this.#spans[giver]!
+    const spans = this.#spansOf(giver)
     const cutFrom = ([first, last]: Span): Span => [Math.max(first, last - count + 1), last]
     for (const span of spans) {
       if (span[1] + 1 < SLOT_COUNT && this.#owners[span[1] + 1] === taker) return cutFrom(span)
@@ -213,8 +215,12 @@ class FreeSlots {
     return enough ? cutFrom(enough) : null
   }
 
+  #spansOf(shard: number): Span[] {
+    return present(this.#spans[shard], 'the free slots of a shard')
+  }
+
   #remove(giver: number, [first, last]: Span): void {
-    this.#spans[giver] = this.#spans[giver]!.flatMap((span): Span[] => {
+    this.#spans[giver] = this.#spansOf(giver).flatMap((span): Span[] => {
       if (last < span[0] || first > span[1]) return [span]
       const rest: Span[] = [
         [span[0], first - 1],

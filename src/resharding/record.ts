@@ -1,4 +1,5 @@
 import { slotText } from '../core/ids.ts'
+import { present } from '../core/present.ts'
 import { SLOT_COUNT } from '../sharding/shard-map.ts'
 import type { Keyspace } from '../sharding/sharded-table.ts'
 
@@ -80,6 +81,15 @@ export interface MoveRecord {
   /** The target captured too many changes and stopped, so the move can't be reversed. It is never unset. */
   captureStopped: boolean
 }
+
+/** When the latest attempt to cut over was recorded (ms). */
+export const attemptTime = ({ attemptAt }: MoveRecord): number => present(attemptAt, 'an attempt to cut over')
+
+/** When the move was committed (ms). */
+export const commitTime = ({ committedAt }: MoveRecord): number => present(committedAt, 'a commit')
+
+/** When the settling of a committed move ends (ms). */
+export const settleTime = ({ settlesAt }: MoveRecord): number => present(settlesAt, 'an end of the settling')
 
 /** What a compare-and-set of the record compares: all that another incarnation, or an operator, may have changed. */
 export type SeenMove = Pick<MoveRecord, 'id' | 'state' | 'attempt' | 'reversals' | 'ending' | 'hasLanes'>
@@ -177,15 +187,16 @@ const SLOT_RANGE = /^([0-9a-f]{4})(?:-([0-9a-f]{4}))?$/
 export function parseRanges(text: string): SlotRange[] | null {
   const ranges: SlotRange[] = []
   for (const part of text.split(',')) {
-    const match = SLOT_RANGE.exec(part)
-    if (!match) return null
-    const first = match[1]!
-    const last = match[2] ?? first
-    if (last < first) return null
+    const [, first, last = first] = SLOT_RANGE.exec(part) ?? []
+    if (first === undefined || last === undefined || last < first) return null
     ranges.push([first, last])
   }
   ranges.sort(([a], [b]) => (a < b ? -1 : 1))
-  return ranges.every(([first], index) => index === 0 || first > ranges[index - 1]![1]) ? ranges : null
+  const areApart = ranges.every(([first], index) => {
+    const before = ranges[index - 1]
+    return !before || first > before[1]
+  })
+  return areApart ? ranges : null
 }
 
 export const formatRanges = (ranges: SlotRange[]): string => ranges.map(([first, last]) => `${first}-${last}`).join(',')

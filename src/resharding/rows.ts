@@ -157,12 +157,12 @@ export const namedSql = perTable(
 
 /** `?1` first slot, `?3` the key of the last row before, where there is one. Never by OR: it would hide the index. */
 const afterCursor = (table: MovedTable, hasCursor: boolean): string =>
-  hasCursor ? `${keyTuple(table)} > (${keyColumns(table, '?3')})` : `?3 IS NULL AND ${column(table.key[0]!)} >= ?1`
+  hasCursor ? `${keyTuple(table)} > (${keyColumns(table, '?3')})` : `?3 IS NULL AND ${column(table.key[0])} >= ?1`
 
 const backwards = (columns: string[]): string => columns.map((name) => `${name} DESC`).join(', ')
 
 /** `?2` the slot after the last. */
-const beforeEnd = (table: MovedTable): string => `${column(table.key[0]!)} < ?2`
+const beforeEnd = (table: MovedTable): string => `${column(table.key[0])} < ?2`
 
 /**
  * Where the next chunk ends: its last row's key, as `end`, or null where no row is left. `?1` to `?3` as above, `?4` how
@@ -233,7 +233,7 @@ export const countSql = perTable(
 
 /** The table's rows in the ranges of slots in `?1`: JSON, `[[first, the one after the last], …]`. */
 function inRanges(table: MovedTable): string {
-  const slot = column(table.key[0]!)
+  const slot = column(table.key[0])
   return `(SELECT json_extract(j.value, '$[0]') AS first, json_extract(j.value, '$[1]') AS after FROM json_each(?1) AS j) AS r
    CROSS JOIN ${aliased(table)} ON ${slot} >= r.first AND ${slot} < r.after`
 }
@@ -248,7 +248,7 @@ export const purgeSql = perTable(
 export const sampleSql = perTable(
   (table: MovedTable, rowsMax: number): string =>
     `SELECT count(*) AS rows, max(s.slot) AS slot
-     FROM (SELECT substr(${column(table.key[0]!)}, 1, 4) AS slot FROM ${inRanges(table)} LIMIT ${rowsMax}) AS s`,
+     FROM (SELECT substr(${column(table.key[0])}, 1, 4) AS slot FROM ${inRanges(table)} LIMIT ${rowsMax}) AS s`,
 )
 
 // ── the tail: captured changes that the target hasn't got yet ─────────────────────────────────────

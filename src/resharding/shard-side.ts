@@ -2,9 +2,17 @@ import { type Clock, inTime } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import { answerOf } from '../sharding/answers.ts'
+import {
+  type AnswersOf,
+  answersByName,
+  type NamedBatch,
+  onlyRow,
+  statementsOf,
+  type Typed,
+} from '../sharding/named-batch.ts'
 import type { ShardDatabase } from '../sharding/shards.ts'
 import { countSlots, type MoveRecord, type MoveShard, rangesOf, type SlotRange, slotNumber } from './record.ts'
-import { FIND_TABLES, type MovedTable, readTables } from './tables.ts'
+import { type ColumnRow, FIND_TABLES, type MovedTable, readTables } from './tables.ts'
 
 export type SlotState = 'active' | 'moving' | 'fenced' | 'importing' | 'moved'
 
@@ -52,6 +60,13 @@ export interface SideReport {
   tables: MovedTable[]
 }
 
+interface MoverRow {
+  step: number
+  moveId: string | null
+  cursors: string
+  version: string
+}
+
 /** Told of each batch before it leaves: so that a double can hold, fail or lose exactly one. */
 export interface BatchObserver {
   before(shard: string, operation: string): Promise<void>
@@ -61,12 +76,9 @@ export interface BatchObserver {
 export const SCHEMA_VERSION =
   "SELECT count(*) || ' migrations, ' || coalesce(max(name), 'none') AS version FROM d1_migrations"
 
-export interface Statement {
-  sql: string
-  values: unknown[]
-}
+export type Statement<Row = unknown> = Typed<Row, { sql: string; values: unknown[] }>
 
-export const statement = (sql: string, ...values: unknown[]): Statement => ({ sql, values })
+export const statement = <Row = unknown>(sql: string, ...values: unknown[]): Statement<Row> => ({ sql, values })
 
 /** Where the moves' slots are counted by state and move: `?1` ranges as JSON, `?2` keyspace. */
 export const COUNT_STATES = `SELECT state, move_id AS moveId, count(*) AS slots
@@ -119,42 +131,41 @@ export class ShardSide {
 
   /** Ends every earlier incarnation's say here. */
   async raise(): Promise<void> {
-    const [row] = await this.#send<{ step: number }>('raise', [
-      statement('UPDATE mover SET step = step + 1 WHERE id = 1 RETURNING step'),
-    ])
-    if (!row![0]) throw new Refused(`${this.shard.id} has no row in its table "mover"`)
-    this.#step = row![0].step
+    const { raised } = await this.#send('raise', {
+      raised: statement<{ step: number }>('UPDATE mover SET step = step + 1 WHERE id = 1 RETURNING step'),
+    })
+    const [mover] = raised.results
+    if (!mover) throw new Refused(`${this.shard.id} has no row in its table "mover"`)
+    this.#step = mover.step
   }
 
   /** Throws `Interrupted` when the step isn't the one that this incarnation raised. */
   async read(): Promise<SideReport> {
     const { keyspace } = this.#move
-    const [mover, slots, tables] = await this.#send<never>('read', [
-      statement(`SELECT step, move_id AS moveId, cursors, (${SCHEMA_VERSION}) AS version FROM mover`),
-      statement(COUNT_STATES, this.#ranges, keyspace),
-      statement(FIND_TABLES, keyspace),
-    ])
-    const { step, moveId, cursors, version } = mover![0]! as Record<'moveId' | 'cursors' | 'version', string> & {
-      step: number
-    }
+    const { mover, counts, tables } = await this.#send('read', {
+      mover: statement<MoverRow>(`SELECT step, move_id AS moveId, cursors, (${SCHEMA_VERSION}) AS version FROM mover`),
+      counts: statement<SlotCount>(COUNT_STATES, this.#ranges, keyspace),
+      tables: statement<ColumnRow>(FIND_TABLES, keyspace),
+    })
+    const { step, moveId, cursors, version } = onlyRow(mover)
     if (step !== this.#step) throw new Superseded(`${this.shard.id}: the step was raised by another`)
     this.#schema = version
-    const found = slots as unknown as SlotCount[]
+    const found = counts.results
     return {
       moveId,
       cursors,
       state: commonState(found, this.#move),
       found,
       schema: version,
-      tables: readTables(keyspace, tables!),
+      tables: readTables(keyspace, tables.results),
     }
   }
 
   /** The move's own slots that are in one of these states here. */
   async part(states: SlotState[]): Promise<string[]> {
     const { id, keyspace } = this.#move
-    const [found] = await this.batch<{ slot: string }>('part', [
-      statement(
+    const { found } = await this.batch('part', {
+      found: statement<{ slot: string }>(
         `SELECT slot FROM slots WHERE keyspace = ?1 AND slot IN (${slotsInRanges}) AND move_id = ?3
            AND state IN (SELECT value FROM json_each(?4)) ORDER BY slot`,
         keyspace,
@@ -162,18 +173,23 @@ export class ShardSide {
         id,
         JSON.stringify(states),
       ),
-    ])
-    return found!.map(({ slot }) => slot)
+    })
+    return found.results.map(({ slot }) => slot)
   }
 
-  /** One transaction: the step, then the statements. Resolves to each statement's rows. `wantsBookmark` keeps D1's. */
-  async batch<T>(operation: string, statements: Statement[], wantsBookmark = false): Promise<T[][]> {
-    const answers = await this.#send<T>(operation, [statement(STEP, this.#step), ...statements], wantsBookmark)
+  /** One transaction: the step, then the statements. Resolves to their answers by name. `wantsBookmark` keeps D1's. */
+  async batch<Batch extends NamedBatch<Statement>>(
+    operation: string,
+    batch: Batch,
+    wantsBookmark = false,
+  ): Promise<AnswersOf<Batch>> {
+    const whole = { step: statement<{ version: string }>(STEP, this.#step), statements: statementsOf(batch) }
+    const { step, statements } = await this.#send(operation, whole, wantsBookmark)
     this.#step++
-    const { version } = answers[0]![0] as { version: string }
+    const { version } = onlyRow(step)
     if (version !== this.#schema)
       throw new Interrupted(`${this.shard.id}: a migration was applied (${this.#schema} → ${version})`)
-    return answers.slice(1)
+    return answersByName(batch, statements.values())
   }
 
   /**
@@ -292,16 +308,21 @@ export class ShardSide {
   readonly open = statement('UPDATE mover SET open = 1 WHERE id = 1')
   readonly shut = statement('UPDATE mover SET open = 0 WHERE id = 1')
 
-  async #send<T>(operation: string, statements: Statement[], wantsBookmark = false): Promise<T[][]> {
+  async #send<Batch extends NamedBatch<Statement>>(
+    operation: string,
+    batch: Batch,
+    wantsBookmark = false,
+  ): Promise<AnswersOf<Batch>> {
     await this.#observer.before(this.shard.id, operation)
     const session = wantsBookmark ? this.#database.withSession('first-primary') : null
     const connection = session ?? this.#database
     try {
-      const answer = connection.batch<T>(statements.map(({ sql, values }) => connection.prepare(sql).bind(...values)))
+      const statements = statementsOf<Statement>(batch)
+      const answer = connection.batch(statements.map(({ sql, values }) => connection.prepare(sql).bind(...values)))
       // Late, it is refused by its step: this incarnation ends here, and the next one raises it.
       const answers = await inTime(this.#clock, limits.moveCallMs, answer)
       if (session) this.#bookmark = session.getBookmark()
-      return answers.map(({ results }) => results)
+      return answersByName(batch, answers.values())
     } catch (error) {
       throw interruption(this.shard.id, operation, error)
     }

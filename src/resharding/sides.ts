@@ -1,4 +1,6 @@
 import { limits } from '../core/limits.ts'
+import { zip } from '../core/zip.ts'
+import { batchByName, onlyRow, rowsOf } from '../sharding/named-batch.ts'
 import type { ShardDatabase } from '../sharding/shards.ts'
 import { isBeforeCommit, isOver, type MoveChoice, type MoveRecord, type MoveShard, slotAfter } from './record.ts'
 import { sampleSql } from './rows.ts'
@@ -10,7 +12,7 @@ import {
   type SlotState,
   slotsInRanges,
 } from './shard-side.ts'
-import { FIND_TABLES, readTables } from './tables.ts'
+import { type ColumnRow, FIND_TABLES, readTables } from './tables.ts'
 
 /** What a shard holds of a move's slots. */
 interface ShardSlots {
@@ -46,25 +48,28 @@ async function readSide(record: MoveRecord, shard: MoveShard, shards: ReadonlyMa
   if (!database) throw new Error(`this version of the Worker has no binding ${shard.binding}`)
   const ranges = JSON.stringify(record.ranges)
   const own = `SELECT slot, state FROM slots WHERE keyspace = ?1 AND slot IN (${slotsInRanges}) AND move_id = ?3`
-  const [counts, found, ownSlots] = await database.batch<never>([
-    database.prepare(COUNT_STATES).bind(ranges, record.keyspace),
-    database.prepare(FIND_TABLES).bind(record.keyspace),
-    database.prepare(own).bind(record.keyspace, ranges, record.id),
-  ])
-  const tables = readTables(record.keyspace, found!.results)
+  const { counts, found, ownSlots } = await batchByName(database, {
+    counts: rowsOf<SlotCount>(database.prepare(COUNT_STATES).bind(ranges, record.keyspace)),
+    found: rowsOf<ColumnRow>(database.prepare(FIND_TABLES).bind(record.keyspace)),
+    ownSlots: rowsOf<{ slot: string; state: SlotState }>(
+      database.prepare(own).bind(record.keyspace, ranges, record.id),
+    ),
+  })
+  const tables = readTables(record.keyspace, found.results)
   const past = JSON.stringify(record.ranges.map(([first, last]) => [first, slotAfter(last)]))
-  const samples = await database.batch<{ rows: number }>(
-    tables.map((table) => database.prepare(sampleSql(table, limits.moveCountRowsMax)).bind(past)),
-  )
-  const rows = samples.map(({ results }) => results[0]!.rows)
+  const { samples } = await batchByName(database, {
+    samples: tables.map((table) =>
+      rowsOf<{ rows: number }>(database.prepare(sampleSql(table, limits.moveCountRowsMax)).bind(past)),
+    ),
+  })
+  const rows = samples.map((sample) => onlyRow(sample).rows)
   const side: ShardSlots = {
     shard: shard.id,
-    slots: counts!.results,
+    slots: counts.results,
     rows: rows.reduce((sum, count) => sum + count, 0),
     isMore: rows.some((count) => count === limits.moveCountRowsMax),
   }
-  const states = ownSlots!.results as unknown as { slot: string; state: SlotState }[]
-  return { side, own: new Map(states.map(({ slot, state }) => [slot, state])) }
+  return { side, own: new Map(ownSlots.results.map(({ slot, state }) => [slot, state])) }
 }
 
 /** How the move may continue, by what the shards hold. Each choice touches the move's own slots only. */
@@ -72,8 +77,9 @@ function safeChoices(record: MoveRecord, found: [SlotCount[], SlotCount[]], own:
   if (isOver(record)) return []
   const canUndo = isBeforeCommit(record) && record.ending === null
   if (record.stuck === null) return canUndo ? ['undo'] : []
-  const expected = ownStates(record)
-  const isRegular = found.every((counts, side) => expected[side]!.includes(commonState(counts, record)))
+  const isRegular = zip(found, ownStates(record)).every(([counts, states]) =>
+    states.includes(commonState(counts, record)),
+  )
   // An undo leaves the slots of others as they are, so it can always be tried again.
   if (isRegular || record.ending !== null) return ['retry']
   if (record.leftAlone !== null) return []
@@ -81,7 +87,10 @@ function safeChoices(record: MoveRecord, found: [SlotCount[], SlotCount[]], own:
 }
 
 function ownChoices({ state }: MoveRecord, [atSource, atTarget]: [OwnSlots, OwnSlots]): MoveChoice[] {
-  const isIn = (slots: OwnSlots, slot: string, states: SlotState[]) => states.includes(slots.get(slot)!)
+  const isIn = (slots: OwnSlots, slot: string, states: SlotState[]) => {
+    const found = slots.get(slot)
+    return found !== undefined && states.includes(found)
+  }
   const slots = [...atSource.keys()]
   const canActivate = slots.some(
     (slot) => isIn(atSource, slot, ['fenced', 'moved']) && isIn(atTarget, slot, ['importing', 'moving']),

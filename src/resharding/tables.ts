@@ -1,3 +1,4 @@
+import { present } from '../core/present.ts'
 import type { Keyspace } from '../sharding/sharded-table.ts'
 
 /** A sharded table as a shard itself has it: found, never named by hand. */
@@ -5,7 +6,7 @@ export interface MovedTable {
   name: string
   keyspace: Keyspace
   /** Primary key columns in key order; the first starts with the owner's slot. */
-  key: string[]
+  key: [string, ...string[]]
   /** Without generated columns. */
   columns: string[]
 }
@@ -31,7 +32,7 @@ export const FIND_TABLES = `
     ) > 0
   ORDER BY tables.name, columns.cid`
 
-interface ColumnRow {
+export interface ColumnRow {
   name: string
   column: string
   place: number // 0: not in the primary key; else its place there, from 1
@@ -39,13 +40,13 @@ interface ColumnRow {
 
 /** The tables that `FIND_TABLES` found. */
 export function readTables(keyspace: Keyspace, rows: ColumnRow[]): MovedTable[] {
-  return [...Map.groupBy(rows, (row) => row.name)].map(([name, columns]) => ({
-    name,
-    keyspace,
-    key: columns
-      .filter(({ place }) => place > 0)
-      .sort((a, b) => a.place - b.place)
-      .map(({ column }) => column),
-    columns: columns.map(({ column }) => column),
-  }))
+  return [...Map.groupBy(rows, (row) => row.name)].map(([name, columns]) => {
+    const [first, ...others] = columns.filter(({ place }) => place > 0).sort((a, b) => a.place - b.place)
+    return {
+      name,
+      keyspace,
+      key: [present(first, `a primary key of ${name}`).column, ...others.map(({ column }) => column)],
+      columns: columns.map(({ column }) => column),
+    }
+  })
 }

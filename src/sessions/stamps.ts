@@ -16,7 +16,9 @@ export class Stamps {
     const latest = Math.max(checkedAt, this.#held.get(sessionId) ?? 0)
     this.#held.delete(sessionId)
     this.#held.set(sessionId, latest)
-    if (this.#held.size > this.#max) this.#held.delete(this.#held.keys().next().value!)
+    if (this.#held.size <= this.#max) return
+    const [oldest] = this.#held.keys()
+    if (oldest !== undefined) this.#held.delete(oldest)
   }
 
   forget(sessionId: string): void {

@@ -52,14 +52,14 @@ export function answerOf(error: unknown): Answer {
   if (error instanceof BudgetSpent) return { kind: 'unsent' }
   const message = messageOf(error)
   const refused = REFUSED.exec(message)
-  if (refused) return { kind: 'refused', code: refused[1]! }
+  if (refused?.[1]) return { kind: 'refused', code: refused[1] }
   if (/no such table/.test(message)) return { kind: 'not-migrated' }
   const published = PUBLISHED.find(([text]) => text.test(message))
   if (published) return { kind: published[1] }
-  const code = SQLITE_CODE.exec(message)
-  if (code && APPLIED_NOTHING.has(code[1]!)) {
-    const sqliteCode = code[2] ?? code[1]!
-    return code[1] === 'SQLITE_CONSTRAINT' ? { kind: 'constraint', sqliteCode } : { kind: 'statement', sqliteCode }
+  const [, code, extended] = SQLITE_CODE.exec(message) ?? []
+  if (code && APPLIED_NOTHING.has(code)) {
+    const sqliteCode = extended ?? code
+    return code === 'SQLITE_CONSTRAINT' ? { kind: 'constraint', sqliteCode } : { kind: 'statement', sqliteCode }
   }
   if (MISUSE.test(message)) return { kind: 'statement', sqliteCode: 'SQLITE_MISUSE' }
   return { kind: 'transient' }

@@ -3,6 +3,7 @@ import { sha256Hex } from '../core/digest.ts'
 import { limits } from '../core/limits.ts'
 import { isTaken } from './answers.ts'
 import type { GroupDatabase, Slotted } from './grouped-batches.ts'
+import { batchByName, onlyRow, rowsOf } from './named-batch.ts'
 import { affordable, type ShardDatabase, type ShardStatement, type Shards, type ShardWindow } from './shards.ts'
 
 /** `external`: the id that an imported user had elsewhere. */
@@ -78,20 +79,22 @@ export class Claims {
       idempotent: true,
     })
     const expiresAt = this.#clock.now() + limits.claimReservationMs
-    const [, found] = await database.batch<ClaimRow>([
-      database
+    const { found } = await batchByName(database, {
+      reserved: database
         .prepare(
           `INSERT INTO claims (key, kind, owner_id, attempt_id, state, expires_at) VALUES (?, ?, ?, ?, 'reserved', ?)
            ON CONFLICT (key) DO NOTHING`,
         )
         .bind(key, spec.kind, attempt.ownerId, attempt.attemptId, expiresAt),
-      database
-        .prepare(
-          'SELECT owner_id AS ownerId, attempt_id AS attemptId, state, expires_at AS expiresAt FROM claims WHERE key = ?',
-        )
-        .bind(key),
-    ])
-    const claim = found!.results[0]!
+      found: rowsOf<ClaimRow>(
+        database
+          .prepare(
+            'SELECT owner_id AS ownerId, attempt_id AS attemptId, state, expires_at AS expiresAt FROM claims WHERE key = ?',
+          )
+          .bind(key),
+      ),
+    })
+    const claim = onlyRow(found)
     if (claim.ownerId === attempt.ownerId && claim.attemptId === attempt.attemptId) return true
     if (claim.state === 'confirmed' || claim.expiresAt > this.#clock.now()) return false
     return this.#contest(spec, key, claim, attempt)
@@ -166,14 +169,14 @@ export class Claims {
   /** They are as expired as before, to whoever contests them; but the oldest no more. */
   async #queueAnew(claims: Slotted[]): Promise<void> {
     const now = this.#clock.now()
-    await this.#shards.group(claims, { keyspace: 'claims', operation: 'claims.queue-anew' }, (database, some) => [
-      database
+    await this.#shards.group(claims, { keyspace: 'claims', operation: 'claims.queue-anew' }, (database, some) => ({
+      postponed: database
         .prepare(
           `UPDATE claims SET expires_at = ? WHERE key IN (SELECT value FROM json_each(?))
              AND state = 'reserved' AND expires_at < ?`,
         )
         .bind(now, JSON.stringify(some.map(({ key }) => key)), now),
-    ])
+    }))
   }
 
   /** In one batch per shard: bars the attempts, then releases or confirms their claims. Resolves to the others, with the reason. */
@@ -191,7 +194,7 @@ export class Claims {
         ),
     )
     for (const [{ claim }, error] of bars.failed) unsettled.set(claim, error.message)
-    const outcomes = new Map(bars.rows<AttemptOutcome>(1).map(({ id, outcome }) => [id, outcome]))
+    const outcomes = outcomesOf(bars.answers)
     const having = (outcome: string) =>
       bars.done.map(({ claim }) => claim).filter((claim) => outcomes.get(attemptRowId(claim)) === outcome)
     for (const [decided, build] of [
@@ -201,7 +204,7 @@ export class Claims {
       const { failed } = await this.#shards.group(
         decided,
         { keyspace: 'claims', operation: 'claims.settle' },
-        (database, some) => [build(database, some)],
+        (database, some) => ({ settled: build(database, some) }),
       )
       for (const [claim, error] of failed) unsettled.set(claim, error.message)
     }
@@ -219,8 +222,8 @@ export class Claims {
       await this.confirmStatement(database, key, expired).run()
       return false
     }
-    const [, found] = await database.batch<{ ownerId: string; attemptId: string }>([
-      database
+    const { found } = await batchByName(database, {
+      taken: database
         .prepare(
           `UPDATE claims SET owner_id = ?, attempt_id = ?, expires_at = ?
            WHERE key = ? AND owner_id = ? AND attempt_id = ? AND state = 'reserved'`,
@@ -233,9 +236,11 @@ export class Claims {
           expired.ownerId,
           expired.attemptId,
         ),
-      database.prepare('SELECT owner_id AS ownerId, attempt_id AS attemptId FROM claims WHERE key = ?').bind(key),
-    ])
-    const holder = found!.results[0]
+      found: rowsOf<ClaimAttempt>(
+        database.prepare('SELECT owner_id AS ownerId, attempt_id AS attemptId FROM claims WHERE key = ?').bind(key),
+      ),
+    })
+    const [holder] = found.results
     return holder?.ownerId === attempt.ownerId && holder.attemptId === attempt.attemptId
   }
 
@@ -248,33 +253,41 @@ export class Claims {
   /** True when the attempt can never commit: this bar, or an earlier one, stands where its row would have to. */
   async bar(attempt: ClaimAttempt): Promise<boolean> {
     const database = this.#shards.of(attempt.ownerId, { operation: 'claims.bar', idempotent: true })
-    const [, found] = await database.batch<{ outcome: string }>([
-      database
+    const { found } = await batchByName(database, {
+      barred: database
         .prepare(
           "INSERT INTO claim_attempts (id, outcome, created_at) VALUES (?, 'barred', ?) ON CONFLICT (id) DO NOTHING",
         )
         .bind(attemptRowId(attempt), this.#clock.now()),
-      database.prepare('SELECT outcome FROM claim_attempts WHERE id = ?').bind(attemptRowId(attempt)),
-    ])
-    return found!.results[0]!.outcome === 'barred'
+      found: rowsOf<Pick<AttemptOutcome, 'outcome'>>(
+        database.prepare('SELECT outcome FROM claim_attempts WHERE id = ?').bind(attemptRowId(attempt)),
+      ),
+    })
+    return onlyRow(found).outcome === 'barred'
   }
 }
 
 // ── statements for the claims and attempts of one shard ───────────────────────────────────────────
 
 /** Bars what isn't decided, and answers how each attempt stands (`AttemptOutcome`). */
-export function barStatements(database: GroupDatabase, attempts: ClaimAttempt[], now: number): ShardStatement[] {
+export function barStatements(database: GroupDatabase, attempts: ClaimAttempt[], now: number) {
   const ids = JSON.stringify(attempts.map(attemptRowId))
-  return [
-    database
+  return {
+    barred: database
       .prepare(
         `INSERT INTO claim_attempts (id, outcome, created_at) SELECT value, 'barred', ? FROM json_each(?)
          WHERE true ON CONFLICT (id) DO NOTHING`,
       )
       .bind(now, ids),
-    database.prepare('SELECT id, outcome FROM claim_attempts WHERE id IN (SELECT value FROM json_each(?))').bind(ids),
-  ]
+    outcomes: rowsOf<AttemptOutcome>(
+      database.prepare('SELECT id, outcome FROM claim_attempts WHERE id IN (SELECT value FROM json_each(?))').bind(ids),
+    ),
+  }
 }
+
+/** What the groups of `barStatements` answered: the outcome of each attempt, by its row's id. */
+export const outcomesOf = (answers: { outcomes: D1Result<AttemptOutcome> }[]): Map<string, string> =>
+  new Map(answers.flatMap(({ outcomes }) => outcomes.results.map(({ id, outcome }) => [id, outcome])))
 
 /** As `Claims.confirmStatement`. */
 export const confirmStatement = (database: GroupDatabase, claims: (ClaimAttempt & Slotted)[]): ShardStatement =>

@@ -2,7 +2,10 @@ import { eachAtMost } from '../core/bounded.ts'
 import { type Clock, inTime } from '../core/clock.ts'
 import { BanyanError, MIGRATE, messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
+import { present } from '../core/present.ts'
 import { quotedName } from '../core/sql-text.ts'
+import { zip } from '../core/zip.ts'
+import { type AnswersOf, answersByName, type NamedBatch, rowsOf, statementsOf } from './named-batch.ts'
 import {
   type EncodedMap,
   evenRuns,
@@ -11,8 +14,9 @@ import {
   type ShardEntry,
   type ShardState,
   SLOT_COUNT,
+  spansOf,
 } from './shard-map.ts'
-import { type Keyspace, keyspaces } from './sharded-table.ts'
+import { type Keyspace, keyspaces, perKeyspace } from './sharded-table.ts'
 
 /** The storage of the directory's Durable Object: its SQLite database. */
 export interface DirectoryStorage {
@@ -88,6 +92,11 @@ export class Directory {
     return found && entryOf(found)
   }
 
+  /** The shard that a record or a plan names. */
+  getShard(id: string): ShardEntry {
+    return present(this.findShard(id), `the shard ${id}`)
+  }
+
   /** How many slots of a keyspace each shard has, by its id. */
   slotCounts(keyspace: Keyspace): Map<string, number> {
     const counts = this.#options.storage.rows<{ id: string; slots: number }>(
@@ -115,7 +124,7 @@ export class Directory {
   reassign(keyspace: Keyspace, slots: [number, number][], shardId: string, minBookmark: string | null): number {
     const { storage } = this.#options
     const [shard] = storage.rows<{ ordinal: number }>('SELECT ordinal FROM shards WHERE id = ?', shardId)
-    const { ordinal } = shard!
+    const { ordinal } = present(shard, `the shard ${shardId}, which a move gives slots`)
     for (const [first, last] of slots) this.#give(keyspace, first, last, ordinal)
     if (minBookmark !== null)
       storage.rows(
@@ -129,18 +138,20 @@ export class Directory {
   /** Changes only the runs at these slots: a map has thousands, and users wait for the commit. */
   #give(keyspace: Keyspace, first: number, last: number, ordinal: number): void {
     const { storage } = this.#options
-    const ownerOf = (slot: number) =>
-      storage.rows<{ shard: number }>(
+    const ownerOf = (slot: number) => {
+      const [run] = storage.rows<{ shard: number }>(
         'SELECT shard FROM runs WHERE keyspace = ? AND start <= ? ORDER BY start DESC LIMIT 1',
         keyspace,
         slot,
-      )[0]?.shard
-    const before = ownerOf(first - 1)
+      )
+      return present(run, `the owner of slot ${slot}`).shard
+    }
+    const before = first > 0 ? ownerOf(first - 1) : null
     const behind = last + 1 < SLOT_COUNT ? ownerOf(last + 1) : ordinal
     storage.rows('DELETE FROM runs WHERE keyspace = ? AND start BETWEEN ? AND ?', keyspace, first, last + 1)
     // Neighbours of one owner are one run.
     if (before !== ordinal) this.#insertRun(keyspace, first, ordinal)
-    if (behind !== ordinal) this.#insertRun(keyspace, last + 1, behind!)
+    if (behind !== ordinal) this.#insertRun(keyspace, last + 1, behind)
   }
 
   #insertRun(keyspace: Keyspace, start: number, ordinal: number): void {
@@ -162,9 +173,9 @@ export class Directory {
         'SHARD_UNKNOWN',
         `The live version has no binding ${binding}. Bind it, deploy, and try again.`,
       )
-    const deployment = this.#meta('deployment')!
-    const [marked] = await this.#batch(entry, [[IDENTITY]])
-    refuseForeign(entry, deployment, marked!.results as unknown as Identity[])
+    const deployment = this.#deployment()
+    const { marked } = await this.#batch(entry, (database) => ({ marked: identityStatement(database) }))
+    refuseForeign(entry, deployment, marked.results)
     await check(entry)
     await this.#refuseRows(entry)
     // Marked when nothing is left to refuse it for: else it could join under no other number, and nowhere else.
@@ -181,7 +192,7 @@ export class Directory {
   /** The routers know of it when they take the next map. The shard must be there. */
   setState(id: string, state: ShardState): ShardEntry {
     return this.#options.storage.transaction(() => {
-      const entry = this.shardEntries().find((shard) => shard.id === id)!
+      const entry = this.getShard(id)
       if (entry.state === state) return entry
       this.#options.storage.rows('UPDATE shards SET state = ? WHERE id = ?', state, id)
       this.#raiseEpoch()
@@ -225,10 +236,10 @@ export class Directory {
   #readMap(): MapWire {
     const { clock } = this.#options
     const shards = this.shardEntries()
-    const runs = Object.fromEntries(keyspaces.map((keyspace) => [keyspace, this.runs(keyspace)]))
+    const runs = perKeyspace((keyspace) => this.runs(keyspace))
     const epoch = Number(this.#meta('epoch'))
     // After the reads: an object that was replaced may not know it until it touches storage.
-    return { epoch, shards, runs: runs as Record<Keyspace, Run[]>, issuedAt: clock.now() }
+    return { epoch, shards, runs, issuedAt: clock.now() }
   }
 
   /** In pieces: an invocation may send 1,000 statements, and a shard takes four. The next request continues. */
@@ -262,40 +273,40 @@ export class Directory {
       const entries = [...shards.keys()].sort().map((binding) => ({ id: shardId(binding), binding }))
       for (const [ordinal, entry] of entries.entries()) this.#insertShard({ ...entry, state: 'serving' }, ordinal)
       for (const keyspace of keyspaces)
-        for (const [start, shard] of evenRuns(shards.size) as [number, number][])
-          this.#insertRun(keyspace, start, shard)
+        for (const { first, shard } of spansOf(evenRuns(shards.size))) this.#insertRun(keyspace, first, shard)
     })
     return {
-      deployment: this.#meta('deployment')!,
+      deployment: this.#deployment(),
       shards: this.shardEntries(),
     }
   }
 
   /** Marks the database as this shard of this deployment, unless it is marked. Throws SHARD_FOREIGN where it is another's. */
   async #takeShard(shard: ShardEntry, deployment: string): Promise<void> {
-    const [, found] = await this.#batch(shard, [
-      [
-        'INSERT INTO shard_identity (id, deployment, shard) VALUES (1, ?, ?) ON CONFLICT DO NOTHING',
-        deployment,
-        shard.id,
-      ],
-      [IDENTITY],
-    ])
-    refuseForeign(shard, deployment, found!.results as unknown as Identity[])
+    const { found } = await this.#batch(shard, (database) => ({
+      marked: database
+        .prepare('INSERT INTO shard_identity (id, deployment, shard) VALUES (1, ?, ?) ON CONFLICT DO NOTHING')
+        .bind(deployment, shard.id),
+      found: identityStatement(database),
+    }))
+    refuseForeign(shard, deployment, found.results)
   }
 
   async #refuseRows(shard: ShardEntry): Promise<void> {
-    const [fenced] = await this.#batch(shard, [
-      [
-        "SELECT tbl_name AS name FROM sqlite_master WHERE type = 'trigger' AND name = tbl_name || '_fence_insert' COLLATE NOCASE",
-      ],
-    ])
-    const tables = ['slots', ...(fenced!.results as { name: string }[]).map(({ name }) => name)]
-    const answers = await this.#batch(
-      shard,
-      tables.map((table) => [`SELECT EXISTS (SELECT 1 FROM ${quotedName(table)}) AS found`]),
-    )
-    const filled = tables.filter((_, index) => (answers[index]!.results[0] as { found: number }).found === 1)
+    const { fenced } = await this.#batch(shard, (database) => ({
+      fenced: rowsOf<{ name: string }>(
+        database.prepare(
+          "SELECT tbl_name AS name FROM sqlite_master WHERE type = 'trigger' AND name = tbl_name || '_fence_insert' COLLATE NOCASE",
+        ),
+      ),
+    }))
+    const tables = ['slots', ...fenced.results.map(({ name }) => name)]
+    const { looks } = await this.#batch(shard, (database) => ({
+      looks: tables.map((table) =>
+        rowsOf<{ found: number }>(database.prepare(`SELECT EXISTS (SELECT 1 FROM ${quotedName(table)}) AS found`)),
+      ),
+    }))
+    const filled = zip(tables, looks).flatMap(([table, { results }]) => (results[0]?.found === 0 ? [] : [table]))
     if (filled.length > 0)
       throw new BanyanError(
         'SHARD_NOT_EMPTY',
@@ -312,17 +323,19 @@ export class Directory {
       WITH RECURSIVE numbers (n) AS (SELECT ?2 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?3)
       SELECT ?1, printf('%04x', n), 'active', 1 FROM numbers
       WHERE (SELECT step FROM mover WHERE id = 1) = 0 ON CONFLICT DO NOTHING`
-    const ranges = keyspaces.flatMap((keyspace) => {
-      const runs = this.runs(keyspace)
-      const ends = runs.map((_, index) => (runs[index + 1]?.[0] ?? SLOT_COUNT) - 1)
-      return runs.flatMap(([start, owner], index) =>
-        owner === ordinal ? [[seed, keyspace, start!, ends[index]!] as const] : [],
-      )
-    })
-    await this.#batch(shard, ranges)
+    await this.#batch(shard, (database) => ({
+      seeds: keyspaces.flatMap((keyspace) =>
+        spansOf(this.runs(keyspace))
+          .filter((span) => span.shard === ordinal)
+          .map(({ first, after }) => database.prepare(seed).bind(keyspace, first, after - 1)),
+      ),
+    }))
   }
 
-  async #batch(shard: ShardEntry, statements: (readonly [string, ...(string | number)[]])[]) {
+  async #batch<Batch extends NamedBatch>(
+    shard: ShardEntry,
+    build: (database: D1Database) => Batch,
+  ): Promise<AnswersOf<Batch>> {
     const database = this.#options.shards.get(shard.binding)
     if (!database)
       throw new BanyanError(
@@ -330,8 +343,10 @@ export class Directory {
         `The first boot planned ${shard.binding}, which is not bound. Bind it again.`,
       )
     try {
-      const answer = database.batch(statements.map(([sql, ...values]) => database.prepare(sql).bind(...values)))
-      return await inTime(this.#options.clock, limits.directoryShardMs, answer)
+      const batch = build(database)
+      const sent = database.batch(statementsOf<D1PreparedStatement>(batch))
+      const answers = await inTime(this.#options.clock, limits.directoryShardMs, sent)
+      return answersByName(batch, answers.values())
     } catch (error) {
       const message = messageOf(error)
       if (/no such table/.test(message))
@@ -342,6 +357,10 @@ export class Directory {
         )
       throw new BanyanError('SHARD_UNAVAILABLE', `${shard.binding} does not answer: ${message}`, { cause: error })
     }
+  }
+
+  #deployment(): string {
+    return present(this.#meta('deployment'), 'the deployment, which the first boot names')
   }
 
   #meta(name: string): string | null {
@@ -382,7 +401,8 @@ interface Identity {
   shard: string
 }
 
-const IDENTITY = 'SELECT deployment, shard FROM shard_identity'
+const identityStatement = (database: D1Database) =>
+  rowsOf<Identity>(database.prepare('SELECT deployment, shard FROM shard_identity'))
 
 /** `found` is the row by which a database is marked; one that isn't marked has none. */
 function refuseForeign(shard: ShardEntry, deployment: string, [identity]: Identity[]): void {

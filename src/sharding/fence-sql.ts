@@ -8,7 +8,7 @@ export interface FencedTable {
   name: string
   keyspace: string
   /** Primary key columns in key order; the first starts with the owner's slot. */
-  key: string[]
+  key: [string, ...string[]]
   /** Without generated columns: they are computed at each shard. */
   columns: string[]
   objects: ShardObject[]
@@ -50,10 +50,10 @@ export function fencedTable(table: SQLiteTable): FencedTable {
   )
   const key = primaryKey(table)
   const first = config.columns.find((column) => column.name === key[0])
-  if (!first) refuse('it has no primary key')
+  if (!first) return refuse('it has no primary key')
   if (key.length > keyColumnsMax)
     refuse(`its primary key has ${key.length} columns, and a key that moves has ${keyColumnsMax} at most`)
-  if (first!.getSQLType() !== 'text')
+  if (first.getSQLType() !== 'text')
     refuse(`its primary key starts with ${key[0]}, which isn't an owner-slotted text id`)
   for (const column of config.columns.filter((one) => key.includes(one.name))) {
     if (column.generated !== undefined)
@@ -65,7 +65,7 @@ export function fencedTable(table: SQLiteTable): FencedTable {
   const fenced: FencedTable = {
     name,
     keyspace: registration.keyspace,
-    key,
+    key: [first.name, ...key.slice(1)],
     columns: columns.map((column) => column.name),
     objects: registration.objects,
   }
@@ -135,7 +135,7 @@ interface Bound {
 }
 
 function trigger(table: FencedTable, event: string, row: 'NEW' | 'OLD', bounds: Bound[]): ShardObject {
-  const slot = `keyspace = '${table.keyspace}' AND slot = substr(${row}.${quotedName(table.key[0]!)}, 1, 4)`
+  const slot = `keyspace = '${table.keyspace}' AND slot = substr(${row}.${quotedName(table.key[0])}, 1, 4)`
   const state = `(SELECT state FROM slots WHERE ${slot})`
   const name = `${table.name}_fence_${event.toLowerCase()}`
   const unlessOpen = (code: string) =>

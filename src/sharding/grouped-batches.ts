@@ -4,6 +4,7 @@ import { slotOf } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import { backoffMs } from '../core/random.ts'
 import { type Answer, answerOf, isUnapplied, OutcomeUnknownError } from './answers.ts'
+import { type AnswersOf, answersByName, type NamedBatch, statementsOf } from './named-batch.ts'
 import {
   isSlotRefusal,
   refusalOf,
@@ -35,13 +36,13 @@ export type GroupDatabase = Pick<D1Database, 'prepare'>
  * The statements for some of the items, which are all of one shard. It is called again when they are grouped anew; the
  * statements must be for these items' slots only, and harmless when they are applied twice.
  */
-export type BuildBatch<I> = (database: GroupDatabase, items: I[]) => D1PreparedStatement[]
+export type BuildBatch<I, Batch extends NamedBatch> = (database: GroupDatabase, items: I[]) => Batch
 
-export interface GroupOutcome<I> {
+export interface GroupOutcome<I, Batch extends NamedBatch> {
   /** Whose batch was applied. */
   done: I[]
-  /** What the n-th statement gave, over all batches that were applied. */
-  rows<T>(statement: number): T[]
+  /** What each batch that was applied gave. */
+  answers: AnswersOf<Batch>[]
   /**
    * The others, each with the reason. OUTCOME_UNKNOWN: its batch may have been applied. BATCH_REFUSED: it isn't known
    * whether it is at fault; sent again with those that failed so, it goes on.
@@ -65,24 +66,24 @@ const STATES =
  * their items go at once, and the others by a newer map or after a wait; after any other refusal the batch is halved.
  * So reads are exact. Answers that are lost are asked for again, which is why batches must be idempotent.
  */
-export class GroupedBatches<I extends Slotted> {
+export class GroupedBatches<I extends Slotted, Batch extends NamedBatch> {
   readonly #routing: Routing
   readonly #options: GroupOptions
-  readonly #build: BuildBatch<I>
+  readonly #build: BuildBatch<I, Batch>
   readonly #done: I[] = []
-  readonly #answers: D1Result[][] = []
+  readonly #answers: AnswersOf<Batch>[] = []
   readonly #failed = new Map<I, BanyanError>()
   readonly #maybeApplied = new Map<I, OutcomeUnknownError>()
   #batches = 0
   #deadline = 0
 
-  constructor(routing: Routing, options: GroupOptions, build: BuildBatch<I>) {
+  constructor(routing: Routing, options: GroupOptions, build: BuildBatch<I, Batch>) {
     this.#routing = routing
     this.#options = options
     this.#build = build
   }
 
-  async run(items: I[]): Promise<GroupOutcome<I>> {
+  async run(items: I[]): Promise<GroupOutcome<I, Batch>> {
     const { clock, holder, request, atLeastEpoch } = this.#routing
     this.#deadline = clock.now() + limits.routeBudgetMs
     let waiting = items
@@ -94,11 +95,7 @@ export class GroupedBatches<I extends Slotted> {
       map = await mapAfter(this.#routing, gravest(refused), { map, attempt, deadline: this.#deadline })
       if (!map) for (const { item, code } of refused) this.#giveUp([item], slotRefused(code))
     }
-    return {
-      done: this.#done,
-      failed: this.#failed,
-      rows: <T>(statement: number) => this.#answers.flatMap((answers) => answers[statement]!.results as T[]),
-    }
+    return { done: this.#done, failed: this.#failed, answers: this.#answers }
   }
 
   /** A batch a shard, some shards at a time. Resolves to what was refused because of its slot. */
@@ -139,18 +136,24 @@ export class GroupedBatches<I extends Slotted> {
     }
   }
 
-  #batch(shard: ShardEntry, database: D1Database, items: I[]): Promise<{ value: D1Result[] } | { error: unknown }> {
+  #batch(
+    shard: ShardEntry,
+    database: D1Database,
+    items: I[],
+  ): Promise<{ value: AnswersOf<Batch> } | { error: unknown }> {
     this.#batches++
-    const statements = this.#build(database, items)
+    const batch = this.#build(database, items)
+    const statements = statementsOf<D1PreparedStatement>(batch)
     const guard = database.prepare(GUARD).bind(this.#options.keyspace, slotsOf(items))
     const call = this.#call(shard, statements.length)
-    const send = async () => (await database.batch([guard, ...statements])).slice(1)
+    const send = async () => answersByName(batch, (await database.batch([guard, ...statements])).values().drop(1))
     return observed(this.#routing, call, send, limits.shardCallMs)
   }
 
   /** The guard names no slot. Which are served is a hint only: the batch of their items is guarded again. */
   async #sendServed(shard: ShardEntry, database: D1Database, items: I[], code: SlotRefusalCode): Promise<Refused<I>[]> {
-    if (items.length === 1) return [{ item: items[0]!, code }]
+    const [item] = items
+    if (item !== undefined && items.length === 1) return [{ item, code }]
     const ask = () =>
       database.prepare(STATES).bind(this.#options.keyspace, slotsOf(items)).all<{ slot: string; state: string }>()
     const outcome = await observed(this.#routing, this.#call(shard, 1), ask, limits.shardCallMs)

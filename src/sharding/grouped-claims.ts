@@ -1,8 +1,8 @@
 import type { Clock } from '../core/clock.ts'
 import type { BanyanError } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
+import { present } from '../core/present.ts'
 import {
-  type AttemptOutcome,
   attemptRowId,
   barStatements,
   type ClaimAttempt,
@@ -10,10 +10,12 @@ import {
   type ClaimSpec,
   claimKey,
   confirmStatement,
+  outcomesOf,
   releaseStatement,
 } from './claims.ts'
-import type { GroupDatabase, GroupOutcome, Slotted } from './grouped-batches.ts'
-import type { ShardStatement, Shards } from './shards.ts'
+import type { BuildBatch, GroupDatabase, Slotted } from './grouped-batches.ts'
+import type { NamedBatch, Typed } from './named-batch.ts'
+import type { Shards } from './shards.ts'
 
 /** One of many claims that are asked for together. `key` is the claim's own. */
 export interface GroupedClaim extends Slotted, ClaimAttempt {
@@ -55,42 +57,43 @@ export class GroupedClaims {
     claims: C[],
   ): Promise<{ status: Map<C, ClaimStatus>; holders: Map<string, ClaimHolder>; failed: Map<C, BanyanError> }> {
     const now = this.#clock.now()
-    const outcome = await this.#group(claims, 'claims.reserve-group', (database, some) => [
-      database
+    const outcome = await this.#group(claims, 'claims.reserve-group', (database, some) => ({
+      reserved: database
         .prepare(
           `INSERT INTO claims (key, kind, owner_id, attempt_id, state, expires_at)
            SELECT value ->> 'key', value ->> 'kind', value ->> 'ownerId', value ->> 'attemptId', 'reserved', ?
            FROM json_each(?) WHERE true ORDER BY json_each.key ON CONFLICT (key) DO NOTHING`,
         )
         .bind(now + limits.claimReservationMs, JSON.stringify(some)),
-      holdersStatement(database, some),
-    ])
-    const holders = holdersOf(outcome, 1)
-    const status = new Map(outcome.done.map((claim) => [claim, statusOf(claim, holders.get(claim.key)!, now)]))
+      holders: holdersStatement(database, some),
+    }))
+    const holders = holdersOf(outcome)
+    const holderOf = ({ key }: C) => present(holders.get(key), `the holder of ${key}, which was just reserved`)
+    const status = new Map(outcome.done.map((claim) => [claim, statusOf(claim, holderOf(claim), now)]))
     return { status, holders, failed: outcome.failed }
   }
 
   /** Exactly who has each now, reserved or confirmed; by the claim's key. */
   async holders<C extends GroupedClaim>(claims: C[]) {
-    const outcome = await this.#group(claims, 'claims.holders-group', (database, some) => [
-      holdersStatement(database, some),
-    ])
-    return { holders: holdersOf(outcome, 0), failed: outcome.failed }
+    const outcome = await this.#group(claims, 'claims.holders-group', (database, some) => ({
+      holders: holdersStatement(database, some),
+    }))
+    return { holders: holdersOf(outcome), failed: outcome.failed }
   }
 
   /** After the owners' batches. Conditional on owner and attempt, as `Claims.confirmStatement`. */
   async confirm<C extends GroupedClaim>(claims: C[]): Promise<Map<C, BanyanError>> {
-    const { failed } = await this.#group(claims, 'claims.confirm-group', (database, some) => [
-      confirmStatement(database, some),
-    ])
+    const { failed } = await this.#group(claims, 'claims.confirm-group', (database, some) => ({
+      confirmed: confirmStatement(database, some),
+    }))
     return failed
   }
 
   /** Gives back reservations of attempts that can't commit any more: bar them first. */
   async release<C extends GroupedClaim>(claims: C[]): Promise<Map<C, BanyanError>> {
-    const { failed } = await this.#group(claims, 'claims.release-group', (database, some) => [
-      releaseStatement(database, some),
-    ])
+    const { failed } = await this.#group(claims, 'claims.release-group', (database, some) => ({
+      released: releaseStatement(database, some),
+    }))
     return failed
   }
 
@@ -107,22 +110,24 @@ export class GroupedClaims {
           this.#clock.now(),
         ),
     )
-    const outcomes = new Map(outcome.rows<AttemptOutcome>(1).map((row) => [row.id, row.outcome]))
+    const outcomes = outcomesOf(outcome.answers)
     const having = (wanted: string) =>
       outcome.done.map(({ attempt }) => attempt).filter((attempt) => outcomes.get(attemptRowId(attempt)) === wanted)
     return { barred: having('barred'), committed: having('taken') }
   }
 
-  #group<C extends GroupedClaim>(
+  #group<C extends GroupedClaim, Batch extends NamedBatch>(
     claims: C[],
     operation: string,
-    build: (database: GroupDatabase, claims: C[]) => ShardStatement[],
+    build: BuildBatch<C, Batch>,
   ) {
     return this.#shards.group(claims, { keyspace: 'claims', operation }, build)
   }
 }
 
-const holdersStatement = (database: GroupDatabase, claims: GroupedClaim[]): ShardStatement =>
+type HolderRow = ClaimHolder & { key: string }
+
+const holdersStatement = (database: GroupDatabase, claims: GroupedClaim[]): Typed<HolderRow> =>
   database
     .prepare(
       `SELECT key, owner_id AS ownerId, attempt_id AS attemptId, state, expires_at AS expiresAt FROM claims
@@ -130,8 +135,8 @@ const holdersStatement = (database: GroupDatabase, claims: GroupedClaim[]): Shar
     )
     .bind(JSON.stringify(claims.map(({ key }) => key)))
 
-const holdersOf = (outcome: GroupOutcome<GroupedClaim>, statement: number): Map<string, ClaimHolder> =>
-  new Map(outcome.rows<ClaimHolder & { key: string }>(statement).map((row) => [row.key, row]))
+const holdersOf = ({ answers }: { answers: { holders: D1Result<HolderRow> }[] }): Map<string, ClaimHolder> =>
+  new Map(answers.flatMap(({ holders }) => holders.results.map((row) => [row.key, row])))
 
 function statusOf(claim: GroupedClaim, holder: ClaimHolder, now: number): ClaimStatus {
   if (holder.ownerId === claim.ownerId && holder.attemptId === claim.attemptId) return 'held'

@@ -1,3 +1,4 @@
+import { present } from '../core/present.ts'
 import { misuse } from './answers.ts'
 import type { Sql } from './row-arrays.ts'
 import { statementKind } from './statement-kind.ts'
@@ -37,10 +38,10 @@ export function guardedBatch(statements: SentStatement[], guards: number) {
  * the capture wrote while the slot moves is not.
  */
 export function withOwnChanges<T>(answers: D1Result<T>[], own: Place[]): D1Result<T>[] {
-  const capturedAt = (place: number) => (answers[place]!.results[0] as { seq: number | null } | undefined)?.seq ?? 0
+  const capturedAt = (place: number) => (answers[place]?.results[0] as { seq: number | null } | undefined)?.seq ?? 0
   let before = capturedAt(0)
   return own.map(({ at, countAt }) => {
-    const answer = answers[at]!
+    const answer = present(answers[at], 'an answer to each statement')
     if (countAt === null) return answer
     const after = capturedAt(countAt)
     const changes = answer.meta.changes - (after - before)

@@ -18,11 +18,11 @@ export const keyReused = (): BanyanError =>
   )
 
 /** The first answer, as it was kept: without secrets. */
-export interface KeptAnswer {
+export interface KeptAnswer<Answer = unknown> {
   userId: string
   attemptId: string
   status: number // 0: not answered yet
-  answer: unknown
+  answer: Answer
 }
 
 interface KeptRow {
@@ -95,7 +95,7 @@ export class Idempotency {
   }
 
   /** What was kept under a key, or null. Throws IDEMPOTENCY_KEY_REUSED when it was used for another request. */
-  async find(id: string, retry: RetryKey): Promise<KeptAnswer | null> {
+  async find<Answer = unknown>(id: string, retry: RetryKey): Promise<KeptAnswer<Answer> | null> {
     const row = await this.#shards
       .of(id, { read: 'exact', operation: 'idempotency.find' })
       .prepare(
@@ -111,31 +111,28 @@ export class Idempotency {
   }
 
   /**
-   * Commits a signed-in user's batch once a key. `commit` is given the statements to put in its batch, after its proof.
-   * Resolves to what was kept the first time when the key was used before, and to null when `commit` has just run.
+   * Commits a signed-in user's batch once per key. `commit` is given the statements to put in its batch, after its proof.
+   * Resolves to `committed`, what `commit` has just resolved to; or to `kept`, the first answer of a key that was used before.
    */
-  async once(
+  async once<T, Answer>(
     userId: string,
     retry: RetryKey | null,
     database: ShardDatabase,
-    first: { status: number; answer: unknown; onlyIf?: SqlCondition },
-    commit: (statements: ShardStatement[]) => Promise<void>,
-  ): Promise<KeptAnswer | null> {
-    if (!retry) {
-      await commit([])
-      return null
-    }
+    first: { status: number; answer: Answer; onlyIf?: SqlCondition },
+    commit: (statements: ShardStatement[]) => Promise<T>,
+  ): Promise<{ committed: T } | { kept: KeptAnswer<Answer> }> {
+    if (!retry) return { committed: await commit([]) }
     const id = this.ownedId(userId, retry)
     try {
       const { status, answer, onlyIf } = first
-      await commit(this.statements(database, id, retry, { userId, attemptId: '', status, answer }, onlyIf))
-      return null
+      const statements = this.statements(database, id, retry, { userId, attemptId: '', status, answer }, onlyIf)
+      return { committed: await commit(statements) }
     } catch (error) {
       if (!this.isUsed(error)) throw error
-      const kept = await this.find(id, retry)
+      const kept = await this.find<Answer>(id, retry)
       if (!kept)
         throw new BanyanError('CONFLICT', 'This Idempotency-Key has just run out. Send a new one.', { cause: error })
-      return kept
+      return { kept }
     }
   }
 

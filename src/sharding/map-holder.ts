@@ -57,8 +57,8 @@ export class MapHolder {
     if (held && this.#isResting()) return { map: held.map, leaseUntil: 0 }
     try {
       const map = await this.#shared(request, (held?.map.epoch ?? 0) < atLeastEpoch ? atLeastEpoch - 1 : null)
-      const { leaseUntil } = this.#held!
-      return { map, leaseUntil: map === this.#held!.map && map.epoch >= atLeastEpoch ? leaseUntil : 0 }
+      const now = this.#held
+      return { map, leaseUntil: map === now?.map && map.epoch >= atLeastEpoch ? now.leaseUntil : 0 }
     } catch (error) {
       if (!this.#held) throw error
       this.#retryAt = this.#clock.now() + limits.mapRetryMs

@@ -125,17 +125,18 @@ const LEFT = `SELECT (SELECT count(*) FROM slots WHERE keyspace IN ('users', 'cl
  * nothing is written. Never throws: a database that does not answer is a result.
  */
 export async function probeShards({ databases, after, isLeftOut, clock }: ProbeOptions): Promise<ProbePage> {
-  const rest = [...databases.keys()].filter((binding) => after === null || binding > after)
+  const rest = [...databases].filter(([binding]) => after === null || binding > after)
   const page = rest.slice(0, limits.probeShardsMax)
-  const probed = page.filter((binding) => !isLeftOut(binding))
+  const probed = page.filter(([binding]) => !isLeftOut(binding))
   const results = new Map<string, ProbeResult[]>()
-  await eachAtMost(limits.shardsAtOnceMax, probed, async (binding) => {
-    results.set(binding, await probeShard(databases.get(binding)!, binding, clock))
+  await eachAtMost(limits.shardsAtOnceMax, probed, async ([binding, database]) => {
+    results.set(binding, await probeShard(database, binding, clock))
   })
+  const bindings = page.map(([binding]) => binding)
   return {
-    items: probed.flatMap((binding) => results.get(binding)!),
-    leftOut: page.filter(isLeftOut),
-    next: rest.length > page.length ? page.at(-1)! : null,
+    items: probed.flatMap(([binding]) => results.get(binding) ?? []),
+    leftOut: bindings.filter(isLeftOut),
+    next: rest.length > page.length ? (bindings.at(-1) ?? null) : null,
   }
 }
 
@@ -160,7 +161,7 @@ async function leftBehind(binding: string, send: Send): Promise<ProbeResult> {
   const about = { binding, case: 'aborted batches', expected: '0 rows left' }
   try {
     const [result] = await send([LEFT])
-    const met = `${result!.results[0]!.rows} rows left`
+    const met = `${result?.results[0]?.rows} rows left`
     return { ...about, met, text: '', ok: met === about.expected }
   } catch (error) {
     return { ...about, met: metBy(error), text: messageOf(error), ok: false }

@@ -1,7 +1,7 @@
 import { BanyanError } from '../core/errors.ts'
 import { DatabaseError, misuse } from './answers.ts'
 import { copyBound } from './bound-values.ts'
-import type { Router, Shape } from './router.ts'
+import type { Router } from './router.ts'
 import { statementKind } from './statement-kind.ts'
 
 /** A statement for the slot of its database; what it is sent to is decided when it runs. */
@@ -26,18 +26,18 @@ export class RoutedStatement implements D1PreparedStatement {
   }
 
   async all<T = Record<string, unknown>>(): Promise<D1Result<T>> {
-    return (await this.#run<T>('objects')) as D1Result<T>
+    return this.router.single<T>(this)
   }
 
   async run<T = Record<string, unknown>>(): Promise<D1Result<T>> {
-    return (await this.#run<T>('objects')) as D1Result<T>
+    return this.router.single<T>(this)
   }
 
   async first<T = unknown>(column: string): Promise<T | null>
   async first<T = Record<string, unknown>>(): Promise<T | null>
   async first<T>(column?: string): Promise<T | null> {
-    const result = await this.#run<Record<string, unknown>>('objects')
-    const row = (result as D1Result<Record<string, unknown>>).results[0]
+    const { results } = await this.router.single<Record<string, unknown>>(this)
+    const [row] = results
     if (row === undefined) return null
     if (column === undefined) return row as T
     if (row[column] === undefined) throw columnNotFound(column)
@@ -47,12 +47,8 @@ export class RoutedStatement implements D1PreparedStatement {
   async raw<T = unknown[]>(options: { columnNames: true }): Promise<[string[], ...T[]]>
   async raw<T = unknown[]>(options?: { columnNames?: false }): Promise<T[]>
   async raw<T>(options?: { columnNames?: boolean }): Promise<T[] | [string[], ...T[]]> {
-    const rows = (await this.#run<T>(options?.columnNames ? 'named-arrays' : 'arrays')) as [string[], ...T[]]
+    const rows = await this.router.arrays<T>(this, options?.columnNames ? 'named-arrays' : 'arrays')
     return options?.columnNames ? rows : (rows.slice(1) as T[])
-  }
-
-  #run<T>(shape: Shape): Promise<D1Result<T> | [string[], ...T[]]> {
-    return this.router.single<T>(this, shape)
   }
 }
 

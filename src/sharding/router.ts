@@ -1,5 +1,6 @@
 import { hasCode, messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
+import { present } from '../core/present.ts'
 import { backoffMs } from '../core/random.ts'
 import { answerOf, isUnapplied, OutcomeUnknownError } from './answers.ts'
 import {
@@ -30,8 +31,8 @@ import { type ArraysForm, arraysForm, type Sql } from './row-arrays.ts'
 import type { ShardEntry } from './shard-map.ts'
 import { ShardSession } from './shard-session.ts'
 
-/** Rows as objects, as arrays, or as arrays whose column names are wanted too. */
-export type Shape = 'objects' | 'arrays' | 'named-arrays'
+/** Rows as arrays, without or with the names of their columns. */
+type Shape = 'arrays' | 'named-arrays'
 type Arrays = [string[], ...unknown[][]]
 type Row = Record<string, unknown>
 
@@ -42,6 +43,9 @@ const ABORTED = 'malformed JSON'
 
 /** Names like `1`, as of `SELECT text, 1`: JavaScript puts such keys of an object first. */
 const WHOLE_NUMBER = /^\d+$/
+
+/** The answer to a batch of one statement. */
+const only = <T>([answer]: D1Result<T>[]): D1Result<T> => present(answer, 'an answer to the statement')
 
 /** Sends statements to the shard that owns a slot, and handles what it answers. */
 export class Router {
@@ -77,9 +81,12 @@ export class Router {
     )
   }
 
-  /** One statement's answer: a `D1Result`, or column names and rows as arrays. */
-  async single<T>(statement: SentStatement, shape: Shape): Promise<D1Result<T> | [string[], ...T[]]> {
-    if (shape === 'objects') return (await this.batch<T>([statement]))[0]!
+  async single<T>(statement: SentStatement): Promise<D1Result<T>> {
+    return only(await this.batch<T>([statement]))
+  }
+
+  /** One statement's column names, where they are wanted, and its rows as arrays. */
+  async arrays<T>(statement: SentStatement, shape: Shape): Promise<[string[], ...T[]]> {
     refuseUnsendable([statement])
     const arrays = statement.isRead ? this.#readArrays(statement, shape) : this.#writeArrays(statement, shape)
     return (await arrays) as [string[], ...T[]]
@@ -109,7 +116,7 @@ export class Router {
 
   async #writeArrays(statement: Sql, shape: Shape): Promise<Arrays> {
     const form = arraysForm(statement)
-    const send = async () => (await this.#write<Row>([{ ...form, isRead: false }]))[0]!.results
+    const send = async () => only(await this.#write<Row>([{ ...form, isRead: false }])).results
     const rows = await this.#inOwnWords(form, send, () => this.#aborted(statement))
     // Its rows are written: a failure from here on is a lost answer.
     const arrays = await attempt(() => this.#arraysOf(form, rows, shape))
@@ -132,11 +139,10 @@ export class Router {
   // ── reads ─────────────────────────────────────────────────────────────────────────────────────
 
   async #read<T>(statements: Sql[]): Promise<D1Result<T>[]> {
-    const leased = await this.#leased(statements.length, (database) =>
-      statements.length === 1
-        ? bound(database, statements[0]!)
-            .all<T>()
-            .then((result) => [result])
+    const [first] = statements
+    const leased = await this.#leased(statements.length, async (database) =>
+      first && statements.length === 1
+        ? [await bound(database, first).all<T>()]
         : database.batch<T>(boundAll(database, statements)),
     )
     return leased ?? this.#exact<T>(statements)
@@ -146,7 +152,7 @@ export class Router {
     const leased = await this.#leased(1, (database) => bound(database, statement).raw({ columnNames: true }))
     if (leased) return leased as Arrays
     const form = arraysForm(statement)
-    const send = async () => (await this.#exact<Row>([form]))[0]!.results
+    const send = async () => only(await this.#exact<Row>([form])).results
     return this.#arraysOf(form, await this.#inOwnWords(form, send, () => this.#exact([statement])), shape)
   }
 
@@ -208,7 +214,7 @@ export class Router {
         ])
       const primary = this.#primary(shard)
       const [state, ...answers] = await (this.#session?.askPrimary(shard, primary, send) ?? send(primary))
-      refuseUnlessOwned((state!.results[0] as { state: string } | undefined)?.state)
+      refuseUnlessOwned((state?.results[0] as { state: string } | undefined)?.state)
       return answers
     })
   }
@@ -269,7 +275,7 @@ export class Router {
   }
 
   #primary(shard: ShardEntry): D1Database {
-    return this.#routing.shards.get(shard.binding)!
+    return present(this.#routing.shards.get(shard.binding), 'the database of a shard that the route has checked')
   }
 
   /** In the session, where there is one. */

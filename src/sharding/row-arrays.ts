@@ -1,5 +1,17 @@
+import { present } from '../core/present.ts'
 import { foldedName } from '../core/sql-text.ts'
-import { isSign, isWord, nameAt, type SqlToken, sqlStatements, verbAt } from '../core/sql-tokens.ts'
+import {
+  cutAt,
+  endOf,
+  isSign,
+  isWord,
+  nameAt,
+  type SqlStatement,
+  type SqlToken,
+  sqlStatements,
+  textOf,
+  verbAt,
+} from '../core/sql-tokens.ts'
 import { isQuery } from './statement-kind.ts'
 
 export interface Sql {
@@ -26,24 +38,24 @@ export interface ArraysForm extends Sql {
 
 /** Several statements in one text answer with the last one's rows, and it has all values. */
 export function arraysForm({ sql, values }: Sql): ArraysForm {
-  const statement = sqlStatements(sql).at(-1)!
+  const statement = present(sqlStatements(sql).at(-1), 'a statement: empty texts are refused before')
   const own = { sql, values, isOwn: true, keys: null, names: null, isNamed: true, repeatsKeys: false }
-  const text = { sql: sql.slice(statement[0]!.start, statement.at(-1)!.end), values }
+  const text = { sql: textOf(sql, statement), values }
   if (isWord(statement[0], 'PRAGMA', 'EXPLAIN')) return { ...own, keys: text, names: text }
   if (isQuery(statement)) return wrapped({ sql, values }, statement, text)
-  const place = statement.findIndex((token) => isWord(token, 'RETURNING'))
-  return place < 0 ? own : returning(own, statement, place)
+  const found = statement.entries().find(([, token]) => isWord(token, 'RETURNING'))
+  return found ? returning(own, statement, ...found) : own
 }
 
 // ── a query: as a subquery, whose columns SQLite gives distinct names ─────────────────────────────
 
-function wrapped({ sql, values }: Sql, statement: SqlToken[], text: Sql): ArraysForm {
-  const { end } = statement.at(-1)!
+function wrapped({ sql, values }: Sql, statement: SqlStatement, text: Sql): ArraysForm {
+  const end = endOf(statement)
   const subquery = `SELECT * FROM (${text.sql}\n)`
   const comments = blanksAfter(sql, end)
   return {
     // D1 refuses some of what may follow a semicolon: then it refuses the form, too.
-    sql: sql.slice(0, statement[0]!.start) + subquery + sql.slice(end + comments.length),
+    sql: sql.slice(0, statement[0].start) + subquery + sql.slice(end + comments.length),
     values,
     isOwn: false,
     keys: { sql: `${subquery} LIMIT 0`, values },
@@ -56,7 +68,7 @@ function wrapped({ sql, values }: Sql, statement: SqlToken[], text: Sql): Arrays
 
 /** The blanks and comments there. */
 const blanksAfter = (sql: string, at: number): string =>
-  /^(?:\s|--[^\n]*|\/\*[\s\S]*?(?:\*\/|$))*/.exec(sql.slice(at))![0]
+  /^(?:\s|--[^\n]*|\/\*[\s\S]*?(?:\*\/|$))*/.exec(sql.slice(at))?.[0] ?? ''
 
 const isClosed = (blanks: string): boolean => /^(?:\s|--[^\n]*|\/\*[\s\S]*?\*\/)*$/.test(blanks)
 
@@ -71,7 +83,7 @@ interface Column {
   aliasAt: number
 }
 
-function returning(own: ArraysForm, statement: SqlToken[], place: number): ArraysForm {
+function returning(own: ArraysForm, statement: SqlStatement, place: number, keyword: SqlToken): ArraysForm {
   const { sql } = own
   const columns = columnsOf(statement.slice(place + 1))
   const from = sourceOf(sql, statement)
@@ -79,10 +91,10 @@ function returning(own: ArraysForm, statement: SqlToken[], place: number): Array
     const select = `${from.before}SELECT ${list}\nFROM ${from.table} LIMIT 0`
     return { sql: select, values: Array(parametersOf(select)).fill(null) }
   }
-  const { end } = statement.at(-1)!
+  const end = endOf(statement)
   const comments = blanksAfter(sql, end)
   // A comment can be part of a name.
-  const names = asked(sql.slice(statement[place]!.end, end) + (isClosed(comments) ? comments : ''))
+  const names = asked(sql.slice(keyword.end, end) + (isClosed(comments) ? comments : ''))
   if (isPlain(columns)) return { ...own, keys: names, names }
   const renamed = columns.map(({ tokens, isStar, aliasAt }, index) =>
     isStar ? '*' : `${sql.slice(tokens[0]?.start, aliasAt)} AS "column ${index}"`,
@@ -100,24 +112,23 @@ function returning(own: ArraysForm, statement: SqlToken[], place: number): Array
 }
 
 function columnsOf(list: SqlToken[]): Column[] {
-  const columns: SqlToken[][] = [[]]
   let depth = 0
-  for (const token of list) {
+  const isBetween = (token: SqlToken) => {
     if (isSign(token, '(')) depth++
     if (isSign(token, ')')) depth--
-    if (depth === 0 && isSign(token, ',')) columns.push([])
-    else columns.at(-1)!.push(token)
+    return depth === 0 && isSign(token, ',')
   }
-  return columns.map(columnOf)
+  return cutAt(list, isBetween).map(columnOf)
 }
 
 function columnOf(tokens: SqlToken[]): Column {
   const last = tokens.at(-1)
   const end = last?.end ?? 0
   const isStar = tokens.length === 1 && isSign(last, '*')
-  if (hasAlias(tokens)) {
-    const isExplicit = isWord(tokens.at(-2), 'AS')
-    return { tokens, isStar, name: last!.value, aliasAt: tokens.at(isExplicit ? -2 : -1)!.start }
+  if (last && hasAlias(tokens)) {
+    const before = tokens.at(-2)
+    const { start } = before && isWord(before, 'AS') ? before : last
+    return { tokens, isStar, name: last.value, aliasAt: start }
   }
   const isReference = tokens.length === 1 || (tokens.length === 3 && isSign(tokens[1], '.'))
   const isName = last?.kind === 'name' || (last?.kind === 'word' && !isRowid(last))
@@ -154,7 +165,7 @@ function isPlain(columns: Column[]): boolean {
 }
 
 /** The table that is written, and the common table expressions before it, which RETURNING can see. */
-function sourceOf(sql: string, statement: SqlToken[]): { before: string; table: string } {
+function sourceOf(sql: string, statement: SqlStatement): { before: string; table: string } {
   const verb = verbAt(statement)
   let at = verb + 1
   if (isWord(statement[at], 'OR')) at += 2
@@ -163,7 +174,7 @@ function sourceOf(sql: string, statement: SqlToken[]): { before: string; table: 
   const name = sql.slice(statement[at]?.start, statement[after - 1]?.end)
   // A common table expression of the same name is not meant.
   const table = isSign(statement[at + 1], '.') ? name : `main.${name}`
-  return { before: sql.slice(statement[0]!.start, statement[verb]?.start), table }
+  return { before: sql.slice(statement[0].start, statement[verb]?.start), table }
 }
 
 /** How many values a statement takes: `?` takes the next place, and a name has one. */

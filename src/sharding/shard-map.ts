@@ -1,5 +1,5 @@
 import { BanyanError } from '../core/errors.ts'
-import { type Keyspace, keyspaces } from './sharded-table.ts'
+import { type Keyspace, perKeyspace } from './sharded-table.ts'
 
 export const SLOT_COUNT = 65_536
 
@@ -48,9 +48,7 @@ export class ShardMap {
     this.epoch = wire.epoch
     this.issuedAt = wire.issuedAt
     this.shards = wire.shards
-    this.#owners = Object.fromEntries(
-      keyspaces.map((keyspace) => [keyspace, expandRuns(wire.runs[keyspace], wire.shards.length)]),
-    ) as Record<Keyspace, Uint16Array>
+    this.#owners = perKeyspace((keyspace) => expandRuns(wire.runs[keyspace], wire.shards.length))
   }
 
   /** The shard that owns a slot, given as four hex digits. */
@@ -60,24 +58,35 @@ export class ShardMap {
 
   /** How many slots of a keyspace each shard owns, in the order of `shards`. */
   slotCounts(keyspace: Keyspace): number[] {
-    const counts = this.shards.map(() => 0)
-    for (const shard of this.#owners[keyspace]) counts[shard]!++
-    return counts
+    return countsOf(this.#owners[keyspace], this.shards.length)
   }
+}
+
+/** How many slots each shard has, by the owner of each slot. */
+export function countsOf(owners: Uint16Array, shardCount: number): number[] {
+  const counts: number[] = Array(shardCount).fill(0)
+  for (const shard of owners) counts[shard] = (counts[shard] ?? 0) + 1
+  return counts
 }
 
 /** The owner of each slot, as the shard's index. Throws INTERNAL for runs that aren't in order. */
 export function expandRuns(runs: Run[], shardCount: number): Uint16Array {
   const owners = new Uint16Array(SLOT_COUNT)
   if (runs[0]?.[0] !== 0) throw new BanyanError('INTERNAL', 'the shard map does not start at slot 0000')
-  runs.forEach((run, index) => {
-    const [start, shard] = run as [number, number]
-    const end = runs[index + 1]?.[0] ?? SLOT_COUNT
-    if (end <= start || shard >= shardCount) throw new BanyanError('INTERNAL', 'the shard map’s runs are not in order')
-    owners.fill(shard, start, end)
-  })
+  for (const { first, after, shard } of spansOf(runs)) {
+    if (after <= first || shard >= shardCount)
+      throw new BanyanError('INTERNAL', 'the shard map’s runs are not in order')
+    owners.fill(shard, first, after)
+  }
   return owners
 }
+
+/** The runs with their ends: the first slot of each, the one after its last, and the shard's index. */
+export const spansOf = (runs: Run[]): { first: number; after: number; shard: number }[] =>
+  runs.map((run, index) => {
+    const [first, shard] = run as [number, number]
+    return { first, after: runs[index + 1]?.[0] ?? SLOT_COUNT, shard }
+  })
 
 /** The runs that give each of `shardCount` shards its even share: contiguous, within one slot of each other. */
 export const evenRuns = (shardCount: number): Run[] =>

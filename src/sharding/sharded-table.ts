@@ -4,6 +4,12 @@ import type { SQLiteTable } from 'drizzle-orm/sqlite-core'
 export const keyspaces = ['users', 'claims'] as const
 export type Keyspace = (typeof keyspaces)[number]
 
+/** A value for each keyspace. */
+export const perKeyspace = <T>(valueFor: (keyspace: Keyspace) => T): Record<Keyspace, T> => ({
+  users: valueFor('users'),
+  claims: valueFor('claims'),
+})
+
 /** A view or trigger that belongs to a table, made in each shard by the generated migrations. */
 export interface ShardObject {
   name: string

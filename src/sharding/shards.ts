@@ -10,6 +10,7 @@ import {
   type GroupOutcome,
   type Slotted,
 } from './grouped-batches.ts'
+import type { NamedBatch } from './named-batch.ts'
 import { timeRefusal } from './refusals.ts'
 import { RoutedDatabase } from './routed-database.ts'
 import { Router } from './router.ts'
@@ -92,7 +93,11 @@ export class Shards {
    * One idempotent batch a shard, for many slots: guarded for all of them, and routed anew, item by item, when slots
    * move. See `GroupedBatches`. Each item's key starts with its slot. Never throws for an item: `failed` says why.
    */
-  group<I extends Slotted>(items: I[], options: GroupOptions, build: BuildBatch<I>): Promise<GroupOutcome<I>> {
+  group<I extends Slotted, Batch extends NamedBatch>(
+    items: I[],
+    options: GroupOptions,
+    build: BuildBatch<I, Batch>,
+  ): Promise<GroupOutcome<I, Batch>> {
     return new GroupedBatches(this.#routing, options, build).run(items)
   }
 

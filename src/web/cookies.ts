@@ -21,7 +21,7 @@ export const readCookie = (c: Context<WebEnv>, name: Name): string | null => get
 
 /** The values of our own cookies as they came. Those of other applications of the host are not ours to judge. */
 export const ownCookies = (c: Context<WebEnv>): string[] =>
-  [...(c.req.header('cookie') ?? '').matchAll(OWN_COOKIE)].map(([, value]) => value!)
+  [...(c.req.header('cookie') ?? '').matchAll(OWN_COOKIE)].map(([, value = '']) => value)
 
 export const writeCookie = (c: Context<WebEnv>, name: Name, value: string): void =>
   setCookie(c, name, value, { ...options, maxAge: maxAgeSeconds[name] })

@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { operator } from '../../src/app/accounts/restore.operator.ts'
 import { openPlatform } from '../../src/cli/platform/api.ts'
 import { type ClaimDifference, claimDifferences } from '../../src/cli/restore/claim-differences.ts'
+import { restoredBy } from '../../src/cli/restore/noun.ts'
 import { shardBindings } from '../../src/cli/wrangler/shard-bindings.ts'
 import { bearer } from '../support/http-client.ts'
 import { type CliOnDouble, cliOn } from '../support/platform/cli-run.ts'
@@ -82,10 +84,11 @@ async function expectClaimsFit(): Promise<void> {
   const { databases } = platform.databases
   const ids = databases.map(({ id }) => id)
   const sleep = async () => undefined
+  const { holders } = restoredBy([operator])
   const differences = async () => {
     const found: ClaimDifference[] = []
     for (const restoredId of ids)
-      for await (const page of claimDifferences({ platform: api, databaseIds: ids, restoredId, sleep }))
+      for await (const page of claimDifferences({ platform: api, holders, databaseIds: ids, restoredId, sleep }))
         found.push(...page)
     return found
   }

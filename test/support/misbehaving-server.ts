@@ -1,4 +1,4 @@
-/** The part of the API that a load uses, in memory, with faults to order. */
+/** A server in memory, with faults to order. What it stores and answers is its routes' matter. */
 import type { VirtualTime } from './virtual-time.ts'
 
 export interface Sent {
@@ -12,6 +12,9 @@ export interface Sent {
   before: number
 }
 
+/** Answers the requests that it knows; null for others. */
+export type Route = (sent: Sent) => Response | null
+
 export interface Faults {
   /** How long an answer takes. */
   latencyMs?(sent: Sent): number
@@ -21,45 +24,33 @@ export interface Faults {
   unreachable?(sent: Sent): string | null
   /** Does what is asked, and the answer is lost. */
   losesAnswer?(sent: Sent): boolean
-  /** Says that it did, and doesn't. */
-  forgets?(sent: Sent): boolean
-  /** Leaves a post out of its author's list. */
-  isUnlisted?(id: string): boolean
-  /** Lists go round and round. */
-  isEndless?: boolean
-  /** Does everything anew, however often a key comes. */
+  /** Does everything again, however often a key comes. */
   ignoresKeys?: boolean
-  /** Shows its author the text before the last. */
-  isStale?(sent: Sent): boolean
 }
 
-interface Stored {
-  id: string
-  author: string
-  texts: string[]
-}
+const ready: Route = ({ path }) => (path === '/readyz' ? new Response('ok') : null)
 
 export class MisbehavingServer {
   readonly sent: Sent[] = []
-  readonly posts: Stored[] = []
-  readonly #bios = new Map<string, string>()
   readonly #answers = new Map<string, Response>()
   readonly #times = new Map<string, number>()
   readonly #time: VirtualTime
+  readonly #routes: Route[]
   readonly #faults: Faults
 
-  constructor(time: VirtualTime, faults: Faults = {}) {
+  constructor(time: VirtualTime, routes: Route[], faults: Faults = {}) {
     this.#time = time
+    this.#routes = [ready, ...routes]
     this.#faults = faults
   }
 
-  fetch = async (url: URL, { method, headers, body, signal }: RequestInit): Promise<Response> => {
+  fetch = async (url: URL, { method = 'GET', headers, body, signal }: RequestInit): Promise<Response> => {
     const given = new Headers(headers)
     const path = url.pathname + url.search
     const times = this.#times.get(`${method} ${path} ${body}`) ?? 0
     this.#times.set(`${method} ${path} ${body}`, times + 1)
     const sent: Sent = {
-      method: method!,
+      method,
       path,
       json: body ? JSON.parse(body as string) : {},
       key: given.get('idempotency-key'),
@@ -73,7 +64,7 @@ export class MisbehavingServer {
     if (code) throw brokenOff(code)
     const answer = refuse?.(sent) ?? this.#once(sent)
     const aborted = new Promise<never>((_, reject) =>
-      signal!.addEventListener('abort', () => reject(signal!.reason as Error)),
+      signal?.addEventListener('abort', () => reject(signal.reason as Error)),
     )
     await Promise.race([this.#time.sleep(latencyMs?.(sent) ?? 1), aborted])
     if (losesAnswer?.(sent)) throw brokenOff('ECONNRESET')
@@ -88,44 +79,22 @@ export class MisbehavingServer {
   }
 
   #answer(sent: Sent): Response {
-    const { method, path, json, token } = sent
-    const pathname = path.split('?')[0]!
-    const [, noun, id, part] = /^\/api\/v1\/(\w+)(?:\/(\w+))?(?:\/(\w+))?$/.exec(pathname) ?? []
-    const post = this.posts.find((post) => post.id === id)
-    if (path === '/readyz') return new Response('ok')
-    if (method === 'POST' && noun === 'accounts') return answered(201, { token: json.handle! })
-    if (method === 'POST' && noun === 'posts') return this.#publish(sent)
-    if (noun === 'posts' && !post) return problem(404, 'NOT_FOUND')
-    if (method === 'PATCH' && noun === 'posts') {
-      if (!this.#faults.forgets?.(sent)) post!.texts.push(json.text!)
-      return answered(200, { post: { id, text: json.text } })
+    for (const route of this.#routes) {
+      const answer = route(sent)
+      if (answer) return answer
     }
-    if (method === 'PATCH') {
-      if (!this.#faults.forgets?.(sent)) this.#bios.set(token!, json.bio!)
-      return answered(200, {})
-    }
-    const isStale = this.#faults.isStale?.(sent)
-    const shown = ({ id, texts }: Stored) => ({ id, text: (isStale && texts.at(-2)) || texts.at(-1) })
-    if (noun === 'posts') return answered(200, { post: shown(post!) })
-    if (part !== 'posts') return answered(200, { user: { bio: this.#bios.get(id!) ?? '' } })
-    const items = this.posts.filter((one) => one.author === id && !this.#faults.isUnlisted?.(one.id)).toReversed()
-    return answered(200, { items: items.map(shown), next: this.#faults.isEndless ? 'again' : null })
-  }
-
-  #publish(sent: Sent): Response {
-    const id = `p${String(this.posts.length).padStart(8, '0')}`
-    const isKept = !this.#faults.forgets?.(sent)
-    this.posts.push({ id: isKept ? id : 'forgotten', author: isKept ? sent.token! : '', texts: [sent.json.text!] })
-    return answered(201, { post: { id, text: sent.json.text } })
+    return notFound()
   }
 }
 
 let causal = 0
-const answered = (status: number, body: object): Response =>
+export const answered = (status: number, body: object): Response =>
   Response.json(body, { status, headers: { 'x-causal-token': String(++causal) } })
 
 export const problem = (status: number, code: string, headers: Record<string, string> = {}): Response =>
   Response.json({ code, title: code }, { status, headers })
+
+export const notFound = () => problem(404, 'NOT_FOUND')
 
 /** As Node's fetch throws when a connection is refused, or breaks. */
 function brokenOff(code: string): Error {

@@ -8,6 +8,7 @@ import type { Session } from '../../sessions/sessions.ts'
 import { hashSecret } from '../../sessions/tokens.ts'
 import { type ClaimSpec, claimKey } from '../../sharding/claims.ts'
 import type { RetryKey } from '../../sharding/idempotency.ts'
+import { batchByName, rowsOf } from '../../sharding/named-batch.ts'
 import type { ShardDatabase, ShardStatement, SqlCondition } from '../../sharding/shards.ts'
 import type { Tiers } from '../../web/context.ts'
 import { isCommonPassword } from './common-passwords.ts'
@@ -82,28 +83,25 @@ export async function logIn(
   const { sessions, shards, idempotency } = tiers
   const database = shards.of(account.id, { operation: 'accounts.log-in' })
   const minted = sessions.mint(account.id, userAgent)
-  let began = false
-  const kept = await idempotency.once(
+  const outcome = await idempotency.once(
     account.id,
     retry,
     database,
     { status: 201, answer: { sessionId: minted.id }, onlyIf: passwordIs(account) },
-    async (statements) => {
-      const [inserted] = await database.batch([
-        sessions.insert(database, minted, passwordIs(account)),
-        sessions.trim(database, account.id),
-        ...statements,
-      ])
-      began = inserted!.meta.changes > 0
-    },
+    (statements) =>
+      batchByName(database, {
+        inserted: sessions.insert(database, minted, passwordIs(account)),
+        trimmed: sessions.trim(database, account.id),
+        statements,
+      }),
   )
-  if (kept) {
-    const { sessionId } = kept.answer as { sessionId: string }
+  if ('kept' in outcome) {
+    const { sessionId } = outcome.kept.answer
     const token = await sessions.remint(database, { id: sessionId, userId: account.id }, passwordIs(account))
     if (!token) throw new BanyanError('SESSION_ENDED', 'The session of this Idempotency-Key has ended. Send a new key.')
     return { userId: account.id, token, stamp: null }
   }
-  if (!began) throw new BanyanError('WRONG_CREDENTIALS')
+  if (outcome.committed.inserted.meta.changes === 0) throw new BanyanError('WRONG_CREDENTIALS')
   if (isOutdated) tiers.waitUntil(rehash(tiers, account, password))
   return { userId: account.id, token: minted.token, stamp: sessions.started(minted) }
 }
@@ -151,21 +149,21 @@ export async function verifyEmail(tiers: AccountTiers, token: string, retry: Ret
   const now = tiers.clock.now()
   const database = tiers.shards.of(tokenId, { operation: 'accounts.verify-email' })
   const live = "id = ? AND secret_hash = ? AND purpose = 'verify-email' AND expires_at > ?"
-  const [verified] = await database.batch([
-    database
+  const { verified } = await batchByName(database, {
+    verified: database
       .prepare(
         `UPDATE accounts SET email_verified_at = coalesce(email_verified_at, ?)
          WHERE (id, email) IN (SELECT user_id, email FROM mail_tokens WHERE ${live})`,
       )
       .bind(now, tokenId, secretHash, now),
-    ...keepAnswer(tiers, database, tokenId, retry, {
+    answer: keepAnswer(tiers, database, tokenId, retry, {
       sql: `EXISTS (SELECT 1 FROM mail_tokens WHERE ${live})`,
       values: [tokenId, secretHash, now],
     }),
-    database.prepare('DELETE FROM mail_tokens WHERE id = ? AND secret_hash = ?').bind(tokenId, secretHash),
-  ])
+    used: database.prepare('DELETE FROM mail_tokens WHERE id = ? AND secret_hash = ?').bind(tokenId, secretHash),
+  })
   // A twin with the same key may have been first.
-  if (verified!.meta.changes === 0 && !(await wasAnswered(tiers, tokenId, retry))) throw tokenGone()
+  if (verified.meta.changes === 0 && !(await wasAnswered(tiers, tokenId, retry))) throw tokenGone()
 }
 
 /** Mails a link that sets a new password, to an address that has an account. Says nothing of whether it has. */
@@ -261,24 +259,25 @@ async function setPassword(
 ): Promise<void> {
   const hash = await hashPassword(password, tiers.random)
   const isSet = 'EXISTS (SELECT 1 FROM accounts WHERE id = ? AND password_hash = ?)'
-  const answers = await database.batch<{ id: string }>([
-    ...before,
-    database
+  const { changed, ended } = await batchByName(database, {
+    before,
+    changed: database
       .prepare(
         'UPDATE accounts SET password_hash = ?, password_version = password_version + 1 WHERE id = ? AND password_version = ?',
       )
       .bind(hash, account.id, account.passwordVersion),
-    database
-      .prepare(`DELETE FROM sessions WHERE user_id = ? AND id <> ? AND ${isSet} RETURNING id`)
-      .bind(account.id, keptSessionId, account.id, hash),
-    database
+    ended: rowsOf<{ id: string }>(
+      database
+        .prepare(`DELETE FROM sessions WHERE user_id = ? AND id <> ? AND ${isSet} RETURNING id`)
+        .bind(account.id, keptSessionId, account.id, hash),
+    ),
+    mailTokens: database
       .prepare(`DELETE FROM mail_tokens WHERE user_id = ? AND purpose = 'reset-password' AND ${isSet}`)
       .bind(account.id, account.id, hash),
-  ])
-  const [changed, ended] = answers.slice(before.length)
-  if (changed!.meta.changes === 0)
+  })
+  if (changed.meta.changes === 0)
     throw new BanyanError('CONFLICT', 'The password was changed at the same time. Try again with the new one.')
-  tiers.sessions.forget(ended!.results.map((row) => row.id))
+  tiers.sessions.forget(ended.results.map((row) => row.id))
 }
 
 /** Behind the response: a log-in that has begun doesn't fail for it. */

@@ -20,6 +20,7 @@ export function isCommonPassword(password: string): boolean {
 }
 
 function isRun(text: string): boolean {
-  const steps = [...text].slice(1).map((character, index) => character.codePointAt(0)! - text.codePointAt(index)!)
+  const pointAt = (characters: string, index: number) => characters.codePointAt(index) ?? 0
+  const steps = [...text].slice(1).map((character, index) => pointAt(character, 0) - pointAt(text, index))
   return steps.every((step) => step === 1) || steps.every((step) => step === -1)
 }

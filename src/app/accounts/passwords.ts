@@ -65,10 +65,10 @@ const unpaddedPhc = ({ cost, salt, hash }: Phc): string =>
   `$scrypt$ln=${cost.ln},r=${cost.r},p=${cost.p}$${unpadded(salt)}$${unpadded(hash)}`
 
 function parsePhc(phc: string): Phc | null {
-  const match = PHC.exec(phc)
-  if (!match) return null
-  const cost = { ln: Number(match[1]), r: Number(match[2]), p: Number(match[3]) }
-  return { cost, salt: Buffer.from(match[4]!, 'base64'), hash: Buffer.from(match[5]!, 'base64') }
+  const [, ln, r, p, salt, hash] = PHC.exec(phc) ?? []
+  if (salt === undefined || hash === undefined) return null
+  const cost = { ln: Number(ln), r: Number(r), p: Number(p) }
+  return { cost, salt: Buffer.from(salt, 'base64'), hash: Buffer.from(hash, 'base64') }
 }
 
 /** Whether the password fits, and whether its hash was made at another cost than today's. */

@@ -6,22 +6,17 @@ import { DatabaseError } from '../../sharding/answers.ts'
 import { attemptRowId, type ClaimAttempt, type ClaimSpec, claimKey } from '../../sharding/claims.ts'
 import type { GroupDatabase } from '../../sharding/grouped-batches.ts'
 import { type ClaimStatus, type GroupedClaim, GroupedClaims, groupedClaim } from '../../sharding/grouped-claims.ts'
+import { rowsOf, type Typed } from '../../sharding/named-batch.ts'
 import type { Tiers } from '../../web/context.ts'
 import { NO_PASSWORD } from '../accounts/passwords.ts'
-import { claimSpecsOf, idOf, isRefusal, type Newcomer, type Refusal, readRecord } from './records.ts'
-import type { importShape, outcomes } from './shapes.ts'
+import type { Refusal } from './fields.ts'
+import { claimSpecsOf, idOf, isRefusal, type Newcomer, readRecord } from './records.ts'
+import type { importOutcome, importShape } from './shapes.ts'
 
 export type ImportTiers = Pick<Tiers, 'shards' | 'claims' | 'clock' | 'log'>
 export type ImportRequest = z.infer<typeof importShape>
 
-export interface ImportOutcome {
-  externalId: string
-  outcome: (typeof outcomes)[number]
-  id: string | null
-  hasPassword: boolean
-  code?: string
-  detail?: string
-}
+export type ImportOutcome = z.infer<typeof importOutcome>
 
 /** One user on the way in. `key` is the user's id, and so its slot. */
 interface Candidate {
@@ -49,13 +44,15 @@ interface Candidate {
 export async function importUsers(tiers: ImportTiers, { source, users }: ImportRequest): Promise<ImportOutcome[]> {
   const now = tiers.clock.now()
   const claims = new GroupedClaims(tiers.shards, tiers.clock)
-  const read = users.map((record) => ({ record, user: readRecord(record, now) }))
   const candidates = new Map<string, Candidate>()
-  for (const { user } of read) {
-    if (isRefusal(user)) continue
+  const asked = users.map((record) => {
+    const user = readRecord(record, now)
+    if (isRefusal(user)) return refused(record.externalId, user)
     const candidate = candidateFor(source, user)
-    if (!candidates.has(candidate.key)) candidates.set(candidate.key, candidate)
-  }
+    if (candidates.has(candidate.key)) return refused(user.externalId, twice)
+    candidates.set(candidate.key, candidate)
+    return candidate
+  })
   const all = [...candidates.values()]
   await putOffWhatIsTooMuch(tiers, all)
   await findEarlier(tiers, undecided(all))
@@ -69,14 +66,12 @@ export async function importUsers(tiers: ImportTiers, { source, users }: ImportR
     claims,
     all.filter(({ outcome }) => outcome?.outcome === 'refused'),
   )
-  const met = new Set<string>()
-  return read.map(({ record, user }) => {
-    if (isRefusal(user)) return refused(record.externalId, user)
-    const { key, outcome } = candidates.get(idOf(source, user))!
-    if (met.has(key)) return refused(user.externalId, twice)
-    met.add(key)
-    return outcome!
-  })
+  return asked.map((one) => ('key' in one ? outcomeOf(one) : one))
+}
+
+function outcomeOf({ key, outcome }: Candidate): ImportOutcome {
+  if (!outcome) throw new Error(`an import left ${key} undecided`)
+  return outcome
 }
 
 const twice: Refusal = { code: 'EXTERNAL_ID_TWICE', detail: 'Another user of this request has this external id.' }
@@ -161,7 +156,7 @@ interface AttemptRow {
 const isAttemptAt = (owner: string) =>
   `claim_attempts.id >= ${owner} || '.import-' AND claim_attempts.id < ${owner} || '.import.'`
 
-const attemptsStatement = (database: GroupDatabase, candidates: Candidate[]) =>
+const attemptsStatement = (database: GroupDatabase, candidates: Candidate[]): Typed<AttemptRow> =>
   database
     .prepare(
       `SELECT owner.value AS ownerId, claim_attempts.id, outcome FROM json_each(?) AS owner CROSS JOIN claim_attempts
@@ -171,12 +166,13 @@ const attemptsStatement = (database: GroupDatabase, candidates: Candidate[]) =>
 
 /** Who was imported before is there; whose attempts with these claims were barred gets the next one. */
 async function findEarlier({ shards }: ImportTiers, candidates: Candidate[]): Promise<void> {
-  const { rows, failed } = await shards.group(
+  const { answers, failed } = await shards.group(
     candidates,
     { keyspace: 'users', operation: 'imports.find-earlier' },
-    (database, some) => [attemptsStatement(database, some)],
+    (database, some) => ({ attempts: attemptsStatement(database, some) }),
   )
-  const byOwner = Map.groupBy(rows<AttemptRow>(0), ({ ownerId }) => ownerId)
+  const earlier = answers.flatMap(({ attempts }) => attempts.results)
+  const byOwner = Map.groupBy(earlier, ({ ownerId }) => ownerId)
   for (const candidate of candidates) {
     const error = failed.get(candidate)
     if (error) {
@@ -211,11 +207,12 @@ async function reserve(tiers: ImportTiers, claims: GroupedClaims, candidates: Ca
       postpone(candidate, error.code, error.advice)
       continue
     }
-    const statuses: [GroupedClaim, ClaimStatus][] = candidate.claims.map((claim) => [claim, status.get(claim)!])
+    // A claim that did not fail has a status, and one that is taken a holder.
+    const statuses: [GroupedClaim, ClaimStatus][] = candidate.claims.map((claim) => [claim, knownIn(status, claim)])
     const taken = statuses.find(([, how]) => how === 'taken')
     if (taken) {
       const { code, detail } = takenCodes[taken[0].kind]
-      decide(candidate, 'refused', { code, detail: `${detail}${holders.get(taken[0].key)!.ownerId}.` })
+      decide(candidate, 'refused', { code, detail: `${detail}${knownIn(holders, taken[0].key).ownerId}.` })
       continue
     }
     const lost = statuses.filter(([, how]) => how === 'lost').map(([claim]) => claim)
@@ -226,6 +223,12 @@ async function reserve(tiers: ImportTiers, claims: GroupedClaims, candidates: Ca
   }
 }
 
+function knownIn<K, V>(map: Map<K, V>, key: K): V {
+  const value = map.get(key)
+  if (value === undefined) throw new Error('a reservation has no answer')
+  return value
+}
+
 /** One by one, as a sign-up: whose time has run out may still have committed. False when it is lost, or not known. */
 async function contest(
   { claims, log }: ImportTiers,
@@ -233,8 +236,8 @@ async function contest(
   lost: GroupedClaim[],
 ): Promise<boolean> {
   try {
-    for (const { kind } of lost)
-      if (!(await claims.reserve(specs.find((spec) => spec.kind === kind)!, attempt))) return false
+    for (const spec of specs)
+      if (lost.some(({ kind }) => kind === spec.kind) && !(await claims.reserve(spec, attempt))) return false
     return true
   } catch (error) {
     log.warn('import.not-contested', { reason: messageOf(error) })
@@ -246,36 +249,39 @@ async function contest(
 async function commit(tiers: ImportTiers, claims: GroupedClaims, candidates: Candidate[], now: number): Promise<void> {
   const isOpen = `NOT EXISTS (SELECT 1 FROM claim_attempts WHERE ${isAttemptAt("(value ->> 'id')")}
     AND (outcome = 'taken' OR claim_attempts.id = value ->> 'attempt'))`
-  const { rows, failed } = await tiers.shards.group(
+  const { answers, failed } = await tiers.shards.group(
     candidates,
     { keyspace: 'users', operation: 'imports.commit' },
-    (database, some) => [
-      database
-        .prepare(
-          `INSERT INTO accounts (id, email, email_verified_at, password_hash, password_version, created_at)
-           SELECT value ->> 'id', value ->> 'email', value ->> 'emailVerifiedAt', value ->> 'passwordHash', 1,
-             value ->> 'createdAt' FROM json_each(?) WHERE ${isOpen} RETURNING id`,
-        )
-        .bind(JSON.stringify(some.map((candidate) => accountOf(candidate, now)))),
-      database
+    (database, some) => ({
+      accounts: rowsOf<{ id: string }>(
+        database
+          .prepare(
+            `INSERT INTO accounts (id, email, email_verified_at, password_hash, password_version, created_at)
+             SELECT value ->> 'id', value ->> 'email', value ->> 'emailVerifiedAt', value ->> 'passwordHash', 1,
+               value ->> 'createdAt' FROM json_each(?) WHERE ${isOpen} RETURNING id`,
+          )
+          .bind(JSON.stringify(some.map((candidate) => accountOf(candidate, now)))),
+      ),
+      profiles: database
         .prepare(
           `INSERT INTO profiles (id, handle, display_name, bio, created_at, version)
            SELECT value ->> 'id', value ->> 'handle', value ->> 'displayName', value ->> 'bio', value ->> 'createdAt', 1
            FROM json_each(?) WHERE ${isOpen}`,
         )
         .bind(JSON.stringify(some.map((candidate) => profileOf(candidate, now)))),
-      database
+      taken: database
         .prepare(
           `INSERT INTO claim_attempts (id, outcome, created_at) SELECT value ->> 'attempt', 'taken', ? FROM json_each(?)
            WHERE ${isOpen}`,
         )
         .bind(now, JSON.stringify(some.map(attemptOf))),
-      attemptsStatement(database, some),
-    ],
+      attempts: attemptsStatement(database, some),
+    }),
   )
-  const inserted = new Set(rows<{ id: string }>(0).map(({ id }) => id))
+  const inserted = new Set(answers.flatMap(({ accounts }) => accounts.results.map(({ id }) => id)))
   const taken = new Map(
-    rows<AttemptRow>(3)
+    answers
+      .flatMap(({ attempts }) => attempts.results)
       .filter(({ outcome }) => outcome === 'taken')
       .map(({ ownerId, id }) => [ownerId, id]),
   )

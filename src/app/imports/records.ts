@@ -7,15 +7,10 @@ import { emailClaim, handleClaim, normaliseEmail } from '../accounts/accounts.ts
 import { isImportableHash, NO_PASSWORD } from '../accounts/passwords.ts'
 import { email, handle } from '../accounts/shapes.ts'
 import { bio, displayName } from '../profiles/shapes.ts'
+import { type Refusal, refusalCodes } from './fields.ts'
 import type { importedUser } from './shapes.ts'
 
 export type ImportRecord = z.infer<typeof importedUser>
-
-/** Why one user isn't imported; the others are. */
-export interface Refusal {
-  code: string
-  detail: string
-}
 
 /** A user from elsewhere, as it is stored. */
 export interface Newcomer {
@@ -54,28 +49,18 @@ const shape = z.object({
   passwordHash: z.string().optional(),
 })
 
-const codes: Record<string, string> = {
-  externalId: 'EXTERNAL_ID_INVALID',
-  email: 'EMAIL_INVALID',
-  handle: 'HANDLE_INVALID',
-  displayName: 'DISPLAY_NAME_INVALID',
-  bio: 'BIO_INVALID',
-  createdAt: 'CREATED_AT_INVALID',
-  emailVerifiedAt: 'EMAIL_VERIFIED_AT_INVALID',
-}
-
 /** Checks a record by the rules of a sign-up. A password's hash that can't be checked here is left out, not refused. */
 export function readRecord(record: ImportRecord, now: number): Newcomer | Refusal {
   const parsed = shape.safeParse(record)
   if (!parsed.success) {
-    const { path, message } = parsed.error.issues[0]!
-    return { code: codes[String(path[0])]!, detail: message }
+    const [issue] = parsed.error.issues
+    return { code: codeOf(issue?.path[0]), detail: issue?.message ?? '' }
   }
   const user = parsed.data
   for (const name of ['createdAt', 'emailVerifiedAt'] as const) {
     const at = user[name]
     if (at !== undefined && (at < 0 || at > now + DAY_MS))
-      return { code: codes[name]!, detail: 'The time is before 1970 or in the future.' }
+      return { code: refusalCodes[name], detail: 'The time is before 1970 or in the future.' }
   }
   return {
     externalId: user.externalId,
@@ -87,6 +72,12 @@ export function readRecord(record: ImportRecord, now: number): Newcomer | Refusa
     emailVerifiedAt: user.emailVerifiedAt ?? null,
     passwordHash: user.passwordHash && isImportableHash(user.passwordHash) ? user.passwordHash : NO_PASSWORD,
   }
+}
+
+function codeOf(field: PropertyKey | undefined): string {
+  const code = Object.entries(refusalCodes).find(([name]) => name === field)?.[1]
+  if (!code) throw new Error(`a user is refused for ${String(field)}, which has no code`)
+  return code
 }
 
 export const isRefusal = (read: Newcomer | Refusal): read is Refusal => 'code' in read

@@ -1,8 +1,9 @@
 import { z } from '@hono/zod-openapi'
 import { limits } from '../../core/limits.ts'
+import { sourceName } from './fields.ts'
 
 /** `there`: imported before. `busy`: not now, and nothing is decided: to be sent again. */
-export const outcomes = ['imported', 'there', 'refused', 'busy'] as const
+const outcomes = ['imported', 'there', 'refused', 'busy'] as const
 
 /** A user from elsewhere. What it holds is checked user by user: one that is wrong is refused alone. */
 export const importedUser = z
@@ -20,13 +21,11 @@ export const importedUser = z
   })
   .openapi('ImportedUser')
 
-const SOURCE = /^[a-z0-9][a-z0-9._-]{0,63}$/
-
 export const importShape = z.strictObject({
   /** Which application the users come from. It is part of what their ids are derived from. */
   source: z
     .string()
-    .regex(SOURCE, 'A source is named by 1 to 64 of a–z, 0–9, ".", "_" and "-", and starts with a letter or digit.'),
+    .regex(sourceName.pattern, `A source is named by ${sourceName.rule}, and starts with a letter or digit.`),
   users: z.array(importedUser).min(1).max(limits.importUsersMax),
 })
 

@@ -1,13 +1,11 @@
+import type { z } from '@hono/zod-openapi'
 import { GroupedClaims, groupedClaim } from '../../sharding/grouped-claims.ts'
+import { rowsOf } from '../../sharding/named-batch.ts'
 import type { ImportRequest, ImportTiers } from './imports.ts'
 import { claimSpecsOf, idOf, isRefusal, type Newcomer, readRecord } from './records.ts'
+import type { verification } from './shapes.ts'
 
-export interface ImportVerification {
-  externalId: string
-  id: string | null
-  isHere: boolean
-  differences: string[]
-}
+export type ImportVerification = z.infer<typeof verification>
 
 type StoredUser = Omit<Newcomer, 'externalId'> & { key: string }
 
@@ -25,20 +23,22 @@ export async function verifyUsers(
     return { externalId: record.externalId, sought: { key, user, claims } }
   })
   const allSought = wanted.flatMap(({ sought }) => sought ?? [])
-  const found = await shards.group(allSought, { keyspace: 'users', operation: 'imports.verify' }, (database, some) => [
-    database
-      .prepare(
-        `SELECT accounts.id AS key, email, email_verified_at AS emailVerifiedAt, password_hash AS passwordHash, handle,
-           display_name AS displayName, bio, accounts.created_at AS createdAt
-         FROM accounts JOIN profiles ON profiles.id = accounts.id
-         WHERE accounts.id IN (SELECT value FROM json_each(?))`,
-      )
-      .bind(JSON.stringify(some.map(({ key }) => key))),
-  ])
+  const found = await shards.group(allSought, { keyspace: 'users', operation: 'imports.verify' }, (database, some) => ({
+    users: rowsOf<StoredUser>(
+      database
+        .prepare(
+          `SELECT accounts.id AS key, email, email_verified_at AS emailVerifiedAt, password_hash AS passwordHash, handle,
+             display_name AS displayName, bio, accounts.created_at AS createdAt
+           FROM accounts JOIN profiles ON profiles.id = accounts.id
+           WHERE accounts.id IN (SELECT value FROM json_each(?))`,
+        )
+        .bind(JSON.stringify(some.map(({ key }) => key))),
+    ),
+  }))
   const { holders, failed } = await new GroupedClaims(shards, clock).holders(allSought.flatMap(({ claims }) => claims))
   const [error] = [...found.failed.values(), ...failed.values()]
   if (error) throw error
-  const stored = new Map(found.rows<StoredUser>(0).map((row) => [row.key, row]))
+  const stored = new Map(found.answers.flatMap(({ users }) => users.results.map((row) => [row.key, row])))
   return wanted.map(({ externalId, sought }) => {
     const row = sought && stored.get(sought.key)
     if (!sought || !row) return { externalId, id: null, isHere: false, differences: [] }

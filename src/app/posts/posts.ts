@@ -3,6 +3,7 @@ import { BanyanError } from '../../core/errors.ts'
 import { isId, slotOf } from '../../core/ids.ts'
 import type { Session } from '../../sessions/sessions.ts'
 import type { RetryKey } from '../../sharding/idempotency.ts'
+import { batchByName, rowsOf } from '../../sharding/named-batch.ts'
 import { formatCursor, parseCursor } from '../../web/api.ts'
 import type { Tiers } from '../../web/context.ts'
 import type { Post } from './shapes.ts'
@@ -68,7 +69,8 @@ export async function listPosts(
     .bind(authorId, before ?? `${slotOf(authorId)}~`, limit + 1)
     .all<PostRow>()
   const items = results.slice(0, limit).map(toPost)
-  return { items, next: results.length > limit ? formatCursor(items.at(-1)!.id) : null }
+  const last = items.at(-1)
+  return { items, next: last && results.length > limit ? formatCursor(last.id) : null }
 }
 
 /** Publishes a post. With an Idempotency-Key there is one, and every retry gets the answer of the first. */
@@ -82,21 +84,23 @@ export async function createPost(
   const { userId } = session
   const drawn = { id: ids.ownedId(userId), createdAt: clock.now() }
   const database = sessions.database(session, { operation: 'posts.create' })
-  const author = database
-    .prepare('SELECT id AS authorId, handle, display_name AS displayName FROM profiles WHERE id = ?')
-    .bind(userId)
-  let written: AuthorRow | null = null
-  const kept = await idempotency.once(userId, retry, database, { status: 201, answer: drawn }, async (statements) => {
-    const answers = await database.batch<AuthorRow>([
-      ...statements,
-      database
+  const author = rowsOf<AuthorRow>(
+    database
+      .prepare('SELECT id AS authorId, handle, display_name AS displayName FROM profiles WHERE id = ?')
+      .bind(userId),
+  )
+  const kept = { status: 201, answer: drawn }
+  const outcome = await idempotency.once(userId, retry, database, kept, (statements) =>
+    batchByName(database, {
+      statements,
+      posted: database
         .prepare('INSERT INTO posts (id, author_id, text, created_at, edited_at, version) VALUES (?, ?, ?, ?, NULL, 1)')
         .bind(drawn.id, userId, text, drawn.createdAt),
       author,
-    ])
-    written = answers.at(-1)!.results[0]!
-  })
-  const first = kept ? (kept.answer as typeof drawn) : drawn
+    }),
+  )
+  const first = 'kept' in outcome ? outcome.kept.answer : drawn
+  const [written] = 'kept' in outcome ? [] : outcome.committed.author.results
   const by = written ?? (await author.first<AuthorRow>())
   if (!by) throw new BanyanError('SESSION_ENDED', 'The account is gone.')
   return toPost({ ...first, ...by, text, editedAt: null, version: 1 })
@@ -107,14 +111,16 @@ export async function editPost(tiers: PostTiers, session: Session, id: string, t
   const { sessions, clock } = tiers
   await refuseUnlessMayBeOwn(tiers, session, id)
   const database = sessions.database(session, { operation: 'posts.edit' })
-  const [edited, found] = await database.batch<PostRow>([
-    database
+  const { edited, found } = await batchByName(database, {
+    edited: database
       .prepare('UPDATE posts SET text = ?, edited_at = ?, version = version + 1 WHERE id = ? AND author_id = ?')
       .bind(text, clock.now(), id, session.userId),
-    database.prepare(`${SELECT_POSTS} WHERE posts.id = ?`).bind(id),
-  ])
-  if (edited!.meta.changes === 0) throw found!.results.length === 1 ? notYours() : noSuchPost()
-  return toPost(found!.results[0]!)
+    found: rowsOf<PostRow>(database.prepare(`${SELECT_POSTS} WHERE posts.id = ?`).bind(id)),
+  })
+  const [post] = found.results
+  if (!post) throw noSuchPost()
+  if (edited.meta.changes === 0) throw notYours()
+  return toPost(post)
 }
 
 /** Deletes one's own post. Throws NOT_FOUND, or FORBIDDEN for another's. */
@@ -122,11 +128,11 @@ export async function deletePost(tiers: PostTiers, session: Session, id: string)
   const { sessions } = tiers
   await refuseUnlessMayBeOwn(tiers, session, id)
   const database = sessions.database(session, { operation: 'posts.delete' })
-  const [deleted, left] = await database.batch([
-    database.prepare('DELETE FROM posts WHERE id = ? AND author_id = ?').bind(id, session.userId),
-    database.prepare('SELECT 1 FROM posts WHERE id = ?').bind(id),
-  ])
-  if (deleted!.meta.changes === 0) throw left!.results.length === 1 ? notYours() : noSuchPost()
+  const { deleted, left } = await batchByName(database, {
+    deleted: database.prepare('DELETE FROM posts WHERE id = ? AND author_id = ?').bind(id, session.userId),
+    left: database.prepare('SELECT 1 FROM posts WHERE id = ?').bind(id),
+  })
+  if (deleted.meta.changes === 0) throw left.results.length === 1 ? notYours() : noSuchPost()
 }
 
 /** A post in another slot than the user's is another's; whether it exists decides which error. */

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
+import { present } from '../../core/present.ts'
 import { openPlatform, type Platform } from '../platform/api.ts'
 import { accountSubdomain } from '../platform/worker.ts'
 import { readAddress } from '../shell/address.ts'
@@ -64,7 +65,7 @@ export function openDeployment({ config: given, environment, sleep, say }: Deplo
   const platform = openPlatform({ baseUrl, token: environment.CLOUDFLARE_API_TOKEN, accountId, sleep })
   const forWrangler = {
     CLOUDFLARE_ACCOUNT_ID: platform.accountId,
-    CLOUDFLARE_API_TOKEN: environment.CLOUDFLARE_API_TOKEN!,
+    CLOUDFLARE_API_TOKEN: present(environment.CLOUDFLARE_API_TOKEN, 'the token that opened the platform'),
     ...(baseUrl ? { CLOUDFLARE_API_BASE_URL: baseUrl } : {}),
   }
   return {

@@ -1,3 +1,4 @@
+import { present } from '../../core/present.ts'
 import type { Platform } from '../platform/api.ts'
 import { buckets, databases, makeOne, namespaces, queues, type ResourceKind } from '../platform/resources.ts'
 import { UserError } from '../shell/errors.ts'
@@ -99,7 +100,8 @@ function configStep(deployment: Deployment, ids: Map<string, string>): Step {
         async carryOut() {
           // Read again: what was written there meanwhile stays.
           let changed = deployment.readConfigText()
-          for (const { binding, write } of unwritten) changed = write(changed, binding, ids.get(binding)!)
+          for (const { binding, write } of unwritten)
+            changed = write(changed, binding, present(ids.get(binding), `the id of ${binding}`))
           deployment.writeConfigText(changed)
         },
       }

@@ -58,7 +58,7 @@ const ONE_DEPLOYED = 'One is there once a second one was deployed.'
 
 /** Versions that had all the traffic before what has it now, newest first. */
 const wholeBefore = ([, ...older]: WorkerDeployment[]): string[] =>
-  older.filter(({ versions }) => versions.length === 1).map(({ versions }) => versions[0]!.version_id)
+  older.flatMap(({ versions }) => (versions.length === 1 ? versions.map(({ version_id }) => version_id) : []))
 
 /** The last one that had all the traffic before the one that has it now. */
 function versionBefore(deployments: WorkerDeployment[]): string | null {
@@ -77,7 +77,7 @@ function rollbackBehind(deployments: WorkerDeployment[]): string | null {
   const live = newest?.versions[0]?.version_id
   const before = versionBefore(deployments)
   const whole = wholeBefore(deployments)
-  return before && whole.indexOf(live!, whole.indexOf(before)) >= 0 ? before : null
+  return before && live && whole.indexOf(live, whole.indexOf(before)) >= 0 ? before : null
 }
 
 async function alreadyBack(
@@ -136,11 +136,12 @@ async function readMap(
 
 function refuseWithoutShards(wanted: Version, shards: MapShard[], isLost: (binding: string) => boolean): void {
   const lacking = shards.filter(({ binding }) => isLost(binding))
-  if (lacking.length === 0) return
+  const [first] = lacking
+  if (!first) return
   const named = lacking.map(({ id, binding, slots }) => `${binding} (${id}, ${slots.toLocaleString('en')} slots)`)
   throw new UserError(
     `${described(wanted)} does not bind what the live map uses: ${named.join(', ')}. Users there would get errors.`,
-    `Go back to a version that binds it (--to VERSION), or take the shard out of the map first: npm run banyan -- shards drain ${lacking[0]!.id}, then shards remove`,
+    `Go back to a version that binds it (--to VERSION), or take the shard out of the map first: npm run banyan -- shards drain ${first.id}, then shards remove`,
   )
 }
 

@@ -142,13 +142,14 @@ function draw({ drawn }: Deployment, unset: string[], operatorToken: string | un
 /** The version that has all the traffic; null while there is none. Throws UserError during a gradual deployment. */
 export async function liveVersion({ platform }: Pick<Deployment, 'platform'>, name: string): Promise<Version | null> {
   const [newest] = await listDeployments(platform, name)
-  if (!newest) return null
-  if (newest.versions.length > 1)
+  const [live, ...others] = newest?.versions ?? []
+  if (!live) return null
+  if (others.length > 0)
     throw new UserError(
       'A gradual deployment is under way: two versions have part of the traffic each.',
       'End it first: npx wrangler versions deploy',
     )
-  return findVersion(platform, name, newest.versions[0]!.version_id)
+  return findVersion(platform, name, live.version_id)
 }
 
 /** Bindings of shards that a version has, by binding: the database's id. */

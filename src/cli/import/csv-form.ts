@@ -53,7 +53,7 @@ export function csvFormOf(head: string, options: CsvOptions): { form: CsvForm; s
 }
 
 function delimiterOf(head: string): string {
-  const header = head.replaceAll(/"(?:[^"]|"")*"/g, '').split(/[\r\n]/, 1)[0]!
+  const [header = ''] = head.replaceAll(/"(?:[^"]|"")*"/g, '').split(/[\r\n]/, 1)
   const found = DELIMITERS.filter((delimiter) => header.includes(delimiter))
   if (found.length <= 1) return found[0] ?? ','
   throw new UserError(

@@ -30,7 +30,7 @@ export class CsvRecords {
   #text = ''
   #line = 1
   /** Set while a record is passed over that is too long to keep. */
-  #long: { kept: CsvRecord; state: SkipState; lines: number } | null = null
+  #long: LongRecord | null = null
 
   constructor(form: CsvForm = RFC_4180) {
     this.#form = form
@@ -54,7 +54,7 @@ export class CsvRecords {
     const records: CsvRecord[] = []
     let at = 0
     while (at < this.#text.length || (isEnd && this.#long)) {
-      const record = this.#long ? this.#restOfLong(at, isEnd) : this.#record(at, isEnd)
+      const record = this.#long ? this.#restOfLong(this.#long, at, isEnd) : this.#record(at, isEnd)
       if (record.end === null) {
         if (this.#text.length - at <= RECORD_CHARACTERS_MAX) break
         this.#long = { kept: record.fields, state: 'start', lines: 0 }
@@ -137,10 +137,9 @@ export class CsvRecords {
   }
 
   /** Passes over a record that is too long: a huge field costs its own record, and memory for one piece. */
-  #restOfLong(at: number, isEnd: boolean): { fields: CsvRecord; end: number | null; lines: number } {
-    const long = this.#long!
+  #restOfLong(long: LongRecord, at: number, isEnd: boolean): { fields: CsvRecord; end: number | null; lines: number } {
     for (let position = at; position < this.#text.length; position++) {
-      const character = this.#text[position]!
+      const character = this.#text.charAt(position)
       if (character === '\n') long.lines++
       const before = long.state
       long.state = afterCharacter(before, character, this.#form)
@@ -156,6 +155,13 @@ export class CsvRecords {
 
   #unclosed = (lines: number): UserError =>
     new UserError(`Line ${this.#line + lines}: a quote is not closed.`, 'Fix the quote on that line of the file.')
+}
+
+/** One of which no more is kept. */
+interface LongRecord {
+  kept: CsvRecord
+  state: SkipState
+  lines: number
 }
 
 /** Where in a field a character stands. */

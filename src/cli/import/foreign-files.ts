@@ -3,8 +3,8 @@ import { UserError } from '../shell/errors.ts'
 
 interface Foreign {
   is: string
-  /** What to do, for a file that is named. */
-  fix: (file: string) => string
+  /** What to do, for a file that is named, and columns that it may have. */
+  fix: (file: string, columns: readonly string[]) => string
 }
 
 const without = (file: string): string => file.slice(0, file.length - path.extname(file).length) || file
@@ -84,9 +84,9 @@ const byText: (Foreign & { pattern: RegExp })[] = [
   {
     pattern: /^\s*(?:\{\s*"|\[\s*\{)/,
     is: 'JSON',
-    fix: (file) =>
+    fix: (file, columns) =>
       importThen(
-        `Write its fields as CSV: jq -r '["id","email","username"], (.[] | [.id, .email, .username]) | @csv' ${inShell(file)} > users.csv`,
+        `Write its fields as CSV: jq -r '${JSON.stringify(columns)}, (.[] | [${columns.map((name) => `.${name}`).join(', ')}]) | @csv' ${inShell(file)} > users.csv`,
         'users.csv',
       ),
   },
@@ -103,23 +103,25 @@ const byText: (Foreign & { pattern: RegExp })[] = [
 ]
 
 /** Throws UserError with the command that makes the file readable, for those that are known and can't be read here. */
-export function refuseForeignBytes(head: Buffer, file: string): void {
+export function refuseForeignBytes(head: Buffer, file: string, columns: readonly string[]): void {
   const text = head.toString('latin1', 0, 512)
   refuse(
     byBytes.find(({ at, bytes }) => text.startsWith(bytes, at)),
     file,
+    columns,
   )
 }
 
 /** The same, by the beginning of its text. */
-export function refuseForeignText(text: string, file: string): void {
+export function refuseForeignText(text: string, file: string, columns: readonly string[]): void {
   const head = text.slice(0, 4_096)
   refuse(
     byText.find(({ pattern }) => pattern.test(head)),
     file,
+    columns,
   )
 }
 
-function refuse(foreign: Foreign | undefined, file: string): void {
-  if (foreign) throw new UserError(`${file} is ${foreign.is}.`, foreign.fix(file))
+function refuse(foreign: Foreign | undefined, file: string, columns: readonly string[]): void {
+  if (foreign) throw new UserError(`${file} is ${foreign.is}.`, foreign.fix(file, columns))
 }

@@ -1,44 +1,34 @@
 import { UserError } from '../shell/errors.ts'
+import type { Importer, ImportField } from './noun.ts'
 
-/** Banyan's fields, each with what such a column is often called. */
-const guesses = {
-  externalId: ['external_id', 'id', 'user_id', 'uuid'],
-  email: ['email', 'email_address', 'mail'],
-  handle: ['handle', 'username', 'user_name', 'login', 'nickname'],
-  displayName: ['display_name', 'name', 'full_name'],
-  bio: ['bio', 'about'],
-  createdAt: ['created_at', 'created', 'date_joined', 'joined_at'],
-  emailVerifiedAt: ['email_verified_at', 'email_verified'],
-  passwordHash: ['password_hash', 'password_digest', 'hashed_password', 'password'],
-} as const
-
-export type Field = keyof typeof guesses
-export const fields = Object.keys(guesses) as Field[]
-const required: Field[] = ['externalId', 'email', 'handle']
+type Fields = Importer['fields']
 
 /** Which column each field is read from. */
-export type Mapping = Partial<Record<Field, string>>
+export type Mapping = Readonly<Record<string, string>>
 
 const plain = (name: string): string => name.toLowerCase().replaceAll(/[^a-z0-9]/g, '')
 
 /**
- * Reads `--map email=mail,handle=login`: what it doesn't name is guessed from the columns' names, `bio=` leaves a field
- * out. Throws UserError for an unknown field or column, and for a required field that nothing is found for.
+ * Reads `--map FIELD=COLUMN,…`: what it doesn't name is guessed from the columns' names, and `FIELD=` leaves a field out.
+ * Throws UserError for an unknown field or column, and for a required field that nothing is found for.
  */
-export function readMapping(text: string, columns: string[]): Mapping {
-  const given = new Map<Field, string>()
+export function readMapping(fields: Fields, text: string, columns: string[]): Mapping {
+  const given = new Map<string, string>()
   for (const pair of text.split(',').filter((one) => one.trim() !== '')) {
     const [field = '', column = ''] = pair.split('=').map((part) => part.trim())
-    if (!pair.includes('=') || !isField(field))
-      throw new UserError(`--map has "${pair.trim()}".`, `Write FIELD=COLUMN; the fields are ${fields.join(', ')}.`)
+    if (!pair.includes('=') || !Object.hasOwn(fields, field))
+      throw new UserError(
+        `--map has "${pair.trim()}".`,
+        `Write FIELD=COLUMN; the fields are ${Object.keys(fields).join(', ')}.`,
+      )
     given.set(field, column === '' ? '' : columnNamed(column, columns))
   }
-  const mapping: Mapping = {}
-  for (const field of fields) {
-    const column = given.get(field) ?? guessed(field, columns)
-    if (column) mapping[field] = column
+  const mapping: Record<string, string> = {}
+  for (const [name, field] of Object.entries(fields)) {
+    const column = given.get(name) ?? guessed(field, columns)
+    if (column) mapping[name] = column
   }
-  const missing = required.filter((field) => !mapping[field])
+  const missing = Object.keys(fields).filter((name) => fields[name]?.isRequired && !mapping[name])
   if (missing.length > 0)
     throw new UserError(
       `No column is known for ${missing.join(' and ')}.`,
@@ -47,10 +37,8 @@ export function readMapping(text: string, columns: string[]): Mapping {
   return mapping
 }
 
-const isField = (text: string): text is Field => Object.hasOwn(guesses, text)
-
-function guessed(field: Field, columns: string[]): string | undefined {
-  for (const name of guesses[field]) {
+function guessed(field: ImportField, columns: string[]): string | undefined {
+  for (const name of field.columns) {
     const found = columns.find((column) => plain(column) === plain(name))
     if (found) return found
   }
@@ -63,6 +51,8 @@ function columnNamed(name: string, columns: string[]): string {
   return found
 }
 
-/** `email ← mail, handle ← login` */
+/** `externalId ← id, name ← full_name`, in the order of the fields. */
 export const mappingText = (mapping: Mapping): string =>
-  fields.flatMap((field) => (mapping[field] ? `${field} ← ${mapping[field]}` : [])).join(', ')
+  Object.entries(mapping)
+    .map(([field, column]) => `${field} ← ${column}`)
+    .join(', ')

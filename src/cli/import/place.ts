@@ -23,7 +23,8 @@ export interface Place {
   imported: number
   there: number
   refused: number
-  withoutPassword: number
+  /** How many records each remark is of, by its name. */
+  remarked: Record<string, number>
   /** How long the file of refused users is; what is behind that was not yet answered for. */
   refusedBytes: number
 }
@@ -45,12 +46,14 @@ export class PlaceFile {
     // A version before kept no time: by which one it had checked nobody knows.
     const isSame =
       JSON.stringify(kept?.identity) === JSON.stringify(this.#identity) && typeof kept?.place?.now === 'number'
-    return { place: isSame ? kept!.place : null, isOther: !isSame }
+    return { place: isSame && kept ? placeOf(kept.place) : null, isOther: !isSame }
   }
 
   /** At once or not at all: a kill leaves the place before. */
   write(place: Place): void {
-    replaceFile(this.file, `${JSON.stringify({ identity: this.#identity, place }, null, 2)}\n`)
+    const { remarked, ...rest } = place
+    const kept = { identity: this.#identity, place: { ...rest, ...remarked } }
+    replaceFile(this.file, `${JSON.stringify(kept, null, 2)}\n`)
   }
 
   remove(): void {
@@ -58,9 +61,17 @@ export class PlaceFile {
   }
 }
 
-function parsed(text: string): { identity: ImportIdentity; place: Place } | null {
+/** In the file, the remarks are beside the other counts. */
+type Counts = Omit<Place, 'remarked'>
+
+const placeOf = ({ now, acknowledged, imported, there, refused, refusedBytes, ...remarked }: Counts): Place => ({
+  ...{ now, acknowledged, imported, there, refused, refusedBytes },
+  remarked,
+})
+
+function parsed(text: string): { identity: ImportIdentity; place: Counts } | null {
   try {
-    return JSON.parse(text) as { identity: ImportIdentity; place: Place }
+    return JSON.parse(text) as { identity: ImportIdentity; place: Counts }
   } catch (error) {
     if (error instanceof SyntaxError) return null
     throw error

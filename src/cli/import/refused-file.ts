@@ -11,10 +11,14 @@ import {
 } from 'node:fs'
 import { UserError } from '../shell/errors.ts'
 import { CsvRecords, csvLine } from './csv.ts'
-import type { RefusedRow } from './staging.ts'
+import type { Refusal } from './noun.ts'
 
-const HEADER = csvLine(['externalId', 'email', 'handle', 'code', 'reason'])
 const BUFFER_CHARACTERS = 65_536
+
+export interface RefusedRow extends Refusal {
+  /** What it holds of the fields that the file has. */
+  values: string[]
+}
 
 /** Who was refused and why: first those that the check of the file found, then those that the server refused. */
 export class RefusedFile {
@@ -22,9 +26,13 @@ export class RefusedFile {
   /** How long it is. */
   bytes = 0
   readonly #next: number
-  #buffer = HEADER
+  readonly #header: string
+  #buffer: string
 
-  constructor(input: string) {
+  /** `fields`: those that it has of a record; the first one is its external id. */
+  constructor(input: string, fields: readonly string[]) {
+    this.#header = csvLine([...fields, 'code', 'reason'])
+    this.#buffer = this.#header
     this.file = `${input}.refused.csv`
     this.#next = openForWriting(`${this.file}.new`)
   }
@@ -52,7 +60,7 @@ export class RefusedFile {
     closeSync(this.#next)
     renameSync(`${this.file}.new`, this.file)
     const records = new CsvRecords()
-    return [...records.push(kept.toString()), ...records.end()].map(([externalId]) => externalId!)
+    return [...records.push(kept.toString()), ...records.end()].flatMap(([externalId]) => externalId ?? [])
   }
 
   append(rows: RefusedRow[]): void {
@@ -63,7 +71,7 @@ export class RefusedFile {
 
   /** Nobody was refused: then there is no file. */
   removeIfEmpty(): void {
-    if (this.bytes === Buffer.byteLength(HEADER)) rmSync(this.file, { force: true })
+    if (this.bytes === Buffer.byteLength(this.#header)) rmSync(this.file, { force: true })
   }
 
   #flush(): void {
@@ -80,5 +88,4 @@ function openForWriting(file: string): number {
   }
 }
 
-const lineOf = ({ externalId, email, handle, code, detail }: RefusedRow): string =>
-  csvLine([externalId, email, handle, code, detail])
+const lineOf = ({ values, code, detail }: RefusedRow): string => csvLine([...values, code, detail])

@@ -7,42 +7,46 @@ import { counted } from '../shell/table.ts'
 import { readCsvOptions } from './csv-form.ts'
 import { readEncoding } from './encodings.ts'
 import { mappingText, readMapping } from './mapping.ts'
+import type { Importer, ImportOutcome, ImportRecord, Remark } from './noun.ts'
 import type { ImportOptions } from './options.ts'
 import { type Place, PlaceFile } from './place.ts'
 import { Progress } from './progress.ts'
 import { RefusedFile } from './refused-file.ts'
-import { type ImportOutcome, Sender, systemTimer } from './sender.ts'
+import { Sender, systemTimer } from './sender.ts'
 import { type Checked, type Staged, Staging } from './staging.ts'
 import { type Verified, verify } from './verify.ts'
 
 const USERS_A_REQUEST = 200
 const REQUESTS_AT_ONCE = 4
 const SAMPLE_USERS = 1_000
-const SOURCE = /^[a-z0-9][a-z0-9._-]{0,63}$/
 
-const start: Omit<Place, 'now'> = {
+const start: Omit<Place, 'now' | 'remarked'> = {
   acknowledged: 0,
   imported: 0,
   there: 0,
   refused: 0,
-  withoutPassword: 0,
   refusedBytes: 0,
 }
 
 /** `banyan import FILE`: reads and checks the whole file, then sends it from where it had come to, then verifies. */
-export async function importFile(connect: () => Connection, [file]: string[], options: ImportOptions): Promise<Output> {
-  if (!existsSync(file!)) throw new UserError(`There is no file ${file}.`, 'Name a .sql dump or a .csv with a header.')
+export async function importFile<R extends ImportRecord, O extends ImportOutcome>(
+  importer: Importer<R, O>,
+  connect: () => Connection,
+  file: string,
+  options: ImportOptions,
+): Promise<Output> {
+  if (!existsSync(file)) throw new UserError(`There is no file ${file}.`, 'Name a .sql dump or a .csv with a header.')
   const how = readVerify(options)
-  const source = readSource(file!, options)
+  const source = readSource(importer, file, options)
   const table = options.table ?? 'users'
   const connection = options['dry-run'] ? null : connect()
   const progress = new Progress(process.stderr, systemTimer)
   const reading = { encoding: readEncoding(options.encoding), ...readCsvOptions(options) }
-  const staging = new Staging(table, reading)
+  const staging = new Staging(importer, await importer.loadRules(), table, reading)
   try {
-    const fingerprint = await staging.load(file!, (fraction) => progress.show(`reading ${file}`, fraction))
+    const fingerprint = await staging.load(file, (fraction) => progress.show(`reading ${file}`, fraction))
     if (staging.form.length > 0) progress.say(`The file: ${staging.form.join(', ')}.`)
-    const mapping = readMapping(options.map ?? '', staging.columns())
+    const mapping = readMapping(importer.fields, options.map ?? '', staging.columns())
     progress.say(`Source ${source}: ${mappingText(mapping)}`)
     const identity = {
       fingerprint,
@@ -52,22 +56,22 @@ export async function importFile(connect: () => Connection, [file]: string[], op
       mapping: mappingText(mapping),
       reading: JSON.stringify(reading),
     }
-    const places = new PlaceFile(file!, identity)
+    const places = new PlaceFile(file, identity)
     const now = (connection ? places.read().place?.now : null) ?? systemTimer.now()
     staging.stage(mapping, now)
-    const refusedFile = new RefusedFile(connection ? file! : `${file}.dry-run`)
+    const refusedFile = new RefusedFile(connection ? file : `${file}.dry-run`, importer.reported)
     const checked = staging.check((row) => refusedFile.found(row))
     if (!connection) {
       refusedFile.open(0)
       refusedFile.removeIfEmpty()
-      return dryRun(checked, refusedFile)
+      return dryRun(importer, checked, refusedFile)
     }
-    const sender = new Sender(connection, (text) => progress.say(text))
-    const place = await sendAll({ staging, checked, now, source, sender, places, refusedFile, progress })
+    const sender = new Sender(importer, connection, (text) => progress.say(text))
+    const place = await sendAll({ importer, staging, checked, now, source, sender, places, refusedFile, progress })
     const verified = await verify({ staging, source, sender, progress, how, sampleUsers: SAMPLE_USERS })
     refusedFile.removeIfEmpty()
     if (isWhole(verified)) places.remove()
-    return report(checked, place, verified, refusedFile)
+    return report(importer, checked, place, verified, refusedFile)
   } finally {
     staging.close()
   }
@@ -79,40 +83,30 @@ function readVerify({ verify = 'all' }: ImportOptions): 'all' | 'sample' | 'none
 }
 
 /** The file's name, if it isn't given. */
-function readSource(file: string, { source }: ImportOptions): string {
+function readSource({ source: names }: Pick<Importer, 'source'>, file: string, { source }: ImportOptions): string {
   const unzipped = file.replace(/\.gz$/i, '')
   const name = source ?? path.basename(unzipped, path.extname(unzipped)).toLowerCase()
-  if (SOURCE.test(name)) return name
-  throw new UserError(
-    `"${name}" can't name a source.`,
-    'Name where the users come from with --source: 1 to 64 of a–z, 0–9, ".", "_" and "-".',
-  )
+  if (names.pattern.test(name)) return name
+  throw new UserError(`"${name}" can't name a source.`, `Name where the users come from with --source: ${names.rule}.`)
 }
 
-interface Sending {
-  staging: Staging
+interface Sending<R extends ImportRecord, O extends ImportOutcome> {
+  importer: Importer<R, O>
+  staging: Staging<R>
   checked: Checked
   /** By which it was checked. */
   now: number
   source: string
-  sender: Sender
+  sender: Sender<R, O>
   places: PlaceFile
   refusedFile: RefusedFile
   progress: Progress
 }
 
 /** Some requests at once, and then the place is kept: what a kill cuts off is sent again, and is there already. */
-async function sendAll({
-  staging,
-  checked,
-  now,
-  source,
-  sender,
-  places,
-  refusedFile,
-  progress,
-}: Sending): Promise<Place> {
-  const { place, isOther } = startFrom(places, refusedFile, now)
+async function sendAll<R extends ImportRecord, O extends ImportOutcome>(sending: Sending<R, O>): Promise<Place> {
+  const { staging, checked, source, sender, places, refusedFile, progress } = sending
+  const { place, isOther } = startFrom(sending)
   if (isOther) progress.say(`${places.file} doesn’t fit the file, the options, or ${refusedFile.file}: beginning anew.`)
   staging.markRefused(refusedFile.open(place.refusedBytes))
   if (place.acknowledged > 0)
@@ -125,13 +119,13 @@ async function sendAll({
     )
     const answers = await Promise.all(
       requests.map((request) =>
-        sender.importUsers(
+        sender.importRecords(
           source,
           request.map(({ record }) => record),
         ),
       ),
     )
-    count(place, page, answers.flat(), refusedFile, staging)
+    count(sending, place, page, answers.flat())
     places.write(place)
     progress.show(
       `importing: ${place.acknowledged.toLocaleString('en')} of ${counted(checked.read, 'user')}`,
@@ -143,54 +137,85 @@ async function sendAll({
 }
 
 /** Who was refused before the place must be known, too: else they would be missed at the end. */
-function startFrom(places: PlaceFile, refusedFile: RefusedFile, now: number): { place: Place; isOther: boolean } {
+function startFrom<R extends ImportRecord, O extends ImportOutcome>({
+  importer,
+  places,
+  refusedFile,
+  now,
+}: Sending<R, O>): { place: Place; isOther: boolean } {
   const { place, isOther } = places.read()
-  if (!place) return { place: { ...start, now }, isOther }
-  return refusedFile.reaches(place.refusedBytes) ? { place, isOther } : { place: { ...start, now }, isOther: true }
+  if (place && refusedFile.reaches(place.refusedBytes)) return { place, isOther }
+  const remarked = Object.fromEntries(importer.remarks.map(({ name }) => [name, 0]))
+  return { place: { ...start, now, remarked }, isOther: isOther || place !== null }
 }
 
-function count(
+function count<R extends ImportRecord, O extends ImportOutcome>(
+  { importer, refusedFile, staging }: Sending<R, O>,
   place: Place,
-  page: Staged[],
-  outcomes: ImportOutcome[],
-  refusedFile: RefusedFile,
-  staging: Staging,
+  page: Staged<R>[],
+  outcomes: O[],
 ): void {
-  const refused = page.flatMap(({ record }, index) => {
-    const { outcome, code = '', detail = '' } = outcomes[index]!
-    return outcome === 'refused' ? [{ ...record, code, detail }] : []
+  const refused = outcomes.flatMap(({ outcome, code = '', detail = '' }, index) => {
+    const record = page[index]?.record
+    return outcome === 'refused' && record ? [{ record, code, detail }] : []
   })
-  refusedFile.append(refused)
-  staging.markRefused(refused.map(({ externalId }) => externalId))
-  place.acknowledged = page.at(-1)!.n
+  refusedFile.append(
+    refused.map(({ record, ...reason }) => ({
+      values: importer.reported.map((name) => record[name] ?? ''),
+      ...reason,
+    })),
+  )
+  staging.markRefused(refused.map(({ record }) => record.externalId))
+  place.acknowledged = page.at(-1)?.n ?? place.acknowledged
   place.imported += outcomes.filter(({ outcome }) => outcome === 'imported').length
   place.there += outcomes.filter(({ outcome }) => outcome === 'there').length
   place.refused += refused.length
-  place.withoutPassword += outcomes.filter(({ outcome, hasPassword }) => outcome !== 'refused' && !hasPassword).length
+  for (const { name, isOfOutcome } of importer.remarks)
+    place.remarked[name] = (place.remarked[name] ?? 0) + outcomes.filter(isOfOutcome).length
   place.refusedBytes = refusedFile.bytes
 }
 
 const isWhole = ({ missing, differing }: Verified): boolean => missing + differing === 0
 const number = (value: number): string => value.toLocaleString('en')
 
-function report(checked: Checked, place: Place, verified: Verified, { file }: RefusedFile): Output {
-  const { imported, there, withoutPassword } = place
+function report<R, O>(
+  { remarks, verified: what }: Reporting<R, O>,
+  checked: Checked,
+  place: Place,
+  verified: Verified,
+  { file }: RefusedFile,
+): Output {
+  const { imported, there, remarked } = place
   const refused = checked.refused + place.refused
-  const json = { read: checked.read, imported, there, refused, withoutPassword, ...verified }
+  const json = { read: checked.read, imported, there, refused, ...remarked, ...verified }
   const lines = [
     `Read ${number(checked.read)}, imported ${number(imported)}, already there ${number(there)}, refused ${number(refused)}.`,
     ...(refused > 0 ? [`  Who was refused, and why: ${file}`] : []),
-    ...(withoutPassword > 0
-      ? [`  ${number(withoutPassword)} without a password that can be checked here: they set a new one by mail.`]
-      : []),
-    ...verifiedLines(verified),
+    ...remarkLines(remarks, remarked, ({ texts }) => texts.imported),
+    ...verifiedLines(what, verified),
   ]
   return { json, text: lines.join('\n'), isFailure: !isWhole(verified) }
 }
 
-function verifiedLines({ asked, verified, missing, differing, examples }: Verified): string[] {
+interface Reporting<R, O> {
+  remarks: readonly Remark<R, O>[]
+  verified: string
+}
+
+function remarkLines<R, O>(
+  remarks: readonly Remark<R, O>[],
+  remarked: Record<string, number>,
+  textOf: (remark: Remark<R, O>) => (count: string) => string,
+): string[] {
+  return remarks.flatMap((remark) => {
+    const count = remarked[remark.name] ?? 0
+    return count > 0 ? [`  ${textOf(remark)(number(count))}`] : []
+  })
+}
+
+function verifiedLines(what: string, { asked, verified, missing, differing, examples }: Verified): string[] {
   if (asked === 0) return ['  Nothing was verified.']
-  const whole = `Verified ${number(verified)} of ${number(asked)}: each field, and the claims on e-mail address, handle and external id.`
+  const whole = `Verified ${number(verified)} of ${number(asked)}: ${what}.`
   if (missing + differing === 0) return [whole]
   return [
     whole,
@@ -200,13 +225,13 @@ function verifiedLines({ asked, verified, missing, differing, examples }: Verifi
   ]
 }
 
-function dryRun(checked: Checked, { file }: RefusedFile): Output {
-  const { read, refused, withoutPassword } = checked
-  const json = { read, importable: read - refused, refused, withoutPassword }
+function dryRun<R, O>({ remarks }: Reporting<R, O>, checked: Checked, { file }: RefusedFile): Output {
+  const { read, refused, remarked } = checked
+  const json = { read, importable: read - refused, refused, ...remarked }
   const lines = [
     `Read ${number(read)}: ${number(read - refused)} can be imported, ${number(refused)} are refused. Nothing was sent.`,
     ...(refused > 0 ? [`  Who is refused, and why: ${file}`] : []),
-    ...(withoutPassword > 0 ? [`  ${number(withoutPassword)} would have no password that can be checked here.`] : []),
+    ...remarkLines(remarks, remarked, ({ texts }) => texts.dryRun),
   ]
   return { json, text: lines.join('\n') }
 }

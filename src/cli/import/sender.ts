@@ -2,18 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connection } from '../shell/client.ts'
 import { NotNow, UserError } from '../shell/errors.ts'
 import type { Timer } from '../shell/screen.ts'
-import type { ImportRecord } from './records.ts'
-
-export const IMPORTS = '/operator/v1/imports'
-
-export interface ImportOutcome {
-  externalId: string
-  outcome: 'imported' | 'there' | 'refused' | 'busy'
-  id: string | null
-  hasPassword: boolean
-  code?: string
-  detail?: string
-}
+import type { Importer, ImportOutcome, ImportRecord, ImportVerification } from './noun.ts'
 
 /** Its milliseconds are since 1970. */
 export const systemTimer: Timer = { now: () => Math.floor(performance.timeOrigin + performance.now()), sleep }
@@ -25,20 +14,27 @@ const WAIT_MS_FIRST = 500
 const WAIT_MS_MAX = 4_000
 
 /** Sends to a server that may be away for a while. All that is sent may be sent again. */
-export class Sender {
+export class Sender<R extends ImportRecord, O extends ImportOutcome> {
+  readonly #importer: Pick<Importer<R, O>, 'send' | 'verify'>
   readonly #connection: Connection
   readonly #say: (text: string) => void
   readonly #timer: Timer
   #lostAt: number | null = null
 
-  constructor(connection: Connection, say: (text: string) => void, timer: Timer = systemTimer) {
+  constructor(
+    importer: Pick<Importer<R, O>, 'send' | 'verify'>,
+    connection: Connection,
+    say: (text: string) => void,
+    timer: Timer = systemTimer,
+  ) {
+    this.#importer = importer
     this.#connection = connection
     this.#say = say
     this.#timer = timer
   }
 
   /** One request. A server that doesn't answer is asked again for 30 s. */
-  async post<T>(path: string, body: object): Promise<T> {
+  #post = async <T>(path: string, body: object): Promise<T> => {
     for (let tries = 0; ; tries++) {
       try {
         const answer = await this.#connection.post<T>(path, body)
@@ -59,19 +55,20 @@ export class Sender {
     }
   }
 
-  /** Imports users. Those that are busy are sent again, for 90 s after one was decided; resolves when each is. */
-  async importUsers(source: string, users: ImportRecord[]): Promise<ImportOutcome[]> {
-    const decided = new Map<string, ImportOutcome>()
+  /** Imports records. Those that are busy are sent again, for 90 s after one was decided; resolves when each is. */
+  async importRecords(source: string, records: R[]): Promise<O[]> {
+    const decided = new Map<string, O>()
     let progressAt = this.#timer.now()
-    let waiting = users
+    let waiting = records
     for (let tries = 0; ; tries++) {
-      const { items } = await this.post<{ items: ImportOutcome[] }>(IMPORTS, { source, users: waiting })
+      const items = await this.#importer.send(this.#post, source, waiting)
       for (const item of items) if (item.outcome !== 'busy') decided.set(item.externalId, item)
       const busy = items.filter(({ outcome }) => outcome === 'busy')
       if (busy.length < items.length) progressAt = this.#timer.now()
       waiting = waiting.filter(({ externalId }) => !decided.has(externalId))
-      if (waiting.length === 0) return users.map(({ externalId }) => decided.get(externalId)!)
-      const [{ externalId, code, detail }] = busy as [ImportOutcome]
+      const [first] = busy
+      if (waiting.length === 0 || !first) return inOrder(records, decided)
+      const { externalId, code, detail } = first
       if (this.#timer.now() - progressAt >= BUSY_MS_MAX)
         throw new UserError(
           `${busy.length} users could not be imported for ${BUSY_MS_MAX / 1_000} s; of ${externalId}: ${code}: ${detail}`,
@@ -80,6 +77,19 @@ export class Sender {
       if (code !== 'TOO_MANY') await this.#timer.sleep(waitMs(tries))
     }
   }
+
+  /** What the server says of records that were sent. */
+  verifyRecords(source: string, records: R[]): Promise<ImportVerification[]> {
+    return this.#importer.verify(this.#post, source, records)
+  }
+}
+
+function inOrder<O extends ImportOutcome>(records: ImportRecord[], decided: Map<string, O>): O[] {
+  return records.map(({ externalId }) => {
+    const outcome = decided.get(externalId)
+    if (!outcome) throw new Error(`the server has not answered for ${externalId}`)
+    return outcome
+  })
 }
 
 const waitMs = (tries: number): number => Math.min(WAIT_MS_MAX, WAIT_MS_FIRST * 2 ** tries)

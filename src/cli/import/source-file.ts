@@ -15,14 +15,16 @@ const GZIP = [0x1f, 0x8b]
 export class SourceFile {
   readonly #file: string
   readonly #encoding: Encoding | null
+  readonly #columns: readonly string[]
   readonly #hash = createHash('sha256')
   #form: string[] = []
   #decoder: Decoder | null = null
   #isUtf8 = false
 
-  /** `encoding`: what the user says it is. */
-  constructor(file: string, encoding: Encoding | null) {
+  /** `encoding`: what the user says it is. `columns`: some that it may have, for an example. */
+  constructor(file: string, encoding: Encoding | null, columns: readonly string[]) {
     this.#file = file
+    this.#columns = columns
     this.#encoding = encoding
   }
 
@@ -87,14 +89,14 @@ export class SourceFile {
       }
       this.#decoder = this.#decoderOf(chunk)
       const text = this.#decoder.push(chunk)
-      refuseForeignText(text, this.#file)
+      refuseForeignText(text, this.#file, this.#columns)
       yield text.replace(/^\ufeff/, '')
     }
     yield this.#decoder?.end() ?? ''
   }
 
   #decoderOf(head: Buffer): Decoder {
-    refuseForeignBytes(head, this.#file)
+    refuseForeignBytes(head, this.#file, this.#columns)
     const encoding = this.#encoding ?? encodingOf(head)
     this.#isUtf8 = encoding === 'utf-8'
     if (!this.#isUtf8) this.#form.push(encodingNames[encoding])

@@ -105,19 +105,19 @@ const TABLE = new RegExp(
 
 /** Which table a statement makes, or puts rows into; null for any other statement. */
 export function tableOf(statement: string): { table: string; makes: boolean } | null {
-  const found = TABLE.exec(withoutBlanks(statement))
-  return found && { table: unquoted(found[2]!), makes: found[1] !== undefined }
+  const [, create, name] = TABLE.exec(withoutBlanks(statement)) ?? []
+  return name === undefined ? null : { table: unquoted(name), makes: create !== undefined }
 }
 
 /** The same statement, of another table. */
 export function retargeted(statement: string, table: string): string {
   const text = withoutBlanks(statement)
-  const found = TABLE.exec(text)!
-  return found[0].slice(0, -found[2]!.length) + quotedName(table) + text.slice(found[0].length)
+  const [beginning = '', , name = ''] = TABLE.exec(text) ?? []
+  return beginning.slice(0, beginning.length - name.length) + quotedName(table) + text.slice(beginning.length)
 }
 
 function unquoted(name: string): string {
-  const quote = name[0]!
+  const quote = name.charAt(0)
   if (quote === '[') return name.slice(1, -1)
   return quote === '"' || quote === '`' || quote === "'" ? name.slice(1, -1).replaceAll(quote + quote, quote) : name
 }

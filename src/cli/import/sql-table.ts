@@ -108,11 +108,14 @@ function plainColumns(statement: string): string[] | null {
 }
 
 function splitAtCommas(tokens: SqlToken[]): SqlToken[][] {
-  const parts: SqlToken[][] = [[]]
+  let part: SqlToken[] = []
+  const parts = [part]
   for (let at = 0; at < tokens.length; ) {
     const after = isSign(tokens[at], '(') ? afterBrackets(tokens, at) : at + 1
-    if (isSign(tokens[at], ',')) parts.push([])
-    else parts.at(-1)!.push(...tokens.slice(at, after))
+    if (isSign(tokens[at], ',')) {
+      part = []
+      parts.push(part)
+    } else part.push(...tokens.slice(at, after))
     at = after
   }
   return parts
@@ -126,7 +129,8 @@ const isGenerated = (definition: SqlToken[]): boolean =>
 
 /** An INTEGER PRIMARY KEY orders the rows, and numbers those without a number of their own. */
 function plainColumn([name, type, ...more]: SqlToken[]): string {
+  if (!name) throw new Error('a column has no name')
   const isKey =
     isWord(type, 'INTEGER') && more.some((token, at) => isWord(token, 'PRIMARY') && isWord(more[at + 1], 'KEY'))
-  return `${quotedName(name!.value)}${isKey ? ' INTEGER PRIMARY KEY' : ''}`
+  return `${quotedName(name.value)}${isKey ? ' INTEGER PRIMARY KEY' : ''}`
 }

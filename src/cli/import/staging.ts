@@ -4,43 +4,42 @@ import { UserError } from '../shell/errors.ts'
 import { type CsvOptions, nameOf } from './csv-form.ts'
 import { CsvTable, PROBLEM } from './csv-table.ts'
 import type { Encoding } from './encodings.ts'
-import { type Field, fields, type Mapping } from './mapping.ts'
+import type { Mapping } from './mapping.ts'
+import type { Importer, ImportRecord, RecordRules, Refusal, SourceRow } from './noun.ts'
 import { NOT_TEXT, shown } from './odd-text.ts'
-import { type ImportRecord, isRefusal, type Refusal, readRow, type SourceRow } from './records.ts'
+import type { RefusedRow } from './refused-file.ts'
+import { isRefusal, readRow } from './rows.ts'
 import { SourceFile } from './source-file.ts'
 import { CONFLICTING, SqlTable } from './sql-table.ts'
 
 /** Should SQLite see two statements where one was cut: none reaches another file (VACUUM INTO attaches, too). */
 function refuseOtherFiles(database: DatabaseSync): void {
-  const { SQLITE_ATTACH, SQLITE_DENY, SQLITE_OK } = constants as unknown as Record<string, number>
+  const { SQLITE_ATTACH, SQLITE_DENY, SQLITE_OK } = constants as unknown as Record<
+    'SQLITE_ATTACH' | 'SQLITE_DENY' | 'SQLITE_OK',
+    number
+  >
   const guarded = database as unknown as { setAuthorizer(allow: (action: number) => number): void } // not in the types yet
-  guarded.setAuthorizer((action) => (action === SQLITE_ATTACH ? SQLITE_DENY! : SQLITE_OK!))
+  guarded.setAuthorizer((action) => (action === SQLITE_ATTACH ? SQLITE_DENY : SQLITE_OK))
 }
 
 /** A user of the file that may be imported. `n` counts all of the table's rows from 1. */
-export interface Staged {
+export interface Staged<R extends ImportRecord> {
   n: number
-  record: ImportRecord
-}
-
-export interface RefusedRow extends Refusal {
-  externalId: string
-  email: string
-  handle: string
+  record: R
 }
 
 /** What the check of all rows has found. */
 export interface Checked {
   read: number
   refused: number
-  /** Whose password's hash isn't of a kind that is known here. */
-  withoutPassword: number
+  /** Of how many records each remark is, by its name. */
+  remarked: Record<string, number>
 }
 
 const BLOB_SQL = 'char(0xfdd2)'
 
 /** SQL: a column as text. Of an external id the bytes are one, in hex; elsewhere they are none. */
-function text(name: string, field: Field): string {
+function text(name: string, field: string): string {
   const column = quotedName(name)
   const ofBytes = field === 'externalId' ? `lower(hex(${column}))` : BLOB_SQL
   return `CASE typeof(${column}) WHEN 'blob' THEN ${ofBytes} ELSE CAST(${column} AS TEXT) END`
@@ -61,6 +60,11 @@ function isSql(file: string, beginning: string): boolean {
   return beginning === '' || /\.(?:sql|dump)$/.test(name) || SQL_BEGINNING.test(beginning)
 }
 
+/** What of an importer the staging uses. */
+type StagingImporter<R extends ImportRecord> = Pick<Importer, 'fields' | 'reported' | 'examples'> & {
+  remarks: readonly { name: string; isOfRecord(record: R): boolean }[]
+}
+
 interface StagedRow {
   n: number
   source: SourceRow
@@ -73,7 +77,10 @@ interface StagedRow {
  * only the statements are run that make the one table or fill it, so nothing else in the file is done. The disk needs
  * about the table's size, memory a piece of the file and its longest statement.
  */
-export class Staging {
+export class Staging<R extends ImportRecord> {
+  readonly #importer: StagingImporter<R>
+  readonly #rules: RecordRules<R>
+  readonly #fields: string[]
   readonly #database: DatabaseSync
   readonly #table: string
   readonly #reading: Reading
@@ -82,7 +89,10 @@ export class Staging {
   #hasOddUtf8 = false
   #now = Number.NaN
 
-  constructor(table: string, reading: Reading = NOTHING_SAID) {
+  constructor(importer: StagingImporter<R>, rules: RecordRules<R>, table: string, reading: Reading = NOTHING_SAID) {
+    this.#importer = importer
+    this.#rules = rules
+    this.#fields = Object.keys(importer.fields)
     this.#table = table
     this.#reading = reading
     // Without a name it is a temporary file that has no name either: it is gone when the process is, however that ends.
@@ -100,7 +110,7 @@ export class Staging {
 
   /** Reads the file. Resolves to its SHA-256. Throws UserError for what can't be read, and then nothing was sent. */
   async load(file: string, told: (fraction: number) => void): Promise<string> {
-    const source = new SourceFile(file, this.#reading.encoding)
+    const source = new SourceFile(file, this.#reading.encoding, this.#importer.examples.columns)
     let reader: SqlTable | CsvTable | null = null
     for await (const piece of source.pieces(told)) {
       reader ??= this.#readerFor(file, piece)
@@ -139,13 +149,14 @@ export class Staging {
    */
   stage(mapping: Mapping, now: number): void {
     this.#now = now
+    const fields = this.#fields
     const mapped = fields.filter((field) => mapping[field])
     const names = [...mapped, 'problem'].map(quotedName).join(', ')
-    const { wr } = this.#database.prepare('SELECT wr FROM pragma_table_list(?)').get(this.#table)!
+    const hasNoRowid = this.#numberIn('SELECT wr FROM pragma_table_list(?)', this.#table) === 1
     this.#database.exec(`
       CREATE TABLE "banyan staged" (n INTEGER PRIMARY KEY, ${fields.map(quotedName).join(', ')}, problem);
       INSERT INTO "banyan staged" (${names})
-        ${this.#selection(this.#table, mapping)} ORDER BY ${wr === 1 ? '1, 2, 3' : 'rowid'};
+        ${this.#selection(this.#table, mapping)} ORDER BY ${hasNoRowid ? '1, 2, 3' : 'rowid'};
       CREATE INDEX "banyan staged by external id" ON "banyan staged" (externalId);
       CREATE TABLE "banyan refused" (n INTEGER PRIMARY KEY);
       CREATE TABLE "banyan taken" (value TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -163,7 +174,7 @@ export class Staging {
   #selection(table: string, mapping: Mapping): string {
     const columns = this.#columnsOf(table)
     const has = (name: string) => columns.includes(name)
-    const mapped = fields.flatMap((field) => {
+    const mapped = this.#fields.flatMap((field) => {
       const column = mapping[field]
       return column ? [has(column) ? text(column, field) : 'NULL'] : []
     })
@@ -175,7 +186,8 @@ export class Staging {
    * file that has another encoding.
    */
   #refuseOtherEncoding(): void {
-    const anyOf = (test: (column: string) => string) => fields.map((field) => test(quotedName(field))).join(' OR ')
+    const anyOf = (test: (column: string) => string) =>
+      this.#fields.map((field) => test(quotedName(field))).join(' OR ')
     const isOdd = anyOf((column) => `instr(${column}, char(0xfdd0)) > 0`)
     const isBeyondAscii = anyOf((column) => `${column} GLOB '*[^' || char(1) || '-' || char(127) || ']*'`)
     const { odd, inOrder } = this.#database
@@ -193,20 +205,21 @@ export class Staging {
 
   /** Checks every row; `refuse` is told of each that can't be imported: it is wrong, or what it wants is an earlier one's. */
   check(refuse: (row: RefusedRow) => void): Checked {
-    const checked: Checked = { read: 0, refused: 0, withoutPassword: 0 }
+    const { remarks, reported } = this.#importer
+    const remarked = Object.fromEntries(remarks.map(({ name }) => [name, 0]))
+    const checked: Checked = { read: 0, refused: 0, remarked }
     const mark = this.#database.prepare('INSERT INTO "banyan refused" (n) VALUES (?)')
     const take = this.#taker()
-    for (const { n, source, problem } of this.#rows('1')) {
+    for (const row of this.#rows('1')) {
       checked.read++
-      const read = take(problem ? { code: 'RECORD_INVALID', detail: problem } : readRow(source, this.#now))
+      const read = take(this.#read(row))
       if (isRefusal(read)) {
         checked.refused++
-        mark.run(n)
-        const [externalId, email, handle] = [source.externalId, source.email, source.handle].map((value) =>
-          shown(value ?? ''),
-        ) as [string, string, string]
-        refuse({ externalId, email, handle, ...read })
-      } else if (!read.passwordHash?.startsWith('$scrypt$')) checked.withoutPassword++
+        mark.run(row.n)
+        refuse({ values: reported.map((field) => shown(row.source[field] ?? '')), ...read })
+        continue
+      }
+      for (const { name, isOfRecord } of remarks) if (isOfRecord(read)) remarked[name] = (remarked[name] ?? 0) + 1
     }
     this.#database.exec('DROP TABLE "banyan taken"')
     return checked
@@ -214,19 +227,33 @@ export class Staging {
 
   /** How many users may be imported. */
   importable(): number {
-    const count = (table: string) =>
-      Number(this.#database.prepare(`SELECT count(*) AS n FROM ${quotedName(table)}`).get()!.n)
+    const count = (table: string) => this.#numberIn(`SELECT count(*) FROM ${quotedName(table)}`)
     return count('banyan staged') - count('banyan refused')
   }
 
+  /** Of a query that has one row of one column. */
+  #numberIn(sql: string, ...values: string[]): number {
+    const [value] = Object.values(this.#database.prepare(sql).get(...values) ?? {})
+    return Number(value)
+  }
+
+  #read({ source, problem }: StagedRow): R | Refusal {
+    if (problem) return { code: 'RECORD_INVALID', detail: problem }
+    return readRow(this.#importer.fields, this.#rules, source, this.#now)
+  }
+
   /** Users that may be imported, `limit` of them, after the one that `n` is. */
-  page(n: number, limit: number): Staged[] {
+  page(n: number, limit: number): Staged<R>[] {
     const rows = this.#rows('n > ? AND n NOT IN (SELECT n FROM "banyan refused")', n, limit)
-    return [...rows].map((row) => ({ n: row.n, record: readRow(row.source, this.#now) as ImportRecord }))
+    return [...rows].map((row) => {
+      const record = this.#read(row)
+      if (isRefusal(record)) throw new Error(`row ${row.n} could be imported when it was checked, and now it can't`)
+      return { n: row.n, record }
+    })
   }
 
   /** `size` of them, evenly from all. */
-  sample(size: number): Staged[] {
+  sample(size: number): Staged<R>[] {
     const all = BigInt(this.importable())
     const count = all < size ? all : BigInt(size)
     // In SQL, since tens of millions of numbers don't fit into memory: of `all` the k-th one chosen is number k * all / count.
@@ -255,38 +282,34 @@ export class Staging {
     const limit = values.length > 0 ? ' LIMIT ?' : ''
     const find = this.#database.prepare(`SELECT * FROM "banyan staged" WHERE ${where} ORDER BY n${limit}`)
     for (const row of find.iterate(...values)) {
-      const { n, problem, ...source } = row as { n: number; problem: string | null } & Record<Field, string | null>
+      const { n, problem, ...source } = row as { n: number; problem: string | null } & Record<string, string | null>
       const isDoubtful = Object.values(source).some((value) => value?.includes('\ufffd'))
       yield { n, problem, source: isDoubtful ? this.#asStored(n, source) : source }
     }
   }
 
   /** U+FFFD may be in the file, or stand for bytes of a text that are no UTF-8: `CAST(x'ff' AS TEXT)`. */
-  #asStored(n: number, source: Record<Field, string | null>): SourceRow {
-    const columns = fields.map((field) => `hex(${quotedName(field)}) AS ${quotedName(field)}`).join(', ')
-    const bytes = this.#database.prepare(`SELECT ${columns} FROM "banyan staged" WHERE n = ?`).get(n)!
-    const isExact = (field: Field, value: string) => Buffer.from(value).toString('hex').toUpperCase() === bytes[field]
-    const entries = fields.map((field) => {
-      const value = source[field]
-      return [field, value === null || isExact(field, value) ? value : value.replaceAll('\ufffd', NOT_TEXT)]
-    })
-    return Object.fromEntries(entries) as SourceRow
+  #asStored(n: number, source: SourceRow): SourceRow {
+    const columns = this.#fields.map((field) => `hex(${quotedName(field)}) AS ${quotedName(field)}`).join(', ')
+    const bytes = this.#database.prepare(`SELECT ${columns} FROM "banyan staged" WHERE n = ?`).get(n) ?? {}
+    const isExact = (field: string, value: string) => Buffer.from(value).toString('hex').toUpperCase() === bytes[field]
+    const entries = Object.entries(source).map(([field, value]): [string, string | null] => [
+      field,
+      value === null || isExact(field, value) ? value : value.replaceAll('\ufffd', NOT_TEXT),
+    ])
+    return Object.fromEntries(entries)
   }
 
-  /** Takes a user's external id, e-mail address and handle, unless an earlier one has one of them. */
+  /** Takes what a record has for itself, unless an earlier one has it. */
   #taker() {
     const isTaken = this.#database.prepare('SELECT 1 FROM "banyan taken" WHERE value = ?')
     const take = this.#database.prepare('INSERT INTO "banyan taken" (value) VALUES (?)')
-    return (read: ImportRecord | Refusal): ImportRecord | Refusal => {
+    return (read: R | Refusal): R | Refusal => {
       if (isRefusal(read)) return read
-      const wants: [string, string, string][] = [
-        ['EXTERNAL_ID_TWICE', 'external id', `i${read.externalId}`],
-        ['EMAIL_TWICE', 'e-mail address', `e${read.email.trim().toLowerCase()}`],
-        ['HANDLE_TWICE', 'handle', `h${read.handle.toLowerCase()}`],
-      ]
-      const twice = wants.find(([, , value]) => isTaken.get(value))
-      if (twice) return { code: twice[0], detail: `Another user of the file has this ${twice[1]}.` }
-      for (const [, , value] of wants) take.run(value)
+      const wants = this.#rules.uniqueIn(read).map((unique, index) => ({ ...unique, key: `${index} ${unique.value}` }))
+      const twice = wants.find(({ key }) => isTaken.get(key))
+      if (twice) return { code: twice.code, detail: `Another user of the file has this ${twice.called}.` }
+      for (const { key } of wants) take.run(key)
       return read
     }
   }

@@ -1,16 +1,11 @@
+import type { ImportOutcome, ImportRecord } from './noun.ts'
 import type { Progress } from './progress.ts'
-import { IMPORTS, type Sender } from './sender.ts'
+import type { Sender } from './sender.ts'
 import type { Staged, Staging } from './staging.ts'
 
 const USERS_A_REQUEST = 100 // with their claims 800 statements, on any number of shards
 const REQUESTS_AT_ONCE = 4
 const EXAMPLES_MAX = 10
-
-interface Answer {
-  externalId: string
-  isHere: boolean
-  differences: string[]
-}
 
 export interface Verified {
   asked: number
@@ -22,10 +17,10 @@ export interface Verified {
 }
 
 /** Asks the server of all users that it has not refused, or of a sample, whether they are there as they were sent. */
-export async function verify(options: {
-  staging: Staging
+export async function verify<R extends ImportRecord, O extends ImportOutcome>(options: {
+  staging: Staging<R>
   source: string
-  sender: Sender
+  sender: Sender<R, O>
   progress: Progress
   how: 'all' | 'sample' | 'none'
   sampleUsers: number
@@ -36,10 +31,12 @@ export async function verify(options: {
   const total = how === 'all' ? staging.importable() : Math.min(sampleUsers, staging.importable())
   for (const page of how === 'all' ? pages(staging) : inPieces(staging.sample(sampleUsers))) {
     const answers = await Promise.all(
-      inRequests(page).map(async (users) => {
-        const body = { source, users: users.map(({ record }) => record) }
-        return (await sender.post<{ items: Answer[] }>(`${IMPORTS}/verifications`, body)).items
-      }),
+      inRequests(page).map((some) =>
+        sender.verifyRecords(
+          source,
+          some.map(({ record }) => record),
+        ),
+      ),
     )
     for (const { externalId, isHere, differences } of answers.flat()) {
       verified.asked++
@@ -57,16 +54,17 @@ export async function verify(options: {
   return verified
 }
 
-function* pages(staging: Staging): Generator<Staged[]> {
+function* pages<R extends ImportRecord>(staging: Staging<R>): Generator<Staged<R>[]> {
   for (let n = 0; ; ) {
     const page = staging.page(n, USERS_A_REQUEST * REQUESTS_AT_ONCE)
-    if (page.length === 0) return
+    const last = page.at(-1)
+    if (!last) return
     yield page
-    n = page.at(-1)!.n
+    n = last.n
   }
 }
 
-const inRequests = (page: Staged[]): Staged[][] => inPieces(page, USERS_A_REQUEST)
+const inRequests = <T>(page: T[]): T[][] => inPieces(page, USERS_A_REQUEST)
 
-const inPieces = (users: Staged[], size = USERS_A_REQUEST * REQUESTS_AT_ONCE): Staged[][] =>
-  Array.from({ length: Math.ceil(users.length / size) }, (_, index) => users.slice(index * size, (index + 1) * size))
+const inPieces = <T>(all: T[], size = USERS_A_REQUEST * REQUESTS_AT_ONCE): T[][] =>
+  Array.from({ length: Math.ceil(all.length / size) }, (_, index) => all.slice(index * size, (index + 1) * size))

@@ -1,5 +1,6 @@
 import { NEVER_SENT } from '../shell/client.ts'
 import type { Timer } from '../shell/screen.ts'
+import { parsed } from './answer-body.ts'
 import type { Random } from './draws.ts'
 
 export interface Clock extends Timer {
@@ -7,7 +8,7 @@ export interface Clock extends Timer {
   timeout(ms: number): AbortSignal
 }
 
-export interface Tools {
+export interface ClientOptions {
   fetch(url: URL, init: RequestInit): Promise<Response>
   clock: Clock
   /** For the jitter between tries. */
@@ -48,13 +49,13 @@ const BACKOFF_CAP_MS = 2_000
 /** A program that calls the API: keeps its token and the newest causal token, and tries again what may be tried again. */
 export class Client {
   readonly #base: URL
-  readonly #tools: Tools
+  readonly #options: ClientOptions
   #causalToken: string | null = null
   token: string | null = null
 
-  constructor(base: URL, tools: Tools) {
+  constructor(base: URL, options: ClientOptions) {
     this.#base = base
-    this.#tools = tools
+    this.#options = options
   }
 
   /**
@@ -63,7 +64,7 @@ export class Client {
    */
   async request(method: string, path: string, options: RequestOptions = {}): Promise<Ended> {
     const { json, key, giveUpMs = GIVE_UP_MS } = options
-    const { clock, random, onRetry, onRecovered } = this.#tools
+    const { clock, random, onRetry, onRecovered } = this.#options
     const deadline = clock.now() + giveUpMs
     let wasUncertain = false
     let reason = ''
@@ -91,7 +92,7 @@ export class Client {
     if (this.#causalToken) headers['x-causal-token'] = this.#causalToken
     if (json) headers['content-type'] = 'application/json'
     if (key) headers['idempotency-key'] = key
-    const { fetch, clock } = this.#tools
+    const { fetch, clock } = this.#options
     const signal = clock.timeout(TRY_MS)
     try {
       const init = { method, headers, redirect: 'manual', signal, ...(json ? { body: JSON.stringify(json) } : {}) }
@@ -147,10 +148,6 @@ function unanswered(reason: string | null): Tried {
 
 /** The stable code of a problem (RFC 9457) of the application, or null. */
 function codeOf(body: string): string | null {
-  try {
-    const { code } = JSON.parse(body) as { code?: unknown }
-    return typeof code === 'string' ? code : null
-  } catch {
-    return null
-  }
+  const { code } = parsed<{ code: unknown }>(body)
+  return typeof code === 'string' ? code : null
 }

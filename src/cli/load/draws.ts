@@ -15,7 +15,16 @@ export function seededRandom(seed: number): Random {
 /** A whole number from 0 to `count` − 1. */
 export const below = (random: Random, count: number): number => Math.floor(random() * count)
 
-// YCSB's: of 1,000 posts the first has 13 % of the reads, the first ten 38 %.
+/** One of all; undefined if there is none. */
+export const oneOf = <T>(random: Random, all: readonly T[]): T | undefined => all[below(random, all.length)]
+
+const OWN = 0.25
+
+/** Whose things somebody reads: mostly anybody's, and a quarter of the time the reader's own, which must be up to date. */
+export const ownerFor = <T>(reader: T, random: Random, people: readonly T[]): T =>
+  random() < OWN ? reader : (oneOf(random, people) ?? reader)
+
+// YCSB's: of 1,000 things the first has 13 % of the reads, the first ten 38 %.
 const EXPONENT = 0.99
 
 /**

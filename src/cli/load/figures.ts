@@ -1,9 +1,6 @@
 import type { Clock, Ended } from './client.ts'
 import { Histogram } from './histogram.ts'
-
-const kinds = ['read post', 'read profile', 'list posts', 'write post', 'edit post', 'edit profile'] as const
-export type Kind = (typeof kinds)[number]
-const isWrite = (kind: Kind): boolean => /^(write|edit) /.test(kind)
+import type { DrawnRequest } from './mix.ts'
 
 /** What happened since the tick before, and what is going on now. */
 export interface Tick {
@@ -20,7 +17,8 @@ export interface Tick {
 }
 
 export interface KindFigures {
-  kind: Kind | 'all'
+  /** Its name, or `all`. */
+  kind: string
   n: number
   p50Ms: number
   p99Ms: number
@@ -38,7 +36,7 @@ const newSums = (): Sums => ({ times: new Histogram(), failed: 0 })
 /** Counts a run's requests. A time runs from the planned start to the last answer, with all waits and tries between. */
 export class Figures {
   readonly #clock: Clock
-  readonly #sums = Object.fromEntries(kinds.map((kind) => [kind, newSums()])) as Record<Kind, Sums>
+  readonly #sums: Map<string, Sums>
   readonly failures = new Map<string, number>()
   readonly writes = { acknowledged: 0, refused: 0, unknown: 0 }
   planned = 0
@@ -52,8 +50,10 @@ export class Figures {
   #interval = { ...newSums(), retries: 0, dropped: 0, since: 0 }
   #startedAt = 0
 
-  constructor(clock: Clock) {
+  /** `kinds`: the names of the kinds of requests, in the report's order. */
+  constructor(clock: Clock, kinds: string[]) {
     this.#clock = clock
+    this.#sums = new Map(kinds.map((kind) => [kind, newSums()]))
   }
 
   begin(): void {
@@ -61,13 +61,15 @@ export class Figures {
     this.#newInterval()
   }
 
-  ended(kind: Kind, ms: number, ended: Ended): void {
+  ended({ kind, isWrite }: DrawnRequest, ms: number, ended: Ended): void {
     const hasFailed = ended.outcome !== 'acknowledged'
-    for (const sums of [this.#sums[kind], this.#interval]) {
+    const ofKind = this.#sums.get(kind) ?? newSums()
+    this.#sums.set(kind, ofKind)
+    for (const sums of [ofKind, this.#interval]) {
       sums.times.add(ms)
       if (hasFailed) sums.failed++
     }
-    if (isWrite(kind)) this.writes[ended.outcome]++
+    if (isWrite) this.writes[ended.outcome]++
     if (hasFailed) this.#failed(ended)
   }
 
@@ -95,12 +97,16 @@ export class Figures {
   }
 
   byKind(): KindFigures[] {
+    return [...this.#sums].map(([kind, sums]) => figuresOf(kind, sums))
+  }
+
+  ofAll(): KindFigures {
     const all = newSums()
-    for (const { times, failed } of Object.values(this.#sums)) {
+    for (const { times, failed } of this.#sums.values()) {
       all.times.addAll(times)
       all.failed += failed
     }
-    return [...kinds.map((kind) => figuresOf(kind, this.#sums[kind])), figuresOf('all', all)]
+    return figuresOf('all', all)
   }
 
   #newInterval(): void {
@@ -108,7 +114,7 @@ export class Figures {
   }
 }
 
-const figuresOf = (kind: Kind | 'all', { times, failed }: Sums): KindFigures => ({
+const figuresOf = (kind: string, { times, failed }: Sums): KindFigures => ({
   kind,
   n: times.count,
   p50Ms: toTenths(times.quantile(0.5)),

@@ -1,86 +1,69 @@
 import type { Ended } from './client.ts'
-import { below, type Random, zipfRank } from './draws.ts'
-import type { Kind } from './figures.ts'
-import type { Person, Post } from './people.ts'
-import type { Requests } from './requests.ts'
+import { below, oneOf, type Random } from './draws.ts'
+import type { LoadPart, Person, RequestKind } from './noun.ts'
 
-/** Shares of the reads: the rest are posts of anybody's, by Zipf's law. */
-const OWN_POSTS = 0.15
-const PROFILES = 0.15
-const LISTS = 0.1
-/** Of profiles and lists, how many are the reader's own. */
-const OWN = 0.25
-/** Shares of the writes: the rest are new posts. */
-const EDITS = 0.4
-const PROFILE_EDITS = 0.1
-
-const TRIES = 3
-
-export interface LoadRequest {
-  kind: Kind
+export interface DrawnRequest {
+  /** The name of its kind. */
+  kind: string
+  isWrite: boolean
   send(): Promise<Ended>
 }
 
-export interface Mix {
-  random: Random
-  /** The share of requests that read, 0 to 1. */
-  reads: number
-  people: Person[]
-  /** Acknowledged posts of all. */
-  posts: Post[]
-  requests: Requests
-  now: number
-}
+/** The requests of all nouns, drawn in proportion to their weights. */
+export class Mix {
+  readonly #reads: RequestKind[]
+  readonly #writes: RequestKind[]
 
-/** Draws what is sent next; null for a write while everybody is writing. */
-export function drawRequest(mix: Mix): LoadRequest | null {
-  return mix.random() < mix.reads ? drawRead(mix) : drawWrite(mix)
-}
-
-function drawRead({ random, people, posts, requests }: Mix): LoadRequest {
-  const reader = oneOf(random, people)
-  const draw = random()
-  if (draw < PROFILES + LISTS) {
-    const person = random() < OWN ? reader : oneOf(random, people)
-    return draw < PROFILES
-      ? { kind: 'read profile', send: () => requests.readProfile(reader, person) }
-      : { kind: 'list posts', send: () => requests.listPosts(reader, person) }
+  constructor(parts: LoadPart[]) {
+    this.#reads = heaviestFirst(parts.flatMap(({ reads = [] }) => reads))
+    this.#writes = heaviestFirst(parts.flatMap(({ writes = [] }) => writes))
   }
-  const own = reader.posts.at(-1)
-  const isOwn = own && draw < PROFILES + LISTS + OWN_POSTS
-  const post = isOwn ? own : posts[zipfRank(random, posts.length) - 1]
-  return post
-    ? { kind: 'read post', send: () => requests.readPost(reader, post) }
-    : { kind: 'list posts', send: () => requests.listPosts(reader, reader) }
+
+  /** The names of all kinds, in the report's order: reads before writes, and the heaviest first. */
+  get kinds(): string[] {
+    return [...this.#reads, ...this.#writes].map(({ name }) => name)
+  }
+
+  /** Draws a read with a probability of `reads`, otherwise a write; null if nobody can send one now. */
+  draw(random: Random, reads: number, people: readonly Person[]): DrawnRequest | null {
+    if (random() < reads) {
+      const reader = oneOf(random, people)
+      const drawn = reader && drawKind(this.#reads, reader, random)
+      return drawn ? { kind: drawn.name, isWrite: false, send: drawn.send } : null
+    }
+    const writer = freeOne(random, people)
+    const drawn = writer && drawKind(this.#writes, writer, random)
+    return drawn ? { kind: drawn.name, isWrite: true, send: () => writing(writer, drawn.send) } : null
+  }
 }
 
-function drawWrite({ random, people, requests, now }: Mix): LoadRequest | null {
-  const writer = freeOne(random, people)
-  if (!writer) return null
-  const draw = random()
-  const post = draw < EDITS ? editable(random, writer, now) : null
-  if (post) return { kind: 'edit post', send: () => requests.editPost(post) }
-  if (draw > 1 - PROFILE_EDITS && !writer.bio.rests(now))
-    return { kind: 'edit profile', send: () => requests.editProfile(writer) }
-  return { kind: 'write post', send: () => requests.writePost(writer) }
+const heaviestFirst = (kinds: RequestKind[]): RequestKind[] => kinds.toSorted((a, b) => b.weight - a.weight)
+
+/** Draws by weight. If that kind has no request now, the heaviest one that has takes its place. */
+function drawKind(kinds: RequestKind[], person: Person, random: Random) {
+  let left = random() * kinds.reduce((sum, { weight }) => sum + weight, 0)
+  const drawn = kinds.find(({ weight }) => {
+    left -= weight
+    return left < 0
+  })
+  for (const kind of drawn ? [drawn, ...kinds] : kinds) {
+    const send = kind.draw(person, random)
+    if (send) return { name: kind.name, send }
+  }
+  return null
 }
 
-function freeOne(random: Random, people: Person[]): Person | null {
+/** Somebody who is not writing, looked for from a random place on. */
+function freeOne(random: Random, people: readonly Person[]): Person | undefined {
   const first = below(random, people.length)
-  for (let step = 0; step < people.length; step++) {
-    const person = people[(first + step) % people.length]!
-    if (!person.isWriting) return person
-  }
-  return null
+  return (
+    people.find(({ isWriting }, index) => index >= first && !isWriting) ?? people.find(({ isWriting }) => !isWriting)
+  )
 }
 
-/** One of somebody's posts that may be written to now, unless a few draws meet none. */
-function editable(random: Random, { posts }: Person, now: number): Post | null {
-  for (let tries = 0; tries < TRIES && posts.length > 0; tries++) {
-    const post = oneOf(random, posts)
-    if (!post.text.rests(now)) return post
-  }
-  return null
+async function writing(person: Person, send: () => Promise<Ended>): Promise<Ended> {
+  person.isWriting = true
+  const ended = await send()
+  person.isWriting = false
+  return ended
 }
-
-const oneOf = <T>(random: Random, all: T[]): T => all[below(random, all.length)]!

@@ -1,49 +1,38 @@
 import { UserError } from '../shell/errors.ts'
-import { Client, type Ended, type Tools } from './client.ts'
-import type { SentPost } from './ledger.ts'
-import { TextHistory } from './text-history.ts'
+import { Client, type ClientOptions, type Ended } from './client.ts'
+import type { LoadPart, Person } from './noun.ts'
 
-export type Post = SentPost<Person>
-
-/** One who reads and writes: one write at a time, so that the newest causal token is the last write's. */
-export interface Person {
-  handle: string
-  client: Client
-  bio: TextHistory
-  /** Acknowledged ones, oldest first. */
-  posts: Post[]
-  isWriting: boolean
+/** A user who is signed up and has a first thing of each noun. Throws UserError if that is refused, or not answered. */
+export async function newPerson(
+  base: URL,
+  clientOptions: ClientOptions,
+  name: string,
+  parts: LoadPart[],
+): Promise<Person> {
+  const person: Person = { name, client: new Client(base, clientOptions), isWriting: false }
+  for (const part of parts) expectTaken(base, 'sign a user up', await part.signUp?.(person))
+  for (const { thing } of parts) expectTaken(base, `take a first ${thing?.name}`, await thing?.writeFirst?.(person))
+  return person
 }
 
-const PASSWORD = 'seven quiet herons'
-
-/** Signs somebody up. Throws UserError when that is refused, or not answered. */
-export async function signUp(base: URL, tools: Tools, run: string, number: number): Promise<Person> {
-  const client = new Client(base, tools)
-  const handle = `${run}_${number}`
-  const json = { email: `${handle}@example.com`, handle, password: PASSWORD }
-  const ended = await client.request('POST', '/api/v1/accounts', { json, key: `sign-up-${handle}` })
-  if (ended.outcome !== 'acknowledged') throw notTaken(base, 'sign a user up', ended)
-  client.token = (JSON.parse(ended.body) as { token: string }).token
-  return { handle, client, bio: new TextHistory(), posts: [], isWriting: false }
-}
-
-/** Why a load can’t even begin. */
-export function notTaken({ origin }: URL, what: string, { status, reason }: Ended): UserError {
+/** Throws UserError if the load cannot begin because of this. */
+function expectTaken({ origin }: URL, what: string, ended?: Ended): void {
+  if (!ended || ended.outcome === 'acknowledged') return
+  const { status, reason } = ended
   if (status === 429)
-    return new UserError(
+    throw new UserError(
       `${origin} didn’t ${what}: it limits requests (${reason}).`,
       'Load comes from one address: set RATE_LIMITS to off where you measure (docs/operating/settings.md).',
     )
-  return new UserError(
+  throw new UserError(
     `${origin} didn’t ${what} (${reason}).`,
     status === 0 ? 'Is it running? Locally: npm run dev.' : `What it needs: ${origin}/readyz, and its logs.`,
   )
 }
 
-/** Throws UserError when nobody is there, or what is there isn't ready. */
-export async function expectReady(base: URL, tools: Tools): Promise<void> {
-  const client = new Client(base, tools)
+/** Throws UserError if nobody answers there, or the application is not ready. */
+export async function expectReady(base: URL, clientOptions: ClientOptions): Promise<void> {
+  const client = new Client(base, clientOptions)
   const { outcome, status, reason, body } = await client.request('GET', '/readyz', { giveUpMs: 0 })
   if (outcome === 'acknowledged') return
   if (status === 0)

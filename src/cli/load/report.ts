@@ -1,6 +1,7 @@
 import { counted, table } from '../shell/table.ts'
 import type { Figures, KindFigures } from './figures.ts'
-import type { Fault, Finding, Verdict } from './oracle.ts'
+import type { Fault, Finding } from './noun.ts'
+import type { Verdict } from './oracle.ts'
 import type { Sightings } from './sightings.ts'
 
 const EXAMPLES_EACH_MAX = 5
@@ -21,12 +22,15 @@ export interface LoadReport {
   /** What became of each write, with all its tries. */
   writes: { acknowledged: number; refused: number; unknown: number }
   /**
-   * What readers saw during the run: of their own, and of others'. `overdue`: another's post wasn't there more than 41 s
-   * after it was acknowledged; `notYetSeen`: before that.
+   * What readers saw during the run: of their own, and of others'. `overdue`: what another wrote was not there more than
+   * 41 s after it was acknowledged; `notYetSeen`: before that.
    */
   sightings: { own: number; stale: number; unexpected: number; notYetSeen: number; overdue: number }
-  /** What strangers saw at the end. `late`: lost or unexpected at first, and right within 75 s. */
-  readBack: { posts: number; profiles: number; late: number } & Record<Fault, number>
+  /**
+   * What strangers saw at the end: first how many of each thing of the nouns were acknowledged, by its plural. `late`: lost
+   * or unexpected at first, and right within 75 s.
+   */
+  readBack: Record<string, number> & { late: number } & Record<Fault, number>
   /** Moves that had yet to change the map when reading back began: what they take along isn't judged. Null: nobody told. */
   movesToCome: number | null
   /** Why requests failed, and how often. */
@@ -47,18 +51,18 @@ export function reportOf(
 ): LoadReport {
   const { run, url, rate, users, reads, seed } = asked
   const { planned, dropped, late, retries, recovered } = figures
-  const kinds = figures.byKind()
+  const all = figures.ofAll()
   const faults = countFaults(verdict)
   const { own, stale, unexpected, notYetSeen, overdue } = sightings
   const isWhole = Object.values(faults).every((count) => count === 0)
   return {
     ...{ run, url, rate, users, reads, seed },
     seconds: planned / rate,
-    kinds,
-    requests: { planned, dropped, late, retries, recovered, failed: kinds.at(-1)!.failed },
+    kinds: [...figures.byKind(), all],
+    requests: { planned, dropped, late, retries, recovered, failed: all.failed },
     writes: figures.writes,
     sightings: { own, stale, unexpected, notYetSeen, overdue },
-    readBack: { posts: verdict.posts, profiles: verdict.profiles, late: thingsIn(verdict.late), ...faults },
+    readBack: { ...verdict.things, late: thingsIn(verdict.late), ...faults },
     movesToCome: verdict.movesToCome,
     failures: Object.fromEntries(figures.failures),
     examples: [...examplesOf(verdict), ...sightings.examples],
@@ -85,7 +89,8 @@ function examplesOf({ findings, late }: Verdict): string[] {
 
 /** The report for people. */
 export function reportText(report: LoadReport): string {
-  const { requests, writes, sightings, readBack } = report
+  const { requests, writes, sightings } = report
+  const { late, lost, doubled, unexpected, unread, ...things } = report.readBack
   const head = ['request', 'n', 'p50', 'p99', 'max', 'failed']
   const rows = report.kinds.map(({ kind, n, p50Ms, p99Ms, maxMs, failed }) => [
     kind,
@@ -105,12 +110,18 @@ export function reportText(report: LoadReport): string {
     `writes     ${listed(writes)}`,
     `own reads  ${sightings.own.toLocaleString('en')}, ${sightings.stale} of them stale`,
     ...(notYetSeen + overdue > 0 ? [`others’    ${notYetSeen} not yet seen, ${overdue} overdue`] : []),
-    `read back  ${counted(readBack.posts, 'post')}, ${counted(readBack.profiles, 'profile')}: ${readBack.lost} lost, ${readBack.doubled} doubled, ${readBack.unexpected + sightings.unexpected} unexpected, ${readBack.unread} unread${readBack.late > 0 ? `, ${readBack.late} late` : ''}`,
+    `read back  ${countedThings(things)}: ${lost} lost, ${doubled} doubled, ${unexpected + sightings.unexpected} unexpected, ${unread} unread${late > 0 ? `, ${late} late` : ''}`,
     ...(movesToCome ? [`moves      ${movesToCome} under way: what they take along from now on isn’t judged`] : []),
     ...(failures.length > 0 ? ['', 'failed', ...failures] : []),
     ...(report.examples.length > 0 ? ['', 'wrong', ...report.examples.map((example) => `  ${example}`)] : []),
   ].join('\n')
 }
+
+/** `69 notes, 1 photo`, from counts by plural. */
+const countedThings = (things: Record<string, number>): string =>
+  Object.entries(things)
+    .map(([plural, count]) => counted(count, plural.replace(/s$/, '')))
+    .join(', ') || 'nothing'
 
 const listed = (counts: Record<string, number>): string =>
   Object.entries(counts)

@@ -1,22 +1,24 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Clock, Tools } from './client.ts'
+import { UserError } from '../shell/errors.ts'
+import { fromNouns } from '../shell/nouns.ts'
+import type { ClientOptions, Clock } from './client.ts'
 import { seededRandom } from './draws.ts'
 import { Figures, type Tick } from './figures.ts'
 import { type FindMoves, untilLeasesEnd } from './leases.ts'
-import { Ledger } from './ledger.ts'
-import { drawRequest } from './mix.ts'
+import { type DrawnRequest, Mix } from './mix.ts'
+import type { LoadNoun, Person } from './noun.ts'
 import { openLoop } from './open-loop.ts'
 import { readBack } from './oracle.ts'
-import { expectReady, notTaken, type Person, signUp } from './people.ts'
+import { expectReady, newPerson } from './people.ts'
 import { type LoadReport, reportOf } from './report.ts'
-import { Requests } from './requests.ts'
 import { Sightings } from './sightings.ts'
+import { RunTexts } from './texts.ts'
 
 const IN_FLIGHT_MAX = 500
 /** Ends a run that has no other end: what was sent is kept in memory, some 200 bytes a write. */
 export const REQUESTS_MAX = 2_000_000
 
-// A sign-up is 0.2 s of scrypt at the server.
+// A sign-up may cost the server 0.2 s of hashing a password.
 const SIGN_UPS_AT_ONCE = 4
 const TICK_MS = 1_000
 
@@ -39,9 +41,11 @@ export interface LoadOptions {
   onProgress?(stage: 'signing up' | 'seconds waited for leases' | 'reading back', done: number, of: number): void
   /** Moves that aren't over. Without it, or where it throws, leases are waited for whether any slot moved or not. */
   findMoves?: FindMoves
-  fetch?: Tools['fetch']
+  fetch?: ClientOptions['fetch']
   clock?: Clock
-  /** Distinguishes the runs on one server; begins their users' handles. Up to 20 of `a-z 0-9 _`, first a letter. */
+  /** What requests are sent; all that the application's nouns contribute unless given. */
+  nouns?: LoadNoun[]
+  /** Distinguishes the runs on one server; begins their users' names. Up to 20 of `a-z 0-9 _`, first a letter. */
   run?: string
 }
 
@@ -51,21 +55,31 @@ export interface LoadOptions {
  */
 export async function runLoad(options: LoadOptions): Promise<LoadReport> {
   const { clock = systemClock, fetch = (url, init) => globalThis.fetch(url, init), run = drawnRun() } = options
-  const figures = new Figures(clock)
-  const ledger = new Ledger<Person>()
+  const nouns = options.nouns ?? (await fromNouns<LoadNoun>('load'))
   const sightings = new Sightings()
-  const requests = new Requests(run, ledger, sightings, clock)
+  const people: Person[] = []
+  const texts = new RunTexts(run)
+  const parts = nouns.map((noun) => noun({ clock, texts, sightings, people }))
+  const mix = new Mix(parts)
+  if (mix.kinds.length === 0)
+    throw new UserError(
+      'The application has no requests for a load.',
+      'Add src/app/<noun>/load.operator.ts to one of its nouns.',
+    )
+  const figures = new Figures(clock, mix.kinds)
   const random = seededRandom(options.seed + 1)
-  const quietly: Tools = { fetch, clock, random, onRetry: () => undefined, onRecovered: () => undefined }
-  const counted: Tools = { ...quietly, onRetry: () => figures.retries++, onRecovered: () => figures.recovered++ }
+  const quietly: ClientOptions = { fetch, clock, random, onRetry: () => undefined, onRecovered: () => undefined }
+  const counted: ClientOptions = {
+    ...quietly,
+    onRetry: () => figures.retries++,
+    onRecovered: () => figures.recovered++,
+  }
   const base = new URL(options.url)
 
   await expectReady(base, quietly)
-  const people = await signUpAll(options, (number) => newPerson(base, counted, run, number, requests))
+  await signUpAll(options, people, (number) => newPerson(base, counted, `${run}_${number}`, parts))
   figures.begin()
-  await ticking(sendAll(options, { people, ledger, requests, figures, clock }), clock, () =>
-    options.onTick?.(figures.tick()),
-  )
+  await ticking(sendAll(options, { people, mix, figures, clock }), clock, () => options.onTick?.(figures.tick()))
   const movesToCome =
     people.length === 0
       ? null
@@ -77,25 +91,17 @@ export async function runLoad(options: LoadOptions): Promise<LoadReport> {
             options.onProgress?.('seconds waited for leases', Math.round(doneMs / 1_000), Math.round(ofMs / 1_000)),
         })
   const onProgress = (done: number, of: number) => options.onProgress?.('reading back', done, of)
-  const verdict = await readBack({ base, tools: quietly, run, people, ledger, onProgress })
+  const verdict = await readBack({ base, clientOptions: quietly, parts, onProgress })
   const asked = { ...options, run, url: base.origin, users: people.length }
   return reportOf(asked, figures, sightings, { ...verdict, movesToCome })
 }
 
-/** Somebody with a first post, so that there is something to read. */
-async function newPerson(base: URL, tools: Tools, run: string, number: number, requests: Requests): Promise<Person> {
-  const person = await signUp(base, tools, run, number)
-  const ended = await requests.writePost(person)
-  if (ended.outcome !== 'acknowledged') throw notTaken(base, 'take a first post', ended)
-  return person
-}
-
-/** Four at a time. Whoever isn't signed up when the load is told to end is left out. */
+/** Four at a time. When the load is told to end, users who have not signed up yet are left out. */
 async function signUpAll(
   { users, until, onProgress }: LoadOptions,
+  people: Person[],
   add: (number: number) => Promise<Person>,
-): Promise<Person[]> {
-  const people: Person[] = []
+): Promise<void> {
   let next = 1
   const work = async () => {
     while (next <= users && !until?.aborted) {
@@ -104,30 +110,27 @@ async function signUpAll(
     }
   }
   await Promise.all(Array.from({ length: SIGN_UPS_AT_ONCE }, work))
-  return people
 }
 
 interface Sending {
   people: Person[]
-  ledger: Ledger<Person>
-  requests: Requests
+  mix: Mix
   figures: Figures
   clock: Clock
 }
 
 async function sendAll({ rate, reads, seed, durationMs, until }: LoadOptions, sending: Sending): Promise<void> {
-  const { people, ledger, requests, figures, clock } = sending
+  const { people, mix, figures, clock } = sending
   if (people.length === 0) return
   const random = seededRandom(seed)
   const endsAt = clock.now() + (durationMs ?? Number.POSITIVE_INFINITY)
+  const send = async (request: DrawnRequest, plannedAt: number) => {
+    const ended = await request.send()
+    figures.ended(request, clock.now() - plannedAt, ended)
+  }
   const start = (plannedAt: number) => {
-    const mix = { random, reads, people, posts: ledger.posts, requests, now: clock.now() }
-    const request = drawRequest(mix)
-    const count = async () => {
-      const ended = await request!.send()
-      figures.ended(request!.kind, clock.now() - plannedAt, ended)
-    }
-    return request && count()
+    const request = mix.draw(random, reads, people)
+    return request && send(request, plannedAt)
   }
   const isOver = (plannedAt: number) => until?.aborted === true || plannedAt >= endsAt
   await openLoop({ rate, clock, most: REQUESTS_MAX, inFlightMax: IN_FLIGHT_MAX, isOver, start, counts: figures })

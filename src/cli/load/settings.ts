@@ -51,4 +51,7 @@ function numberOf(name: string, text: string, bounds: { least: number; most: num
   throw new UserError(`--${name} is "${text}".`, `It takes a ${isWhole ? 'whole ' : ''}number ${range}.`)
 }
 
-const drawnSeed = (): number => crypto.getRandomValues(new Uint32Array(1))[0]!
+function drawnSeed(): number {
+  const [seed = 0] = crypto.getRandomValues(new Uint32Array(1))
+  return seed
+}

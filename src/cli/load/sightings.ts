@@ -2,16 +2,16 @@ const EXAMPLES_MAX = 5
 
 /** What readers saw during a run. */
 export class Sightings {
-  /** Reads of one’s own, and how many of them showed less than was acknowledged before. */
+  /** Reads of the reader's own, and how many of them showed less than was acknowledged before. */
   own = 0
   stale = 0
-  /** Reads of another's new post that didn't find it yet: allowed for as long as a lease; and those that didn't later. */
+  /** Reads that did not find what another wrote: allowed for as long as a lease, and those after it. */
   notYetSeen = 0
   overdue = 0
   unexpected = 0
   readonly examples: string[] = []
 
-  /** A writer's read of his own. */
+  /** A read of what the reader wrote. */
   sawOwn(isRight: boolean, what: string): void {
     this.own++
     if (isRight) return
@@ -19,14 +19,14 @@ export class Sightings {
     this.#keep(`stale: ${what}`)
   }
 
-  /** Another's post that isn't there, so long after it was acknowledged. */
+  /** What another wrote is not there. `isOverdue`: it was acknowledged longer ago than a lease (`STALE_MS_MAX`). */
   missedAnothers(isOverdue: boolean, what: string): void {
     if (!isOverdue) return void this.notYetSeen++
     this.overdue++
     this.#keep(`overdue: ${what}`)
   }
 
-  /** What nobody has sent. */
+  /** Something that nobody has sent. */
   sawUnexpected(what: string): void {
     this.unexpected++
     this.#keep(`unexpected: ${what}`)

@@ -1,50 +1,51 @@
-/** What became of a write: `unknown` may have been applied or not, or may still be. */
-export type Fate = 'pending' | 'acknowledged' | 'refused' | 'unknown'
+import type { Clock, Ended } from './client.ts'
 
-export interface Write {
+interface Write {
   /** The text that was sent, by its number. */
   number: number
-  fate: Fate
+  /** What became of it: `unknown` may have been applied or not, or may still be. */
+  fate: 'pending' | Ended['outcome']
 }
 
-// A request that was cut off may still be at work: 30 s is D1's bound on a batch, 5 s the router's on waiting for a move.
+// An interrupted request may still be running: D1 limits a batch to 30 s, and the router waits up to 5 s for a move.
 const REST_MS = 40_000
 
 /**
- * One text that one person writes, one write after the other, and what a reader may find there: what was acknowledged
- * last, or any later write that wasn't refused.
+ * One text that one person writes, one write after the other, and what a reader may find there: the last acknowledged
+ * write, or any later one that was not refused.
  */
 export class TextHistory {
+  readonly #clock: Clock
   readonly #writes: Write[] = []
   #floor = -1
   #restsUntil = Number.NEGATIVE_INFINITY
 
-  begin(number: number): Write {
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** Sends a write of the text with this number, and keeps what became of it. */
+  async write(number: number, send: () => Promise<Ended>): Promise<Ended> {
     const write: Write = { number, fate: 'pending' }
     this.#writes.push(write)
-    return write
+    const ended = await send()
+    write.fate = ended.outcome === 'refused' && ended.wasUncertain ? 'unknown' : ended.outcome
+    if (write.fate === 'acknowledged') this.#floor = this.#writes.lastIndexOf(write)
+    if (ended.wasUncertain) this.#restsUntil = this.#clock.now() + REST_MS
+    return ended
   }
 
-  /**
-   * `wasUncertain`: some try of it got no answer. Then the text is left alone for a while, since that try could overtake
-   * the next write.
-   */
-  settle(write: Write, fate: Exclude<Fate, 'pending'>, wasUncertain: boolean, now: number): void {
-    write.fate = fate
-    if (fate === 'acknowledged') this.#floor = this.#writes.lastIndexOf(write)
-    if (wasUncertain) this.#restsUntil = now + REST_MS
+  /** Whether no write may follow yet: a try of the last one got no answer, and could overtake the next write. */
+  get rests(): boolean {
+    return this.#clock.now() < this.#restsUntil
   }
 
-  rests(now: number): boolean {
-    return now < this.#restsUntil
-  }
-
-  /** Where the last acknowledged write is: taken before a read that must see it, and handed to `allows` after. */
+  /** Where the last acknowledged write is. Take it before a read that must see it, and pass it to `allows` afterwards. */
   get floor(): number {
     return this.#floor
   }
 
-  /** Whether who began to read at `floor` may find this. `number` is null for what no write has left there. */
+  /** Whether a reader who began at `floor` may find this. `number` is null for what no write has left there. */
   allows(number: number | null, floor = this.#floor): boolean {
     if (number === null) return floor < 0
     return this.#writes.some((write, index) => index >= floor && write.number === number && write.fate !== 'refused')

@@ -5,22 +5,41 @@ const WORDS =
 const WORDS_MAX = 25
 
 /**
- * What a run writes under a number: the text of a post, or a profile's bio. The number is in it, and decides the words;
- * so what is read can be held against what was sent, to the character, and nothing but numbers has to be kept. 300
- * characters at most: the bound on a bio.
+ * What a run writes, each text under a number. The number is in the text and decides its words. So what is read can be
+ * compared with what was sent, to the character, and only numbers have to be kept.
  */
-export function textOf(run: string, number: number): string {
-  const words = [`${run}`, `#${number}:`]
-  let mixed = Math.imul(number + 1, 0x9e3779b1) >>> 0
-  for (let left = mixed % WORDS_MAX; left >= 0; left--) {
-    mixed = (Math.imul(mixed, 1_664_525) + 1_013_904_223) >>> 0
-    words.push(WORDS[(mixed >>> 16) % WORDS.length]!)
+export class RunTexts {
+  /** The run's name, with which each text begins. */
+  readonly run: string
+  #number = 0
+
+  constructor(run: string) {
+    this.run = run
   }
-  return words.join(' ')
+
+  /** A number that no text has had yet. */
+  nextNumber(): number {
+    return ++this.#number
+  }
+
+  /** The text with this number: at most 300 characters. */
+  textOf(number: number): string {
+    const words = [this.run, `#${number}:`]
+    let mixed = Math.imul(number + 1, 0x9e3779b1) >>> 0
+    for (let left = mixed % WORDS_MAX; left >= 0; left--) {
+      mixed = (Math.imul(mixed, 1_664_525) + 1_013_904_223) >>> 0
+      words.push(WORDS[(mixed >>> 16) % WORDS.length] ?? '')
+    }
+    return words.join(' ')
+  }
+
+  /** The number of a text of this run; null for any other text. */
+  numberIn(text: string | null | undefined): number | null {
+    const number = Number(/^\S+ #(\d{1,9}): /.exec(text ?? '')?.[1] ?? Number.NaN)
+    return Number.isInteger(number) && this.textOf(number) === text ? number : null
+  }
 }
 
-/** The number under which a run wrote this text, to the character; null for any other text. */
-export function numberIn(run: string, text: string): number | null {
-  const number = Number(/^\S+ #(\d{1,9}): /.exec(text)?.[1] ?? Number.NaN)
-  return Number.isInteger(number) && textOf(run, number) === text ? number : null
-}
+/** A text as a report shows it: by its number, or by its beginning if no write has that text. */
+export const shownText = (number: number | null, text?: string | null): string =>
+  number === null ? `another text${text ? `: ${text.slice(0, 80)}` : ''}` : `text ${number}`

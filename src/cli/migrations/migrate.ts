@@ -1,4 +1,5 @@
 import { eachAtMost } from '../../core/bounded.ts'
+import { zip } from '../../core/zip.ts'
 import { UserError } from '../shell/errors.ts'
 import { refuseUnsafe } from './migration-rules.ts'
 import type { Migration } from './shard-migrations.ts'
@@ -44,7 +45,7 @@ export async function migrationStatus(
   migrations: Migration[],
   atOnceMax: number,
 ): Promise<ShardStatus[]> {
-  const statuses = new Map<string, ShardStatus>()
+  const statuses = new Map<MigratedShard, ShardStatus>()
   const names = migrations.map(({ name }) => name)
   await eachAtMost(atOnceMax, shards, async (shard) => {
     const applied = await shard.applied()
@@ -55,9 +56,9 @@ export async function migrationStatus(
         'It was migrated by a newer version. Check that one out.',
       )
     const pending = names.filter((name) => !applied.includes(name))
-    statuses.set(shard.binding, { binding: shard.binding, newest: applied.at(-1) ?? null, pending })
+    statuses.set(shard, { binding: shard.binding, newest: applied.at(-1) ?? null, pending })
   })
-  return shards.map(({ binding }) => statuses.get(binding)!)
+  return shards.flatMap((shard) => statuses.get(shard) ?? [])
 }
 
 /**
@@ -68,30 +69,31 @@ export async function migrationStatus(
 export async function migrateShards(shards: MigratedShard[], options: MigrateOptions): Promise<MigrationRun> {
   const { migrations, canary, atOnceMax, onProgress } = options
   const statuses = await migrationStatus(shards, migrations, atOnceMax)
-  const pendingOf = new Map(statuses.map(({ binding, pending }) => [binding, pending]))
-  const lagging = shards.filter(({ binding }) => pendingOf.get(binding)!.length > 0)
-  const isPending = ({ name }: Migration) => lagging.some(({ binding }) => pendingOf.get(binding)!.includes(name))
+  const lagging = zip(shards, statuses)
+    .map(([shard, status]) => ({ shard, pending: migrations.filter(({ name }) => status.pending.includes(name)) }))
+    .filter(({ pending }) => pending.length > 0)
+  const isPending = (migration: Migration) => lagging.some(({ pending }) => pending.includes(migration))
   refuseUnsafe(migrations.filter(isPending), migrations)
-  const first = lagging.find(({ binding }) => binding === canary) ?? lagging[0]
+  const first = lagging.find(({ shard }) => shard.binding === canary) ?? lagging[0]
   const run: MigrationRun = { applied: 0, done: [], failed: [], untouched: [] }
-  const migrate = async (shard: MigratedShard) => {
+  const migrate = async ({ shard, pending }: { shard: MigratedShard; pending: Migration[] }) => {
     if (run.failed.length > 0) return void run.untouched.push(shard.binding)
-    for (const name of pendingOf.get(shard.binding)!) {
+    for (const migration of pending) {
       try {
-        await shard.apply(migrations.find((migration) => migration.name === name)!)
+        await shard.apply(migration)
         run.applied++
       } catch (error) {
-        run.failed.push({ binding: shard.binding, migration: name, reason: (error as Error).message })
+        run.failed.push({ binding: shard.binding, migration: migration.name, reason: (error as Error).message })
         return
       }
     }
     run.done.push(shard.binding)
-    onProgress(run.done.length, lagging.length, `${shard.binding}: ${pendingOf.get(shard.binding)!.join(', ')}`)
+    onProgress(run.done.length, lagging.length, `${shard.binding}: ${pending.map(({ name }) => name).join(', ')}`)
   }
   if (first) await migrate(first)
   await eachAtMost(
     atOnceMax,
-    lagging.filter((shard) => shard !== first),
+    lagging.filter((each) => each !== first),
     migrate,
   )
   return run

@@ -1,11 +1,14 @@
 import { foldedName } from '../../core/sql-text.ts'
 import {
+  cutAt,
   isSign,
   isWord,
   nameAt,
+  type SqlStatement,
   type SqlToken,
   type SqlTrigger,
   sqlStatements,
+  textOf,
   triggerOf,
   writeOf,
 } from '../../core/sql-tokens.ts'
@@ -36,7 +39,7 @@ export function refuseStatements(pending: Migration[], all: Migration[]): void {
     const known = new KnownObjects(all.slice(0, all.findIndex(({ name }) => name === migration.name) + 1))
     for (const { sql, statement } of statementsOf(migration)) {
       const refusal = refusedChange(statement) ?? refusedWrite(statement, known) ?? refusedForm(statement, sql)
-      if (refusal) refuse(migration, sql.slice(statement[0]!.start, statement.at(-1)!.end), refusal)
+      if (refusal) refuse(migration, textOf(sql, statement), refusal)
     }
   }
 }
@@ -46,7 +49,7 @@ const SHOWN_CHARACTERS = 200
 interface ReadStatement {
   /** The text that it stands in. */
   sql: string
-  statement: SqlToken[]
+  statement: SqlStatement
 }
 
 const read = new WeakMap<Migration, ReadStatement[]>()
@@ -62,7 +65,8 @@ function statementsOf(migration: Migration): ReadStatement[] {
 }
 
 function refuse({ name }: Migration, sql: string, { what, fix }: Refusal): never {
-  throw new UserError(`${name} ${what}:\n  ${sql.split('\n')[0]!.slice(0, SHOWN_CHARACTERS)}`, fix)
+  const [line = ''] = sql.split('\n')
+  throw new UserError(`${name} ${what}:\n  ${line.slice(0, SHOWN_CHARACTERS)}`, fix)
 }
 
 // ── which tables are sharded, and what triggers write ───────────────────────────────────────────
@@ -176,7 +180,7 @@ function refusedWrite(statement: SqlToken[], known: KnownObjects): Refusal | nul
   }
 }
 
-function refusedForm(statement: SqlToken[], sql: string): Refusal | null {
+function refusedForm(statement: SqlStatement, sql: string): Refusal | null {
   const trigger = triggerOf(statement)
   const why = trigger && cutBecause(statement, sql)
   return why
@@ -204,8 +208,8 @@ function refuseTriggers(migrations: Migration[]): void {
 }
 
 /** The forms that reports name: https://github.com/cloudflare/workers-sdk issues 4727, 10998, 14991 and 15690. */
-function cutBecause(statement: SqlToken[], sql: string): string | null {
-  if (/[\r\n]/.test(sql.slice(statement[0]!.start, statement.at(-1)!.end))) return 'it has more than one line'
+function cutBecause(statement: SqlStatement, sql: string): string | null {
+  if (/[\r\n]/.test(textOf(sql, statement))) return 'it has more than one line'
   const bare = statement.find((token) => isWord(token, 'BEGIN', 'END') && token.value !== token.value.toUpperCase())
   if (bare) return `"${bare.value}" is not in upper case`
   let depth = 0
@@ -247,14 +251,13 @@ function unwrapped(tokens: SqlToken[]): SqlToken[] | null {
 
 /** What AND joins outside of brackets. One piece where OR, BETWEEN or CASE may give an AND another meaning. */
 function conjunctsOf(tokens: SqlToken[]): SqlToken[][] {
-  const conjuncts: SqlToken[][] = [[]]
   let depth = 0
+  const outside = new Set<SqlToken>()
   for (const token of tokens) {
     if (isSign(token, '(')) depth++
     if (isSign(token, ')')) depth--
-    if (depth === 0 && isWord(token, 'OR', 'BETWEEN', 'CASE')) return [tokens]
-    if (depth === 0 && isWord(token, 'AND')) conjuncts.push([])
-    else conjuncts.at(-1)!.push(token)
+    if (depth === 0) outside.add(token)
   }
-  return conjuncts
+  if ([...outside].some((token) => isWord(token, 'OR', 'BETWEEN', 'CASE'))) return [tokens]
+  return cutAt(tokens, (token) => outside.has(token) && isWord(token, 'AND'))
 }

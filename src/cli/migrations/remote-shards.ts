@@ -1,3 +1,4 @@
+import { present } from '../../core/present.ts'
 import type { Deployment } from '../deploy/deployment.ts'
 import { findConfigured } from '../deploy/resources.ts'
 import { appliedMigrations, applyMigration } from '../platform/database.ts'
@@ -27,5 +28,5 @@ export async function remoteShards(deployment: Deployment): Promise<MigratedShar
 export const migratedDatabase = ({ platform }: Deployment, binding: string, id: string | null): MigratedShard => ({
   binding,
   applied: async () => (id === null ? [] : appliedMigrations(platform, id)),
-  apply: (migration) => applyMigration(platform, id!, migration),
+  apply: async (migration) => applyMigration(platform, present(id, `the database of ${binding}`), migration),
 })

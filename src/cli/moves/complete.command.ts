@@ -1,5 +1,5 @@
 import { defineCommand } from '../shell/command.ts'
-import { time, watch } from './move-text.ts'
+import { settleTime, watch } from './move-text.ts'
 import { moveOperand, steering } from './requests.ts'
 
 export const command = defineCommand({
@@ -8,7 +8,6 @@ export const command = defineCommand({
   operands: [moveOperand],
   run: steering(
     'complete',
-    (move) =>
-      `The rows left at ${move.source} go at ${time(move.settlesAt!)}, when the last lease is over. ${watch(move)}`,
+    (move) => `The rows left at ${move.source} go at ${settleTime(move)}, when the last lease is over. ${watch(move)}`,
   ),
 })

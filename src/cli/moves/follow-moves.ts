@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Move } from '../../console/shapes.ts'
 import { NotNow, UserError } from '../shell/errors.ts'
 import { bar, type Screen, type Timer } from '../shell/screen.ts'
-import { isOver, percent, rowsOf, stateOf, time } from './move-text.ts'
+import { isOver, percent, rowsOf, settleTime, stateOf } from './move-text.ts'
 
 const POLL_MS = 300
 const LOST_MS_MAX = 30_000
@@ -115,4 +115,4 @@ const barOf = (move: Move): string =>
   `${move.source} → ${move.target}  ${bar(move.progress)} ${percent(move).padStart(4)}  ${stage(move)}`
 
 const stage = (move: Move): string =>
-  move.state === 'settling' ? `settling until ${time(move.settlesAt!)}` : `${stateOf(move)}: ${rowsOf(move)}`
+  move.state === 'settling' ? `settling until ${settleTime(move)}` : `${stateOf(move)}: ${rowsOf(move)}`

@@ -1,4 +1,5 @@
 import type { Move, MoveSides } from '../../console/shapes.ts'
+import { present } from '../../core/present.ts'
 import { counted } from '../shell/table.ts'
 
 export const isOver = ({ state }: Pick<Move, 'state'>): boolean => ['done', 'aborted', 'failed'].includes(state)
@@ -24,7 +25,7 @@ export function rowsOf({ rowsCopied, rowsTotal, rowsVerified }: Move): string {
 export function shortened(slots: string): string {
   const [first = '', ...others] = slots.split(',')
   const [from, to] = first.split('-')
-  const range = from === to ? from! : first
+  const range = from === to && from !== undefined ? from : first
   return others.length === 0 ? range : `${range} +${others.length}`
 }
 
@@ -34,8 +35,11 @@ export const planText = (move: Move) =>
 export const watch = ({ id }: Move) => `Watch it: npm run banyan -- moves show ${id} --follow`
 export const time = (rfc3339: string) => rfc3339.replace('T', ' ').replace(/(\.\d+)?Z$/, ' UTC')
 
+/** Until when a move settles. */
+export const settleTime = ({ settlesAt }: Move): string => time(present(settlesAt, 'an end of the settling'))
+
 export function outcome(move: Move): string {
-  const { id, source, target, state, rowsTotal, cutoverMs, settlesAt, error } = move
+  const { id, source, target, state, rowsTotal, cutoverMs, error } = move
   const head = `Move ${id}, ${slotsOf(move)}:`
   if (state === 'aborted') return `${head} aborted, and all is at ${source}, as it was.${error ? ` ${error}` : ''}`
   if (state === 'failed') return `${head} failed, and all is at ${source}, as it was. ${error}`
@@ -45,7 +49,7 @@ export function outcome(move: Move): string {
   if (state === 'done') return `${moved} Nothing of them is left at ${source}.`
   const stayed = error === undefined ? moved : `${head} could not be taken back: ${error}`
   return `${stayed}
-  Until ${time(settlesAt!)} it settles: ${source} keeps its rows for routers with the map before, and
+  Until ${settleTime(move)} it settles: ${source} keeps its rows for routers with the map before, and
   npm run banyan -- moves reverse ${id} takes it back.`
 }
 
@@ -55,7 +59,7 @@ export function details(move: Move): string {
     ['slots', `${move.slots} of ${move.keyspace}`],
     ['from', move.reversed ? `${move.source} (it was turned round)` : move.source],
     ['to', move.target],
-    ['state', move.state === 'settling' ? `settling until ${time(move.settlesAt!)}` : stateOf(move)],
+    ['state', move.state === 'settling' ? `settling until ${settleTime(move)}` : stateOf(move)],
     ['done', percent(move)],
     ['rows', rowsOf(move)],
     ['cutover', move.cutoverMs === null ? null : `${move.cutoverMs} ms`],

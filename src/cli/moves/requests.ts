@@ -1,4 +1,5 @@
 import type { Move, MovePage, OneMove } from '../../console/shapes.ts'
+import { present } from '../../core/present.ts'
 import type { Connection } from '../shell/client.ts'
 import type { Output } from '../shell/command.ts'
 import { pagesOf } from '../shell/pages.ts'
@@ -19,13 +20,14 @@ export const movePages = (connection: Pick<Connection, 'get'>): AsyncGenerator<M
 export const reader =
   (connection: Connection) =>
   async (ids: string[]): Promise<Move[]> => {
-    if (ids.length === 1) return [(await connection.get<OneMove>(moveAt(ids[0]!))).move]
+    const [only] = ids
+    if (only !== undefined && ids.length === 1) return [(await connection.get<OneMove>(moveAt(only))).move]
     const found = new Map<string, Move>()
     for await (const { items } of movePages(connection)) {
       for (const move of items) found.set(move.id, move)
       if (ids.every((id) => found.has(id))) break
     }
-    return ids.map((id) => found.get(id)!)
+    return ids.map((id) => present(found.get(id), `the move ${id}`))
   }
 
 export const moveOperand = { name: 'ID', help: 'a move’s id, as moves list has it' }

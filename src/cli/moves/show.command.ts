@@ -1,4 +1,5 @@
 import type { OneMove } from '../../console/shapes.ts'
+import { present } from '../../core/present.ts'
 import { defineCommand } from '../shell/command.ts'
 import { UserError } from '../shell/errors.ts'
 import { watchOptions } from '../shell/options.ts'
@@ -20,11 +21,12 @@ export const command = defineCommand({
     const connection = connect()
     const answer = await connection.get<OneMove>(moveAt(id))
     if (!follow) return { json: answer, text: details(answer.move) }
-    const [move] = await followMoves([answer.move], {
+    const [found] = await followMoves([answer.move], {
       until: until ?? 'settling',
       read: reader(connection),
       screen: process.stderr,
     })
-    return { json: { move }, text: details(move!), isFailure: hasFailed(move!) }
+    const move = present(found, 'the move that was followed')
+    return { json: { move }, text: details(move), isFailure: hasFailed(move) }
   },
 })

@@ -1,3 +1,4 @@
+import { present } from '../../core/present.ts'
 import { type Platform, PlatformError } from './api.ts'
 
 export interface Statement {
@@ -37,7 +38,11 @@ export const readRows = <T>(
   databaseId: string,
   sql: string,
   params: (string | number | null)[] = [],
-): Promise<T[]> => repeatable(async () => (await runBatch<T>(platform, databaseId, [{ sql, params }]))[0]!)
+): Promise<T[]> =>
+  repeatable(async () => {
+    const [rows] = await runBatch<T>(platform, databaseId, [{ sql, params }])
+    return present(rows, 'an answer to the statement')
+  })
 
 /** Names of the migrations that a database has, in the table that wrangler keeps as well. */
 export async function appliedMigrations(platform: Platform, databaseId: string): Promise<string[]> {

@@ -1,23 +1,20 @@
-import { createHash } from 'node:crypto'
 import type { Platform } from '../platform/api.ts'
 import { readRows } from '../platform/database.ts'
-
-/** Of accounts or claims. Their keys, when they are looked up, are a parameter of 700 kB; it may have 2 MB. */
-export const PAGE_ROWS = 5_000
-/** The API allows 1,200 calls in five minutes, to all who use the account. */
-export const PAUSE_MS = 300
+import type { ClaimHolders, HeldClaim } from './noun.ts'
+import { HERE_STATES, PAUSE_MS, pagesHere, type Read } from './rows-here.ts'
 
 /** What doesn't fit after a shard was taken back. Claims are named by their keys: the values are personal. */
-export interface ClaimDifference {
-  /** A claim's account is gone, or an account lacks a claim that it should hold. */
-  lacks: 'account' | 'claim'
-  key: string
-  kind: string
-  accountId: string
+export interface ClaimDifference extends HeldClaim {
+  /** The claim's owner is gone, or a row lacks a claim that it should hold. */
+  lacks: 'owner' | 'claim'
+  ownerId: string
+  /** Whose rows the owner is one of. */
+  holders: ClaimHolders
 }
 
 export interface Comparison {
   platform: Platform
+  holders: ClaimHolders[]
   /** All shards' databases. */
   databaseIds: string[]
   /** That of the shard that was taken back. */
@@ -27,73 +24,101 @@ export interface Comparison {
   onShard?(done: number, of: number): void
 }
 
-interface Claim {
-  key: string
-  kind: string
+interface Claim extends HeldClaim {
   ownerId: string
 }
 
-interface Account {
-  id: string
-  email: string
-  handle: string
+/** Where a row should be: the database that has its slot; undefined if none has. */
+type HomeOf = (keyspace: 'users' | 'claims', id: string) => string | undefined
+
+interface Comparing {
+  read: Read
+  homeOf: HomeOf
+  restoredId: string
 }
 
-type Read = <T>(databaseId: string, sql: string, params: (string | number)[]) => Promise<T[]>
-
 /**
- * Compares claims and accounts while they are in use, as far as the one shard has either: yields what doesn't fit. It goes
- * through all shards a page at a time, at most 200 calls a minute, and keeps a page and the map of slots. What is written
- * meanwhile is no difference: a claim is there before its account, and is confirmed after it. A slot that moves meanwhile
- * may make some. Throws PlatformError.
+ * Compares claims and the rows that own them while they are in use, as far as the one shard has either: yields what doesn't
+ * fit. It goes through all shards a page at a time, at most 200 calls a minute, and keeps a page and the map of slots. What
+ * is written meanwhile is no difference: a claim is there before its owner, and is confirmed after it. A slot that moves
+ * meanwhile may make some. Throws PlatformError.
  */
 export async function* claimDifferences(comparison: Comparison): AsyncGenerator<ClaimDifference[]> {
-  const { platform, databaseIds, restoredId, sleep, onShard } = comparison
+  const { platform, holders, databaseIds, restoredId, sleep, onShard } = comparison
   const read: Read = async (databaseId, sql, params) => {
     await sleep(PAUSE_MS)
     return readRows(platform, databaseId, sql, params)
   }
   const slots = await readSlots(read, databaseIds)
-  const homeOf = (keyspace: string, id: string) => slots.get(`${keyspace} ${id.slice(0, 4)}`)
+  const homeOf: HomeOf = (keyspace, id) => slots.get(`${keyspace} ${id.slice(0, 4)}`)
   for (const [index, databaseId] of databaseIds.entries()) {
-    const isRestored = databaseId === restoredId
-    for await (const page of pages<Account>(read, databaseId, ACCOUNTS, ({ id }) => id)) {
-      const wishes = page
-        .flatMap(wishesOf)
-        .map((wish) => ({ ...wish, at: homeOf('claims', wish.key) }))
-        .filter(({ at }) => isRestored || at === restoredId)
-      const asked = wishes.map(({ key, at }) => ({ at, id: key }))
-      const claims = await rowsAt<Claim>(read, CLAIMS_BY_KEY, asked)
-      const owners = new Map(claims.map(({ key, ownerId }) => [key, ownerId]))
-      const lacking = wishes.filter(({ key, accountId, at }) => at && owners.get(key) !== accountId)
-      yield lacking.map(({ key, kind, accountId }) => ({ lacks: 'claim' as const, key, kind, accountId }))
-    }
-    for await (const page of pages<Claim>(read, databaseId, CLAIMS, ({ key }) => key)) {
-      const claims = page
-        .map((claim) => ({ ...claim, at: homeOf('users', claim.ownerId) }))
-        .filter(({ at }) => isRestored || at === restoredId)
-      const asked = claims.map(({ ownerId, at }) => ({ at, id: ownerId }))
-      const accounts = await rowsAt<{ id: string }>(read, ACCOUNTS_BY_ID, asked)
-      const there = new Set(accounts.map(({ id }) => id))
-      const orphans = claims.filter(({ ownerId, at }) => at && !there.has(ownerId))
-      yield orphans.map(({ key, kind, ownerId }) => ({ lacks: 'account', key, kind, accountId: ownerId }))
+    for (const some of holders) {
+      yield* lackingClaims({ read, homeOf, restoredId }, databaseId, some)
+      yield* orphans({ read, homeOf, restoredId }, databaseId, some)
     }
     onShard?.(index + 1, databaseIds.length)
   }
 }
 
-/** What an account holds: SHA-256 of kind and value, as docs/sharding.md has it. */
-const wishesOf = ({ id, email, handle }: Account): { kind: string; key: string; accountId: string }[] =>
-  Object.entries({ email, handle }).map(([kind, value]) => ({
-    kind,
-    key: createHash('sha256').update(`${kind}\0${value.toLowerCase()}`).digest('hex'),
-    accountId: id,
-  }))
+/** Claims that rows of this database should hold, and that somebody else holds or nobody. */
+async function* lackingClaims(
+  { read, homeOf, restoredId }: Comparing,
+  databaseId: string,
+  holders: ClaimHolders,
+): AsyncGenerator<ClaimDifference[]> {
+  const { select, table } = holders
+  for await (const rows of pagesHere(read, databaseId, { select, key: `${table}.id`, keyspace: 'users' })) {
+    const wanted = rows
+      .flatMap((row) => holders.claimsOf(row).map((claim) => ({ ...claim, ownerId: row.id })))
+      .map((claim) => ({ ...claim, at: homeOf('claims', claim.key) }))
+      .filter(({ at }) => databaseId === restoredId || at === restoredId)
+    const claims = await rowsAt<Claim>(
+      read,
+      CLAIMS_BY_KEY,
+      wanted.map(({ key, at }) => ({ at, id: key })),
+    )
+    const owners = new Map(claims.map(({ key, ownerId }) => [key, ownerId]))
+    const lacking = wanted.filter(({ key, ownerId, at }) => at && owners.get(key) !== ownerId)
+    yield lacking.map(({ key, kind, ownerId }) => ({ lacks: 'claim', key, kind, ownerId, holders }))
+  }
+}
 
-/** `users 0000` → the database that has its rows. Rows of slots that moved away stay for a while, and no longer count. */
+/** Claims of this database whose owner is gone. */
+async function* orphans(
+  { read, homeOf, restoredId }: Comparing,
+  databaseId: string,
+  holders: ClaimHolders,
+): AsyncGenerator<ClaimDifference[]> {
+  const find = `SELECT id FROM ${holders.table} WHERE id IN (SELECT value FROM json_each(?))`
+  for await (const rows of pagesHere<Claim & { id: string }>(read, databaseId, claimsOfKinds(holders.kinds))) {
+    const claims = rows
+      .map((claim) => ({ ...claim, at: homeOf('users', claim.ownerId) }))
+      .filter(({ at }) => databaseId === restoredId || at === restoredId)
+    const owners = await rowsAt<{ id: string }>(
+      read,
+      find,
+      claims.map(({ ownerId, at }) => ({ at, id: ownerId })),
+    )
+    const there = new Set(owners.map(({ id }) => id))
+    const found = claims.filter(({ ownerId, at }) => at && !there.has(ownerId))
+    yield found.map(({ key, kind, ownerId }) => ({ lacks: 'owner', key, kind, ownerId, holders }))
+  }
+}
+
+// A reservation that has run out is settled by the cron.
+const claimsOfKinds = (kinds: readonly string[]) => ({
+  select: 'SELECT key AS id, key, kind, owner_id AS ownerId FROM claims',
+  key: 'key',
+  keyspace: 'claims',
+  where: `state = 'confirmed' AND kind IN (${kinds.map((kind) => `'${kind}'`).join(', ')})`,
+})
+
+const CLAIMS_BY_KEY = 'SELECT key, owner_id AS ownerId FROM claims WHERE key IN (SELECT value FROM json_each(?))'
+
+/** `users 0000` → the database that has its rows. */
 async function readSlots(read: Read, databaseIds: string[]): Promise<Map<string, string>> {
   const sql = `SELECT keyspace, substr(slot, 1, 2) AS part, group_concat(substr(slot, 3), ' ') AS rest FROM slots
-    WHERE state IN (${HERE}) GROUP BY keyspace, part`
+    WHERE state IN (${HERE_STATES}) GROUP BY keyspace, part`
   const slots = new Map<string, string>()
   for (const databaseId of databaseIds)
     for (const { keyspace, part, rest } of await read<Record<'keyspace' | 'part' | 'rest', string>>(
@@ -103,28 +128,6 @@ async function readSlots(read: Read, databaseIds: string[]): Promise<Map<string,
     ))
       for (const end of rest.split(' ')) slots.set(`${keyspace} ${part}${end}`, databaseId)
   return slots
-}
-
-const HERE = "'active', 'moving', 'fenced'"
-/** SQL that is true for rows whose slot is here. */
-export const here = (column: string, keyspace: string): string =>
-  `substr(${column}, 1, 4) IN (SELECT slot FROM slots WHERE keyspace = '${keyspace}' AND state IN (${HERE}))`
-
-// A reservation that has run out is settled by the cron.
-const CLAIMS = `SELECT key, kind, owner_id AS ownerId FROM claims
-  WHERE key > ? AND state = 'confirmed' AND ${here('key', 'claims')} ORDER BY key LIMIT ?`
-const CLAIMS_BY_KEY = 'SELECT key, owner_id AS ownerId FROM claims WHERE key IN (SELECT value FROM json_each(?))'
-const ACCOUNTS = `SELECT accounts.id, email, handle FROM accounts JOIN profiles ON profiles.id = accounts.id
-  WHERE accounts.id > ? AND ${here('accounts.id', 'users')} ORDER BY accounts.id LIMIT ?`
-const ACCOUNTS_BY_ID = 'SELECT id FROM accounts WHERE id IN (SELECT value FROM json_each(?))'
-
-async function* pages<T>(read: Read, databaseId: string, sql: string, keyOf: (row: T) => string) {
-  for (let after = ''; ; ) {
-    const page = await read<T>(databaseId, sql, [after, PAGE_ROWS])
-    yield page
-    if (page.length < PAGE_ROWS) return
-    after = keyOf(page.at(-1)!)
-  }
 }
 
 /** Rows by their keys, each asked for where it should be: a call a database. */

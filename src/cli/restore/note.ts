@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { replaceFile } from '../shell/replace-file.ts'
-import type { AccountChange } from './restored-accounts.ts'
+import type { Listed } from './noun.ts'
 import type { Revoked } from './revoked-rows.ts'
 import type { Ownership } from './shard-ownership.ts'
 
@@ -20,14 +20,17 @@ interface TakenOut extends Begun {
 export interface Travelling extends Begun, Ownership {
   stage: 'travelling'
   wayBack: string
-  /** The accounts noted before: the salt of their digests, and how many there are. An older version noted none. */
-  accounts?: { salt: string; count: number }
-  /** Set once the accounts are compared: to compare them again, after their versions were raised, would find fewer. */
+  /** The rows with credentials noted before, in the file under their own name. An older version noted none. */
+  noted?: NotedRows
+  /** Set once they are compared: to compare them again, after their versions were raised, would find fewer. */
   listed?: Listed
 }
 
-/** How many accounts are listed for each change; null where the accounts of before are not known. */
-export type Listed = Record<AccountChange, number> | null
+export interface NotedRows {
+  /** Of their digests. */
+  salt: string
+  count: number
+}
 
 /** Written before it is put into service. From then on it may have new writes, and is not taken back by this restore. */
 export interface Reconciled extends Begun, Ownership {
@@ -47,27 +50,53 @@ export interface Ended {
 /** The place of a restore, so that a run that was cut off can be gone on with, or given up. */
 export type Note = TakenOut | Travelling | Reconciled
 
-export const readNote = (file: string): Note | null =>
-  existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Note) : null
+/** The note, and the files beside it. */
+export class NoteFile {
+  readonly file: string
+  readonly #rows: string
 
-export function keepNote<N extends Note>(file: string, note: N): N {
-  replaceFile(file, JSON.stringify(note), 0o600)
-  return note
+  /** `rows`: what the rows with credentials are called, in the note and in the names of files. */
+  constructor(file: string, rows = 'rows') {
+    this.file = file
+    this.#rows = rows
+  }
+
+  read(): Note | null {
+    if (!existsSync(this.file)) return null
+    const { [this.#rows]: noted, ...rest } = JSON.parse(readFileSync(this.file, 'utf8')) as Record<string, unknown>
+    return { ...rest, ...(noted ? { noted } : {}) } as unknown as Note
+  }
+
+  keep<N extends Note>(note: N): N {
+    const { noted, ...rest }: N & { noted?: NotedRows } = note
+    replaceFile(this.file, JSON.stringify(noted ? { ...rest, [this.#rows]: noted } : rest), 0o600)
+    return note
+  }
+
+  forget(): void {
+    rmSync(this.before, { force: true })
+    rmSync(this.file, { force: true })
+  }
+
+  /** The rows with credentials as they were before the restore; goes with the note. */
+  get before(): string {
+    return this.#beside(`${this.#rows}-before`)
+  }
+
+  /** Those of them that the operator must look after; stays. */
+  get listed(): string {
+    return this.#beside(this.#rows)
+  }
+
+  /** The claims that do not fit; stays. */
+  get claims(): string {
+    return this.#beside('claims')
+  }
+
+  #beside(name: string): string {
+    return this.file.replace(/\.json$/, `.${name}.jsonl`)
+  }
 }
-
-export function forgetNote(file: string): void {
-  rmSync(accountsBeforeFile(file), { force: true })
-  rmSync(file, { force: true })
-}
-
-/** The accounts as they were before the restore; goes with the note. */
-export const accountsBeforeFile = (noteFile: string): string => beside(noteFile, 'accounts-before')
-/** The accounts that the operator must look after; stays. */
-export const accountsFile = (noteFile: string): string => beside(noteFile, 'accounts')
-/** The claims that do not fit; stays. */
-export const claimsFile = (noteFile: string): string => beside(noteFile, 'claims')
-
-const beside = (noteFile: string, name: string): string => noteFile.replace(/\.json$/, `.${name}.jsonl`)
 
 export const goOn = ({ shard, to }: Begun): string => `npm run banyan -- restore ${shard} --to ${to}`
 export const giveUp = (shard: string): string => `npm run banyan -- restore ${shard} --abandon`

@@ -4,10 +4,12 @@ import { addressOf, openDeployment, PLATFORM_HELP } from '../deploy/deployment.t
 import { connect } from '../shell/client.ts'
 import { defineCommand } from '../shell/command.ts'
 import { UserError } from '../shell/errors.ts'
+import { fromNouns } from '../shell/nouns.ts'
 import { configOption } from '../shell/options.ts'
 import { root } from '../shell/root.ts'
 import { readConfig } from '../wrangler/config.ts'
-import { readNote, standing } from './note.ts'
+import { NoteFile, standing } from './note.ts'
+import type { RestoreContribution } from './noun.ts'
 import { abandon, compare, restore } from './restore.ts'
 
 /** The exit code of who was ended by Ctrl-C. */
@@ -41,17 +43,17 @@ ${PLATFORM_HELP}`,
     const address = await addressOf(deployment.platform, config, options.url)
     const connection = connect({ url: address, token: options.token })
     const noteFile = path.join(root, '.wrangler/deploy', `${config.name}-${shard}.restore.json`)
-    const about = { shard, connection, noteFile }
+    const about = { shard, connection, noteFile, nouns: await fromNouns<RestoreContribution>('restore') }
     process.once('SIGINT', () => endEarly(noteFile))
     if (isAbandoned) return abandon(deployment, about)
-    if (isCompared) return compare(deployment, about)
-    return restore(deployment, { ...about, to: to!, now: performance.timeOrigin + performance.now() })
+    if (isCompared || to === undefined) return compare(deployment, about)
+    return restore(deployment, { ...about, to, now: performance.timeOrigin + performance.now() })
   },
 })
 
 /** Ctrl-C. */
 function endEarly(noteFile: string): void {
-  const note = readNote(noteFile)
+  const note = new NoteFile(noteFile).read()
   if (note) console.error(standing(note))
   process.exit(INTERRUPTED)
 }

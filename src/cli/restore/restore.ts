@@ -12,19 +12,9 @@ import { UserError } from '../shell/errors.ts'
 import { replaceFile } from '../shell/replace-file.ts'
 import { counted } from '../shell/table.ts'
 import { isPlaceholder, readConfig } from '../wrangler/config.ts'
-import { claimDifferences } from './claim-differences.ts'
-import {
-  claimsFile,
-  forgetNote,
-  giveUp,
-  goOn,
-  keepNote,
-  type Note,
-  type Reconciled,
-  readNote,
-  standing,
-  type Travelling,
-} from './note.ts'
+import { type ClaimDifference, claimDifferences } from './claim-differences.ts'
+import { giveUp, goOn, type Note, NoteFile, type Reconciled, standing, type Travelling } from './note.ts'
+import { type ClaimHolders, type RestoreContribution, type Restored, restoredBy } from './noun.ts'
 import { endedJson, endedText, endRevived, noteBefore } from './revived.ts'
 import { differenceFrom, ownershipOf, reconcile } from './shard-ownership.ts'
 
@@ -38,6 +28,7 @@ export interface ShardOptions {
   connection: Pick<Connection, 'get' | 'patch'>
   /** Where the place is kept, so that a run that was cut off can be gone on with. */
   noteFile: string
+  nouns: RestoreContribution[]
 }
 
 export interface RestoreOptions extends ShardOptions {
@@ -47,6 +38,19 @@ export interface RestoreOptions extends ShardOptions {
   now: number
 }
 
+/** One restore, or the look after it. */
+interface Restoring {
+  shard: string
+  connection: ShardOptions['connection']
+  noteFile: NoteFile
+  restored: Restored
+}
+
+function open({ shard, connection, noteFile, nouns }: ShardOptions): Restoring {
+  const restored = restoredBy(nouns)
+  return { shard, connection, restored, noteFile: new NoteFile(noteFile, restored.credentials?.names.rows) }
+}
+
 /**
  * Takes one shard back to a moment: out of the map's service, time travel, reconciled, and into service again. What was
  * written there since is gone. Refused, with everything as it was, where its slots weren't the same ones then: it would
@@ -54,34 +58,36 @@ export interface RestoreOptions extends ShardOptions {
  */
 export async function restore(deployment: Deployment, options: RestoreOptions): Promise<Output> {
   const { say } = deployment
-  const { connection, shard, noteFile } = options
+  const restoring = open(options)
+  const { connection, shard, noteFile } = restoring
   const to = readTime(options.to, options.now)
-  const found = readNote(noteFile)
+  const found = noteFile.read()
   if (found && found.stage !== 'taken-out' && found.to !== to) throw halfDone(found)
   const entry = await findShard(deployment, connection, shard)
   if (found?.stage === 'travelling' && entry.state !== 'restoring') throw servesAlready(found, entry.state)
   const outOfService = async (): Promise<Travelling> =>
     found && found.stage !== 'taken-out'
       ? { ...found, stage: 'travelling' }
-      : takeOut(deployment, options, to, { ...entry, isOurs: found !== null })
+      : takeOut(deployment, restoring, to, { ...entry, isOurs: found !== null })
   return sayingWhereItStands(deployment, noteFile, async () => {
     if (found?.stage === 'reconciled' && entry.state !== 'restoring') {
-      forgetNote(noteFile)
+      noteFile.forget()
       say(`✓ the run before has ended it, and nothing was taken back now: ${shard} has what was written since`)
-      return compared(deployment, options, found)
+      return compared(deployment, restoring, found)
     }
     // One that an older version has reconciled still has the sessions of then.
     const isEnded = found?.stage === 'reconciled' && found.ended !== undefined
-    const done = isEnded ? found : await travel(deployment, options, await outOfService())
+    const done = isEnded ? found : await travel(deployment, restoring, await outOfService())
     await backToService(connection, shard, noteFile)
-    return compared(deployment, options, done)
+    return compared(deployment, restoring, done)
   })
 }
 
 /** Gives a restore up: the shard is as it was before, and serves. Throws UserError. */
 export async function abandon(deployment: Deployment, options: ShardOptions): Promise<Output> {
-  const { connection, shard, noteFile } = options
-  const note = readNote(noteFile)
+  const restoring = open(options)
+  const { connection, shard, noteFile } = restoring
+  const note = noteFile.read()
   if (!note)
     throw new UserError(
       `No restore of ${shard} is under way here.`,
@@ -90,7 +96,7 @@ export async function abandon(deployment: Deployment, options: ShardOptions): Pr
   const { state } = await findShard(deployment, connection, shard)
   return sayingWhereItStands(deployment, noteFile, async () => {
     if (state !== 'restoring')
-      return { json: { shard, state }, text: await leaveAsItIs(deployment, options, note, state) }
+      return { json: { shard, state }, text: await leaveAsItIs(deployment, restoring, note, state) }
     if (note.stage !== 'taken-out') await takeBack(deployment, noteFile, note)
     await backToService(connection, shard, noteFile)
     return { json: { shard, state: 'serving' }, text: `${shard} serves again, as it was before the restore.` }
@@ -99,13 +105,13 @@ export async function abandon(deployment: Deployment, options: ShardOptions): Pr
 
 async function sayingWhereItStands(
   deployment: Deployment,
-  noteFile: string,
+  noteFile: NoteFile,
   act: () => Promise<Output>,
 ): Promise<Output> {
   try {
     return await act()
   } catch (error) {
-    const note = readNote(noteFile)
+    const note = noteFile.read()
     if (note) deployment.say(standing(note))
     throw error
   }
@@ -117,7 +123,7 @@ async function sayingWhereItStands(
  */
 async function takeOut(
   deployment: Deployment,
-  { connection, shard, noteFile }: RestoreOptions,
+  { connection, shard, noteFile, restored }: Restoring,
   to: string,
   { databaseId, state, isOurs }: FoundShard & { isOurs: boolean },
 ): Promise<Travelling> {
@@ -127,7 +133,7 @@ async function takeOut(
   // Read for nothing: where it can't be, that is known before anybody gets a 503.
   await ownershipOf(platform, databaseId)
   const place = { databaseId, shard, to }
-  keepNote(noteFile, { ...place, stage: 'taken-out' })
+  noteFile.keep({ ...place, stage: 'taken-out' })
   await connection.patch(shardAt(shard), { state: 'restoring' })
   deployment.say(`✓ ${shard} is out of service: its users get 503. Waiting until no router has the map before.`)
   await deployment.sleep(readConfig(deployment.readConfigText()).leaseMs + MAP_COPY_MS)
@@ -139,16 +145,17 @@ async function takeOut(
     throw error
   }
   const ownership = await ownershipOf(platform, databaseId)
-  const accounts = await noteBefore(deployment, databaseId, noteFile)
-  deployment.say(`✓ noted: ${counted(accounts.count, 'account')}, with the version of each password`)
+  const { credentials } = restored
+  const noted = credentials && (await noteBefore(deployment, databaseId, credentials, noteFile.before))
+  if (credentials && noted) deployment.say(`✓ noted: ${credentials.texts.noted(noted.count)}`)
   const wayBack = await bookmarkAt(platform, databaseId)
-  return keepNote(noteFile, { ...place, ...ownership, wayBack, accounts, stage: 'travelling' })
+  return noteFile.keep({ ...place, ...ownership, wayBack, ...(noted ? { noted } : {}), stage: 'travelling' as const })
 }
 
 /** Repeated, it has the same end: nobody writes meanwhile. */
-async function travel(deployment: Deployment, options: ShardOptions, before: Travelling): Promise<Reconciled> {
+async function travel(deployment: Deployment, restoring: Restoring, before: Travelling): Promise<Reconciled> {
   const { platform, say } = deployment
-  const { connection, shard, noteFile } = options
+  const { connection, shard, noteFile, restored } = restoring
   const { databaseId, to } = before
   await restoreTo(platform, databaseId, await bookmarkAt(platform, databaseId, to))
   say(`✓ it is as it was at ${to}`)
@@ -160,22 +167,22 @@ async function travel(deployment: Deployment, options: ShardOptions, before: Tra
   }
   const migrated = await reconcile(platform, databaseId, before)
   say(`✓ reconciled: its slots are those of the map, the mover’s step goes on, ${migrated} migrations applied again`)
-  const ended = await endRevived(deployment, noteFile, before)
-  say(`✓ ended: ${endedText(ended, noteFile)}`)
-  return keepNote(noteFile, { ...before, stage: 'reconciled', migrated, ended })
+  const ended = await endRevived(deployment, restored, noteFile, before)
+  say(`✓ ended: ${endedText(ended, restored, noteFile.listed)}`)
+  return noteFile.keep({ ...before, stage: 'reconciled' as const, migrated, ended })
 }
 
 /** As it was before: from here on nothing of the restore is left but the state. */
-async function takeBack({ platform }: Deployment, noteFile: string, note: Travelling | Reconciled): Promise<void> {
+async function takeBack({ platform }: Deployment, noteFile: NoteFile, note: Travelling | Reconciled): Promise<void> {
   const { shard, databaseId, to, wayBack } = note
   await restoreTo(platform, databaseId, wayBack)
-  keepNote(noteFile, { shard, databaseId, to, stage: 'taken-out' })
+  noteFile.keep({ shard, databaseId, to, stage: 'taken-out' })
 }
 
 /** Forgets a restore of a shard that isn't out of service any more: what was written there since stays. */
 async function leaveAsItIs(
   deployment: Deployment,
-  { connection, shard, noteFile }: ShardOptions,
+  { connection, shard, noteFile, restored }: Restoring,
   note: Note,
   state: string,
 ): Promise<string> {
@@ -183,12 +190,12 @@ async function leaveAsItIs(
   const ended: string[] = []
   if (note.stage === 'travelling') {
     await refuseOpenMoves(connection, shard)
-    if (await differenceFrom(platform, note.databaseId, note)) throw otherNow(note, state, noteFile)
+    if (await differenceFrom(platform, note.databaseId, note)) throw otherNow(note, state, noteFile.file)
     await reconcile(platform, note.databaseId, note)
     // It may have been taken back already, and then sessions that were ended live again.
-    ended.push(endedText(await endRevived(deployment, noteFile, note), noteFile))
+    ended.push(endedText(await endRevived(deployment, restored, noteFile, note), restored, noteFile.listed))
   }
-  forgetNote(noteFile)
+  noteFile.forget()
   const what: Record<Note['stage'], string> = {
     'taken-out': 'Nothing in it was taken back.',
     travelling: 'It stays as it is, whether it was taken back already or not.',
@@ -199,68 +206,88 @@ async function leaveAsItIs(
 }
 
 /** Only looks: it serves already, so a comparison that fails, or is ended, leaves a restore as done as it is. */
-async function compared(deployment: Deployment, options: ShardOptions, done: Reconciled): Promise<Output> {
+async function compared(deployment: Deployment, restoring: Restoring, done: Reconciled): Promise<Output> {
   const { shard, to, wayBack, migrated, databaseId, ended } = done
+  const { restored, noteFile } = restoring
   const served = `${shard} serves again, as it was at ${to}. What was written there since is gone.`
+  const hasClaims = restored.holders.length > 0
+  const what = comparedRows(restored)
   deployment.say(
-    `✓ ${served}\n${wayBackText(done)}\nComparing its claims and accounts with all shards; Ctrl-C leaves that out.`,
+    [
+      `✓ ${served}`,
+      wayBackText(done),
+      ...(hasClaims ? [`Comparing its ${what} with all shards; Ctrl-C leaves that out.`] : []),
+    ].join('\n'),
   )
-  const comparison = await compareClaims(deployment, options, databaseId).catch((error: unknown) => ({
-    json: { lackingAccounts: null, lackingClaims: null },
-    text: `Its claims and accounts were not compared: ${messageOf(error)}\nTo compare them: npm run banyan -- restore ${shard} --compare`,
+  const comparison = await compareClaims(deployment, restoring, databaseId).catch((error: unknown) => ({
+    json: { ...Object.fromEntries(restored.holders.map(({ names }) => [names.lacking, null])), lackingClaims: null },
+    text: `Its ${what} were not compared: ${messageOf(error)}\nTo compare them: npm run banyan -- restore ${shard} --compare`,
   }))
-  const users = ended ? [endedText(ended, options.noteFile)] : []
-  const text = [served, ...users, comparison.text, wayBackText(done)].join('\n')
-  const json = { shard, to, wayBack, migrated, ...(ended ? endedJson(ended, options.noteFile) : {}) }
+  const users = ended ? [endedText(ended, restored, noteFile.listed)] : []
+  const text = [served, ...users, ...(hasClaims ? [comparison.text] : []), wayBackText(done)].join('\n')
+  const json = { shard, to, wayBack, migrated, ...(ended ? endedJson(ended, restored, noteFile.listed) : {}) }
   return { json: { ...json, ...comparison.json }, text }
 }
 
 /** Lists what doesn't fit in a file, a line each. Throws UserError. */
 export async function compare(deployment: Deployment, options: ShardOptions): Promise<Output> {
   const { databaseId } = await findShard(deployment, options.connection, options.shard)
-  return compareClaims(deployment, options, databaseId)
+  return compareClaims(deployment, open(options), databaseId)
 }
+
+/** What is compared, in words. */
+const comparedRows = ({ holders }: Restored): string =>
+  ['claims', ...holders.map(({ names }) => names.rows)].join(' and ')
 
 async function compareClaims(
   deployment: Deployment,
-  { connection, shard, noteFile }: ShardOptions,
+  { connection, shard, noteFile, restored: { holders } }: Restoring,
   restoredId: string,
-): Promise<{ json: Lacking; text: string }> {
+): Promise<{ json: object; text: string }> {
+  if (holders.length === 0) return { json: {}, text: 'No rows of this application hold claims.' }
   const { platform, sleep, say } = deployment
   const databaseIds = readConfig(deployment.readConfigText()).shards.map(({ databaseId }) => databaseId)
   const onShard = (done: number, of: number) => say(`compared with ${done} of ${counted(of, 'shard')}`)
-  const file = claimsFile(noteFile)
+  const file = noteFile.claims
   replaceFile(file, '', 0o600)
   const { epoch } = await listShards(connection)
-  const lacks = { account: 0, claim: 0 }
-  for await (const page of claimDifferences({ platform, databaseIds, restoredId, sleep, onShard })) {
-    for (const difference of page) lacks[difference.lacks]++
-    appendFileSync(file, page.map((difference) => `${JSON.stringify(difference)}\n`).join(''))
+  const found = new Map(holders.map((some) => [some, { owner: 0, claim: 0 }]))
+  for await (const page of claimDifferences({ platform, holders, databaseIds, restoredId, sleep, onShard })) {
+    for (const { holders: some, lacks } of page) {
+      const counts = found.get(some)
+      if (counts) counts[lacks]++
+    }
+    appendFileSync(file, page.map(lineOf).join(''))
   }
   const hasMoved = (await listShards(connection)).epoch !== epoch
-  const json = { lackingAccounts: lacks.account, lackingClaims: lacks.claim, file }
-  return { json, text: claimsText(shard, json, hasMoved) }
+  const lackingClaims = [...found.values()].reduce((sum, { claim }) => sum + claim, 0)
+  const orphans = [...found].map(([{ names }, { owner }]) => [names.lacking, owner])
+  const json = { ...Object.fromEntries(orphans), lackingClaims, file }
+  return { json, text: claimsText(shard, found, file, hasMoved) }
 }
+
+const lineOf = ({ lacks, key, kind, ownerId, holders: { names } }: ClaimDifference): string =>
+  `${JSON.stringify({ lacks: lacks === 'owner' ? names.lacks : lacks, key, kind, [names.id]: ownerId })}\n`
 
 const wayBackText = ({ databaseId, wayBack }: Travelling | Reconciled): string =>
   `The way back, while nobody has written: npx wrangler d1 time-travel restore ${databaseId} --bookmark=${wayBack}`
 
-interface Lacking {
-  lackingAccounts: number
-  lackingClaims: number
-  file: string
-}
-
-function claimsText(shard: string, { lackingAccounts, lackingClaims, file }: Lacking, hasMoved: boolean): string {
-  const isWhole = lackingAccounts + lackingClaims === 0
-  const found = [
-    `${counted(lackingAccounts, 'claim')} of accounts that are gone: nobody can have those addresses and handles.`,
-    `${counted(lackingClaims, 'claim')} that accounts lack: another may take the same address or handle.`,
-    `They are listed in ${file}; nothing was done about them.`,
-  ]
+function claimsText(
+  shard: string,
+  found: Map<ClaimHolders, Record<ClaimDifference['lacks'], number>>,
+  file: string,
+  hasMoved: boolean,
+): string {
+  const lines = [...found].flatMap(([{ texts }, { owner, claim }]) =>
+    owner + claim === 0
+      ? [texts.whole]
+      : [texts.orphans(counted(owner, 'claim')), texts.lacking(counted(claim, 'claim'))],
+  )
+  const isWhole = [...found.values()].every(({ owner, claim }) => owner + claim === 0)
   const moved = `The map has changed meanwhile, so look again: npm run banyan -- restore ${shard} --compare`
   return [
-    ...(isWhole ? ['Every claim has its account, and every account its claims.'] : found),
+    ...lines,
+    ...(isWhole ? [] : [`They are listed in ${file}; nothing was done about them.`]),
     ...(hasMoved ? [moved] : []),
   ].join('\n')
 }
@@ -337,7 +364,7 @@ const otherNow = ({ shard }: Travelling, state: string, noteFile: string) =>
     `Did a move touch it since (npm run banyan -- moves list)? Then it is well: delete ${noteFile}. If none did, it was taken back to before a move and takes writes for slots that another shard has: make it restoring (PATCH ${shardAt(shard)}), and this command brings it back.`,
   )
 
-async function backToService(connection: ShardOptions['connection'], shard: string, noteFile: string): Promise<void> {
+async function backToService(connection: ShardOptions['connection'], shard: string, noteFile: NoteFile): Promise<void> {
   await connection.patch(shardAt(shard), { state: 'serving' })
-  forgetNote(noteFile)
+  noteFile.forget()
 }

@@ -5,14 +5,9 @@ import type { Deployment } from '../deploy/deployment.ts'
 import type { Platform } from '../platform/api.ts'
 import { replaceFile } from '../shell/replace-file.ts'
 import { counted } from '../shell/table.ts'
-import { accountsBeforeFile, accountsFile, type Ended, keepNote, type Listed, type Travelling } from './note.ts'
-import {
-  type AccountDifference,
-  accountDifferences,
-  isNoteWhole,
-  noteAccounts,
-  raisePasswordVersions,
-} from './restored-accounts.ts'
+import type { Ended, NotedRows, NoteFile, Travelling } from './note.ts'
+import { isNoteWhole, noteRows, type Outdated, raiseVersions, rowDifferences } from './noted-rows.ts'
+import type { Credentials, Listed, Restored } from './noun.ts'
 import { revokeAll } from './revoked-rows.ts'
 
 const SALT_BYTES = 16
@@ -20,88 +15,105 @@ const RAISED_MAX = 1_000
 
 type Working = Pick<Deployment, 'platform' | 'sleep'>
 
-/** Notes the accounts as they are before a restore, while nobody writes. Throws PlatformError. */
+/** Notes the rows with credentials as they are before a restore, while nobody writes. Throws PlatformError. */
 export async function noteBefore(
   { platform, sleep }: Working,
   databaseId: string,
-  noteFile: string,
-): Promise<NonNullable<Travelling['accounts']>> {
+  credentials: Credentials,
+  file: string,
+): Promise<NotedRows> {
   const salt = randomBytes(SALT_BYTES).toString('base64url')
-  const count = await noteAccounts({ platform, sleep, databaseId, salt, noteFile: accountsBeforeFile(noteFile) })
-  return { salt, count }
+  return { salt, count: await noteRows({ platform, sleep, databaseId, credentials, salt, file }) }
 }
 
 /**
- * Ends what time travel has revived, before the shard serves: its sessions and mailed tokens are deleted, accounts that
- * have an older password or address are listed, and their password versions raised. Repeated, it has the same end. Throws
- * PlatformError.
+ * Ends what time travel has revived, before the shard serves: rows that let somebody in are deleted, rows with an older
+ * secret or watched text are listed, and their versions raised. Repeated, it has the same end. Throws PlatformError.
  */
-export async function endRevived({ platform, sleep }: Working, noteFile: string, note: Travelling): Promise<Ended> {
+export async function endRevived(
+  { platform, sleep }: Working,
+  { revoked: tables, credentials }: Restored,
+  noteFile: NoteFile,
+  note: Travelling,
+): Promise<Ended> {
   const { databaseId } = note
-  const revoked = await revokeAll(platform, databaseId)
-  const file = accountsFile(noteFile)
-  const listed = note.listed && existsSync(file) ? note.listed : await list({ platform, sleep }, noteFile, note)
-  keepNote(noteFile, { ...note, listed })
-  if (listed) await raiseListed(platform, databaseId, file)
+  const revoked = await revokeAll(platform, databaseId, tables)
+  if (!credentials) return { revoked, listed: null }
+  const before = existsSync(noteFile.listed) ? note.listed : null
+  const listed = before ?? (await list({ platform, sleep }, credentials, noteFile, note))
+  noteFile.keep({ ...note, listed })
+  if (listed) await raiseListed(platform, databaseId, credentials, noteFile.listed)
   return { revoked, listed }
 }
 
-/** A line per account that differs. The file has ids only, and only its owner can read it. */
-async function list(working: Working, noteFile: string, { databaseId, accounts }: Travelling): Promise<Listed> {
-  if (!accounts) return null
-  const { salt, count } = accounts
-  const place = { ...working, databaseId, salt, noteFile: accountsBeforeFile(noteFile) }
-  if (!(await isNoteWhole(place, count))) return null
-  const file = accountsFile(noteFile)
-  const listed = { password: 0, email: 0, created: 0, deleted: 0 }
-  replaceFile(file, '', 0o600)
-  for await (const page of accountDifferences(place)) {
+/** A line per row that differs. The file has ids only, and only its owner can read it. */
+async function list(
+  working: Working,
+  credentials: Credentials,
+  noteFile: NoteFile,
+  { databaseId, noted }: Travelling,
+): Promise<Listed> {
+  if (!noted || !(await isNoteWhole(noteFile.before, noted.count))) return null
+  const { names } = credentials
+  const listed = { olderVersion: 0, otherText: 0, created: 0, deleted: 0 }
+  const called = { ...names, created: 'created', deleted: 'deleted' }
+  replaceFile(noteFile.listed, '', 0o600)
+  const place = { ...working, databaseId, credentials, salt: noted.salt, file: noteFile.before }
+  for await (const page of rowDifferences(place)) {
     for (const change of page.flatMap(({ changes }) => changes)) listed[change]++
-    appendFileSync(file, page.map((difference) => `${JSON.stringify(difference)}\n`).join(''))
+    const lines = page.map(({ id, changes, version }) =>
+      JSON.stringify({
+        [names.id]: id,
+        changes: changes.map((change) => called[change]),
+        [names.version]: version,
+      }),
+    )
+    appendFileSync(noteFile.listed, lines.map((line) => `${line}\n`).join(''))
   }
-  return listed
+  const { olderVersion, otherText, created, deleted } = listed
+  return { [names.olderVersion]: olderVersion, [names.otherText]: otherText, created, deleted }
 }
 
-async function raiseListed(platform: Platform, databaseId: string, file: string): Promise<void> {
-  let some: AccountDifference[] = []
+async function raiseListed(
+  platform: Platform,
+  databaseId: string,
+  credentials: Credentials,
+  file: string,
+): Promise<void> {
+  const place = { platform, databaseId, credentials }
+  let some: Outdated[] = []
   for await (const line of createInterface({ input: createReadStream(file) })) {
-    some.push(JSON.parse(line) as AccountDifference)
+    some.push(...outdatedIn(line, credentials))
     if (some.length < RAISED_MAX) continue
-    await raisePasswordVersions(platform, databaseId, some)
+    await raiseVersions(place, some)
     some = []
   }
-  await raisePasswordVersions(platform, databaseId, some)
+  await raiseVersions(place, some)
+}
+
+function outdatedIn(line: string, { names }: Credentials): Outdated[] {
+  const { [names.id]: id, [names.version]: version, changes } = JSON.parse(line) as Record<string, unknown>
+  const isOutdated = Array.isArray(changes) && changes.includes(names.olderVersion)
+  return isOutdated && typeof id === 'string' && typeof version === 'number' ? [[id, version]] : []
 }
 
 /** For the operator: what was ended, and whom to look after. */
-export function endedText({ revoked, listed }: Ended, noteFile: string): string {
-  const sessions = `${counted(revoked.sessions, 'session')} and ${counted(revoked.mail_tokens, 'mailed token')}`
-  return [`Its users must log in again: ${sessions} were deleted.`, ...listedText(listed, accountsFile(noteFile))].join(
-    '\n',
-  )
-}
-
-function listedText(listed: Listed, file: string): string[] {
-  if (listed === null)
-    return ['Accounts were not compared, because the list of those before the restore is missing.', RESET_ALL]
-  const { password, email, created, deleted } = listed
-  if (password + email + created + deleted === 0)
-    return ['Every account has the same password and address as before the restore.']
+export function endedText(
+  { revoked, listed }: Ended,
+  { revoked: tables, credentials }: Restored,
+  file: string,
+): string {
+  const counts = tables.map(({ table, names }) => counted(revoked[table] ?? 0, names.row))
+  const last = counts.pop() ?? ''
+  const deleted = counts.length > 0 ? `${counts.join(', ')} and ${last}` : last
   return [
-    `${counted(password, 'account')} with an older password, ${email} with an older e-mail address, ${deleted} deleted since and back, ${created} created since and gone.`,
-    `They are listed in ${file}.`,
-    ...(password + email > 0 ? [RESET] : []),
-  ]
+    `Its users must log in again: ${deleted} were deleted.`,
+    ...(credentials?.texts.compared(listed, file) ?? []),
+  ].join('\n')
 }
-
-const RESET =
-  'Send these users a password reset. A password that was changed because somebody else knew it is valid again.'
-const RESET_ALL =
-  'A password that was changed since then is the older one again. Ask the users of this shard to reset their passwords.'
 
 /** The same for `--json`. */
-export const endedJson = ({ revoked, listed }: Ended, noteFile: string) => ({
-  sessionsDeleted: revoked.sessions,
-  mailTokensDeleted: revoked.mail_tokens,
-  accounts: listed && { ...listed, file: accountsFile(noteFile) },
+export const endedJson = ({ revoked, listed }: Ended, { revoked: tables, credentials }: Restored, file: string) => ({
+  ...Object.fromEntries(tables.map(({ table, names }) => [names.deleted, revoked[table] ?? 0])),
+  ...(credentials ? { [credentials.names.rows]: listed && { ...listed, file } } : {}),
 })

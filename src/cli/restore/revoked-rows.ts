@@ -1,15 +1,10 @@
 import type { Platform } from '../platform/api.ts'
 import { readRows, repeatable, runBatch } from '../platform/database.ts'
-import { here } from './claim-differences.ts'
-
-/**
- * Tables whose rows let somebody in. A row that time travel brings back may be a session that was ended since, or a mailed
- * token that was used since. Both are tables of the `users` keyspace with an `id`.
- */
-const tables = ['sessions', 'mail_tokens'] as const
+import type { RevokedTable } from './noun.ts'
+import { here } from './rows-here.ts'
 
 /** How many rows of each table were deleted. */
-export type Revoked = Record<(typeof tables)[number], number>
+export type Revoked = Record<string, number>
 
 /** D1 stops a batch after 30 s and runs one query at a time. */
 const PIECE_ROWS = 5_000
@@ -19,10 +14,13 @@ interface Piece {
   last: string
 }
 
-/** Deletes every session and mailed token, a piece at a time. Repeated, it has the same end. Throws PlatformError. */
-export async function revokeAll(platform: Platform, databaseId: string): Promise<Revoked> {
-  const revoked: Revoked = { sessions: 0, mail_tokens: 0 }
-  for (const table of tables) revoked[table] = await deleteRows(platform, databaseId, table)
+/**
+ * Deletes all rows of tables whose rows let somebody in, a piece at a time: time travel may have brought back a session that
+ * was ended since. Repeated, it has the same end. Throws PlatformError.
+ */
+export async function revokeAll(platform: Platform, databaseId: string, tables: RevokedTable[]): Promise<Revoked> {
+  const revoked: Revoked = {}
+  for (const { table } of tables) revoked[table] = await deleteRows(platform, databaseId, table)
   return revoked
 }
 
@@ -31,7 +29,7 @@ export async function revokeAll(platform: Platform, databaseId: string): Promise
  * one, so a batch whose answer is lost can be sent again. Rows of slots that are not here are left: nobody can reach them,
  * and their fence would refuse the whole batch.
  */
-async function deleteRows(platform: Platform, databaseId: string, table: keyof Revoked): Promise<number> {
+async function deleteRows(platform: Platform, databaseId: string, table: string): Promise<number> {
   const isHere = here('id', 'users')
   const find = `SELECT count(*) AS count, max(id) AS last
     FROM (SELECT id FROM ${table} WHERE id > ? AND ${isHere} ORDER BY id LIMIT ?)`
@@ -39,8 +37,8 @@ async function deleteRows(platform: Platform, databaseId: string, table: keyof R
   let deleted = 0
   let after = ''
   let [piece] = await readRows<Piece>(platform, databaseId, find, [after, PIECE_ROWS])
-  while (piece!.count > 0) {
-    const { count, last } = piece!
+  while (piece && piece.count > 0) {
+    const { count, last } = piece
     const batch = [
       { sql: remove, params: [after, last] },
       { sql: find, params: [last, PIECE_ROWS] },
@@ -48,7 +46,7 @@ async function deleteRows(platform: Platform, databaseId: string, table: keyof R
     const [, found] = await repeatable(() => runBatch<Piece>(platform, databaseId, batch))
     deleted += count
     after = last
-    ;[piece] = found!
+    piece = found?.[0]
   }
   return deleted
 }

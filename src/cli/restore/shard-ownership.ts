@@ -18,7 +18,8 @@ export async function ownershipOf(platform: Platform, databaseId: string): Promi
   const [identity] = await readRows<object>(platform, databaseId, 'SELECT deployment, shard FROM shard_identity')
   const slots = await readRows<object>(platform, databaseId, SLOTS)
   const [mover] = await readRows<{ step: number }>(platform, databaseId, 'SELECT step FROM mover')
-  return { identity: JSON.stringify(identity ?? null), slots: JSON.stringify(slots), step: mover!.step }
+  if (!mover) throw new Error('the shard has no row of its mover')
+  return { identity: JSON.stringify(identity ?? null), slots: JSON.stringify(slots), step: mover.step }
 }
 
 /** In what the shard as it is now differs from what it was, as far as the map is concerned; null where it doesn't. */
@@ -28,7 +29,7 @@ export async function differenceFrom(platform: Platform, databaseId: string, was
     databaseId,
     "SELECT count(*) AS n FROM sqlite_master WHERE name IN ('shard_identity', 'slots', 'mover')",
   )
-  if (tables!.n < 3) return 'it was not migrated yet'
+  if (!tables || tables.n < 3) return 'it was not migrated yet'
   const now = await ownershipOf(platform, databaseId)
   if (now.identity !== was.identity) return 'it did not belong to this application yet'
   // Their epochs as well: slots that left and came back would come back without what was written elsewhere.

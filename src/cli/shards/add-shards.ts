@@ -41,8 +41,9 @@ export async function addShards(host: ShardHost, count: number): Promise<Output>
   await host.release()
   const shards: Shard[] = []
   for (const { binding } of added) {
-    shards.push(await join(connection, binding))
-    say(`${binding} is ${shards.at(-1)!.id}, with no slots yet.`)
+    const shard = await join(connection, binding)
+    shards.push(shard)
+    say(`${binding} is ${shard.id}, with no slots yet.`)
   }
   return {
     json: { shards },

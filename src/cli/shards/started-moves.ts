@@ -32,14 +32,13 @@ export async function followed(
 
 function outcomes(moves: Move[]): string {
   const [first] = moves
-  if (moves.length === 1) return outcome(first!)
+  if (first && moves.length === 1) return outcome(first)
   const lines = moves.map((move) => outcome(move).split('\n')[0])
-  const settling = moves.filter((move) => move.state === 'settling')
-  if (settling.length === 0) return lines.join('\n')
-  const last = settling
-    .map(({ settlesAt }) => settlesAt!)
+  const last = moves
+    .flatMap(({ state, settlesAt }) => (state === 'settling' && settlesAt !== null ? [settlesAt] : []))
     .toSorted()
-    .at(-1)!
+    .at(-1)
+  if (last === undefined) return lines.join('\n')
   return `${lines.join('\n')}\nUntil ${time(last)} they settle, and each can be taken back: npm run banyan -- moves reverse ID`
 }
 

@@ -36,9 +36,9 @@ export function programOf(commands: Command[], carryOut: CarryOut): Program {
     .addHelpText('after', FOOTER)
   for (const option of optionsOf(commonOptions)) program.addOption(option)
   for (const command of commands) {
-    const [first, verb] = command.name.split(' ')
-    const parent = verb === undefined ? program : nounOf(program, first!)
-    add(parent.command(verb ?? first!), command, carryOut)
+    const [first = '', verb] = command.name.split(' ')
+    const parent = verb === undefined ? program : nounOf(program, first)
+    add(parent.command(verb ?? first), command, carryOut)
   }
   return program
 }
@@ -80,7 +80,7 @@ function valuesOf(made: Program, options: Option[]): Parameters<CarryOut>[2] {
   const values = options.flatMap((option) => {
     const value: unknown = given[option.attributeName()]
     const isGiven = option.negate ? value === false : value !== undefined
-    return isGiven ? [[option.long!.slice(2), option.negate ? true : value]] : []
+    return isGiven && option.long ? [[option.long.slice(2), option.negate ? true : value]] : []
   })
   return Object.fromEntries(values)
 }

@@ -1,12 +1,16 @@
 /** Columns as wide as their widest cell; those from `numbersFrom` on are flush right. */
 export function table(head: string[], rows: string[][], numbersFrom: number): string {
-  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]!.length)))
+  const lines = [head, ...rows]
+  const widths = head.map((_, column) => Math.max(...lines.map((cells) => cells[column]?.length ?? 0)))
   const line = (cells: string[]) =>
     cells
-      .map((cell, column) => (column >= numbersFrom ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!)))
+      .map((cell, column) => {
+        const width = widths[column] ?? 0
+        return column >= numbersFrom ? cell.padStart(width) : cell.padEnd(width)
+      })
       .join('  ')
       .trimEnd()
-  return [head, ...rows].map(line).join('\n')
+  return lines.map(line).join('\n')
 }
 
 /** 2,080,768 → `2.1 MB`. */

@@ -1,3 +1,4 @@
+import { present } from '../../core/present.ts'
 import { UserError } from '../shell/errors.ts'
 import { blocksOf, required, type ShardBinding, shardsIn } from './shard-bindings.ts'
 import { checkedEdit, keyOf, linesOf, readTables, type Table, withLinesBehind, withValue } from './tables.ts'
@@ -116,8 +117,9 @@ function withId(text: string, { table: name, binding, key, localKey }: IdPlace, 
     )
   if (old === id) return text
   const lines = linesOf(text)
-  const at = lines.findIndex((line, index) => index > block.start && index < block.end && keyOf(line) === key)
-  lines[at] = withValue(lines[at]!, id)
+  const isWanted = ([index, line]: [number, string]) => index > block.start && index < block.end && keyOf(line) === key
+  const [at, line] = present(lines.entries().find(isWanted), `the line of ${key}`)
+  lines[at] = withValue(line, id)
   const isLocal = isPlaceholder(old) && !block.values.has(localKey)
   const local = isLocal ? [`${localKey} = "${old}" # local data goes by this one`] : []
   const values = new Map([...(isLocal ? [[localKey, old] as const] : []), ...block.values, [key, id]])

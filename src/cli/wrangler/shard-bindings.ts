@@ -1,4 +1,5 @@
 /** The shards of a `wrangler.toml`, read and edited as text: comments and order stay as they are. */
+import { present } from '../../core/present.ts'
 import { UserError } from '../shell/errors.ts'
 import { checkedEdit, linesOf, readTables, type Table, withLinesBehind } from './tables.ts'
 
@@ -35,7 +36,7 @@ export function localBindings(text: string): ShardBinding[] {
 
 /** The blocks of an array of tables. Throws UserError where it is written as a list instead. */
 export function blocksOf(tables: Table[], name: string): Table[] {
-  if (tables[0]!.values.has(name))
+  if (tables[0]?.values.has(name))
     throw new UserError(
       `${name} is written as a list.`,
       `Write a block [[${name}]] each, as the shipped wrangler.toml does.`,
@@ -66,12 +67,13 @@ const byBinding = (a: ShardBinding, b: ShardBinding): number => (a.binding < b.b
 export function withShards(text: string, shards: ShardBinding[]): string {
   const tables = readTables(text)
   const blocks = shardBlocks(tables)
-  const first = tables.indexOf(firstBlock(blocks))
+  const head = firstBlock(blocks)
+  const first = tables.indexOf(head)
   const others = tables.filter((table) => !blocks.includes(table))
   const lines = linesOf(text)
   for (const { start, end } of blocks.toReversed())
     lines.splice(start, lines[end]?.trim() === '' ? end + 1 - start : end - start)
-  const edited = withLinesBehind(lines.join(''), tables[first]!.start, shards.flatMap(linesOfBlock))
+  const edited = withLinesBehind(lines.join(''), head.start, shards.flatMap(linesOfBlock))
   return checkedEdit(edited, others.toSpliced(first, 0, ...shards.map(contentOf)))
 }
 
@@ -110,7 +112,7 @@ const linesOfBlock = ({ binding, databaseName, databaseId }: ShardBinding): stri
   '',
 ]
 
-const contentOf = (shard: ShardBinding): Table => readTables(blockOf(shard))[1]!
+const contentOf = (shard: ShardBinding): Table => present(readTables(blockOf(shard))[1], 'the table of a block')
 
 /** Shards as they are shipped: their ids are placeholders, which name a local file each. */
 export const localShards = (from: number, count: number): ShardBinding[] => numberedShards(from, count, [])

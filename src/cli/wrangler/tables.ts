@@ -20,15 +20,18 @@ export const linesOf = (text: string): string[] => (text === '' ? [] : text.spli
  */
 export function readTables(text: string): Table[] {
   const lines = linesOf(text)
-  const tables: Table[] = [{ name: '', values: new Map(), start: 0, end: 0 }]
+  let table: Table = { name: '', values: new Map(), start: 0, end: 0 }
+  const tables = [table]
   let open: { key: string; text: string } | null = null
   for (const [index, line] of lines.entries()) {
     const code = withoutComment(line).trim()
     if (!/^\s*(?:#|$)/.test(line.slice(withoutComment(line).length))) unreadable(index, line)
     if (code === '') continue
     const head = open ? null : headOf(code)
-    if (head !== null) tables.push({ name: head, values: new Map(), start: index, end: index })
-    const table = tables.at(-1)!
+    if (head !== null) {
+      table = { name: head, values: new Map(), start: index, end: index }
+      tables.push(table)
+    }
     table.end = index + 1
     if (head !== null) continue
     if (open) {
@@ -57,8 +60,8 @@ function unreadable(index: number, line: string): never {
 /** A comment right behind the last value belongs to it, unless it stands right before what follows. */
 function endOf(lines: string[], afterValues: number): number {
   let end = afterValues
-  while (end < lines.length && /^\s*#/.test(lines[end]!)) end++
-  return end === lines.length || lines[end]!.trim() === '' ? end : afterValues
+  while (/^\s*#/.test(lines[end] ?? '')) end++
+  return (lines[end] ?? '').trim() === '' ? end : afterValues
 }
 
 /** The text with lines put in behind a line, with the line ends that it has. */
@@ -85,7 +88,7 @@ export function checkedEdit(text: string, intended: Table[]): string {
 }
 
 /** `a = "b" # c` → `a = "b" `: a # within quotes is no comment. */
-const withoutComment = (line: string): string => /^(?:[^"'#]|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')*/.exec(line)![0]
+const withoutComment = (line: string): string => /^(?:[^"'#]|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')*/.exec(line)?.[0] ?? ''
 
 const headOf = (code: string): string | null => /^\[{1,2}\s*([\w.-]+)\s*\]{1,2}$/.exec(code)?.[1] ?? null
 

@@ -52,7 +52,10 @@ const nothing = z.strictObject({})
 
 const isSafe = (method: string): boolean => method === 'GET' || method === 'HEAD'
 
-const mediaType = (contentType: string): string => contentType.split(';')[0]!.trim()
+function mediaType(contentType: string): string {
+  const [type = ''] = contentType.split(';')
+  return type.trim()
+}
 
 /** RFC 8259 §8.1: JSON is UTF-8, and a receiver need not take a byte order mark; `JSON.parse` does not. */
 function readJsonText(bytes: ArrayBuffer, contentType: string): string {

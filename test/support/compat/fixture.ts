@@ -5,7 +5,7 @@ import { databases, type SlotState, slotStatement } from '../sharding-slots.ts'
 export const plain = databases.SHARD_000
 export const SLOT = '00aa'
 
-const fenced = (name: string, key: string[], columns: string[]): FencedTable => ({
+const fenced = (name: string, key: FencedTable['key'], columns: string[]): FencedTable => ({
   name,
   keyspace: 'users',
   key,

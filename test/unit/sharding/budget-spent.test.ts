@@ -44,11 +44,11 @@ test('of a group, the shards that the budget is enough for are done, and the oth
   const { done, failed } = await shards.group(
     items,
     { keyspace: 'users', operation: 'test.insert' },
-    (database, some) => [
-      database
+    (database, some) => ({
+      inserted: database
         .prepare('INSERT INTO inbox (id, done_at) SELECT value, 1 FROM json_each(?) WHERE true ON CONFLICT DO NOTHING')
         .bind(JSON.stringify(some.map(({ key }) => key))),
-    ],
+    }),
   )
   expect(done).toEqual([items[0]])
   expect([...failed]).toEqual([[items[1], expect.objectContaining({ code: 'BUDGET_SPENT' })]])

@@ -100,9 +100,9 @@ describe('a shard that never answers', () => {
   test('a group’s items have an unknown outcome, in the same time', async () => {
     const { shards, clock, startedAt } = await stand(['silent'])
     const items = [{ key: ID }]
-    const { failed } = await shards.group(items, { keyspace: 'users', operation: 'test' }, (database) => [
-      database.prepare(UPDATE),
-    ])
+    const { failed } = await shards.group(items, { keyspace: 'users', operation: 'test' }, (database) => ({
+      updated: database.prepare(UPDATE),
+    }))
     expect(failed.get(items[0]!)!.code).toBe('OUTCOME_UNKNOWN')
     expect(clock.now() - startedAt).toBeLessThanOrEqual(limits.routeBudgetMs + limits.shardWriteMs)
   })
@@ -132,7 +132,7 @@ describe('when the time of a request is up', () => {
     }
     expect(await codeOf(shards.of(ID).prepare(SELECT).first())).toMatchObject(refused)
     expect(await codeOf(shards.of(ID).prepare(UPDATE).run())).toMatchObject(refused)
-    const build = () => [migratedShard().prepare(UPDATE)]
+    const build = () => ({ updated: migratedShard().prepare(UPDATE) })
     const { failed } = await shards.group(items, { keyspace: 'users', operation: 'test' }, build)
     expect(failed.get(items[0]!)).toMatchObject(refused)
     const visits = await shards.each('users', ({ run }) => run(SELECT))
@@ -202,18 +202,18 @@ describe('an answer that says that nothing was applied', () => {
     expect(await single).toMatchObject({ code: 'OUTCOME_UNKNOWN' })
     const grouped = await stand([new Error('D1_ERROR: Network connection lost.'), error])
     const items = [{ key: ID }]
-    const { failed } = await grouped.shards.group(items, { keyspace: 'users', operation: 'test' }, (database) => [
-      database.prepare(UPDATE),
-    ])
+    const { failed } = await grouped.shards.group(items, { keyspace: 'users', operation: 'test' }, (database) => ({
+      updated: database.prepare(UPDATE),
+    }))
     expect(failed.get(items[0]!)!.code).toBe('OUTCOME_UNKNOWN')
   })
 
   test('a group that meets a full database fails whole, without halving, and says what it is', async () => {
     const { shards, sent } = await stand([full])
     const items = ['1', '2', '3'].map((name) => ({ key: `${SLOT}.${name}` }))
-    const { failed } = await shards.group(items, { keyspace: 'users', operation: 'test' }, (database) => [
-      database.prepare(UPDATE),
-    ])
+    const { failed } = await shards.group(items, { keyspace: 'users', operation: 'test' }, (database) => ({
+      updated: database.prepare(UPDATE),
+    }))
     expect([...failed.values()].map(({ code }) => code)).toEqual(Array(3).fill('SHARD_FULL'))
     expect(sent()).toBe(1)
   })

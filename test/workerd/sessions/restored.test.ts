@@ -1,8 +1,10 @@
 import { beforeEach, expect, test } from 'vitest'
 import '../../support/light-passwords.ts'
 import { requestPasswordReset, resetPassword } from '../../../src/app/accounts/accounts.ts'
+import { operator } from '../../../src/app/accounts/restore.operator.ts'
 import { createPost } from '../../../src/app/posts/posts.ts'
 import type { Platform } from '../../../src/cli/platform/api.ts'
+import { restoredBy } from '../../../src/cli/restore/noun.ts'
 import { revokeAll } from '../../../src/cli/restore/revoked-rows.ts'
 import { type Member, member } from '../../support/members.ts'
 import { emptyShards, rows, runEverywhere } from '../../support/shard-rows.ts'
@@ -49,12 +51,14 @@ async function moment(): Promise<() => Promise<void>> {
   }
 }
 
-const revoked = async () => {
-  const counts = await Promise.all(Object.keys(databases).map((id) => revokeAll(platform, id)))
-  return counts.reduce((sum, one) => ({
-    sessions: sum.sessions + one.sessions,
-    mail_tokens: sum.mail_tokens + one.mail_tokens,
-  }))
+/** How many rows were deleted, by their table. */
+async function revoked(): Promise<Record<string, number>> {
+  const { revoked: tables } = restoredBy([operator])
+  const sums: Record<string, number> = {}
+  for (const id of Object.keys(databases))
+    for (const [table, count] of Object.entries(await revokeAll(platform, id, tables)))
+      sums[table] = (sums[table] ?? 0) + count
+  return sums
 }
 
 const post = (world: World, { session }: Member) =>

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest'
+import { batchByName, onlyRow, rowsOf } from '../../../src/sharding/named-batch.ts'
 import '../../support/light-passwords.ts'
 import { createPost } from '../../../src/app/posts/posts.ts'
 import { type Member, member } from '../../support/members.ts'
@@ -61,6 +62,21 @@ test('answers stand at their statements’ places, and changes are the write’s
     ['text', 'text'],
     ['after', 'after'],
   ])
+})
+
+test.each([
+  ['a session’s database', opened],
+  ['a D1 session of it', () => opened().withSession('first-primary')],
+  ['a routed database', plain],
+])('answers are read by name on %s, also behind a list', async (_, open) => {
+  const database = open()
+  const { before, read, edited } = await batchByName(database, {
+    before: ['a', 'b'].map((text) => rowsOf<{ text: string }>(database.prepare('SELECT ? AS text').bind(text))),
+    read: database.prepare("SELECT 'x' AS x"),
+    edited: edit(database),
+  })
+  expect(before.map((answer) => onlyRow(answer).text)).toEqual(['a', 'b'])
+  expect([read.results, edited.results, edited.meta.changes]).toEqual([[{ x: 'x' }], [{ text: 'after' }], 1])
 })
 
 test('a read asks for no session', async () => {

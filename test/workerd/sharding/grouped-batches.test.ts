@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import type { BuildBatch } from '../../../src/sharding/grouped-batches.ts'
+import type { GroupDatabase, GroupOutcome } from '../../../src/sharding/grouped-batches.ts'
+import { type NamedBatch, rowsOf } from '../../../src/sharding/named-batch.ts'
 import type { MapWire, ShardState } from '../../../src/sharding/shard-map.ts'
 import {
   connectionLost,
@@ -25,18 +26,23 @@ interface Item {
 const slots = ['00a0', '00a1', '00a2', '00a3', '00a4', '00a5', '00a6', '00a7']
 const items: Item[] = slots.map((slot) => ({ key: `${slot}01jd0000000000000000000001`, bio: `of ${slot}` }))
 
-const insert: BuildBatch<Item> = (database, some) => [
-  database
+const insert = (database: GroupDatabase, some: Item[]) => ({
+  inserted: database
     .prepare(
       `INSERT INTO profiles (id, handle, display_name, bio, created_at, version)
        SELECT value ->> 'key', 'h', 'd', value ->> 'bio', 1, 1 FROM json_each(?) WHERE true
        ON CONFLICT (id) DO UPDATE SET version = version + 1`,
     )
     .bind(JSON.stringify(some)),
-  database
-    .prepare('SELECT id, version FROM profiles WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id')
-    .bind(JSON.stringify(some.map(({ key }) => key))),
-]
+  versions: rowsOf<{ id: string; version: number }>(
+    database
+      .prepare('SELECT id, version FROM profiles WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id')
+      .bind(JSON.stringify(some.map(({ key }) => key))),
+  ),
+})
+
+const versionsOf = ({ answers }: GroupOutcome<Item, ReturnType<typeof insert>>) =>
+  answers.flatMap(({ versions }) => versions.results)
 
 async function place(shard: D1Database, states: Partial<Record<string, SlotState>>, otherwise: SlotState) {
   await shard.batch(
@@ -70,9 +76,10 @@ async function stand(options: Partial<RoutedShardsOptions> = {}, state: ShardSta
     ]
     directory.wire = () => mapWire(epoch, clock.now(), runs)
   }
-  const run = (some = items, build = insert) =>
+  const send = <Batch extends NamedBatch>(some: Item[], build: (database: GroupDatabase, some: Item[]) => Batch) =>
     routed.shards.group(some, { keyspace: 'users', operation: 'test' }, build)
-  return { ...routed, clock, commit, run, startedAt: clock.now() }
+  const run = (some = items) => send(some, insert)
+  return { ...routed, clock, commit, run, send, startedAt: clock.now() }
 }
 
 const idsIn = async (shard: D1Database) =>
@@ -89,11 +96,12 @@ describe('one map', () => {
     commit('00a4')
     await run([items[7]!]) // learns of it
     calls.splice(0)
-    const { done, rows, failed } = await run()
+    const outcome = await run()
+    const { done, failed } = outcome
     expect(sent(calls).toSorted()).toEqual(['shard-000 2', 'shard-001 2'])
     expect(keysOf(done)).toEqual(keysOf(items))
     expect(failed.size).toBe(0)
-    const versions = rows<{ id: string; version: number }>(1)
+    const versions = versionsOf(outcome)
     expect(versions.map(({ id }) => id).toSorted()).toEqual(keysOf(items))
     expect(versions.find(({ id }) => id === items[7]!.key)!.version).toBe(2)
     expect(await idsIn(source)).toEqual(keysOf(items.slice(0, 4)))
@@ -112,19 +120,19 @@ describe('one map', () => {
 
 describe('the guard speaks for every slot', () => {
   /** Meets no row, so no row trigger fires: only the guard can refuse it. */
-  const touch: BuildBatch<Item> = (database, some) => [
-    database
+  const touch = (database: GroupDatabase, some: Item[]) => ({
+    touched: database
       .prepare("UPDATE profiles SET bio = 'x' WHERE id IN (SELECT value FROM json_each(?))")
       .bind(JSON.stringify(some.map(({ key }) => key))),
-  ]
+  })
 
   test.each(['fenced', 'importing', 'moved', null] as const)(
     'a slot that is %s is refused, wherever it stands in the group',
     async (state) => {
       for (const place_ of [0, 3, 7]) {
-        const { run } = await stand()
+        const { send } = await stand()
         await place(source, { [slots[place_]!]: state }, 'active')
-        const { done, failed } = await run(items, touch)
+        const { done, failed } = await send(items, touch)
         expect(keysOf(done)).toEqual(keysOf(items.filter((_, index) => index !== place_)))
         const code = state === 'moved' || state === null ? 'SLOT_NOT_OWNED' : 'SLOT_FENCED'
         expect([...failed].map(([{ key }, error]) => [key, error.code])).toEqual([[items[place_]!.key, code]])
@@ -160,9 +168,10 @@ describe('a slot that isn’t served here', () => {
     await place(source, { '00a7': 'moved' }, 'active')
     await place(target, { '00a7': 'active' }, null)
     commit('00a6')
-    const { done, failed, rows } = await run()
+    const outcome = await run()
+    const { done, failed } = outcome
     expect([done.length, failed.size]).toEqual([8, 0])
-    expect(rows<{ version: number }>(1).map(({ version }) => version)).toEqual(Array(8).fill(1))
+    expect(versionsOf(outcome).map(({ version }) => version)).toEqual(Array(8).fill(1))
     expect(calls.filter(({ statements }) => statements === 1)).toHaveLength(2)
     expect(await idsIn(source)).toEqual(keysOf(items.slice(0, 6)))
     expect(await idsIn(target)).toEqual(keysOf(items.slice(6)))
@@ -187,9 +196,9 @@ describe('a fenced slot', () => {
     clock.onSleep = async () => {
       if (clock.now() - startedAt > 100) await place(source, {}, 'moving')
     }
-    const { done, rows } = await run()
-    expect(done).toHaveLength(8)
-    expect(rows<{ version: number }>(1).map(({ version }) => version)).toEqual(Array(8).fill(1))
+    const outcome = await run()
+    expect(outcome.done).toHaveLength(8)
+    expect(versionsOf(outcome).map(({ version }) => version)).toEqual(Array(8).fill(1))
   })
 
   test('committed at the target while it waits: done there', async () => {
@@ -219,22 +228,22 @@ describe('an item that is wrong', () => {
   })
 
   test('where all are wrong the batches are bounded', async () => {
-    const { run, calls } = await stand()
+    const { send, calls } = await stand()
     const many = Array.from({ length: 200 }, (_, n) => ({
       key: `00a0${String(n).padStart(26, '0')}`,
       bio: tooLarge.bio,
     }))
-    const { done, failed } = await run(many, (database, some) => [
-      database
+    const { done, failed } = await send(many, (database, some) => ({
+      inserted: database
         .prepare('INSERT INTO profiles SELECT value, NULL, NULL, NULL, 1, 1 FROM json_each(?)')
         .bind(JSON.stringify(some.map(({ key }) => key))),
-    ])
+    }))
     expect([done.length, failed.size]).toEqual([0, 200])
     expect(calls.length).toBeLessThanOrEqual(70)
   })
 
   test('where many are wrong no other is blamed, and what failed is done when it is sent again', async () => {
-    const { run } = await stand()
+    const { send } = await stand()
     const many = Array.from({ length: 200 }, (_, n) => ({
       key: `00a0${String(n).padStart(26, '0')}`,
       bio: n < 60 ? null : 'x', // a row has one
@@ -243,7 +252,7 @@ describe('an item that is wrong', () => {
     let waiting = many
     for (let turns = 0; waiting.length > 0; turns++) {
       expect(turns).toBeLessThan(5)
-      const { failed } = await run(waiting, (database, some) => insert(database, some).slice(0, 1))
+      const { failed } = await send(waiting, (database, some) => ({ inserted: insert(database, some).inserted }))
       waiting = many.filter((item) => failed.get(item)?.code === 'BATCH_REFUSED')
       for (const item of waiting) expect(failed.get(item)).toMatchObject({ status: 503, retryAfterSeconds: 1 })
       for (const [item, { code }] of failed) if (code !== 'BATCH_REFUSED') codes.set(item, code)
@@ -254,8 +263,8 @@ describe('an item that is wrong', () => {
   })
 
   test('a statement that is wrong fails all, after one batch', async () => {
-    const { run, calls } = await stand()
-    const { failed } = await run(items, (database) => [database.prepare('INSERT INTO profiles VALUES (1)')])
+    const { send, calls } = await stand()
+    const { failed } = await send(items, (database) => ({ wrong: database.prepare('INSERT INTO profiles VALUES (1)') }))
     expect([failed.size, calls.length]).toEqual([8, 1])
     expect(failed.get(items[0]!)!.code).toBe('DATABASE_ERROR')
   })
@@ -273,9 +282,9 @@ describe('answers that are lost', () => {
 
   test('are asked for again', async () => {
     const { run } = await stand({ databases: { ...databases, SHARD_000: lossy(2) } })
-    const { done, rows } = await run()
-    expect(done).toHaveLength(8)
-    expect(rows<{ version: number }>(1).map(({ version }) => version)).toEqual(Array(8).fill(3))
+    const outcome = await run()
+    expect(outcome.done).toHaveLength(8)
+    expect(versionsOf(outcome).map(({ version }) => version)).toEqual(Array(8).fill(3))
   })
 
   test('again and again: the outcome is unknown', async () => {

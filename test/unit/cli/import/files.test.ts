@@ -5,6 +5,8 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
+import { operator } from '../../../../src/app/imports/import.operator.ts'
+import * as rules from '../../../../src/app/imports/record-rules.ts'
 import { CsvRecords, csvLine } from '../../../../src/cli/import/csv.ts'
 import { readMapping } from '../../../../src/cli/import/mapping.ts'
 import { PlaceFile } from '../../../../src/cli/import/place.ts'
@@ -27,12 +29,12 @@ const NOW = Date.UTC(2026, 6, 5)
 
 /** What of a file can be imported, and who is refused. */
 async function read(text: string | Buffer, { extension = 'sql', table = 'users', map = '' } = {}) {
-  const staging = new Staging(table)
+  const staging = new Staging(operator, rules, table)
   try {
     await staging.load(fileOf(text, extension), () => undefined)
-    staging.stage(readMapping(map, staging.columns()), NOW)
+    staging.stage(readMapping(operator.fields, map, staging.columns()), NOW)
     const refused: [string, string][] = []
-    const checked = staging.check(({ externalId, code }) => refused.push([externalId, code]))
+    const checked = staging.check(({ values: [externalId = ''], code }) => refused.push([externalId, code]))
     return { ...checked, refusals: refused, records: staging.page(0, 1_000).map(({ record }) => record) }
   } finally {
     staging.close()
@@ -237,80 +239,23 @@ describe('a CSV file', () => {
   })
 })
 
-test('who wants what an earlier user of the file has is refused; one that was refused takes nothing', async () => {
-  const { refusals, records } = await read(
-    [
-      'id,email,username',
-      '1,a@example.com,ann',
-      '2,A@Example.com ,bob',
-      '3,c@example.com,ANN',
-      '4,d@example.com,no',
-      '5,d@example.com,dan',
-      '5,e@example.com,eve',
-      '6,f@example.com,bob',
-    ].join('\n'),
-    { extension: 'csv' },
-  )
-  expect(refusals).toEqual([
-    ['2', 'EMAIL_TWICE'],
-    ['3', 'HANDLE_TWICE'],
-    ['4', 'HANDLE_INVALID'],
-    ['5', 'EXTERNAL_ID_TWICE'],
-  ])
-  expect(records.map(({ externalId, handle }) => [externalId, handle])).toEqual([
-    ['1', 'ann'],
-    ['5', 'dan'],
-    ['6', 'bob'],
-  ])
-})
-
-describe('the mapping', () => {
-  const columns = ['ID', 'E-Mail', 'user_name', 'Name', 'created']
-
-  test('is guessed from the columns’ names, and what is said goes first', () => {
-    expect(readMapping('email=E-Mail', columns)).toEqual({
-      externalId: 'ID',
-      email: 'E-Mail',
-      handle: 'user_name',
-      displayName: 'Name',
-      createdAt: 'created',
-    })
-    expect(readMapping('email=e_mail,displayName=,handle=name', columns)).toEqual({
-      externalId: 'ID',
-      email: 'E-Mail',
-      handle: 'Name',
-      createdAt: 'created',
-    })
-  })
-
-  test.each([
-    ['mail=E-Mail', '--map has "mail=E-Mail".'],
-    ['email', '--map has "email".'],
-    ['email=nothing', 'There is no column "nothing".'],
-    ['', undefined],
-  ])('"%s"', (text, message) => {
-    if (message) expect(() => readMapping(text, columns)).toThrow(message)
-    else expect(readMapping(text, columns).email).toBe('E-Mail')
-  })
-})
-
 test('what is no file is refused, and so is one in a folder that takes none beside it', async () => {
-  const staging = new Staging('users')
+  const staging = new Staging(operator, rules, 'users')
   const refused = await staging.load(folder, () => undefined).catch((error: UserError) => error)
   staging.close()
   expect(refused).toBeInstanceOf(UserError)
   expect(refused).toMatchObject({ message: expect.stringMatching(/can't be read: EISDIR/) })
-  expect(() => new RefusedFile(path.join(folder, 'nowhere', 'users.sql'))).toThrow(UserError)
+  expect(() => new RefusedFile(path.join(folder, 'nowhere', 'users.sql'), operator.reported)).toThrow(UserError)
 })
 
 describe('a sample', () => {
   const sampleOf = async (users: number, size: number) => {
-    const staging = new Staging('users')
+    const staging = new Staging(operator, rules, 'users')
     try {
       const row = "n, n || '@example.com', 'user_' || n, NULL, 1700000000, 0, NULL"
       const rows = `WITH RECURSIVE a(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM a WHERE n < ${users})`
       await staging.load(fileOf(`${TABLE} INSERT INTO users ${rows} SELECT ${row} FROM a;`, 'sql'), () => undefined)
-      staging.stage(readMapping('', staging.columns()), NOW)
+      staging.stage(readMapping(operator.fields, '', staging.columns()), NOW)
       staging.markRefused(['1', '4'])
       return staging.sample(size).map(({ n }) => n)
     } finally {
@@ -331,7 +276,9 @@ describe('a sample', () => {
     const file = fileOf(`CREATE TABLE users (id, email, username); INSERT INTO users ${rows};`, 'sql')
     const script = `
       const { Staging } = await import(${JSON.stringify(path.join(root, 'src/cli/import/staging.ts'))})
-      const staging = new Staging('users')
+      const fields = { externalId: { columns: [] } }
+      const importer = { fields, reported: ['externalId'], remarks: [], examples: { columns: [] } }
+      const staging = new Staging(importer, { readRow: (row) => row, uniqueIn: () => [] }, 'users')
       await staging.load(${JSON.stringify(file)}, () => {})
       staging.stage({ externalId: 'id' }, 0)
       console.log(staging.sample(1000).length)`
@@ -342,7 +289,7 @@ describe('a sample', () => {
 
 describe('beside the input', () => {
   const identity = { fingerprint: 'f', url: 'u', source: 's', table: 't', mapping: 'm', reading: 'r' }
-  const place = { now: NOW, acknowledged: 5, imported: 3, there: 1, refused: 1, withoutPassword: 0, refusedBytes: 90 }
+  const place = { now: NOW, acknowledged: 5, imported: 3, there: 1, refused: 1, remarked: { odd: 2 }, refusedBytes: 90 }
 
   test('the place is kept, for the same import only', () => {
     const input = fileOf('', 'sql')
@@ -351,6 +298,7 @@ describe('beside the input', () => {
     kept.write(place)
     expect(new PlaceFile(input, identity).read()).toEqual({ place, isOther: false })
     expect(new PlaceFile(input, { ...identity, mapping: 'x' }).read()).toEqual({ place: null, isOther: true })
+    expect(JSON.parse(readFileSync(kept.file, 'utf8'))).toMatchObject({ place: { imported: 3, odd: 2 } })
     // As a version before wrote it.
     const { now: _, ...timeless } = place
     writeFileSync(kept.file, JSON.stringify({ identity, place: timeless }))
@@ -363,9 +311,9 @@ describe('beside the input', () => {
 
   test('refused users written after the last place that was kept are written once', () => {
     const input = fileOf('', 'sql')
-    const row = (externalId: string) => ({ externalId, email: 'a,b', handle: '', code: 'C', detail: 'A "reason".' })
+    const row = (externalId: string) => ({ values: [externalId, 'a,b', ''], code: 'C', detail: 'A "reason".' })
     const open = (bytes: number) => {
-      const file = new RefusedFile(input)
+      const file = new RefusedFile(input, operator.reported)
       file.found(row('found'))
       return { file, kept: file.open(bytes) }
     }

@@ -2,8 +2,9 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, expect, test } from 'vitest'
+import { operator } from '../../../../src/app/imports/import.operator.ts'
+import type { ImportRecord } from '../../../../src/app/imports/records.ts'
 import { CsvRecords } from '../../../../src/cli/import/csv.ts'
-import type { ImportRecord } from '../../../../src/cli/import/records.ts'
 import { importFile } from '../../../../src/cli/import/run.ts'
 import type { Connection } from '../../../../src/cli/shell/client.ts'
 import { UserError } from '../../../../src/cli/shell/errors.ts'
@@ -43,7 +44,7 @@ test('they are of many programs', () => {
 test.each(files)('$by: $name', async (foreign) => {
   const file = fileOf(foreign)
   const { connection, sent } = takingServer()
-  const run = importFile(() => connection, [file], { ...foreign.options, verify: 'none' })
+  const run = importFile(operator, () => connection, file, { ...foreign.options, verify: 'none' })
   if (foreign.fix) {
     const error = await run.then(
       () => expect.fail('it was read'),

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { operator } from '../../../../src/app/imports/import.operator.ts'
 import { CsvRecords } from '../../../../src/cli/import/csv.ts'
 import { importFile } from '../../../../src/cli/import/run.ts'
 import type { Connection } from '../../../../src/cli/shell/client.ts'
@@ -50,12 +51,12 @@ test('who was refused when it began stays refused when it goes on a day later: n
   writeFileSync(file, `id,email,handle,created_at\n${rows.join('')}`)
 
   const first = server(4)
-  await expect(importFile(() => first.connection, [file], {})).rejects.toThrow('It was stopped.')
+  await expect(importFile(operator, () => first.connection, file, {})).rejects.toThrow('It was stopped.')
   expect(first.sent).toHaveLength(800)
   const later = performance.now() + DAY_MS
   vi.spyOn(performance, 'now').mockReturnValue(later)
   const second = server(100)
-  const { json } = await importFile(() => second.connection, [file], {})
+  const { json } = await importFile(operator, () => second.connection, file, {})
 
   const refused = new CsvRecords().push(readFileSync(`${file}.refused.csv`, 'utf8')).slice(1)
   expect(refused.map(([externalId, , , code]) => [externalId, code])).toEqual([

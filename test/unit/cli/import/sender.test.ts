@@ -1,10 +1,17 @@
 import { describe, expect, test } from 'vitest'
-import { type ImportOutcome, Sender } from '../../../../src/cli/import/sender.ts'
+import type { Importer, ImportOutcome } from '../../../../src/cli/import/noun.ts'
+import { Sender } from '../../../../src/cli/import/sender.ts'
 import type { Connection } from '../../../../src/cli/shell/client.ts'
 import { NotNow, UserError } from '../../../../src/cli/shell/errors.ts'
 
 const away = () => new NotNow('http://localhost:8787 does not answer (ECONNREFUSED).', 'Is it running?')
-const user = (externalId: string) => ({ externalId, email: `${externalId}@example.com`, handle: `user_${externalId}` })
+const user = (externalId: string) => ({ externalId })
+
+/** How some noun's records are sent. */
+const importer: Pick<Importer, 'send' | 'verify'> = {
+  send: async (post, source, users) => (await post<{ items: ImportOutcome[] }>('/imports', { source, users })).items,
+  verify: () => Promise.reject(new Error('nothing is verified')),
+}
 
 /** A server that answers so, one request after the other, the last answer for ever; each takes it so long. */
 function stand(answers: ((users: string[]) => object)[], answerMs = 0) {
@@ -29,11 +36,16 @@ function stand(answers: ((users: string[]) => object)[], answerMs = 0) {
       now += ms
     },
   }
-  return { sender: new Sender(connection, (text) => said.push(text), timer), asked, said, elapsedMs: () => now }
+  return {
+    sender: new Sender(importer, connection, (text) => said.push(text), timer),
+    asked,
+    said,
+    elapsedMs: () => now,
+  }
 }
 
 const allAre = (outcome: ImportOutcome['outcome'], code?: string) => (users: string[]) => ({
-  items: users.map((externalId) => ({ externalId, outcome, id: null, hasPassword: true, ...(code ? { code } : {}) })),
+  items: users.map((externalId) => ({ externalId, outcome, ...(code ? { code } : {}) })),
 })
 const fails = (error: Error) => () => {
   throw error
@@ -42,7 +54,7 @@ const fails = (error: Error) => () => {
 describe('a server that is away', () => {
   test('is asked again, and both are said once', async () => {
     const { sender, asked, said } = stand([fails(away()), fails(away()), allAre('imported')])
-    const items = await sender.importUsers('old', [user('1')])
+    const items = await sender.importRecords('old', [user('1')])
     expect(items.map(({ outcome }) => outcome)).toEqual(['imported'])
     expect(asked).toEqual([['1'], ['1'], ['1']])
     expect(said).toEqual([
@@ -53,7 +65,7 @@ describe('a server that is away', () => {
 
   test('for 30 s: it gives up, and says how to go on', async () => {
     const { sender, elapsedMs } = stand([fails(away())])
-    const error = await sender.importUsers('old', [user('1')]).catch((thrown: UserError) => thrown)
+    const error = await sender.importRecords('old', [user('1')]).catch((thrown: UserError) => thrown)
     expect(error).toBeInstanceOf(UserError)
     expect(error).toMatchObject({ fix: expect.stringContaining('run the same command again') })
     expect(error).not.toBeInstanceOf(NotNow)
@@ -63,7 +75,7 @@ describe('a server that is away', () => {
 
   test('that refuses for good is not asked again', async () => {
     const { sender, asked } = stand([fails(new UserError('401', 'Give the right token.'))])
-    await expect(sender.importUsers('old', [user('1')])).rejects.toThrow('401')
+    await expect(sender.importRecords('old', [user('1')])).rejects.toThrow('401')
     expect(asked).toHaveLength(1)
   })
 })
@@ -74,7 +86,7 @@ describe('users that are busy', () => {
       items: users.map((externalId) => allAre(externalId === '2' ? 'busy' : 'imported')([externalId]).items[0]!),
     })
     const { sender, asked } = stand([mixed, allAre('there')])
-    const items = await sender.importUsers('old', ['1', '2', '3'].map(user))
+    const items = await sender.importRecords('old', ['1', '2', '3'].map(user))
     expect(items.map(({ externalId, outcome }) => [externalId, outcome])).toEqual([
       ['1', 'imported'],
       ['2', 'there'],
@@ -85,7 +97,7 @@ describe('users that are busy', () => {
 
   test('for longer than a reservation lasts: it stops, names one, and says how to go on', async () => {
     const { sender, elapsedMs } = stand([allAre('busy', 'SLOT_FENCED')])
-    await expect(sender.importUsers('old', [user('1')])).rejects.toThrow(
+    await expect(sender.importRecords('old', [user('1')])).rejects.toThrow(
       /1 users could not be imported.*of 1: SLOT_FENCED/,
     )
     expect(elapsedMs()).toBeGreaterThanOrEqual(90_000)
@@ -98,7 +110,7 @@ describe('users that are busy', () => {
       ),
     })
     const { sender, elapsedMs } = stand([some], 20_000)
-    const items = await sender.importUsers('old', ['1', '2', '3', '4', '5', '6', '7'].map(user))
+    const items = await sender.importRecords('old', ['1', '2', '3', '4', '5', '6', '7'].map(user))
     expect(items.every(({ outcome }) => outcome === 'imported')).toBe(true)
     expect(elapsedMs()).toBe(140_000)
   })
@@ -110,7 +122,7 @@ describe('users that are busy', () => {
       ),
     })
     const { sender, asked, elapsedMs } = stand([some])
-    await sender.importUsers('old', ['1', '2', '3'].map(user))
+    await sender.importRecords('old', ['1', '2', '3'].map(user))
     expect([asked.length, elapsedMs()]).toEqual([3, 0])
   })
 })

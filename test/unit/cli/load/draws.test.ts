@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { seededRandom, zipfRank } from '../../../../src/cli/load/draws.ts'
+import { ownerFor, seededRandom, zipfRank } from '../../../../src/cli/load/draws.ts'
 import { Histogram } from '../../../../src/cli/load/histogram.ts'
-import { numberIn, textOf } from '../../../../src/cli/load/texts.ts'
+import { RunTexts } from '../../../../src/cli/load/texts.ts'
 
 test('a seed draws the same numbers again, and they are spread evenly', () => {
   const drawn = (seed: number) => Array.from({ length: 100_000 }, seededRandom(seed))
@@ -18,7 +18,7 @@ test('seeds next to each other have nothing to do with each other', () => {
   expect(Math.abs(agree - 5_000)).toBeLessThan(200)
 })
 
-test.each([1, 2, 10, 1_000])('of %i posts each is drawn as often as Zipf’s law says', (count) => {
+test.each([1, 2, 10, 1_000])('of %i things each is drawn as often as Zipf’s law says', (count) => {
   const draws = 200_000
   const random = seededRandom(count)
   const times = new Array<number>(count + 1).fill(0)
@@ -69,14 +69,32 @@ test('no times, a time of nothing, and one longer than there are buckets', () =>
 })
 
 test('a text says its number, and is known to the character', () => {
-  const texts = Array.from({ length: 5_000 }, (_, index) => textOf('load_1a2b3c4d', index + 1))
+  const run = new RunTexts('load_1a2b3c4d')
+  const texts = Array.from({ length: 5_000 }, () => run.textOf(run.nextNumber()))
   expect(new Set(texts).size).toBe(texts.length)
   for (const [index, text] of texts.entries()) {
-    expect(numberIn('load_1a2b3c4d', text)).toBe(index + 1)
-    expect([...text].length).toBeLessThanOrEqual(300) // the bound on a bio
+    expect(run.numberIn(text)).toBe(index + 1)
+    expect([...text].length).toBeLessThanOrEqual(300)
   }
-  const text = textOf('load_1a2b3c4d', 12)
-  for (const other of [text.slice(0, -1), `${text} `, text.replace('#12', '#13'), text.toUpperCase(), ''])
-    expect(numberIn('load_1a2b3c4d', other), other).toBeNull()
-  expect(numberIn('load_other', text)).toBeNull()
+  const text = run.textOf(12)
+  for (const other of [
+    text.slice(0, -1),
+    `${text} `,
+    text.replace('#12', '#13'),
+    text.toUpperCase(),
+    '',
+    null,
+    undefined,
+  ])
+    expect(run.numberIn(other), String(other)).toBeNull()
+  expect(new RunTexts('load_other').numberIn(text)).toBeNull()
+})
+
+test('a quarter of the time somebody reads what is one’s own, beside what is drawn of all', () => {
+  const random = seededRandom(4)
+  const people = ['ann', 'ben', 'cem', 'dee']
+  const own = Array.from({ length: 10_000 }, () => ownerFor('ann', random, people)).filter((owner) => owner === 'ann')
+  // A quarter, and one of four in the rest; ± 4 standard deviations.
+  expect(Math.abs(own.length - 4_375)).toBeLessThan(4 * Math.sqrt(10_000 * 0.4375 * 0.5625))
+  expect(ownerFor('ann', () => 0.9, [])).toBe('ann')
 })

@@ -1,10 +1,16 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { operator } from '../../../../src/app/imports/import.operator.ts'
+import * as rules from '../../../../src/app/imports/record-rules.ts'
 import { isRefusal as isServersRefusal, readRecord } from '../../../../src/app/imports/records.ts'
 import { BLOB, NOT_TEXT, NUL } from '../../../../src/cli/import/odd-text.ts'
-import { isRefusal, readRow, type SourceRow } from '../../../../src/cli/import/records.ts'
+import { isRefusal, readRow as readRowOf } from '../../../../src/cli/import/rows.ts'
 
 const NOW = Date.UTC(2026, 6, 5)
+
+type SourceRow = Record<string, string | null>
+const readRow = (row: SourceRow, now: number) => readRowOf(operator.fields, rules, row, now)
+
 const valid = { externalId: '1', email: 'ann@example.com', handle: 'ann' }
 
 /** What the command makes of a row is what the server makes of the same: else a dry run would promise too much or too little. */
@@ -31,6 +37,7 @@ describe('a row is refused here for what the server refuses it', () => {
     [{ handle: 'a'.repeat(31) }, 'HANDLE_INVALID'],
     [{ handle: 'ann.b' }, 'HANDLE_INVALID'],
     [{ handle: 'İstanbul' }, 'HANDLE_INVALID'],
+    [{ handle: '\u212aelvin' }, 'HANDLE_INVALID'],
     [{ displayName: ' \n ' }, 'importable'],
     [{ displayName: '👩'.repeat(50) }, 'importable'],
     [{ displayName: '👩'.repeat(51) }, 'DISPLAY_NAME_INVALID'],

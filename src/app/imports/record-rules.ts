@@ -1,76 +1,49 @@
-import { z } from 'zod'
+import { DAY_MS } from '../../core/clock.ts'
 import { isVisible } from '../../core/visible.ts'
-import type { Field } from './mapping.ts'
-import { oddityOf, shown } from './odd-text.ts'
+import { normaliseEmail } from '../accounts/accounts.ts'
+import { email } from '../accounts/shapes.ts'
+import { HANDLE } from '../profiles/profiles.ts'
+import { type Refusal, refusalCodes } from './fields.ts'
+import type { ImportRecord } from './records.ts'
 
-/** A user as the operators' API takes it. */
-export interface ImportRecord {
-  externalId: string
-  email: string
-  handle: string
-  displayName?: string
-  bio?: string
-  createdAt?: string
-  emailVerifiedAt?: string
-  passwordHash?: string
-}
-
-export interface Refusal {
-  code: string
-  detail: string
-}
-
-/** A row of the file: what the mapped columns hold, as text. */
-export type SourceRow = Partial<Record<Field, string | null>>
+/** What a row of a file holds, as text. */
+type Row = Readonly<Record<string, string | null>>
 
 /** A longer one, or one with control characters, is no hash that is known here. */
-const PASSWORD_HASH = /^[^\p{Cc}\p{Cs}\ufdd0-\ufdd3]{1,500}$/u
-const DAY_MS = 86_400_000
+const PASSWORD_HASH = /^[^\p{Cc}\p{Cs}]{1,500}$/u
+const EXTERNAL_ID_CHARACTERS_MAX = 200
+const DISPLAY_NAME_CHARACTERS_MAX = 50
+const BIO_CHARACTERS_MAX = 300
+const TIME_CHARACTERS_SHOWN = 40
 
-const refusalOf = (code: string, detail: string): Refusal => ({ code, detail })
-const email = z.string().trim().max(254).pipe(z.email())
-const HANDLE = /^[a-z][a-z0-9_]{2,29}$/
-/** A password's hash is not among them: an odd one is left out, like every other that is not known here. */
-const codes = {
-  externalId: 'EXTERNAL_ID_INVALID',
-  email: 'EMAIL_INVALID',
-  handle: 'HANDLE_INVALID',
-  displayName: 'DISPLAY_NAME_INVALID',
-  bio: 'BIO_INVALID',
-  createdAt: 'CREATED_AT_INVALID',
-  emailVerifiedAt: 'EMAIL_VERIFIED_AT_INVALID',
-} as const
-const checked = Object.entries(codes) as [keyof typeof codes, string][]
+const refusalOf = (field: keyof typeof refusalCodes, detail: string): Refusal => ({ code: refusalCodes[field], detail })
 const charactersOf = (text: string): number => [...text].length
 
 /**
- * The user in a row, or why it can't be imported. The rules are the server's, which has the last word; a test holds them
- * equal (test/unit/cli/import/records.test.ts).
+ * The user in a row of a file, or why it can't be imported. The rules are those of `records.ts`, which has the last word; a
+ * test holds them equal (test/unit/app/imports/record-rules.test.ts).
  */
-export function readRow(row: SourceRow, now: number): ImportRecord | Refusal {
-  for (const [field, code] of checked) {
-    const oddity = oddityOf(row[field] ?? '')
-    if (oddity) return refusalOf(code, `${field}: ${oddity}`)
-  }
+export function readRow(row: Row, now: number): ImportRecord | Refusal {
   const externalId = row.externalId ?? ''
-  if (externalId === '' || externalId.length > 200)
-    return refusalOf('EXTERNAL_ID_INVALID', 'An external id has 1 to 200 characters.')
+  if (externalId === '' || externalId.length > EXTERNAL_ID_CHARACTERS_MAX)
+    return refusalOf('externalId', `An external id has 1 to ${EXTERNAL_ID_CHARACTERS_MAX} characters.`)
   const address = (row.email ?? '').trim() // untrimmed, blanks could fill a request
-  if (!email.safeParse(address).success) return refusalOf('EMAIL_INVALID', 'This is not an e-mail address.')
+  if (!email.safeParse(address).success) return refusalOf('email', 'This is not an e-mail address.')
   const handle = (row.handle ?? '').trim()
-  if (!HANDLE.test(handle.toLowerCase()))
-    return refusalOf('HANDLE_INVALID', 'A handle has 3 to 30 characters of a–z, 0–9 and _, and starts with a letter.')
+  if (!HANDLE.test(handle))
+    return refusalOf('handle', 'A handle has 3 to 30 characters of a–z, 0–9 and _, and starts with a letter.')
   const displayName = (row.displayName ?? '').trim()
-  if (charactersOf(displayName) > 50)
-    return refusalOf('DISPLAY_NAME_INVALID', 'A display name has at most 50 characters.')
+  if (charactersOf(displayName) > DISPLAY_NAME_CHARACTERS_MAX)
+    return refusalOf('displayName', `A display name has at most ${DISPLAY_NAME_CHARACTERS_MAX} characters.`)
   if (displayName !== '' && !isVisible(displayName))
-    return refusalOf('DISPLAY_NAME_INVALID', 'A display name has a character that people can see.')
+    return refusalOf('displayName', 'A display name has a character that people can see.')
   const bio = row.bio ?? ''
-  if (charactersOf(bio) > 300) return refusalOf('BIO_INVALID', 'A bio has at most 300 characters.')
+  if (charactersOf(bio) > BIO_CHARACTERS_MAX)
+    return refusalOf('bio', `A bio has at most ${BIO_CHARACTERS_MAX} characters.`)
   const createdAt = readTime(row.createdAt ?? '')
-  if (!isPossible(createdAt, now)) return timeRefusal('CREATED_AT_INVALID', row.createdAt)
+  if (!isPossible(createdAt, now)) return timeRefusal('createdAt', row.createdAt)
   const emailVerifiedAt = readVerified(row.emailVerifiedAt ?? '', createdAt)
-  if (!isPossible(emailVerifiedAt, now)) return timeRefusal('EMAIL_VERIFIED_AT_INVALID', row.emailVerifiedAt)
+  if (!isPossible(emailVerifiedAt, now)) return timeRefusal('emailVerifiedAt', row.emailVerifiedAt)
   const passwordHash = row.passwordHash ?? ''
   return {
     externalId,
@@ -84,12 +57,19 @@ export function readRow(row: SourceRow, now: number): ImportRecord | Refusal {
   }
 }
 
+/** What one user of a file has for itself. */
+export const uniqueIn = ({ externalId, email, handle }: ImportRecord) => [
+  { code: 'EXTERNAL_ID_TWICE', called: 'external id', value: externalId },
+  { code: 'EMAIL_TWICE', called: 'e-mail address', value: normaliseEmail(email) },
+  { code: 'HANDLE_TWICE', called: 'handle', value: handle.toLowerCase() },
+]
+
 const isPossible = (time: number | null, now: number): boolean => time === null || (time >= 0 && time <= now + DAY_MS)
 
-const timeRefusal = (code: string, text: string | null | undefined): Refusal =>
+const timeRefusal = (field: 'createdAt' | 'emailVerifiedAt', text: string | null | undefined): Refusal =>
   refusalOf(
-    code,
-    `"${shown(text ?? '').slice(0, 40)}" is no time since 1970: seconds, milliseconds, 2026-07-05 12:00:00 or 2026-07-05T12:00:00Z.`,
+    field,
+    `"${(text ?? '').slice(0, TIME_CHARACTERS_SHOWN)}" is no time since 1970: seconds, milliseconds, 2026-07-05 12:00:00 or 2026-07-05T12:00:00Z.`,
   )
 
 const DECIMAL = /^(\d+)(?:\.(\d*))?$/
@@ -116,10 +96,8 @@ function readTime(text: string): number | null {
     const number = Number(trimmed)
     return Math.floor(number >= MILLISECONDS_FROM ? number : number * 1_000)
   }
-  const found = DATE_TIME.exec(trimmed)
-  return found && isDate(found[1]!)
-    ? Date.parse(`${found[1]}T${found[2] ?? '00:00'}${offsetOf(found[3] ?? 'Z')}`)
-    : Number.NaN
+  const [, date, time = '00:00', zone = 'Z'] = DATE_TIME.exec(trimmed) ?? []
+  return date !== undefined && isDate(date) ? Date.parse(`${date}T${time}${offsetOf(zone)}`) : Number.NaN
 }
 
 /** `+05`, `+0530` and `+05:30` as `Date.parse` takes them; `Z` for UTC. */
@@ -141,5 +119,3 @@ function readVerified(text: string, createdAt: number | null): number | null {
   if (NO.includes(word)) return null
   return YES.includes(word) ? (createdAt ?? 0) : readTime(text)
 }
-
-export const isRefusal = (read: ImportRecord | Refusal): read is Refusal => 'code' in read

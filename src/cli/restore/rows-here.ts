@@ -1,0 +1,39 @@
+/** Of rows or claims. Their keys, when they are looked up, are a parameter of 700 kB; it may have 2 MB. */
+const PAGE_ROWS = 5_000
+/** Before a read: the API allows 1,200 calls in five minutes, to all who use the account. */
+export const PAUSE_MS = 300
+
+/** Of slots whose rows count. Rows of slots that moved away stay for a while, and no longer count. */
+export const HERE_STATES = "'active', 'moving', 'fenced'"
+
+/** SQL that is true for rows whose slot is here. */
+export const here = (column: string, keyspace: string): string =>
+  `substr(${column}, 1, 4) IN (SELECT slot FROM slots WHERE keyspace = '${keyspace}' AND state IN (${HERE_STATES}))`
+
+/** Reads rows of a database. */
+export type Read = <T>(databaseId: string, sql: string, params: (string | number)[]) => Promise<T[]>
+
+/** Rows that `select` finds, each with its key as `id`. */
+export interface RowsHere {
+  select: string
+  key: string
+  keyspace: string
+  where?: string
+}
+
+/** Yields a database's rows that are here, in the order of their key, a page at a time. */
+export async function* pagesHere<Row extends { id: string }>(
+  read: Read,
+  databaseId: string,
+  { select, key, keyspace, where }: RowsHere,
+): AsyncGenerator<Row[]> {
+  const conditions = [`${key} > ?`, ...(where ? [where] : []), here(key, keyspace)].join(' AND ')
+  const sql = `${select} WHERE ${conditions} ORDER BY ${key} LIMIT ?`
+  for (let after = ''; ; ) {
+    const page = await read<Row>(databaseId, sql, [after, PAGE_ROWS])
+    yield page
+    const last = page.at(-1)
+    if (!last || page.length < PAGE_ROWS) return
+    after = last.id
+  }
+}

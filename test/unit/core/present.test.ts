@@ -1,0 +1,23 @@
+import { expect, test } from 'vitest'
+import { present } from '../../../src/core/present.ts'
+import { zip } from '../../../src/core/zip.ts'
+
+test.each([0, '', false])('%j is present', (value) => {
+  expect(present(value, 'a value')).toBe(value)
+})
+
+test.each([undefined, null])('%j is not, and the error says what was expected', (value) => {
+  expect(() => present(value, 'the shard of a run')).toThrow('Expected the shard of a run, and there is none.')
+})
+
+test('lists of one length are joined item by item', () => {
+  expect(zip(['a', 'b'], [1, 2])).toEqual([
+    ['a', 1],
+    ['b', 2],
+  ])
+  expect(zip([], [])).toEqual([])
+})
+
+test.each([[[1]], [[1, 2, 3]]])('a list of another length is refused: %j', (others) => {
+  expect(() => zip(['a', 'b'], others)).toThrow(`Expected 2 others, and there are ${others.length}.`)
+})
