@@ -1,0 +1,93 @@
+/** What each noun brings to the tests that have a row for each route: a file a noun, `nouns/<noun>.ts`, found by its name. */
+
+export type Fields = Record<string, unknown>
+
+/** Who asks. A `bearer` sends a token, a `browser` its cookies; both were met by this isolate within the last minute. */
+export type Who = 'visitor' | 'browser' | 'bearer' | 'bearer, not met in a minute' | 'operator'
+
+export interface AskAnswer {
+  status: number
+  text: string
+  json<T>(): T
+}
+
+/** Somebody who is signed in, and whose requests `ask` sends. */
+export interface SignedInUser {
+  handle: string
+  ask(method: string, path: string, json?: unknown): Promise<AskAnswer>
+}
+
+/** A user with the ids of what the nouns have created of theirs. */
+export interface Owner extends SignedInUser {
+  created: Record<string, string>
+}
+
+/** What a request waits for in a warm isolate. */
+interface CallFigures {
+  who: Who
+  /** Queries or batches. */
+  d1: number
+  kv: number
+  why: string
+}
+
+export type ReadBack = (owner: Owner, sent: Fields, answer: AskAnswer) => Promise<[sent: unknown, stored: unknown]>
+
+interface RouteRow {
+  calls: CallFigures[]
+  /** It needs a session: without one, or with one that has ended, it refuses. */
+  isSignedIn?: boolean
+  /** Without it, the route's own pattern. */
+  path?: (owner: Owner) => string
+  /** Its request deletes what the path names. */
+  isFinal?: boolean
+  /** A body that is accepted (JSON, or the form of a page); `number` is another for each. */
+  body?: (number: number) => Fields
+  /** By field of a JSON body: texts that are refused. Other types than text always are, and so is a body without the field. */
+  refuses?: Record<string, string[]>
+  /** What of an accepted body is to be stored, and what is read back. */
+  readBack?: ReadBack
+  /** It takes an Idempotency-Key. */
+  takesKey?: boolean
+  /** It takes `limit` and `cursor`. */
+  isPaged?: boolean
+}
+
+export interface TestNoun {
+  /** Creates what the paths name, for somebody who has just signed up. Resolves to ids. */
+  create?: (user: SignedInUser) => Promise<Record<string, string>>
+  /** By method and path, as Hono writes them: `PATCH /api/v1/posts/:id`. */
+  routes: Record<string, RouteRow>
+  /** What it adds to the calls of another noun's routes. */
+  adds?: { route: string; d1: number; kv: number; why: string }[]
+}
+
+export interface NounRoute extends RouteRow {
+  route: string
+  method: string
+  pattern: string
+  isApi: boolean
+}
+
+const files = import.meta.glob<{ noun: TestNoun }>('./nouns/*.ts', { eager: true })
+
+export const testNouns: TestNoun[] = Object.values(files).map(({ noun }) => noun)
+
+export const nounRoutes: NounRoute[] = testNouns.flatMap(({ routes }) =>
+  Object.entries(routes).map(([route, row]) => {
+    const [method = '', pattern = ''] = route.split(' ')
+    return { ...row, route, method, pattern, isApi: pattern.startsWith('/api/') }
+  }),
+)
+
+/** A path as OpenAPI writes it: `{id}` for `:id`. */
+export const documentedPath = (pattern: string): string => pattern.replaceAll(/:(\w+)/g, '{$1}')
+
+/** With everything that the nouns' rows ask for. */
+export async function ownerOf(user: SignedInUser): Promise<Owner> {
+  const created: Record<string, string> = {}
+  for (const noun of testNouns) Object.assign(created, await noun.create?.(user))
+  return { ...user, created }
+}
+
+export const pathOf = ({ path, pattern }: NounRoute, owner: Owner): string => path?.(owner) ?? pattern
