@@ -186,11 +186,14 @@ const nounRows = nounRoutes.flatMap(({ route, calls }) =>
 
 /** The row, with what other nouns add to it. */
 function withAdditions(given: Row): Row {
-  const added = testNouns.flatMap(({ adds = [] }) => adds).filter(({ route }) => route === given.route)
-  return added.reduce<Row>(
-    (sum, { d1, kv, why }) => ({ ...sum, d1: sum.d1 + d1, kv: sum.kv + kv, why: `${sum.why}, ${why}` }),
-    given,
-  )
+  const row = { ...given }
+  for (const { route, d1, kv, why } of testNouns.flatMap(({ adds = [] }) => adds))
+    if (route === given.route) {
+      row.d1 += d1
+      row.kv += kv
+      row.why += `, ${why}`
+    }
+  return row
 }
 
 /**
