@@ -13,6 +13,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
@@ -33,6 +34,9 @@ import {
 } from './shard-schema.ts'
 
 const root = path.resolve(import.meta.dirname, '..')
+
+/** As drizzle-kit writes it. */
+const dropTable = /^DROP TABLE `([^`]+)`;(?:--> statement-breakpoint)?\n?/gm
 
 interface Target {
   schemas: string[]
@@ -91,7 +95,9 @@ async function generate({ schemas, folder, args }: Target): Promise<void> {
     if (!readMigrations(folder).some((one) => isSameMigration(one, migration)))
       copyFileSync(file, path.join(folder, drizzle.custom(['--name', title])))
   const added = drizzle.generate(args)
+  if (added) keepTables(path.join(folder, added))
   refuseStatements(fromEngineOn(folder), readMigrations(folder))
+  refuseKeptTables(readMigrations(folder), added)
 
   const database = migratedDatabase(readMigrations(folder))
   const missing = missingObjects(database, wanted)
@@ -121,6 +127,33 @@ async function generate({ schemas, folder, args }: Target): Promise<void> {
   else writeFileSync(file, `${text}\n`)
   refuseUnsafe(fromEngineOn(folder), readMigrations(folder))
   console.log(`Wrote ${target} with ${missing.length} fences, views or triggers.`)
+}
+
+/**
+ * Takes out what drops tables that have no schema any more: the tables of a noun that was taken out. They stay in the shards,
+ * because the previous version still uses them, and moves carry their rows.
+ */
+function keepTables(file: string): void {
+  const text = readFileSync(file, 'utf8')
+  const kept = [...text.matchAll(dropTable)].map(([, table]) => table)
+  if (kept.length === 0) return
+  const says = `-- These tables have no schema any more, and stay in every shard: ${kept.join(', ')}`
+  const rest = text.replaceAll(dropTable, '')
+  writeFileSync(file, `${says}\n${rest.trim() === '' ? 'SELECT 1;\n' : rest}`)
+  console.log(`Kept: ${kept.join(', ')}. A table without a schema stays in every shard, with its rows.`)
+}
+
+/** A table that was kept can't be created again. Throws UserError. */
+function refuseKeptTables(migrations: Migration[], added: string | undefined): void {
+  const database = migratedDatabase(migrations.filter(({ name }) => name !== added))
+  const isThere = database.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?")
+  for (const { statements } of migrations.filter(({ name }) => name === added))
+    for (const [, table = ''] of statements.flatMap((sql) => [...sql.matchAll(/^CREATE TABLE `([^`]+)`/g)]))
+      if (isThere.get(table))
+        throw new UserError(
+          `The table ${table} is in every shard already: it stayed when its schema was deleted.`,
+          'Give the new table another name. If no deployed database has the migration that kept it, you may restore the migrations folder of before instead: git checkout.',
+        )
 }
 
 /** Without those that an application had before it took the engine in: they ran when no table was sharded. */

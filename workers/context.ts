@@ -1,5 +1,4 @@
 import { migrations } from '../dist/migrations.ts'
-import { accountJobs } from '../src/app/accounts/jobs.ts'
 import { assetUrls } from '../src/assets/asset-urls.ts'
 import { createStaticFiles } from '../src/assets/static-files.ts'
 import { KvStore } from '../src/cache/kv-store.ts'
@@ -8,7 +7,7 @@ import { MIGRATE, messageOf } from '../src/core/errors.ts'
 import { limits } from '../src/core/limits.ts'
 import type { Log } from '../src/core/log.ts'
 import { systemRandom } from '../src/core/random.ts'
-import { Dispatch } from '../src/jobs/dispatch.ts'
+import { Dispatch, type JobKinds } from '../src/jobs/dispatch.ts'
 import type { Job } from '../src/jobs/outbox.ts'
 import { Relay } from '../src/jobs/relay.ts'
 import { type OpenedShards, openShards } from '../src/objects/open-shards.ts'
@@ -19,6 +18,7 @@ import type { Calls, DependencyReport, Tiers } from '../src/web/context.ts'
 import type { Env } from './env.ts'
 import { type Isolate, isolateOf } from './isolate.ts'
 import { mailer } from './mailer.ts'
+import { nouns } from './nouns.ts'
 
 export interface Work {
   env: Env
@@ -44,6 +44,13 @@ export interface Foundation extends OpenedShards {
 /** `/readyz` is anybody's to ask: where there are more, it looks at the others ten seconds later. */
 const READINESS_SHARDS_MAX = 64
 
+const userCounts: Tiers['userCounts'] = Object.assign({}, ...nouns.map((noun) => noun.userCounts))
+
+/** `missing`: the first of the tables `?1` (JSON) that the shard lacks, or null. */
+const READINESS = `SELECT (SELECT max(name) FROM d1_migrations) AS newest, (SELECT 1 FROM mover),
+  (SELECT min(value) FROM json_each(?1) WHERE value NOT IN (SELECT name FROM sqlite_master)) AS missing`
+const nounTables = JSON.stringify(nouns.flatMap(({ tables }) => tables))
+
 /** Lays the databases for one request or one batch of jobs. Throws SETTING_MISSING. */
 export function openFoundation(work: Work): Foundation {
   const { env, log } = work
@@ -66,7 +73,8 @@ export function openFoundation(work: Work): Foundation {
   const { shards } = opened
   const common = { clock: systemClock, random: systemRandom, log }
   const { signingKey, mailFrom, jobs } = isolate.settings
-  const kinds = accountJobs({ signingKey, sendMail: mailer(env.MAIL, mailFrom) })
+  const jobOptions = { signingKey, sendMail: mailer(env.MAIL, mailFrom) }
+  const kinds: JobKinds = Object.assign({}, ...nouns.map((noun) => noun.jobs?.(jobOptions)))
   const dispatch = new Dispatch({ ...common, kinds, shards })
   const queues = { jobs: timedQueue(env.JOBS_QUEUE, work.time), media: timedQueue(env.MEDIA_QUEUE, work.time) }
   return {
@@ -101,6 +109,7 @@ export function openTiers(request: Omit<Work, 'time'>): Tiers {
     idempotency: new Idempotency(shards, systemClock, settings.signingKey, foundation.markWritten),
     sessions: new Sessions({ ...common, copies, stamps, signingKey: settings.signingKey, waitUntil }),
     assets: assetUrls(),
+    userCounts,
     time,
     hasWritten: foundation.hasWritten,
     follow: (jobs) => void committed.push(...jobs),
@@ -177,12 +186,12 @@ async function dependencies(env: Env, { shards, directory }: OpenedShards): Prom
     'users',
     async ({ id, run }) => {
       if (probes.isSpent) throw new Error('not asked: too many others did not answer')
-      const answer = run<{ newest: string }>(
-        "SELECT (SELECT max(name) FROM d1_migrations) AS newest, (SELECT 1 FROM mover), (SELECT 1 FROM profiles WHERE id = '')",
-      )
+      const answer = run<{ newest: string; missing: string | null }>(READINESS, nounTables)
       const { results } = await inTime(systemClock, limits.shardProbeMs, answer)
+      const [found] = results
+      if (!found || found.missing !== null) throw new Error(`no such table: ${found?.missing}`)
       // It serves all the same: a version runs on the schema before its own, too.
-      const lacks = results[0]!.newest < migrations.at(-1)!
+      const lacks = found.newest < migrations.at(-1)!
       return { name: id, ok: true, detail: lacks ? `lacks ${migrations.at(-1)}; run: ${MIGRATE}` : '' }
     },
     { turn: Math.floor(systemClock.now() / 10_000), size: READINESS_SHARDS_MAX },

@@ -1,4 +1,3 @@
-import { accountExpiries } from '../src/app/accounts/jobs.ts'
 import { systemClock, TimeBudget } from '../src/core/clock.ts'
 import { messageOf } from '../src/core/errors.ts'
 import { limits } from '../src/core/limits.ts'
@@ -11,6 +10,7 @@ import type { Claims } from '../src/sharding/claims.ts'
 import type { ShardWindow } from '../src/sharding/shards.ts'
 import { openFoundation } from './context.ts'
 import type { Env } from './env.ts'
+import { nouns } from './nouns.ts'
 
 const MINUTE_MS = 60_000
 
@@ -38,7 +38,7 @@ export async function scheduled(controller: ScheduledController, env: Env, conte
   } catch (error) {
     log.error('cron.failed', { duty: 'moves.woken', reason: messageOf(error) })
   }
-  const expiries = [...platformExpiries, ...accountExpiries]
+  const expiries = [...platformExpiries, ...nouns.flatMap((noun) => noun.expiries ?? [])]
   const duties = [
     { name: 'outbox.swept', run: (window: ShardWindow) => relay.sweep(window) },
     { name: 'claims.settled', run: (window: ShardWindow) => settle(claims, window, log) },

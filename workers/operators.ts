@@ -7,6 +7,7 @@ import { probeShards } from '../src/sharding/probe.ts'
 import type { Tiers } from '../src/web/context.ts'
 import type { Env } from './env.ts'
 import { isolateOf } from './isolate.ts'
+import { nouns } from './nouns.ts'
 
 /** What operators use beside the tiers of their request. */
 export function openOperators({ shards, clock, log, time, calls }: Tiers, bindings: unknown): OperatorContext {
@@ -19,6 +20,7 @@ export function openOperators({ shards, clock, log, time, calls }: Tiers, bindin
     directory,
     movers: moverClient({ engine, log, time }),
     migrations,
+    usersTable: nouns.find((noun) => noun.usersTable)?.usersTable ?? null,
     async probe(after) {
       const { map } = await directory.map()
       const restoring = map.shards.filter(({ state }) => state === 'restoring')

@@ -1,18 +1,29 @@
-import { accountPages } from '../src/app/accounts/pages.tsx'
-import { accountRoutes } from '../src/app/accounts/routes.ts'
-import { importRoutes } from '../src/app/imports/routes.ts'
-import { postPages } from '../src/app/posts/pages.tsx'
-import { postRoutes } from '../src/app/posts/routes.ts'
-import { profileRoutes } from '../src/app/profiles/routes.ts'
 import { operatorRoutes } from '../src/console/routes.ts'
 import { systemClock } from '../src/core/clock.ts'
 import { consoleLog } from '../src/core/log.ts'
-import { createWeb } from '../src/web/app.ts'
+import { createWeb, type RegisterRoutes } from '../src/web/app.ts'
 import { readClientEpoch } from '../src/web/causal-token.ts'
+import type { Site } from '../src/web/site.ts'
 import { openTiers } from './context.ts'
 import type { Env } from './env.ts'
 import { isolateOf } from './isolate.ts'
+import { nouns } from './nouns.ts'
 import { openOperators } from './operators.ts'
+
+const routes = nouns
+  .flatMap((noun) => noun.routes)
+  .map(
+    (add): RegisterRoutes =>
+      (app) =>
+        add(app, nouns),
+  )
+
+const homes = nouns.flatMap((noun) => noun.home ?? [])
+
+const site: Site = {
+  navigation: nouns.flatMap((noun) => noun.navigation ?? []),
+  home: homes.sort((one, other) => one.order - other.order)[0]?.path ?? '/',
+}
 
 /** The stateless web tier. */
 export const web = createWeb(
@@ -25,5 +36,6 @@ export const web = createWeb(
       atLeastEpoch: readClientEpoch(request, isolateOf(env).settings.signingKey, systemClock.now()),
     })
   },
-  [accountRoutes, accountPages, profileRoutes, postRoutes, postPages, operatorRoutes(openOperators), importRoutes],
+  site,
+  [...routes, operatorRoutes(openOperators)],
 )

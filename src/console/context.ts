@@ -16,6 +16,8 @@ export interface OperatorContext {
   movers: MoverClient
   /** Names of the migrations that this version was built with, oldest first. */
   migrations: readonly string[]
+  /** The table with one row per user, whose `id` is the user's id; null if there are no users to count. */
+  usersTable: string | null
   /** Batches that the databases behind `after` must refuse, and how they do. Writes nothing. */
   probe(after: string | null): Promise<ProbePage>
   /** Queries per second of each shard, as this isolate saw them lately. */

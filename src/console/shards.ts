@@ -11,9 +11,9 @@ import type { ShardFailure } from '../sharding/shards.ts'
 import type { OperatorContext } from './context.ts'
 import { toMove } from './moves.ts'
 import type { Plan, rebalanceShape, Shard, ShardList, StartedMoves } from './shapes.ts'
-import { rangesParameter, USER_SAMPLE, type UserSample, userCount, userRanges } from './user-counts.ts'
+import { rangesParameter, type UserSample, userCount, userRanges, userSampleSql } from './user-counts.ts'
 
-type ShardContext = Pick<OperatorContext, 'shards' | 'shardLoad' | 'directory' | 'clock' | 'log'>
+type ShardContext = Pick<OperatorContext, 'shards' | 'shardLoad' | 'directory' | 'clock' | 'log' | 'usersTable'>
 
 /** How far from the mean a shard may stay where that isn't said: bytes are never equal, slots can be. */
 const tolerances = { slots: 0, bytes: 0.1 }
@@ -29,7 +29,7 @@ export async function listShards(operators: ShardContext): Promise<ShardList> {
 
 /** The map's shards. Those that are wanted are asked for their size and users, until 15 s are over. */
 async function askShards(
-  { shards, shardLoad, directory, clock, log }: ShardContext,
+  { shards, shardLoad, directory, clock, log, usersTable }: ShardContext,
   isWanted: (id: string) => boolean,
 ): Promise<ShardList & { failed: ShardFailure[] }> {
   const map = new ShardMap((await directory.map()).map)
@@ -38,10 +38,13 @@ async function askShards(
   const { values, failed } = await shards.by(map).each('users', async ({ id, run }) => {
     if (!isWanted(id)) return { ...unknownNumbers, id }
     const own = ranges.get(id)!
-    const answer = run<UserSample>(USER_SAMPLE, rangesParameter(own), limits.userSampleRowsMax)
+    const answer = usersTable
+      ? run<UserSample>(userSampleSql(usersTable), rangesParameter(own), limits.userSampleRowsMax)
+      : run<UserSample>('SELECT 1 WHERE false')
     const { results, meta } = await inTime(clock, Math.max(0, until - clock.now()), answer, tooLate)
-    const { users, isEstimated } = userCount(results[0]!, own)
-    return { id, users, usersEstimated: isEstimated, bytes: meta.size_after }
+    const [sample] = results
+    const counted = sample ? userCount(sample, own) : { users: null, isEstimated: false }
+    return { id, users: counted.users, usersEstimated: counted.isEstimated, bytes: meta.size_after }
   })
   for (const { shard, error } of failed) log.warn('shard.error', { shard, operation: 'shards.list', reason: error })
   const slots = map.slotCounts('users')

@@ -1,5 +1,6 @@
 import { slotText } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
+import { quotedName } from '../core/sql-text.ts'
 import { type ShardMap, SLOT_COUNT } from '../sharding/shard-map.ts'
 
 /** A shard's slots of the users: `[first, the one after the last]`, in order. */
@@ -20,12 +21,12 @@ export interface UserSample {
 }
 
 /**
- * The first users in slots `?1` (as `rangesParameter` writes them), `?2` at most, by the primary key. `count(*)` would
+ * SQL: the first users in slots `?1` (as `rangesParameter` writes them), at most `?2`, by the primary key. `count(*)` would
  * read every user: 370 ms per 500,000, during which the shard serves nobody.
  */
-export const USER_SAMPLE = `WITH walked AS MATERIALIZED (
-    SELECT substr(accounts.id, 1, 4) AS slot FROM json_each(?1) AS part CROSS JOIN accounts
-      ON accounts.id >= part.value ->> 0 AND accounts.id < part.value ->> 1 LIMIT ?2),
+export const userSampleSql = (table: string): string => `WITH walked AS MATERIALIZED (
+    SELECT substr(users.id, 1, 4) AS slot FROM json_each(?1) AS part CROSS JOIN ${quotedName(table)} AS users
+      ON users.id >= part.value ->> 0 AND users.id < part.value ->> 1 LIMIT ?2),
   last AS MATERIALIZED (SELECT max(slot) AS slot FROM walked)
   SELECT (SELECT count(*) FROM walked) AS rows, slot AS lastSlot,
     (SELECT count(*) FROM walked WHERE slot < last.slot) AS rowsBefore FROM last`

@@ -17,6 +17,7 @@ import { session } from './middleware/session.ts'
 import { utf8Address, utf8Headers } from './middleware/utf8.ts'
 import { errorPage } from './page.tsx'
 import { problemResponse, toBanyanError } from './problems.ts'
+import type { Site } from './site.ts'
 
 /** Opens the tiers for one request. Throws SETTING_MISSING. */
 export type OpenTiers = (request: Request, bindings: unknown, context: ExecutionContext, requestId: string) => Tiers
@@ -25,11 +26,11 @@ export type OpenTiers = (request: Request, bindings: unknown, context: Execution
 export type RegisterRoutes = (app: OpenAPIHono<WebEnv>) => void
 
 /** The stateless web tier: the middleware in order, then the nouns' routes. */
-export function createWeb(openTiers: OpenTiers, nouns: RegisterRoutes[]): OpenAPIHono<WebEnv> {
+export function createWeb(openTiers: OpenTiers, shared: Site, nouns: RegisterRoutes[]): OpenAPIHono<WebEnv> {
   const app = createApi()
   app.onError((error, c) => answerError(c, error))
   app.notFound((c) => answerError(c, new BanyanError('NOT_FOUND', 'There is nothing at this path.')))
-  app.use(requestId())
+  app.use(requestId(), site(shared))
   app.get('/healthz', (c) => c.text('ok\n', 200, { 'server-timing': 'total;dur=0' }))
   app.use(securityHeaders(), tiers(openTiers), accessLog(), localHostOnly(), rateLimits(), utf8Headers())
   app.use('/operator/*', operatorOnly())
@@ -41,6 +42,12 @@ export function createWeb(openTiers: OpenTiers, nouns: RegisterRoutes[]): OpenAP
   describe(app)
   return app
 }
+
+const site = (shared: Site) =>
+  createMiddleware<WebEnv>(async function site(c, next) {
+    c.set('site', shared)
+    await next()
+  })
 
 const tiers = (openTiers: OpenTiers) =>
   createMiddleware<WebEnv>(async function tiers(c, next) {

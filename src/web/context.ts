@@ -8,6 +8,7 @@ import type { Claims } from '../sharding/claims.ts'
 import type { Idempotency } from '../sharding/idempotency.ts'
 import type { Shards } from '../sharding/shards.ts'
 import type { AssetUrls } from './layout.tsx'
+import type { Site } from './site.ts'
 
 /** The settings, read and checked once an isolate (workers/settings.ts). */
 export interface Settings {
@@ -48,6 +49,8 @@ export interface Tiers {
   idempotency: Idempotency
   sessions: Sessions
   assets: AssetUrls
+  /** What nouns count for a user, by name: SQL of one number. */
+  userCounts: { [name in string]?: string }
   calls: Calls
   /** Until when the request may call others. */
   time: TimeBudget
@@ -71,6 +74,7 @@ export interface WebEnv {
   Variables: {
     requestId: string
     tiers: Tiers
+    site: Site
     /** Whom the request acts for; resolved once, on first use. */
     session(): Promise<Session | null>
     /** The body as text, read and bounded by the middleware. */

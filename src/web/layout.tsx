@@ -1,8 +1,6 @@
 import { html } from 'hono/html'
 import type { Child } from 'hono/jsx'
-import { shownName } from './names.ts'
 
-export type Viewer = { id: string; handle: string; displayName: string }
 export type AssetUrls = { style: string; script: string; icon: string }
 export type Notice = { kind: 'good' | 'bad'; text: string }
 
@@ -33,35 +31,6 @@ const BanyanMark = () => (
   </svg>
 )
 
-const leafTones = 6
-
-function leafTone(handle: string): number {
-  let sum = 0
-  for (const character of handle) sum += character.codePointAt(0)!
-  return sum % leafTones
-}
-
-function firstGrapheme(text: string): string {
-  for (const { segment } of new Intl.Segmenter().segment(text.trim())) return segment
-  return '·'
-}
-
-type LeafProps = {
-  user: { handle: string; displayName: string; avatar?: { url: string } | null }
-  size?: 'small' | 'large'
-}
-
-/** A person's picture, or the leaf with an initial that stands for it. */
-export const Leaf = ({ user, size }: LeafProps) => {
-  const classes = `leaf tone-${leafTone(user.handle)}${size ? ` leaf-${size}` : ''}`
-  if (user.avatar) return <img class={classes} src={user.avatar.url} alt="" width="44" height="44" loading="lazy" />
-  return (
-    <span class={classes} aria-hidden="true">
-      {firstGrapheme(shownName(user))}
-    </span>
-  )
-}
-
 /** The house's page: a margin that says where one is, and the body beside it (below it on a phone). */
 export const Spread = ({ margin, children }: { margin: Child; children: Child }) => (
   <div class="spread">
@@ -72,52 +41,25 @@ export const Spread = ({ margin, children }: { margin: Child; children: Child })
 
 type NavLinkProps = { href: string; path: string; class?: string; children: Child }
 
-const NavLink = ({ href, path, class: extra, children }: NavLinkProps) => (
+/** A link of the main navigation, marked if it leads to the page itself. */
+export const NavLink = ({ href, path, class: extra, children }: NavLinkProps) => (
   <a class={extra ? `nav-link ${extra}` : 'nav-link'} href={href} aria-current={href === path ? 'page' : undefined}>
     {children}
   </a>
 )
 
-const SignedOutNav = ({ path }: { path: string }) => (
-  <nav class="nav" aria-label="Main">
-    <NavLink href="/login" path={path}>
-      Log in
-    </NavLink>
-    <NavLink href="/signup" path={path}>
-      Sign up
-    </NavLink>
-  </nav>
-)
+type MastheadProps = { navigation: Child[]; isSignedIn: boolean }
 
-const SignedInNav = ({ viewer, path }: { viewer: Viewer; path: string }) => (
-  <nav class="nav nav-signed-in" aria-label="Main">
-    <NavLink href="/home" path={path}>
-      Home
-    </NavLink>
-    <NavLink href={`/@${viewer.handle}`} path={path} class="nav-profile">
-      <Leaf user={viewer} size="small" />
-      <span class="hidden">Your profile, </span>
-      <span class="nav-handle">@{viewer.handle}</span>
-    </NavLink>
-    <NavLink href="/settings" path={path}>
-      Settings
-    </NavLink>
-    <form method="post" action="/logout">
-      <button class="nav-link" type="submit">
-        Log out
-      </button>
-    </form>
-  </nav>
-)
-
-const Masthead = ({ viewer, path }: { viewer: Viewer | null; path: string }) => (
+const Masthead = ({ navigation, isSignedIn }: MastheadProps) => (
   <header class="masthead">
     <div class="masthead-row">
       <a class="wordmark" href="/">
         <BanyanMark />
         Banyan
       </a>
-      {viewer ? <SignedInNav viewer={viewer} path={path} /> : <SignedOutNav path={path} />}
+      <nav class={isSignedIn ? 'nav nav-signed-in' : 'nav'} aria-label="Main">
+        {navigation}
+      </nav>
     </div>
   </header>
 )
@@ -147,16 +89,15 @@ const Head = ({ title, description, assets }: { title: string; description?: str
 export type LayoutProps = {
   title: string
   description?: string
-  viewer: Viewer | null
   assets: AssetUrls
-  /** The request's path, without the query: marks the current page in the navigation. */
-  path: string
+  navigation: Child[]
+  isSignedIn: boolean
   notice?: Notice | null
   children: Child
 }
 
 /** The whole document, doctype included. */
-export const Layout = ({ title, description, viewer, assets, path, notice, children }: LayoutProps) =>
+export const Layout = ({ title, description, assets, notice, children, ...masthead }: LayoutProps) =>
   html`<!doctype html>${(
     <html lang="en">
       <Head title={title} assets={assets} {...(description ? { description } : {})} />
@@ -164,7 +105,7 @@ export const Layout = ({ title, description, viewer, assets, path, notice, child
         <a class="skip" href="#main">
           Skip to content
         </a>
-        <Masthead viewer={viewer} path={path} />
+        <Masthead {...masthead} />
         <main class="main" id="main" tabindex={-1}>
           {notice ? <NoticeBar notice={notice} /> : null}
           {children}

@@ -3,8 +3,9 @@ import type { Child } from 'hono/jsx'
 import type { BanyanError } from '../core/errors.ts'
 import type { WebEnv } from './context.ts'
 import type { FormStatus } from './form.ts'
-import { ErrorPage, Layout, type Notice, type Viewer } from './layout.tsx'
+import { ErrorPage, Layout, type Notice } from './layout.tsx'
 import { publicDetail, retryAfter } from './problems.ts'
+import type { Viewer } from './site.ts'
 
 export interface Page {
   title: string
@@ -15,10 +16,14 @@ export interface Page {
 }
 
 /** Answers with a whole page. */
-export function page(c: Context<WebEnv>, { status, ...about }: Page, content: Child): Response | Promise<Response> {
+export function page(
+  c: Context<WebEnv>,
+  { status, viewer, ...about }: Page,
+  content: Child,
+): Response | Promise<Response> {
   const { assets } = c.get('tiers')
   return c.html(
-    <Layout {...about} assets={assets} path={c.req.path}>
+    <Layout {...about} assets={assets} navigation={navigationOf(c, viewer)} isSignedIn={viewer !== null}>
       {content}
     </Layout>,
     status ?? 200,
@@ -41,13 +46,20 @@ export function errorPage(c: Context<WebEnv>, error: BanyanError): Response | Pr
   if (!assets)
     return c.text(`${error.title}\n\n${publicDetail(error, c.req.url)}\n`, error.status, Object.fromEntries(headers))
   return c.html(
-    <Layout title={error.title} viewer={null} assets={assets} path={c.req.path}>
+    <Layout title={error.title} assets={assets} navigation={navigationOf(c, null)} isSignedIn={false}>
       {content}
     </Layout>,
     error.status,
     Object.fromEntries(headers),
   )
 }
+
+const navigationOf = (c: Context<WebEnv>, viewer: Viewer | null): Child[] =>
+  c
+    .get('site')
+    .navigation.flatMap((entries) => entries(viewer, c.req.path))
+    .sort((one, other) => one.order - other.order)
+    .map(({ content }) => content)
 
 /** A form's fields as text; browsers end lines with CRLF, and we keep LF. */
 export function readForm(c: Context<WebEnv>): Record<string, string> {

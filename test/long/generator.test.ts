@@ -44,6 +44,30 @@ test('a new table and a new column get fences that the migrations then hold, and
   expect(generate()).toMatchObject({ status: 0, stdout: expect.stringContaining('The migrations match the schema.') })
 })
 
+test('the tables of a noun that was taken out stay, and their names stay taken', () => {
+  const schema = path.join(copy, 'src/app/posts/schema.ts')
+  const text = readFileSync(schema, 'utf8')
+  rmSync(schema)
+  expect(generate('--name', 'without_posts')).toMatchObject({
+    status: 0,
+    stdout: expect.stringContaining('Kept: posts.'),
+  })
+  const [written] = readdirSync(folder()).filter((name) => name.endsWith('_without_posts.sql'))
+  expect(readFileSync(path.join(folder(), written!), 'utf8')).toBe(
+    '-- These tables have no schema any more, and stay in every shard: posts\nSELECT 1;\n',
+  )
+  expect(generate()).toMatchObject({ status: 0, stdout: expect.stringContaining('The migrations match the schema.') })
+  const before = readdirSync(folder())
+  writeFileSync(schema, text)
+  const again = generate('--name', 'posts_again')
+  expect(again).toMatchObject({
+    status: 1,
+    stderr: expect.stringContaining('The table posts is in every shard already'),
+  })
+  expect(readdirSync(folder())).toEqual(before)
+  rmSync(schema)
+})
+
 test.each([
   ['a write of sharded rows', "UPDATE posts SET text = ''", /9999_mine\.sql writes rows of the sharded table posts/],
   [

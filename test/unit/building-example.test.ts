@@ -15,7 +15,7 @@ test('the example in docs/building.md fits the code, as if its files were in src
     file: file!,
     code: code!,
   }))
-  expect(files.map(({ file }) => path.basename(file))).toEqual(['schema.ts', 'bookmarks.ts', 'routes.ts'])
+  expect(files.map(({ file }) => path.basename(file))).toEqual(['schema.ts', 'bookmarks.ts', 'routes.ts', 'noun.ts'])
   rmSync(example, { recursive: true, force: true })
   for (const { file, code } of files) {
     mkdirSync(path.join(example, path.dirname(file)), { recursive: true })

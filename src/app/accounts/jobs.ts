@@ -1,20 +1,13 @@
 import type { JobContext, JobKinds } from '../../jobs/dispatch.ts'
 import type { Expiry } from '../../jobs/housekeeping.ts'
+import type { SendMail } from '../../jobs/mail.ts'
 import type { Job } from '../../jobs/outbox.ts'
 import { Claims } from '../../sharding/claims.ts'
 import { type MailPurpose, mailToken } from './accounts.ts'
 
-export interface Mail {
-  to: string
-  subject: string
-  text: string
-  /** Stable over every try of one job, so that a mail that comes twice is seen as one. */
-  messageId: string
-}
-
 export interface AccountJobOptions {
   signingKey: string
-  sendMail(mail: Mail): Promise<void>
+  sendMail: SendMail
 }
 
 interface MailBody {

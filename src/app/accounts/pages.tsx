@@ -34,7 +34,7 @@ type C = Context<WebEnv>
 export function accountPages(app: OpenAPIHono<WebEnv>): void {
   app.get('/', async (c) => {
     const viewer = await findViewer(c)
-    return viewer ? c.redirect('/home') : page(c, { title: 'Banyan', viewer }, <Landing />)
+    return viewer ? c.redirect(c.get('site').home) : page(c, { title: 'Banyan', viewer }, <Landing />)
   })
   app.get('/signup', async (c) =>
     page(
@@ -130,7 +130,7 @@ async function signUpForm(c: C) {
     const input = parseForm(signUpShape, displayName.trim() ? { ...rest, displayName } : rest)
     await onceOrAnew(c, idempotencyKey, (retry) => signUpFrom(c, input, retry))
   })
-  if (!failed) return c.redirect('/home', 303)
+  if (!failed) return c.redirect(c.get('site').home, 303)
   const content = (
     <SignUpPage values={{ ...rest, displayName }} errors={failed.errors} idempotencyKey={crypto.randomUUID()} />
   )
@@ -140,7 +140,7 @@ async function signUpForm(c: C) {
 async function logInForm(c: C) {
   const { next, ...values } = readForm(c)
   const failed = await submit(() => logInFrom(c, parseForm(logInShape, values), null))
-  if (!failed) return c.redirect(ownPath(next) ?? '/home', 303)
+  if (!failed) return c.redirect(ownPath(next) ?? c.get('site').home, 303)
   const content = <LogInPage values={values} errors={failed.errors} next={ownPath(next)} />
   return page(c, { title: 'Log in', viewer: null, status: failed.status }, content)
 }

@@ -2,16 +2,16 @@ import type { OpenAPIHono } from '@hono/zod-openapi'
 import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { BanyanError } from '../../core/errors.ts'
-import { limits } from '../../core/limits.ts'
 import type { WebEnv } from '../../web/context.ts'
 import type { FieldErrors } from '../../web/fields.tsx'
 import { type FormStatus, onceOrAnew, parseForm, submit } from '../../web/form.ts'
 import { requireSession } from '../../web/middleware/session.ts'
-import { shownName } from '../../web/names.ts'
 import { page, readForm } from '../../web/page.tsx'
-import { getByHandle, getSelf } from '../profiles/profiles.ts'
+import { shownName } from '../profiles/names.ts'
+import { getSelf } from '../profiles/profiles.ts'
 import { findViewer } from '../profiles/viewer.ts'
-import { ProfilePage } from '../profiles/views.tsx'
+import { HOME } from './navigation.tsx'
+import { pageOf } from './page-of.ts'
 import { createPost, deletePost, editPost, getPost, listPosts } from './posts.ts'
 import { postText } from './routes.ts'
 import { EditPostPage, HomePage, PostPage } from './views.tsx'
@@ -21,7 +21,7 @@ type C = Context<WebEnv>
 const postForm = z.object({ text: postText })
 
 export function postPages(app: OpenAPIHono<WebEnv>): void {
-  app.get('/home', (c) => home(c))
+  app.get(HOME, (c) => home(c))
   app.post('/posts', async (c) => {
     const session = await requireSession(c)
     const { text = '', idempotencyKey } = readForm(c)
@@ -29,7 +29,7 @@ export function postPages(app: OpenAPIHono<WebEnv>): void {
       const parsed = parseForm(postForm, { text })
       await onceOrAnew(c, idempotencyKey, (retry) => createPost(c.get('tiers'), session, parsed.text, retry))
     })
-    return failed ? home(c, { text, ...failed }) : c.redirect('/home', 303)
+    return failed ? home(c, { text, ...failed }) : c.redirect(HOME, 303)
   })
   app.get('/posts/:id', async (c) => {
     const [post, viewer] = await Promise.all([getPost(c.get('tiers'), c.req.param('id')), findViewer(c)])
@@ -50,16 +50,7 @@ export function postPages(app: OpenAPIHono<WebEnv>): void {
   })
   app.post('/posts/:id/delete', async (c) => {
     await deletePost(c.get('tiers'), await requireSession(c), c.req.param('id'))
-    return c.redirect('/home', 303)
-  })
-  app.get('/:handle{@[A-Za-z0-9_]+}', async (c) => {
-    const [user, viewer] = await Promise.all([
-      getByHandle(c.get('tiers'), c.req.param('handle').slice(1)),
-      findViewer(c),
-    ])
-    const { items, next } = await listPosts(c.get('tiers'), user.id, pageOf(c))
-    const content = <ProfilePage user={user} posts={items} next={next} own={user.id === viewer?.id} />
-    return page(c, { title: `${shownName(user)} (@${user.handle})`, description: user.bio, viewer }, content)
+    return c.redirect(HOME, 303)
   })
 }
 
@@ -71,7 +62,7 @@ interface Draft {
 
 async function home(c: C, draft?: Draft) {
   const session = await c.get('session')()
-  if (!session) return c.redirect('/login?next=/home', 303)
+  if (!session) return c.redirect(`/login?next=${HOME}`, 303)
   const tiers = c.get('tiers')
   const [self, { items, next }] = await Promise.all([
     getSelf(tiers, session.userId),
@@ -92,8 +83,6 @@ async function edit(c: C, id: string, draft?: Draft) {
   const content = <EditPostPage post={post} text={draft?.text ?? post.text} errors={draft?.errors ?? {}} />
   return page(c, { title: 'Edit post', viewer, status: draft?.status }, content)
 }
-
-const pageOf = (c: C) => ({ limit: limits.pageItemsDefault, cursor: c.req.query('cursor') })
 
 const firstLine = (text: string): string => {
   const line = [...(text.trim().split('\n')[0] ?? '')]

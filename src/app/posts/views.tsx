@@ -1,6 +1,7 @@
 import { type FieldErrors, FormError, TextArea } from '../../web/fields.tsx'
-import { Leaf, readableTime, Spread, Timestamp } from '../../web/layout.tsx'
-import { shownName } from '../../web/names.ts'
+import { readableTime, Spread, Timestamp } from '../../web/layout.tsx'
+import { Leaf } from '../profiles/leaf.tsx'
+import { shownName } from '../profiles/names.ts'
 import type { Self } from '../profiles/shapes.ts'
 import type { Author, Post } from './shapes.ts'
 

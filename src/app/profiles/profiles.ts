@@ -4,7 +4,7 @@ import type { Session } from '../../sessions/sessions.ts'
 import type { Tiers } from '../../web/context.ts'
 import type { Self, User } from './shapes.ts'
 
-export type ProfileTiers = Pick<Tiers, 'shards' | 'claims' | 'sessions' | 'clock'>
+export type ProfileTiers = Pick<Tiers, 'shards' | 'claims' | 'sessions' | 'clock' | 'userCounts'>
 
 /** In either case, of ASCII: other letters that lower case maps there don't match. */
 export const HANDLE = /^[a-z][a-z0-9_]{2,29}$/i
@@ -15,6 +15,8 @@ interface ProfileRow {
   displayName: string
   bio: string
   createdAt: number
+  followers: number
+  following: number
   posts: number
 }
 
@@ -23,10 +25,11 @@ interface SelfRow extends ProfileRow {
   emailVerifiedAt: number | null
 }
 
-const COLUMNS = `profiles.id, handle, display_name AS displayName, bio, profiles.created_at AS createdAt,
-  (SELECT count(*) FROM posts WHERE author_id = profiles.id) AS posts`
+/** A count that no noun contributes is 0. */
+const columns = ({ followers = 'SELECT 0', following = 'SELECT 0', posts = 'SELECT 0' }: Tiers['userCounts']) =>
+  `profiles.id, handle, display_name AS displayName, bio, profiles.created_at AS createdAt,
+  (${followers}) AS followers, (${following}) AS following, (${posts}) AS posts`
 
-/** Followers and following come with follows; until then nobody has any. */
 const toUser = (row: ProfileRow): User => ({
   id: row.id,
   handle: row.handle,
@@ -34,8 +37,8 @@ const toUser = (row: ProfileRow): User => ({
   bio: row.bio,
   avatar: null,
   createdAt: rfc3339(row.createdAt),
-  followers: 0,
-  following: 0,
+  followers: row.followers,
+  following: row.following,
   posts: row.posts,
 })
 
@@ -50,7 +53,7 @@ async function findByHandle(tiers: ProfileTiers, text: string): Promise<User | n
   if (!id) return null
   const row = await tiers.shards
     .of(id, { operation: 'profiles.find' })
-    .prepare(`SELECT ${COLUMNS} FROM profiles WHERE id = ? AND handle = ?`)
+    .prepare(`SELECT ${columns(tiers.userCounts)} FROM profiles WHERE id = ? AND handle = ?`)
     .bind(id, handle)
     .first<ProfileRow>()
   return row && toUser(row)
@@ -63,11 +66,11 @@ export async function getByHandle(tiers: ProfileTiers, handle: string): Promise<
 }
 
 /** The user as oneself sees it. */
-export async function getSelf(tiers: Pick<Tiers, 'shards'>, userId: string): Promise<Self> {
+export async function getSelf(tiers: Pick<Tiers, 'shards' | 'userCounts'>, userId: string): Promise<Self> {
   const row = await tiers.shards
     .of(userId, { operation: 'profiles.self' })
     .prepare(
-      `SELECT ${COLUMNS}, email, email_verified_at AS emailVerifiedAt FROM profiles JOIN accounts ON accounts.id = profiles.id
+      `SELECT ${columns(tiers.userCounts)}, email, email_verified_at AS emailVerifiedAt FROM profiles JOIN accounts ON accounts.id = profiles.id
        WHERE profiles.id = ?`,
     )
     .bind(userId)

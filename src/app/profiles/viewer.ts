@@ -1,6 +1,6 @@
 import type { Context } from 'hono'
 import type { WebEnv } from '../../web/context.ts'
-import type { Viewer } from '../../web/layout.tsx'
+import type { Viewer } from '../../web/site.ts'
 
 /** Who looks at a page, for its header: nothing is asked where there is no cookie. */
 export async function findViewer(c: Context<WebEnv>): Promise<Viewer | null> {

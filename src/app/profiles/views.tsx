@@ -1,14 +1,12 @@
-import { Leaf, readableDay, Spread } from '../../web/layout.tsx'
-import { shownName } from '../../web/names.ts'
-import type { Post } from '../posts/shapes.ts'
-import { PostList } from '../posts/views.tsx'
+import type { Child } from 'hono/jsx'
+import { readableDay, Spread } from '../../web/layout.tsx'
+import { Leaf } from './leaf.tsx'
+import { shownName } from './names.ts'
 import type { User } from './shapes.ts'
 
-function countOfPosts(count: number): string {
-  return count === 1 ? '1 post' : `${count.toLocaleString('en')} posts`
-}
+type ProfileMarginProps = { user: User; own: boolean; summaries: string[] }
 
-const ProfileMargin = ({ user, own }: { user: User; own: boolean }) => (
+const ProfileMargin = ({ user, own, summaries }: ProfileMarginProps) => (
   <div class="person">
     <Leaf user={user} size="large" />
     <div class="person-text">
@@ -22,7 +20,8 @@ const ProfileMargin = ({ user, own }: { user: User; own: boolean }) => (
         </p>
       ) : null}
       <p class="fine">
-        {countOfPosts(user.posts)} · here since <time datetime={user.createdAt}>{readableDay(user.createdAt)}</time>
+        {summaries.map((summary) => `${summary} · `).join('')}here since{' '}
+        <time datetime={user.createdAt}>{readableDay(user.createdAt)}</time>
       </p>
       {own ? (
         <p>
@@ -35,17 +34,8 @@ const ProfileMargin = ({ user, own }: { user: User; own: boolean }) => (
   </div>
 )
 
-export type ProfilePageProps = { user: User; posts: Post[]; next: string | null; own: boolean }
+export type ProfilePageProps = ProfileMarginProps & { sections: Child[] }
 
-export const ProfilePage = ({ user, posts, next, own }: ProfilePageProps) => (
-  <Spread margin={<ProfileMargin user={user} own={own} />}>
-    <h2 class="list-title">Posts</h2>
-    <PostList
-      posts={posts}
-      next={next}
-      basePath={`/@${user.handle}`}
-      byline={false}
-      empty={own ? 'You haven’t published anything yet.' : 'Nothing published yet.'}
-    />
-  </Spread>
+export const ProfilePage = ({ sections, ...margin }: ProfilePageProps) => (
+  <Spread margin={<ProfileMargin {...margin} />}>{sections}</Spread>
 )

@@ -4,10 +4,10 @@ import { migratedDatabase } from '../../../scripts/shard-schema.ts'
 import {
   rangesParameter,
   type SlotRanges,
-  USER_SAMPLE,
   type UserSample,
   userCount,
   userRanges,
+  userSampleSql,
 } from '../../../src/console/user-counts.ts'
 import { slotText } from '../../../src/core/ids.ts'
 import { ShardMap } from '../../../src/sharding/shard-map.ts'
@@ -31,7 +31,10 @@ function shardWith(users: number, slots: SlotRanges, seed = 1): DatabaseSync {
 }
 
 const counted = (database: DatabaseSync, ranges: SlotRanges) =>
-  userCount(database.prepare(USER_SAMPLE).get(rangesParameter(ranges), 2_000) as unknown as UserSample, ranges)
+  userCount(
+    database.prepare(userSampleSql('accounts')).get(rangesParameter(ranges), 2_000) as unknown as UserSample,
+    ranges,
+  )
 
 /** Every second piece of 16 slots, as moves leave them. */
 const pieces: SlotRanges = Array.from({ length: 512 }, (_, n) => [n * 32, n * 32 + 16])
@@ -102,8 +105,8 @@ test('the slots that the map gives each shard', () => {
 
 test('the sample is read from the key’s index, and ends with it', () => {
   const plan = shardWith(10, [[0, SLOTS]])
-    .prepare(`EXPLAIN QUERY PLAN ${USER_SAMPLE}`)
+    .prepare(`EXPLAIN QUERY PLAN ${userSampleSql('accounts')}`)
     .all() as unknown as { detail: string }[]
-  const accounts = plan.map(({ detail }) => detail).filter((detail) => detail.includes('accounts'))
-  expect(accounts).toEqual([expect.stringMatching(/^SEARCH accounts USING COVERING INDEX .*\(id>\? AND id<\?\)$/)])
+  const accounts = plan.map(({ detail }) => detail).filter((detail) => detail.includes(' users '))
+  expect(accounts).toEqual([expect.stringMatching(/^SEARCH users USING COVERING INDEX .*\(id>\? AND id<\?\)$/)])
 })

@@ -21,7 +21,7 @@ const mayBeScanned: [RegExp, string][] = [
   [/^SCAN \S+ VIRTUAL TABLE/, 'json_each of a parameter: as long as the request says'],
   [/^SCAN \S+ CONSTANT ROW|^SCAN CONSTANT ROW|^SCAN \d+ CONSTANT ROWS?/, 'VALUES'],
   [/^SCAN (walked|last|due|\(subquery-\d+\))$/, 'the rows of a subquery, which has a LIMIT'],
-  [/^SCAN (d1_migrations|mover|slot_guard)\b/, 'a handful of rows: no users’ table'],
+  [/^SCAN (d1_migrations|mover|slot_guard|sqlite_master)\b/, 'a handful of rows: no users’ table'],
 ]
 
 const sent: (RecordedStatement & { by: string })[] = []

@@ -141,10 +141,23 @@ describe('with a database that is away', () => {
     const silent = linkedDatabase(SHARD_001!, () => new Promise(() => undefined))
     const { shards, clock } = routedShards({ databases: { SHARD_000: prompt, SHARD_001: silent } })
     const directory = { map: async () => ({ map: (await shards.map()).wire }) } as DirectoryClient
-    const listing = listShards({ shards, directory, clock, log: quietLog, shardLoad: () => ({ queriesPerSecond: 0 }) })
+    const operators = { directory, clock, log: quietLog, shardLoad: () => ({ queriesPerSecond: 0 }) }
+    const listing = listShards({ ...operators, shards, usersTable: 'accounts' })
     await answered.promise
     clock.advance(15_000)
     expect((await listing).items.map(({ users }) => users)).toEqual([expect.any(Number), null])
+  })
+
+  test('an application without a table of users has sizes and no counts', async () => {
+    const { shards, clock } = routedShards({ databases: { SHARD_000: SHARD_000!, SHARD_001: SHARD_001! } })
+    const directory = { map: async () => ({ map: (await shards.map()).wire }) } as DirectoryClient
+    const operators = { directory, clock, log: quietLog, shardLoad: () => ({ queriesPerSecond: 0 }) }
+    const { items } = await listShards({ ...operators, shards, usersTable: null })
+    expect(items.map(({ users, usersEstimated }) => [users, usersEstimated])).toEqual([
+      [null, false],
+      [null, false],
+    ])
+    for (const { bytes } of items) expect(bytes).toBeGreaterThan(0)
   })
 })
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { isVisible } from '../../../src/core/visible.ts'
-import { shownName } from '../../../src/web/names.ts'
+import { shownName } from '../../../../src/app/profiles/names.ts'
+import { isVisible } from '../../../../src/core/visible.ts'
 
 const blank = [
   ['nothing', ''],

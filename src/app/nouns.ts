@@ -1,0 +1,5 @@
+/** The application's nouns, one line each. */
+export { accounts } from './accounts/noun.ts'
+export { imports } from './imports/noun.ts'
+export { posts } from './posts/noun.ts'
+export { profiles } from './profiles/noun.ts'

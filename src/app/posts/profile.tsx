@@ -1,0 +1,24 @@
+import type { ProfileSlot } from '../profiles/slots.ts'
+import { pageOf } from './page-of.ts'
+import { listPosts } from './posts.ts'
+import { PostList } from './views.tsx'
+
+/** A user's posts on the profile page, and how many there are. */
+export const postsOnProfile: ProfileSlot = {
+  summary: ({ posts }) => (posts === 1 ? '1 post' : `${posts.toLocaleString('en')} posts`),
+  async section(c, user, own) {
+    const { items, next } = await listPosts(c.get('tiers'), user.id, pageOf(c))
+    return (
+      <>
+        <h2 class="list-title">Posts</h2>
+        <PostList
+          posts={items}
+          next={next}
+          basePath={`/@${user.handle}`}
+          byline={false}
+          empty={own ? 'You haven’t published anything yet.' : 'Nothing published yet.'}
+        />
+      </>
+    )
+  },
+}

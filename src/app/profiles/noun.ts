@@ -1,0 +1,11 @@
+import { defineNoun } from '../noun.ts'
+import { profileNavigation } from './navigation.tsx'
+import { profilePages } from './pages.tsx'
+import { profileRoutes } from './routes.ts'
+
+export const profiles = defineNoun({
+  name: 'profiles',
+  tables: ['profiles'],
+  routes: [profileRoutes, profilePages],
+  navigation: profileNavigation,
+})

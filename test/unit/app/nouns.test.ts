@@ -1,0 +1,52 @@
+import { existsSync, globSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { getTableName, is } from 'drizzle-orm'
+import { SQLiteTable } from 'drizzle-orm/sqlite-core'
+import { describe, expect, test } from 'vitest'
+import { nouns } from '../../../workers/nouns.ts'
+
+const root = path.resolve(import.meta.dirname, '../../..')
+const jobOptions = { signingKey: 'k', sendMail: async () => undefined }
+
+test('src/app/nouns.ts lists every folder of src/app', () => {
+  const folders = globSync('src/app/*/', { cwd: root }).map((folder) => path.basename(folder))
+  expect(nouns.map(({ name }) => name).toSorted()).toEqual(folders.filter((name) => !name.includes('.')).toSorted())
+})
+
+test('a line of src/app/nouns.ts is all that names a noun outside src/app', () => {
+  const named = new RegExp(`/app/(${nouns.map(({ name }) => name).join('|')})/`)
+  const sources = globSync(['workers/*.ts', 'src/!(app)/**/*.{ts,tsx}'], { cwd: root })
+  expect(sources.filter((file) => named.test(readFileSync(path.join(root, file), 'utf8')))).toEqual([])
+})
+
+describe.each(nouns)('$name', ({ name, tables }) => {
+  test('names the tables of its schema', async () => {
+    const file = path.join(root, `src/app/${name}/schema.ts`)
+    const schema: Record<string, unknown> = existsSync(file) ? await import(file) : {}
+    const found = Object.values(schema).filter((value) => is(value, SQLiteTable))
+    expect(tables.toSorted()).toEqual(found.map(getTableName).toSorted())
+  })
+})
+
+test('no two nouns have a kind of job, a count or a table of users in common', () => {
+  const kinds = nouns.flatMap(({ jobs }) => Object.keys(jobs?.(jobOptions) ?? {}))
+  const counts = nouns.flatMap(({ userCounts = {} }) => Object.keys(userCounts))
+  expect(kinds.length).toBeGreaterThan(0)
+  for (const names of [kinds, counts]) expect(names).toEqual([...new Set(names)])
+  expect(nouns.filter(({ usersTable }) => usersTable).length).toBeLessThanOrEqual(1)
+})
+
+/** The nouns that a noun's files import. */
+const importedNouns = (name: string): Set<string> =>
+  new Set(
+    globSync(`src/app/${name}/*.{ts,tsx}`, { cwd: root })
+      .flatMap((file) => [...readFileSync(path.join(root, file), 'utf8').matchAll(/from '\.\.\/([a-z-]+)\//g)])
+      .flatMap(([, imported]) => imported ?? []),
+  )
+
+test('no nouns import each other: a page has slots that other nouns fill', () => {
+  const names = nouns.map(({ name }) => name)
+  expect(names.flatMap((name) => [...importedNouns(name)])).not.toEqual([])
+  const mutual = names.filter((name) => [...importedNouns(name)].some((other) => importedNouns(other).has(name)))
+  expect(mutual).toEqual([])
+})

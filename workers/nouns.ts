@@ -1,0 +1,5 @@
+import type { Noun } from '../src/app/noun.ts'
+import * as listed from '../src/app/nouns.ts'
+
+/** The application's nouns, in alphabetical order. */
+export const nouns: readonly Noun[] = Object.values(listed)
