@@ -2,7 +2,7 @@
 import type { Random } from '../../src/core/random.ts'
 import type { PersistentClient } from './persistent-client.ts'
 
-/** One person, as a noun's crew knows it. */
+/** One person, as a noun's crew knows it. @public For nouns. */
 export interface CrewMember {
   handle: string
   /** Known after the sign-up. */
@@ -22,7 +22,7 @@ export interface NounWriter {
   step(): Promise<void>
 }
 
-/** Asks all shards, and gives their rows together. */
+/** Asks all shards, and gives their rows together. @public For nouns. */
 export type QueryAll = <T>(sql: string) => T[]
 
 /** What all people of one run write of one noun. */

@@ -5,7 +5,7 @@ export type Fields = Record<string, unknown>
 /** Who asks. A `bearer` sends a token, a `browser` its cookies; both were met by this isolate within the last minute. */
 export type Who = 'visitor' | 'browser' | 'bearer' | 'bearer, not met in a minute' | 'operator'
 
-export interface AskAnswer {
+interface AskAnswer {
   status: number
   text: string
   json<T>(): T
@@ -31,6 +31,7 @@ interface CallFigures {
   why: string
 }
 
+/** @public For nouns. */
 export type ReadBack = (owner: Owner, sent: Fields, answer: AskAnswer) => Promise<[sent: unknown, stored: unknown]>
 
 interface RouteRow {
