@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { isUserId, slotOf } from '../../src/core/ids.ts'
 import type { ApiGiven, ApiProblem, SignedIn, User } from '../support/api-given.ts'
 import type { Answer, Bearer, Client, RequestOptions } from '../support/http-client.ts'
-import { nounRoutes, ownerOf, pathOf } from '../support/nouns.ts'
+import { nounRoutes, ownerOf, pathOf } from '../support/noun-routes.ts'
 import { documentedRoutes, faultsOf, type OpenApiDocument, routeOf } from '../support/openapi.ts'
 import { OPERATOR_TOKEN, type Stack, startStack } from '../support/stack.ts'
 

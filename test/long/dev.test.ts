@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { freePort } from '../../scripts/free-port.ts'
 import { root } from '../../src/cli/shell/root.ts'
 import { bearer, browser } from '../support/http-client.ts'
-import { nounRoutes } from '../support/nouns.ts'
+import { nounRoutes } from '../support/noun-routes.ts'
 
 const START_MS = 60_000
 

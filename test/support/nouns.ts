@@ -1,4 +1,4 @@
-/** What each noun brings to the tests that have a row for each route: a file a noun, `nouns/<noun>.ts`, found by its name. */
+/** What a noun brings to the tests that have a row for each route, in `nouns/<noun>.ts`. `noun-routes.ts` finds it by its name. */
 
 export type Fields = Record<string, unknown>
 
@@ -34,7 +34,7 @@ interface CallFigures {
 /** @public For nouns. */
 export type ReadBack = (owner: Owner, sent: Fields, answer: AskAnswer) => Promise<[sent: unknown, stored: unknown]>
 
-interface RouteRow {
+export interface RouteRow {
   calls: CallFigures[]
   /** It needs a session: without one, or with one that has ended, it refuses. */
   isSignedIn?: boolean
@@ -62,33 +62,3 @@ export interface TestNoun {
   /** What it adds to the calls of another noun's routes. */
   adds?: { route: string; d1: number; kv: number; why: string }[]
 }
-
-export interface NounRoute extends RouteRow {
-  route: string
-  method: string
-  pattern: string
-  isApi: boolean
-}
-
-const files = import.meta.glob<{ noun: TestNoun }>('./nouns/*.ts', { eager: true })
-
-export const testNouns: TestNoun[] = Object.values(files).map(({ noun }) => noun)
-
-export const nounRoutes: NounRoute[] = testNouns.flatMap(({ routes }) =>
-  Object.entries(routes).map(([route, row]) => {
-    const [method = '', pattern = ''] = route.split(' ')
-    return { ...row, route, method, pattern, isApi: pattern.startsWith('/api/') }
-  }),
-)
-
-/** A path as OpenAPI writes it: `{id}` for `:id`. */
-export const documentedPath = (pattern: string): string => pattern.replaceAll(/:(\w+)/g, '{$1}')
-
-/** With everything that the nouns' rows ask for. */
-export async function ownerOf(user: SignedInUser): Promise<Owner> {
-  const created: Record<string, string> = {}
-  for (const noun of testNouns) Object.assign(created, await noun.create?.(user))
-  return { ...user, created }
-}
-
-export const pathOf = ({ path, pattern }: NounRoute, owner: Owner): string => path?.(owner) ?? pattern

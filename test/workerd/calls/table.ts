@@ -1,4 +1,5 @@
-import { nounRoutes, testNouns, type Who } from '../../support/nouns.ts'
+import { nounRoutes, testNouns } from '../../support/noun-routes.ts'
+import type { Who } from '../../support/nouns.ts'
 
 /** What a warm isolate asks before it has answered. Work behind the response (the relay, the map's refresh) isn't here. */
 export interface Row {
