@@ -167,9 +167,12 @@ const nameOf = ({ method, pattern }: NounRoute) => `${method} ${documentedPath(p
 const apiRoutes = nounRoutes.filter(({ isApi }) => isApi)
 
 const nounBodyRoutes = apiRoutes.flatMap((row): BodyRoute[] => {
-  const { body, refuses = {} } = row
+  const { body, refuses = {}, optional = [] } = row
   if (!body) return []
-  const fields = Object.entries(refuses).map(([name, refused]) => [name, { refuses: refused }])
+  const fields = Object.entries(refuses).map(([name, refused]): [string, Field] => [
+    name,
+    { refuses: refused, isOptional: optional.includes(name) },
+  ])
   const who = () => (row.isSignedIn ? author : visitor)
   return [
     { route: nameOf(row), path: () => pathOf(row, owner), who, valid: body(0), fields: Object.fromEntries(fields) },

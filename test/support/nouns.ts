@@ -44,8 +44,10 @@ export interface RouteRow {
   isFinal?: boolean
   /** A body that is accepted (JSON, or the form of a page); `number` is another for each. */
   body?: (number: number) => Fields
-  /** By field of a JSON body: texts that are refused. Other types than text always are, and so is a body without the field. */
+  /** By text field of a JSON body: texts that are refused. Other types than text always are, and so is a body without the field. */
   refuses?: Record<string, string[]>
+  /** Those of these fields that a body may lack. */
+  optional?: string[]
   /** What of an accepted body is to be stored, and what is read back. */
   readBack?: ReadBack
   /** It takes an Idempotency-Key. */
