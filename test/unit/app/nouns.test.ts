@@ -20,6 +20,10 @@ test('a line of src/app/nouns.ts is all that names a noun outside src/app', () =
 })
 
 describe.each(nouns)('$name', ({ name, tables }) => {
+  test('has tests of its own in the runtime', () => {
+    expect(globSync(`test/workerd/${name}/*.test.ts`, { cwd: root })).not.toEqual([])
+  })
+
   test('names the tables of its schema', async () => {
     const file = path.join(root, `src/app/${name}/schema.ts`)
     const schema: Record<string, unknown> = existsSync(file) ? await import(file) : {}

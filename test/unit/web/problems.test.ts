@@ -12,16 +12,16 @@ const constraint = new DatabaseError(
 )
 
 test('an unknown table: a builder reads its name and how to migrate, others neither', () => {
-  const local = publicDetail(missing, 'http://localhost:8787/posts')
+  const local = publicDetail(missing, 'http://localhost:8787/settings')
   expect(local).toContain('no such table: stock')
   expect(local).toContain('npm run banyan -- migrations apply')
   expect(publicDetail(missing, 'https://banyan.example/operator/v1/shards')).toBe(local)
-  expect(publicDetail(missing, 'https://banyan.example/posts')).toBe('The databases are not migrated.')
+  expect(publicDetail(missing, 'https://banyan.example/settings')).toBe('The databases are not migrated.')
 })
 
 test.each([refused, constraint])('%s: a database’s text reaches no caller', (error) => {
-  expect(publicDetail(error, 'http://localhost:8787/posts')).toBe(`${error.title}.`)
-  expect(publicDetail(error, 'https://banyan.example/posts')).toBe(`${error.title}.`)
+  expect(publicDetail(error, 'http://localhost:8787/settings')).toBe(`${error.title}.`)
+  expect(publicDetail(error, 'https://banyan.example/settings')).toBe(`${error.title}.`)
 })
 
 test('the log says how to migrate, too', () => {
