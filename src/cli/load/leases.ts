@@ -8,6 +8,8 @@ import type { Clock } from './client.ts'
 /**
  * So long a stranger may be answered by the shard that a slot was moved away from, which keeps its rows for that: a lease
  * of the map (30 s; `LEASE_MS`), a data centre's copy of it (10 s), and a second.
+ *
+ * @public For nouns.
  */
 export const STALE_MS_MAX = 30_000 + MAP_COPY_MS
 

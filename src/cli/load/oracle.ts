@@ -46,6 +46,7 @@ export function findMissing(about: string, ended: Ended, what = about): Finding 
   return ended.outcome === 'acknowledged' ? null : unread(about, ended)
 }
 
+/** @public For nouns. */
 export const unread = (about: string, { reason }: Ended): Finding => ({
   fault: 'unread',
   about,
