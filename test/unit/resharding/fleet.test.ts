@@ -249,7 +249,10 @@ describe('draining', () => {
     expect(drained).toMatchObject({ planned: [], held: begun!.slots })
     expect(records.find(begun!.id)!.state).toBe('preparing')
     for (const { id } of waiting)
-      expect(records.find(id)).toMatchObject({ state: 'aborted', error: 'shard-002 is draining: it takes no slots.' })
+      expect(records.find(id)).toMatchObject({
+        state: 'aborted',
+        error: 'shard-002 is draining, so it takes no slots.',
+      })
   })
 
   test('is known to a move that begins, however the shard came to it: it ends, and nobody is touched', async () => {
@@ -259,7 +262,7 @@ describe('draining', () => {
     expect(answer).toMatchObject({ outcome: 'waits', retryAt: clock.now(), record: { state: 'aborted' } })
     expect(records.find(move!.id)).toMatchObject({
       hasLanes: false,
-      error: 'shard-001 is draining: it takes no slots.',
+      error: 'shard-001 is draining, so it takes no slots.',
     })
     expect(records.open()).toEqual([])
   })
@@ -274,7 +277,7 @@ describe('draining', () => {
     for (const { id } of waiting)
       expect(records.find(id)).toMatchObject({
         state: 'aborted',
-        error: 'shard-000 takes slots again: it isn’t drained any more.',
+        error: 'shard-000 takes slots again, because its drain was cancelled.',
       })
   })
 
