@@ -64,7 +64,7 @@ export class StatementBudget {
   /** Throws `BudgetSpent` if fewer are left. */
   spend(statements: number): void {
     if (statements > this.left)
-      throw new BudgetSpent(`This invocation has sent ${this.#sent} of the ${this.#max} statements that it may send.`)
+      throw new BudgetSpent(`This invocation has sent ${this.#sent} of its ${this.#max} statements.`)
     this.#sent += statements
   }
 }
