@@ -188,7 +188,7 @@ async function dependencies(env: Env, { shards, directory }: OpenedShards): Prom
   const { values, failed } = await shards.each(
     'users',
     async ({ id, run }) => {
-      if (probes.isSpent) throw new Error('not asked: too many others did not answer')
+      if (probes.isSpent) throw new Error('not checked, because too many other shards did not answer')
       const answer = run<{ newest: string; missing: string | null }>(READINESS, nounTables)
       const shard = onlyRow(await inTime(systemClock, limits.shardProbeMs, answer))
       if (shard.missing !== null) throw new Error(`no such table: ${shard.missing}`)

@@ -55,7 +55,7 @@ async function read<T>({ engine, time, count }: DirectoryAccess, ms: number, ask
     count()
     return await askDirectory(engine, ms, ask)
   } catch (error) {
-    const detail = `The directory does not answer: ${messageOf(error)}`
+    const detail = `The directory does not answer (${messageOf(error)}). Try again.`
     throw new BanyanError('DIRECTORY_UNAVAILABLE', detail, { cause: error, retryAfterSeconds: 1 })
   }
 }
@@ -68,7 +68,7 @@ async function written<T>({ engine, time, count }: DirectoryAccess, ms: number, 
     count()
     return await askDirectory(engine, ms, ask)
   } catch (error) {
-    const detail = `The directory did not answer (${messageOf(error)}). See: banyan moves list`
+    const detail = `The directory did not answer (${messageOf(error)}), so the change may have been recorded. See: banyan moves list`
     throw new BanyanError('OUTCOME_UNKNOWN', detail, { cause: error })
   }
 }

@@ -60,7 +60,7 @@ interface Reach {
   seq: number
   /** More changes wait behind this tail, so the target will not yet equal the source. */
   isBehind: 0 | 1
-  /** How many changes captured since the move began are waiting, counted up to a bound. */
+  /** How many changes captured since the move started are waiting, counted up to a bound. */
   waiting: number
 }
 

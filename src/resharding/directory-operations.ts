@@ -157,7 +157,11 @@ export class DirectoryService implements DirectoryOperations {
       newId: newMoveId,
       async shardFacts({ binding }) {
         const database = shards.get(binding)
-        if (!database) throw new BanyanError('SHARD_UNKNOWN', `This version of the Worker has no binding ${binding}.`)
+        if (!database)
+          throw new BanyanError(
+            'SHARD_UNKNOWN',
+            `This version of the Worker has no binding ${binding}. Deploy a version that has it.`,
+          )
         const answer = await database.prepare(SCHEMA_VERSION).all<{ version: string }>()
         const { meta } = answer
         return { schema: onlyRow(answer).version, bytes: (meta.size_after as number | undefined) || null }

@@ -5,7 +5,7 @@ import { expandRuns, type ShardEntry, type ShardState, SLOT_COUNT } from '../sha
 import { type Keyspace, keyspaces } from '../sharding/sharded-table.ts'
 import { noParts, type Once, type Parts, unkept } from './kept-answers.ts'
 import type { MovePlanning, PlannedMove } from './move-planning.ts'
-import { type MoveRecords, takesNone } from './move-records.ts'
+import { type MoveRecords, makeServing, takesNone } from './move-records.ts'
 import { type Plan, planMoves } from './planner.ts'
 import type { MoveRecord } from './record.ts'
 
@@ -118,12 +118,12 @@ export class Fleet {
       if (shard.state !== 'serving' && shard.state !== 'draining')
         throw new BanyanError(
           'SHARD_NOT_SERVING',
-          `${id} is ${shard.state}, so it can’t be drained. Set it to serving first.`,
+          `${id} is ${shard.state}, so it can’t be drained. ${makeServing(shard)}`,
         )
       if (!this.#directory.shardEntries().some((other) => other.id !== id && other.state === 'serving'))
         throw new BanyanError(
           'SHARD_NOT_SERVING',
-          `No other shard is serving, so ${id} can’t be drained. Add one first.`,
+          `No other shard is serving, so ${id} can’t be drained. Add one first: banyan shards add`,
         )
       if (shard.state === 'serving') await this.#setState(id, 'draining')
       const request = { keyspaces: [...keyspaces], tolerance: 0, bytes: null, dryRun: false }

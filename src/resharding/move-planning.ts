@@ -10,7 +10,7 @@ import { type ShardEntry, spansOf } from '../sharding/shard-map.ts'
 import { type Keyspace, keyspaces } from '../sharding/sharded-table.ts'
 import type { HeldSlots } from './held-slots.ts'
 import { noParts, type Once, type Parts, unkept } from './kept-answers.ts'
-import { type MoveRecords, takesNone } from './move-records.ts'
+import { type MoveRecords, makeServing, takesNone } from './move-records.ts'
 import { countSlots, formatRanges, isBeforeCommit, type MoveRecord, type SlotRange, slotNumber } from './record.ts'
 import { arrivalOf, bytesOfSlots, refuseLackOfRoom } from './room.ts'
 
@@ -265,8 +265,12 @@ export class MovePlanning {
     const entries = [this.#entry(source), this.#entry(target)] as const
     for (const shard of entries)
       if (shard.state === 'read-only' || shard.state === 'restoring')
-        throw new BanyanError('SHARD_NOT_SERVING', `${shard.id} is ${shard.state}.`)
-    if (entries[1].state !== 'serving') throw new BanyanError('SHARD_NOT_SERVING', takesNone(entries[1]))
+        throw new BanyanError(
+          'SHARD_NOT_SERVING',
+          `${shard.id} is ${shard.state}, so no slots can leave or reach it. ${makeServing(shard)}`,
+        )
+    if (entries[1].state !== 'serving')
+      throw new BanyanError('SHARD_NOT_SERVING', `${takesNone(entries[1])} Choose another target.`)
     const number = held.holderOf(keyspace, ranges)
     if (number === null) return
     const holder = this.#records.byNumber(number)
@@ -284,9 +288,13 @@ export class MovePlanning {
       .flatMap((shard) => this.#records.openAt(shard, { lanes: ['held', 'planned'], limit }))
       .find(({ id }) => !begun.some((own) => own.id === id))
     if (busy)
-      throw new BanyanError('SHARD_IN_MOVE', `Move ${busy.id} (${busy.state}) is at ${source} or ${target}.`, {
-        retryAfterSeconds: limits.moveRetryAfterSeconds,
-      })
+      throw new BanyanError(
+        'SHARD_IN_MOVE',
+        `Move ${busy.id} (${busy.state}) uses ${source} or ${target}, and a shard takes part in one move at a time. Wait until it is done: banyan moves show ${busy.id} --follow`,
+        {
+          retryAfterSeconds: limits.moveRetryAfterSeconds,
+        },
+      )
   }
 
   #shard(id: string): ShardEntry | undefined {

@@ -214,7 +214,7 @@ export class MoveRecords {
       if (!isBeforeCommit(record) || record.ending)
         throw notNow(
           record,
-          'abort',
+          'aborted',
           record.state === 'settling' ? 'It can be reversed.' : 'Only a move that has not committed can be aborted.',
         )
       return this.#undo(record, 'aborted', null).record
@@ -227,8 +227,8 @@ export class MoveRecords {
    */
   reverse(id: string): MoveRecord {
     return this.#byOperator(id, (record) => {
-      if (record.state !== 'settling') throw notNow(record, 'reverse', 'A move can be reversed while it is settling.')
-      if (record.captureStopped) throw notNow(record, 'reverse', CAPTURE_STOPPED)
+      if (record.state !== 'settling') throw notNow(record, 'reversed', 'A move can be reversed while it is settling.')
+      if (record.captureStopped) throw notNow(record, 'reversed', CAPTURE_STOPPED)
       this.#refuseWithoutLanes(record)
       return this.#write({
         ...record,
@@ -250,7 +250,7 @@ export class MoveRecords {
   /** Ends the settling as soon as the last lease that names the source has expired. Throws NOT_FOUND, MOVE_STATE. */
   complete(id: string): MoveRecord {
     return this.#byOperator(id, (record) => {
-      if (record.state !== 'settling') throw notNow(record, 'complete', 'Only a settling move can be completed.')
+      if (record.state !== 'settling') throw notNow(record, 'completed', 'Only a settling move can be completed.')
       const leasesEnd = commitTime(record) + longestLeaseMs(this.#options.leaseMs)
       return this.#write({ ...record, settlesAt: Math.min(settleTime(record), leasesEnd) })
     })
@@ -380,10 +380,12 @@ export class MoveRecords {
     const holder = this.#table.get(held.number)
     const waiting = this.#table.countPlanned(shards)
     const first =
-      waiting === 0 ? '' : ` Planned moves at these shards come first (${waiting}). Wait for them, or abort them.`
+      waiting === 0
+        ? 'Wait until it is done.'
+        : `Planned moves at these shards come first (${waiting}). Wait for them, or abort them.`
     throw new BanyanError(
       'SHARD_IN_MOVE',
-      `Move ${holder.id} (${holder.state}) is at ${source.id} or ${target.id}.${first}`,
+      `Move ${holder.id} (${holder.state}) uses ${source.id} or ${target.id}, and a shard takes part in one move at a time. ${first}`,
       { retryAfterSeconds: limits.moveRetryAfterSeconds },
     )
   }
@@ -438,8 +440,14 @@ const isAsSeen = (record: MoveRecord, seen: SeenMove): boolean =>
 const overlaps = (left: SlotRange[], right: SlotRange[]): boolean =>
   left.some(([first, last]) => right.some((other) => first <= other[1] && other[0] <= last))
 
+/** How an operator makes a shard serve again that is read-only or being restored. */
+export const makeServing = ({ id, state }: Pick<ShardEntry, 'id' | 'state'>): string =>
+  state === 'read-only'
+    ? `Make it writable first: banyan shards read-only ${id} --off`
+    : 'Wait until its restore has finished.'
+
 export const takesNone = ({ id, state }: Pick<ShardEntry, 'id' | 'state'>): string =>
   `${id} is ${state}, so it takes no slots.`
 
-const notNow = ({ id, state, ending }: MoveRecord, verb: string, why: string) =>
-  new BanyanError('MOVE_STATE', `Move ${id} is ${ending ? 'being undone' : state}, so it can't ${verb}. ${why}`)
+const notNow = ({ id, state, ending }: MoveRecord, done: 'aborted' | 'reversed' | 'completed', why: string) =>
+  new BanyanError('MOVE_STATE', `Move ${id} is ${ending ? 'being undone' : state}, so it can’t be ${done}. ${why}`)

@@ -45,7 +45,8 @@ export async function readSides(record: MoveRecord, shards: ReadonlyMap<string, 
 
 async function readSide(record: MoveRecord, shard: MoveShard, shards: ReadonlyMap<string, ShardDatabase>) {
   const database = shards.get(shard.binding)
-  if (!database) throw new Error(`this version of the Worker has no binding ${shard.binding}`)
+  if (!database)
+    throw new Error(`this version of the Worker has no binding ${shard.binding}; deploy a version that has it`)
   const ranges = JSON.stringify(record.ranges)
   const own = `SELECT slot, state FROM slots WHERE keyspace = ?1 AND slot IN (${slotsInRanges}) AND move_id = ?3`
   const { counts, found, ownSlots } = await batchByName(database, {

@@ -210,7 +210,10 @@ export class Directory {
       const ordinal = this.shardEntries().findIndex((shard) => shard.id === id)
       const left = keyspaces.filter((keyspace) => this.runs(keyspace).some(([, shard]) => shard === ordinal))
       if (left.length > 0)
-        throw new BanyanError('SHARD_NOT_EMPTY', `${id} still has slots of ${left.join(' and ')}. Drain it first.`)
+        throw new BanyanError(
+          'SHARD_NOT_EMPTY',
+          `${id} still has slots of ${left.join(' and ')}. Drain it first: banyan shards drain ${id}`,
+        )
       storage.rows('DELETE FROM shards WHERE ordinal = ?', ordinal)
       storage.rows('DELETE FROM bookmarks WHERE shard = ?', ordinal)
       storage.rows('UPDATE shards SET ordinal = ordinal - 1 WHERE ordinal > ?', ordinal)

@@ -173,12 +173,14 @@ export class MapHolder {
 
   async #ask(source: MapSource): Promise<MapWire> {
     const late = () =>
-      new BanyanError('DIRECTORY_UNAVAILABLE', 'The directory did not answer in time.', { retryAfterSeconds: 1 })
+      new BanyanError('DIRECTORY_UNAVAILABLE', 'The directory did not answer in time. Try again.', {
+        retryAfterSeconds: 1,
+      })
     try {
       return await inTime(this.#clock, limits.mapLoadTimeoutMs, source.map(), late)
     } catch (error) {
       if (error instanceof BanyanError) throw error
-      const detail = `The directory does not answer (${messageOf(error)}).`
+      const detail = `The directory does not answer (${messageOf(error)}). Try again.`
       throw new BanyanError('DIRECTORY_UNAVAILABLE', detail, { cause: error, retryAfterSeconds: 1 })
     }
   }

@@ -57,10 +57,14 @@ export function typedError(
         cause,
       })
     case 'overloaded':
-      return new BanyanError('SHARD_UNAVAILABLE', `The database is overloaded (${messageOf(cause)}). ${UNWRITTEN}`, {
-        cause,
-        retryAfterSeconds: limits.unavailableRetryAfterSeconds,
-      })
+      return new BanyanError(
+        'SHARD_UNAVAILABLE',
+        `The database is overloaded (${messageOf(cause)}). ${UNWRITTEN} Try again.`,
+        {
+          cause,
+          retryAfterSeconds: limits.unavailableRetryAfterSeconds,
+        },
+      )
     case 'daily-limit':
       return new BanyanError(
         'D1_DAILY_LIMIT',
@@ -95,7 +99,7 @@ export function stateRefusal({ id, state }: ShardEntry, kind: CallKind): BanyanE
       retryAfterSeconds: limits.restoringRetryAfterSeconds,
     })
   if (state === 'read-only' && kind === 'write')
-    return new BanyanError('SHARD_READ_ONLY', `${id} takes no writes now. Nothing was written. Try again later.`, {
+    return new BanyanError('SHARD_READ_ONLY', `${id} is read-only. Nothing was written. Try again later.`, {
       retryAfterSeconds: limits.readOnlyRetryAfterSeconds,
     })
   return null
@@ -112,7 +116,7 @@ export function timeRefusal({ time }: { time?: TimeBudget }): BanyanError | null
 export const unavailable = (shard: ShardEntry, kind: CallKind, cause: unknown) =>
   new BanyanError(
     'SHARD_UNAVAILABLE',
-    `${shard.id} does not answer (${messageOf(cause)}).${kind === 'write' ? ` ${UNWRITTEN}` : ''}`,
+    `${shard.id} does not answer (${messageOf(cause)}).${kind === 'write' ? ` ${UNWRITTEN}` : ''} Try again.`,
     { cause, retryAfterSeconds: limits.unavailableRetryAfterSeconds },
   )
 

@@ -77,7 +77,8 @@ export class Shards {
    */
   of(id: string, options: Partial<RouteOptions> = {}): ShardDatabase {
     const slot = slotOf(id)
-    if (!/^[0-9a-f]{4}$/.test(slot)) throw new BanyanError('NOT_FOUND', 'The id is malformed.')
+    if (!/^[0-9a-f]{4}$/.test(slot))
+      throw new BanyanError('NOT_FOUND', 'The id is malformed. An id starts with four hex digits.')
     return new RoutedDatabase(
       new Router(this.#routing, slot, {
         keyspace: 'users',
@@ -158,7 +159,11 @@ export class Shards {
   #runner(id: string, binding: string): ShardVisit['run'] {
     return async <T>(sql: string, ...values: unknown[]) => {
       const database = this.#routing.shards.get(binding)
-      if (!database) throw new BanyanError('SHARD_UNKNOWN', `This version of the Worker has no binding ${binding}.`)
+      if (!database)
+        throw new BanyanError(
+          'SHARD_UNKNOWN',
+          `This version of the Worker has no binding ${binding}. Deploy a version that has it.`,
+        )
       const call = { shard: id, slot: '*', operation: 'shards.each', kind: 'write', statements: 1 } as const
       const refusal = timeRefusal(this.#routing)
       if (refusal) throw refusal

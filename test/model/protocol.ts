@@ -302,7 +302,7 @@ function apply(database: Database, bit: number): void {
 function leasesRunOut(state: State, may: May): void {
   for (const at of [0, 1])
     if (state.leases[at] && state.owner !== at)
-      may(`leases naming ${name(at)} run out`, (next) => next.leases.splice(at, 1, false))
+      may(`leases naming ${name(at)} expire`, (next) => next.leases.splice(at, 1, false))
 }
 
 function operatorsAct(state: State, bounds: Bounds, out: ReadonlySet<Safeguard>, may: May): void {

@@ -180,7 +180,7 @@ export class Checker {
       this.#takesWrites(shard, step, keyspace as Keyspace, slot)
   }
 
-  /** M1 for the rows that a batch changed, whoever sent it and whatever it names. M3 for the watched rows. */
+  /** M1 for the rows that a batch changed, regardless of its sender and of the slots that it names. M3 for the watched rows. */
   #changed({ shard, step, effect }: Executed, { keyspace, table, key }: ChangedRow): void {
     this.#takesWrites(shard, step, keyspace, slotOf(key))
     const column = watchedColumn(table, key)

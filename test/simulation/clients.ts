@@ -435,7 +435,7 @@ export class Client {
     const other = await begun
     if (!isDone) return
     if (other) await this.#haunt(account, sessionIdOf(other))
-    await this.#logIn(account, current, 'whoever knew the old password')
+    await this.#logIn(account, current, 'an attacker with the old password')
   }
 
   /** Writes with a session that has ended. */

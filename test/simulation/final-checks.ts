@@ -24,12 +24,12 @@ export async function finalChecks(world: World, history: History): Promise<void>
 function progress(world: World): void {
   for (const { id, state, ending, error } of world.openMoves())
     if (!isOver({ state }))
-      world.checker.report(`M6: ${id} is ${state}${ending ? ` (${ending})` : ''} for ever: ${error}`)
+      world.checker.report(`M6: ${id} is ${state}${ending ? ` (${ending})` : ''} and never ends: ${error}`)
   if (world.held > 0 || world.queued > 0) world.checker.report('M6: calls or messages never end')
   for (const shard of world.shards) {
     const waiting = "SELECT id, state FROM outbox WHERE state <> 'dead'"
     for (const { id, state } of all<{ id: string; state: string }>(world, shard, waiting))
-      world.checker.report(`M5: the job ${id} is ${state} for ever`)
+      world.checker.report(`M5: the job ${id} stays ${state}`)
     for (const { tbl } of all<{ tbl: string }>(world, shard, 'SELECT tbl FROM slot_changes'))
       world.checker.report(`a change of ${tbl} is still captured at ${shard.id}`)
   }
@@ -122,7 +122,7 @@ function rows(world: World): void {
   for (const [id, copies] of Map.groupBy(found, (row) => row.id)) {
     const register = checker.find('posts', id)
     if (copies.length > 1) checker.report(`M3: ${id} is there ${copies.length} times`)
-    if (!register) checker.report(`M3: nobody wrote ${id}`)
+    if (!register) checker.report(`M3: no client wrote ${id}`)
     else if (copies[0]!.version !== register.values)
       checker.report(`M3: ${id} has version ${copies[0]!.version}, and was written ${register.values} times`)
   }

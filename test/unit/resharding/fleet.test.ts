@@ -300,7 +300,9 @@ test('a move of a drain can be reversed once the drain is cancelled and the lane
   expect(() => records.reverse(settled!.id)).toThrow(refused(expect.stringContaining('come first (2)')))
   await fleet.setState('shard-000', 'serving')
   expect(() => records.reverse(settled!.id)).toThrow(
-    refused(`Move ${begun!.id} (preparing) is at shard-000 or ${settled!.target.id}.`),
+    refused(
+      `Move ${begun!.id} (preparing) uses shard-000 or ${settled!.target.id}, and a shard takes part in one move at a time. Wait until it is done.`,
+    ),
   )
   records.abort(begun!.id)
   records.change(records.find(begun!.id)!, { to: 'ended' }, null)
