@@ -104,9 +104,7 @@ export function cutAt(tokens: SqlToken[], isCut: (token: SqlToken) => boolean): 
   return pieces
 }
 
-/**
- * A trigger ends with a semicolon and END, as in `sqlite3_complete()`. The END of a CASE has no semicolon before it.
- */
+/** A trigger ends with a semicolon and END, as in `sqlite3_complete()`. A CASE's END follows no semicolon. */
 function isInsideTrigger(tokens: SqlToken[]): boolean {
   if (!isTrigger(tokens)) return false
   return !(isWord(tokens.at(-1), 'END') && isSign(tokens.at(-2), ';'))

@@ -36,9 +36,7 @@ export async function readMap(
   return 'encoded' in reply ? { map: decodeMap(reply) } : reply
 }
 
-/**
- * Calls an object that may be of the previous version. If it does not know the method, calls it as that version did.
- */
+/** Calls an object that may be of the previous version. If it lacks the method, calls it as that version did. */
 export async function orOlder<T, U>(ask: () => Promise<T>, askOlder: () => Promise<U>): Promise<T | U> {
   try {
     return await ask()

@@ -67,9 +67,7 @@ export async function wakeOpenMoves(
   return wakeMovers({ engine, log }, asleep, limits.cronWakeMs)
 }
 
-/**
- * Wakes the movers of these moves, within `ms` in total. The cron wakes those that fail. Resolves to the number woken.
- */
+/** Wakes the movers of these moves, within `ms` in total, and resolves to the number woken. The cron wakes the rest. */
 export async function wakeMovers(
   { engine, log }: Pick<MoverAccess, 'engine' | 'log'>,
   ids: string[],

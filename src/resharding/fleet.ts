@@ -182,9 +182,7 @@ export class Fleet {
     return planMoves(shards, { owners, held }, { tolerance, drained })
   }
 
-  /**
-   * While a move is open, its rows may be at both shards, so a database's size does not give the weight of its slots.
-   */
+  /** An open move's rows may be at both shards, so a database's size does not give the weight of its slots. */
   #refuseUnknownWeights(): void {
     const open = this.#records.firstOpen()
     if (!open) return

@@ -4,9 +4,7 @@ import { limits } from '../core/limits.ts'
 import type { DirectoryStorage } from '../sharding/directory.ts'
 import { keyReused, type RetryKey } from '../sharding/idempotency.ts'
 
-/**
- * Runs an effect and keeps its answer, synchronously in one transaction. On a retry, returns the kept answer instead.
- */
+/** Runs an effect and keeps its answer in one synchronous transaction. On a retry, returns the kept answer. */
 export type Once<T> = (effect: () => T) => T
 
 /** For an effect that is never retried. */

@@ -67,9 +67,7 @@ export class MovePlanning {
     this.#records = options.records
   }
 
-  /**
-   * Runs operations that plan moves, or change what plans depend on, one after another. They may wait in the middle.
-   */
+  /** Runs operations that plan moves, or change what plans depend on, one after another. They may wait. */
   inTurn<T>(work: () => Promise<T>): Promise<T> {
     return this.#serial.run(work)
   }

@@ -162,9 +162,7 @@ export class MoveRecords {
     }
   }
 
-  /**
-   * Runs `body` in one transaction of the directory's storage, then announces the moves that can start because of it.
-   */
+  /** Runs `body` in one transaction of the directory's storage, then announces the moves that it lets start. */
   transaction<T>(body: () => T): T {
     const isOutermost = this.#depth === 0
     this.#depth++
@@ -345,9 +343,7 @@ export class MoveRecords {
     return verb === 'take' ? this.#takeLanes(record) : this.#recorded({ ...record, hasLanes: false, stuck: null })
   }
 
-  /**
-   * `waitsUntil` (ms) is called once the lanes are free. A move that must wait for lanes is woken when they are free.
-   */
+  /** `waitsUntil` (ms) is called once the lanes are free. A move that must wait for lanes is woken then. */
   #takeLanes(record: MoveRecord, waitsUntil = () => 0): MoveAnswer {
     const asks = present(this.find(record.id), `the move ${record.id}`)
     if (!this.#queue.areFreeFor(asks)) return { outcome: 'waits', record: asks, retryAt: null }

@@ -127,9 +127,7 @@ export class Mover {
     }
   }
 
-  /**
-   * What each shard holds of the move, and the operator's safe choices. Only reads. Null if the move does not exist.
-   */
+  /** What each shard holds of the move, and the operator's safe choices. Only reads. Null if there is no such move. */
   async sides(moveId: string): Promise<MoveSides | null> {
     const record = await this.#options.records.find(moveId)
     return record && this.#sidesOf(record)
@@ -222,9 +220,7 @@ const earliest = (...times: (number | null)[]): number | null => {
   return known.length === 0 ? null : Math.min(...known)
 }
 
-/**
- * Turns a failed or lost answer of the directory into `Interrupted`. The directory may still have recorded the change.
- */
+/** Turns a failed or lost answer of the directory into `Interrupted`. The change may still be recorded. */
 function answeringRecords(records: RemoteMoveRecords): RemoteMoveRecords {
   const ask = async <T>(call: Promise<T>): Promise<T> => {
     try {

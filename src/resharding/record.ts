@@ -64,9 +64,7 @@ export interface MoveRecord {
   rowsCopied: number
   rowsVerified: number
   cutoverMs: number | null
-  /**
-   * The most bytes that the move brings to its target, estimated from the source's size when planned. Null if unknown.
-   */
+  /** The most bytes that the move brings to its target, by the source's size when planned. Null if unknown. */
   bytesEstimated: number | null
   error: string | null
   createdAt: number

@@ -13,9 +13,7 @@ export type Answer =
   | { kind: 'daily-limit' } // the free plan's limit; nothing can be applied before midnight UTC
   | { kind: 'transient' } // a network or storage error, or no answer in time; it may have been applied
 
-/**
- * Answers that do not depend on the statements. None was applied, and each may be sent again once the cause is over.
- */
+/** Answers that do not depend on the statements. None was applied; each may be sent again once the cause is over. */
 export type Unapplied = Extract<Answer, { kind: 'full' | 'overloaded' | 'unsent' | 'daily-limit' }>
 
 const REFUSED = /^D1_ERROR: ([A-Z][A-Z_]+): SQLITE_CONSTRAINT/

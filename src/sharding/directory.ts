@@ -51,9 +51,7 @@ export class Directory {
     this.#createTables()
   }
 
-  /**
-   * The current map. Throws MIGRATIONS_PENDING, SHARD_FOREIGN or SHARD_UNAVAILABLE while the first boot can't finish.
-   */
+  /** The current map. Throws MIGRATIONS_PENDING, SHARD_FOREIGN or SHARD_UNAVAILABLE if the first boot can't finish. */
   async map(): Promise<MapWire> {
     await this.#booted()
     return this.#readMap()
@@ -249,7 +247,7 @@ export class Directory {
   }
 
   /**
-   * Runs in pieces, because an invocation may send 1,000 statements and a shard takes four. The next request continues.
+   * Runs in pieces, because an invocation may send 1,000 statements and a shard takes four. The next request resumes.
    */
   async #boot(): Promise<void> {
     const { shards, deployment } = this.#plan()

@@ -28,9 +28,7 @@ const nameBytesMax = 12_000
 const reservedNames =
   /^(slots|slot_changes|mover|slot_guard|mover_step|slot_expectation|shard_identity|d1_migrations|sqlite_.*|_cf_.*)$/i
 
-/**
- * Reads a sharded table's shape. If a shard could not hold or move the table, throws an error that says how to fix it.
- */
+/** Reads a sharded table's shape. Throws an error with a fix if a shard could not hold or move the table. */
 export function fencedTable(table: SQLiteTable): FencedTable {
   const config = getTableConfig(table)
   const { name } = config

@@ -176,7 +176,7 @@ export class GroupedBatches<I extends Slotted, Batch extends NamedBatch> {
   }
 
   /**
-   * One item may have caused the refusal of all. Sends each half separately, until the item is alone with its error.
+   * One item may have caused the refusal of all. Sends each half separately, until one item is alone with its error.
    */
   async #halve(
     shard: ShardEntry,

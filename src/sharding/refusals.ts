@@ -90,9 +90,7 @@ export const shardUnknown = (shard: ShardEntry) =>
     },
   )
 
-/**
- * The error for a shard that an operator set read-only or is restoring. Every router knows the state within a lease.
- */
+/** The error for a shard that is read-only or being restored. Every router knows the state within a lease. */
 export function stateRefusal({ id, state }: ShardEntry, kind: CallKind): BanyanError | null {
   if (state === 'restoring')
     return new BanyanError('SHARD_RESTORING', `${id} is being restored. Try again later.`, {

@@ -2,9 +2,7 @@ import { sql } from 'drizzle-orm'
 import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import { sharded } from './sharded-table.ts'
 
-/**
- * The holder of an e-mail address, a handle or an external id. The key is a hash, so the value itself is not stored.
- */
+/** The holder of an e-mail address, a handle or an external id. The key is a hash, so the value is not stored. */
 export const claims = sharded(
   'claims',
   sqliteTable(

@@ -2,9 +2,7 @@ import { isSign, isWord, type SqlToken, sqlTokens, verbAt } from '../core/sql-to
 
 /** The properties of a statement that the router must know before a database sees it. */
 export interface StatementKind {
-  /**
-   * It cannot write. A wrong `false` costs a read two statements. A wrong `true` would send a write without its guard.
-   */
+  /** It cannot write. A wrong `false` costs a read two statements. A wrong `true` would drop a write's guard. */
   isRead: boolean
   /** The text has no statement, only blanks, comments and semicolons. */
   isEmpty: boolean

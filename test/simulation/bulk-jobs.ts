@@ -11,9 +11,7 @@ export interface BulkJob {
   isTooLarge: boolean
 }
 
-/**
- * The key of the row that is the job's effect: in a table that housekeeping ignores, with a key that nothing else uses.
- */
+/** The key of the row that is the job's effect, in a table that housekeeping ignores. Nothing else uses the key. */
 export const effectIdOf = ({ id, ownerId }: Pick<Job, 'id' | 'ownerId'>): string => `${ownerId}.effect-${id}`
 
 /** The effect counts how often it happened. */

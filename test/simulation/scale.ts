@@ -11,9 +11,7 @@ export const GRACE_MS = 10_000
  */
 export const INVOCATION_STATEMENTS_MAX = 300
 
-/**
- * Queues' limits, scaled down: bytes of one message, with Queues' overhead, and of one call. The queue refuses more.
- */
+/** Queues' limits, scaled down: bytes of one message, with overhead, and of one call. The queue refuses more. */
 export const QUEUE_MESSAGE_BYTES_MAX = 3_000
 export const QUEUE_BATCH_BYTES_MAX = 6_000
 export const QUEUE_MESSAGE_OVERHEAD_BYTES = 100
@@ -22,9 +20,7 @@ export const QUEUE_BATCH_MESSAGES_MAX = 3
 /** How long a silent cache takes (ms). */
 export const CACHE_SILENT_MS = 60_000
 
-/**
- * The last lease (docs/resharding.md): a lease, plus the maximum age of a data centre's copy of the map, plus a second.
- */
+/** The last lease (docs/resharding.md): a lease, plus a map copy's maximum age in a data centre, plus a second. */
 export const STALE_MS = LEASE_MS + 1_000 + 1_000
 
 /**

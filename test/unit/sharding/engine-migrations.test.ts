@@ -23,9 +23,7 @@ const applications = [
   })),
 ]
 
-/**
- * Everything in a database that does not belong to a table of the schema. A table's fences and indexes belong to it.
- */
+/** Everything in a database that belongs to no table of the schema. A table's fences and indexes belong to it. */
 function besides(database: DatabaseSync, tables: string[]): string[] {
   const rows = database.prepare("SELECT type, name, tbl_name AS tbl, sql FROM sqlite_master WHERE sql <> ''").all()
   const others = (rows as { type: string; name: string; tbl: string; sql: string }[])

@@ -20,9 +20,7 @@ const routed: [string, D1Database][] = [
   ['exact in a session', exact.withSession() as unknown as D1Database],
 ]
 
-/**
- * A builder's tables. `numbers` has columns with numeric names. `stock` has a trigger that refuses and one that writes.
- */
+/** A builder's tables. `numbers` has numeric column names. `stock` has a trigger that refuses and one that writes. */
 beforeAll(async () => {
   await shard.batch(
     [
