@@ -28,7 +28,7 @@ export async function queue(batch: MessageBatch, env: Env, context: ExecutionCon
   else await consume(batch, dispatch, log, budget)
 }
 
-/** Every minute: wakes sleeping moves, sends leftover outbox rows, settles expired claims, deletes expired rows. */
+/** Every minute: wakes moves, sends leftover outbox rows, settles expired reservations, deletes expired rows. */
 export async function scheduled(controller: ScheduledController, env: Env, context: ExecutionContext): Promise<void> {
   const { isolate, relay, claims, shards, budget, log } = open(env, context, 'cron', limits.cronMs)
   const turn = Math.floor(controller.scheduledTime / MINUTE_MS)
