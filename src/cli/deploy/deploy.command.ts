@@ -7,10 +7,12 @@ import { openDeployment, PLATFORM_HELP } from './deployment.ts'
 export const command = defineCommand({
   name: 'deploy',
   summary: 'creates missing Cloudflare resources, applies migrations, and uploads and checks the Worker',
-  details: `Idempotent: it changes only what is missing or outdated. If interrupted, run the command again to resume. It ends with a
-health check and the probe. The same as: npm run deploy
-${PLATFORM_HELP}
---token is the operators’ token to set if none is set. If omitted, the command generates one.`,
+  details: [
+    'Idempotent: it changes only what is missing or outdated. If interrupted, run the command again to resume. It ends with ' +
+      'a health check and the probe. The same as: npm run deploy',
+    PLATFORM_HELP,
+    '--token is the operators’ token to set if none is set. If omitted, the command generates one.',
+  ].join('\n'),
   options: { 'dry-run': { help: 'print what the command would do, and change nothing' }, config: configOption },
   examples: ['deploy --dry-run', 'deploy --config wrangler.second.toml'],
   async run(_connect, _operands, options) {

@@ -12,8 +12,9 @@ import { openWrangler, type Wrangler } from '../wrangler/subprocess.ts'
 import { buildStaticFiles, type StaticFile } from './static-files.ts'
 
 /** For the help of the commands that open an account. */
-export const PLATFORM_HELP = `It needs CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (docs/operating/deploying.md). Pass --url only if the address of the
-application is neither PUBLIC_ORIGIN nor its address on workers.dev.`
+export const PLATFORM_HELP =
+  'It needs CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (docs/operating/deploying.md). Pass --url only if the address of ' +
+  'the application is neither PUBLIC_ORIGIN nor its address on workers.dev.'
 
 /** The configuration, account and tools of `deploy`, `rollback` and `restore`. */
 export interface Deployment {

@@ -112,7 +112,7 @@ async function refuseLostShards(
   if (moved.length > 0)
     throw new UserError(
       `${described(wanted)} binds other databases as ${moved.join(', ')} than the live version.`,
-      'Roll back to a version that binds the same databases: --to VERSION',
+      'Roll back to a version that binds the same databases, with --to VERSION.',
     )
   const lacking = [...hasNow.keys()].filter(lacks)
   if (!isWithoutMap && (lacking.length > 0 || live.includes(null)))

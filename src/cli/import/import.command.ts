@@ -11,8 +11,9 @@ const mappings = importers.map(({ examples }) => `import users.sql --map ${examp
 export const command = defineCommand({
   name: 'import',
   summary: 'imports users from another application, and verifies them',
-  details: `Idempotent: users that already exist stay as they are. If interrupted, run the command again to resume. Users that cannot be
-imported are written to FILE.refused.csv with the reason.`,
+  details:
+    'Idempotent: users that already exist stay as they are. If interrupted, run the command again to resume. Users that ' +
+    'cannot be imported are written to FILE.refused.csv with the reason.',
   operands: [
     {
       name: 'FILE',

@@ -18,7 +18,7 @@ export function readMapping(fields: Fields, text: string, columns: string[]): Ma
     const [field = '', column = ''] = pair.split('=').map((part) => part.trim())
     if (!pair.includes('=') || !Object.hasOwn(fields, field))
       throw new UserError(
-        `--map has "${pair.trim()}", which does not name a field.`,
+        `--map has "${pair.trim()}", which ${pair.includes('=') ? 'does not name a field' : 'has no ='}.`,
         `Write FIELD=COLUMN with one of the fields ${Object.keys(fields).join(', ')}.`,
       )
     given.set(field, column === '' ? '' : columnNamed(column, columns))

@@ -8,8 +8,9 @@ import { loadOptions, readSettings } from './settings.ts'
 export const command = defineCommand({
   name: 'load',
   summary: 'signs up users, sends requests at a fixed rate, and reads back all acknowledged writes',
-  details: `Each run creates new users. Reading back starts 41 s after the last write, when no source of a move can still answer; sooner
-if --token shows that no move is open. Ctrl-C ends the sending; a second Ctrl-C ends the command.`,
+  details:
+    'Each run creates new users. Reading back starts 41 s after the last write, when no source of a move can still answer, or ' +
+    'sooner if the operators’ API shows that no move is settling. Ctrl-C ends the sending; a second Ctrl-C ends the command.',
   options: loadOptions,
   examples: ['load --rate 200 --duration 60', 'load --until-stopped --reads 0.5'],
   async run(connect, _operands, options) {

@@ -8,8 +8,9 @@ import { MOVES, reader } from './requests.ts'
 export const command = defineCommand({
   name: 'moves start',
   summary: 'moves slots to a shard, with one move per shard that has some of them, and watches the moves',
-  details: `Slots that the target already has are skipped, so a second run after the moves changes nothing. Slots of an open
-move are refused.`,
+  details:
+    'Slots that the target already has are skipped, so a second run after the moves changes nothing. Slots of an open move ' +
+    'are refused.',
   operands: [
     { name: 'SLOTS', help: 'slots in hex: 00ff, 0000-0fff, or several separated by commas' },
     { name: 'TARGET', help: 'id of the target shard, from shards list' },

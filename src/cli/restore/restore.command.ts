@@ -18,9 +18,11 @@ const INTERRUPTED = 130
 export const command = defineCommand({
   name: 'restore',
   summary: 'restores one shard to a time in the last 30 days, and loses its later writes',
-  details: `The shard's users get 503 during the restore, and must log in again after it. If interrupted, run the command again to resume
-the restore. One of --to, --abandon and --compare is required.
-${PLATFORM_HELP}`,
+  details: [
+    'The shard’s users get 503 during the restore, and must log in again after it. If interrupted, run the command again to ' +
+      'resume. One of --to, --abandon and --compare is required.',
+    PLATFORM_HELP,
+  ].join('\n'),
   operands: [{ name: 'SHARD', help: 'id of the shard, from shards list' }],
   options: {
     to: { value: 'TIME', help: 'time to restore to, for example 2026-11-24T10:30:00Z' },

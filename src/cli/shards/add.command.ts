@@ -11,8 +11,8 @@ import { openRemoteHost } from './remote-host.ts'
 export const command = defineCommand({
   name: 'shards add',
   summary: 'creates databases, migrates them, binds them, and registers them as shards without slots',
-  details: `Each run adds more shards. If interrupted, run the command again: it resumes with the bindings that have no shard
-yet.`,
+  details:
+    'Each run adds more shards. If interrupted, run the command again: it resumes with the bindings that have no shard yet.',
   options: {
     count: { value: 'N', help: `number of shards to add, at most ${SHARDS_AT_ONCE_MAX} (default: 1)` },
     location: {

@@ -15,9 +15,10 @@ const nouns: Record<string, string> = {
 }
 
 const FOOTER = `
-The exit code is 1 if the command fails; if a watched move fails or is aborted; if a load finds a lost or doubled write, a stale
-read of the writer's own data, an overdue read or a refused request; if an import finds users that are missing or differ; or if
-a probe fails.
+The exit code is 1 if the command fails; if a watched move fails or is aborted;
+if a load finds a lost or doubled write, a stale read of the writer's own data,
+an overdue read or a refused request; if an import finds users that are missing
+or differ; or if a probe fails.
 
 Run it from your clone as: npm run banyan -- <noun> <verb>. For example:
   npm run banyan -- shards list --url https://banyan.example.com
@@ -56,7 +57,10 @@ function nounOf(program: Program, noun: string): Program {
 
 function add(made: Program, command: Command, carryOut: CarryOut): void {
   const { name, summary, details, operands = [], options = {}, examples = [] } = command
-  made.summary(summary).description(details ? `${summary}\n\n${details}` : summary)
+  made.summary(summary).description(summary)
+  // The shell completion prints the description, which must be one line. The details belong only in the command's help.
+  const description = details ? `${summary}\n\n${details}` : summary
+  made.configureHelp({ ...made.configureHelp(), commandDescription: () => description })
   made.showHelpAfterError(`Options and examples: npm run banyan -- help ${name}`)
   for (const operand of operands) made.argument(`<${operand.name}>`, operand.help)
   const own = optionsOf(options)
