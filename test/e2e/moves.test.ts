@@ -121,9 +121,7 @@ test('a move is planned without waiting, watched, turned round, and completed', 
   expect(reversed.stdout).toContain('Slots 4000 move back from shard-001 to shard-000.')
   expect((await banyan('moves', 'show', id, '--follow')).stdout).toContain('shard-001 (the move was reversed)')
   const completed = await banyan('moves', 'complete', id)
-  expect(completed.stdout).toMatch(
-    /^shard-001 deletes its rows after \d{4}-.* UTC, when the last lease has expired\./,
-  )
+  expect(completed.stdout).toMatch(/^shard-001 deletes its rows after \d{4}-.* UTC, when the last lease has expired\./)
   expect((await banyan('moves', 'show', id, '--follow', '--until', 'done')).stdout).toMatch(/^state {4}done$/m)
 })
 
