@@ -33,7 +33,7 @@ export class SqlStatements {
     if (this.#text.length > DECIDED_CHARACTERS && !this.#isWanted(this.#text)) this.#passOver()
     if (this.#text.length > STATEMENT_CHARACTERS_MAX)
       throw new UserError(
-        `A statement has more than ${STATEMENT_CHARACTERS_MAX / 1_048_576} million characters.`,
+        `A statement has more than ${STATEMENT_CHARACTERS_MAX / 1_048_576} million characters, the limit of an import.`,
         'Close the quote that is open in it, or export the table again with fewer rows per statement.',
       )
     return whole

@@ -6,7 +6,7 @@ import type { Connection } from '../shell/client.ts'
 import type { Clock } from './client.ts'
 
 /**
- * For this long after a move, a reader without a causal token may still be answered by the slot's previous shard, which
+ * For this long after a move, a reader without a token may still be answered by the slot's previous shard, which
  * keeps its rows for that time: a lease of the map (30 s, `LEASE_MS`), a data centre's copy of the map (10 s), and 1 s.
  */
 export const STALE_MS_MAX = 30_000 + MAP_COPY_MS

@@ -50,7 +50,7 @@ export async function followMoves(
 const gaveUp = ({ message, fix }: NotNow, ids: string[]) =>
   new UserError(
     `${message} The command stops watching; the moves continue.`,
-    [fix, ...ids.map((id) => `Then: npm run banyan -- moves show ${id} --follow`)].join('\n'),
+    [fix, ...ids.map((id) => `To watch again: npm run banyan -- moves show ${id} --follow`)].join('\n'),
   )
 
 function hasReached({ state }: Move, until: 'settling' | 'done'): boolean {

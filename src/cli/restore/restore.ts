@@ -345,7 +345,7 @@ const notServing = (shard: string, state: string) =>
     `${shard} is ${state}, but only a serving shard can be restored.`,
     state === 'restoring'
       ? 'If its restore was interrupted, resume it on the machine where it was started, which keeps its position in .wrangler/deploy.'
-      : 'Make it serving first. To see its state: npm run banyan -- shards list',
+      : `Make it serving first: npm run banyan -- shards ${state === 'draining' ? 'drain' : 'read-only'} ${shard} --off`,
   )
 
 const notThen = ({ shard, to }: Travelling, difference: string) =>
