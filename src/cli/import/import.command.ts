@@ -26,7 +26,7 @@ export const command = defineCommand({
     if (!importer || importers.length > 1)
       throw new UserError(
         `${importers.length} nouns of this application import records, but an import needs exactly one.`,
-        'Keep src/app/<noun>/import.operator.ts in one noun only.',
+        'Add src/app/<noun>/import.operator.ts to exactly one noun.',
       )
     // Loaded on demand, because loading SQLite would slow down all other commands.
     const { importFile } = await import('./run.ts')

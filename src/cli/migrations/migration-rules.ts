@@ -203,7 +203,7 @@ function refuseTriggers(migrations: Migration[]): void {
     if (known.isSharded(trigger.table) && !isFence(trigger) && !isSilent(trigger.when))
       refuse(trigger.migration, trigger.sql, {
         what: `has a trigger ${trigger.name} on the sharded table ${trigger.table} that would fire when a move writes its rows`,
-        fix: `Give the trigger WHEN ${SILENT_WHILE_MOVING}, or add AND ${SILENT_WHILE_MOVING} to its own condition in parentheses (docs/building/tables.md, "Triggers of your own").`,
+        fix: `Give the trigger WHEN ${SILENT_WHILE_MOVING}. If it has its own condition, put that in parentheses, and join the two with AND (docs/building/tables.md, "Triggers of your own").`,
       })
 }
 

@@ -38,7 +38,7 @@ export const command = defineCommand({
     if ([to, isAbandoned, isCompared].filter(Boolean).length !== 1)
       throw new UserError(
         to || isAbandoned ? '--to, --abandon and --compare exclude each other.' : 'restore needs a time.',
-        `Pass --to, for example: npm run banyan -- restore ${shard} --to 2026-11-24T10:30:00Z. To abandon an interrupted restore, pass only --abandon.`,
+        `Pass only --to, for example: npm run banyan -- restore ${shard} --to 2026-11-24T10:30:00Z. To abandon an interrupted restore, pass only --abandon.`,
       )
     const say = (line: string) => console.error(line)
     const deployment = openDeployment({ config: options.config, environment: process.env, sleep, say })

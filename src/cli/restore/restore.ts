@@ -351,7 +351,7 @@ const notServing = (shard: string, state: string) =>
 const notThen = ({ shard, to }: Travelling, difference: string) =>
   new UserError(
     `${shard} can't be restored to ${to}, because ${difference}. It is as it was before this command.`,
-    'Choose a time after its last move (npm run banyan -- moves list). To recover single rows from an earlier time, use npx wrangler d1 time-travel on a copy of the database.',
+    'Choose a time after its last move (npm run banyan -- moves list). To recover single rows from an earlier time, use npx wrangler d1 time-travel with a separate database.',
   )
 
 const halfDone = (note: Travelling | Reconciled) =>
