@@ -1,14 +1,14 @@
-/** The posts of the API in memory, with mistakes to order. An author's token is the author's name. */
+/** The API's posts in memory, with configurable mistakes. An author's token is the author's name. */
 import { answered, notFound, type Route, type Sent } from '../../../support/misbehaving-server.ts'
 
 export interface Mistakes {
-  /** Says that it did, and doesn't. */
+  /** True for a write that is acknowledged but not stored. */
   forgets?(sent: Sent): boolean
-  /** Leaves a post out of its author's list. */
+  /** Omits a post from its author's list. */
   isUnlisted?(id: string): boolean
-  /** Lists go round and round. */
+  /** Lists never end. */
   isEndless?: boolean
-  /** Shows the text before the last. */
+  /** Shows the text before the newest. */
   isStale?(sent: Sent): boolean
 }
 

@@ -5,13 +5,13 @@ import { nth, once, runOn, type Setting, whole } from '../../../support/load-run
 import { answered, type Faults, notFound, problem, type Route, type Sent } from '../../../support/misbehaving-server.ts'
 
 interface Mistakes {
-  /** Says that it did, and doesn't. */
+  /** True for an edit that is acknowledged but not stored. */
   forgets?(sent: Sent): boolean
-  /** Shows the bio before the last. */
+  /** Shows the bio before the newest. */
   isStale?(sent: Sent): boolean
 }
 
-/** Profiles by handle, which is also its owner's token. */
+/** Profiles by handle, which is also the owner's token. */
 function profiles({ forgets, isStale }: Mistakes): Route {
   const bios = new Map<string, string[]>()
   return (sent) => {
@@ -44,7 +44,7 @@ test('profiles are read and edited, and read back', async () => {
   expect(report.writes).toEqual({ acknowledged: edits, refused: 0, unknown: 0 })
   expect(report.readBack).toEqual({ profiles: 4, late: 0, ...whole })
   expect(reportText(report)).toContain('read back  4 profiles: 0 lost')
-  // A quarter of the reads, and one of four in the rest, are of the reader's own.
+  // A quarter of the reads, and a fourth of the rest, are of the reader's own profile.
   const reads = server.sent.filter(({ method, path, token }) => method === 'GET' && token && USER.test(path))
   const own = reads.filter(({ path, token }) => path.endsWith(`/${token}`))
   expect(own.length / reads.length).toBeGreaterThan(0.3)
@@ -52,16 +52,16 @@ test('profiles are read and edited, and read back', async () => {
   expect(report.sightings).toMatchObject({ own: own.length, stale: 0 })
 })
 
-test('profiles that nobody edits are sound', async () => {
+test('profiles without edits are sound', async () => {
   const { report } = await load({}, { reads: 1 })
   expect(report.sightings.own).toBeGreaterThan(50)
   expect(report).toMatchObject({ isSound: true, sightings: { stale: 0 }, readBack: { profiles: 4, ...whole } })
 })
 
-test('an edit that was acknowledged and isn’t there is lost', async () => {
+test('an acknowledged edit that is missing is lost', async () => {
   let edits = 0
   const last = nth(3, 'PATCH', ME)
-  // After it nobody edits.
+  // It is the last edit.
   const refuse = ({ method }: Sent) => (method === 'PATCH' && ++edits > 3 ? problem(422, 'INVALID') : null)
   const { report } = await load({ forgets: last, refuse })
   expect(report.readBack).toMatchObject({ ...whole, lost: 1 })
@@ -72,8 +72,8 @@ test('an edit that was acknowledged and isn’t there is lost', async () => {
 })
 
 test.each<[string, () => Response]>([
-  ['that no stranger finds', notFound],
-  ['with a bio that nobody wrote', () => answered(200, { user: { bio: 'from elsewhere' } })],
+  ['that a reader without a token does not find', notFound],
+  ['with a bio that was never sent', () => answered(200, { user: { bio: 'from elsewhere' } })],
   ['without a bio', () => answered(200, {})],
 ])('a profile %s is lost', async (_, answer) => {
   const refuse = ({ path, token }: Sent) => (!token && path.endsWith('/load_test_2') ? answer() : null)
@@ -81,21 +81,21 @@ test.each<[string, () => Response]>([
   expect(report.readBack).toMatchObject({ ...whole, lost: 1 })
 })
 
-test('a bio that is there before anybody writes one is not what was sent', async () => {
+test('a bio that exists before any write is lost', async () => {
   const refuse = ({ path, token }: Sent) =>
     !token && path.endsWith('/load_test_2') ? answered(200, { user: { bio: 'from elsewhere' } }) : null
   const { report } = await load({ refuse }, { reads: 1 })
   expect(report.readBack).toMatchObject({ ...whole, lost: 1 })
 })
 
-test('a profile that nobody answers for is unread', async () => {
+test('a profile without an answer is unread', async () => {
   const refuse = ({ path, token }: Sent) => (!token && path.endsWith('/load_test_2') ? problem(500, 'INTERNAL') : null)
   const { report } = await load({ refuse })
   expect(report.readBack).toMatchObject({ ...whole, unread: 1 })
   expect(report.examples).toEqual(['unread: profile load_test_2: 500 INTERNAL'])
 })
 
-test('a user who reads an older bio than was acknowledged sees it during the run', async () => {
+test('a user’s read of an older bio than the acknowledged one is stale', async () => {
   const { report } = await load({ isStale: ({ token }) => token !== null })
   expect(report.sightings.stale).toBeGreaterThan(0)
   expect(report.readBack).toMatchObject(whole)
@@ -106,14 +106,14 @@ test('a user who reads an older bio than was acknowledged sees it during the run
 test.each([
   ['a slow read', 'GET'],
   ['a slow edit', 'PATCH'],
-])('%s may show what was there before, or what isn’t acknowledged yet', async (_, slow) => {
+])('%s may show the previous bio, or one that is not acknowledged yet', async (_, slow) => {
   const { report } = await load({ latencyMs: ({ method }) => (method === slow ? 800 : 1) }, { users: 8 })
   expect(report.sightings).toMatchObject({ stale: 0, unexpected: 0 })
   expect(report.sightings.own).toBeGreaterThan(20)
   expect(report.isSound).toBe(true)
 })
 
-test('what was edited with an uncertain outcome isn’t edited again for 40 s: the lost try may yet come', async () => {
+test('a bio with an uncertain edit is not edited for 40 s, because the lost attempt may still take effect', async () => {
   const { server, report } = await load({ losesAnswer: once(nth(3, 'PATCH', ME)) })
   const edits = server.sent.filter(({ method }) => method === 'PATCH')
   const retried = edits.find(({ before }) => before > 0)
