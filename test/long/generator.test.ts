@@ -62,7 +62,7 @@ test('the tables of a noun that was taken out stay, and their names stay taken',
   const again = generate('--name', 'posts_again')
   expect(again).toMatchObject({
     status: 1,
-    stderr: expect.stringContaining('The table posts is in every shard already'),
+    stderr: expect.stringContaining('Every shard still has the table posts'),
   })
   expect(readdirSync(folder())).toEqual(before)
   rmSync(schema)
