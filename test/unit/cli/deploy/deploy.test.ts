@@ -83,7 +83,7 @@ test('whichever call fails, in whichever way, the next run ends where a clean on
 
 test('cut off at any call, the next run goes on from there', { timeout: 60_000 }, async () => {
   const { snapshot, calls } = await cleanRun()
-  for (let number = 2; number <= calls; number += 5) await deployTwice(number, 'away from here on', snapshot)
+  for (let number = 2; number <= calls; number += 5) await deployTwice(number, 'unreachable from here on', snapshot)
 })
 
 const refusals: [string, Partial<Record<string, string>>, string][] = [
