@@ -11,7 +11,7 @@ export function fencedBlocks(page: string): FencedBlock[] {
 }
 
 /** The page without its fenced blocks. */
-export const proseOf = (page: string): string => page.replaceAll(FENCE, '')
+const proseOf = (page: string): string => page.replaceAll(FENCE, '')
 
 /** The anchors of a page's headings, as GitHub creates them: a repeated heading gets a number. */
 export function anchorsOf(page: string): Set<string> {
