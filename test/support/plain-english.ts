@@ -45,4 +45,4 @@ export const paragraphsOf = (page: string): string => page.replaceAll(/(?<!\n) *
 
 /** Code with each of its comments in one line. */
 export const withCommentsJoined = (code: string): string =>
-  code.replaceAll(/\s*\n\s*(?:\*(?!\/)|\/\/|#|--)[ \t]*/g, ' ')
+  code.replaceAll(/\s*\n\s*(?:\*(?!\/)|\/\/|#(?= ))[ \t]*/g, ' ')

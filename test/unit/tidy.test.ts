@@ -19,7 +19,7 @@ const tracked = execFileSync('git', ['ls-files', '--cached', '--others', '--excl
 const read = (file: string) => readFileSync(path.join(root, file), 'utf8')
 const code = tracked.filter((file) => /\.(ts|tsx)$/.test(file) && file !== 'test/unit/tidy.test.ts')
 
-/** These name the phrases that no other file may use. */
+/** Files that name the phrases which no other file may use. */
 const listsPhrases = ['test/unit/tidy.test.ts', 'test/support/plain-english.ts']
 
 test('no file has a meaningless name', () => {
@@ -92,7 +92,9 @@ test('every block of commands in a document is run by the tour or a test, or is 
 const isOfCommands = (info: string, text: string): boolean =>
   /^(sh|bash|shell|zsh|console)\b/.test(info) || /^\s*\$ /.test(text)
 
-/** By the tour, which runs the `console` blocks of its pages, or by the test that the block names and that names the page. */
+/**
+ * True if the tour runs it, because the page is on the tour, or if the test that the block names also names the page.
+ */
 function isRun(page: string, info: string, text: string): boolean {
   if (info === 'console') return onTour.has(page) && commandsOf(`\`\`\`console\n${text}\`\`\`\n`).length === 1
   const [, runner] = / run-by=(test\/\S+\.test\.ts)$/.exec(info) ?? []
@@ -110,7 +112,10 @@ test('lines of documents have at most 120 characters', () => {
   expect(long).toEqual([])
 })
 
-/** Texts that people read: documents, code with its comments, messages and test titles, and the help of every command. */
+/**
+ * Texts that people read: documents, code with its comments, messages and test titles, and the help of every command.
+ * Not migrations, because applied ones must not change.
+ */
 const prose = [
   ...tracked
     .filter((file) => /\.(md|ts|tsx|css|toml|jsonc)$/.test(file) && !listsPhrases.includes(file))
