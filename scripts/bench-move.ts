@@ -93,7 +93,7 @@ const lines = kinds.map((kind) => [
 console.log(`${setting.rows} rows, of which ${setting.nonAscii} % are not ASCII\n`)
 console.log(
   table(
-    ['', 'ms each', 'median ms', 'rows/s', 'rounds', 'read per row', 'written per row', 'plain / it', 'range'],
+    ['', 'ms each', 'median ms', 'rows/s', 'rounds', 'read per row', 'written per row', 'plain / this', 'range'],
     lines,
     2,
   ),

@@ -73,7 +73,7 @@ try {
   mark('restarted')
   console.log('  The runtime restarts with its stored data.')
   await rebalanced
-  mark('even')
+  mark('balanced')
   await sleep(AFTER_MS)
 
   step('The load ends. Other clients read back every acknowledged write.')

@@ -13,6 +13,11 @@ export const unplain: [phrase: RegExp, instead: string][] = [
   [/(?<!\b(?:last|first|other|previous|next|new|old|each|this|that|latest|second) )\bone['’]s own\b/gi, 'its own'],
   [/\b(?:whoever|whomever)\b/gi, 'the user, or the process'],
   [/\b[Ww]here (?:nobody|no one|none)\b/g, 'if no …'],
+  [/\bnobody (?:tells|knows)\b|\bis nobody['’]s\b/gi, 'unknown'],
+  [
+    /\b(?:a|the) (?:run|version|map|deployment|turn|attempt) before\b(?=[.,;:)'`]| (?:was|is|kept|has|had|left|that|did)\b)/gi,
+    'the previous …',
+  ],
   [/\bit is (?:waited|said|looked)\b/gi, 'the active voice'],
   [/\bwhat is there\b/gi, 'a noun'],
   [/\b(?:is|are|was|were) there already\b/gi, 'already exist'],

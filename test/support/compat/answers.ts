@@ -78,8 +78,8 @@ const describedMeta = (meta: object): string =>
   described(Object.fromEntries(Object.entries(meta).filter(([field]) => !timed.has(field))))
 
 /**
- * The answer, with each message that matches an expected pattern replaced by the pattern's error; also in D1's cause
- * with the same text.
+ * The answer, with its message replaced by the expected one if it matches the expected pattern; also in a cause that
+ * repeats the message.
  */
 export function matched(answer: Answer, expected: Answer): Answer {
   if ('value' in answer || 'value' in expected || !expected.text?.test(answer.error.message)) return answer

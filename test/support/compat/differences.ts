@@ -121,7 +121,7 @@ function zeroChanges(value: unknown): Answer {
   return { value: [{ ...first, results: first!.results.map((row) => ({ ...row, c: 0 })) }, ...others] }
 }
 
-/** Changes bookmarks at any depth; the question marks them. */
+/** Prefixes bookmarks at any depth with the shard. The question marks them. */
 const withShard = (value: unknown): unknown => {
   if (Array.isArray(value)) return value.map(withShard)
   return typeof value === 'string' ? value.replace(/^bookmark/, 'shard-000:bookmark') : value
