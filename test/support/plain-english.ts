@@ -2,7 +2,7 @@
 export const unplain: [phrase: RegExp, instead: string][] = [
   [/\bmend(?:s|ed|ing)?\b/gi, 'fix'],
   [/\b(?:go|goes|went|gone) on\b|(?<!\bis )\bgoing on\b/gi, 'continue, resume, restart or retry'],
-  [/\banew\b/gi, 'again, or from scratch'],
+  [/(?<!-)\banew\b/gi, 'again, or from scratch'],
   [/\ball the same\b/gi, 'still, or anyway'],
   [/\bfor ever\b/gi, 'permanently, or always'],
   [/\b(?:ran|runs?|running) out\b/gi, 'expire, or use up'],
