@@ -67,7 +67,7 @@ test.each([
     ['--seeds', '1e3'],
     '--seeds is "1e3".\nIt may be a whole number from 1 to 9007199254740991.\n',
   ],
-])('%s %o ends with an error message and no stack trace', (script, args, said) => {
+])('%s %o ends with a sentence, and without a stack', (script, args, said) => {
   const { status, stdout, stderr } = spawnSync(process.execPath, [path.join(root, script), ...args], {
     encoding: 'utf8',
   })
