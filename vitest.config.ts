@@ -23,10 +23,11 @@ const setupFiles = ['test/support/workerd-setup.ts']
 export default defineConfig({
   test: {
     silent: 'passed-only',
-    // Vitest leaves a core to itself. The tests wait as long as they compute: on two cores two at a time take 2/3 of the time.
+    // Vitest keeps one core for itself. Tests wait about as long as they compute, so two at a time take 2/3 of the time
+    // on two cores.
     maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
-      // A test that hangs ends; how busy the machine is decides nothing.
+      // Ends a test that hangs. The timeout is long, so a busy machine does not decide a test's result.
       { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 15_000 } },
       { test: { name: 'model', include: ['test/model/**/*.test.ts'], testTimeout: 30_000 } },
       { test: { name: 'simulation', include: ['test/simulation/**/*.test.ts'], testTimeout: 60_000 } },
@@ -40,7 +41,7 @@ export default defineConfig({
           include: ['test/e2e/**/*.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 120_000,
-          // Each file starts a runtime of its own: two cores hold two.
+          // Each file starts its own runtime, and two cores can run two.
           maxWorkers: 2,
         },
       },
@@ -48,7 +49,7 @@ export default defineConfig({
         test: {
           name: 'long',
           include: ['test/long/*.test.ts'],
-          // The model keeps some millions of states.
+          // The model keeps several million states.
           execArgv: ['--max-old-space-size=6144'],
           testTimeout: 300_000,
           hookTimeout: 120_000,

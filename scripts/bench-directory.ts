@@ -1,8 +1,9 @@
 /**
- * `npm run bench:directory [-- --minutes 3 --maps 2000]`: the directory's own code over `node:sqlite`, in one process. A
- * fleet doubles, so a rebalance plans hundreds of moves that queue for lanes. It measures what planning costs and how long it
- * blocks the object, what waiting moves cost, how soon a move starts when its lanes become free, and answers with the map.
- * Exits 1 where 512 → 1,000 shards misses a target: 5% of a core while moves wait, no block over 50 ms, a start within 1 s.
+ * `npm run bench:directory [-- --minutes 3 --maps 2000]`: runs the directory's code over `node:sqlite`, in one process.
+ * The number of shards doubles, so a rebalance plans hundreds of moves that queue for lanes. Measures the cost of
+ * planning and how long it blocks the object, the cost of waiting moves, how soon a move starts after its lanes become
+ * free, and map answers per second. Exits 1 if 512 → 1,000 shards misses a target: at most 5% of a core while moves
+ * wait, no block over 50 ms, a start within 1 s.
  */
 import { performance } from 'node:perf_hooks'
 import { table } from '../src/cli/shell/table.ts'
@@ -16,24 +17,24 @@ const CPU_PERCENT_MAX = 5
 const BLOCK_MS_MAX = 50
 const START_MS_MAX = 1_000
 const MINUTE_MS = 60_000
-/** One way of a call between two Durable Objects, as the waking and the asking take it. */
+/** One-way latency of a call between two Durable Objects. */
 const HOP_MS = 5
 
 const values = readOptions({ minutes: { type: 'string', default: '3' }, maps: { type: 'string', default: '2000' } })
 const minutesOfWaiting = wholeOption('--minutes', values.minutes, 1, 1_000)
 const mapsRead = wholeOption('--maps', values.maps, 1, 1_000_000)
 
-/** Time that the bench decides: what a call costs is real, how long a move takes is not. */
+/** The bench controls this clock. The cost of a call is real; the duration of a move is not. */
 class BenchClock {
   time = 1_000_000
   now = () => this.time
-  /** Other events of the process come in between, as in the object. */
+  /** Lets other events of the process run in between, as in the object. */
   sleep = (ms: number) => new Promise<void>((resolve) => (ms === 0 ? setImmediate(resolve) : setTimeout(resolve, ms)))
 }
 
 /**
- * Measures what runs in one piece: from one turn of the event loop to the next. By the time of this thread's processor, so
- * that other work on the machine does not count, and by the clock on the wall.
+ * Measures the longest uninterrupted piece of work, from one turn of the event loop to the next. Reports CPU time of
+ * this thread, which excludes other work on the machine, and wall time.
  */
 class Blocks {
   longestMs = 0
@@ -94,7 +95,7 @@ async function measure(from: number, to: number) {
   const running = new Set<string>()
   const freeSince = new Map<string, number>()
   const startMs: number[] = []
-  /** A mover: it is woken by one call, and asks by another. */
+  /** A mover: one call wakes it, and it asks for its lanes with another. */
   wakes.of = async (id) => {
     await clock.sleep(2 * HOP_MS)
     const answer = ask(id)
@@ -114,7 +115,7 @@ async function measure(from: number, to: number) {
   await clock.sleep(200)
   const whilePlanning = blocks.stop()
 
-  // Waiting: those that run report, those that wait do nothing, and the cron comes each minute.
+  // Waiting: running moves report, waiting moves do nothing, and the cron runs once per minute.
   const minutes = minutesOfWaiting
   let waitingMs = 0
   let wokenByCron = 0
@@ -130,13 +131,13 @@ async function measure(from: number, to: number) {
   const cpuPercent = (100 * waitingMs) / (minutes * MINUTE_MS)
   const waiting = moves.length - running.size
 
-  // A report of a move that runs: each sends two a second while it copies.
+  // A report of a running move. Each move sends two per second while it copies.
   const [first] = running
   const reportAt = cpuMs()
   for (let count = 0; count < 500; count++) records.report(first!, { rowsTotal: 9, rowsCopied: 1, rowsVerified: 0 })
   const reportMs = (cpuMs() - reportAt) / 500
 
-  // Moves come to their end one after another, and the next ones start, until all have settled.
+  // Moves finish one after another and the next ones start, until all have settled.
   blocks = new Blocks()
   while (running.size > 0) {
     const id = running.values().next().value!
@@ -172,7 +173,7 @@ async function measure(from: number, to: number) {
   }
 }
 
-/** How often a second; as for a call, the answer is serialised. */
+/** Calls per second. The answer is serialised, as in a real call. */
 async function perSecond(answer: () => Promise<void>): Promise<number> {
   const count = mapsRead
   await answer()
@@ -181,7 +182,7 @@ async function perSecond(answer: () => Promise<void>): Promise<number> {
   return count / ((cpuMs() - beganAt) / 1_000)
 }
 
-// Not counted: the first run finds code that nothing has compiled yet.
+// Not counted, because the first run uses code that is not compiled yet.
 await measure(32, 64)
 const results: Awaited<ReturnType<typeof measure>>[] = []
 for (const [from, to] of [
@@ -242,5 +243,5 @@ const missed = [
     `a block takes more than ${BLOCK_MS_MAX} ms`,
   largest.startMs[2] > START_MS_MAX && `a move starts later than ${START_MS_MAX} ms after its lanes are free`,
 ].filter(Boolean)
-for (const what of missed) console.log(`Missed at ${largest.from} → ${largest.to}: ${what}.`)
+for (const what of missed) console.log(`Missed target at ${largest.from} → ${largest.to} shards: ${what}.`)
 process.exitCode = missed.length > 0 ? 1 : 0

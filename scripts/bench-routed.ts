@@ -1,7 +1,7 @@
 /**
- * `npm run bench:routed [-- --repetitions 15 --calls 40 --against FOLDER]`: reads and writes of a routed database, as ratios to
- * the plain binding, interleaved in one run. `--against` takes another checkout of the project, with its packages installed,
- * and measures its `src/sharding` in the same run. Beside other work single figures vary by half: compare the two columns.
+ * `npm run bench:routed [-- --repetitions 15 --calls 40 --against FOLDER]`: measures reads and writes of a routed
+ * database as ratios to the plain binding, interleaved in one run. `--against` also measures `src/sharding` of another
+ * checkout that has its packages installed. On a busy machine single figures vary by half, so compare the two columns.
  */
 import './journey/quiet.ts'
 import '../src/cli/wrangler/local-environment.ts'
@@ -27,7 +27,7 @@ const checkouts = [
 ]
 const subjects = ['plain', ...checkouts.map(({ name }) => name)]
 
-/** The Worker's entry: imports have to be written out, or they can't be bundled. */
+/** The Worker's entry. It spells out its imports because the bundler cannot resolve computed ones. */
 function entry(): string {
   const lines = checkouts.flatMap(({ name, folder }) => [
     `import { Shards as ${name}Shards } from ${JSON.stringify(path.join(folder, 'src/sharding/shards.ts'))}`,
@@ -67,7 +67,7 @@ try {
   for (const { binding } of d1_databases) await harness.getWorker().applyD1Migrations(binding as never)
   kinds = await ask<string[]>({})
   for (const kind of kinds) for (const subject of subjects) times.set(`${kind} ${subject}`, [])
-  // The first round finds cold files and code, and is not counted.
+  // The first round is a warm-up: it meets cold files and code, and is not counted.
   for (let repetition = -1; repetition < Number(values.repetitions); repetition++)
     for (const kind of kinds)
       for (const subject of repetition % 2 === 0 ? subjects : subjects.toReversed()) {
@@ -90,5 +90,7 @@ const lines = kinds.map((kind) => [
   ...checkouts.map(({ name }) => ratioTo('plain', kind, name)),
   ...(checkouts.length > 1 ? [ratioTo('against', kind, 'this')] : []),
 ])
-console.log(`${values.repetitions} repetitions of ${values.calls} calls; medians of the ratios within a repetition\n`)
+console.log(
+  `${values.repetitions} repetitions of ${values.calls} calls; medians of the ratios within each repetition\n`,
+)
 console.log(table(checkouts.length > 1 ? [...heads, 'this / against'] : heads, lines, 2))

@@ -1,7 +1,7 @@
 /**
- * `node scripts/build-assets.ts [--source src/web/client] [--dist dist]`: builds the static files under names that
- * carry their content's hash, the module that says which they are, and the one that says which migrations there are. Same sources, same bytes; a file that wouldn't
- * change isn't written, so that `wrangler dev` doesn't restart for nothing.
+ * `node scripts/build-assets.ts [--source src/web/client] [--dist dist]`: builds the static files under names with a
+ * content hash, a module that lists them, and a module that lists the migrations. The same sources give the same bytes.
+ * An unchanged file is not rewritten, so `wrangler dev` does not restart needlessly.
  */
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -11,9 +11,9 @@ import { contentTypes, type StaticExtension } from '../src/assets/static-files.t
 import { readMigrations } from '../src/cli/migrations/shard-migrations.ts'
 import { readOptions } from './options.ts'
 
-const HASH_DIGITS = 16 // of 64; the form src/assets/static-files.ts serves
+const HASH_DIGITS = 16 // of 64; src/assets/static-files.ts serves names of this form
 
-/** One built file: `path` is the URL's path, `etag` has its quotes. */
+/** One built file: `path` is the path of its URL, `etag` includes the quotes. */
 export interface BuiltAsset {
   path: string
   type: string
@@ -29,9 +29,9 @@ interface AssetContent {
 }
 
 /**
- * Builds `main.ts`, `style.css` and `icon.svg` of `sourceDir` into `<distDir>/assets/assets/` and writes
- * `<distDir>/asset-manifest.ts`; what else lies in `<distDir>/assets` is removed. Returns the manifest by plain name.
- * Throws esbuild's error, with file and line, where a source doesn't compile, and ENOENT where one is missing.
+ * Builds `main.ts`, `style.css` and `icon.svg` of `sourceDir` into `<distDir>/assets/assets/`, writes
+ * `<distDir>/asset-manifest.ts` and deletes every other file in `<distDir>/assets`. Returns the manifest by plain name.
+ * Throws esbuild's error, with file and line, if a source does not compile, and ENOENT if one is missing.
  */
 export async function buildAssets(sourceDir: string, distDir: string): Promise<AssetManifest> {
   const contents = await compile(sourceDir)
@@ -51,14 +51,14 @@ async function compile(sourceDir: string): Promise<AssetContent[]> {
   const icon = readFileSync(path.join(sourceDir, 'icon.svg'))
   const { outputFiles } = await build({
     entryPoints: [path.join(sourceDir, 'main.ts'), path.join(sourceDir, 'style.css')],
-    outdir: sourceDir, // nothing is written: it names the outputs only
+    outdir: sourceDir, // only names the outputs: esbuild writes nothing
     write: false,
     bundle: true,
     minify: true,
     charset: 'utf8',
     format: 'iife',
     target: 'es2022',
-    logLevel: 'silent', // the thrown error says it all
+    logLevel: 'silent', // the thrown error has the details
   })
   const compiled = outputFiles.map((file) => ({ name: path.basename(file.path), bytes: file.contents }))
   return [...compiled, { name: 'icon.svg', bytes: icon }].sort((a, b) => (a.name < b.name ? -1 : 1))
@@ -82,7 +82,7 @@ function manifestModule(manifest: AssetManifest): string {
   return `// Written by scripts/build-assets.ts.\nexport const manifest = {\n${lines}} as const\n`
 }
 
-/** Which migrations this version was built with: the Worker says which shards lag behind it. */
+/** The migrations that this version was built with. The Worker uses them to report shards that lag behind. */
 function migrationsModule(names: string[]): string {
   return `// Written by scripts/build-assets.ts.\nexport const migrations = ${JSON.stringify(names)} as const\n`
 }
@@ -117,7 +117,7 @@ if (process.argv[1] === import.meta.filename) {
   try {
     await main()
   } catch (error) {
-    console.error(`The static files were not built.\n${error instanceof Error ? error.message : error}`)
+    console.error(`Could not build the static files:\n${error instanceof Error ? error.message : error}`)
     process.exitCode = 1
   }
 }

@@ -1,7 +1,8 @@
 /**
- * `npm run build-your-own [-- --keep]`: replaces the noun `posts` by the example of docs/building/noun.md, in a copy of the tree and
- * by that page's steps, and runs the checks and all tests there. Prints which lines changed. Exits 1 if anything is red, or if a
- * line changed outside the nouns' folders, generated files and the one line of each noun. `--keep` leaves the copy.
+ * `npm run build-your-own [-- --keep]`: follows the steps of docs/building/noun.md in a copy of the tree, replaces the
+ * noun `posts` by that page's example, and runs the checks and all tests there. Prints the changed lines. Exits 1 if
+ * anything fails, or if a line changed outside the nouns' folders, generated files and the one line per noun. `--keep`
+ * keeps the copy.
  */
 import { execFileSync } from 'node:child_process'
 import {
@@ -36,12 +37,12 @@ try {
   const outside = changedOutside()
   console.log(`Lines outside the nouns' folders and generated files: ${outside.join(', ') || 'none'}`)
   const allowed = `${LIST}: +1 −1`
-  if (outside.join() !== allowed) throw new Error(`Only one line for each noun may change there: ${allowed}.`)
+  if (outside.join() !== allowed) throw new Error(`Only one line per noun may change there: ${allowed}.`)
   npm('run', 'check')
   npm('test')
   console.log(`\nAll checks and tests are green without ${REMOVED}, and with ${exampleNoun.name}.`)
 } catch (error) {
-  // What failed has said why.
+  // The failed command has printed the reason.
   console.error(error instanceof Error ? error.message : error)
   process.exitCode = 1
 } finally {
@@ -49,10 +50,10 @@ try {
   else rmSync(copy, { recursive: true })
 }
 
-/** With a history of one commit, so that what changes can be counted. */
+/** Makes one commit, so that changes can be counted. */
 function copyTree(): void {
   const listed = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: root })
-  // A file that is deleted and not committed yet is still listed.
+  // git still lists a file that is deleted but not committed.
   const files = listed
     .toString()
     .split('\0')
@@ -68,7 +69,7 @@ function copyTree(): void {
   git('-c', 'user.name=Banyan', '-c', 'user.email=banyan@example.com', 'commit', '--quiet', '--message', 'Before')
 }
 
-/** Its folder, its tests and its line. */
+/** Deletes the noun's folder, its tests and its line. */
 function removeNoun(): void {
   const own = [`src/app/${REMOVED}`, ...globSync([`test/**/${REMOVED}`, `test/**/${REMOVED}.*`], { cwd: copy })]
   for (const part of own) rmSync(path.join(copy, part), { recursive: true, force: true })
@@ -83,7 +84,7 @@ function addExample(): void {
   changeList((lines) => [...lines, exampleNoun.line].toSorted(byNoun))
 }
 
-/** Comments stay in front. */
+/** Comments stay at the top. */
 function byNoun(a: string, b: string): number {
   const [isLine, isOther] = [a.startsWith('export'), b.startsWith('export')]
   if (isLine && isOther) return a < b ? -1 : 1
@@ -94,11 +95,11 @@ function changeList(change: (lines: string[]) => string[]): void {
   const file = path.join(copy, LIST)
   const before = readFileSync(file, 'utf8').trimEnd().split('\n')
   const after = change(before)
-  if (Math.abs(after.length - before.length) !== 1) throw new Error(`${LIST} does not have one line for each noun.`)
+  if (Math.abs(after.length - before.length) !== 1) throw new Error(`${LIST} does not have one line per noun.`)
   writeFileSync(file, `${after.join('\n')}\n`)
 }
 
-/** Files that neither belong to one of the two nouns nor are generated, with the lines that were added and deleted. */
+/** Changed files that are not generated and belong to neither noun, with the number of added and deleted lines. */
 function changedOutside(): string[] {
   git('add', '--all')
   const stat = git('diff', '--cached', '--numstat', '--no-renames', 'HEAD')
@@ -117,7 +118,7 @@ function git(...args: string[]): string {
   return execFileSync('git', args, { cwd: copy, encoding: 'utf8' })
 }
 
-/** Shows what it prints; throws where it fails. A test runner that runs this script is none of the copy's business. */
+/** Prints the command's output; throws if it fails. Without the variables of a test runner that runs this script. */
 function npm(...args: string[]): void {
   const env = { ...process.env }
   for (const name of Object.keys(env)) if (name.startsWith('VITEST')) delete env[name]

@@ -6,7 +6,7 @@ export interface DemoShard {
   slots: number
 }
 
-/** Something that happened so many seconds into the load. */
+/** An event, with its time in seconds since the start of the load. */
 export interface DemoMark {
   label: string
   seconds: number
@@ -25,7 +25,7 @@ const WIDTH = 860
 const HEIGHT = 200
 const colours = ['#2f6f4f', '#c8963e', '#4b6c9e', '#a4516b']
 
-/** The demo's page: the slots before and after, what clients saw in between, the moves, and the figures. */
+/** The demo's page: slots before and after, what clients saw in between, the moves, and the figures. */
 export function demoPage({ before, after, ticks, marks, moves, report }: Demo): string {
   const { writes, readBack, requests } = report
   return `<!doctype html>
@@ -40,22 +40,22 @@ export function demoPage({ before, after, ticks, marks, moves, report }: Demo): 
 </style>
 <h1>Two shards become four, under load</h1>
 <p class="line">${writes.acknowledged.toLocaleString('en')} acknowledged, ${readBack.lost} lost, ${readBack.doubled} doubled</p>
-<h2>Slots before, and after</h2>
+<h2>Slots before and after</h2>
 ${strip(before)}
 ${strip(after)}
 <h2>What clients saw</h2>
-<p>Requests a second (bars), and the slowest hundredth of them (line), by the second. Times run from the planned start of each request.</p>
+<p>Requests per second (bars) and p99 latency (line), for each second. Latency is measured from the planned start of each request.</p>
 ${chart(ticks, marks)}
-<p>${requests.planned.toLocaleString('en')} requests, ${requests.retries} retries, ${requests.recovered} recovered by them, ${requests.dropped} dropped while the runtime was gone, ${requests.failed} failed.</p>
+<p>${requests.planned.toLocaleString('en')} requests, ${requests.retries} retries, ${requests.recovered} recovered by a retry, ${requests.dropped} dropped while the runtime was down, ${requests.failed} failed.</p>
 <h2>Moves</h2>
-<table><tr><th>keyspace<th>slots<th>from<th>to<th>writes waited</tr>
+<table><tr><th>keyspace<th>slots<th>from<th>to<th>write delay</tr>
 ${moves.map(({ keyspace, slots, source, target, cutoverMs }) => `<tr><td>${keyspace}<td>${slots}<td>${source}<td>${target}<td>${cutoverMs ?? '–'} ms</tr>`).join('\n')}
 </table>
 </html>
 `
 }
 
-/** A bar of all slots; each shard has its share of it. */
+/** A bar of all slots, split by shard. */
 function strip(shards: DemoShard[]): string {
   const all = shards.reduce((sum, { slots }) => sum + slots, 0)
   let from = 0
@@ -66,7 +66,7 @@ function strip(shards: DemoShard[]): string {
     from += width
     return part
   })
-  return `<svg viewBox="0 0 ${WIDTH} 46" role="img" aria-label="Slots by shard">${parts.join('\n')}</svg>`
+  return `<svg viewBox="0 0 ${WIDTH} 46" role="img" aria-label="Slots per shard">${parts.join('\n')}</svg>`
 }
 
 function chart(ticks: Tick[], marks: DemoMark[]): string {
@@ -84,10 +84,10 @@ function chart(ticks: Tick[], marks: DemoMark[]): string {
     ({ label, seconds: at }, index) =>
       `<line x1="${x(at)}" x2="${x(at)}" y1="${14 * (index % 3) + 4}" y2="${HEIGHT}" stroke="#888"/><text x="${Number(x(at)) + 3}" y="${14 * (index % 3) + 12}" font-size="12">${label}</text>`,
   )
-  return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="Requests a second and latency over time">
+  return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="Requests per second and latency over time">
 ${bars.join('\n')}
 <polyline points="${points.join(' ')}" fill="none" stroke="#a4516b" stroke-width="1.5"/>
 ${notes.join('\n')}
 </svg>
-<p>At most ${rateMax.toFixed(0)} requests a second; the line reaches up to ${(slowest / 1_000).toFixed(1)} s.</p>`
+<p>At most ${rateMax.toFixed(0)} requests per second; the line reaches ${(slowest / 1_000).toFixed(1)} s.</p>`
 }

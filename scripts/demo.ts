@@ -1,7 +1,7 @@
 /**
- * `npm run demo`: a Banyan of two shards under load gets two more, gives them their slots, and loses its runtime in the
- * middle; nothing that was acknowledged is lost or doubled. A minute, or two beside other work, on a dev server of its own in a
- * temporary folder. Ends with a page (dist/demo.html) and a line; exits 1 where something was lost.
+ * `npm run demo`: adds two shards to a Banyan of two shards under load, rebalances the slots, and kills the runtime in
+ * the middle. No acknowledged write may be lost or doubled. Takes one minute, or two on a busy machine, with its own
+ * dev server in a temporary folder. Writes a page (dist/demo.html) and prints a summary; exits 1 if a write was lost.
  */
 import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -41,7 +41,7 @@ try {
   step('Two shards.')
   await server.start()
   const before = await shards()
-  step(`${USERS} people sign up, and read and write ${RATE} times a second.`)
+  step(`${USERS} users sign up. They read and write ${RATE} times per second.`)
   const stop = new AbortController()
   const load = runLoad({
     url: server.url,
@@ -53,15 +53,15 @@ try {
     findMoves: openMoves(() => connect({ url: server.url.origin, token })),
     onTick: sayTick,
   })
-  // An end that comes early is heard at the end.
+  // A failure of the load is handled when it is awaited at the end.
   load.catch(() => undefined)
   while (ticks.length === 0) await Promise.race([sleep(100), load])
   await sleep(BEFORE_MS)
 
-  step('Two shards are added while the load continues.')
+  step('The demo adds two shards while the load continues.')
   mark('two shards added')
   await banyan('shards', 'add', '--count', '2', '--config', configPath, '--persist-to', server.folder)
-  step('The slots are rebalanced. In the middle of it the runtime is killed and restarted.')
+  step('The demo rebalances the slots. In the middle it kills and restarts the runtime.')
   mark('rebalance')
   const rebalanced = banyan('rebalance')
   rebalanced.catch(() => undefined)
@@ -71,12 +71,12 @@ try {
   await server.kill()
   await server.start()
   mark('restarted')
-  console.log('  It is restarted with what it had stored.')
+  console.log('  The runtime restarts with its stored data.')
   await rebalanced
-  mark('even')
+  mark('balanced')
   await sleep(AFTER_MS)
 
-  step('The load ends. Other clients read back everything that was acknowledged.')
+  step('The load ends. Other clients read back every acknowledged write.')
   stop.abort()
   const report = await load
   const after = await shards()
@@ -103,7 +103,7 @@ function end(report: LoadReport, after: DemoShard[], moves: Move[]): void {
   )
   const seconds = Math.round((performance.now() - startedAt) / 1_000)
   console.log(`(in ${seconds} s, with ${moves.length} moves and one kill)`)
-  // Requests that the killed runtime never answered are in the report, and no fault.
+  // The report counts requests that the killed runtime never answered; they are not failures.
   const { unexpected, unread } = report.readBack
   const { sightings } = report
   const wrong = lost + doubled + unexpected + unread + sightings.stale + sightings.unexpected + sightings.overdue
@@ -127,7 +127,7 @@ function sayTick(tick: Tick): void {
   )
 }
 
-/** Runs the operators' command, which says what it does. Throws where it fails. */
+/** Runs the operators' command and prints its output. Throws if it fails. */
 function banyan(...args: string[]): Promise<void> {
   console.log(
     `  $ npm run banyan -- ${args.slice(0, args.includes('--config') ? args.indexOf('--config') : undefined).join(' ')}`,
@@ -140,11 +140,13 @@ function banyan(...args: string[]): Promise<void> {
     stream.setEncoding('utf8').on('data', (text: string) => process.stdout.write(text.replaceAll(/^(?=.)/gm, '  ')))
   return new Promise((resolve, reject) => {
     child.on('error', reject)
-    child.on('close', (code) => (code === 0 ? resolve() : reject(new Error(`banyan ${args[0]} ended with ${code}`))))
+    child.on('close', (code) =>
+      code === 0 ? resolve() : reject(new Error(`banyan ${args[0]} exited with code ${code}`)),
+    )
   })
 }
 
-/** Until a move copies or verifies. */
+/** Resolves when a move copies or verifies. */
 async function isUnderWay(): Promise<void> {
   const isMoving = ({ state }: Move) => !['planned', 'settling', 'purging', 'done'].includes(state)
   for (; !(await allMoves()).some(isMoving); await sleep(20));

@@ -7,16 +7,16 @@ const PORT_USUAL = '8787'
 
 export interface DevOptions {
   isHelp: boolean
-  /** 0 takes a free one. */
+  /** 0 chooses a free port. */
   port: number
   shards: string | undefined
   config: string | undefined
   persistTo: string | undefined
-  /** The arguments of wrangler dev, as they were given. */
+  /** Other arguments, passed on to wrangler dev unchanged. */
   rest: string[]
 }
 
-/** Takes our options out of the arguments; wrangler dev judges the others. Throws UserError. */
+/** Takes this command's own options out of the arguments; wrangler dev checks the rest. Throws UserError. */
 export function readDevOptions(args: string[]): DevOptions {
   const { values, tokens } = parseArgs({
     args,
@@ -33,9 +33,9 @@ export function readDevOptions(args: string[]): DevOptions {
   const text = (name: 'shards' | 'port' | 'config' | 'persist-to'): string | undefined => {
     const value = values[name]
     if (value === undefined) return undefined
-    // What isn't strict takes the next option for the value.
+    // `parseArgs` with `strict: false` takes the next option as the value.
     if (typeof value === 'string' && value !== '' && !value.startsWith('--')) return value
-    throw new UserError(`--${name} has no value.`, 'Write the value behind it, or leave the option out.')
+    throw new UserError(`--${name} has no value.`, 'Pass a value after it, or omit the option.')
   }
   const ours = new Set(['shards', 'port', 'config', 'persist-to'])
   const taken = new Set<number>()

@@ -10,7 +10,7 @@ const STOP_MS = 10_000
 const POLL_MS = 100
 const LINES_SAID = 40
 
-/** A dev server of a script's own: a free port, its data in a temporary folder. */
+/** A dev server for one script, with a free port and its data in a temporary folder. */
 export class DevServer {
   readonly url: URL
   readonly folder: string
@@ -27,15 +27,15 @@ export class DevServer {
     this.#log = path.join(this.folder, 'dev.log')
   }
 
-  /** Further arguments are `npm run dev`'s. */
+  /** Further arguments are those of `npm run dev`. */
   static async make(...args: string[]): Promise<DevServer> {
     return new DevServer(await freePort(), args)
   }
 
-  /** Starts it, again on what is in its folder, and waits until it is ready. Throws after 90 s. */
+  /** Starts or restarts it with the data in its folder, and waits until it is ready. Throws after 90 s. */
   async start(): Promise<void> {
     const args = ['--port', String(this.#port), '--persist-to', this.folder, ...this.#args]
-    // In a process group of its own, so that it can be ended with all that it starts.
+    // In its own process group, so that it can be ended together with its children.
     const log = openSync(this.#log, 'a')
     const stdio: StdioOptions = ['ignore', log, log]
     const child = spawn('npm', ['run', '--silent', 'dev', '--', ...args], { cwd: root, detached: true, stdio })
@@ -48,21 +48,21 @@ export class DevServer {
       )
       if (isUp) return
       if (child.exitCode !== null || Date.now() > deadline)
-        throw new Error(`${this.url.origin} did not start in ${START_MS} ms:\n${this.said()}`)
+        throw new Error(`${this.url.origin} did not start within ${START_MS} ms:\n${this.said()}`)
     }
   }
 
-  /** The end of what it has said so far. */
+  /** The end of its output so far. */
   said(): string {
     return readFileSync(this.#log, 'utf8').split('\n').slice(-LINES_SAID).join('\n')
   }
 
-  /** As a machine that loses its power. Resolves when nothing of it is left. */
+  /** Ends all its processes at once, like a power failure. Resolves when none is left. */
   async kill(): Promise<void> {
     await this.#end('SIGKILL')
   }
 
-  /** Ends it, and removes what it had stored. */
+  /** Stops it and deletes its data. */
   async remove(): Promise<void> {
     await this.#end('SIGTERM')
     rmSync(this.folder, { recursive: true, force: true })
@@ -73,13 +73,13 @@ export class DevServer {
     this.#child = null
     if (pid === undefined) return
     signalGroup(pid, signal)
-    // The runtime outlives npm, and writes to the folder until it is gone.
+    // The runtime outlives npm, and writes to the folder until it exits.
     for (const deadline = Date.now() + STOP_MS; signalGroup(pid, 0); await sleep(POLL_MS))
       if (Date.now() > deadline) signalGroup(pid, 'SIGKILL')
   }
 }
 
-/** False when none of the group is left. */
+/** False if the group has no process left. */
 function signalGroup(pid: number, signal: NodeJS.Signals | 0): boolean {
   try {
     return process.kill(-pid, signal)

@@ -3,14 +3,17 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { readDevVars } from '../src/cli/wrangler/dev-vars.ts'
 
-/** Makes `.dev.vars` from its example on the first run, with a signing key drawn at random. Returns what the Worker gets of it. */
+/**
+ * Creates `.dev.vars` from its example on the first run, with a random signing key. Returns the variables for the
+ * Worker.
+ */
 export function ensureDevVars(root: string): Record<string, string> {
   const file = path.join(root, '.dev.vars')
   if (!existsSync(file)) {
     const example = readFileSync(path.join(root, '.dev.vars.example'), 'utf8')
     const text = example.replace(/^SIGNING_KEY=$/m, `SIGNING_KEY=${randomBytes(32).toString('base64url')}`)
     writeFileSync(file, text, { mode: 0o600 })
-    console.log('Made .dev.vars with a signing key of its own.')
+    console.log('Created .dev.vars with a new signing key.')
   }
   return readDevVars(root)
 }

@@ -1,6 +1,7 @@
 /**
- * `npm run dev [-- --shards N] [--config FILE] [wrangler dev's own arguments]`: settings, assets, migrations of every bound shard, then
- * `wrangler dev`. Writes inside the project folder (or `--persist-to DIR`) only.
+ * `npm run dev [-- --shards N] [--config FILE] [wrangler dev's own arguments]`: prepares settings, assets and the
+ * migrations of every bound shard, then runs `wrangler dev`. Writes only inside the project folder (or `--persist-to
+ * DIR`).
  */
 import '../src/cli/wrangler/local-environment.ts'
 import { spawn } from 'node:child_process'
@@ -22,7 +23,7 @@ if (options.isHelp) {
   process.exit(0)
 }
 
-// wrangler takes 0 too, and then only its own lines would have the port.
+// wrangler accepts 0 too, but then this script could not print the port.
 const port = options.port === 0 ? await freePort() : options.port
 const { configPath, persistTo, shards } = orExit(() =>
   localConfig({ shards: options.shards, config: options.config, 'persist-to': options.persistTo }),
@@ -34,8 +35,8 @@ console.log(`${counted(shards, 'shard')}, ${applied === 0 ? 'all migrated' : `${
 console.log(`
   The application     http://localhost:${port}
   Its API             http://localhost:${port}/api/openapi.json
-  Operators' token    ${devVars.OPERATOR_TOKEN ?? '(none: their API is off)'}
-  Mails               are not sent: wrangler prints below where it wrote each (search for "send_email")
+  Operators' token    ${devVars.OPERATOR_TOKEN ?? '(none, so the operators’ API is off)'}
+  Mails               are not sent; wrangler prints below where it wrote each (search for "send_email")
   Cron                curl "http://localhost:${port}/cdn-cgi/handler/scheduled"
 `)
 

@@ -2,15 +2,15 @@ import path from 'node:path'
 import { type Migration, migrationsFolder, readMigrations } from '../src/cli/migrations/shard-migrations.ts'
 
 /**
- * The migrations of the application that are the engine's own: views, triggers and tables that each shard needs beside
- * those of a schema. Every other folder of migrations gets the same ones, under numbers of its own.
+ * The engine's own migrations: the views, triggers and tables that each shard needs besides those of a schema. Every
+ * other folder of migrations gets the same ones, with its own numbers.
  */
 const names = ['0000_shard.sql', '0002_moves.sql', '0003_changes_by_move.sql']
 
 export interface EngineMigration extends Migration {
-  /** Its file, which has the comments too. */
+  /** The SQL file, with its comments. */
   file: string
-  /** `shard`, `moves`, …: its name without a number. */
+  /** `shard`, `moves`, …: the file's name without its number. */
   title: string
 }
 
@@ -24,6 +24,6 @@ export function engineMigrations(): EngineMigration[] {
   }))
 }
 
-/** True for the same statements, whatever the file's name. */
+/** True if both have the same statements, whatever their file names. */
 export const isSameMigration = (a: Migration, b: Migration): boolean =>
   a.statements.length === b.statements.length && a.statements.every((sql, index) => sql === b.statements[index])

@@ -1,8 +1,9 @@
 /**
- * `npm run migrations:generate [-- --schema FILE … --out FOLDER] [--name what_it_adds]`: drizzle-kit's migration, plus the
- * fences of every sharded table. With `--schema` and `--out` it writes another application's migrations: to its tables come
- * the engine's, and the engine's own migrations that its folder lacks. Writes nothing when the schema is already migrated.
- * Refuses what sharded tables can't take, in all migrations from the engine's first on, and then leaves the folder as it was.
+ * `npm run migrations:generate [-- --schema FILE … --out FOLDER] [--name what_it_adds]`: writes drizzle-kit's
+ * migration, plus the fences of every sharded table. With `--schema` and `--out` it writes the migrations of another
+ * application: its own tables, the engine's tables, and the engine's migrations that its folder lacks. Writes nothing
+ * if the schema is already migrated. If a migration since the engine's first one has something that sharded tables do
+ * not allow, it refuses and leaves the folder unchanged.
  */
 import { execFileSync } from 'node:child_process'
 import {
@@ -35,13 +36,13 @@ import {
 
 const root = path.resolve(import.meta.dirname, '..')
 
-/** As drizzle-kit writes it. */
+/** The statement as drizzle-kit writes it. */
 const dropTable = /^DROP TABLE `([^`]+)`;(?:--> statement-breakpoint)?\n?/gm
 
 interface Target {
   schemas: string[]
   folder: string
-  /** What drizzle-kit is given besides. */
+  /** Further arguments for drizzle-kit. */
   args: string[]
 }
 
@@ -53,7 +54,7 @@ try {
   process.exitCode = 1
 }
 
-/** Takes our own options out of the command line. */
+/** Takes this command's own options out of the command line. */
 function targetOf(given: string[]): Target {
   const values: Record<string, string[]> = { '--schema': [], '--out': [] }
   const args: string[] = []
@@ -106,7 +107,7 @@ async function generate({ schemas, folder, args }: Target): Promise<void> {
     return void console.log(added ? `Wrote ${added}.` : 'The migrations match the schema.')
   }
   const isMade = database.prepare("SELECT type FROM sqlite_master WHERE name = ? AND type IN ('view', 'trigger')")
-  // Dropping a view drops its triggers, so they are made again with it.
+  // Dropping a view drops its triggers, so those are created again too.
   const remade = new Set(missing.map(({ name }) => name))
   const tableOf = database.prepare('SELECT tbl_name FROM sqlite_master WHERE name = ?')
   const lost = wanted.filter(({ name }) => {
@@ -119,7 +120,7 @@ async function generate({ schemas, folder, args }: Target): Promise<void> {
       ? [`DROP ${made.type.toUpperCase()} ${quotedName(name)};`, `${sql};`]
       : [`${sql};`]
   })
-  // A migration that only fences: drizzle-kit numbers it, so that its journal stays right.
+  // Here the migration has only fences. drizzle-kit still numbers it, so that its journal stays correct.
   const target = added ?? drizzle.custom(args.length > 0 ? args : ['--name', 'fences'])
   const file = path.join(folder, target)
   const text = sql.join('\n--> statement-breakpoint\n')
@@ -130,8 +131,8 @@ async function generate({ schemas, folder, args }: Target): Promise<void> {
 }
 
 /**
- * Takes out what drops tables that have no schema any more: the tables of a noun that was taken out. They stay in the shards,
- * because the previous version still uses them, and moves carry their rows.
+ * Deletes the statements that drop tables without a schema, such as those of a removed noun. The tables stay in the
+ * shards, because the previous version still uses them and moves carry their rows.
  */
 function keepTables(file: string): void {
   const text = readFileSync(file, 'utf8')
@@ -143,7 +144,7 @@ function keepTables(file: string): void {
   console.log(`Kept: ${kept.join(', ')}. A table without a schema stays in every shard, with its rows.`)
 }
 
-/** A table that was kept can't be created again. Throws UserError. */
+/** A kept table cannot be created again. Throws UserError. */
 function refuseKeptTables(migrations: Migration[], added: string | undefined): void {
   const database = migratedDatabase(migrations.filter(({ name }) => name !== added))
   const isThere = database.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?")
@@ -151,12 +152,12 @@ function refuseKeptTables(migrations: Migration[], added: string | undefined): v
     for (const [, table = ''] of statements.flatMap((sql) => [...sql.matchAll(/^CREATE TABLE `([^`]+)`/g)]))
       if (isThere.get(table))
         throw new UserError(
-          `The table ${table} is in every shard already: it stayed when its schema was deleted.`,
-          'Give the new table another name. If no deployed database has the migration that kept it, you may restore the migrations folder of before instead: git checkout.',
+          `Every shard still has the table ${table}: it stayed when its schema was deleted.`,
+          'Give the new table another name. If no deployed database has the migration that kept the table, you can instead restore the previous migrations folder with git checkout.',
         )
 }
 
-/** Without those that an application had before it took the engine in: they ran when no table was sharded. */
+/** All migrations except those from before the application adopted the engine: they ran when no table was sharded. */
 function fromEngineOn(folder: string): Migration[] {
   const [first] = engineMigrations()
   const migrations = readMigrations(folder)
@@ -168,10 +169,10 @@ function drizzleKit(schemas: string[], folder: string) {
   const own = mkdtempSync(path.join(tmpdir(), 'banyan-drizzle-'))
   process.on('exit', () => rmSync(own, { recursive: true }))
   const config = path.join(own, 'drizzle.config.json')
-  // drizzle-kit takes paths from the project's folder.
+  // drizzle-kit resolves paths from the project's folder.
   const out = `./${path.relative(root, folder)}`
   writeFileSync(config, JSON.stringify({ dialect: 'sqlite', schema: schemas, out }))
-  /** The migration that the command adds. */
+  /** Returns the name of the migration that the command adds. */
   const run = (args: string[], stdio: 'inherit' | 'ignore'): string | undefined => {
     const before = new Set(readdirSync(folder))
     execFileSync('drizzle-kit', ['generate', '--config', config, ...args], {
@@ -182,10 +183,10 @@ function drizzleKit(schemas: string[], folder: string) {
   }
   return {
     generate: (args: string[]) => run(args, 'inherit'),
-    /** An empty one. */
+    /** Adds an empty one. */
     custom(args: string[]): string {
       const added = run(['--custom', ...args], 'ignore')
-      if (!added) throw new Error('drizzle-kit made no migration to write into')
+      if (!added) throw new Error('drizzle-kit created no migration to write into')
       return added
     },
   }

@@ -1,6 +1,6 @@
 /**
- * `npm run model [-- --without "guard"]`: visits every state of the move protocol's model, and prints how many there are;
- * then takes out one safeguard after the other and prints what goes wrong. With `--without`, prints the whole trace.
+ * `npm run model [-- --without "guard"]`: visits every state of the move protocol's model and prints their number. Then
+ * removes one safeguard at a time and prints the violation. With `--without`, prints the whole trace.
  */
 import { mutants, quickWorlds, slowWorlds, smallest } from '../test/model/bounds.ts'
 import { explore } from '../test/model/explore.ts'

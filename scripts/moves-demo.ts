@@ -1,7 +1,8 @@
 /**
- * `npm run moves:demo [-- --start] [--url URL] [--moves 30] [--writers 4]`: moves slots back and forth by the operators'
- * command while writers post, on a running `npm run dev` (`--start` starts one of its own, in a temporary folder). Prints
- * how long writes waited, and reads every acknowledged post back. Exits 1 where a request failed or a post is missing.
+ * `npm run moves:demo [-- --start] [--url URL] [--moves 30] [--writers 4]`: moves slots back and forth with the
+ * operators' command while writers post, on a running `npm run dev` (`--start` starts its own, in a temporary folder).
+ * Prints how long writes waited, and reads back every acknowledged post. Exits 1 if a request failed or a post is
+ * missing.
  */
 import { execFile } from 'node:child_process'
 import path from 'node:path'
@@ -52,7 +53,7 @@ try {
   await server?.start()
   const writers = await Promise.all(Array.from({ length: writerCount }, signUp))
   const writing = writers.map(write)
-  // What was written until a move failed is read back all the same.
+  // Reads back the posts even if a move failed.
   const broken = await moveAbout(writers.map(({ slot }) => slot)).catch(reasonOf)
   isOver = true
   await Promise.all(writing)
@@ -96,12 +97,12 @@ async function write({ client, slot }: Awaited<ReturnType<typeof signUp>>): Prom
   }
 }
 
-/** One move after the other, slot by slot, each to the shard that doesn't have it. */
+/** Moves one slot after another, each to the shard that does not have it. */
 async function moveAbout(slots: string[]): Promise<void> {
   const homes = new Map<string, string>()
   for (let number = 0; cutovers.length < movesWanted; number++) {
     const slot = slots[number % slots.length]!
-    // A fresh server's map: the lower half of the slots is the first shard's.
+    // In a fresh server's map, the first shard has the lower half of the slots.
     const home = homes.get(slot) ?? (slot < '8000' ? 'shard-000' : 'shard-001')
     const target = home === 'shard-000' ? 'shard-001' : 'shard-000'
     const moves = await move(slot, target)
@@ -112,7 +113,7 @@ async function moveAbout(slots: string[]): Promise<void> {
   }
 }
 
-/** A slot that still settles, or a shard that is purging, is waited for. */
+/** Retries while the slot still settles or the shard is purging. */
 async function move(slot: string, target: string): Promise<Move[]> {
   for (;;) {
     const from = performance.now()
@@ -133,7 +134,7 @@ async function banyan<T>(...args: string[]): Promise<T> {
   return JSON.parse(stdout) as T
 }
 
-/** How many of the acknowledged posts aren't there as they were acknowledged. */
+/** The number of acknowledged posts that are missing or changed. */
 async function readBack(): Promise<number> {
   const reader = bearer(url)
   const waiting = [...posts]
@@ -156,8 +157,8 @@ function report(lost: number): void {
   const isDuring = ({ from, to }: Span) => moving.some((move) => from < move.to && move.from < to)
   const of = (during: boolean) => sent.filter((one) => isDuring(one) === during).map(({ from, to }) => to - from)
   console.log(`\n${cutovers.length} moves; ${sent.length} requests, ${failures.length} failed; ${lost} posts lost`)
-  console.log(`writes waited in a cutover: ${percentiles(cutovers)}`)
-  console.log(`a post during moves: ${percentiles(of(true))}; between moves: ${percentiles(of(false))}`)
+  console.log(`write delay in a cutover: ${percentiles(cutovers)}`)
+  console.log(`latency of a post during moves: ${percentiles(of(true))}; between moves: ${percentiles(of(false))}`)
   for (const failure of failures.slice(0, 5)) console.log(failure)
 }
 

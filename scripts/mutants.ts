@@ -1,6 +1,6 @@
 /**
- * `npm run mutants [-- --only NAME]`: takes out one safeguard at a time, in a copy of the tree, and runs the tests that
- * guard it. Each must go red; one that stays green is a safeguard that nothing holds. Exits 1 then.
+ * `npm run mutants [-- --only NAME]`: removes one safeguard at a time in a copy of the tree, and runs the tests that
+ * guard it. At least one of them must fail; otherwise no test protects the safeguard and the command exits 1.
  */
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -79,28 +79,28 @@ const mutants: Mutant[] = [
     ...sharding,
   },
   {
-    name: 'form of triggers that D1’s API keeps whole',
+    name: 'form of triggers that D1’s API does not truncate',
     file: firstTables,
     take: /SELECT \(CASE (.*?) ELSE RAISE\(ABORT, 'SLOT_NOT_OWNED'\) END\);/g,
     leave: "SELECT CASE $1 ELSE RAISE(ABORT, 'SLOT_NOT_OWNED') END;",
     ...migrations,
   },
   {
-    name: 'no writes of sharded rows in migrations',
+    name: 'no writes to sharded rows in migrations',
     file: 'src/cli/migrations/migration-rules.ts',
     take: /\?\? refusedWrite\(statement, known\) /,
     leave: '',
     ...migrations,
   },
   {
-    name: 'triggers that are silent for a mover',
+    name: 'triggers that ignore a mover’s writes',
     file: 'src/cli/migrations/migration-rules.ts',
     take: / && !isSilent\(trigger\.when\)/,
     leave: " && trigger.name === ''",
     ...migrations,
   },
   {
-    name: 'a builder’s names apart from a mover’s',
+    name: 'a builder’s names separate from a mover’s',
     file: 'src/resharding/rows.ts',
     take: /const column = .*/,
     leave: 'const column = (name: string): string => quotedName(name)',
@@ -121,7 +121,7 @@ const mutants: Mutant[] = [
     ...schemas,
   },
   {
-    name: 'a key’s name apart from the names of slots',
+    name: 'a key’s name separate from the names of slots',
     file: 'src/sharding/shards.ts',
     take: /while \(column\.toLowerCase\(\)\.includes\(own\)\) own \+= '_'/,
     leave: '',
@@ -129,7 +129,7 @@ const mutants: Mutant[] = [
     tests: 'test/unit/sharding/shards.test.ts',
   },
   {
-    name: 'a fence’s keyspace at its place',
+    name: 'the position of a fence’s keyspace',
     file: 'src/resharding/tables.ts',
     take: /AND instr\([\s\S]*?\) > 0/,
     leave: "AND instr(fences.sql, 'keyspace = ''' || ?1 || '''') > 0",
@@ -150,14 +150,14 @@ const mutants: Mutant[] = [
     ...sharding,
   },
   {
-    name: 'guard of a group, but of its first slot',
+    name: 'guard of a group, except its first slot',
     file: 'src/sharding/grouped-batches.ts',
     take: /'INSERT INTO slot_guard \(keyspace, slot\) SELECT \?, value FROM json_each\(\?\)'/,
     leave: "'INSERT INTO slot_guard (keyspace, slot) SELECT ?, value FROM json_each(?) LIMIT 1'",
     ...sharding,
   },
   {
-    name: 'rows that the capture wrote',
+    name: 'rows written by the capture',
     file: 'src/sharding/guarded-batch.ts',
     take: /answer\.meta\.changes - \(after - before\)/,
     leave: 'answer.meta.changes',
@@ -186,7 +186,7 @@ const mutants: Mutant[] = [
     ...routed,
   },
   {
-    name: 'a write asked for its error leaves nothing',
+    name: 'a failed write that was asked for its error changes nothing',
     file: 'src/sharding/router.ts',
     take: /, database\.prepare\(ABORT\)/,
     leave: '',
@@ -200,7 +200,7 @@ const mutants: Mutant[] = [
     ...routed,
   },
   {
-    name: 'no read where tokens are uncertain',
+    name: 'a statement with uncertain tokens is not a read',
     file: 'src/sharding/statement-kind.ts',
     take: / && isCertain\(sql, tokens\)/,
     leave: '',
@@ -208,7 +208,7 @@ const mutants: Mutant[] = [
     tests: 'test/unit/sharding/statement-kind.test.ts',
   },
   {
-    name: 'no read but by the verb after WITH',
+    name: 'the verb after WITH decides whether a statement reads',
     file: 'src/sharding/statement-kind.ts',
     take: /isWord\(statement\[verbAt\(statement\)\], 'SELECT', 'VALUES'\)/,
     leave: "isWord(statement[0], 'SELECT', 'VALUES', 'WITH')",
@@ -232,7 +232,7 @@ const mutants: Mutant[] = [
     tests: 'test/unit/sharding/shard-session.test.ts',
   },
   {
-    name: 'late answers of a session’s former shard',
+    name: 'late answers from a session’s former shard',
     file: 'src/sharding/shard-session.ts',
     take: / \|\| shard\.id !== this\.#shard\)/,
     leave: ')',
@@ -240,7 +240,7 @@ const mutants: Mutant[] = [
     tests: 'test/unit/sharding/shard-session.test.ts',
   },
   {
-    name: 'own count of changes',
+    name: 'a statement’s own count of changes',
     file: 'src/sharding/guarded-batch.ts',
     take: /meta: \{ \.\.\.answer\.meta, changes \}/,
     leave: 'meta: answer.meta',
@@ -254,7 +254,7 @@ const mutants: Mutant[] = [
     ...sharding,
   },
   {
-    name: 'lease asked on arrival',
+    name: 'lease checked on arrival',
     file: 'src/sharding/router.ts',
     take: /holder\.stillVouchesFor\(held\) \? answer : null/,
     leave: 'answer',
@@ -296,14 +296,14 @@ const mutants: Mutant[] = [
     ...accounts,
   },
   {
-    name: 'import’s marks for what is no text',
+    name: 'import’s marks for values that are not text',
     file: 'src/cli/import/rows.ts',
     take: /if \(oddity && code\) return .*/,
     leave: '',
     ...foreignFiles,
   },
   {
-    name: 'import’s look at the bytes of U+FFFD',
+    name: 'import’s check of the bytes of U+FFFD',
     file: 'src/cli/import/staging.ts',
     take: /isDoubtful \? this\.#asStored\(n, source\) : source/,
     leave: 'source',
@@ -331,42 +331,42 @@ const mutants: Mutant[] = [
     ...foreignFiles,
   },
   {
-    name: 'import’s refusal of a NUL by the server',
+    name: 'the server’s refusal of a NUL in an import',
     file: 'src/app/imports/records.ts',
     take: /!text\.includes\('\\0'\)/,
     leave: 'true',
     ...imports,
   },
   {
-    name: 'bar of a refused import',
+    name: 'a refused import stays barred',
     file: 'src/sharding/grouped-claims.ts',
     take: /having\('barred'\), committed: having\('taken'\)/,
     leave: 'outcome.done.map(({ attempt }) => attempt), committed: []',
     ...imports,
   },
   {
-    name: 'import’s open attempt',
+    name: 'an import’s open attempt',
     file: 'src/app/imports/imports.ts',
     take: /const isOpen = .*\n.*/,
     leave: 'const isOpen = "value ->> \'attempt\' IS NOT NULL ON CONFLICT DO NOTHING"',
     ...imports,
   },
   {
-    name: 'import’s number of an attempt',
+    name: 'an import’s attempt number',
     file: 'src/app/imports/imports.ts',
     take: /Math\.max\(-1, \.\.\.numbers\) \+ 1/,
     leave: '0',
     ...imports,
   },
   {
-    name: 'import’s claims in its attempt',
+    name: 'an import claims in its own attempt',
     file: 'src/app/imports/imports.ts',
     take: /sha256Hex\(specs\.map\(claimKey\)\.join\(\)\)/,
     leave: "sha256Hex('')",
     ...imports,
   },
   {
-    name: 'import that finds who is there',
+    name: 'an import finds existing users',
     file: 'src/app/imports/imports.ts',
     take: /if \(taken\) meetAccount\(candidate, taken\.id\)/,
     leave: '',
@@ -388,7 +388,7 @@ const mutants: Mutant[] = [
     tests: 'test/unit/resharding/move-records.test.ts',
   },
   {
-    name: 'no batch without its statements’ session',
+    name: 'no batch outside its statements’ session',
     file: 'src/sharding/router.ts',
     take: /\(this\.#options\.mustHold === undefined \|\| .*\)/,
     leave: 'true',
@@ -441,7 +441,7 @@ const mutants: Mutant[] = [
     tests: 'test/workerd/jobs',
   },
   {
-    name: 'bytes of a sweep',
+    name: 'bytes per sweep',
     file: 'src/jobs/relay.ts',
     take: /WHERE total <= \?3 OR place = 1/,
     leave: 'WHERE total <= ?3 OR place > 0',
@@ -457,7 +457,7 @@ const mutants: Mutant[] = [
     tests: 'test/unit/jobs',
   },
   {
-    name: 'shards that a budget is enough for',
+    name: 'shards that a budget suffices for',
     file: 'src/sharding/shards.ts',
     take: /Math\.floor\(window\.budget\.left \/ statementsPerShard\)/,
     leave: 'Number.POSITIVE_INFINITY',
@@ -473,7 +473,7 @@ const mutants: Mutant[] = [
     tests: 'test/workerd/jobs',
   },
   {
-    name: 'catch per message',
+    name: 'one catch per message',
     file: 'src/jobs/dispatch.ts',
     take: /return this\.#failed\(job, kind, attempt, messageOf\(error\)\)/,
     leave: 'throw error',
@@ -502,35 +502,35 @@ const mutants: Mutant[] = [
     ...capture,
   },
   {
-    name: 'an undo releases its own slots only',
+    name: 'an undo releases only its own slots',
     file: 'src/resharding/shard-side.ts',
     take: /AND move_id = \?5\n/,
     leave: "AND ?5 <> ''\n",
     ...stuckMoves,
   },
   {
-    name: 'an undo deletes its own slots only',
+    name: 'an undo deletes only its own slots',
     file: 'src/resharding/shard-side.ts',
     take: /AND state = \?3 AND move_id = \?4`,/,
     leave: "AND state = ?3 AND ?4 <> ''`,",
     ...stuckMoves,
   },
   {
-    name: 'slots are activated where both sides are as the commit left them',
+    name: 'slots are activated only if both sides are as the commit left them',
     file: mover,
     take: /atSource\.filter\(\(slot\) => atTarget\.has\(slot\)\)/,
     leave: 'atTarget.size > 0 ? atSource : []',
     ...stuckMoves,
   },
   {
-    name: 'a move that is stuck leaves its lanes',
+    name: 'a stuck move releases its lanes',
     file: 'src/resharding/move-records.ts',
     take: /stuck: reason, hasLanes: false/,
     leave: 'stuck: reason',
     ...stuckMoves,
   },
   {
-    name: 'a purge that is stuck keeps no other move waiting',
+    name: 'a stuck purge blocks no other move',
     file: 'src/resharding/move-table.ts',
     take: /WHEN \$\{text\('stuck'\)\} IS NOT NULL THEN 'none' /,
     leave: '',
@@ -538,7 +538,7 @@ const mutants: Mutant[] = [
     tests: 'test/unit/resharding/lanes.test.ts',
   },
   {
-    name: 'a directory that is away in a cutover is asked again at once',
+    name: 'a directory that is unavailable in a cutover is asked again at once',
     file: mover,
     take: /(this\.#budget = new StatementBudget\(\)\n)( {4}const found)/,
     leave: '$1    this.#incarnation = null\n$2',
@@ -546,7 +546,7 @@ const mutants: Mutant[] = [
     tests: 'test/workerd/resharding/target-away.test.ts',
   },
   {
-    name: 'a read-only database after the commit needs nobody’s decision',
+    name: 'a read-only database after the commit needs no operator',
     file: 'src/resharding/shard-side.ts',
     take: /answer\.sqliteCode === 'SQLITE_READONLY'/,
     leave: "answer.sqliteCode === 'SQLITE_NOTHING'",
@@ -561,14 +561,14 @@ const mutants: Mutant[] = [
     ...statements,
   },
   {
-    name: 'a drain that may not fit gives the attempt up',
+    name: 'a drain that may not fit ends the attempt',
     file: mover,
     take: / && this\.#hasStatements\(roundStatements\)/,
     leave: '',
     ...statements,
   },
   {
-    name: 'epochs never fall',
+    name: 'epochs never decrease',
     file: 'src/sharding/map-holder.ts',
     take: /if \(held && held\.map\.epoch > wire\.epoch\) return held\.map/,
     leave: '',
@@ -591,7 +591,7 @@ const mutants: Mutant[] = [
     ...timeLimits,
   },
   {
-    name: 'time of a request',
+    name: 'time limit of a request',
     file: 'src/sharding/refusals.ts',
     take: /if \(!time\?\.isSpent\) return null/,
     leave: 'if (time !== null) return null',
@@ -628,7 +628,7 @@ const mutants: Mutant[] = [
     tests: 'test/unit/sharding',
   },
   {
-    name: 'wake when lanes become free',
+    name: 'a move is woken when lanes become free',
     file: 'src/resharding/move-records.ts',
     take: /this\.#queue\.freed\(record\)/,
     leave: 'this.#queue.forget()',
@@ -636,7 +636,7 @@ const mutants: Mutant[] = [
     tests: 'test/unit/resharding/lanes.test.ts',
   },
   {
-    name: 'wake when lanes become free, in the real objects',
+    name: 'a move is woken when lanes become free, in the real objects',
     file: 'src/objects/directory-object.ts',
     take: /onRunnable: .*/,
     leave: 'onRunnable: () => undefined,',
@@ -644,7 +644,7 @@ const mutants: Mutant[] = [
     tests: 'test/workerd/resharding/queued-moves.test.ts',
   },
   {
-    name: 'a write without an answer is of unknown outcome',
+    name: 'the outcome of a write without an answer is unknown',
     file: 'src/resharding/directory-operations.ts',
     take: /const plan: OperationRule = \{ kind: 'write'/,
     leave: "const plan: OperationRule = { kind: 'read'",
@@ -652,7 +652,7 @@ const mutants: Mutant[] = [
     tests: 'test/unit/objects/directory-client.test.ts',
   },
   {
-    name: 'cron’s repair of a lost wake',
+    name: 'the cron repairs a lost wake-up',
     file: 'src/objects/movers.ts',
     take: /return wakeMovers\(\{ engine, log \}, asleep, limits\.cronWakeMs\)/,
     leave: 'return asleep.length',
@@ -660,7 +660,7 @@ const mutants: Mutant[] = [
     tests: 'test/workerd/console/moves.test.ts',
   },
   {
-    name: 'cron’s look at moves that wait for free lanes',
+    name: 'the cron checks moves that wait for free lanes',
     file: 'src/resharding/move-records.ts',
     take: /\[\.\.\.waiting, \.\.\.silent\]/,
     leave: '[...silent]',
@@ -684,7 +684,7 @@ const mutants: Mutant[] = [
     tests: 'test/unit/resharding/fleet.test.ts test/unit/resharding/planning-in-pieces.test.ts',
   },
   {
-    name: 'planning in turn',
+    name: 'one plan at a time',
     file: 'src/resharding/move-planning.ts',
     take: /return this\.#serial\.run\(work\)/,
     leave: 'return work()',
@@ -692,7 +692,7 @@ const mutants: Mutant[] = [
     tests: 'test/unit/resharding/planning-in-pieces.test.ts',
   },
   {
-    name: 'moves that a request had recorded before it broke off',
+    name: 'moves that an interrupted request had recorded',
     file: 'src/resharding/move-planning.ts',
     take: /parts\.add\(piece\.map\(\(\{ id \}\) => id\)\)/,
     leave: '',
@@ -716,7 +716,7 @@ const mutants: Mutant[] = [
     tests: 'test/unit/sharding/directory.test.ts',
   },
   {
-    name: 'sessions end before a restored shard serves',
+    name: 'sessions end before a restored shard serves requests',
     file: 'src/cli/restore/revived.ts',
     take: /await revokeAll\(platform, databaseId, tables\)/,
     leave: '{}',
@@ -730,14 +730,14 @@ const mutants: Mutant[] = [
     ...probes,
   },
   {
-    name: 'the probe compares what it met',
+    name: 'the probe compares the values it read',
     file: 'src/sharding/probe.ts',
     take: /ok: met === one\.expected/,
     leave: 'ok: true',
     ...probes,
   },
   {
-    name: 'password versions never fall',
+    name: 'password versions never decrease',
     file: 'src/cli/restore/revived.ts',
     take: /if \(listed\) await raiseListed\(.*\)/,
     leave: '',
@@ -765,7 +765,7 @@ const mutants: Mutant[] = [
     ...randomBodies,
   },
   {
-    name: 'half a character is refused',
+    name: 'half a surrogate pair is refused',
     file: 'src/web/api.ts',
     take: /text\.isWellFormed\(\)/,
     leave: 'text !== null',
@@ -835,7 +835,7 @@ const mutants: Mutant[] = [
 const values = readOptions({ only: { type: 'string' } })
 const chosen = mutants.filter(({ name }) => !values.only || name === values.only)
 if (chosen.length === 0) {
-  console.error(`There is no mutant "${values.only}". There are: ${mutants.map(({ name }) => name).join(', ')}.`)
+  console.error(`There is no mutant "${values.only}". Mutants: ${mutants.map(({ name }) => name).join(', ')}.`)
   process.exit(1)
 }
 
@@ -852,11 +852,16 @@ for (const [index, mutant] of chosen.entries()) {
 }
 copy.remove()
 console.log(
-  survivors.length === 0 ? `\nAll ${chosen.length} turn a test red.` : `\nNothing holds: ${survivors.join(', ')}`,
+  survivors.length === 0
+    ? `\nAll ${chosen.length} make a test fail.`
+    : `\nNo test fails without: ${survivors.join(', ')}`,
 )
 process.exitCode = survivors.length === 0 ? 0 : 1
 
-/** How many tests fail without the safeguard, or null when none does. Throws when the run itself can't be read. */
+/**
+ * The number of tests that fail without the safeguard, or null if none fails. Throws if the run's output cannot be
+ * read.
+ */
 function isRed({ name, project, tests, ...cut }: Mutant): string | null {
   return copy.without([cut], () => {
     const report = path.join(copy.folder, 'report.json')

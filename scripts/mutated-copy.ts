@@ -1,9 +1,9 @@
-/** A copy of the tree in which one thing after the other is taken out, and put back. */
+/** A copy of the tree, from which one thing at a time is removed and then restored. */
 import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { root } from '../src/cli/shell/root.ts'
 
-/** What is taken out of a file, and what stands there instead. */
+/** A piece of source text to remove from a file, and its replacement. */
 export interface Cut {
   file: string
   take: RegExp
@@ -36,7 +36,7 @@ export class MutatedCopy {
     symlinkSync(path.join(root, 'node_modules'), path.join(this.folder, 'node_modules'))
   }
 
-  /** Runs `body` while all of these are taken out. Throws where there is nothing to take out. */
+  /** Runs `body` while all cuts are applied. Throws if a cut matches nothing. */
   without<T>(cuts: Cut[], body: () => T): T {
     const originals = new Map<string, string>()
     try {
@@ -45,7 +45,7 @@ export class MutatedCopy {
         const text = readFileSync(target, 'utf8')
         if (!originals.has(target)) originals.set(target, text)
         const mutated = text.replace(take, leave)
-        if (mutated === text) throw new Error(`There is nothing to take out of ${file}: ${take}`)
+        if (mutated === text) throw new Error(`Nothing in ${file} matches the cut ${take}`)
         writeFileSync(target, mutated)
       }
       return body()

@@ -1,6 +1,6 @@
 /**
- * `npm run notes [-- --port N] [--persist-to DIR]`: creates and migrates the two local databases of examples/notes, then
- * serves it. Writes inside the project folder (or `--persist-to DIR`) only.
+ * `npm run notes [-- --port N] [--persist-to DIR]`: creates and migrates the two local databases of examples/notes,
+ * then serves it. Writes only inside the project folder (or `--persist-to DIR`).
  */
 import '../src/cli/wrangler/local-environment.ts'
 import { spawn } from 'node:child_process'
@@ -30,10 +30,10 @@ console.log(`
   A note in it      curl ${url}/notebooks/ID/notes --json '{"text":"Water the fig."}'
   Its notes         curl ${url}/notebooks/ID/notes
   A move            curl ${url}/operator/moves -H 'authorization: Bearer ${token}' --json '{"slots":"0000-3fff","target":"shard-001"}'
-  How far it is     curl ${url}/operator/moves/ID -H 'authorization: Bearer ${token}'
+  Its progress      curl ${url}/operator/moves/ID -H 'authorization: Bearer ${token}'
 `)
 
-// A short lease and grace: a move is over in seconds.
+// With a short lease and grace period, a move takes only seconds.
 const variables = [`OPERATOR_TOKEN:${token}`, 'LEASE_MS:2000', 'GRACE_MS:5000'].flatMap((one) => ['--var', one])
 const child = spawn(
   'wrangler',

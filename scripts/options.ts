@@ -4,7 +4,7 @@ import { wholeNumber } from '../src/cli/shell/whole-number.ts'
 
 type Options = NonNullable<ParseArgsConfig['options']>
 
-/** Runs it. An error that the script's user can fix ends the script with its text and exit code 1, without a stack. */
+/** Runs `run`. A UserError ends the script with its text and exit code 1, without a stack trace. */
 export function orExit<T>(run: () => T): T {
   try {
     return run()
@@ -15,7 +15,7 @@ export function orExit<T>(run: () => T): T {
   }
 }
 
-/** The options that the script was given. An unknown one, or one without its value, ends the script. */
+/** The script's options. An unknown option, or one without its value, ends the script. */
 export const readOptions = <const T extends Options>(options: T) =>
   orExit(() => parsedOptions(options, process.argv.slice(2)))
 
@@ -33,15 +33,15 @@ export function parsedOptions<const T extends Options>(options: T, args: string[
 const isParseError = (error: unknown): error is Error =>
   error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')
 
-/** An option that is a whole number between two others. Anything else ends the script. */
+/** A whole-number option between `min` and `max`. Any other value ends the script. */
 export const wholeOption = (option: string, text: string, min: number, max: number): number =>
   orExit(() => wholeNumber(option, text, min, max))
 
-/** An option that is one of these words. Anything else ends the script. */
+/** An option that must be one of these words. Any other value ends the script. */
 export function chosenOption<T extends string>(option: string, text: string, words: readonly T[]): T {
   const found = words.find((word) => word === text)
   return orExit(() => {
-    if (found === undefined) throw new UserError(`${option} is "${text}".`, `It may be: ${words.join(', ')}.`)
+    if (found === undefined) throw new UserError(`${option} is "${text}".`, `Use one of: ${words.join(', ')}.`)
     return found
   })
 }

@@ -1,4 +1,4 @@
-/** `npm run screenshot`: takes docs/images/home.png of a stack of its own, with posts that were published over HTTP. */
+/** `npm run screenshot`: takes docs/images/home.png from its own stack, with posts published over HTTP. */
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'
 import { root } from '../src/cli/shell/root.ts'
@@ -15,7 +15,7 @@ const person = {
   password: 'three small boats',
 }
 
-/** Oldest first. `minutes` ago is when it is said to be from. */
+/** Oldest first. `minutes` is the displayed age. */
 const posts = [
   {
     minutes: 2 * 1_440,
@@ -57,7 +57,7 @@ try {
   await stack.close()
 }
 
-/** Everything just seeded would be from "just now". */
+/** Otherwise every post would be from "just now". */
 async function backdate(postId: string, minutes: number): Promise<void> {
   for (const database of stack.databases.values())
     await database

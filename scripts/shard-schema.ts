@@ -12,15 +12,15 @@ import { isUnsharded, keyspaces, type ShardObject } from '../src/sharding/sharde
 
 const root = path.resolve(import.meta.dirname, '..')
 
-/** The schemas of the application; the engine's own is among them. */
+/** The application's schemas, including the engine's. */
 export const applicationSchemas = ['./src/**/schema.ts']
 
-/** The tables that the engine brings to every schema. */
+/** The tables that the engine adds to every schema. */
 export const engineSchema = './src/sharding/schema.ts'
 
 /**
- * Every sharded table of these schemas (globs, from the project's folder), checked; throws where one can't be sharded.
- * Tables declared as `unsharded` are left out.
+ * All sharded tables of these schemas (globs, relative to the project's folder), checked. Tables declared as
+ * `unsharded` are skipped. Throws if a table cannot be sharded.
  */
 export async function shardedTables(schemas = applicationSchemas): Promise<FencedTable[]> {
   const tables: FencedTable[] = []
@@ -33,20 +33,22 @@ export async function shardedTables(schemas = applicationSchemas): Promise<Fence
   return tables
 }
 
-/** A move has one statement that names each column of each table of its keyspace. Throws UserError where it is too long. */
+/**
+ * Each move has one statement that names each column of each table of its keyspace. Throws UserError if it is too long.
+ */
 export function refuseLongTails(tables: FencedTable[]): void {
   for (const keyspace of keyspaces) {
     const moved = tables.filter((table) => table.keyspace === keyspace).map((table) => ({ ...table, keyspace }))
     const bytes = Buffer.byteLength(boundTailSql(moved, limits.moveTailRowsMax))
     if (bytes > statementBytesMax)
       throw new UserError(
-        `The ${moved.length} tables of the keyspace ${keyspace} make a statement of ${bytes} bytes in each move, and D1's limit is ${statementBytesMax}.`,
-        'Use fewer columns or shorter names: for example one JSON column in place of many that are read together.',
+        `The ${moved.length} tables of the keyspace ${keyspace} need a statement of ${bytes} bytes in each move; D1's limit is ${statementBytesMax}.`,
+        'Use fewer columns or shorter names: for example one JSON column instead of many columns that are read together.',
       )
   }
 }
 
-/** The views and triggers each shard must have for its tables, in the order in which they can be made. */
+/** The views and triggers that each shard must have for its tables, in the order of their creation. */
 export const wantedObjects = (tables: FencedTable[]): ShardObject[] =>
   tables.flatMap((table) => [...table.objects, ...fenceTriggers(table)])
 
@@ -57,7 +59,7 @@ export function migratedDatabase(migrations = readMigrations()): DatabaseSync {
   return database
 }
 
-/** What a migrated database lacks of the wanted views and triggers, or has in another form. */
+/** The wanted views and triggers that a migrated database lacks or has in another form. */
 export function missingObjects(database: DatabaseSync, wanted: ShardObject[]): ShardObject[] {
   const find = database.prepare("SELECT sql FROM sqlite_master WHERE name = ? AND type IN ('view', 'trigger')")
   return wanted.filter((object) => (find.get(object.name) as { sql: string } | undefined)?.sql !== object.sql)

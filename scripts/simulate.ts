@@ -1,7 +1,8 @@
 /**
- * `npm run simulate -- --seeds 1000 [--from 1] [--workers 2] [--first]`: the simulation, a seed after the other, on several
- * cores; `--first` stops at the first violation. `npm run simulate -- --seed 17` replays one, with all that happened in it.
- * Prints how often each fault met each step of a move, and seeds a second. Exit code 1 where an invariant is violated.
+ * `npm run simulate -- --seeds 1000 [--from 1] [--workers 2] [--first]`: runs the simulation once per seed, on several
+ * cores; `--first` stops at the first violation. `npm run simulate -- --seed 17` replays one seed and prints all its
+ * events. Prints how often each fault hit each step of a move, and seeds per second. Exits 1 if an invariant is
+ * violated.
  */
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
@@ -18,7 +19,7 @@ const CHUNK_SEEDS = 20
 const SEED_MAX = Number.MAX_SAFE_INTEGER
 const TRACE_LINES = 60
 const PROGRESS_MS = 1_000
-/** Nothing lives longer than its seed: most of it is gone before so much has come together. */
+/** No object outlives its seed, and most die long before this much memory is allocated. */
 const YOUNG_MB = 256
 
 type Report = Omit<SeedReport, 'trace'>
@@ -27,7 +28,7 @@ if (isMainThread) await main()
 else await work()
 
 async function work(): Promise<void> {
-  // Refusals are thrown by the thousand, and nobody reads where.
+  // Refusals are thrown by the thousand, and nothing reads their stacks.
   Error.stackTraceLimit = 0
   scaleDown()
   const template = await makeTemplate()
@@ -61,17 +62,17 @@ async function main(): Promise<void> {
   printTable(sums.table)
   const ends = Object.entries(sums.moves).map(([end, count]) => `${count} ${end}`)
   console.log(
-    `\n${sums.seeds} seeds in ${(sums.ms / 1_000).toFixed(1)} s, ${(sums.seeds / (sums.ms / 1_000)).toFixed(1)} a second`,
+    `\n${sums.seeds} seeds in ${(sums.ms / 1_000).toFixed(1)} s, ${(sums.seeds / (sums.ms / 1_000)).toFixed(1)} per second`,
   )
   console.log(`${sums.operations.toLocaleString('en')} operations; moves: ${ends.join(', ')}`)
   const happened = Object.entries(sums.happened).map(([what, count]) => `${count} ${what}`)
   console.log(`of the moves: ${happened.join(', ')}`)
   const most = Object.entries(sums.statements).map(([kind, count]) => `${kind} ${count}`)
-  console.log(`most statements of an invocation: ${most.join(', ')}; ${sums.putOff} messages were put off`)
+  console.log(`most statements per invocation: ${most.join(', ')}; ${sums.putOff} messages were deferred`)
   console.log(`${sums.broken.length} violations`)
   for (const { seed, violation } of sums.broken) console.log(`  seed ${seed}: ${violation!.split('\n')[0]}`)
   if (sums.broken.length === 0) return
-  console.log(`\nAt commit ${commit()}; replay: npm run simulate -- --seed ${sums.broken[0]!.seed}`)
+  console.log(`\nTo replay at commit ${commit()}: npm run simulate -- --seed ${sums.broken[0]!.seed}`)
   process.exitCode = 1
 }
 
@@ -170,7 +171,7 @@ function printTable(table: FaultTable): void {
     faults.map((fault) => table[step]?.[fault] ?? (isPossible(step, fault) ? 0 : null)),
   )
   const head = faults.map((fault) => fault.split(' '))
-  console.log(`\nHow often a fault met a step:\n`)
+  console.log(`\nHow often each fault hit each step:\n`)
   for (const line of [0, 1])
     console.log(' '.repeat(16) + head.map((words) => (words[line] ?? '').padStart(10)).join(''))
   moverSteps.forEach((step, row) => {

@@ -1,8 +1,8 @@
 /**
- * `npm run simulate:mutants [-- --only NAME] [--seeds 4000]`: takes one safeguard out, in a copy of the tree, and runs the
- * simulation until it finds a violation. A safeguard that another one backs up is taken out together with it, and counts
- * as found only by a seed that is sound with the other alone out. Exits 1 where nothing was found. What only an
- * exhaustive search finds is a mutant of the model (`npm run model`).
+ * `npm run simulate:mutants [-- --only NAME] [--seeds 4000]`: removes one safeguard in a copy of the tree, and runs the
+ * simulation until it finds a violation. If another safeguard backs it up, both are removed together; a seed counts
+ * only if it is sound with the other alone removed. Exits 1 if no violation was found. Violations that only an
+ * exhaustive search finds are mutants of the model (`npm run model`).
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -14,11 +14,11 @@ import { readOptions, wholeOption } from './options.ts'
 interface Mutant {
   name: string
   cuts: Cut[]
-  /** What else is taken out, since either alone holds. */
+  /** Another safeguard to remove too, because either alone prevents the violation. */
   with?: { name: string; cuts: Cut[] }
 }
 
-/** Seeds that are run with both out, and then with one: few, since each must end before the next is looked at. */
+/** Seeds per run with both removed, and then with one. Few, because each run must end before the next is checked. */
 const PAIR_SEEDS = 100
 
 const cut = (file: string, take: RegExp, leave: string): Cut => ({ file, take, leave })
@@ -42,7 +42,7 @@ const noVerification = cut(mover, /if \(this\.#options\.verifies \?\? true\)/, '
 const verification = { name: 'verification', cuts: [noVerification] }
 const noTrigger = (event: 'INSERT' | 'UPDATE' | 'DELETE') =>
   cut(tables, new RegExp(`(BEFORE ${event} ON \\S+ WHEN )`, 'g'), '$1 0 AND ')
-/** Of a mover that asks for nothing while its move settles. */
+/** For a mover that asks for nothing while its move settles. */
 const noMoverWait = cut(
   mover,
   /if \(found\.state === 'settling' && settleTime\(found\) > this\.#options\.clock\.now\(\)\)/,
@@ -53,7 +53,7 @@ const noPurgeWait = cut(records, /if \(settleTime\(record\) > now\) return/, 'if
 const accounts = 'src/app/accounts/accounts.ts'
 const imports = 'src/app/imports/imports.ts'
 const posts = 'src/app/posts/posts.ts'
-/** Row triggers refuse nothing; they still capture. */
+/** Row triggers refuse nothing, but still capture. */
 const noRefusal = cut(tables, /RAISE\(ABORT, 'SLOT_(?:FENCED|NOT_OWNED)'\)/g, 'NULL')
 const noOwnedHere = cut('src/jobs/housekeeping.ts', / AND \$\{shard\.ownedHere\('id'\)\}/, '')
 
@@ -65,12 +65,12 @@ const mutants: Mutant[] = [
   },
   { name: 'housekeeping names slots that take writes', cuts: [noOwnedHere] },
   {
-    name: 'housekeeping deletes only there',
+    name: 'housekeeping deletes only in slots that take writes',
     cuts: [noOwnedHere],
     with: { name: 'row triggers refuse', cuts: [noRefusal] },
   },
   {
-    name: 'an edit behind one of unknown outcome',
+    name: 'an edit after one of unknown outcome',
     cuts: [
       cut(
         posts,
@@ -101,7 +101,7 @@ $1`,
     cuts: [cut(accounts, /DELETE FROM sessions WHERE user_id = \? AND id <> \? AND/, '$& 0 AND')],
   },
   {
-    name: 'a session begins while the password is the one that was checked',
+    name: 'a session is created only while the checked password is current',
     cuts: [
       cut(
         accounts,
@@ -160,7 +160,7 @@ $1`,
     cuts: [cut(records, /( {2}movesToWake\(limit: number\): string\[\] \{\n)/, '$1    if (limit > 0) return []\n')],
   },
   {
-    name: 'the directory knows first that a capture stops',
+    name: 'the directory knows before a capture stops',
     cuts: [
       cut(
         mover,
@@ -174,11 +174,11 @@ $1`,
     cuts: [cut(records, / {6}if \(record\.captureStopped\) throw .*\n/, '')],
   },
   {
-    name: 'a plan that broke off is not made twice',
+    name: 'an interrupted plan is not made twice',
     cuts: [cut('src/resharding/move-planning.ts', / {8}parts\.add\(piece\.map\(.*\n/, '')],
   },
   {
-    name: 'a full disk is no unknown outcome',
+    name: 'a full disk does not mean an unknown outcome',
     cuts: [cut('src/sharding/answers.ts', / {2}\[\/\\bSQLITE_FULL.*\n/, '')],
   },
   { name: 'insert trigger', cuts: [noTrigger('INSERT')] },
@@ -186,7 +186,7 @@ $1`,
   { name: 'delete trigger', cuts: [noTrigger('DELETE')] },
   { name: 'capture of changes', cuts: [cut(tables, /AND state = 'moving';/g, "AND state = 'nothing';")] },
   { name: 'step', cuts: [noStep] },
-  // The rows that a late purge takes are missed by the verification, unless it has passed.
+  // The verification misses rows that a late purge deletes, if it has already passed.
   {
     name: 'from-state check',
     cuts: [noExpectation],
@@ -207,7 +207,7 @@ $1`,
       ),
     ],
   },
-  { name: 'wait before purging', cuts: [noPurgeWait], with: { name: 'the mover waits', cuts: [noMoverWait] } },
+  { name: 'wait before a purge', cuts: [noPurgeWait], with: { name: 'the mover waits', cuts: [noMoverWait] } },
   { name: 'window', cuts: [cut(carrier, /SET open = 0, move_id/, 'SET move_id')] },
   {
     name: 'final drain',
@@ -223,7 +223,7 @@ $1`,
     name: 'verification',
     cuts: [noVerification],
     with: {
-      name: 'rows of the tail are written',
+      name: 'the tail’s rows are written',
       cuts: [cut(carrier, /\.\.\.upserts\(tail\.table, tail\)\]/, ']')],
     },
   },
@@ -282,11 +282,11 @@ $1`,
 ]
 
 const values = readOptions({ only: { type: 'string' }, seeds: { type: 'string', default: '4000' } })
-/** A noun that was taken out has no safeguards. A file that is missing in a folder that exists is a mistake here. */
+/** A removed noun has no safeguards. A file that is missing from an existing folder is a mistake here. */
 const isThere = ({ cuts }: Mutant) => cuts.every(({ file }) => existsSync(path.join(root, path.dirname(file))))
 const chosen = mutants.filter((mutant) => isThere(mutant) && (!values.only || mutant.name === values.only))
 if (chosen.length === 0) {
-  console.error(`There is no mutant "${values.only}". There are: ${mutants.map(({ name }) => name).join(', ')}.`)
+  console.error(`There is no mutant "${values.only}". Mutants: ${mutants.map(({ name }) => name).join(', ')}.`)
   process.exit(1)
 }
 
@@ -303,13 +303,13 @@ copy.remove()
 console.log(`\n${chosen.length - missed} of ${chosen.length} found`)
 process.exitCode = missed === 0 ? 0 : 1
 
-/** Seeds until the first violation, and what it was. */
+/** The number of seeds until the first violation, and the violation. */
 function findOne(cuts: Cut[]): { seeds: number; found: string | undefined } {
   const { seeds, violations } = copy.without(cuts, () => simulate(1, seedsMax, '--first'))
   return { seeds, found: [...violations.values()][0] }
 }
 
-/** Seeds until the first that is violated with both out, and sound with the other alone out. */
+/** The number of seeds until the first that is violated with both removed and sound with only the other removed. */
 function findPair(cuts: Cut[], others: Cut[]): { seeds: number; found: string | undefined } {
   for (let from = 1; from <= seedsMax; from += PAIR_SEEDS) {
     const both = copy.without([...others, ...cuts], () => simulate(from, PAIR_SEEDS)).violations
@@ -321,7 +321,7 @@ function findPair(cuts: Cut[], others: Cut[]): { seeds: number; found: string | 
   return { seeds: seedsMax, found: undefined }
 }
 
-/** How many seeds ran, and what was violated by which of them. */
+/** The number of seeds that ran, and the violation of each violated seed. */
 function simulate(from: number, seeds: number, ...more: string[]): { seeds: number; violations: Map<number, string> } {
   const script = path.join(copy.folder, 'scripts/simulate.ts')
   const args = [script, '--from', String(from), '--seeds', String(seeds), ...more]

@@ -1,6 +1,6 @@
 /**
- * `npm run size`: bundles the Worker as a deployment would, without deploying, and prints what it and the client's
- * files weigh, raw and gzipped. Exits 1 when the Worker's modules are over the limit.
+ * `npm run size`: bundles the Worker like a deployment, without deploying, and prints the sizes of the Worker and of
+ * the client's files, raw and gzipped. Exits 1 if the Worker's modules exceed the limit.
  */
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -36,16 +36,16 @@ const count = (bytes: number): string => bytes.toLocaleString('en').padStart(11)
 const print = ({ name, bytes, gzipBytes }: Size): void =>
   console.log(`${name.padEnd(36)}${count(bytes)} bytes ${count(gzipBytes)} gzip`)
 
-/** The modules of a dry-run deployment. Throws, with wrangler's output, when the Worker doesn't bundle. */
+/** The modules of a dry-run deployment. Throws an error with wrangler's output if the Worker does not bundle. */
 function workerSizes(): Size[] {
   rmSync(workerDir, { recursive: true, force: true })
   const bin = path.join(root, 'node_modules/.bin')
-  // wrangler starts with `env node`, which must be the pinned one.
+  // wrangler starts with `env node`, so PATH must start with the pinned Node's folder.
   const env = { ...process.env, PATH: `${bin}:${process.env.PATH ?? ''}`, WRANGLER_SEND_METRICS: 'false' }
   const args = ['deploy', '--dry-run', '--outdir', workerDir]
   execFileSync(path.join(bin, 'wrangler'), args, { cwd: root, env, stdio: 'pipe', encoding: 'utf8' })
   const names = readdirSync(workerDir, { recursive: true, encoding: 'utf8' }).filter((name) => MODULE.test(name))
-  if (names.length === 0) throw new Error(`wrangler left no module in ${workerDir}`)
+  if (names.length === 0) throw new Error(`wrangler wrote no module to ${workerDir}`)
   return names.sort().map((name) => sizeOf(`worker/${name}`, path.join(workerDir, name)))
 }
 
@@ -56,7 +56,7 @@ async function clientSizes(): Promise<Size[]> {
   )
 }
 
-/** A failed command's message carries what it wrote to stderr, not what it wrote to stdout. */
+/** The message of a failed command includes its stderr but not its stdout. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   return 'stdout' in error ? `${error.message}\n${error.stdout}` : error.message
@@ -71,11 +71,11 @@ try {
     const over = whole.gzipBytes - WORKER_GZIP_BYTES_MAX
     console.error(
       `The Worker is ${over.toLocaleString('en')} bytes over its limit of ${WORKER_GZIP_BYTES_MAX.toLocaleString('en')} bytes gzipped. ` +
-        'See which dependency grew with `npx wrangler deploy --dry-run --outdir dist/worker --metafile`.',
+        'To find the dependency that grew, run `npx wrangler deploy --dry-run --outdir dist/worker --metafile`.',
     )
     process.exitCode = 1
   }
 } catch (error) {
-  console.error(`The size was not measured.\n${reasonOf(error)}`)
+  console.error(`Could not measure the size:\n${reasonOf(error)}`)
   process.exitCode = 1
 }

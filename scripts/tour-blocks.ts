@@ -1,23 +1,23 @@
-/** A command of the tour, as its page has it. */
+/** A command of the tour, as written on its page. */
 export interface TourCommand {
   /** `npm run banyan --` or `npm run deploy`. */
   script: string
   args: string[]
   /** The output on the page. */
   output: string
-  /** Where command and output are on the page. */
+  /** Offsets of the command and its output on the page. */
   from: number
   to: number
 }
 
 export interface Said {
   command: TourCommand
-  /** With the ids of this run. */
+  /** The arguments, with the ids of this run. */
   args: string[]
   text: string
 }
 
-/** Where commands are run, and the pages of docs/operating whose commands they are, in the order of the runs. */
+/** The hosts for the commands, and the pages of docs/operating that run on each, in order. */
 export const tourPages = {
   tour: ['tour.md'],
   deploying: ['deploying.md', 'rolling-back.md'],
@@ -25,7 +25,7 @@ export const tourPages = {
 
 const BLOCK = /^```console\n\$ npm run (banyan --|deploy)((?: .+)?)\n([\s\S]*?)^```$/gm
 
-/** The commands of a page: `console` blocks that begin with `$ npm run banyan -- …` or `$ npm run deploy`. */
+/** The commands of a page: `console` blocks that start with `$ npm run banyan -- …` or `$ npm run deploy`. */
 export function commandsOf(text: string): TourCommand[] {
   return [...text.matchAll(BLOCK)].map((match) => {
     const [whole, script, args, output] = match as unknown as [string, string, string, string]
@@ -37,7 +37,7 @@ export function commandsOf(text: string): TourCommand[] {
 
 const lineOf = ({ script }: TourCommand, args: string[]): string => ['$', script, ...args].join(' ')
 
-/** The page with the outputs of this run, and where they differ from the page's. */
+/** The page with the outputs of this run, and the places where they differ from the page's. */
 export function withOutputs(text: string, said: Said[]): { written: string; differences: string[] } {
   let written = text
   const differences: string[] = []
@@ -51,11 +51,11 @@ export function withOutputs(text: string, said: Said[]): { written: string; diff
   return { written, differences }
 }
 
-/** Progress comes as often as it is asked for: which lines there are depends on the machine. */
+/** Which progress lines are printed depends on the speed of the machine. */
 const PROGRESS =
   /^(?:<id> {2}shard-\d{3} → shard-\d{3} .*| *\d+ of \d+ {2}.*| *<s> .* in flight|(?: *\d+% {2})?(?:signing up|reading back|reading|importing|sending|verifying):? .*|…|.*does not answer.*|It answers again\.)$/
 
-/** Of many lines of progress the first two and the last. */
+/** Keeps the first two and the last of many progress lines. */
 function shortened(text: string): string {
   const lines: string[] = []
   let progress: string[] = []
@@ -74,7 +74,7 @@ function shortened(text: string): string {
   return lines.join('\n')
 }
 
-/** What must be the same in every run. */
+/** The part that must be the same in every run. */
 export function comparable(text: string): string {
   return withoutFigures(text)
     .split('\n')

@@ -8,14 +8,14 @@ import { startPlatform } from '../test/support/platform/double.ts'
 import { DevServer } from './dev-server.ts'
 import { ensureDevVars } from './dev-vars.ts'
 
-/** Where a tour's commands are run. */
+/** Where the commands of a tour run. */
 export interface TourGround {
-  /** Resolves to the exit code and the output, with the addresses and file names that the pages use. */
+  /** Resolves to the exit code and the output, with its addresses and file names replaced by those of the pages. */
   run(args: string[]): Promise<{ code: number | null; text: string }>
   close(): Promise<void>
 }
 
-/** A dev server of two shards, with a configuration and data of its own. */
+/** A dev server of two shards, with its own configuration and data. */
 export async function devGround(): Promise<TourGround> {
   const configName = 'wrangler.shards-tour.toml'
   const configPath = path.join(root, configName)
@@ -30,7 +30,7 @@ export async function devGround(): Promise<TourGround> {
       const isLocal = /^(shards (add|remove)|migrations )/.test(`${args.join(' ')} `)
       const persisted = args[1] === 'remove' ? [] : ['--persist-to', server.folder]
       const { code, text } = await banyan([...args, ...(isLocal ? ['--config', configPath, ...persisted] : [])], {
-        // What an import keeps beside its file goes with the rest.
+        // The files that an import keeps beside its input are deleted with the rest.
         cwd: args[0] === 'import' ? examples : root,
         env: { BANYAN_URL: server.url.origin, BANYAN_TOKEN: token },
       })
@@ -46,7 +46,9 @@ export async function devGround(): Promise<TourGround> {
   }
 }
 
-/** A double of the platform, which runs what is uploaded. The operators' token is the one that the first deployment draws. */
+/**
+ * A double of the platform that runs uploaded Workers. Uses the operators' token that the first deployment generates.
+ */
 export async function platformGround(): Promise<TourGround> {
   const platform = await startPlatform({ serving: 'runtime' })
   const cli = cliOn(platform, 'tour')

@@ -1,7 +1,7 @@
 /**
- * `npm run tour [-- --write] [--only deploying]`: runs the commands of docs/operating, page by page, on a dev server and
- * on a double of the platform, and compares their output with the pages. `--write` puts the output into the pages. Ids,
- * times, sizes and progress differ from run to run and are not compared. Exits with 1 if anything else differs, or if a
+ * `npm run tour [-- --write] [--only deploying]`: runs the commands of docs/operating, page by page, on a dev server
+ * and on a double of the platform, and compares their output with the pages. `--write` writes the output to the pages.
+ * Ids, times, sizes and progress differ between runs and are not compared. Exits 1 if anything else differs, or if a
  * command fails.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -38,14 +38,14 @@ for (const { title, start } of tours) {
   }
   commands += said.length
 }
-console.log(`\n${commands} commands, ${differing} of them with another output than their page.`)
+console.log(`\n${commands} commands; the output of ${differing} differs from their page.`)
 process.exitCode = differing > 0 && !values.write ? 1 : 0
 
 function textOf(page: string): string {
   return readFileSync(path.join(folder, page), 'utf8')
 }
 
-/** Runs the commands of some pages. Throws if one fails, unless the page shows its refusal. */
+/** Runs the commands of these pages. Throws if one fails, unless the page shows its error. */
 async function walk(pages: string[], ground: TourGround): Promise<(Said & { page: string })[]> {
   const said: (Said & { page: string })[] = []
   try {
@@ -59,7 +59,7 @@ async function walk(pages: string[], ground: TourGround): Promise<(Said & { page
         const answer = await ground.run(isDeploy ? ['deploy', ...args.filter((arg) => arg !== '--')] : args)
         console.log(answer.text)
         said.push({ page, command, args, text: answer.text })
-        if (answer.code !== 0 && command.output.trim() === '') throw new Error(`it ended with ${answer.code}`)
+        if (answer.code !== 0 && command.output.trim() === '') throw new Error(`it exited with code ${answer.code}`)
       }
     }
   } finally {
@@ -68,7 +68,7 @@ async function walk(pages: string[], ground: TourGround): Promise<(Said & { page
   return said
 }
 
-/** An id on a page stands for the id that this run printed at the same place. */
+/** Replaces each id on a page by the id that this run printed at the same place. */
 function withIdsOfNow(args: string[], before: Said[]): string[] {
   const ids = new Map<string, string>()
   for (const { command, text } of before) {
@@ -78,11 +78,11 @@ function withIdsOfNow(args: string[], before: Said[]): string[] {
     })
   }
   const last = before.flatMap(({ text }) => idsIn(text)).at(-1)
-  // An id that no earlier output has (in a new command) stands for the latest.
+  // An id that no earlier output has (in a new command) means the latest id.
   return args.map((arg) => (idsIn(arg).length === 1 ? (ids.get(arg) ?? last ?? arg) : arg))
 }
 
-/** Each id once, in the order of first mention. */
+/** Each id once, in order of first mention. */
 function idsIn(text: string): string[] {
   return [...new Set(text.match(/\b01[0-9a-z]{24}\b/g) ?? [])]
 }

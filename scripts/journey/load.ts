@@ -1,6 +1,6 @@
 import type { Stack } from './stack.ts'
 
-/** One request as its client saw it. */
+/** One request, as its client saw it. */
 interface Sample {
   kind: string
   status: number
@@ -18,7 +18,7 @@ export interface Person {
 const ORIGIN = 'http://localhost'
 const asJson = { 'content-type': 'application/json' }
 
-/** Sends requests, and keeps what came of each. `web` chooses the web worker that a request goes to. */
+/** Sends requests and keeps each result. `web` chooses the web worker for a request. */
 export class Load {
   readonly samples: Sample[] = []
   readonly #stack: Stack
@@ -63,10 +63,10 @@ export class Load {
   }
 
   readSelf(person: Person): Promise<Response> {
-    return this.send('read oneself', '/api/v1/me', { headers: { authorization: `Bearer ${person.token}` } })
+    return this.send('read own profile', '/api/v1/me', { headers: { authorization: `Bearer ${person.token}` } })
   }
 
-  /** What each kind of request took: calls a request, latency, failures. Forgets the samples. */
+  /** Calls per request, latency and failures of each kind of request. Clears the samples. */
   summary(): string[][] {
     const kinds = Map.groupBy(this.samples.splice(0), (sample) => sample.kind)
     return [...kinds].map(([kind, samples]) => {

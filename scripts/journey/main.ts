@@ -1,6 +1,6 @@
 /**
- * `npm run journey [-- --stage N]`: the same code through the stages of the guide that are there, and for each what it
- * adds: calls a request, p99, what fails and what doesn't. Exits 1 when a stage doesn't do what it says.
+ * `npm run journey [-- --stage N]`: runs the same code through the guide's implemented stages, and prints for each what
+ * it adds: calls per request, p99, what fails and what does not. Exits 1 if a stage does not behave as described.
  */
 import './quiet.ts'
 import '../../src/cli/wrangler/local-environment.ts'
@@ -15,7 +15,7 @@ interface Stage {
   adds: string
   setting: string
   options: StackOptions
-  /** Shows what fails and what doesn't. Lines to print; throws where the stage doesn't hold. */
+  /** Shows what fails and what does not. Returns lines to print; throws if the stage does not behave as described. */
   show(stack: Stack, load: Load, people: Person[]): Promise<string[]>
 }
 
@@ -25,8 +25,8 @@ const READS = 60
 const stages: Stage[] = [
   {
     number: 1,
-    title: 'One server, everything in one place',
-    adds: 'the whole application; no redundancy, a hard ceiling',
+    title: 'One server for everything',
+    adds: 'the whole application; no redundancy, a fixed ceiling',
     setting: 'npm run dev -- --shards 1, JOBS=inline',
     options: { shards: 1, webs: 1, vars: { JOBS: 'inline' } },
     async show(stack, load, people) {
@@ -34,19 +34,19 @@ const stages: Stage[] = [
       const down = await readAll(load, people)
       await stack.breakDown(0, '')
       const back = await readAll(load, people)
-      expect(down.failed === down.asked, 'without its one server, everything fails')
-      expect(back.failed === 0, 'after the restart, everything is there')
+      expect(down.failed === down.asked, 'without its one server, every request fails')
+      expect(back.failed === 0, 'after the restart, all data is there')
       return [
-        `server away: ${down.failed} of ${down.asked} requests failed`,
-        `server back: ${back.failed} of ${back.asked} failed; nothing was lost`,
+        `server stopped: ${down.failed} of ${down.asked} requests failed`,
+        `server restarted: ${back.failed} of ${back.asked} failed; no data was lost`,
       ]
     },
   },
   {
     number: 2,
-    title: 'Web and database apart',
-    adds: 'each fails, restarts and grows for itself; the store fits the data',
-    setting: 'Worker ≠ D1; KV for sessions, R2 for files, a queue for work that may wait',
+    title: 'Web and database on separate servers',
+    adds: 'each fails, restarts and scales independently; each store suits its data',
+    setting: 'Worker ≠ D1; KV for sessions, R2 for files, a queue for deferred work',
     options: { shards: 1, webs: 1, vars: {} },
     async show(stack, load, people) {
       await stack.breakDown(0, 'SHARD_000')
@@ -57,13 +57,13 @@ const stages: Stage[] = [
       const back = await readAll(load, people)
       expect(
         down.failed === down.asked && down.retryAfter === down.asked,
-        'without the database, reads are 503 with Retry-After',
+        'without the database, reads answer 503 with Retry-After',
       )
-      expect(alive.status === 200 && ready.status === 503, 'the web tier lives, and says that it is not ready')
-      expect(back.failed === 0, 'with the database back, everything is there')
+      expect(alive.status === 200 && ready.status === 503, 'the web tier stays up and reports that it is not ready')
+      expect(back.failed === 0, 'after the database is restored, all data is there')
       return [
-        `database away: ${down.failed} of ${down.asked} reads 503, each with Retry-After; /healthz ${alive.status}, /readyz ${ready.status}`,
-        `database back: ${back.failed} of ${back.asked} failed`,
+        `database unavailable: ${down.failed} of ${down.asked} reads answered 503, each with Retry-After; /healthz ${alive.status}, /readyz ${ready.status}`,
+        `database restored: ${back.failed} of ${back.asked} failed`,
       ]
     },
   },
@@ -81,20 +81,20 @@ const stages: Stage[] = [
       await stack.breakDown(1, 'KV')
       const kvAway = await everyoneReadsSelf(load, people, 1)
       await stack.breakDown(1, '')
-      expect(shared.failed === 0, 'a session that began on one web worker is good on the other')
-      expect(one.failed === 0, 'with one web worker out of the balancer, traffic goes on')
-      expect(kvAway.failed === 0, 'with KV away, sessions are read from the shard')
+      expect(shared.failed === 0, 'a session created on one web worker is valid on the other')
+      expect(one.failed === 0, 'with one web worker removed from the balancer, no request fails')
+      expect(kvAway.failed === 0, 'without KV, sessions are read from the shard')
       return [
-        `sessions begun on web 1, used on both: ${shared.failed} of ${shared.asked} failed`,
-        `web 1 out of the balancer: ${one.failed} of ${one.asked} failed on web 2; nobody had to log in again`,
-        `KV away: ${kvAway.failed} of ${kvAway.asked} failed; the shard answered for it`,
+        `sessions created on web 1, used on both: ${shared.failed} of ${shared.asked} failed`,
+        `web 1 removed from the balancer: ${one.failed} of ${one.asked} failed on web 2; no user had to log in again`,
+        `KV unavailable: ${kvAway.failed} of ${kvAway.asked} failed; the shard answered instead`,
       ]
     },
   },
   {
     number: 9,
     title: 'Sharding',
-    adds: 'storage and write rate grow with the number of databases; one that fails takes its share with it, not all',
+    adds: 'storage and write rate grow with the number of databases; a failed database affects only its share of the users',
     setting: 'npm run dev -- --shards 4',
     options: { shards: 4, webs: 1, vars: {} },
     async show(stack, load, people) {
@@ -107,14 +107,14 @@ const stages: Stage[] = [
       const spared = await readAll(load, others)
       await stack.breakDown(0, '')
       const back = await readAll(load, people)
-      expect(Math.max(...spread) - Math.min(...spread) <= 1, 'users spread evenly')
-      expect(hit.failed === hit.asked && hit.asked > 0, 'a lost shard’s users are away')
-      expect(spared.failed === 0, 'all other users don’t notice')
-      expect(back.failed === 0, 'with the shard back, everything is there')
+      expect(Math.max(...spread) - Math.min(...spread) <= 1, 'users are spread evenly')
+      expect(hit.failed === hit.asked && hit.asked > 0, 'a lost shard’s users are unavailable')
+      expect(spared.failed === 0, 'all other users are unaffected')
+      expect(back.failed === 0, 'after the shard is restored, all data is there')
       return [
-        `users a shard: ${spread.join(', ')}; an id names its shard, so routing asks nobody (directory: 0.0 above, once warm)`,
-        `shard 3 away: ${hit.failed} of ${hit.asked} reads of its users failed, ${spared.failed} of ${spared.asked} of all others`,
-        `shard 3 back: ${back.failed} of ${back.asked} failed`,
+        `users per shard: ${spread.join(', ')}; an id names its shard, so routing needs no call (directory: 0.0 above, once warm)`,
+        `shard 3 unavailable: ${hit.failed} of ${hit.asked} reads of its users failed, ${spared.failed} of ${spared.asked} of all others`,
+        `shard 3 restored: ${back.failed} of ${back.asked} failed`,
       ]
     },
   },
@@ -136,7 +136,7 @@ async function travel(stage: Stage): Promise<void> {
   }
 }
 
-/** People sign up, write, and are read. */
+/** Users sign up, write posts and are read. */
 async function settle(load: Load, stage: number): Promise<Person[]> {
   const people: Person[] = []
   for (let index = 0; index < PEOPLE; index++) people.push(await load.signUp(`person_${stage}_${index}`))
@@ -157,7 +157,7 @@ async function everyoneReadsSelf(load: Load, people: Person[], web?: number) {
   for (const person of people) {
     const headers = { authorization: `Bearer ${person.token}` }
     for (const target of web === undefined ? [0, 1] : [web])
-      answers.push(await load.send('read oneself', '/api/v1/me', { headers }, target))
+      answers.push(await load.send('read own profile', '/api/v1/me', { headers }, target))
   }
   return tally(answers)
 }
@@ -172,14 +172,16 @@ const indent = (text: string): string => text.replace(/^/gm, '  ')
 
 function expect(holds: boolean, what: string): void {
   if (holds) return
-  console.error(`\n  NOT SO: ${what}`)
+  console.error(`\n  FAILED: ${what}`)
   process.exitCode = 1
 }
 
 const values = readOptions({ stage: { type: 'string' } })
 const chosen = stages.filter(({ number }) => !values.stage || values.stage === String(number))
 if (chosen.length === 0) {
-  console.error(`There is no stage ${values.stage} yet. There are: ${stages.map(({ number }) => number).join(', ')}.`)
+  console.error(
+    `There is no stage ${values.stage} yet. Available stages: ${stages.map(({ number }) => number).join(', ')}.`,
+  )
   process.exit(1)
 }
 for (const stage of chosen) await travel(stage)

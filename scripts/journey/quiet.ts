@@ -1,2 +1,2 @@
-// Imported first: wrangler reads it when it is loaded.
+// Imported first, because wrangler reads this when it is loaded.
 process.env.WRANGLER_LOG ??= 'none'

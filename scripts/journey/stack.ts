@@ -6,22 +6,28 @@ import { configFor } from '../../src/cli/wrangler/local-shards.ts'
 
 export interface StackOptions {
   shards: number
-  /** How many web workers stand beside each other on the same stores. */
+  /** Number of web workers that share the same stores. */
   webs: number
   vars: Record<string, string>
 }
 
 export interface Stack {
-  /** Sends to the n-th web worker. */
+  /** Sends a request to the n-th web worker. */
   fetch(web: number, path: string, init?: RequestInit): Promise<Response>
-  /** Takes bindings away from the n-th web worker (`SHARD_001,KV`, or `WEB` for all of it), or gives them back (''). */
+  /**
+   * Breaks bindings of the n-th web worker (`SHARD_001,KV`, or `WEB` for the whole worker), or restores all of them
+   * ('').
+   */
   breakDown(web: number, bindings: string): Promise<void>
   close(): Promise<void>
 }
 
 const webName = (index: number) => `banyan-web-${index + 1}`
 
-/** The application on its own empty stores, as `wrangler.toml` describes it but for the number of shards and web workers. */
+/**
+ * The application on empty stores of its own, as `wrangler.toml` describes it except for the number of shards and web
+ * workers.
+ */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const broken = Array.from({ length: options.webs }, () => '')
   const harness = createTestHarness(harnessOptions(options, broken))
@@ -68,7 +74,7 @@ function harnessOptions({ shards, webs, vars }: StackOptions, broken: string[]) 
         send_email,
         images,
         assets,
-        // A queue has one consumer, and there is one directory: they are the first worker's.
+        // A queue has one consumer and there is one directory, so both belong to the first worker.
         queues: index === 0 ? queues : { producers: queues.producers },
         durable_objects: {
           bindings: [

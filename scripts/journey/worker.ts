@@ -3,7 +3,7 @@ import worker from '../../workers/main.ts'
 
 export { DirectoryObject } from '../../workers/main.ts'
 
-/** The application as it is, with the bindings named in `BROKEN` (`SHARD_003,KV`) away, or the whole of it (`WEB`). */
+/** The unchanged application, except that the bindings named in `BROKEN` (`SHARD_003,KV`, or `WEB` for all) fail. */
 type JourneyEnv = Env & { BROKEN?: string }
 
 const broken = new WeakMap<JourneyEnv, Env>()

@@ -1,6 +1,6 @@
 /**
- * What `npm run bench:move` runs inside workerd, in a Durable Object as a mover does: so that a round trip to a shard is
- * the binding's. Directory, records, mover and databases are the real ones.
+ * What `npm run bench:move` runs inside workerd. It runs in a Durable Object, like a mover, so that a round trip to a
+ * shard goes through the binding. Directory, records, mover and databases are the real ones.
  */
 import { DurableObject } from 'cloudflare:workers'
 import { systemClock } from '../../src/core/clock.ts'
@@ -22,21 +22,21 @@ export type BenchKind = 'plain' | 'move' | 'verified move'
 
 export interface BenchSetting {
   rows: number
-  /** Of 100 rows, how many hold a character that isn't ASCII. */
+  /** The number of rows per 100 that have a non-ASCII character. */
   nonAscii: number
 }
 
 export interface BenchResult {
   ms: number
   rounds: number
-  /** Rows that both databases say that they read and wrote: what the platform bills. */
+  /** Rows that both databases report as read and written, which the platform bills. */
   rowsRead: number
   rowsWritten: number
 }
 
 interface Chunk {
   rows: string
-  /** Its last key; null after the end. */
+  /** The chunk's last key; null after the end. */
   end: string | null
 }
 
@@ -107,17 +107,17 @@ export class Bench extends DurableObject<BenchEnv> {
     return { ...result, ...bill }
   }
 
-  /** Rows left behind would make a copy look fast. Not part of the time. */
+  /** Checks that no row was left behind, which would make a copy look fast. Not part of the time. */
   async #expectWhole(kind: BenchKind): Promise<void> {
     const sizes =
       "SELECT count(*) || ' rows of ' || sum(octet_length(id) + octet_length(text)) || ' bytes' AS size FROM posts"
     const [source, target] = await Promise.all(
       [this.env.SHARD_000, this.env.SHARD_001].map((shard) => shard.prepare(sizes).first<string>('size')),
     )
-    if (source !== target) throw new Error(`${kind}: the source has ${source}, the target ${target}`)
+    if (source !== target) throw new Error(`${kind}: the source has ${source} rows, the target ${target}`)
   }
 
-  /** Rows as `json_each` takes them, and no more: what any copy by way of JavaScript costs. */
+  /** Only copies rows through `json_each`: the minimum cost of any copy through JavaScript. */
   async #copy(): Promise<Omit<BenchResult, keyof Bill>> {
     const [from, to] = [...this.#shards.values()] as [D1Database, D1Database]
     const rowsMax = await this.#rowsOfChunk()
@@ -136,7 +136,7 @@ export class Bench extends DurableObject<BenchEnv> {
     }
   }
 
-  /** As many as the mover takes at once, when it has found its pace. */
+  /** The size of the mover's chunks after it has found its pace. */
   async #rowsOfChunk(): Promise<number> {
     const bytes = COLUMNS.map((column) => `coalesce(octet_length(${column}), 0)`).join(' + ')
     const average = await this.env.SHARD_000.prepare(`SELECT avg(${bytes}) AS bytes FROM posts`).first<number>('bytes')
@@ -170,7 +170,7 @@ export class Bench extends DurableObject<BenchEnv> {
     return { ms: systemClock.now() - startedAt, rounds }
   }
 
-  /** Rows and slots are the source's again; a plain copy's target has them active too. */
+  /** Gives rows and slots back to the source. The target of a plain copy has them active too. */
   async #reset(kind: BenchKind): Promise<void> {
     const { SHARD_000, SHARD_001 } = this.env
     this.ctx.storage.sql.exec('DELETE FROM moves')
@@ -195,7 +195,7 @@ export class Bench extends DurableObject<BenchEnv> {
   }
 }
 
-/** The database, with its batches put on a bill. */
+/** The database, with its batches added to a bill. */
 function metered<T extends Pick<D1Database, 'batch'>>(database: T, bill: Bill): T {
   return new Proxy(database, {
     get(_, name) {

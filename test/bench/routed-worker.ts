@@ -1,6 +1,6 @@
 /**
- * What `npm run bench:routed` runs inside workerd: the same questions to the plain binding and to routed databases. A checkout's
- * `src/sharding` comes in as an argument, so that two of them can be measured in one run.
+ * What `npm run bench:routed` runs inside workerd: the same questions to the plain binding and to routed databases. A
+ * checkout's `src/sharding` is an argument, so that one run can measure two of them.
  */
 import { eq } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/d1'
@@ -11,7 +11,7 @@ import type { MapWire } from '../../src/sharding/shard-map.ts'
 import type { Shards } from '../../src/sharding/shards.ts'
 import { rowsTable as posts } from '../support/rows-table.ts'
 
-/** What a checkout routes with. */
+/** The parts of a checkout that route. */
 export interface Checkout {
   Shards: typeof Shards
   MapHolder: typeof MapHolder
@@ -26,7 +26,7 @@ const READ = 'SELECT id, author_id, text, version FROM posts WHERE id = ?'
 const WRITE = 'UPDATE posts SET version = version + 1 WHERE id = ?'
 const RETURNING = `${WRITE} RETURNING id, text, version`
 
-/** One call each. `exact` is a routed database's; the plain binding always asks the primary. */
+/** One call each. `exact` applies to routed databases; the plain binding always asks the primary. */
 const kinds: Record<string, { isExact?: boolean; send(database: D1Database, id: string): Promise<unknown> }> = {
   read: { send: (database, id) => database.prepare(READ).bind(id).all() },
   'read, raw()': { send: (database, id) => database.prepare(READ).bind(id).raw() },
@@ -52,7 +52,7 @@ interface BenchEnv {
   SHARD_000: D1Database
 }
 
-/** The Worker: without a kind it fills the table and names the kinds, otherwise it answers with milliseconds per call. */
+/** The Worker. Without a kind it fills the table and returns the kinds; otherwise it returns milliseconds per call. */
 export function routedBench(checkouts: Record<string, Checkout>): ExportedHandler<BenchEnv> {
   return {
     async fetch(request, env) {
@@ -61,7 +61,7 @@ export function routedBench(checkouts: Record<string, Checkout>): ExportedHandle
       const { isExact = false, send } = kinds[kind]!
       const checkout = checkouts[subject!]
       const database = checkout ? routed(checkout, env.SHARD_000, isExact) : env.SHARD_000
-      await send(database, post(0)) // gets the map, which is not part of the time
+      await send(database, post(0)) // loads the map, which is not part of the time
       const startedAt = performance.now()
       for (let call = 0; call < calls; call++) await send(database, post(call % ROWS))
       return Response.json((performance.now() - startedAt) / calls)

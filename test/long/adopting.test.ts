@@ -11,7 +11,7 @@ import { adoptingFences } from '../support/adopting-page.ts'
 import { ask, moveSlots, newNotebook, notesFolder, notesOf } from '../support/notes.ts'
 import { WorkerProcess } from '../support/worker-process.ts'
 
-// An application of one database becomes a sharded one, by the code of docs/adopting.md.
+// Turns an application with one database into a sharded one, with the code of docs/adopting.md.
 
 const AUTHORS = 12
 const ENTRIES = 250
@@ -48,7 +48,7 @@ function adopting(way: 'first' | 'import') {
     folder,
     config,
     persistTo,
-    /** What the application had before: its table, made by drizzle-kit. */
+    /** The application's earlier migrations: its table, as drizzle-kit writes it. */
     oldMigrations(out: string) {
       execFileSync(
         'npx',
@@ -76,7 +76,7 @@ function adopting(way: 'first' | 'import') {
       const types = spawnSync('npx', ['tsc', '-p', folder], { cwd: root, encoding: 'utf8' })
       expect(types.stdout).toBe('')
     },
-    /** Step 4, and the deployment. */
+    /** Step 4 and the deployment. */
     async deploy(databases: ShardBinding[]): Promise<URL> {
       await server?.stop()
       const toml = [
@@ -92,7 +92,7 @@ function adopting(way: 'first' | 'import') {
   }
 }
 
-/** The old database, with its table and its rows. */
+/** The old database with its table and rows. */
 async function fillOld(old: ShardBinding, persistTo: string, migrations: ReturnType<typeof readMigrations>) {
   await withDatabases([old], persistTo, async ([shard]) => {
     await shard!.applied()
@@ -116,7 +116,7 @@ async function adopt(url: URL): Promise<void> {
     cursor = (await ask<{ next: number | null }>(url, 'POST', '/operator/adopt', { cursor })).next
 }
 
-/** Each author's notebook has exactly the author's entries, in their order of writing. */
+/** Expects each author's notebook to have exactly the author's entries, in the order of writing. */
 async function expectAdopted(url: URL, folder: string): Promise<string[]> {
   const { notebookOfAuthor } = (await import(path.join(folder, 'adopt.ts'))) as {
     notebookOfAuthor(author: string): string

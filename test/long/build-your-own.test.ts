@@ -2,10 +2,10 @@ import { spawnSync } from 'node:child_process'
 import { expect, test } from 'vitest'
 import { root } from '../../src/cli/shell/root.ts'
 
-// All checks and tests, on a machine that does other things as well.
+// All checks and tests, on a machine that runs other work too.
 const TIMEOUT_MS = 40 * 60_000
 
-test('posts is replaced by the noun of docs/building/noun.md: one line changes outside, and all checks and tests are green', {
+test('posts is replaced by the noun of docs/building/noun.md: one line changes outside, and all checks and tests pass', {
   timeout: TIMEOUT_MS,
 }, () => {
   const { status, stdout, stderr } = spawnSync('npm', ['run', '--silent', 'build-your-own'], {

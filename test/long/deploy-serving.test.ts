@@ -11,7 +11,7 @@ import { type PlatformDouble, startPlatform } from '../support/platform/double.t
 
 let platform: PlatformDouble
 let cli: CliOnDouble
-/** What the first deployment has said. */
+/** The output of the first deployment. */
 let deployed = ''
 
 beforeAll(async () => {
@@ -54,7 +54,7 @@ test('from nothing to serving with the real wrangler; the second run changes not
   expect(mutating).toEqual([])
 })
 
-test('a shard more: its database is made in its place, migrated, bound, deployed, and it joins', async () => {
+test('one more shard: its database is created, migrated, bound and deployed, and the shard is added', async () => {
   const token = /The operators’ token: (\S+)/.exec(deployed)![1]!
   const added = await cli.run('shards', 'add', '--remote', '--location', 'weur', '--token', token)
   expect(added.exitCode, added.stderr).toBe(0)
@@ -73,7 +73,10 @@ test('a shard more: its database is made in its place, migrated, bound, deployed
   expect(listed.json()).toMatchObject({ items: [{ slots: 32_768 }, { slots: 32_768 }, { slots: 0 }] })
 })
 
-/** What `restore` compares is what the application writes: a user's two claims fit, and one that is gone is missed. */
+/**
+ * Expects the claims that `restore` compares to be those that the application writes: both claims of a user match, and
+ * a missing one is reported.
+ */
 async function expectClaimsFit(): Promise<void> {
   const {
     CLOUDFLARE_API_BASE_URL: baseUrl,

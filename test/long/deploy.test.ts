@@ -4,10 +4,10 @@ import { type PlatformDouble, startPlatform } from '../support/platform/double.t
 import { cleanRun, deployTwice } from '../support/platform/faulty-deployments.ts'
 import { faults } from '../support/platform/http.ts'
 
-test('every fault at every call, and an end at every call: the next run ends where a clean one does', async () => {
+test('every fault at every call, and an end at every call: the next run reaches the same state as a clean one', async () => {
   const { snapshot, calls } = await cleanRun()
   for (let number = 1; number <= calls; number++)
-    for (const fault of [...faults, 'away from here on'] as const) await deployTwice(number, fault, snapshot)
+    for (const fault of [...faults, 'unreachable from here on'] as const) await deployTwice(number, fault, snapshot)
 })
 
 const open: { platform: PlatformDouble; cli: CliOnDouble }[] = []
@@ -26,8 +26,8 @@ async function openWorld(): Promise<{ platform: PlatformDouble; cli: CliOnDouble
   return world
 }
 
-/** What wrangler changes, and is the last to: the assets, the script, and what calls it. */
-test('the real wrangler, each of its changing calls lost after its effect: the next run ends well', async () => {
+/** The last things that wrangler changes: the assets, the script, and its triggers. */
+test('the real wrangler, with the answer of each changing call lost after its effect: the next run succeeds', async () => {
   const { platform, cli } = await openWorld()
   expect((await cli.run('deploy')).exitCode).toBe(0)
   const changing = platform.calls
@@ -48,7 +48,7 @@ test('the real wrangler, each of its changing calls lost after its effect: the n
   }
 })
 
-/** Without the address, which is another in each world, and what is made from it. */
+/** Without the address and the values derived from it, which differ between doubles. */
 async function comparable(platform: PlatformDouble): Promise<unknown> {
   const text = JSON.stringify(await platform.snapshot())
   return JSON.parse(text.replaceAll(platform.siteUrl, 'address').replaceAll(/banyan-[0-9a-f]{16}/g, 'tag'))

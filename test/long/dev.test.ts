@@ -24,7 +24,7 @@ afterEach(async () => {
 
 const inFolder = (name: string) => path.join(folder, name)
 
-/** Starts a command in the project, as somebody whose home is an empty folder. */
+/** Starts a command in the project, as a user whose home is an empty folder. */
 function start(command: string, ...parameters: string[]): void {
   output = ''
   child = spawn(command, parameters, {
@@ -49,7 +49,7 @@ async function stop(): Promise<void> {
   child = null
 }
 
-/** The first answer, once there is a server. */
+/** The first answer, as soon as the server answers. */
 async function answerOf(url: URL) {
   for (const deadline = Date.now() + START_MS; Date.now() < deadline; ) {
     if (child!.exitCode !== null) break
@@ -70,7 +70,7 @@ const filesIn = (name: string): string[] => {
   }
 }
 
-test('npm run dev serves one migrated shard, hands arguments on, and leaves the home folder empty', async () => {
+test('npm run dev serves one migrated shard, passes arguments on, and leaves the home folder empty', async () => {
   const port = await freePort()
   const url = new URL(`http://127.0.0.1:${port}`)
   const ours = ['--port', String(port), '--shards', '1', '--persist-to', inFolder('state')]
@@ -105,14 +105,14 @@ test('npm run dev -- --port 0 takes a free port, and prints it', async () => {
   expect(output).not.toContain('localhost:0')
 })
 
-test('an option that nobody knows ends npm run dev with a sentence', async () => {
+test('an unknown option ends npm run dev with an error message', async () => {
   start('npm', 'run', 'dev', '--', '--prot', '1', '--shards', '1', '--persist-to', inFolder('state'))
   await vi.waitFor(() => expect(child!.exitCode).toBe(1), { timeout: START_MS, interval: 200 })
   expect(output).toContain('Unknown argument: prot')
   expect(output).not.toMatch(/^ {4}at /m)
 })
 
-test('wrangler dev without migrations says on every page what to run', async () => {
+test('without migrations, every page of wrangler dev says what to run', async () => {
   const port = await freePort()
   const url = new URL(`http://127.0.0.1:${port}`)
   start('npx', 'wrangler', 'dev', '--port', String(port), '--persist-to', inFolder('state'))

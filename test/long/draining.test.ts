@@ -29,7 +29,7 @@ async function shards(): Promise<Shard[]> {
   return (JSON.parse(listed.stdout) as { items: Shard[] }).items
 }
 
-test('a shard is drained, removed, taken in again and given its share', async () => {
+test('a shard is drained, removed, added again and given its share', async () => {
   const drained = await banyan('shards', 'drain', 'shard-002', '--until', 'done')
   expect(drained.code, drained.stderr).toBe(0)
   expect(drained.stdout).toContain('shard-002 has deleted its rows.')
@@ -38,7 +38,7 @@ test('a shard is drained, removed, taken in again and given its share', async ()
     ['shard-001', 'serving', 32_768],
     ['shard-002', 'draining', 0],
   ])
-  // It has no row left, and so another deployment's could use it.
+  // It has no row left, so another deployment could use its database.
   for (const { name } of await shardedTables()) {
     const left = await stack.databases.get('SHARD_002')!.prepare(`SELECT count(*) AS n FROM "${name}"`).first('n')
     expect(left, name).toBe(0)
@@ -54,7 +54,7 @@ test('a shard is drained, removed, taken in again and given its share', async ()
   const plan = JSON.parse(dry.stdout) as {
     moves: { keyspace: string; source: string; target: string; slots: string }[]
   }
-  // A third of each keyspace, in as many moves as there are shards that give.
+  // A third of each keyspace, in as many moves as there are shards that give slots.
   expect(plan.moves.map(({ keyspace, source, target }) => `${keyspace}: ${source} → ${target}`).toSorted()).toEqual([
     'claims: shard-000 → shard-002',
     'claims: shard-001 → shard-002',

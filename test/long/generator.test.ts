@@ -44,7 +44,7 @@ test('a new table and a new column get fences that the migrations then hold, and
   expect(generate()).toMatchObject({ status: 0, stdout: expect.stringContaining('The migrations match the schema.') })
 })
 
-test('the tables of a noun that was taken out stay, and their names stay taken', () => {
+test('the tables of a removed noun stay, and their names cannot be used again', () => {
   const schema = path.join(copy, 'src/app/posts/schema.ts')
   const text = readFileSync(schema, 'utf8')
   rmSync(schema)
@@ -62,7 +62,7 @@ test('the tables of a noun that was taken out stay, and their names stay taken',
   const again = generate('--name', 'posts_again')
   expect(again).toMatchObject({
     status: 1,
-    stderr: expect.stringContaining('The table posts is in every shard already'),
+    stderr: expect.stringContaining('Every shard still has the table posts'),
   })
   expect(readdirSync(folder())).toEqual(before)
   rmSync(schema)
@@ -75,7 +75,7 @@ test.each([
     'CREATE TRIGGER mine AFTER INSERT ON posts BEGIN SELECT 1; END',
     /9999_mine\.sql has a trigger mine on the sharded table posts/,
   ],
-])('%s is refused, and the folder stays as it was', (_, sql, why) => {
+])('%s is refused, and the folder is unchanged', (_, sql, why) => {
   const mine = path.join(folder(), '9999_mine.sql')
   writeFileSync(mine, sql)
   const before = readdirSync(folder())
@@ -112,7 +112,7 @@ test.each([
   expect([run.status, run.stderr.includes(why)]).toEqual([1, true])
 })
 
-test('a table that is not declared as sharded is refused for another application too, and leaves no folder', () => {
+test('a table that is not declared as sharded is refused for another application too, and no folder is created', () => {
   mkdirSync(path.join(copy, 'examples/plain'), { recursive: true })
   writeFileSync(
     path.join(copy, 'examples/plain/schema.ts'),

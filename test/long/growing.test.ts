@@ -50,7 +50,7 @@ interface Shard {
 
 const shards = async () => (JSON.parse(await banyan('shards', 'list', '--json')) as { items: Shard[] }).items
 
-test('two shards more on a running server, under load: nothing lost, and what the reload cut off is recovered', async () => {
+test('two more shards on a running server, under load: nothing is lost, and requests interrupted by the reload recover', async () => {
   const stop = new AbortController()
   const ready = Promise.withResolvers<void>()
   const load = runLoad({
@@ -76,7 +76,7 @@ test('two shards more on a running server, under load: nothing lost, and what th
 
   expect(moved.held).toBe(0)
   expect(moved.moves.every(({ state }) => state === 'done')).toBe(true)
-  // The new ones' share of each keyspace, and no slot more.
+  // The new shards' share of each keyspace, and no slot more.
   const ranges = moved.moves.filter(({ keyspace }) => keyspace === 'users').map(({ slots }) => slots)
   expect(ranges.toSorted()).toEqual(['4000-7fff', 'c000-ffff'])
   expect((await shards()).map(({ slots }) => slots)).toEqual([16_384, 16_384, 16_384, 16_384])
@@ -91,8 +91,8 @@ test('two shards more on a running server, under load: nothing lost, and what th
   expect(report.writes.acknowledged).toBeGreaterThan(40)
 })
 
-test('shards that were bound and not yet taken in are gone on with: a run that had died half-way', async () => {
-  // As a run leaves it that died after it had written the configuration, before any migration of a second database.
+test('after a run that failed half-way, the next run adds the shards that were bound but not added', async () => {
+  // The state after a run that failed when it had written the configuration, before any migration of a second database.
   const text = readFileSync(configPath, 'utf8')
   const before = (await shards()).length
   const dying = run(

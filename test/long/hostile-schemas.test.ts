@@ -5,7 +5,7 @@ import { moveHostile } from '../support/hostile-moves.ts'
 import { drawSchema } from '../support/hostile-schemas.ts'
 import { seededRandom } from '../support/sharding-doubles.ts'
 
-test('500 hostile schemas: each table moves exactly under writes, or the generator refuses it and says why', async () => {
+test('500 hostile schemas: each table moves exactly under writes, or the generator refuses it with a reason', async () => {
   const fleet = await bootedFleet()
   let moved = 0
   let refused = 0

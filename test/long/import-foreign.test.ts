@@ -18,7 +18,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 
-/** Runs the command on a file, under one source for all: whoever is imported from one file is there for the next. */
+/** Runs the command on a file. All files have one source, so users imported from one file exist for the next. */
 async function importForeign({ name, bytes, options = {} }: ForeignFile, number: number) {
   const own = path.join(folder, `${number}`)
   mkdirSync(own)
@@ -36,7 +36,7 @@ async function importForeign({ name, bytes, options = {} }: ForeignFile, number:
   return { result: JSON.parse(stdout) as Record<string, number>, refusals }
 }
 
-test('one and the same people, from files of many programs: imported once, and each file verified in full', async () => {
+test('the same users, from files of many programs: imported once, and each file verified in full', async () => {
   const whole = recordsOf()
   const files = foreignFiles().filter(({ records }) => records && isDeepStrictEqual(records.slice(0, 3), whole))
   expect(files.length).toBeGreaterThanOrEqual(15)

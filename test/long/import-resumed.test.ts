@@ -24,7 +24,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 
-/** Rows of both shards that lie in slots which the shard serves: a moved slot's are at its source, too, until purge. */
+/** The rows of both shards in slots that the shard serves. The source still has a moved slot's rows until the purge. */
 async function read(sql: string): Promise<Record<string, string | number | null>[]> {
   const [, table = ''] = /FROM (\w+)/.exec(sql)!
   const [key, keyspace] = table === 'claims' ? ['key', 'claims'] : ['id', 'users']
@@ -35,8 +35,8 @@ async function read(sql: string): Promise<Record<string, string | number | null>
   return answers.flatMap(({ results }) => results as Record<string, string | number | null>[])
 }
 
-test('2,000 users of a dump: killed, then a quarter of the slots moves while it goes on; refused ones are named', async () => {
-  // Two who signed up before: the one has a user's e-mail address, the other another's handle.
+test('2,000 users of a dump: the command is killed, then resumed while a quarter of the slots moves; refused users are named', async () => {
+  // Two users who signed up before: one has an imported user's e-mail address, the other another user's handle.
   for (const [email, handle] of [
     ['person.5@old.example.com', 'somebody_else'],
     ['somebody@example.com', 'person_1999'],
@@ -100,7 +100,7 @@ test('2,000 users of a dump: killed, then a quarter of the slots moves while it 
   expect([without.status, without.json()]).toMatchObject([401, { code: 'WRONG_CREDENTIALS' }])
 }, 120_000)
 
-test('run again, without its place: all are there, nothing changes, and who differs by now is said', async () => {
+test('run again without its place: all users exist, nothing changes, and changed users are reported', async () => {
   const keeper = stack.bearer()
   expect((await keeper.post('/api/v1/sessions', { login: 'keeper', password: PASSWORD })).status).toBe(201)
   expect((await keeper.request('PATCH', '/api/v1/me', { json: { displayName: 'Kim' } })).status).toBe(200)

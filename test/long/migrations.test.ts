@@ -28,7 +28,7 @@ async function status(): Promise<Status[]> {
   return (JSON.parse(ran.stdout) as { items: Status[] }).items
 }
 
-test('64 shards by one command, killed half-way, run again, done; once more, nothing', async () => {
+test('64 shards by one command, killed half-way and run again to the end; a further run changes nothing', async () => {
   const apply = ['migrations', 'apply', ...where()]
   const { child, ended } = startBanyan(nowhere, ...apply)
   let lines = 0

@@ -7,7 +7,7 @@ test.each(slowWorlds)('every reachable state of %o is sound', (world) => {
   expect(explore({ ...smallest, ...world }).found).toBeNull()
 })
 
-test.each(safeguards.filter(isSlow))('without "%s", the model finds what goes wrong', (safeguard) => {
+test.each(safeguards.filter(isSlow))('without "%s", the model finds a violation', (safeguard) => {
   const { found } = explore({ ...smallest, ...mutants[safeguard] }, new Set([safeguard]))
   expect(found?.violation).toMatch(/^M\d: /)
 })

@@ -32,7 +32,7 @@ afterAll(async () => {
       rmSync(path.join(root, `.wrangler/deploy/${NAME}-${shard}.restore.${name}.jsonl`), { force: true })
 })
 
-/** Time Travel of the double goes back to moments that were marked: the Worker's writes do not pass by the API. */
+/** The double's Time Travel only goes back to marked times, because the Worker's writes do not go through the API. */
 async function mark(): Promise<string> {
   const {
     CLOUDFLARE_API_BASE_URL: baseUrl,
@@ -46,7 +46,7 @@ async function mark(): Promise<string> {
   return now
 }
 
-test('a deployed application: after a restore, a session that was ended is refused, and an account whose password went back is listed', async () => {
+test('a deployed application: after a restore, an ended session is refused, and an account whose password was rolled back is listed', async () => {
   const deployed = await cli.run('deploy')
   expect(deployed.stderr).toMatch(/✓ probe {10}2 databases refused as expected in \d+ cases, and nothing was written/)
   const token = /The operators’ token: (\S+)/.exec(deployed.stdout)![1]!
@@ -77,7 +77,7 @@ test('a deployed application: after a restore, a session that was ended is refus
     passwordVersion: 2,
   })
 
-  // It is as it was: the old password opens it, and that is why it is listed.
+  // The account is back in its old state, in which the old password is valid. That is why the account is listed.
   expect((await logIn(later, next)).status).toBe(401)
   for (const client of [thief, owner]) expect((await write(client, 'Once more?')).status).toBe(401)
   expect((await logIn(later, stolen)).status).toBe(201)

@@ -3,7 +3,7 @@ import { expectEvenUsers, expectRowsInPlace, signUpMany } from '../support/shard
 import { startStack } from '../support/stack.ts'
 
 test.each([1, 2, 4])(
-  '200 people who sign up lie evenly on %i shards, each row on the shard that its id names',
+  '200 users who sign up are spread evenly over %i shards, each row on the shard that its id names',
   async (shards) => {
     const stack = await startStack({ shards })
     try {

@@ -7,12 +7,12 @@ import { migratedDatabase } from '../../scripts/shard-schema.ts'
 import { readMigrations } from '../../src/cli/migrations/shard-migrations.ts'
 import { root } from '../../src/cli/shell/root.ts'
 
-// A builder's copy with tables of its own takes a later version of the engine, by the commands of docs/upgrading.md.
+// A builder's copy with its own tables merges a later version of the engine, with the commands of docs/upgrading.md.
 
 const MIGRATIONS = 'migrations/shard'
 const ENGINE_LIST = 'scripts/engine-migrations.ts'
 
-/** The file that follows so many others after this version's. */
+/** The migration file with this title if `others` migrations come between it and this version's last. */
 const fileAfter = (others: number, title: string) =>
   `${String(readMigrations().length + others).padStart(4, '0')}_${title}.sql`
 const ofEngine = fileAfter(1, 'more_views')
@@ -21,7 +21,7 @@ const taken = fileAfter(2, 'more_views')
 
 const page = readFileSync(path.join(root, 'docs/upgrading.md'), 'utf8')
 
-/** The commands of a section, one text per fence. */
+/** The commands of a section, one text per fenced block. */
 function commandsOf(heading: string, fences: number): string[] {
   const section = page.split(/^## /m).find((part) => part.startsWith(heading)) ?? ''
   const commands = [...section.matchAll(/^ *```sh run-by=\S+\n(.*?)^ *```/gms)].map(([, text = '']) => text)
@@ -38,7 +38,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }))
 const author = { GIT_AUTHOR_NAME: 'a', GIT_AUTHOR_EMAIL: 'a@example.com' }
 const committer = { GIT_COMMITTER_NAME: 'a', GIT_COMMITTER_EMAIL: 'a@example.com' }
 
-/** A clone in which commands run; each must end with one of the statuses. */
+/** A clone in which commands run. Each command must exit with one of `statuses`. */
 function clone(source: string, name: string) {
   const place = path.join(folder, name)
   const run = (commands: string, statuses = [0]): string => {
@@ -96,7 +96,7 @@ test('a copy with two migrations of its own takes a new column and a new migrati
   const [merge = ''] = commandsOf('2. Merge', 1)
   const [restore = '', look = '', add = '', generate = ''] = commandsOf('3. Generate your own migrations', 4)
   copy.run(rename)
-  copy.run(merge, [1]) // it conflicts
+  copy.run(merge, [1]) // the merge conflicts
   copy.run(restore)
   expect(copy.run(look)).toContain(ofEngine)
   copy.run(add.replace('0005_more_views.sql', ofEngine).replace('NUMBER_more_views.sql', taken))

@@ -5,7 +5,7 @@ import { root } from '../../src/cli/shell/root.ts'
 
 export interface Fence {
   language: string
-  /** What its first line names, if it is a comment: `examples/notes/main.ts`. */
+  /** The file that the first line names, if it is a comment: `examples/notes/main.ts`. */
   title: string | null
   code: string
 }

@@ -14,10 +14,13 @@ export type SignedIn = { user: User; token: string }
 
 export type ApiProblem = { code: string; requestId: string; errors?: { pointer: string }[] }
 
-/** What a noun's own tests of the API, `test/e2e/<noun>/api.ts`, get from test/e2e/api.test.ts, whose stack they share. */
+/**
+ * The arguments of a noun's own API tests, `test/e2e/<noun>/api.ts`. test/e2e/api.test.ts passes them and shares its
+ * stack.
+ */
 export interface ApiGiven {
   stack(): Stack
-  /** A client each of whose answers is held against the OpenAPI document. */
+  /** A client that checks each answer against the OpenAPI document. */
   held<T extends Client>(client: T): T
   signUp(): Promise<Bearer & { user: User }>
   expectProblem(answer: Answer, status: number, code: string): ApiProblem

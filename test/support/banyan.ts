@@ -1,4 +1,4 @@
-/** The operators' command in a process of its own, without a terminal. */
+/** The operators' command in its own process, without a terminal. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { afterEach } from 'vitest'
 import { root } from '../../src/cli/shell/root.ts'
@@ -14,14 +14,14 @@ export interface Ran {
 export interface Running {
   child: ChildProcess
   ended: Promise<Ran>
-  /** Waits until it has said something on its error output. Throws when it ends before. */
+  /** Waits until its error output matches. Throws if it exits first. */
   says(what: RegExp): Promise<void>
 }
 
 const POLL_MS = 50
 const running = new Set<ChildProcess>()
 
-// What a failed test leaves running.
+// Ends processes that a failed test left running.
 afterEach(() => {
   for (const child of running) child.kill('SIGKILL')
 })
@@ -44,7 +44,7 @@ export function startBanyan(url: URL, ...args: string[]): Running {
   })
   const says = async (what: RegExp) => {
     for (; !what.test(ran.stderr); await new Promise((resolve) => setTimeout(resolve, POLL_MS)))
-      if (child.exitCode !== null) throw new Error(`it has ended without saying ${what}: ${ran.stderr}`)
+      if (child.exitCode !== null) throw new Error(`it exited before its error output matched ${what}: ${ran.stderr}`)
   }
   return { child, ended, says }
 }

@@ -1,4 +1,4 @@
-/** A real browser: the Chromium that `@sparticuz/chromium` carries inside its npm package. */
+/** A real browser: the Chromium in the npm package `@sparticuz/chromium`. */
 import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
 
 export async function launchBrowser(): Promise<Browser> {
@@ -9,11 +9,11 @@ export async function launchBrowser(): Promise<Browser> {
 export interface Person {
   context: BrowserContext
   page: Page
-  /** What the console said that it shouldn't: errors, warnings, violations of the content security policy. */
+  /** Unexpected console output: errors, warnings, and violations of the content security policy. */
   complaints: string[]
 }
 
-/** A browser of one person's own, with its own cookies. */
+/** A browser context with its own cookies. */
 export async function openContext(
   browser: Browser,
   baseURL: string,
@@ -24,7 +24,7 @@ export async function openContext(
   const page = await context.newPage()
   const complaints: string[] = []
   page.on('console', (message) => {
-    // An answer of 4xx to a form is what the test asked for, and Chromium notes each.
+    // Chromium logs each 4xx answer to a form, which the test asked for.
     const isNote = /^Failed to load resource: the server responded with a status of 4\d\d/.test(message.text())
     if (['error', 'warning'].includes(message.type()) && !isNote) complaints.push(`${page.url()}: ${message.text()}`)
   })

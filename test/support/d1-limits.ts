@@ -1,8 +1,8 @@
 import type { DatabaseSync } from 'node:sqlite'
 
 /**
- * D1's limits, as SQLite enforces them: https://developers.cloudflare.com/d1/platform/limits/ documents the first six. The
- * runtime sets the others for every database.
+ * D1's limits, as SQLite enforces them. https://developers.cloudflare.com/d1/platform/limits/ documents the first six;
+ * the runtime sets the others for every database.
  */
 const d1Limits = {
   length: 2_000_000, // bytes of a text, a blob or a row
@@ -20,7 +20,7 @@ const d1Limits = {
 
 /** Gives a database D1's limits. */
 export function limitLikeD1(sqlite: DatabaseSync): void {
-  // In Node since 24; its types here are older.
+  // Node has had this since version 24; the types used here are older.
   const { limits } = sqlite as DatabaseSync & { limits: Record<keyof typeof d1Limits, number> }
   Object.assign(limits, d1Limits)
 }

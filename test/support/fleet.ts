@@ -12,7 +12,7 @@ import { SimulatedShard } from '../simulation/database.ts'
 import { SimulatedStorage } from '../simulation/template.ts'
 import { ManualClock } from './sharding-doubles.ts'
 
-/** A database as `migrations apply` leaves it, or one migration short of that. */
+/** A database as `migrations apply` leaves it, or without the last migration. */
 export function migratedShard({ isOld = false } = {}): D1Database {
   const migrations = isOld ? readMigrations().slice(0, -1) : readMigrations()
   const sqlite = migratedDatabase(migrations)
@@ -21,7 +21,7 @@ export function migratedShard({ isOld = false } = {}): D1Database {
   return new SimulatedShard(sqlite).connection(async (_call, execute) => execute())
 }
 
-/** The directory after its first boot, with its records of moves, over two shards; no mover runs. */
+/** The directory of two shards after its first boot, with its records of moves. No mover runs. */
 export async function bootedFleet({ leaseMs = 1_000, graceMs = 5_000 } = {}) {
   const bound = new Map([
     ['SHARD_000', migratedShard()],
@@ -30,9 +30,9 @@ export async function bootedFleet({ leaseMs = 1_000, graceMs = 5_000 } = {}) {
   const common = { storage: new SimulatedStorage(), clock: new ManualClock() }
   const directory = new Directory({ ...common, shards: bound, newDeploymentId: () => 'ours' })
   let ids = 0
-  /** What the platform says of a database's size, by binding; nothing at first. */
+  /** Database sizes as the platform reports them, by binding; empty at first. */
   const sizes = new Map<string, number>()
-  /** Moves whose movers were to be woken. */
+  /** Moves whose movers the directory wanted to wake. */
   const runnable: string[] = []
   const options = {
     ...common,
@@ -54,12 +54,12 @@ export async function bootedFleet({ leaseMs = 1_000, graceMs = 5_000 } = {}) {
   return { ...common, bound, sizes, runnable, directory, options, records, planning, fleet }
 }
 
-/** As if its mover had done everything up to the settling. */
+/** Records all states up to settling, as the move's mover does. */
 export function settle(records: MoveRecords, id: string): void {
   record(records, id, ['preparing', 'copying', 'catching-up', 'cutover', 'committed', 'settling'])
 }
 
-/** As if its mover had come from state to state. */
+/** Records these states one after another, as the move's mover does. */
 export function record(records: MoveRecords, id: string, states: MoveState[]): void {
   for (const to of states) {
     const change = to === 'committed' ? ({ to, bookmark: null } as const) : ({ to } as { to: 'settling' })

@@ -1,4 +1,4 @@
-/** Users as other programs write them: each file is as its program makes it, and the people in it are the same. */
+/** Users as other programs write them: each file has its program's format, and all have the same users. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -40,7 +40,7 @@ export const people: Person[] = [
   },
 ]
 
-/** What the import makes of them. A file that keeps whole seconds says so. */
+/** The records that the import makes of them. `unitMs` is 1,000 for a file that keeps whole seconds. */
 export const recordsOf = (of = people, unitMs = 1) =>
   of.map(({ id, email, username, name, bio, createdAt, isVerified }) => {
     const time = new Date(Math.floor(createdAt / unitMs) * unitMs).toISOString()
@@ -58,16 +58,16 @@ export const recordsOf = (of = people, unitMs = 1) =>
 type Options = Partial<Record<'encoding' | 'delimiter' | 'escape' | 'null' | 'source', string>> & { fill?: boolean }
 
 export interface ForeignFile {
-  /** Which program writes it. */
+  /** The program that writes the file. */
   by: string
   name: string
   bytes: Buffer
   options?: Options
-  /** The users of it that can be imported. */
+  /** Its users that can be imported. */
   records?: object[]
-  /** External ids of those that are refused, with their codes. */
+  /** External ids of refused users, with their codes. */
   refused?: [string, string][]
-  /** Where the whole file is refused: how to fix it, as the user is told. */
+  /** If the whole file is refused: the fix that the message names. */
   fix?: RegExp
 }
 
@@ -76,11 +76,11 @@ export interface ForeignFile {
 const literal = (value: string | number | null): string =>
   value === null ? 'NULL' : typeof value === 'number' ? String(value) : `'${value.replaceAll("'", "''")}'`
 
-/** `sqlite3 .dump` before 3.50 writes line breaks so. */
+/** `sqlite3 .dump` before 3.50 writes line breaks this way. */
 const withReplace = (value: string | null): string =>
   value?.includes('\n') ? `replace(${literal(value.replaceAll('\n', '\\n'))},'\\n',char(10))` : literal(value)
 
-/** `sqlite3 .dump` since 3.50 writes control characters so. */
+/** `sqlite3 .dump` since 3.50 writes control characters this way. */
 function withUnistr(value: string | null): string {
   if (value === null || !/\p{Cc}/u.test(value)) return literal(value)
   const coded = (one: string) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`
@@ -107,7 +107,7 @@ const dump = (schema: string, rows = inserts()) =>
   `PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\n${schema}\n${rows}COMMIT;\n`
 const plainDump = dump(`CREATE TABLE users (${COLUMNS});`)
 
-/** A schema that the sqlite3 command and D1 accept, with all that stands beside the rows in a real dump. */
+/** A schema that the sqlite3 command and D1 accept, with everything that a real dump has besides rows. */
 const wholeSchemaDump = `PRAGMA foreign_keys=OFF;
 BEGIN TRANSACTION;
 CREATE TABLE teams (id INTEGER PRIMARY KEY, name TEXT COLLATE unicode_nocase UNIQUE);
@@ -214,7 +214,10 @@ const postgresText = recordsText(
 )
 
 const mysqlTime = (at: number) => sqlTime(at).slice(0, 19)
-/** SELECT … INTO OUTFILE … FIELDS TERMINATED BY ',' ENCLOSED BY '"': NULL is \N, and a line break is itself behind a backslash. */
+/**
+ * SELECT … INTO OUTFILE … FIELDS TERMINATED BY ',' ENCLOSED BY '"': NULL is \N, and a line break is written as a
+ * backslash and the line break itself.
+ */
 const mysqlOutfile = recordsText(
   people.map((person) => cellsOf(person, mysqlTime)),
   (cell) => (cell === null ? '\\N' : `"${cell.replace(/["\\\n]/g, '\\$&')}"`),
@@ -270,7 +273,7 @@ const refusedAlone = [
   { externalId: '18', email: 'last@example.com', handle: 'last', displayName: 'It is \ufffd' },
 ]
 
-// ── files that are no text ────────────────────────────────────────────────────────────────────────
+// ── files that are not text ───────────────────────────────────────────────────────────────────────
 
 function sqliteDatabase(): Buffer {
   const folder = mkdtempSync(path.join(tmpdir(), 'banyan-test-sqlite-'))
@@ -298,7 +301,7 @@ const beginning = (...bytes: (number | string)[]): Buffer =>
 
 const bom16 = '\ufeff'
 
-/** Made anew for each caller, since some are large. */
+/** Created for each caller, because some are large. */
 export const foreignFiles = (): ForeignFile[] => [
   { by: 'sqlite3 .dump', name: 'users.sql', bytes: Buffer.from(plainDump), records: recordsOf() },
   {
@@ -315,7 +318,7 @@ export const foreignFiles = (): ForeignFile[] => [
   },
   { by: 'wrangler d1 export', name: 'users.sql', bytes: Buffer.from(d1Export), records: recordsOf() },
   {
-    by: 'sqlite3 .dump of an application with functions and collations of its own',
+    by: 'sqlite3 .dump of an application with its own functions and collations',
     name: 'users.sql',
     bytes: Buffer.from(ownFunctionsDump),
     records: recordsOf(),
@@ -341,7 +344,7 @@ export const foreignFiles = (): ForeignFile[] => [
     ],
   },
   {
-    by: 'two dumps of one table, one after the other',
+    by: 'two dumps of one table in one file',
     name: 'users.sql',
     bytes: Buffer.from(plainDump + inserts()),
     records: recordsOf(),
@@ -373,7 +376,7 @@ export const foreignFiles = (): ForeignFile[] => [
     records: recordsOf(),
   },
   {
-    by: 'PostgreSQL, COPY as text, escapes not said',
+    by: 'PostgreSQL, COPY as text, escapes not declared',
     name: 'users.txt',
     bytes: Buffer.from(postgresText),
     fix: /^Pass --escape backslash if MySQL or COPY without CSV wrote the file .*otherwise --escape none\.$/,
@@ -393,7 +396,7 @@ export const foreignFiles = (): ForeignFile[] => [
     records: recordsOf(people, 1_000),
   },
   {
-    by: 'MySQL, SELECT … INTO OUTFILE, escapes not said',
+    by: 'MySQL, SELECT … INTO OUTFILE, escapes not declared',
     name: 'users.csv',
     bytes: Buffer.from(mysqlOutfile),
     fix: /pass --escape backslash\.$/,
@@ -406,19 +409,19 @@ export const foreignFiles = (): ForeignFile[] => [
     records: recordsOf(people, 1_000),
   },
   {
-    by: 'Excel, CSV UTF-8 with semicolons and empty columns behind',
+    by: 'Excel, CSV UTF-8 with semicolons and trailing empty columns',
     name: 'users.csv',
     bytes: Buffer.from(`\ufeff${excel(';', ';;')}`),
     records: recordsOf(),
   },
   {
-    by: 'Excel, CSV with commas and empty columns behind',
+    by: 'Excel, CSV with commas and trailing empty columns',
     name: 'users.csv',
     bytes: Buffer.from(excel(',', ',,,')),
     records: recordsOf(),
   },
   {
-    by: 'Excel, with the delimiters of some empty fields left out',
+    by: 'Excel, without the delimiters of some empty fields',
     name: 'users.csv',
     bytes: Buffer.from('id;email;username;name;bio\r\n1;ann@example.com;ann\r\n2;bob@example.com;bob;;x\r\n'),
     options: { fill: true },
@@ -438,7 +441,7 @@ export const foreignFiles = (): ForeignFile[] => [
     ],
   },
   {
-    by: 'UTF-16 with more halves of characters than letters beyond ASCII',
+    by: 'UTF-16 with more halves of surrogate pairs than letters beyond ASCII',
     name: 'users.csv',
     bytes: Buffer.from(
       'id,email,username,bio\n1,a@example.com,ann,\ud800\n2,b@example.com,bob,\udc00\n3,c@example.com,cyd,\n',
@@ -485,7 +488,7 @@ export const foreignFiles = (): ForeignFile[] => [
     ],
   },
   {
-    by: 'UTF-16 with half a character',
+    by: 'UTF-16 with half a surrogate pair',
     name: 'users.csv',
     bytes: Buffer.from(
       `${bom16}id,email,username,bio\n1,ann@example.com,ann,\ud800\n2,bob@example.com,bob,🌳\n`,
@@ -501,14 +504,14 @@ export const foreignFiles = (): ForeignFile[] => [
     fix: /--encoding windows-1252.*iconv -f LATIN1 -t UTF-8.*--encoding utf-8/s,
   },
   {
-    by: 'Latin-1, encoding said',
+    by: 'Latin-1, encoding declared',
     name: 'users.csv',
     bytes: latinCsv,
     options: { encoding: 'latin1' },
     records: latinRecords,
   },
   {
-    by: 'Latin-1, said to be UTF-8',
+    by: 'Latin-1, declared as UTF-8',
     name: 'users.csv',
     bytes: latinCsv,
     options: { encoding: 'utf-8' },
@@ -525,7 +528,7 @@ export const foreignFiles = (): ForeignFile[] => [
     fix: /--delimiter "," or --delimiter ";"/,
   },
   {
-    by: 'a header with two delimiters, one said',
+    by: 'a header with two delimiters, one declared',
     name: 'users.csv',
     bytes: Buffer.from('id;email;username;name, first\n1;ann@example.com;ann;Ann\n'),
     options: { delimiter: ';' },
@@ -594,7 +597,7 @@ export const foreignFiles = (): ForeignFile[] => [
   { by: 'tar and gzip', name: 'users.tgz', bytes: gzipSync(tar()), fix: /tar -xf users\.tgz/ },
   { by: 'gzip, twice', name: 'users.sql.gz', bytes: gzipSync(gzipSync(plainDump)), fix: /gunzip -k users\.sql\.gz/ },
   {
-    by: 'gzip, cut off',
+    by: 'gzip, truncated',
     name: 'users.sql.gz',
     bytes: gzipSync(plainDump).subarray(0, -20),
     fix: /gzip -t users\.sql\.gz/,

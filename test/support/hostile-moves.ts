@@ -22,7 +22,7 @@ import { quietLog } from './sharding-doubles.ts'
 
 type Fleet = Awaited<ReturnType<typeof bootedFleet>>
 
-/** Writes at each call of a mover, up to so many: one that never stops would keep a move from ending. */
+/** The most writes per move, one at each call of a mover. Writes without end would keep a move from ending. */
 const writesMax = 40
 
 interface HostileOutcome {
@@ -31,8 +31,8 @@ interface HostileOutcome {
 }
 
 /**
- * Makes the tables in both shards, writes to them, moves a slot of each keyspace while more is written, and compares every
- * row with a database that no move touches. Tables that the generator refuses are left out.
+ * Creates the tables in both shards, writes to them, moves a slot of each keyspace during further writes, and compares
+ * every row with a database that no move touches. Skips tables that the generator refuses.
  */
 export async function moveHostile(fleet: Fleet, tables: HostileTable[], slot: string, random: Random) {
   const outcome: HostileOutcome = { moved: 0, refused: 0 }
@@ -65,9 +65,9 @@ class HostileMove {
   readonly #tables: HostileTable[]
   readonly #slot: string
   readonly #random: Random
-  /** What every row should be. */
+  /** Holds every row as it should be. */
   readonly #mirror = new DatabaseSync(':memory:')
-  /** Those written so far, by table and slot, as SQL. */
+  /** The keys written so far, by table and slot, as SQL. */
   readonly #keys = new Map<string, string[][]>()
   #writes = 0
 
@@ -130,7 +130,10 @@ class HostileMove {
     return this.#write(pick(this.#random, this.#tables), verb, this.#slot)
   }
 
-  /** One write, as the application sends it: guarded, to the shard that takes it. What no shard takes has not happened. */
+  /**
+   * One write, as the application sends it: guarded, to the shard that takes it. If no shard takes it, it does not
+   * count.
+   */
   async #write(table: HostileTable, verb: 'insert' | 'upsert' | 'update' | 'delete', slot: string): Promise<void> {
     const sql = this.#writeSql(table, verb, slot)
     for (const shard of this.#fleet.bound.values()) {
@@ -167,7 +170,7 @@ class HostileMove {
     return `${insert} ON CONFLICT (${table.key.map(quotedName).join(', ')}) DO ${set === '' ? 'NOTHING' : `UPDATE SET ${set}`}`
   }
 
-  /** A new one for an insert; for others mostly one that was written before. */
+  /** A new key for an insert; otherwise usually a key that was written before. */
   #key(table: HostileTable, verb: string, slot: string): string[] {
     const known = this.#keys.get(`${slot} ${table.name}`) ?? []
     this.#keys.set(`${slot} ${table.name}`, known)
@@ -177,7 +180,9 @@ class HostileMove {
     return key
   }
 
-  /** Every row of the slot at its one shard, exactly; those of the next slot where they were. */
+  /**
+   * Compares every row of the slot with its one shard exactly, and checks that the rows of the next slot did not move.
+   */
   async #compare(at: Record<Keyspace, string>): Promise<void> {
     const next = slotAfter(this.#slot)
     for (const table of this.#tables)
@@ -202,7 +207,7 @@ class HostileMove {
 
 const spread = (row: object): object => ({ ...row })
 
-/** Class and exact value of each column, generated ones too. */
+/** The class and exact value of each column, including generated ones. */
 function rowsSql({ name, columns, key }: HostileTable, slot: string): string {
   const values = columns.map((column, place) => {
     const value = `x.${quotedName(column.name)}`

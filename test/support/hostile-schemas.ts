@@ -15,7 +15,7 @@ import type { Random } from '../../src/core/random.ts'
 import { foldedName, quotedName, textLiteral } from '../../src/core/sql-text.ts'
 import { type Keyspace, sharded } from '../../src/sharding/sharded-table.ts'
 
-/** Names that SQL, SQLite, the fences and the mover's statements use, and such that have to be quoted. */
+/** Names that SQL, SQLite, the fences or the mover's statements use, and names that must be quoted. */
 const hostileNames = [
   ...['t', 'j', 'r', 's', 'c0', 'c1', 'k0', 'k1', 'size', 'bytes', 'seq', 'end', 'rows', 'plain', 'tagged', 'change'],
   ...['value', 'key', 'first', 'after', 'slot', 'state', 'move_id', 'tbl', 'pk', 'keyspace', 'epoch', 'open', 'step'],
@@ -90,7 +90,7 @@ export interface HostileTable {
   key: string[]
   isStrict: boolean
   isWithoutRowid: boolean
-  /** What the generator must say when it refuses the table; null: it takes it. */
+  /** The text of the generator's refusal; null if it accepts the table. */
   flaw: RegExp | null
 }
 
@@ -98,7 +98,7 @@ export const chance = (random: Random, probability: number): boolean => random.f
 export const below = (random: Random, count: number): number => Math.floor(random.fraction() * count)
 export const pick = <T>(random: Random, items: readonly T[]): T => items[below(random, items.length)]!
 
-/** So many names, no two of which SQLite takes for one. */
+/** `count` names that SQLite tells apart. */
 function drawNames(random: Random, count: number): string[] {
   const names = new Map<string, string>()
   while (names.size < count) {
@@ -112,7 +112,7 @@ function drawNames(random: Random, count: number): string[] {
 const drawCount = (random: Random): number =>
   chance(random, 0.8) ? 1 + below(random, 12) : pick(random, [31, 32, 33, 43, 63, 64, 65, 96, 97, 98, 99, 100])
 
-/** Some tables, each of other names. */
+/** Some tables, each with different names. */
 export function drawSchema(random: Random): HostileTable[] {
   return drawNames(random, 1 + below(random, 3)).map((name) => {
     const table = drawTable(random, name)
@@ -154,7 +154,7 @@ export function drawTable(random: Random, name: string, count = drawCount(random
   }
 }
 
-/** Ways to make a table one that no shard can hold or move. */
+/** Ways to change a table into one that a shard cannot hold or move. */
 const flaws: ((table: HostileTable) => void)[] = [
   (table) => {
     table.flaw = /D1's limit is 100/
@@ -231,7 +231,7 @@ export function drizzleTable({ name, keyspace, columns, key }: HostileTable): SQ
   )
 }
 
-/** The statement that makes it in a shard: as drizzle-kit would, or as a builder changed it by hand. */
+/** The statement that creates it in a shard: as drizzle-kit writes it, or as a builder changed it by hand. */
 export function createSql({ name, columns, key, isStrict, isWithoutRowid }: HostileTable): string {
   const lines = columns.map((column) =>
     [
@@ -269,7 +269,7 @@ const valuesOf: Record<'text' | 'integer' | 'real' | 'blob', string[]> = {
   blob: ["x''", "x'00ff10'", "CAST('[]' AS BLOB)"],
 }
 
-/** A value as SQL, of a kind that the column takes. */
+/** A value as SQL, of a type that the column takes. */
 export function drawValue(random: Random, { type, isNotNull }: HostileColumn, isStrict: boolean): string {
   if (!isNotNull && chance(random, 0.2)) return 'NULL'
   const isOpen = type === 'any' || type === 'numeric' || (!isStrict && chance(random, 0.3))

@@ -3,9 +3,9 @@
 export interface RequestOptions {
   /** A body to send as JSON. */
   json?: unknown
-  /** A form's fields, sent as a browser's form sends them. */
+  /** A form's fields, sent like a browser's form. */
   form?: Record<string, string>
-  /** A body as it is. */
+  /** A body to send unchanged. */
   body?: string | Uint8Array | ReadableStream
   headers?: Record<string, string>
 }
@@ -43,7 +43,7 @@ export interface Bearer extends Client {
 
 const UNSAFE = new Set(['POST', 'PUT', 'PATCH', 'DELETE'])
 
-/** Keeps and sends cookies, and names its origin as browsers do. Follows no redirects, so that tests see them. */
+/** Keeps and sends cookies, and sends its origin as browsers do. Does not follow redirects, so that tests see them. */
 export function browser(base: URL): Browser {
   const cookies = new Map<string, string>()
   const request: Client['request'] = async (method, path, options = {}) => {
@@ -57,7 +57,7 @@ export function browser(base: URL): Browser {
   return { ...shorthands(request), cookies, submit: (path, form) => request('POST', path, { form }) }
 }
 
-/** Keeps the token that sign-up and log-in answer, and the newest causal token. */
+/** Keeps the token from sign-up and log-in, and the newest causal token. */
 export function bearer(base: URL): Bearer {
   const client: Bearer = { ...shorthands(request), token: null, causalToken: null }
   async function request(method: string, path: string, options: RequestOptions = {}): Promise<Answer> {

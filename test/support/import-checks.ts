@@ -6,7 +6,7 @@ import { type OldUser, oldUser } from './old-application.ts'
 
 const POLL_MS = 10
 
-/** Runs the import until that many users are acknowledged, and kills it at once. */
+/** Runs the import until `acknowledged` users are acknowledged, then kills it at once. */
 export async function importUntil(url: URL, file: string, acknowledged: number, ...options: string[]): Promise<number> {
   const running: Running = startBanyan(url, 'import', file, ...options)
   const place = `${file}.import-state.json`
@@ -15,7 +15,8 @@ export async function importUntil(url: URL, file: string, acknowledged: number, 
       ? (JSON.parse(readFileSync(place, 'utf8')) as { place: { acknowledged: number } }).place.acknowledged
       : 0
   while (reached() < acknowledged) {
-    if (running.child.exitCode !== null) throw new Error(`it ended before: ${JSON.stringify(await running.ended)}`)
+    if (running.child.exitCode !== null)
+      throw new Error(`it exited before that: ${JSON.stringify(await running.ended)}`)
     await new Promise((resolve) => setTimeout(resolve, POLL_MS))
   }
   running.child.kill('SIGKILL')
@@ -26,12 +27,12 @@ export async function importUntil(url: URL, file: string, acknowledged: number, 
 
 type Row = Record<string, string | number | null>
 
-/** A table's rows, over all shards, where their slot is served. */
+/** A table's rows over all shards, each from the shard that serves its slot. */
 export type ReadTable = (sql: string) => Promise<Row[]> | Row[]
 
 /**
- * That these users, and they only but for `others`, are there: the rows as the dump has them, each with its three claims,
- * confirmed, and no claim without an account.
+ * Expects exactly these users, apart from `others`: the rows as in the dump, each user with three confirmed claims, and
+ * no claim without an account.
  */
 export async function expectImported(
   read: ReadTable,

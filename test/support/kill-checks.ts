@@ -1,4 +1,4 @@
-/** What must be true when a run with kills is over: over HTTP, and in the files that it left behind. */
+/** What must hold after a run with kills: over HTTP, and in the files on disk. */
 import type { DatabaseSync } from 'node:sqlite'
 import { expect } from 'vitest'
 import { shardedTables } from '../../scripts/shard-schema.ts'
@@ -14,7 +14,7 @@ import type { Writers } from './persistent-writer.ts'
 const DRAIN_MS = 20_000
 const POLL_MS = 250
 
-/** Every profile, as anybody reads it, and what the crews wrote. */
+/** Every profile, as visitors read it, and everything that the crews wrote. */
 export async function expectEverythingRead(url: URL, { people, crews }: Writers): Promise<void> {
   for (const { handle, profile } of people) {
     const answer = await bearer(url).get(`/api/v1/users/${handle}`)
@@ -23,7 +23,7 @@ export async function expectEverythingRead(url: URL, { people, crews }: Writers)
   for (const crew of crews) await crew.expectRead(url)
 }
 
-/** What is in the databases is what was acknowledged, once, on the shard that the directory names. */
+/** The databases hold exactly what was acknowledged, once, on the shard that the directory names. */
 export async function expectEverythingInPlace(stack: KillableStack, writers: Writers): Promise<void> {
   const shards = stack.openShards()
   try {
@@ -43,8 +43,8 @@ export async function expectEverythingInPlace(stack: KillableStack, writers: Wri
 }
 
 /**
- * No job is left behind. The platform's queue would have kept what was sent; the local one dies with the runtime, so
- * the sweeper has to send it again. That it waits 15 minutes first is left out.
+ * No job is left. The platform's queue would have kept sent jobs; the local one loses them with the runtime, so the
+ * sweeper must send them again. Skips its wait of 15 minutes.
  */
 export async function expectOutboxesDrain(stack: KillableStack): Promise<void> {
   await stack.kill()
@@ -54,7 +54,7 @@ export async function expectOutboxesDrain(stack: KillableStack): Promise<void> {
   }
   await stack.start()
   for (const deadline = Date.now() + DRAIN_MS; rowsOf(stack, 'outbox').length > 0; await sleep(POLL_MS)) {
-    if (Date.now() > deadline) expect(rowsOf(stack, 'outbox'), 'jobs that nobody does').toEqual([])
+    if (Date.now() > deadline) expect(rowsOf(stack, 'outbox'), 'jobs that were never processed').toEqual([])
     await stack.cron()
   }
   expect(rowsOf(stack, 'dead_letters')).toEqual([])
@@ -116,13 +116,13 @@ function expectNothingLost(shards: Map<string, DatabaseSync>, { people, crews }:
     const stored = profiles.get(id)
     return !stored || stored.bio !== profile.bio || !isBetween(stored.version, profile.versionMin, profile.versionMax)
   })
-  expect(differing, 'changes of profiles that were lost or came twice').toEqual([])
+  expect(differing, 'changes of profiles that were lost or doubled').toEqual([])
 
   const ids = people.map(({ id }) => ({ id }))
   for (const table of ['accounts', 'profiles'])
     expect(byId(all<{ id: string }>(`SELECT id FROM ${table}`)), table).toEqual(byId(ids))
   const owners = all<{ id: string }>('SELECT owner_id AS id FROM claims')
-  expect(byId(owners), 'claims: an e-mail address and a handle each').toEqual(byId([...ids, ...ids]))
+  expect(byId(owners), 'claims: one e-mail address and one handle per account').toEqual(byId([...ids, ...ids]))
 
   const keys = all<{ id: string }>('SELECT id FROM idempotency_keys')
   const used = people.flatMap((person) => [
@@ -132,7 +132,7 @@ function expectNothingLost(shards: Map<string, DatabaseSync>, { people, crews }:
   expect(byId(keys), 'idempotency keys').toEqual(byId(used))
 }
 
-/** A table's rows over all shards; the runtime may be running. */
+/** A table's rows over all shards. The runtime may be running. */
 function rowsOf(stack: KillableStack, table: string): Record<string, unknown>[] {
   return [...stack.openShards().values()].flatMap((database) => {
     const rows = database.prepare(`SELECT * FROM ${table}`).all()

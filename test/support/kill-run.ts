@@ -1,4 +1,4 @@
-/** One run against a stack that is killed again and again: people who write, an operator who moves their slots. */
+/** One run against a stack that is killed repeatedly, with users who write and an operator who moves their slots. */
 import type { DatabaseSync } from 'node:sqlite'
 import { expect } from 'vitest'
 import { slotOf, slotText } from '../../src/core/ids.ts'
@@ -19,31 +19,31 @@ const WRITER_PAUSE_MS = 60
 const OPERATOR_PAUSE_MS = 100
 const NEWCOMER_PAUSE_MS = 2_000
 
-/** What the kills wait for, so that they land in all of it: most of these are over in a moment. */
+/** Each kill waits for one of these states, so that all of them are hit. Most last only a moment. */
 const MOMENTS: MoveState[] = ['copying', 'catching-up', 'verifying', 'cutover', 'committed', 'purging']
 const MOMENT_WAIT_MS = 4_000
 const MOMENT_POLL_MS = 2
 
-/** How many slots are moved with a writer's, and how many of the claims at a time. */
+/** How many slots move together with a writer's slot, and how many slots of claims move at a time. */
 const WIDTHS = [1, 64, 1_024]
-/** Wished for as often as all else together: a quarter is seldom free of other moves. */
+/** Wanted as often as all other widths together, because a quarter is seldom free of other moves. */
 const QUARTER = SLOT_COUNT / 4
 const CLAIMS_WIDTH = 2_048
 
 export interface KillRun {
   kills: number
-  /** How long it runs between two kills (ms), at least and at most. */
+  /** Time between two kills (ms): minimum and maximum. */
   uptimeMs: [number, number]
 }
 
-/** What a kill met: the moves that had a mover at work. */
+/** The moves that had a mover at work when the runtime was killed. */
 type Met = MoveRecord[]
 
-/** Prints what was done, and throws where anything was lost, doubled, left behind or read wrongly. */
+/** Prints a summary; throws if anything was lost, doubled, left over or read wrongly. */
 export async function runWithKills({ kills, uptimeMs }: KillRun): Promise<void> {
   const seed = Date.now() % 100_000
   const startedAt = Date.now()
-  // With no rest between its batches a move is over in a second, and there are many.
+  // Without pauses between batches a move takes about a second, so there are many.
   const vars = { LEASE_MS: '2000', GRACE_MS: '5000', MOVE_SHARE: '1' }
   const stack = await startKillableStack({ shards: SHARDS.length, vars })
   try {
@@ -55,7 +55,7 @@ export async function runWithKills({ kills, uptimeMs }: KillRun): Promise<void> 
     process.stdout.write(`${run.summary(met)} Seed ${seed}, ${seconds} s.\n`)
     expect(met.filter((moves) => moves.length > 0).length, 'kills inside a move').toBeGreaterThanOrEqual(kills / 2)
   } catch (error) {
-    process.stdout.write(`Seed ${seed}. What the runtime logged as errors:\n${stack.errors().slice(-20).join('\n')}\n`)
+    process.stdout.write(`Seed ${seed}. Errors that the runtime logged:\n${stack.errors().slice(-20).join('\n')}\n`)
     throw error
   } finally {
     await stack.close()
@@ -65,7 +65,7 @@ export async function runWithKills({ kills, uptimeMs }: KillRun): Promise<void> 
 class Run {
   readonly #stack: KillableStack
   readonly #random: Random
-  readonly #retries: Retries = { cutOff: 0, unavailable: 0 }
+  readonly #retries: Retries = { interrupted: 0, unavailable: 0 }
   readonly #all = new Writers()
   readonly #writers: PersistentWriter[]
   #newcomers = 0
@@ -94,7 +94,7 @@ class Run {
       this.#movable.push({ keyspace: 'users', slots: slotsAround(slotText((index * QUARTER) % SLOT_COUNT), QUARTER) })
   }
 
-  /** All at once, until it has been killed so many times. Resolves to what each kill met. */
+  /** Runs everything at once until the runtime was killed `count` times. Resolves to the moves that each kill hit. */
   async killTimes(count: number, uptimeMs: [number, number]): Promise<Met[]> {
     let isOn = true
     const during = async (pauseMs: number, step: () => Promise<void>) => {
@@ -131,11 +131,11 @@ class Run {
   }
 
   summary(met: Met[]): string {
-    const { cutOff, unavailable } = this.#retries
+    const { interrupted, unavailable } = this.#retries
     const inside = met.filter((moves) => moves.length > 0).length
     return [
       `Acknowledged: ${told(this.#all.acknowledged())}, ${this.#all.people.length} sign-ups.`,
-      `Sent again: ${cutOff} cut off, ${unavailable} unavailable.`,
+      `Retried: ${interrupted} interrupted, ${unavailable} unavailable.`,
       `${this.#moves.length} moves: ${told(countBy(this.#moves, ({ state }) => state))}; ${told(this.#operator.counts)}.`,
       `${met.length} kills, ${inside} inside a move: ${told(countBy(met.flat(), stepOf))}.`,
     ].join('\n')
@@ -147,12 +147,12 @@ class Run {
     await this.#stack.kill()
     const met = this.#metByKill()
     await this.#stack.start()
-    // After every other kill, the movers' alarms have to do without the cron.
+    // After every other kill, the movers' alarms run without the cron.
     if (index % 2 === 0) await this.#stack.cron()
     return met
   }
 
-  /** Resolves when a move is in this state, or after a while when another is at least at work. */
+  /** Resolves when a move is in this state, or, after a while, when any other move has a mover at work. */
   async #moment(state: MoveState): Promise<void> {
     using directory = this.#stack.openDirectory()
     for (const startedAt = Date.now(); ; await this.#pause(MOMENT_POLL_MS, MOMENT_POLL_MS)) {
@@ -185,13 +185,13 @@ class Run {
   }
 }
 
-/** The moves that hold their shards' lanes, as the directory's own file tells. */
+/** The moves that hold their shards' lanes, read from the directory's own file. */
 const movesAtWork = (directory: DatabaseSync): MoveRecord[] =>
   (directory.prepare('SELECT record FROM moves WHERE is_over = 0').all() as { record: string }[])
     .map(({ record }) => JSON.parse(record) as MoveRecord)
     .filter(({ hasLanes }) => hasLanes)
 
-/** The slots that begin at a multiple of `width`, with this one among them. */
+/** The range of `width` slots, starting at a multiple of `width`, that includes this slot. */
 function slotsAround(slot: string, width: number): string {
   const number = Number.parseInt(slot, 16)
   const first = number - (number % width)

@@ -1,4 +1,4 @@
-/** The whole stack as processes that can be killed at once and started again on what they had written. */
+/** The whole stack as processes that can be killed at once and restarted with the data on disk. */
 import '../../src/cli/wrangler/local-environment.ts'
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -18,27 +18,30 @@ const POLL_MS = 20
 
 export interface KillableStack {
   url: URL
-  /** How often it was killed: what was asked before a kill and is answered after it, if at all, was cut off. */
+  /** The number of kills so far. A request sent before a kill and answered after it, if at all, was interrupted. */
   readonly kills: number
-  /** Starts it where it was killed: on the same port and the same state. Resolves when it answers. */
+  /** Restarts it on the same port and with the same state. Resolves when it answers. */
   start(): Promise<void>
-  /** SIGKILL to the runtime and everything that it has started, in the middle of whatever they do. */
+  /** Sends SIGKILL to the runtime and all its children, in the middle of their work. */
   kill(): Promise<void>
-  /** Runs what the cron trigger runs, which nobody does locally. */
+  /** Runs the cron trigger's work, which nothing triggers locally. */
   cron(): Promise<void>
-  /** The directory's own storage, past the runtime, which may be running: read-only, to be closed. */
+  /** The directory's own storage, read-only, opened without the runtime, which may be running. The caller closes it. */
   openDirectory(): DatabaseSync
-  /** The shards' databases by shard id, past the runtime; to be closed. To write to them, kill it before. */
+  /**
+   * The shards' databases by shard id, opened without the runtime. The caller closes them. To write to them, kill the
+   * runtime first.
+   */
   openShards(options?: { isWritable: boolean }): Map<string, DatabaseSync>
-  /** What the runtime has logged as an error since the first start, one JSON object a line. */
+  /** The errors that the runtime has logged since its first start, one JSON object per line. */
   errors(): string[]
-  /** Kills it and removes its state. */
+  /** Kills it and deletes its state. */
   close(): Promise<void>
 }
 
 /**
- * Bundles the Worker as a deployment would, and starts it as `wrangler dev` does but for wrangler itself, which would
- * bundle it again at each start: 1 s instead of 3.
+ * Bundles the Worker like a deployment, and starts it like `wrangler dev` but without wrangler, which would bundle it
+ * again at each start. A start takes 1 s instead of 3.
  */
 export async function startKillableStack({
   shards,
@@ -58,7 +61,7 @@ export async function startKillableStack({
   return stack
 }
 
-/** wrangler starts with `env node`, which must be the pinned one. */
+/** wrangler starts with `env node`, so PATH must start with the pinned Node's folder. */
 async function bundle(configPath: string, outDir: string): Promise<void> {
   const bin = path.join(root, 'node_modules/.bin')
   const env = { ...process.env, PATH: `${bin}:${process.env.PATH ?? ''}` }
@@ -68,7 +71,7 @@ async function bundle(configPath: string, outDir: string): Promise<void> {
 
 function runtimeOptions(folder: string, port: number, configPath: string, vars: Record<string, string>): object {
   const { workerOptions } = unstable_getMiniflareWorkerOptions(configPath)
-  const { modulesRules: _, ...options } = workerOptions // of the bundler
+  const { modulesRules: _, ...options } = workerOptions // an option of the bundler
   const worker = path.join(folder, 'worker')
   return {
     host: '127.0.0.1',
@@ -116,12 +119,12 @@ class Processes implements KillableStack {
   }
 
   async start(): Promise<void> {
-    // A process group of its own, so that one signal reaches workerd as well.
+    // A separate process group, so that one signal reaches workerd too.
     const log = openSync(this.#logFile, 'a')
     const child = spawn(process.execPath, [path.join(import.meta.dirname, 'killable-runtime.ts'), this.#optionsFile], {
       cwd: root,
       detached: true,
-      // Whoever is killed leaves temporary files behind: here they go with the folder.
+      // A killed process leaves temporary files. Here they are deleted with the folder.
       env: { ...process.env, TMPDIR: this.#folder },
       stdio: ['pipe', log, log],
     })
@@ -129,7 +132,7 @@ class Processes implements KillableStack {
     this.#child = child
     for (const deadline = Date.now() + START_MS; !(await this.#answers()); await sleep(POLL_MS))
       if (child.exitCode !== null || Date.now() > deadline)
-        throw new Error(`The runtime didn’t start:\n${this.#output().slice(-5_000)}`)
+        throw new Error(`The runtime did not start:\n${this.#output().slice(-5_000)}`)
   }
 
   async kill(): Promise<void> {
@@ -139,7 +142,7 @@ class Processes implements KillableStack {
     this.#kills++
     process.kill(-child.pid!, 'SIGKILL')
     await gone
-    // workerd is no child of ours, so its end can only be seen.
+    // workerd is not a child of this process, so its end shows only when it stops answering.
     while (await this.#answers()) await sleep(POLL_MS)
   }
 
@@ -168,7 +171,9 @@ class Processes implements KillableStack {
     rmSync(this.#folder, { recursive: true, force: true })
   }
 
-  /** Beside them lies `metadata.sqlite`, the runtime's own: which storages of a kind there are, and their alarms. */
+  /**
+   * The same folder has `metadata.sqlite`, the runtime's own file, which lists the storages of a kind and their alarms.
+   */
   #files(kind: string): string[] {
     return globSync(`${kind}/*.sqlite`, { cwd: this.#folder })
       .filter((file) => !file.endsWith('metadata.sqlite'))

@@ -10,11 +10,11 @@ interface Version {
 }
 
 /**
- * KV at its worst: a write or deletion is seen after 120 s, what was read (a miss too) is read again for 60 s, a key
- * takes one write a second, and all of it may fail.
+ * KV at its worst: a write or deletion becomes visible after 120 s, a value that was read (a miss too) is served for
+ * another 60 s, a key takes one write per second, and every call may fail.
  */
 export class UnkindKv {
-  /** Calls that arrived, `get session:…`. */
+  /** Calls that arrived, for example `get session:…`. */
   readonly calls: string[] = []
   isDown = false
   readonly #clock: Clock
@@ -54,7 +54,7 @@ export class UnkindKv {
     this.#write(key, null)
   }
 
-  /** What was written is seen from now on. Writes that come later are late again. */
+  /** Makes everything written so far visible. Later writes are delayed again. */
   arrive(): void {
     this.#cached.clear()
     for (const versions of this.#versions.values()) for (const version of versions) version.at -= VISIBLE_AFTER_MS

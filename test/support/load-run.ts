@@ -1,4 +1,4 @@
-/** Runs of the load against a server in memory, for nouns that are under test. */
+/** Runs the load against a server in memory, for tests of nouns. */
 import { parsed } from '../../src/cli/load/answer-body.ts'
 import type { Tick } from '../../src/cli/load/figures.ts'
 import type { FindMoves } from '../../src/cli/load/leases.ts'
@@ -7,7 +7,7 @@ import { type LoadOptions, runLoad } from '../../src/cli/load/run.ts'
 import { answered, type Faults, MisbehavingServer, type Route, type Sent } from './misbehaving-server.ts'
 import { VirtualTime } from './virtual-time.ts'
 
-/** A noun that only signs people up; the server knows them by their names. */
+/** A noun that only signs users up. The server identifies them by name. */
 const visitors: LoadNoun = () => ({
   async signUp({ name, client }) {
     const ended = await client.request('POST', '/visitors', { json: { name }, key: name })
@@ -19,15 +19,15 @@ const visitors: LoadNoun = () => ({
 const visitorRoute: Route = ({ path, json }) => (path === '/visitors' ? answered(201, { token: json.name }) : null)
 
 export interface Setting extends Omit<Partial<LoadOptions>, 'findMoves'> {
-  /** What the server answers beside sign-ups. */
+  /** The server's routes besides sign-ups. */
   routes: Route[]
   faults?: Faults
   time?: VirtualTime
-  /** Null: nobody tells of moves. */
+  /** Null if no source of moves is available. */
   findMoves?: FindMoves | null
 }
 
-/** Unless told otherwise, ten seconds of load at 20 requests a second, half of them writes, while nothing moves. */
+/** By default ten seconds of load at 20 requests per second, half of them writes, while nothing moves. */
 export async function runOn(setting: Setting) {
   const { routes, faults = {}, time = new VirtualTime(), findMoves = async () => [], nouns = [], ...options } = setting
   const server = new MisbehavingServer(time, [visitorRoute, ...routes], faults)
@@ -52,7 +52,7 @@ export async function runOn(setting: Setting) {
   return { report, server, ticks, seconds: time.now() / 1_000 }
 }
 
-/** Of all requests of a kind that are sent, the n-th, at each of its tries. */
+/** True for every try of the n-th request of this kind. */
 export function nth(n: number, method: string, path: RegExp): (sent: Sent) => boolean {
   let count = 0
   let chosen = ''
@@ -64,8 +64,8 @@ export function nth(n: number, method: string, path: RegExp): (sent: Sent) => bo
   }
 }
 
-/** Of these requests, the first tries. */
+/** True for the first try of each of these requests. */
 export const once = (is: (sent: Sent) => boolean) => (sent: Sent) => is(sent) && sent.before === 0
 
-/** Nothing is wrong. */
+/** A report without any fault. */
 export const whole = { lost: 0, doubled: 0, unexpected: 0, unread: 0 }

@@ -7,16 +7,16 @@ import { SimulatedShard } from '../simulation/database.ts'
 export interface ManyShards {
   /** By binding name, as an isolate sees them. */
   databases: Record<string, D1Database>
-  /** To look at, in the map's order. */
+  /** For inspection, in the map's order. */
   sqlite: DatabaseSync[]
   wire(issuedAt: number): MapWire
-  /** How many statements the databases have run. */
+  /** The number of statements that the databases have run. */
   statements(): number
-  /** Called before each call is run; what it throws fails the call, and nothing of it is applied. */
+  /** Sets a function that is called before each call runs. If it throws, the call fails and changes nothing. */
   onCall(observe: (sql: string[]) => void): void
 }
 
-/** So many migrated databases on node:sqlite, each with its even share of the slots of both keyspaces. */
+/** `count` migrated databases on node:sqlite, each with an even share of the slots of both keyspaces. */
 export function manyShards(count: number): ManyShards {
   const runs = evenRuns(count)
   let statements = 0

@@ -1,4 +1,4 @@
-/** A fenced block. `info` is what follows the backticks, as in `sh not-run`. */
+/** A fenced block. `info` is the text after the backticks, for example `sh not-run`. */
 export interface FencedBlock {
   info: string
   text: string
@@ -11,9 +11,9 @@ export function fencedBlocks(page: string): FencedBlock[] {
 }
 
 /** The page without its fenced blocks. */
-export const proseOf = (page: string): string => page.replaceAll(FENCE, '')
+const proseOf = (page: string): string => page.replaceAll(FENCE, '')
 
-/** The anchors of a page's headings, as GitHub forms them: a repeated heading gets a number. */
+/** The anchors of a page's headings, as GitHub creates them: a repeated heading gets a number. */
 export function anchorsOf(page: string): Set<string> {
   const counts = new Map<string, number>()
   const headings = [...proseOf(page).matchAll(/^#{1,6} +(.+?)[ #]*$/gm)]
@@ -32,14 +32,14 @@ function anchorOf(heading: string): string {
   return text.replaceAll(/[^\p{Letter}\p{Mark}\p{Number}_ -]/gu, '').replaceAll(' ', '-')
 }
 
-/** The links of a page's prose that name a file, an anchor or both. */
+/** The links in a page's prose that name a file, an anchor or both. */
 export function localLinks(page: string): { file: string; anchor: string }[] {
   return [...proseOf(page).matchAll(/\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)/g)].map(
     ([, file = '', anchor = '']) => ({ file, anchor }),
   )
 }
 
-/** The lines of a page's prose over `max` characters. Tables and the addresses of links do not count. */
+/** The lines of a page's prose with more than `max` characters. Tables and link targets do not count. */
 export function longLines(page: string, max: number): string[] {
   return proseOf(page)
     .split('\n')

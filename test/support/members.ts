@@ -10,7 +10,7 @@ export interface Member extends SignUpInput {
   session: Session
 }
 
-/** Somebody who has just signed up, and whose consequences have all come. KV shows the session's copy. */
+/** A user who has just signed up, after all jobs of the sign-up have run. KV shows the session's copy. */
 export async function member(world: World): Promise<Member> {
   const isolate = world.isolate()
   const input = somebody()

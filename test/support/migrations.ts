@@ -14,7 +14,7 @@ const migrations: D1Migration[] = Object.entries(files)
   .sort(([a], [b]) => a.localeCompare(b))
   .map(([file, text]) => ({ name: file.split('/').at(-1)!, queries: text.split('--> statement-breakpoint') }))
 
-/** Migrates every bound shard, as `npm run banyan -- migrations apply` does. */
+/** Migrates every bound shard, like `npm run banyan -- migrations apply`. */
 export async function migrateAll(): Promise<void> {
   for (const database of boundShards(env as unknown as Env).values()) await applyD1Migrations(database, migrations)
 }

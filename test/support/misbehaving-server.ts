@@ -1,4 +1,4 @@
-/** A server in memory, with faults to order. What it stores and answers is its routes' matter. */
+/** A server in memory with configurable faults. Its routes decide what it stores and answers. */
 import type { VirtualTime } from './virtual-time.ts'
 
 export interface Sent {
@@ -8,23 +8,23 @@ export interface Sent {
   key: string | null
   token: string | null
   causalToken: string | null
-  /** How often this method, path and body was sent before. */
+  /** The number of earlier requests with this method, path and body. */
   before: number
 }
 
-/** Answers the requests that it knows; null for others. */
+/** Answers the requests that it handles; null for others. */
 export type Route = (sent: Sent) => Response | null
 
 export interface Faults {
-  /** How long an answer takes. */
+  /** The latency of an answer. */
   latencyMs?(sent: Sent): number
-  /** Answers in place of the server, which does nothing. */
+  /** Answers instead of the server, which does nothing. */
   refuse?(sent: Sent): Response | null
-  /** The request never arrives: this is the error's code. */
+  /** The request never arrives; returns the error's code. */
   unreachable?(sent: Sent): string | null
-  /** Does what is asked, and the answer is lost. */
+  /** The server carries out the request, but its answer is lost. */
   losesAnswer?(sent: Sent): boolean
-  /** Does everything again, however often a key comes. */
+  /** Carries out every repetition of a key again. */
   ignoresKeys?: boolean
 }
 
@@ -96,7 +96,7 @@ export const problem = (status: number, code: string, headers: Record<string, st
 
 export const notFound = () => problem(404, 'NOT_FOUND')
 
-/** As Node's fetch throws when a connection is refused, or breaks. */
+/** The error that Node's fetch throws if a connection is refused or breaks. */
 function brokenOff(code: string): Error {
   return new TypeError('fetch failed', { cause: Object.assign(new Error(code), { code }) })
 }

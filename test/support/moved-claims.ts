@@ -2,8 +2,8 @@ import { beforeAll, beforeEach } from 'vitest'
 import { endOpenMoves, epoch, holdings, routed } from './moving.ts'
 
 /**
- * A slot of claims of each test's own, at the first shard, with these claims in it. Claims have two tables where users
- * have ten: a move's steps are the same, its rounds fewer. To be called once a file.
+ * Gives each test its own slot of claims, at the first shard, with these claims in it. Claims have two tables and users
+ * have ten, so a move has the same steps but fewer rounds. Call it once per file.
  */
 export function movedClaims(names: string[]) {
   let slot = ''
@@ -13,14 +13,14 @@ export function movedClaims(names: string[]) {
   const insert = (name: string) =>
     run("INSERT INTO claims VALUES (?, 'email', 'ä', 'a', 'confirmed', 1)", `${slot}.${name}`)
 
-  // The first boot gives the slots out: the lower half is the first shard's.
+  // The first boot assigns the slots: the first shard gets the lower half.
   beforeAll(async () => void (await epoch()))
   beforeEach(async () => {
     await endOpenMoves()
     slot = (number++).toString(16)
     for (const name of names) await insert(name)
   })
-  /** So many of the slots that come next are this test's too. */
+  /** Reserves the next `slots` slots for this test too. */
   const skip = (slots: number) => {
     number += slots
   }

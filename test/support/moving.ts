@@ -19,10 +19,10 @@ import { wakeMoversBy } from './waking.ts'
 const bindings = env as unknown as Env
 const directory = () => bindings.DIRECTORY.get(bindings.DIRECTORY.idFromName('directory'))
 
-/** Movers are in the test's hands: the directory tells none of the real ones to start. */
+/** The test runs the movers: the directory starts none of the real ones. */
 beforeAll(() => wakeMoversBy(async () => undefined))
 
-/** The real directory's records of moves, by RPC. */
+/** The real directory's records of moves, over RPC. */
 export const records: RemoteMoveRecords = {
   find: (id) => directory().findMove(id) as Promise<MoveRecord | null>,
   change: (seen, change, progress) => directory().changeMove(seen, change, progress) as Promise<MoveAnswer>,
@@ -31,7 +31,7 @@ export const records: RemoteMoveRecords = {
 
 export const shards = new Map<string, D1Database>(Object.entries(databases))
 
-/** Plans the move of one slot, or of those up to `last`, to the other shard. Its mover is in the test's hands. */
+/** Plans the move of one slot, or of the slots up to `last`, to the other shard. The test runs its mover. */
 export async function planMove(keyspace: Keyspace, slot: string, target: string, last = slot): Promise<MoveRecord> {
   await directory().map()
   const reply = await directory().planMoves({ keyspace, ranges: [[slot, last]], target })
@@ -54,11 +54,14 @@ interface Given {
   clock?: Clock
   random?: Random
   observer?: BatchObserver
-  /** Other connections to the shards than its own, by binding. */
+  /** Connections to use instead of the shards' own, by binding. */
   shards?: Map<string, D1Database>
 }
 
-/** A mover that runs in the test. `pause` is called at each pause point; what it throws is a crash there. */
+/**
+ * A mover that runs in the test. `pause` is called at each pause point; an error that it throws simulates a crash
+ * there.
+ */
 export function mover(given: Given = {}): Mover {
   const pause = async (point: PausePoint) => void (await given.pause?.(point))
   return new Mover({
@@ -73,17 +76,17 @@ export function mover(given: Given = {}): Mover {
   })
 }
 
-/** Turns until the move has nothing to do for a while. Throws where it never comes to that. */
+/** Runs turns until the move waits for a while. Throws if that never happens. */
 export async function drive(id: string, pause: AtPoint = () => undefined, clock = systemClock): Promise<MoveRecord> {
   const one = mover({ pause, clock })
   for (let turns = 0; turns < 20; turns++) {
     const comeBackAt = await one.turn(id)
     if (comeBackAt === null || comeBackAt > systemClock.now() + 10_000) return record(id)
   }
-  throw new Error(`no end of it: ${JSON.stringify(await record(id))}`)
+  throw new Error(`the move never came to rest: ${JSON.stringify(await record(id))}`)
 }
 
-/** Runs `body` the first time that the point is met. */
+/** Runs `body` when the point is reached for the first time. */
 export function once(point: PausePoint, body: () => Promise<void> | void) {
   let isDone = false
   return async (met: PausePoint) => {
@@ -93,7 +96,7 @@ export function once(point: PausePoint, body: () => Promise<void> | void) {
   }
 }
 
-/** The routed databases, with a map of now. */
+/** The routed databases, with a current map. */
 export function routed(): Shards {
   const source = {
     async map() {
@@ -121,7 +124,7 @@ export async function epoch(): Promise<number> {
   return reply.map.epoch
 }
 
-/** All that a shard holds of a slot: its state, and its rows by table, exactly. */
+/** Everything that a shard holds of a slot: its state, and its exact rows by table. */
 export async function holdings(binding: string, keyspace: Keyspace, slot: string) {
   const database = shards.get(binding)!
   const found = await database.prepare(FIND_TABLES).bind(keyspace).all<never>()
@@ -145,13 +148,13 @@ export async function holdings(binding: string, keyspace: Keyspace, slot: string
   return { state, rows, changes }
 }
 
-/** The settling is over now, whatever the clock says: leases of tests are nobody's. */
+/** Ends the settling now, whatever the clock says, because no process holds a lease of a test. */
 export const settleNow = (id: string) => setOfRecord(id, 'settlesAt')
 
-/** Slots that this move took from a shard may come back there: the last lease on it is over. */
+/** Ends the last lease, so that slots which this move took from a shard may return to it. */
 export const leasesAreOver = (id: string) => setOfRecord(id, 'committedAt')
 
-/** What a test before left behind, it may have failed, keeps nobody from moving on. */
+/** Ends moves that a previous test left open, possibly by failing, so that they block no further moves. */
 export const endOpenMoves = () =>
   runInDurableObject(directory(), async (_: DirectoryObject, state) => {
     state.storage.sql.exec(

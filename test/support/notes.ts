@@ -1,4 +1,4 @@
-/** The example `examples/notes` over HTTP: people who write notes, and an operator who moves their slots. */
+/** The example `examples/notes` over HTTP, with users who write notes and an operator who moves their slots. */
 import path from 'node:path'
 import { createTestHarness } from 'wrangler'
 import { root } from '../../src/cli/shell/root.ts'
@@ -44,7 +44,7 @@ interface Move {
   state: string
 }
 
-/** Asks the example; throws for any answer that is not 2xx. */
+/** Sends a request to the example; throws for any answer that is not 2xx. */
 export async function ask<T>(
   url: URL,
   method: string,
@@ -68,7 +68,7 @@ export const newNotebook = async (url: URL): Promise<string> =>
 export const notesOf = async (url: URL, notebook: string): Promise<Note[]> =>
   (await ask<{ items: Note[] }>(url, 'GET', `/notebooks/${notebook}/notes`)).items
 
-/** Moves the slots, and waits until the move is done: the source has no rows of them. */
+/** Moves the slots, and waits until the move is done and the source has no rows of them. */
 export async function moveSlots(url: URL, slots: string, target: string, token = OPERATOR_TOKEN): Promise<void> {
   const { moves } = await ask<{ moves: Move[] }>(url, 'POST', '/operator/moves', { slots, target }, token)
   for (const { id } of moves)
@@ -76,21 +76,21 @@ export async function moveSlots(url: URL, slots: string, target: string, token =
       const { move } = await ask<{ move: Move }>(url, 'GET', `/operator/moves/${id}`, undefined, token)
       if (move.state === 'done') break
       if (move.state === 'failed' || move.state === 'aborted' || Date.now() > deadline)
-        throw new Error(`move ${id} does not end: ${JSON.stringify(move)}`)
+        throw new Error(`move ${id} did not end: ${JSON.stringify(move)}`)
     }
 }
 
 export interface Writer {
   notebook: string
-  /** The texts that were acknowledged. */
+  /** The acknowledged texts. */
   taken: string[]
-  /** Every other answer. */
+  /** All other answers. */
   failed: string[]
-  /** Waits for the request under way. */
+  /** Stops after the current request. */
   stop(): Promise<void>
 }
 
-/** Writes one note after another into its own notebook, and reads the latest one back each time. */
+/** Writes one note after another to its own notebook, and reads the latest one back each time. */
 export function writing(url: URL, notebook: string): Writer {
   const writer = { notebook, taken: [] as string[], failed: [] as string[] }
   let isStopped = false
@@ -101,7 +101,7 @@ export function writing(url: URL, notebook: string): Writer {
         const { note } = await ask<{ note: Note }>(url, 'POST', `/notebooks/${notebook}/notes`, { text })
         writer.taken.push(text)
         const read = await notesOf(url, notebook)
-        if (!read.some(({ id }) => id === note.id)) writer.failed.push(`${note.id} was written and not read`)
+        if (!read.some(({ id }) => id === note.id)) writer.failed.push(`${note.id} was written but not read`)
       } catch (error) {
         writer.failed.push(String(error))
       }
@@ -117,7 +117,7 @@ export function writing(url: URL, notebook: string): Writer {
   }
 }
 
-/** Which shards have rows of a notebook. */
+/** The shards that have rows of a notebook. */
 export async function shardsOf({ databases }: NotesStack, notebook: string): Promise<string[]> {
   const found: string[] = []
   for (const [binding, database] of databases) {

@@ -1,37 +1,37 @@
-/** What nouns write in a run with kills: a file a noun, `test/e2e/<noun>/crew.ts`, found by its name. */
+/** What nouns write in a run with kills: one file per noun, `test/e2e/<noun>/crew.ts`, found by its name. */
 import type { Random } from '../../src/core/random.ts'
 import type { PersistentClient } from './persistent-client.ts'
 
-/** One person, as a noun's crew knows it. @public For nouns. */
+/** One user, as a noun's crew sees it. @public For nouns. */
 export interface CrewMember {
   handle: string
   /** Known after the sign-up. */
   id(): string
   client: PersistentClient
   random: Random
-  /** Every key under which something was acknowledged: the crew adds its own. */
+  /** Every key with an acknowledged request. The crew adds its own. */
   keys: Set<string>
-  /** Reports what must never happen. */
+  /** Reports a violation. */
   violated(what: string, status: number, text: string): void
-  /** An Idempotency-Key and a text that nobody else uses. */
+  /** An Idempotency-Key and a text that are unique in the run. */
   next(): { key: string; text: string }
 }
 
 export interface NounWriter {
-  /** Writes one thing of the noun, or reads one back. */
+  /** Writes one entity of the noun, or reads one back. */
   step(): Promise<void>
 }
 
-/** Asks all shards, and gives their rows together. @public For nouns. */
+/** Runs a query on all shards and returns their rows together. @public For nouns. */
 export type QueryAll = <T>(sql: string) => T[]
 
-/** What all people of one run write of one noun. */
+/** Everything that the users of one run write of one noun. */
 export interface NounCrew {
   readonly acknowledged: Record<string, number>
   join(member: CrewMember): NounWriter
-  /** Everything that was acknowledged is read as it was acknowledged, by anybody. */
+  /** Any visitor reads everything as it was acknowledged. */
   expectRead(url: URL): Promise<void>
-  /** And it is stored once, and nothing else is. */
+  /** Everything acknowledged is stored once, and nothing else is. */
   expectStored(all: QueryAll): void
 }
 

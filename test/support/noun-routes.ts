@@ -1,4 +1,4 @@
-/** What all nouns bring to the tests that have a row for each route. */
+/** What all nouns contribute to the tests that have one row per route. */
 import type { Owner, RouteRow, SignedInUser, TestNoun } from './nouns.ts'
 
 export interface NounRoute extends RouteRow {
@@ -22,7 +22,7 @@ export const nounRoutes: NounRoute[] = testNouns.flatMap(({ routes }) =>
 /** A path as OpenAPI writes it: `{id}` for `:id`. */
 export const documentedPath = (pattern: string): string => pattern.replaceAll(/:(\w+)/g, '{$1}')
 
-/** With everything that the nouns' rows ask for. */
+/** A user with all entities that the nouns' rows need. */
 export async function ownerOf(user: SignedInUser): Promise<Owner> {
   const created: Record<string, string> = {}
   for (const noun of testNouns) Object.assign(created, await noun.create?.(user))

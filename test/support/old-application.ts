@@ -1,4 +1,7 @@
-/** A dump of an application with one database, as `wrangler d1 export` and `sqlite3 .dump` write it: the same for the same count. */
+/**
+ * A dump of an application with one database, as `wrangler d1 export` and `sqlite3 .dump` write it. The same count
+ * gives the same dump.
+ */
 
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
@@ -16,7 +19,10 @@ export interface OldUser {
   createdAt: number
 }
 
-/** The n-th user, from 1. Some names are hard: quotes, line breaks, emoji. Every third has a hash that fits Banyan. */
+/**
+ * The n-th user, from 1. Some names are difficult: quotes, line breaks, emoji. Every third user has a hash that Banyan
+ * can use.
+ */
 export function oldUser(n: number): OldUser {
   const digest = createHash('sha256').update(`old user ${n}`).digest()
   const salt = digest.subarray(0, 16).toString('base64').replace(/=+$/, '')
@@ -58,7 +64,7 @@ INSERT INTO "posts" VALUES(1,1,'INSERT INTO users VALUES (0);');
 CREATE INDEX users_by_name ON users (username);
 `
 
-/** Writes the dump of `count` users, and of what else (SQL) is to be in it. */
+/** Writes the dump of `count` users, and of `more` (SQL). */
 export async function writeDump(file: string, count: number, more = ''): Promise<void> {
   const stream = createWriteStream(file)
   stream.write(HEAD)

@@ -1,4 +1,4 @@
-/** The OpenAPI document as a judge: does an answer have a status, a type and a shape that its route documents? */
+/** Checks answers against the OpenAPI document: whether a route documents their status, type and shape. */
 import type { Answer } from './http-client.ts'
 
 export type Schema = {
@@ -27,7 +27,7 @@ export interface OpenApiDocument {
 }
 
 export interface DocumentedRoute {
-  /** `POST /api/v1/accounts`, as the document writes paths. */
+  /** For example `POST /api/v1/accounts`, with the path as in the document. */
   name: string
   method: string
   path: string
@@ -37,7 +37,7 @@ export interface DocumentedRoute {
 
 const KNOWN = new Set([
   ...['$ref', 'allOf', 'type', 'properties', 'required', 'additionalProperties', 'items', 'maxItems', 'enum', 'format'],
-  'description', // says, and asks nothing
+  'description', // an annotation, which constrains nothing
 ])
 
 export const documentedRoutes = (document: OpenApiDocument): DocumentedRoute[] =>
@@ -53,7 +53,7 @@ export const documentedRoutes = (document: OpenApiDocument): DocumentedRoute[] =
     })),
   )
 
-/** The documented route that a request meets, or null. */
+/** The documented route that a request matches, or null. */
 export function routeOf(document: OpenApiDocument, method: string, path: string): DocumentedRoute | null {
   const [bare = ''] = path.split('?')
   return (
@@ -65,10 +65,10 @@ export function routeOf(document: OpenApiDocument, method: string, path: string)
   )
 }
 
-/** What is wrong with an answer by the document: nothing, in an empty list. */
+/** The differences between an answer and the document; empty if there are none. */
 export function faultsOf(document: OpenApiDocument, route: DocumentedRoute, answer: Answer): string[] {
   const response = document.paths[route.path]![route.method.toLowerCase()]!.responses[answer.status]
-  if (!response) return [`${route.name} doesn't document ${answer.status}: ${answer.text}`]
+  if (!response) return [`${route.name} does not document ${answer.status}: ${answer.text}`]
   const [type] = Object.keys(response.content ?? {})
   if (!type) return answer.text === '' ? [] : [`${route.name} ${answer.status} has a body: ${answer.text}`]
   const sent = answer.headers.get('content-type')
@@ -77,23 +77,24 @@ export function faultsOf(document: OpenApiDocument, route: DocumentedRoute, answ
 }
 
 /**
- * What in `value` doesn't fit the schema. Objects are closed, also where JSON Schema would leave them open: a field that
- * no schema names is a field that got out. Throws for a keyword that it doesn't know.
+ * The parts of `value` that do not fit the schema. Objects are closed even if JSON Schema would leave them open,
+ * because an undocumented field is a leak. Throws for an unknown keyword.
  */
 function shapeFaults(document: OpenApiDocument, schema: Schema, value: unknown, at: string): string[] {
   const flat = flatten(document, schema)
   const unknown = Object.keys(flat).filter((keyword) => !KNOWN.has(keyword))
-  if (unknown.length > 0) throw new Error(`the schema at ${at || '/'} has keywords not checked here: ${unknown}`)
+  if (unknown.length > 0)
+    throw new Error(`the schema at ${at || '/'} has keywords that are not checked here: ${unknown}`)
   const types = [flat.type ?? []].flat()
   if (!types.includes(typeOf(value)) && !(types.includes('number') && typeOf(value) === 'integer'))
-    return [`${at || '/'} is ${typeOf(value)}, and should be ${types.join(' or ')}`]
+    return [`${at || '/'} is ${typeOf(value)}, but should be ${types.join(' or ')}`]
   if (flat.enum && !flat.enum.includes(value)) return [`${at} is ${JSON.stringify(value)}`]
   if (
     typeof value === 'string' &&
     flat.format === 'date-time' &&
     !/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/.test(value)
   )
-    return [`${at} is not a time in UTC by RFC 3339: ${value}`]
+    return [`${at} is not an RFC 3339 time in UTC: ${value}`]
   if (Array.isArray(value)) {
     const tooMany = value.length > (flat.maxItems ?? Number.POSITIVE_INFINITY) ? [`${at} has too many items`] : []
     return [...tooMany, ...value.flatMap((item, index) => shapeFaults(document, flat.items!, item, `${at}/${index}`))]
@@ -114,7 +115,7 @@ function objectFaults(document: OpenApiDocument, schema: Schema, value: object, 
   ]
 }
 
-/** The schema with its reference followed and its parts (`allOf`) as one. */
+/** The schema with its reference resolved and its parts (`allOf`) merged. */
 function flatten(document: OpenApiDocument, schema: Schema): Schema {
   if (schema.$ref) return flatten(document, document.components.schemas[schema.$ref.split('/').at(-1)!]!)
   if (!schema.allOf) return schema
@@ -133,7 +134,7 @@ function typeOf(value: unknown): string {
   return typeof value
 }
 
-/** A value that the schema allows, as small as possible. */
+/** The smallest possible value that the schema allows. */
 export function sampleOf(document: OpenApiDocument, schema: Schema): unknown {
   const flat = flatten(document, schema)
   if (flat.enum) return flat.enum[0]

@@ -1,4 +1,4 @@
-/** A client that doesn't take a crash for an answer. */
+/** A client that retries through crashes. */
 import type { Random } from '../../src/core/random.ts'
 import { type Answer, type Bearer, bearer, type RequestOptions } from './http-client.ts'
 import type { KillableStack } from './killable-stack.ts'
@@ -8,13 +8,13 @@ const PAUSE_MS = 60
 
 export interface Insisted {
   answer: Answer
-  /** How often it was sent before, and may have had its effect without anybody knowing. */
+  /** The number of earlier sends whose outcome is unknown. */
   uncertain: number
 }
 
-/** How often requests were sent again, over all clients of a run. */
+/** The number of retries, over all clients of a run. */
 export interface Retries {
-  cutOff: number
+  interrupted: number
   unavailable: number
 }
 
@@ -32,8 +32,8 @@ export class PersistentClient {
   }
 
   /**
-   * Sends a request until it is answered, and not with 503. What says that something was done, or refused, holds also
-   * when it came while the runtime was being killed: only a failure may be the killing's own.
+   * Sends a request until it gets an answer other than 503. An answer that reports success or refusal counts even if
+   * the runtime was being killed; only a failure may be caused by the kill.
    */
   async insist(method: string, path: string, options: RequestOptions = {}): Promise<Insisted> {
     let uncertain = 0
@@ -45,9 +45,9 @@ export class PersistentClient {
     ) {
       const killsBefore = this.#stack.kills
       const answer = await this.#send(method, path, options)
-      if (answer === 'nobody there') continue
-      if (answer === 'cut off' || (answer.status >= 500 && this.#stack.kills !== killsBefore)) {
-        this.#retries.cutOff++
+      if (answer === 'refused') continue
+      if (answer === 'interrupted' || (answer.status >= 500 && this.#stack.kills !== killsBefore)) {
+        this.#retries.interrupted++
         uncertain++
       } else if (answer.status === 503) {
         this.#retries.unavailable++
@@ -55,14 +55,14 @@ export class PersistentClient {
         if (answer.text.includes('"OUTCOME_UNKNOWN"')) uncertain++
       } else return { answer, uncertain }
     }
-    throw new Error(`${method} ${path} came to nothing in ${GIVE_UP_MS} ms: ${last}`)
+    throw new Error(`${method} ${path} got no final answer within ${GIVE_UP_MS} ms: ${last}`)
   }
 
-  async #send(method: string, path: string, options: RequestOptions): Promise<Answer | 'cut off' | 'nobody there'> {
+  async #send(method: string, path: string, options: RequestOptions): Promise<Answer | 'interrupted' | 'refused'> {
     try {
       return await this.#bearer.request(method, path, options)
     } catch (error) {
-      return (error as { cause?: { code?: string } }).cause?.code === 'ECONNREFUSED' ? 'nobody there' : 'cut off'
+      return (error as { cause?: { code?: string } }).cause?.code === 'ECONNREFUSED' ? 'refused' : 'interrupted'
     }
   }
 }

@@ -1,18 +1,21 @@
-/** People who write whatever happens, and remember what they were told. */
+/** Users who keep writing through failures, and remember what was acknowledged. */
 import type { Random } from '../../src/core/random.ts'
 import { createCrews, type NounCrew, type NounWriter } from './noun-crews.ts'
 import type { PersistentClient } from './persistent-client.ts'
 
 const PASSWORD = 'seven quiet herons'
 
-/** A profile as its owner knows it. Each edit raises its version once; one whose answer was lost may have done so too. */
+/**
+ * A profile as its owner knows it. Each edit raises its version once. An edit whose answer was lost may have raised it
+ * too.
+ */
 interface KnownProfile {
   bio: string
   versionMin: number
   versionMax: number
 }
 
-/** All people of one run, and what the nouns' crews write with them. */
+/** All users of one run, and what the nouns' crews write with them. */
 export class Writers {
   readonly crews: NounCrew[] = createCrews()
   readonly people: PersistentWriter[] = []
@@ -23,7 +26,7 @@ export class Writers {
     return writer
   }
 
-  /** How often each kind of write and read was acknowledged. */
+  /** The number of acknowledged requests, by kind of write or read. */
   acknowledged(): Record<string, number> {
     const sums: Record<string, number> = {}
     const counts = [...this.people.map((person) => person.acknowledged), ...this.crews.map((crew) => crew.acknowledged)]
@@ -36,10 +39,10 @@ export class PersistentWriter {
   readonly handle: string
   id = ''
   readonly profile: KnownProfile = { bio: '', versionMin: 1, versionMax: 1 }
-  /** Every key under which something was acknowledged. */
+  /** Every key with an acknowledged request. */
   readonly keys = new Set<string>()
   readonly acknowledged = { 'changes of profiles': 0, mails: 0, reads: 0 }
-  /** What must never happen. */
+  /** Violations found so far. */
   readonly violations: string[] = []
   readonly #client: PersistentClient
   readonly #random: Random
@@ -65,12 +68,12 @@ export class PersistentWriter {
         this.id = answer.json<{ user: { id: string } }>().user.id
         return
       }
-      // Two requests of one sign-up have barred each other, and it says so.
-      if (!answer.text.includes('"CONFLICT"')) throw new Error(`${this.handle} can’t sign up: ${answer.text}`)
+      // Two requests of one sign-up have barred each other, and the answer says so.
+      if (!answer.text.includes('"CONFLICT"')) throw new Error(`${this.handle} cannot sign up: ${answer.text}`)
     }
   }
 
-  /** Writes one thing, or reads one back: mostly of a noun, where one brings a crew. */
+  /** Writes or reads back one thing, usually of a noun if one has a crew. */
   async step(): Promise<void> {
     const noun = this.#nouns[Math.floor(this.#random.fraction() * this.#nouns.length)]
     const draw = this.#random.fraction()
@@ -91,7 +94,7 @@ export class PersistentWriter {
     this.#compare(answer.json())
   }
 
-  /** Its job goes through the outbox, which moves with its owner. */
+  /** The mail's job goes through the outbox, which moves with its owner. */
   async #askForMail(): Promise<void> {
     const { key } = this.#next()
     const headers = { 'idempotency-key': key }
@@ -101,7 +104,7 @@ export class PersistentWriter {
     this.acknowledged.mails++
   }
 
-  /** With the newest causal token, so its own writes have to be in what it reads. */
+  /** Sends the newest causal token, so the answer must include the user's own writes. */
   async #readProfile(): Promise<void> {
     const { answer } = await this.#client.insist('GET', '/api/v1/me')
     if (answer.status !== 200) return this.#violated('GET me', answer.status, answer.text)
@@ -110,7 +113,7 @@ export class PersistentWriter {
   }
 
   #compare({ user }: { user: { bio: string } }): void {
-    if (user.bio !== this.profile.bio) this.#violated(`the bio should be ${this.profile.bio} and is`, 200, user.bio)
+    if (user.bio !== this.profile.bio) this.#violated(`the bio should be ${this.profile.bio} but is`, 200, user.bio)
   }
 
   #violated(what: string, status: number, text: string): void {

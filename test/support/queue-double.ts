@@ -1,18 +1,19 @@
 const MESSAGES_MAX = 100
 const BATCH_BYTES_MAX = 256_000
 const MESSAGE_BYTES_MAX = 128_000
-/** What Queues adds to each message, and counts. */
+/** The size that Queues adds to each message and counts. */
 const METADATA_BYTES = 100
 
 /**
- * A queue's producer with the documented limits (developers.cloudflare.com/queues/platform/limits; 1 KB is 1,000 bytes).
- * The local runtime takes 288,000 bytes in a batch, and counts no metadata. A batch is taken whole or not at all.
+ * A queue's producer with the documented limits (developers.cloudflare.com/queues/platform/limits; 1 KB is 1,000
+ * bytes). The local runtime accepts 288,000 bytes per batch and counts no metadata. A batch is accepted whole or not at
+ * all.
  */
 export class UnkindQueue<T> {
   readonly sent: T[] = []
-  /** Calls, whether they were taken or not: how many messages each had. */
+  /** The number of messages of each call, whether it was accepted or not. */
   readonly calls: number[] = []
-  /** Called with each batch's bodies; what it throws fails the batch. */
+  /** Called with each batch's bodies. If it throws, the batch fails. */
   onBatch: (bodies: T[]) => Promise<void> | void = () => undefined
 
   /** The producer's binding. */

@@ -1,7 +1,8 @@
 /**
- * Random bytes as the body of every route that takes one: what isn't UTF-8 is 400, what is accepted is read back exactly as it
- * was sent. The routes are the application's own list, so a new one is among them at once; one that accepts something must
- * have a line in `rows`, or in its noun's file (test/support/nouns), that tells how it is read back.
+ * Sends random bytes as the body of every route that takes one. A body that is not UTF-8 gets 400; an accepted body is
+ * read back exactly as it was sent. The routes are the application's own list, so a new route is included
+ * automatically. A route that accepts a body needs a line in `rows`, or in its noun's file (test/support/nouns), that
+ * defines how it is read back.
  */
 import fc from 'fast-check'
 import { expect } from 'vitest'
@@ -14,33 +15,40 @@ import { type WorkerAnswer, workerIsolate } from './worker-isolate.ts'
 
 type Request = (method: string, path: string, options?: { json?: unknown; token?: string }) => Promise<WorkerAnswer>
 
-/** Who sends, and what is known of it. */
+/** The sender, and what is known about it. */
 interface Sender {
   isolate: ReturnType<typeof workerIsolate>
   ask: Request
   token: string
   password: string
-  /** The sender, with what the nouns have created. */
+  /** The sender, with the entities that the nouns have created. */
   owner: Owner
   number: number
 }
 
-/** What of an accepted body is to be stored, and what is read back. */
+/** The fields of an accepted body that must be stored, and the fields that are read back. */
 type ReadBack = (sender: Sender, sent: Fields, answer: WorkerAnswer) => Promise<[sent: unknown, stored: unknown]>
 
 interface Row {
   /** Instead of a placeholder for each parameter. */
   path?: (sender: Sender) => string
-  /** A body that is accepted, or refused only for what it names. The document's own sample where none is given. */
+  /**
+   * A body that is accepted, or refused only because of the entities it names. By default, the document's own sample.
+   */
   valid?: (sender: Sender) => Fields
   isSignedOut?: boolean
   readBack?: ReadBack
-  /** It accepts a body whole and refuses single users in it, so half a character costs only its user. */
+  /**
+   * The route accepts the body as a whole and refuses single users in it, so an unpaired surrogate refuses only its
+   * user.
+   */
   judgesEach?: boolean
 }
 
 const OPERATOR_TOKEN = 'banyan-local'
-/** It has the character that bytes which are not UTF-8 are often replaced with: they must not pass for it. */
+/**
+ * Has the character that often replaces bytes which are not UTF-8. Such bytes must not be accepted as this password.
+ */
 const PASSWORD = 'sept h\u00e9rons \ufffd\ufffd \ud83c\udf33'
 const ANY = 'x'
 
@@ -53,7 +61,7 @@ const stranger = ({ number }: Sender) => ({
 const signsIn = async ({ ask }: Sender, login: unknown, password: unknown) =>
   (await ask('POST', '/api/v1/sessions', { json: { login, password } })).status
 
-/** The password that was given is the account's. */
+/** The new password is the account's. */
 const newPassword =
   (login: (sent: Fields) => unknown, name: string): ReadBack =>
   async (sender, sent) => [201, await signsIn(sender, login(sent), sent[name])]
@@ -61,7 +69,7 @@ const newPassword =
 const me = async ({ ask, token }: Sender) =>
   (await ask('GET', '/api/v1/me', { token })).json<{ user: { displayName: string; bio: string } }>().user
 
-/** A name is trimmed, and a field that isn't sent stays as it is. */
+/** A name is trimmed, and a field that is not sent stays unchanged. */
 const profileReadBack: ReadBack = async (sender, sent) => {
   const { displayName, bio } = await me(sender)
   const wanted = { displayName: (sent.displayName as string | undefined)?.trim() ?? displayName, bio: sent.bio ?? bio }
@@ -86,13 +94,13 @@ const passwordChange =
     return then(sender, sent, answer)
   }
 
-/** Only the very password signs in; NFKC of it is what is compared. */
+/** Only this exact password signs in. Passwords are compared after NFKC. */
 const passwordMatches: ReadBack = async ({ password }, sent) => [
   String(sent.password).normalize('NFKC'),
   password.normalize('NFKC'),
 ]
 
-/** Nothing that was sent is stored. */
+/** Nothing of the body is stored. */
 const nothingStored: ReadBack = async () => [null, null]
 
 const users = ({ number }: Sender) => [
@@ -194,7 +202,7 @@ const rows: Record<string, Row> = {
   'POST /reset-password/:token': { valid: () => ({ password: PASSWORD }) },
 }
 
-/** Every method and path of the application that may come with a body. */
+/** Every method and path of the application that may have a body. */
 export const bodyRoutes: string[] = [
   ...new Set(
     web.routes
@@ -209,7 +217,7 @@ const isApi = (route: string) => / \/(?:api|operator)\//.test(route)
 
 const NOT_UTF8 = ['e9', '80', 'ff', 'c0af', 'eda080', 'f09f8c', 'f4908080'].map((hex) => Buffer.from(hex, 'hex'))
 
-/** U+FFFD is left out: it is what nothing that is stored may have. */
+/** U+FFFD is excluded, because no stored text may have it. */
 const text = fc
   .oneof(
     fc.string({ unit: 'binary', maxLength: 40 }),
@@ -236,10 +244,13 @@ const mutation: fc.Arbitrary<Mutation> = fc.oneof(
   fc.record({ kind: fc.constant('random' as const), bytes: fc.uint8Array({ maxLength: 60 }) }),
 )
 
-/** Where the bytes of the mutation go. */
+/** The place for the mutated bytes. */
 const MARK = 'markedhere'
 
-/** Drawn for every route: the valid body, what a lenient decoder would take for it, and other bytes in its first texts. */
+/**
+ * Drawn for every route: the valid body, the text that a lenient decoder would read instead, and other bytes in its
+ * first texts.
+ */
 const examples = [false, true].flatMap((isEscaped) => {
   const plain = { isChanged: false, field: 0, text: '', isEscaped }
   return [
@@ -248,7 +259,7 @@ const examples = [false, true].flatMap((isEscaped) => {
   ]
 })
 
-/** One text of a valid body becomes another, and the bytes are mutated. */
+/** Replaces one text of a valid body, and mutates the bytes. */
 const sending = fc.record({ isChanged: fc.boolean(), field: fc.nat(20), text, mutation, isEscaped: fc.boolean() })
 type Sending = typeof sending extends fc.Arbitrary<infer T> ? T : never
 
@@ -275,7 +286,7 @@ function encoded(isForm: boolean, valid: Fields, { isChanged, field, text, mutat
   }
 }
 
-/** Another text for the text of this number, counted through the whole body. */
+/** Replaces the text with this number, counted through the whole body. */
 function withText(valid: Fields, number: number, text: string): Fields {
   const paths: PropertyKey[][] = []
   const collect = (value: unknown, at: PropertyKey[]): void => {
@@ -304,7 +315,7 @@ const percent = (bytes: Buffer) => bytes.toString('hex').replaceAll(/../g, '%$&'
 const withMarked = (body: string, bytes: Buffer): string =>
   body.replace(MARK, bytes.toString('latin1')).replace(percent(Buffer.from(MARK)), percent(bytes))
 
-/** Every byte escaped, or as few as possible. */
+/** Escapes every byte, or as few as possible. */
 function formOf(fields: Record<string, string>, isEscaped: boolean): Buffer {
   const every = (bytes: string) => percent(Buffer.from(bytes, 'latin1'))
   const few = (bytes: string) => bytes.replaceAll(/[%&+=]/g, every)
@@ -313,7 +324,7 @@ function formOf(fields: Record<string, string>, isEscaped: boolean): Buffer {
   return Buffer.from(pairs.join('&'), 'latin1')
 }
 
-/** UTF-8; half a character becomes the three bytes that its number would have, which are no UTF-8. */
+/** UTF-8. An unpaired surrogate becomes the three bytes of its number, which are not UTF-8. */
 const bytesOf = (text: string): Buffer =>
   Buffer.concat(
     [...text].map((character) => {
@@ -323,22 +334,22 @@ const bytesOf = (text: string): Buffer =>
     }),
   )
 
-/** What a lenient decoder would make U+FFFD of, in the place of each. */
+/** Puts in each place a sequence that a lenient decoder would turn into U+FFFD. */
 const withImpostors = (body: string): string =>
   body
     .replaceAll('\xef\xbf\xbd', '\xe9')
     .replaceAll(/%ef%bf%bd/gi, '%E9')
     .replaceAll(/\\ufffd/gi, '\\ud800')
 
-// ── what must become of it ────────────────────────────────────────────────────────────────────────
+// ── the required outcome ──────────────────────────────────────────────────────────────────────────
 
-/** `Buffer` replaces what is not UTF-8, and then other bytes come back. */
+/** `Buffer` replaces bytes that are not UTF-8, so they do not survive a round trip. */
 function textOf(bytes: Buffer): string | null {
   const text = bytes.toString('utf8')
   return Buffer.from(text).equals(bytes) ? text : null
 }
 
-/** The fields of a body by the standards, or null if it has none: RFC 8259, and the URL Standard §5.1. */
+/** The fields of a body according to RFC 8259 and the URL Standard §5.1, or null if it has none. */
 function fieldsOf(isForm: boolean, bytes: Buffer): Fields | null {
   const text = textOf(bytes)
   if (text === null) return null
@@ -378,7 +389,7 @@ const isWhole = (value: unknown): boolean => {
 
 const REFUSALS = [400, 401, 403, 404, 409, 422]
 
-/** Sends `runs` random bodies to a route, one after the other. */
+/** Sends `runs` random bodies to a route, one after another. */
 export async function checkRandomBodies(sender: Sender, document: OpenApiDocument, route: string, runs: number) {
   const isForm = !isApi(route)
   const row = rows[route] ?? {}
@@ -399,7 +410,7 @@ export async function checkRandomBodies(sender: Sender, document: OpenApiDocumen
   if (row.readBack) expect(accepted, `${route} refuses a valid body`).toBeGreaterThan(0)
 }
 
-/** A user keeps 100 sessions, and other routes have made as many. */
+/** A user keeps 100 sessions, and other routes have created as many. */
 async function signInAgain(sender: Sender): Promise<void> {
   const json = { login: 'sender', password: sender.password }
   sender.token = (await sender.ask('POST', '/api/v1/sessions', { json })).json<{ token: string }>().token
@@ -427,7 +438,7 @@ interface Sent {
   body: Buffer
 }
 
-/** True if the body was accepted, and what it says is stored. */
+/** True if the body was accepted and is stored as sent. */
 async function judge(sender: Sender, { route, row, isForm, body }: Sent, answer: WorkerAnswer): Promise<boolean> {
   const said = `${route} ← ${JSON.stringify(body.toString('latin1'))} → ${answer.status} ${answer.text.slice(0, 200)}`
   const fields = fieldsOf(isForm, body)
@@ -441,20 +452,20 @@ async function judge(sender: Sender, { route, row, isForm, body }: Sent, answer:
   if (!row.judgesEach) expect(isWhole(fields), said).toBe(true)
   expect(
     row.readBack,
-    `${said}: tell in test/support/random-bodies.ts, or in the noun's file in test/support/nouns, how it is read back`,
+    `${said}: define how it is read back, in test/support/random-bodies.ts or in the noun's file in test/support/nouns`,
   ).toBeDefined()
   const [sent, stored] = await row.readBack!(sender, fields, answer)
   expect(stored, said).toEqual(sent)
   return true
 }
 
-/** Nothing that anybody stored had a character replaced. */
+/** No stored text has a replaced character. */
 export async function expectNothingReplaced(): Promise<void> {
   const stored = Object.values(await everything()).flat()
   expect(stored.filter((row) => JSON.stringify(row).includes('\ufffd'))).toEqual([])
 }
 
-/** A user of a Worker of its own, with what the nouns create. */
+/** A user of its own Worker, with the entities that the nouns create. */
 export async function randomSender(): Promise<{ sender: Sender; document: OpenApiDocument }> {
   const isolate = workerIsolate()
   const ask: Request = (method, path, options) => isolate.request(method, path, options)
@@ -462,7 +473,7 @@ export async function randomSender(): Promise<{ sender: Sender; document: OpenAp
   const { token } = (await ask('POST', '/api/v1/accounts', { json: account })).json<{ token: string }>()
   const owner = { handle: account.handle, created: {}, ask: asSender }
   const sender: Sender = { isolate, ask, token, password: PASSWORD, owner, number: 0 }
-  /** Its token is renewed between routes. */
+  /** The function renews the sender's token between routes. */
   function asSender(method: string, path: string, json?: unknown) {
     return ask(method, path, { token: sender.token, ...(json === undefined ? {} : { json }) })
   }

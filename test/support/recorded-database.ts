@@ -3,7 +3,7 @@ export interface RecordedStatement {
   values: unknown[]
 }
 
-/** A database that tells of each statement that is sent, with its values. */
+/** A database that reports each statement it sends, with its values. */
 export function recordedDatabase(database: D1Database, tell: (statement: RecordedStatement) => void): D1Database {
   const recorded = new WeakMap<object, { statement: D1PreparedStatement; text: RecordedStatement }>()
   const sending = new Set(['all', 'run', 'raw', 'first'])

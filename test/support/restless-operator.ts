@@ -1,4 +1,4 @@
-/** An operator who moves slots back and forth, and changes their mind. */
+/** An operator who moves slots back and forth, and reverses or cancels moves. */
 import type { Random } from '../../src/core/random.ts'
 import type { PersistentClient } from './persistent-client.ts'
 import { OPERATOR_TOKEN } from './stack.ts'
@@ -15,7 +15,7 @@ export interface MoveAnswer {
   error?: string
 }
 
-/** Slots that are moved together, if at all. */
+/** Slots that are always moved together. */
 export interface MovableSlots {
   keyspace: 'users' | 'claims'
   slots: string
@@ -40,7 +40,7 @@ export class RestlessOperator {
     this.#movable = movable
   }
 
-  /** Starts a move, or steers one that is under way. What is refused for its time is refused. */
+  /** Starts a move or changes an open one. A refusal because of the move's state is accepted. */
   async step(): Promise<void> {
     const draw = this.#random.fraction()
     if (draw < 0.6) return this.#plan()
@@ -52,12 +52,12 @@ export class RestlessOperator {
     if (early) return this.#steer(early, 'abort', 'aborts')
   }
 
-  /** Ends what can be ended, and waits for all else. Resolves to every move there was. */
+  /** Ends the moves that can be ended and waits for the others. Resolves to all moves. */
   async finish(): Promise<MoveAnswer[]> {
     for (const deadline = Date.now() + GIVE_UP_MS; ; await sleep(POLL_MS)) {
       const open = await this.#open()
       if (open.length === 0) return this.#list()
-      if (Date.now() > deadline) throw new Error(`Moves that don’t end: ${JSON.stringify(open)}`)
+      if (Date.now() > deadline) throw new Error(`Moves that did not end: ${JSON.stringify(open)}`)
       for (const move of open) if (move.state === 'settling') await this.#steer(move, 'complete', 'completions')
     }
   }
@@ -70,7 +70,7 @@ export class RestlessOperator {
       this.violations.push(`${JSON.stringify(json)}: ${answer.status} ${answer.text}`)
       return
     }
-    // Most are past their commit when their list is read again.
+    // Most moves are past their commit by the time the list is read again.
     const [move] = answer.json<{ moves: MoveAnswer[] }>().moves
     if (!move || this.#random.fraction() > 0.2) return
     await sleep(this.#random.fraction() * ABORT_WITHIN_MS)
@@ -97,7 +97,7 @@ export class RestlessOperator {
     return moves
   }
 
-  /** The newest are enough to see all that are open: they are fewer than the ranges that are moved. */
+  /** The newest page has all open moves, because there are fewer than the ranges that move. */
   async #page(cursor: string): Promise<{ items: MoveAnswer[]; next: string | null }> {
     const { answer } = await this.#client.insist('GET', `${MOVES}?limit=100&cursor=${cursor}`, { headers })
     if (answer.status !== 200) throw new Error(`The list of moves answered ${answer.status}: ${answer.text}`)

@@ -1,6 +1,6 @@
 import { integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 
-/** A table of every shard with a row per text. It stays there without its noun, because migrations only add. */
+/** A table of every shard with one row per text. It stays without its noun, because migrations only add. */
 export const rowsTable = sqliteTable('posts', {
   id: text().primaryKey().notNull(),
   authorId: text('author_id').notNull(),

@@ -1,7 +1,10 @@
 import type { Session } from '../../src/sessions/sessions.ts'
 import type { Tiers } from '../../src/web/context.ts'
 
-/** A write of somebody signed in, as a noun's: a row in the user's slot, of a table that the migrations have. Resolves to its id. */
+/**
+ * Writes as a signed-in user, like a noun: a row in the user's slot, in a table that the migrations have. Resolves to
+ * its id.
+ */
 export async function writeRow(
   { sessions, ids, clock }: Pick<Tiers, 'sessions' | 'ids' | 'clock'>,
   session: Session,

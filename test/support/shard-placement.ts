@@ -5,7 +5,7 @@ import { OPERATOR_TOKEN, outboxesDrained, type Stack } from './stack.ts'
 
 const SIGN_UPS_AT_ONCE = 4
 
-/** Signs `count` people up over HTTP. Resolves to their ids. */
+/** Signs up `count` users over HTTP. Resolves to their ids. */
 export async function signUpMany(stack: Stack, count: number): Promise<string[]> {
   const ids: string[] = []
   let next = 0
@@ -33,8 +33,8 @@ interface ShardRow {
 }
 
 /**
- * Every row of every sharded table lies in the database that its key's slot belongs to by the directory's map, the map
- * is even, and the operators' API tells the same: resolves to what it tells. The databases are read past the application.
+ * Expects every row of every sharded table in the database that owns its key's slot by the directory's map, an even
+ * map, and the same shards from the operators' API. Resolves to the API's answer. Reads the databases directly.
  */
 export async function expectRowsInPlace(stack: Stack, userIds: string[]): Promise<ShardRow[]> {
   await outboxesDrained(stack)
@@ -68,7 +68,7 @@ export async function expectRowsInPlace(stack: Stack, userIds: string[]): Promis
   return items
 }
 
-/** For so many users that chance makes it no worse. */
+/** For so many users that chance makes a larger difference unlikely. */
 export function expectEvenUsers(shards: ShardRow[]): void {
   const users = shards.map((shard) => shard.users)
   const mean = users.reduce((sum, count) => sum + count, 0) / users.length

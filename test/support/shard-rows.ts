@@ -15,7 +15,7 @@ export async function rows(table: string, where = '1'): Promise<Row[]> {
   return answers.flatMap(({ results }) => results)
 }
 
-/** What one statement changes, in every shard. */
+/** Runs one statement in every shard. Resolves to the number of changes. */
 export async function runEverywhere(sql: string, ...values: unknown[]): Promise<void> {
   for (const shard of shards())
     await shard
@@ -31,7 +31,7 @@ async function tables(): Promise<string[]> {
   return results.map(({ name }) => name).filter((name) => !OWN_TABLES.has(name) && !/^(sqlite|_cf)_/.test(name))
 }
 
-/** How many rows the sharded tables hold over all shards; tables without any are left out. */
+/** The number of rows of each sharded table over all shards, without empty tables. */
 export async function rowCounts(): Promise<Record<string, number>> {
   const counts: Record<string, number> = {}
   const names = await tables()
@@ -47,7 +47,7 @@ export async function rowCounts(): Promise<Record<string, number>> {
   return counts
 }
 
-/** All rows of all sharded tables, to compare what was with what is. */
+/** All rows of all sharded tables, to compare the state before and after. */
 export async function everything(): Promise<Record<string, Row[]>> {
   return Object.fromEntries(await Promise.all((await tables()).map(async (name) => [name, await rows(name)])))
 }

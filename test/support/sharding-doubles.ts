@@ -9,8 +9,8 @@ import { Shards } from '../../src/sharding/shards.ts'
 const LONG_MS_MIN = 1_000
 
 /**
- * Time that moves only when told. A short wait (a backoff) moves it at once, `stride` times as far; a long one, and the
- * time limit of a call, stays pending until time has come.
+ * Time that moves only on command. A short wait (a backoff) moves it at once, `stride` times as far. A long wait, and
+ * the time limit of a call, stays pending until its time.
  */
 export class ManualClock implements Clock {
   time: number
@@ -28,7 +28,7 @@ export class ManualClock implements Clock {
     return this.time
   }
 
-  /** Time limits of calls under way. */
+  /** The number of pending time limits. */
   get pending(): number {
     return this.#pending.length
   }
@@ -56,10 +56,10 @@ export class ManualClock implements Clock {
   }
 }
 
-/** Who never answers. */
+/** A call that never answers. */
 export const silence = (): Promise<never> => new Promise(() => undefined)
 
-/** Draws the same fraction for ever. */
+/** Always draws the same fraction. */
 export const fixedRandom = (fraction = 0.5): Random => ({
   bytes: (length) => new Uint8Array(length),
   fraction: () => fraction,
@@ -78,7 +78,10 @@ export function seededRandom(seed: number): Random {
   return { fraction, bytes: (length) => Uint8Array.from({ length }, () => fraction() * 256) }
 }
 
-/** A map of `shardCount` shards that gives every slot of both keyspaces to one of them, or follows `runs`. */
+/**
+ * A map of `shardCount` shards that gives every slot of both keyspaces to the shard with this number, or to the shards
+ * of these runs.
+ */
 export function mapWire(epoch: number, issuedAt: number, owner: number | Run[], shardCount = 2): MapWire {
   const runs = typeof owner === 'number' ? [[0, owner]] : owner
   const shards = Array.from({ length: shardCount }, (_, index) => {
@@ -88,7 +91,7 @@ export function mapWire(epoch: number, issuedAt: number, owner: number | Run[], 
   return { epoch, issuedAt, shards, runs: { users: runs, claims: runs } }
 }
 
-/** A directory that answers what `reply` says at the time, and counts how often it was asked. */
+/** A directory that gives the current `reply`, and counts its requests. */
 export class ScriptedSource implements MapSource {
   calls = 0
   reply: () => MapWire | Promise<MapWire>
@@ -103,7 +106,7 @@ export class ScriptedSource implements MapSource {
   }
 }
 
-/** The data centre's copies, without their expiry: what a test puts there stays. */
+/** The data centre's copies without expiry: a copy that a test puts there stays. */
 export class HeldCopies implements MapCopies {
   readonly held = new Map<string, MapWire>()
 
@@ -116,7 +119,7 @@ export class HeldCopies implements MapCopies {
   }
 }
 
-/** Copies that are never found, as in a data centre's first second. */
+/** A cache that never has a copy, like a data centre's in its first second. */
 const noCopies: MapCopies = { get: async () => null, put: async () => undefined }
 
 export const quietLog: Log = { info: () => undefined, warn: () => undefined, error: () => undefined }
@@ -141,7 +144,10 @@ export interface RoutedShardsOptions {
   before?: ShardObserver['before']
 }
 
-/** The real router over these databases, with a scripted directory and a manual clock. `calls` is what it sent. */
+/**
+ * The real router over these databases, with a scripted directory and a manual clock. `calls` lists the calls that it
+ * sent.
+ */
 export function routedShards(options: RoutedShardsOptions) {
   const clock = options.clock ?? new ManualClock()
   const source = options.source ?? new ScriptedSource(() => mapWire(1, clock.now(), 0))
@@ -167,7 +173,7 @@ export function routedShards(options: RoutedShardsOptions) {
 
 type Send = () => Promise<unknown>
 
-/** A database whose every round trip goes through `link`, which may fail it before or after its effect, or hold it back. */
+/** A database whose every round trip goes through `link`, which may delay it, or fail it before or after its effect. */
 export function linkedDatabase(database: D1Database, link: (send: Send) => Promise<unknown>): D1Database {
   const originals = new WeakMap<object, D1PreparedStatement>()
   const sending = new Set(['all', 'run', 'raw', 'first'])
@@ -198,5 +204,5 @@ export function linkedDatabase(database: D1Database, link: (send: Send) => Promi
   })
 }
 
-/** What D1 says when the connection breaks: the statement may have been applied. */
+/** D1's error if the connection breaks. The statement may have been applied. */
 export const connectionLost = () => new Error('D1_ERROR: Network connection lost.')

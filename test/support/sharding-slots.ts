@@ -7,7 +7,7 @@ const bindings = env as unknown as { SHARD_000: D1Database; SHARD_001: D1Databas
 export const databases = { SHARD_000: bindings.SHARD_000, SHARD_001: bindings.SHARD_001 }
 
 export const slotStates = ['active', 'moving', 'fenced', 'importing', 'moved', null] as const
-/** The state of a slot in a shard; null: it has no row there. */
+/** The state of a slot in a shard; null if it has no row there. */
 export type SlotState = (typeof slotStates)[number]
 
 /** The statement that brings a slot into a state. */
@@ -25,12 +25,12 @@ export const setSlot = async (...args: Parameters<typeof slotStatement>) => {
   await slotStatement(...args).run()
 }
 
-/** What a promise is rejected with; fails the test when it is not. */
+/** The rejection of a promise. Fails the test if the promise is fulfilled. */
 export async function rejectionOf(promise: Promise<unknown>): Promise<Error> {
   const outcome = await promise.then(
     (value) => ({ value }),
     (error: unknown) => ({ error }),
   )
-  if ('value' in outcome) throw new Error(`it did not fail, and gave ${JSON.stringify(outcome.value)}`)
+  if ('value' in outcome) throw new Error(`it did not fail, but resolved to ${JSON.stringify(outcome.value)}`)
   return outcome.error as Error
 }

@@ -14,11 +14,11 @@ const WAIT_MS = 10_000
 const POLL_MS = 50
 
 export interface StackOptions {
-  /** How many databases are bound; the shipped configuration binds two. */
+  /** The number of bound databases; the shipped configuration binds two. */
   shards?: number
   vars?: Record<string, string>
   secrets?: Record<string, string>
-  /** False leaves the databases as the platform makes them: empty. */
+  /** False leaves the databases empty, as the platform creates them. */
   migrated?: boolean
 }
 
@@ -26,25 +26,25 @@ type MailKind = 'verify-email' | 'reset-password'
 
 export interface Stack {
   url: URL
-  /** The bound databases by binding name, in order: to look at, past the application. */
+  /** The bound databases by binding name, in order, for direct inspection. */
   databases: Map<string, D1Database>
   env: Record<string, unknown>
-  /** A client that keeps cookies, as a browser does. */
+  /** A client that keeps cookies, like a browser. */
   browser(): Browser
   /** A client that keeps a Bearer token and the newest causal token. */
   bearer(): Bearer
-  /** Who owns a slot (0–65,535) by the directory's own tables: a binding's name, by keyspace. */
+  /** The owner of a slot (0–65,535) by the directory's own tables, as a binding's name, by keyspace. */
   slotOwners(): Promise<Record<string, (slot: number) => string>>
-  /** Runs what the cron trigger runs. */
+  /** Runs the cron trigger's work. */
   cron(): Promise<void>
   /** The token in the newest mail of this kind to a user, once there are `count` of them. */
   mailedToken(kind: MailKind, userId: string, count?: number): Promise<string>
-  /** How many mails of this kind a user was sent. */
+  /** The number of mails of this kind that a user was sent. */
   mailCount(kind: MailKind, userId: string): number
   close(): Promise<void>
 }
 
-/** Starts a stack of its own on a free port, with empty, migrated databases. */
+/** Starts its own stack on a free port, with empty, migrated databases. */
 export async function startStack({
   shards,
   vars = {},
@@ -101,12 +101,12 @@ export async function startStack({
 
 async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
   for (const deadline = Date.now() + WAIT_MS; !(await holds()); await sleep(POLL_MS))
-    if (Date.now() > deadline) throw new Error(`waited ${WAIT_MS} ms in vain: ${what}`)
+    if (Date.now() > deadline) throw new Error(`waited ${WAIT_MS} ms without success: ${what}`)
 }
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
-/** Its notes about each request, mail and queue batch would bury the test's own output. */
+/** wrangler's notes about each request, mail and queue batch would hide the test's own output. */
 function quietWrangler(): void {
   process.env.WRANGLER_LOG ??= 'error'
   process.env.WRANGLER_SEND_METRICS ??= 'false'
@@ -114,8 +114,8 @@ function quietWrangler(): void {
 }
 
 /**
- * The tokens mailed to a user, oldest first. The local `send_email` writes each mail's text to a file of the project's
- * temporary folder; a mail of ours links to this stack's address, and its token's id is in the user's slot.
+ * The tokens mailed to a user, oldest first. The local `send_email` writes each mail's text to a file in the project's
+ * temporary folder. A mail of this stack links to its address, and its token's id is in the user's slot.
  */
 function mailedTokens(url: URL, startedAt: number, kind: MailKind, userId: string): string[] {
   const link = new RegExp(`${url.origin}/${kind}/(${slotOf(userId)}[^\\s]+)`)
@@ -128,7 +128,7 @@ function mailedTokens(url: URL, startedAt: number, kind: MailKind, userId: strin
     .flatMap(({ file }) => link.exec(readFileSync(file, 'utf8'))?.[1] ?? [])
 }
 
-/** How many rows each table of each database holds, `SHARD_000.posts` → 3. */
+/** The number of rows per table and database, for example `SHARD_000.posts` → 3. */
 export async function rowCounts({ databases }: Pick<Stack, 'databases'>): Promise<Record<string, number>> {
   const counts: Record<string, number> = {}
   for (const [binding, database] of databases) {
@@ -147,7 +147,7 @@ export async function rowCounts({ databases }: Pick<Stack, 'databases'>): Promis
   return counts
 }
 
-/** Waits until what was written has had all its consequences: no job waits, and none is under way. */
+/** Waits until all consequences of the writes are complete: no job is waiting or running. */
 export async function outboxesDrained(stack: Pick<Stack, 'databases'>): Promise<void> {
   await until('empty outboxes', async () => {
     const counts = Object.entries(await rowCounts(stack))

@@ -14,7 +14,7 @@ import { databases } from './sharding-slots.ts'
 
 export const { SHARD_000: source, SHARD_001: target } = databases
 
-/** Without types, so that a column keeps whatever storage class it is given. */
+/** Columns without types, so that each keeps the storage class of its value. */
 export const strange: MovedTable = {
   name: 'strange "table"',
   keyspace: 'users',
@@ -22,7 +22,7 @@ export const strange: MovedTable = {
   columns: ['id', 'part', 'value'],
 }
 
-/** An empty one in both shards. */
+/** An empty table in both shards. */
 export async function makeStrangeTables(): Promise<void> {
   for (const shard of [source, target])
     await shard.batch([
@@ -33,7 +33,7 @@ export async function makeStrangeTables(): Promise<void> {
     ])
 }
 
-/** Inserts rows whose values are SQL: the literals that JavaScript or JSON would change are the point. */
+/** Inserts rows whose values are SQL literals that JavaScript or JSON would change. */
 export async function insert(rows: [id: string, part: number, literal: string][], shard = source): Promise<void> {
   await shard.batch(
     rows.map(([id, part, literal]) =>
@@ -48,7 +48,7 @@ export async function pack(packing: Packing, shard = source, first = '0000', aft
   return (await statement.first<PackedRows>())!
 }
 
-/** The next chunk, as a round reads it: its rows, and where it ends, in one batch. `end` is null behind the last row. */
+/** The next chunk, as a round reads it: its rows and its last key, in one batch. `end` is null after the last row. */
 export async function chunk(
   cursor: string | null,
   { rowsMax = 1_000, bytesMax = 1_000_000, first = '0000', after = 'g', packing = 'mixed' as Packing } = {},
@@ -62,7 +62,7 @@ export async function chunk(
   return { ...(rows!.results[0]! as PackedRows), ...(reach!.results[0]! as { end: string | null }) }
 }
 
-/** The next chunk that is only counted, as a round reads it. */
+/** The next chunk if it is only counted, as a round reads it. */
 export async function countChunk(
   cursor: string | null,
   { rowsMax, first, after }: { rowsMax: number; first: string; after: string },
@@ -76,7 +76,7 @@ export async function countChunk(
   return { rows: (rows!.results[0]! as PackedRows).rows, ...(reach!.results[0]! as { end: string | null }) }
 }
 
-/** How many rows the source has behind a key up to another, or to the end of the slots. */
+/** The number of the source's rows after one key, up to another or to the end of the slots. */
 export async function countUpTo(
   cursor: string | null,
   end: string | null,
@@ -87,7 +87,7 @@ export async function countUpTo(
   return (await statement.first<number>('rows'))!
 }
 
-/** A shard's rows behind a key up to another, or to the end of the slots. */
+/** A shard's rows after one key, up to another or to the end of the slots. */
 export async function packUpTo(shard: D1Database, cursor: string | null, end: string | null): Promise<PackedRows> {
   const sql = chunkSql(strange, 'mixed', cursor !== null, end === null ? 'slots' : 'key')
   const statement = shard.prepare(sql).bind('0000', 'g', cursor, ...(end === null ? [] : [end]))
@@ -99,7 +99,7 @@ export async function write({ plain, tagged }: PackedRows): Promise<void> {
   if (tagged !== null) await target.prepare(upsertSql(strange, 'tagged')).bind(tagged).run()
 }
 
-/** All rows from source to target, as a mover carries them. Resolves to what it sent. */
+/** Carries all rows from source to target, like a mover. Resolves to the sent rows. */
 export async function carry(): Promise<PackedRows> {
   const mixed = await pack('mixed')
   const sent = isMangled(mixed) ? await pack('tagged') : mixed
@@ -107,7 +107,7 @@ export async function carry(): Promise<PackedRows> {
   return sent
 }
 
-/** What SQLite itself says of each value: class, exact bytes, and enough digits to tell any two doubles apart. */
+/** SQLite's own facts about each value: class, exact bytes, and enough digits to tell any two doubles apart. */
 export async function facts(shard: D1Database): Promise<unknown[]> {
   const { results } = await shard
     .prepare(

@@ -26,7 +26,7 @@ import { connectionLost, linkedDatabase, ManualClock, mapRequest } from './shard
 
 const bindings = env as unknown as Env
 
-/** Whole milliseconds, as the real clock's; a backoff may move it by a part of one. */
+/** Whole milliseconds, like the real clock. A backoff may move it by a fraction of one. */
 class WholeClock extends ManualClock {
   override now(): number {
     return Math.floor(this.time)
@@ -35,7 +35,7 @@ class WholeClock extends ManualClock {
 
 type Moment = 'before' | 'after'
 
-/** Where a call is held. A crash is a hold that is never let go. */
+/** The point where a call is held. A crash is a hold that is never released. */
 export interface Hold {
   reached: Promise<void>
   letGo(): void
@@ -47,7 +47,7 @@ export interface IsolateOptions {
   settings?: Partial<Settings>
 }
 
-/** Time, KV, mails and queues that several isolates have in common; the shards are the runtime's. */
+/** Time, KV, mails and queues that several isolates share. The shards are the runtime's. */
 export class World {
   readonly clock = new WholeClock(Date.now())
   readonly kv = new UnkindKv(this.clock)
@@ -62,18 +62,18 @@ export class World {
     }
   }
 
-  /** What the queue has taken. */
+  /** The jobs that the queue has accepted. */
   get queued(): Job[] {
     return this.queue.sent
   }
 
-  /** A fresh isolate's tiers, whose shard calls can be held and failed by operation name. */
+  /** A fresh isolate's tiers. Its shard calls can be held and failed by operation name. */
   isolate(options: IsolateOptions = {}) {
     return new TestIsolate(this, options)
   }
 }
 
-/** The first call of an operation that comes is treated so; `*` is any. */
+/** The fault for the first call of an operation; `*` is any operation. */
 interface Fault {
   operation: string
   moment: Moment
@@ -85,9 +85,9 @@ export class TestIsolate {
   readonly dispatch: Dispatch
   readonly relay: Relay
   readonly calls: ShardCall[] = []
-  /** Jobs of committed batches, which wait for their response to be sent. */
+  /** Jobs of committed batches, which wait until their response is sent. */
   readonly committed: Job[] = []
-  /** What goes on after the response. */
+  /** Work that continues after the response. */
   readonly background: Promise<unknown>[] = []
   readonly #faults: Fault[] = []
   #losesNext = false
@@ -137,7 +137,7 @@ export class TestIsolate {
     }
   }
 
-  /** What is left for when the response has been sent. */
+  /** Runs the work that was left for after the response. */
   async afterResponse(): Promise<void> {
     await this.relay.send(this.committed.splice(0))
     await this.settled()
@@ -147,13 +147,13 @@ export class TestIsolate {
     while (this.background.length > 0) await Promise.all(this.background.splice(0))
   }
 
-  /** What cron does for claims and outbox. */
+  /** Runs the cron's work for claims and outbox. */
   async cron(): Promise<void> {
     await this.relay.sweep()
     await this.tiers.claims.settleExpired()
   }
 
-  /** The next call of this operation waits there until it is let go. */
+  /** The next call of this operation waits there until it is released. */
   holdAt(operation: string, moment: Moment): Hold {
     const reached = Promise.withResolvers<void>()
     const released = Promise.withResolvers<void>()
@@ -164,19 +164,19 @@ export class TestIsolate {
     return { reached: reached.promise, letGo: () => released.resolve() }
   }
 
-  /** Something else happens there, once. */
+  /** Runs something else there, once. */
   meanwhile(operation: string, moment: Moment, run: () => Promise<unknown>): void {
     this.#at(operation, moment, async () => void (await run()))
   }
 
-  /** The next call of this operation has no effect and fails so. */
+  /** The next call of this operation has no effect and fails with this error. */
   failAt(operation: string, error: Error): void {
     this.#at(operation, 'before', () => {
       throw error
     })
   }
 
-  /** The next call of this operation has its effect, and its answer is lost. */
+  /** The next call of this operation has its effect, but its answer is lost. */
   loseAnswerOf(operation: string): void {
     this.#at(operation, 'before', () => {
       this.#losesNext = true
@@ -207,7 +207,7 @@ export class TestIsolate {
   }
 }
 
-/** The real directory; its lease is counted by the world's clock. */
+/** The real directory. The world's clock counts its lease. */
 const directory = (clock: ManualClock): MapSource => ({
   async map() {
     const reply = await bindings.DIRECTORY.get(bindings.DIRECTORY.idFromName('directory')).map()

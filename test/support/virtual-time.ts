@@ -1,4 +1,4 @@
-/** Time that passes only when everybody waits for it: hours of a run in some milliseconds, and the same each time. */
+/** Time that passes only when all processes wait for it. Hours of a run take milliseconds, and each run is the same. */
 export class VirtualTime {
   #now = 0
   #timers: { at: number; ring: () => void }[] = []
@@ -14,7 +14,7 @@ export class VirtualTime {
     return controller.signal
   }
 
-  /** Lets time pass until the work is done. Throws when it waits for something that isn't time. */
+  /** Lets time pass until the work is done. Throws if the work waits for something other than time. */
   async until<T>(work: Promise<T>): Promise<T> {
     let isDone = false
     const done = work.finally(() => {
@@ -25,7 +25,7 @@ export class VirtualTime {
       await new Promise((resolve) => setImmediate(resolve))
       if (isDone) break
       const next = this.#timers.reduce((first, timer) => (timer.at < first.at ? timer : first), this.#timers[0]!)
-      if (!next) throw new Error('Nobody waits for time, and the work is not done.')
+      if (!next) throw new Error('The work is not done, and nothing waits for time.')
       this.#timers.splice(this.#timers.indexOf(next), 1)
       this.#now = Math.max(this.#now, next.at)
       next.ring()

@@ -5,7 +5,7 @@ import type { Env } from '../../workers/env.ts'
 
 let real: DirectoryObject['wakeMovers'] | undefined
 
-/** What the directory does to wake the movers of moves that can start; null: what it really does. */
+/** Sets what the directory does to wake the movers of moves that can start; null restores the real function. */
 export async function wakeMoversBy(wake: DirectoryObject['wakeMovers'] | null): Promise<void> {
   const { DIRECTORY } = env as unknown as Env
   await runInDurableObject(DIRECTORY.get(DIRECTORY.idFromName('directory')), (instance: DirectoryObject) => {

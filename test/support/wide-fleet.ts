@@ -8,7 +8,7 @@ import { keyspaces } from '../../src/sharding/sharded-table.ts'
 import { SimulatedStorage } from '../simulation/template.ts'
 
 export interface WideFleetOptions {
-  /** How many shards the slots are spread over, and how many there are. */
+  /** The number of shards that have slots, and the number of all shards. */
   from: number
   to: number
   clock: Clock
@@ -21,7 +21,10 @@ export interface WideFleetOptions {
 
 export const shardName = (index: number): string => `shard-${String(index).padStart(3, '0')}`
 
-/** The directory and its moves over many shards. These have no databases, so no mover can run; `wakes` is told of movers to wake. */
+/**
+ * The directory and its moves over many shards. These have no databases, so no mover can run; `wakes` gets the movers
+ * to wake.
+ */
 export function wideFleet({ from, to, clock, storage, ...given }: WideFleetOptions) {
   const { leaseMs = 30_000, graceMs = 300_000, bytes = () => null, shardBytesMax = 10_000_000_000 } = given
   const kept = storage ?? bootedStorage(from, to, clock)
@@ -36,7 +39,7 @@ export function wideFleet({ from, to, clock, storage, ...given }: WideFleetOptio
     graceMs,
     shardBytesMax,
     newId: (): string => `move-${ids++}`,
-    // A database answers after a moment, and the object does other things meanwhile.
+    // A database answers after a moment, and the object does other things in between.
     shardFacts: async ({ id }: { id: string }) => {
       await new Promise((resolve) => setImmediate(resolve))
       return { schema: 'the same', bytes: bytes(id) }

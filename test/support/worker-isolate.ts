@@ -18,17 +18,17 @@ export interface WorkerAnswer {
 
 export interface WorkerRequest {
   json?: unknown
-  /** A body as it is. */
+  /** A body to send unchanged. */
   body?: string | Uint8Array
   token?: string
   /** The Idempotency-Key. */
   key?: string
   headers?: Record<string, string>
-  /** The site that is asked; localhost unless said. */
+  /** The requested site; localhost by default. */
   origin?: string
 }
 
-/** The whole Worker in an isolate of its own: it remembers nothing of what others were asked. Mails are kept. */
+/** The whole Worker in its own isolate, without any state of other isolates. Mails are kept. */
 export function workerIsolate(overrides: Partial<Env> = {}) {
   const mails: SentMail[] = []
   const MAIL = { send: async (mail: SentMail) => void mails.push(mail) } as unknown as SendEmail
@@ -65,7 +65,7 @@ export function workerIsolate(overrides: Partial<Env> = {}) {
 
 let people = 0
 
-/** Nobody has these yet. */
+/** Sign-up fields that are not taken yet. */
 export function somebody() {
   people++
   return { email: `somebody.${people}@example.com`, handle: `somebody_${people}`, password: 'a pass phrase of mine' }

@@ -1,4 +1,4 @@
-/** A Worker under `wrangler dev` in a process of its own, whose state stays between two runs. */
+/** A Worker under `wrangler dev` in its own process. Its state persists between runs. */
 import '../../src/cli/wrangler/local-environment.ts'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { freePort } from '../../scripts/free-port.ts'
@@ -27,7 +27,7 @@ export class WorkerProcess {
       })
   }
 
-  /** Starts a command that is given its port, and waits until it answers. */
+  /** Starts a command with its port as an argument, and waits until it answers. */
   static async start(command: string, argsOf: (port: number) => string[]): Promise<WorkerProcess> {
     const port = await freePort()
     const started = new WorkerProcess(port, command, argsOf(port))
@@ -56,7 +56,7 @@ export class WorkerProcess {
     return this.#said
   }
 
-  /** With all that it has started. */
+  /** Stops it and all its children. */
   async stop(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
     const ended = new Promise((resolve) => this.#child.once('exit', resolve))

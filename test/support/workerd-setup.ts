@@ -1,5 +1,5 @@
 import { beforeAll } from 'vitest'
 import { migrateAll } from './migrations.ts'
 
-// Every test file starts with migrated, empty shards; storage is the file's own.
+// Every test file starts with migrated, empty shards; each file has its own storage.
 beforeAll(migrateAll)

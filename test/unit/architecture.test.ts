@@ -3,8 +3,8 @@ import path from 'node:path'
 import { expect, test } from 'vitest'
 
 /**
- * Who may import whom (docs/contributing.md). A room may import itself and what stands behind its name; `workers`
- * assembles and may import all.
+ * The modules that each room may import (docs/contributing.md). A room may import itself and its own parts; `workers`
+ * assembles all rooms and may import all.
  */
 const mayImport: Record<string, string[]> = {
   core: [],
@@ -22,15 +22,18 @@ const mayImport: Record<string, string[]> = {
   cli: ['core'],
 }
 
-/** What a room may have the types of (`import type`), though it may not import it. */
+/** The rooms whose types a room may import (`import type`) although it may not import their code. */
 const mayImportTypes: Record<string, string[]> = {
   cli: ['src/console/shapes.ts'],
 }
 
-/** What a noun contributes to a command. Only the command finds it, by its name, so it is not in the Worker. */
+/** A noun's contribution to a command. Only the command finds it, by its name, so it is not part of the Worker. */
 const operatorFile = /^src\/app\/[^/]+\/(load|import|restore)\.operator\.ts$/
 
-/** Each kind of binding has one room; `workers` reads them from `env`, and `cli` opens local ones through wrangler. */
+/**
+ * The one room of each kind of binding. `workers` also reads the binding from `env`, and `cli` opens local ones through
+ * wrangler.
+ */
 const bindingRooms: Record<string, string> = {
   'D1(?:Database|PreparedStatement|DatabaseSession)': 'sharding',
   KVNamespace: 'cache',
@@ -41,7 +44,7 @@ const bindingRooms: Record<string, string> = {
   RateLimit: 'workers',
 }
 
-/** These read what is built of the application: its static files. */
+/** Rooms that read the application's built static files. */
 const readBuilt = ['assets', 'cli']
 
 const root = path.resolve(import.meta.dirname, '../..')
@@ -56,7 +59,7 @@ function roomOf(file: string): string {
 
 interface Import {
   imported: string
-  /** Its whole statement is of types, and is gone when the code runs. */
+  /** True if the whole statement imports only types, so it does not exist at run time. */
   isTypes: boolean
 }
 
@@ -68,7 +71,7 @@ const importsOf = (file: string, text: string): Import[] =>
     isTypes: type !== undefined,
   }))
 
-test('there is something to look at', () => {
+test('there are imports to check', () => {
   expect(sources.length).toBeGreaterThan(50)
 })
 
@@ -86,14 +89,14 @@ test.each(sources.filter(({ room }) => room !== 'workers'))(
   },
 )
 
-test('nobody imports what a noun contributes to a command: it is found by its name', () => {
+test('no file imports a noun’s contribution to a command, because the command finds it by its name', () => {
   const importers = sources.filter(({ file, text }) =>
     importsOf(file, text).some(({ imported }) => operatorFile.test(imported)),
   )
   expect(importers.map(({ file }) => file)).toEqual([])
 })
 
-/** What an application on the engine alone is made of, beside its own files. */
+/** The rooms that an application on the engine alone uses, besides its own files. */
 const engineRooms = ['core', 'sharding', 'resharding', 'objects']
 const examplePackages = /^(hono|drizzle-orm)(\/|$)/
 const EXAMPLE_LINES_MAX = 150
@@ -115,7 +118,7 @@ test.each(examples)('$file imports only the engine, Hono and Drizzle', ({ file, 
   expect([...foreign, ...packages.filter((name) => !examplePackages.test(name))]).toEqual([])
 })
 
-test('the engine imports nothing but itself, so that an example brings no more', () => {
+test('the engine imports only itself, so an example needs no other room', () => {
   for (const room of engineRooms) expect(mayImport[room]!.filter((other) => !engineRooms.includes(other))).toEqual([])
 })
 
@@ -134,7 +137,7 @@ test('every import names its file with its extension', () => {
   expect(bare).toEqual([])
 })
 
-test('each kind of import is seen', () => {
+test('each kind of import is recognised', () => {
   const text = `import './a.ts'
 import type { B } from './b.ts'
 import {
@@ -160,7 +163,7 @@ test('no files import each other in a cycle, not even for types', () => {
   ).toEqual([])
 })
 
-test('a cycle is found, and what only leads to it or away from it is not in it', () => {
+test('a cycle is found, without files that only lead to it or away from it', () => {
   const graph = { a: ['b'], b: ['c', 'd'], c: ['b'], d: ['e'], e: [], f: ['g'], g: ['h'], h: ['f', 'a'] }
   expect(cyclesIn(new Map(Object.entries(graph)))).toEqual([
     ['b', 'c'],
@@ -168,7 +171,9 @@ test('a cycle is found, and what only leads to it or away from it is not in it',
   ])
 })
 
-/** The strongly connected components of more than one file: each file with all that it reaches and that reach it. */
+/**
+ * The strongly connected components of more than one file: each file with all files that it reaches and that reach it.
+ */
 function cyclesIn(imports: Map<string, string[]>): string[][] {
   const reached = new Map([...imports.keys()].map((file) => [file, reachableFrom(file, imports)]))
   const cycles = new Map<string, string[]>()
@@ -191,22 +196,25 @@ function reachableFrom(file: string, imports: Map<string, string[]>): Set<string
   return reached
 }
 
-/** Who writes in a user's slot without a session, and why. */
+/** Operations that write in a user's slot without a session, and why. */
 const writesWithoutSession: Record<string, string> = {
   'sign-up.begin': 'there is no account yet',
-  'sign-up.commit': 'it makes the account, with its first session',
-  'sign-up.resume': 'the sign-up that made the account comes again',
-  'accounts.log-in': 'it makes the session; a password is its condition',
-  'accounts.rehash': 'after a log-in; the password that was read is its condition',
-  'accounts.verify-email': 'a mailed token is its condition',
-  'accounts.request-reset': 'it only mails the address',
-  'accounts.reset-password': 'a mailed token is its condition',
+  'sign-up.commit': 'it creates the account, with its first session',
+  'sign-up.resume': 'the sign-up that created the account is repeated',
+  'accounts.log-in': 'it creates the session, on condition of the password',
+  'accounts.rehash': 'after a log-in, on condition of the password that was read',
+  'accounts.verify-email': 'on condition of a mailed token',
+  'accounts.request-reset': 'it only sends a mail to the address',
+  'accounts.reset-password': 'on condition of a mailed token',
 }
 
-/** Of a database that is kept in a variable nobody knows what is sent to it; one that is asked at once must be sent a query. */
+/**
+ * If a database is kept in a variable, this test cannot see what is sent to it. If it is used at once, the call must be
+ * a query.
+ */
 const openedElsewhere = /\.of\([^{}()]+, \{([^}]*)\}\)(?!\s*\.prepare\(\s*[`']?(?:\$\{)?SELECT)/g
 
-test('the sample writes for a session by sessions.database only: the exceptions are in one list', () => {
+test('the sample writes for a session only through sessions.database; one list has the exceptions', () => {
   const found = sources
     .filter(({ room }) => room === 'app')
     .flatMap(({ text }) => [...withoutComments(text).matchAll(openedElsewhere)].map(([, options]) => options!))
@@ -214,7 +222,7 @@ test('the sample writes for a session by sessions.database only: the exceptions 
   expect(found.toSorted()).toEqual(Object.keys(writesWithoutSession).toSorted())
 })
 
-/** What a route checks by is written apart from it, so that others import it without the route. */
+/** Schemas that a route validates with are in separate files, so that other modules import them without the route. */
 test('no routes export shapes', () => {
   const exporting = sources.filter(
     ({ file, text }) =>
@@ -223,7 +231,7 @@ test('no routes export shapes', () => {
   expect(exporting.map(({ file }) => file)).toEqual([])
 })
 
-test.each(Object.entries(bindingRooms))('%s is spoken of in %s only', (type, room) => {
+test.each(Object.entries(bindingRooms))('%s is named only in %s', (type, room) => {
   const pattern = new RegExp(`(?<![\\w'./])(?:${type})\\b(?!['\`])`)
   const elsewhere = sources
     .filter((source) => ![room, 'workers', 'cli'].includes(source.room))

@@ -8,7 +8,7 @@ import { exampleFiles } from '../support/building-page.ts'
 const root = path.resolve(import.meta.dirname, '../..')
 const example = path.join(root, 'dist/building-example')
 
-test('the example in docs/building/noun.md fits the code, as if its files were in src/app', {
+test('the example in docs/building/noun.md compiles with the code, as if its files were in src/app', {
   timeout: 60_000,
 }, async () => {
   const files = exampleFiles()

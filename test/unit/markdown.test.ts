@@ -7,7 +7,7 @@ test('anchors are those that GitHub gives to headings', () => {
   expect([...anchorsOf(page)]).toEqual(['whats-new', 'moves--more', 'a-page', 'again', 'again-1'])
 })
 
-test('a fenced block has its info string and its text; links in it are no links', () => {
+test('a fenced block has its info string and its text; links in it do not count', () => {
   const page = 'See [one](one.md#top) and [here](#below).\n\n  ```sh not-run\n  ls [x](y.md)\n  ```\n'
   expect(fencedBlocks(page)).toEqual([{ info: 'sh not-run', text: '  ls [x](y.md)\n' }])
   expect(localLinks(page)).toEqual([

@@ -1,9 +1,13 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import path from 'node:path'
+import type { Command as Program } from 'commander'
 import { expect, test } from 'vitest'
 import { commandsOf, tourPages } from '../../scripts/tour-blocks.ts'
-import { anchorsOf, fencedBlocks, localLinks, longLines, proseOf } from '../support/markdown.ts'
+import { commands } from '../../src/cli/commands.ts'
+import { programOf } from '../../src/cli/shell/program.ts'
+import { anchorsOf, fencedBlocks, localLinks, longLines } from '../support/markdown.ts'
+import { paragraphsOf, unplain, usesOf, withCommentsJoined } from '../support/plain-english.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
 const tracked = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
@@ -15,12 +19,15 @@ const tracked = execFileSync('git', ['ls-files', '--cached', '--others', '--excl
 const read = (file: string) => readFileSync(path.join(root, file), 'utf8')
 const code = tracked.filter((file) => /\.(ts|tsx)$/.test(file) && file !== 'test/unit/tidy.test.ts')
 
-test('no file has a name that says nothing', () => {
+/** Files that name the phrases which no other file may use. */
+const listsPhrases = ['test/unit/tidy.test.ts', 'test/support/plain-english.ts']
+
+test('no file has a meaningless name', () => {
   const nameless = tracked.filter((file) => /^(utils?|helpers?|common|misc)\./.test(path.basename(file)))
   expect(nameless).toEqual([])
 })
 
-/** What is not written here, and what is written instead. */
+/** Code that is not written here, and its replacement. */
 const banned: [RegExp, string][] = [
   [/\bcatch\s*(\([^)]*\))?\s*\{\s*\}/, 'handle the failure, or log it with a code'],
   [/\.catch\(\(\)\s*=>\s*\{\s*\}\)/, 'handle the failure, or log it with a code'],
@@ -85,7 +92,9 @@ test('every block of commands in a document is run by the tour or a test, or is 
 const isOfCommands = (info: string, text: string): boolean =>
   /^(sh|bash|shell|zsh|console)\b/.test(info) || /^\s*\$ /.test(text)
 
-/** By the tour, which runs the `console` blocks of its pages; or by the test that the block names, which names the page. */
+/**
+ * True if the tour runs it, because the page is on the tour, or if the test that the block names also names the page.
+ */
 function isRun(page: string, info: string, text: string): boolean {
   if (info === 'console') return onTour.has(page) && commandsOf(`\`\`\`console\n${text}\`\`\`\n`).length === 1
   const [, runner] = / run-by=(test\/\S+\.test\.ts)$/.exec(info) ?? []
@@ -103,23 +112,39 @@ test('lines of documents have at most 120 characters', () => {
   expect(long).toEqual([])
 })
 
-/** Phrases that documents avoid, and what they say instead. */
-const unplain: [RegExp, string][] = [
-  [/\banew\b/i, 'again, or from scratch'],
-  [/\bmend(s|ed|ing)?\b/i, 'fix'],
-  [/\b(go|goes|went|gone) on\b/i, 'continue, resume, restart or retry'],
-  [/\bfor ever\b/i, 'permanently'],
-  [/\ball the same\b/i, 'still, or anyway'],
-  [/[,;:] else\b/i, 'otherwise, or if not'],
-  [/\b(ran|runs?) out\b/i, 'expired'],
-  [/\bturned round\b/i, 'reversed'],
-  [/\bit is (waited|said)\b/i, 'the active voice'],
-  [/\bin vain\b/i, 'what failed'],
+/**
+ * Texts that people read: documents, code with its comments, messages and test titles, and the help of every command.
+ * Not migrations, because applied ones must not change.
+ */
+const prose = [
+  ...tracked
+    .filter((file) => /\.(md|ts|tsx|css|toml|jsonc)$/.test(file) && !listsPhrases.includes(file))
+    .map((file) => ({ from: file, text: (file.endsWith('.md') ? paragraphsOf : withCommentsJoined)(read(file)) })),
+  ...helpsOf(programOf(commands, async () => undefined)).map((text) => ({ from: text.split('\n')[0], text })),
 ]
 
-test.each(unplain)('documents do not say %s, but: %s', (pattern) => {
-  expect(pages.filter((page) => pattern.test(proseOf(read(page))))).toEqual([])
+test.each(unplain.map(([phrase, instead]) => ({ phrase, instead })))('plain English: $instead', ({ phrase }) => {
+  expect(prose.flatMap(({ from, text }) => usesOf(phrase, text).map((use) => `${from}: ${use}`))).toEqual([])
 })
+
+test('a phrase is found across the lines of a paragraph or a comment, and not across statements', () => {
+  const [phrase] = unplain.find(([{ source }]) => source.includes('all the same'))!
+  const says = (text: string) => usesOf(phrase, text).length
+  expect(says(paragraphsOf('It is sent all\nthe same.\n'))).toBe(1)
+  expect(says(paragraphsOf('- It is sent all\n  the same.\n'))).toBe(1)
+  expect(says(paragraphsOf('# For all\n\nThe same.\n'))).toBe(0)
+  expect(says(withCommentsJoined('/**\n * Sends all\n * the same.\n */'))).toBe(1)
+  expect(says(withCommentsJoined('  // Sends all\n  // the same.\n'))).toBe(1)
+  expect(says(withCommentsJoined("# Sends all\n# the same\nname = 'x'\n"))).toBe(1)
+  expect(says(withCommentsJoined('const all\n  the same'))).toBe(0)
+})
+
+/** The help of a command and of all commands below it, as it is printed. */
+function helpsOf(program: Program): string[] {
+  const parts: string[] = []
+  program.configureOutput({ writeOut: (part) => parts.push(part), getOutHelpWidth: () => 10_000 }).outputHelp()
+  return [parts.join(''), ...program.commands.flatMap(helpsOf)]
+}
 
 test('commands that documents name exist', () => {
   const scripts = Object.keys((JSON.parse(read('package.json')) as { scripts: object }).scripts)

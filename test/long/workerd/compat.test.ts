@@ -5,7 +5,7 @@ import { rawQuestions, readsApart } from '../../support/compat/raw-questions.ts'
 
 beforeAll(createTables)
 
-// The default suite asks a part of these questions, and each of one or two ways.
+// The default suite asks some of these questions, and each on one or two ways.
 test.each(Object.entries(rawQuestions))(
   'every question of the raw API, on every way: %s',
   { timeout: 300_000 },

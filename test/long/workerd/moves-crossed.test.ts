@@ -7,11 +7,11 @@ import { movedClaims } from '../../support/moved-claims.ts'
 import { drive, leasesAreOver, mover, once, planMove, record, settleNow, shards, steer } from '../../support/moving.ts'
 import { connectionLost, linkedDatabase } from '../../support/sharding-doubles.ts'
 
-// Moves of claims, which have two tables where users have ten: the steps are the same, the rounds fewer.
+// Moves of claims, which have two tables while users have ten: the same steps, but fewer rounds.
 
 const claims = movedClaims(['one', 'two', 'three'])
 const { run, at, insert: write } = claims
-/** Of each test's own. */
+/** Each test has its own. */
 let slot: string
 beforeEach(() => {
   slot = claims.slot()
@@ -22,7 +22,7 @@ const crash = () => {
   throw new Error('crash')
 }
 
-/** The pause points of a reverse on its way to settling. */
+/** The pause points of a reverse before it settles. */
 const ofReverse = [
   ...(['raised', 'prepared', 'caught-up', 'verified', 'attempt', 'fenced', 'drained', 'committed'] as const),
   ...(['activated', 'retired', 'settling'] as const),
@@ -34,7 +34,7 @@ async function settled(): Promise<string> {
   return id
 }
 
-/** A batch of a move to settling, by the shard that it is for and what it does there. */
+/** The batches of a move up to settling, by their shard and operation. */
 const batches = [
   ...['capture', 'total', 'copy', 'catch-up', 'verify', 'count', 'fence', 'retire'].map(
     (name) => `${name} at shard-000`,
@@ -42,7 +42,7 @@ const batches = [
   ...['prepare', 'clear', 'copy', 'verify', 'count', 'fence', 'activate'].map((name) => `${name} at shard-001`),
 ]
 
-/** Runs a turn up to the first such batch, which is held back until it is released. */
+/** Runs a turn up to the first such batch, and holds the batch back until it is released. */
 async function heldBack(id: string, batch: string): Promise<{ release: () => Promise<unknown> }> {
   const met = Promise.withResolvers<void>()
   const gate = Promise.withResolvers<void>()
@@ -87,7 +87,7 @@ test.each([
   'fence at shard-000',
   'fence at shard-001',
   'activate at shard-001',
-])('%s, held back until the move is undone, and another is under way, changes nothing', async (batch) => {
+])('%s, held back until the move is undone and another is in progress, changes nothing', async (batch) => {
   const before = await at('SHARD_000')
   const { id } = await planMove('claims', slot, 'shard-001')
   const { release } = await heldBack(id, batch)
@@ -113,8 +113,8 @@ test.each([
   expect((await at('SHARD_001')).rows).toEqual(before.rows)
 })
 
-describe('a batch that was applied, and whose answer is lost', () => {
-  /** What a mover is made with so that the nth such batch is answered by a broken connection. */
+describe('a batch that was applied but whose answer is lost', () => {
+  /** Options of a mover whose nth such batch gets a broken connection as its answer. */
   function deafTo(batch: string, nth = 1) {
     let sent = ''
     let met = 0
@@ -133,7 +133,7 @@ describe('a batch that was applied, and whose answer is lost', () => {
     }
   }
 
-  // The target's part of the fence goes by way of a session, which isn't linked.
+  // The target's part of the fence uses a session, which is not linked.
   test.each(batches.filter((batch) => batch !== 'fence at shard-001'))('%s: is done once', async (batch) => {
     const { rows } = await at('SHARD_000')
     const { id } = await planMove('claims', slot, 'shard-001')
@@ -145,7 +145,7 @@ describe('a batch that was applied, and whose answer is lost', () => {
     expect(await at('SHARD_000')).toEqual({ state: 'moved', rows, changes: 0 })
   })
 
-  test('verify at shard-001: the difference that it told is found by the next mover', async () => {
+  test('verify at shard-001: the next mover finds the difference that the lost answer reported', async () => {
     const { id } = await planMove('claims', slot, 'shard-001')
     await mover({ pause: once('caught-up', crash) }).turn(id)
     const target = shards.get('SHARD_001')!
@@ -154,7 +154,7 @@ describe('a batch that was applied, and whose answer is lost', () => {
       target.prepare("UPDATE claims SET state = 'reserved' WHERE key = ?").bind(`${slot}.two`),
       target.prepare('UPDATE mover SET open = 0 WHERE id = 1'),
     ])
-    // The first is of the table before, which has no rows.
+    // The first one is for the previous table, which has no rows.
     await mover(deafTo('verify at shard-001', 2)).turn(id)
     expect(await record(id)).toMatchObject({ state: 'verifying', ending: null })
     expect(await drive(id)).toMatchObject({ state: 'failed', error: `claims ["${slot}.two"] differs` })
@@ -162,7 +162,7 @@ describe('a batch that was applied, and whose answer is lost', () => {
 })
 
 describe('two movers at once', () => {
-  test('one that another overtook between its two raises does nothing more', async () => {
+  test('a mover that another overtook between its two raises does nothing more', async () => {
     const { id } = await planMove('claims', slot, 'shard-001')
     const sent: string[] = []
     const met = Promise.withResolvers<void>()
@@ -184,7 +184,7 @@ describe('two movers at once', () => {
     expect(await drive(id)).toMatchObject({ state: 'settling', error: null })
   })
 
-  test('one that began before the move was turned round takes neither shard for the other', async () => {
+  test('a mover that started before the move was reversed does not confuse the two shards', async () => {
     const { id } = await planMove('claims', slot, 'shard-001')
     await mover({ pause: once('committed', crash) }).turn(id)
     const { release } = await heldBack(id, 'raise at shard-000')
@@ -197,7 +197,7 @@ describe('two movers at once', () => {
   })
 })
 
-describe('a crash on the way out', () => {
+describe('a crash while the move ends', () => {
   test.each(['raised', 'purged', 'forgotten', 'finished'] as const)(
     'of a move that is done, at "%s"',
     async (point) => {
@@ -207,7 +207,7 @@ describe('a crash on the way out', () => {
       expect(await drive(id, once(point, crash))).toMatchObject({ state: 'done', hasLanes: false, error: null })
       expect(await at('SHARD_000')).toEqual(nothing)
       expect(await at('SHARD_001')).toEqual({ state: 'active', rows, changes: 0 })
-      await write('goes-on')
+      await write('later')
     },
   )
 
@@ -222,7 +222,7 @@ describe('a crash on the way out', () => {
     })
     expect(ended).toMatchObject({ state: 'aborted', hasLanes: false })
     expect([await at('SHARD_000'), await at('SHARD_001')]).toEqual([before, nothing])
-    await write('goes-on')
+    await write('later')
   })
 })
 
@@ -263,7 +263,7 @@ describe('a reverse', () => {
     expect((await at('SHARD_000')).state).toBe('moved')
   })
 
-  test('that has settled is done at the shard where it began', async () => {
+  test('that has settled is done at the shard where it started', async () => {
     const id = await settled()
     await write('at-the-target')
     await steer(id, 'reverse')
@@ -276,14 +276,14 @@ describe('a reverse', () => {
   })
 })
 
-test('an attempt that a mover recorded and never made is not made later, when its time is half over', async () => {
+test('an attempt that a mover recorded but never made is not made later, when half of its time is over', async () => {
   const { id } = await planMove('claims', slot, 'shard-001')
   await mover({ pause: once('attempt', crash) }).turn(id)
   expect(await record(id)).toMatchObject({ state: 'cutover', attempt: 1 })
   expect(await drive(id)).toMatchObject({ state: 'settling', attempt: 2 })
 })
 
-test('attempts that never come to a fence are counted, too: the move fails after as many', async () => {
+test('attempts that never reach a fence are counted too: the move fails after as many of them', async () => {
   const { id } = await planMove('claims', slot, 'shard-001')
   const { rows } = await at('SHARD_000')
   let isBroken = true
@@ -296,7 +296,7 @@ test('attempts that never come to a fence are counted, too: the move fails after
 })
 
 describe('an attempt to cut over that takes too long', () => {
-  /** Time that jumps past the budget while the source is fenced. */
+  /** A clock that jumps past the budget while the source is fenced. */
   function lateAtFirst() {
     let skewMs = 0
     const clock = { now: () => systemClock.now() + skewMs, sleep: systemClock.sleep }
@@ -306,12 +306,12 @@ describe('an attempt to cut over that takes too long', () => {
     return { clock, late }
   }
 
-  test('fails the move when it is the twentieth, and the source is as it was', { timeout: 30_000 }, async () => {
+  test('fails the move if it is the twentieth, and leaves the source unchanged', { timeout: 30_000 }, async () => {
     const { id } = await planMove('claims', slot, 'shard-001')
     const { rows } = await at('SHARD_000')
     let skewMs = 0
     let attempts = 0
-    // It backs off for up to 5 s between them.
+    // The mover backs off for up to 5 s between attempts.
     const sleep = (ms: number) => systemClock.sleep(Math.min(ms, 300))
     const clock = { now: () => systemClock.now() + skewMs, sleep }
     const pause = (met: PausePoint) => {
@@ -327,7 +327,7 @@ describe('an attempt to cut over that takes too long', () => {
   })
 
   test.each([null, 'given-up', 'un-fenced'] as const)(
-    'is given up, and another succeeds (crash: %s)',
+    'ends, and a later attempt succeeds (crash: %s)',
     async (point) => {
       const { id } = await planMove('claims', slot, 'shard-001')
       const { clock, late } = lateAtFirst()
@@ -347,7 +347,7 @@ describe('an attempt to cut over that takes too long', () => {
         },
         clock,
       )
-      // The directory knows before the source takes writes again.
+      // The directory is told before the source takes writes again.
       expect(states.slice(0, 2)).toEqual(['fenced: fenced', 'given-up: fenced'])
       expect(states).toContain('un-fenced: moving')
       expect(attempts[1]).toBe(attempts[0]! + 1)

@@ -1,15 +1,15 @@
 import { BanyanError } from '../../../src/core/errors.ts'
 
-/** What a database made of a question: a value, or an error and where it was thrown. */
+/** A database's answer to a question: a value, or an error and the stage that threw it. */
 export type Answer =
   | { value: unknown }
-  /** `text`: what an expected message must match, where it is not known word by word. */
+  /** `text`: a pattern for the expected message, if its exact words are unknown. */
   | { stage: Stage; error: DescribedError; text?: RegExp }
 
-/** `bind` and `call` throw at once; `answer` is a promise that is rejected. */
+/** `bind` and `call` throw synchronously; `answer` is a rejected promise. */
 export type Stage = 'prepare' | 'bind' | 'call' | 'answer'
 
-/** An error without its identity. `code` is a BanyanError's, and `cause` goes down to the last one. */
+/** An error as plain data. `code` is a BanyanError's; `cause` is followed down to the last one. */
 export interface DescribedError {
   class: string
   code?: string
@@ -17,7 +17,7 @@ export interface DescribedError {
   cause: DescribedError | string | null
 }
 
-/** Asks, and catches what is thrown at each stage. `ask` names the stage that comes next. */
+/** Runs `ask` and catches an error of any stage. `ask` reports the stage that comes next. */
 export async function answerTo(ask: (stage: (next: Stage) => void) => unknown): Promise<Answer> {
   let stage: Stage = 'prepare'
   try {
@@ -42,10 +42,10 @@ function describedError(error: unknown): DescribedError {
   }
 }
 
-/** The fields of `meta` that two runs of the same statement don't share. */
+/** The fields of `meta` that differ between two runs of the same statement. */
 const timed = new Set(['duration', 'served_by', 'timings'])
 
-/** A text that is equal only for values of the same types, in the same order of keys. */
+/** A text that is equal only for values of the same types with keys in the same order. */
 export function described(value: unknown): string {
   switch (typeof value) {
     case 'number':
@@ -77,7 +77,10 @@ function describedObject(value: object): string {
 const describedMeta = (meta: object): string =>
   described(Object.fromEntries(Object.entries(meta).filter(([field]) => !timed.has(field))))
 
-/** What was answered, with the message that was expected in place of one that matches it; also in D1's cause of that text. */
+/**
+ * The answer, with its message replaced by the expected one if it matches the expected pattern; also in a cause that
+ * repeats the message.
+ */
 export function matched(answer: Answer, expected: Answer): Answer {
   if ('value' in answer || 'value' in expected || !expected.text?.test(answer.error.message)) return answer
   const { cause } = answer.error

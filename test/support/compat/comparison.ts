@@ -8,10 +8,10 @@ import { plain, restored, SLOT } from './fixture.ts'
 const { shards } = routedShards({ databases })
 const leased = shards.of(SLOT)
 const exact = shards.of(SLOT, { read: 'exact' })
-/** A session's `prepare` and `batch` are D1's. */
+/** `prepare` and `batch` of a session have D1's types. */
 const sessions = [leased, exact].map((database) => database.withSession() as unknown as D1Database)
 
-/** What answers in D1's place. */
+/** The databases that are compared to D1. */
 export const ways = [
   ['leased', leased],
   ['exact', exact],
@@ -29,16 +29,18 @@ const readOnly = [
   ['exact', readOnlyShards.of(SLOT, { read: 'exact' })],
 ] as const
 
-/** Something to ask a database. `ask` says which stage begins, so that an answer tells where it failed. */
+/** A question to a database. `ask` reports which stage starts, so that an answer tells where it failed. */
 export interface Question extends Asked {
-  /** The rows are restored before each answer, and what each answer leaves is compared. */
+  /** The rows are restored before each answer and compared after it. */
   changesRows: boolean
-  /** False: it asks for what a session's database does not have. */
+  /** False if it uses something that a session's database does not have. */
   isForSessions?: boolean
   ask(database: D1Database, stage: (next: Stage) => void): unknown
 }
 
-/** `every`: each question on each way. `some`: leased always, the others where their code differs, or in turn. */
+/**
+ * `every`: asks each question on each way. `some`: always on leased; on the others if their code differs, or in turn.
+ */
 export type Extent = 'every' | 'some'
 
 const waysOf = ({ changesRows, isForSessions = true }: Question, place: number, extent: Extent) =>
@@ -48,10 +50,10 @@ const waysOf = ({ changesRows, isForSessions = true }: Question, place: number, 
       (extent === 'every' || way === 0 || (way === 1 && !changesRows) || place % 4 === way),
   )
 
-/** As many refused questions may share one look at the rows: a look takes longer than they do. */
+/** So many refused questions share one check of the rows, because a check takes longer than they do. */
 const refusedMax = 20
 
-/** Asks D1 and the routed databases. A failure names each question that was answered otherwise, with both answers. */
+/** Asks D1 and the routed databases. A failure names each question with a different answer, and both answers. */
 export async function expectSameAnswers(questions: Question[], extent: Extent): Promise<void> {
   const wrong: string[] = []
   await restored()
@@ -59,7 +61,7 @@ export async function expectSameAnswers(questions: Question[], extent: Extent): 
   const refused: string[] = []
   const expectUnchanged = async () => {
     const left = described(await restored())
-    if (left !== rows) wrong.push(`A refused question left other rows, one of:\n  ${refused.join('\n  ')}\n  ${left}`)
+    if (left !== rows) wrong.push(`A refused question changed the rows, one of:\n  ${refused.join('\n  ')}\n  ${left}`)
     refused.length = 0
   }
   for (const [place, question] of questions.entries()) {
@@ -81,13 +83,13 @@ export async function expectSameAnswers(questions: Question[], extent: Extent): 
   failOf(wrong, questions)
 }
 
-/** `first` of a column that is not there fails when its statement has run, and so does an answer that is lost. */
+/** `first` of a missing column fails after its statement has run. A lost answer also leaves the effect. */
 const wasApplied = (answer: Answer, { differs }: Question) =>
   'value' in answer || differs === 'lost-answer' || answer.error.message.startsWith('D1_COLUMN_NOTFOUND')
 
 /**
- * While the slot moves, the mover's triggers write too. The routed database answers what D1 answers while it does not
- * move, but for the fields of `meta` that count what the triggers did.
+ * While the slot moves, the mover's triggers write too. The routed database must give D1's answer for a slot that does
+ * not move, except for the fields of `meta` that count the triggers' writes.
  */
 export async function expectSameWhileMoving(questions: Question[]): Promise<void> {
   const wrong: string[] = []
@@ -118,7 +120,7 @@ function withoutCaptured(result: unknown): unknown {
   return { ...result, meta: Object.fromEntries(meta) }
 }
 
-/** While its shard takes no writes: a statement that reads is sent as a read, whatever its form. */
+/** While its shard takes no writes, a statement that reads is sent as a read, whatever its form. */
 export async function expectSameWhenReadOnly(questions: Question[]): Promise<void> {
   const wrong: string[] = []
   await restored()

@@ -1,7 +1,7 @@
 /// <reference types="vite/types/importMeta.d.ts" />
 import { type Answer, type DescribedError, described } from './answers.ts'
 
-/** One row of "Differences from D1" in docs/sharding.md: its id, and the `code` of the error where it is one. */
+/** One row of "Differences from D1" in docs/sharding.md: its id, and the error's `code` if it has one. */
 export interface Row {
   id: string
   code: string | null
@@ -9,7 +9,7 @@ export interface Row {
 
 const pages = import.meta.glob<string>('../../../docs/sharding.md', { query: '?raw', import: 'default', eager: true })
 
-/** The rows of the table, as the page has them. */
+/** The rows of the table on the page. */
 export const listed: Row[] = rowsOf(Object.values(pages)[0]!)
 
 function rowsOf(page: string): Row[] {
@@ -22,30 +22,30 @@ function rowsOf(page: string): Row[] {
   })
 }
 
-/** What a form may look at. */
+/** The parts of a question that a form may use. */
 export interface Asked {
   name: string
   /** The texts of its statements. */
   texts: string[]
   isBatch: boolean
-  /** The only row that may speak of it, apart from those of errors that D1 gives, too. */
+  /** The only row that may apply to it, apart from rows of errors that D1 gives too. */
   differs?: string
 }
 
-/** What the routed database answers in place of D1's answer; null where the row says nothing of it. */
+/** The routed database's answer instead of D1's; null if the row does not apply. */
 type Form = (plain: Answer, row: Row, question: Asked) => Answer | null
 
-/** An error of Banyan's own: its text is matched, since D1 has none. */
+/** An error of Banyan's own. Only its text is matched, because D1 has no such error. */
 const refusal = (row: Row, text: RegExp, cause: DescribedError | null = null): Answer => ({
   stage: 'answer',
   error: { class: 'BanyanError', code: row.code!, message: String(text), cause },
   text,
 })
 
-/** The same, with a cause that repeats the text after its prefix, as D1's own errors have one. */
+/** The same, with a cause that repeats the text after its prefix, as in D1's own errors. */
 const repeated = (row: Row, text: RegExp) => refusal(row, text, { class: 'Error', message: String(text), cause: null })
 
-/** D1's error with a class and a code, where `matches` is true of it. */
+/** D1's error with a class and a code, if `matches` holds for it. */
 const coded =
   (matches: (error: DescribedError) => boolean): Form =>
   (plain, { code }) => {
@@ -54,7 +54,7 @@ const coded =
     return error && { ...plain, error }
   }
 
-/** The error, or the one below the error of a library, that is D1's. */
+/** D1's error: the error itself, or the one below a library's error. */
 function codedError(
   error: DescribedError,
   matches: (error: DescribedError) => boolean,
@@ -67,7 +67,7 @@ function codedError(
   return cause && { ...error, cause }
 }
 
-/** The text for what a question asks for by its name. */
+/** The text by the name of what a question uses. */
 const refusedAlways =
   (text: RegExp): Form =>
   (_, row, { differs }) =>
@@ -78,7 +78,7 @@ const isUnsendable = ({ message }: DescribedError) => /parse body as JSON|serial
 
 const isEmptyText = (sql: string) => /^(?:\s|--[^\n]*(?:\n|$))*$/.test(sql)
 
-/** By the row's id, in the order in which they apply: each to the answer that the one before has left. */
+/** By the row's id, in order of application: each changes the answer that the previous one returned. */
 const forms: Record<string, Form> = {
   exec: refusedAlways(/^exec\(\) .*Use prepare\(sql\)\.run\(\).*batch/s),
   dump: refusedAlways(/^dump\(\) .*wrangler d1 export/s),
@@ -109,35 +109,35 @@ const forms: Record<string, Form> = {
   'statement-error': coded(() => true),
 }
 
-/** What D1 says of a buffer, where that is not what it says of an array. */
+/** D1's answer for a buffer, if it differs from its answer for an array. */
 function copiedOf(value: unknown): Answer | null {
   const { own, copied } = value as Record<'own' | 'copied', unknown>
   return described(own) === described(copied) ? null : { value: copied }
 }
 
-/** The first answer is that of `SELECT changes() AS c`. */
+/** For an answer whose first result is that of `SELECT changes() AS c`. */
 function zeroChanges(value: unknown): Answer {
   const [first, ...others] = value as D1Result<{ c: number }>[]
   return { value: [{ ...first, results: first!.results.map((row) => ({ ...row, c: 0 })) }, ...others] }
 }
 
-/** Bookmarks in any depth; the question marks them. */
+/** Prefixes bookmarks at any depth with the shard. The question marks them. */
 const withShard = (value: unknown): unknown => {
   if (Array.isArray(value)) return value.map(withShard)
   return typeof value === 'string' ? value.replace(/^bookmark/, 'shard-000:bookmark') : value
 }
 
-/** Rows whose form has held of an answer. */
+/** Rows whose form has applied to an answer. */
 export const exercised = new Set<string>()
 
-/** What the routed database must answer where D1 answers `plain`: the same, but for the listed differences. */
+/** The answer that the routed database must give if D1 answers `plain`: the same, except for the listed differences. */
 export function expectedOf(plain: Answer, question: Asked): Answer {
   let answer = plain
   for (const [id, form] of Object.entries(forms)) {
     const row = listed.find((one) => one.id === id)
     const changed = row && form(answer, row, question)
     if (!changed) continue
-    if ('value' in changed && !('value' in answer)) throw new Error(`${id} gives data in place of an error`)
+    if ('value' in changed && !('value' in answer)) throw new Error(`${id} gives data instead of an error`)
     exercised.add(id)
     answer = changed
   }

@@ -14,8 +14,8 @@ const fenced = (name: string, key: FencedTable['key'], columns: string[]): Fence
 })
 
 /**
- * Tables as applications have them. A sharded table may have neither foreign keys nor UNIQUE, but D1 allows both, so the
- * suite asks about both. The fences are the generator's: they capture the changes of a moving slot.
+ * Tables like those of applications. A sharded table may not have foreign keys or UNIQUE, but D1 allows both, so the
+ * suite asks about both. The generator's fences capture the changes of a moving slot.
  */
 const tables = [
   `CREATE TABLE items (id TEXT PRIMARY KEY NOT NULL, name TEXT NOT NULL, n INTEGER CONSTRAINT small CHECK (n < 1000), r REAL,
@@ -52,7 +52,7 @@ const fences = [
   fenced('modes', ['id'], ['id', 'at', 'at_ms', 'yes', 'doc', 'raw', 'big', 'blob_doc', 'ratio']),
 ].flatMap(fenceTriggers)
 
-/** Once for a test file, whose storage is its own. */
+/** Call once per test file, because each has its own storage. */
 export async function createTables(): Promise<void> {
   await plain.batch([...tables, ...fences.map(({ sql }) => sql)].map((sql) => plain.prepare(sql)))
 }
@@ -60,7 +60,7 @@ export async function createTables(): Promise<void> {
 const listed = (table: string, columns: string[]) =>
   `SELECT '${table}: ' || ${columns.map((column) => `quote(${column})`).join(" || ', ' || ")} AS row FROM ${table}`
 
-/** All rows of the fixture's tables, and the names in its schema: what a question may have changed. */
+/** All rows of the fixture's tables, and the names in its schema: everything that a question may change. */
 const contents = `SELECT row FROM (${[
   listed('items', ['rowid', 'id', 'name', 'n', 'r', 'b', '"1"']),
   listed('parts', ['id', 'item_id', 'label']),
@@ -95,7 +95,7 @@ const rows = [
   "INSERT INTO serials VALUES (1, 'first'), (2, NULL), (7, 'seventh')",
 ]
 
-/** Restores the rows, with the slot in this state. Answers with the rows that the question before has left. */
+/** Restores the rows, with the slot in this state. Returns the rows that the previous question left. */
 export async function restored(state: SlotState = 'active'): Promise<string[]> {
   const [left] = await plain.batch<{ row: string }>([
     plain.prepare(contents),

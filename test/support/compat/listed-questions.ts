@@ -6,7 +6,7 @@ import { batchQuestion, freeQuestion } from './raw-api.ts'
 
 const only = (differs: string, question: Question): Question => ({ ...question, differs, isForSessions: false })
 
-/** A plain binding, and a routed database, whose every answer is lost after its effect. */
+/** A plain binding and a routed database that lose every answer after its effect. */
 const losing = linkedDatabase(plain, async (send) => {
   await send()
   throw connectionLost()
@@ -14,10 +14,10 @@ const losing = linkedDatabase(plain, async (send) => {
 const routedLosing = routedShards({ databases: { SHARD_000: losing } }).shards.of(SLOT)
 const losingOf = (database: D1Database) => (database === plain ? losing : routedLosing)
 
-/** A bookmark without what two of them don't share. */
+/** A bookmark without the parts that differ between two of them. */
 const nameless = (bookmark: string | null) => bookmark?.replace(/[0-9a-f]{8}(-[0-9a-f]+)+$/, 'bookmark')
 
-/** What only one row of "Differences from D1" speaks of. */
+/** Questions that only one row of "Differences from D1" covers. */
 export const listedQuestions: Question[] = [
   only(
     'exec',
@@ -72,7 +72,7 @@ export const listedQuestions: Question[] = [
   ),
 ]
 
-/** More than a row may have. */
+/** Rows larger than the limit. */
 export const largeRows: Question[] = [
   freeQuestion(
     'a row of 300 KB',

@@ -6,7 +6,7 @@ const texts = (...sql: string[]): Statement[] => sql.map((one) => ({ sql: one })
 const places = (count: number) => Array.from({ length: count }, () => '?').join(', ')
 const zeros = (count: number) => Array.from({ length: count }, () => 0)
 
-/** What D1 refuses, or answers in a way of its own; each as a read and as a write where there are both. */
+/** Statements that D1 refuses or answers in a way of its own, as a read and as a write if both exist. */
 const refused: Record<string, Statement[]> = {
   'syntax error': texts(
     'SELECT FROM',
@@ -204,7 +204,7 @@ const UPDATE = { sql: 'UPDATE items SET n = 7' }
 
 const long = ['x'.repeat(2_100_000)]
 
-/** D1 takes texts of 100,000 bytes; this one has 8 less. */
+/** D1 takes texts of 100,000 bytes; this one is 8 bytes shorter. */
 const nearlyTooLong = (sql: string) => `${sql} /*${'x'.repeat(99_988 - sql.length)}*/`
 
 /** `raw()` of a write that repeats a column sends a longer text than it was given. */
@@ -219,13 +219,13 @@ export const textsAtTheLimit: Question[] = [
   ]),
 ].map((one) => (one.name.startsWith('raw of') && one.changesRows ? { ...one, differs: 'text-at-the-limit' } : one))
 
-/** More than 2 MB: what D1 takes as a value, or stores. */
+/** Over 2 MB, the most that D1 takes as a value or stores. */
 export const longTexts: Question[] = [
   question('a long text', { sql: 'SELECT length(?) AS id', values: long }, 'raw', false),
   question('a long text, stored', { sql: 'INSERT INTO serials (label) VALUES (?)', values: long }, 'run', true),
 ]
 
-/** Of none of these batches is anything applied. */
+/** None of these batches changes anything. */
 export const failedBatches: Question[] = [
   batchQuestion('a write and a syntax error', [UPDATE, { sql: 'SELECT FROM' }]),
   batchQuestion('a write and an unknown table', [UPDATE, { sql: 'SELECT * FROM none' }]),
@@ -253,7 +253,7 @@ export const failedBatches: Question[] = [
 const FIRST = 'SELECT id, NULL AS nix FROM items ORDER BY id'
 const columns = ['none', '', 'ID', 'constructor', 'toString', '__proto__', 'nix', '0', 'items.id']
 
-/** `first` with a column that is not there, or that only JavaScript knows. */
+/** `first` with a column that does not exist or that only JavaScript knows. */
 export const firstQuestions: Question[] = columns.flatMap((column) => [
   question(`column ${JSON.stringify(column)}`, { sql: FIRST, column }, 'first(column)', false),
   question(`column ${JSON.stringify(column)} of no row`, { sql: `${FIRST} LIMIT 0`, column }, 'first(column)', false),

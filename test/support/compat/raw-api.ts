@@ -1,6 +1,6 @@
 import type { Question } from './comparison.ts'
 
-/** One statement, with its values; without `values` nothing is bound. */
+/** One statement with its values. Without `values`, nothing is bound. */
 export interface Statement {
   sql: string
   values?: unknown[]
@@ -8,7 +8,7 @@ export interface Statement {
   column?: string
 }
 
-/** Each way to ask one statement. */
+/** Each way to send one statement. */
 const methods = [
   'all',
   'first',
@@ -23,7 +23,7 @@ const methods = [
 export type Method = (typeof methods)[number]
 
 let asked = 0
-/** The local runtime keeps a text's last statement, and refuses the same text of two statements when it is sent again. */
+/** The local runtime caches a text's last statement, and refuses a text of two statements when it is sent again. */
 const unseen = (sql: string) => sql.replaceAll('/*#*/', () => `/*${String(++asked).padStart(6, '0')}*/`)
 
 const bound = (database: D1Database, { sql, values }: Statement) => {
@@ -87,7 +87,7 @@ export const batchQuestion = (name: string, statements: Statement[]): Question =
   },
 })
 
-/** Anything else. */
+/** Any other question. */
 export const freeQuestion = (name: string, ask: (database: D1Database) => unknown, changesRows = false): Question => ({
   name,
   texts: [],

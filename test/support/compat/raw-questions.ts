@@ -28,13 +28,13 @@ export const rawQuestions: Record<string, Question[]> = {
   ],
 }
 
-/** Which part of a large product the default suite asks. All of it is in test/long/workerd. */
+/** Selects the part of a large product for the default suite. test/long/workerd asks all of it. */
 const sampled: Record<string, (place: number) => boolean> = {
-  // Nine methods of each statement: they take turns.
+  // Each statement has nine methods, which take turns.
   reads: (place) => place % 4 === 0,
   writes: (place) => place % 4 === 0,
   'unusual writes': (place) => place % 2 === 0,
-  // Read back by all(), and stored by a write that is asked for its names.
+  // Read back by all(), and stored by a write that returns its names.
   values: (place) => place % 6 === 0 || place % 6 === 4,
 }
 
@@ -46,13 +46,13 @@ export const someRawQuestions: Record<string, Question[]> = Object.fromEntries(
   ]),
 )
 
-/** Those that restore no rows come first, in one state. */
+/** Questions that restore no rows come first, in one state. */
 export const readsApart = (questions: Question[]): Question[] => [
   ...questions.filter(({ changesRows }) => !changesRows),
   ...questions.filter(({ changesRows }) => changesRows),
 ]
 
-/** Asked while the slot moves, too: what writes, and batches. */
+/** Also asked while the slot moves: writes and batches. */
 export const questionsWhileMoving: Question[] = [
   ...product(writes, true, ['run', 'raw', 'batch beside a read']).filter((_, place) => place % 8 === 0),
   ...product(unusualWrites, true, ['run', 'raw with names']).filter((_, place) => place % 3 === 0),
@@ -60,7 +60,7 @@ export const questionsWhileMoving: Question[] = [
   ...statementQuestions,
 ]
 
-/** Texts that read, but can't be known to: the router sends them as writes. */
+/** Texts that read, but cannot be recognised as reads, so the router sends them as writes. */
 const uncertain = new Set(['two reads', 'a semicolon before'])
 
 /** Asked of a shard that takes no writes. */

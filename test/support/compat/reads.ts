@@ -3,7 +3,7 @@ import type { Statement } from './raw-api.ts'
 const one = (sql: string, column?: string): Statement => (column === undefined ? { sql } : { sql, column })
 const with_ = (sql: string, values: unknown[], column?: string): Statement => ({ ...one(sql, column), values })
 
-/** Statements that change nothing, by the shape of their answer or their form. */
+/** Statements that change nothing, by the shape of their answer or by their form. */
 export const reads: Record<string, Statement> = {
   // ── the shape of the answer ──
   'a table': one('SELECT * FROM items ORDER BY id'),

@@ -1,7 +1,7 @@
 import type { Question } from './comparison.ts'
 import { freeQuestion } from './raw-api.ts'
 
-/** What a session's bookmark did: its form is a database's own, how it moves is not. */
+/** How a session's bookmark changed. Its form is specific to a database, but its order is not. */
 type Step = 'none' | 'first' | 'same' | 'later' | 'earlier'
 
 const step = (before: string | null, after: string | null): Step => {
@@ -27,7 +27,7 @@ const sends: Record<string, Send> = {
     session.batch([session.prepare('SELECT 1'), session.prepare('DELETE FROM serials')]),
 }
 
-/** Each send after each other one, with the steps of the bookmark. */
+/** Sends one after another, and returns the bookmark's step after each. */
 async function steps(session: D1DatabaseSession, ...asked: Send[]): Promise<Step[]> {
   const taken: Step[] = []
   for (const send of asked) {
@@ -46,7 +46,7 @@ const bookmarkAfter = async (database: D1Database, send: Send): Promise<string> 
 
 const starts = [undefined, '', '  ', 'first-primary', 'first-unconstrained'] as const
 
-/** A session of the routed database does what a session of D1 does. */
+/** A session of the routed database behaves like a session of D1. */
 export const sessionQuestions: Question[] = [
   ...starts.map((start) =>
     freeQuestion(`a session from ${JSON.stringify(start)}: before and after its first answer`, async (database) => {
@@ -81,12 +81,12 @@ export const sessionQuestions: Question[] = [
   ),
   ...Object.entries(sends).map(([name, send]) =>
     freeQuestion(
-      `the bookmark rises, and never falls: ${name} between others`,
+      `the bookmark rises and never decreases: ${name} between others`,
       (database) => steps(database.withSession('first-primary'), read, send, read, write, send, read),
       true,
     ),
   ),
-  freeQuestion('a refused statement leaves the bookmark', async (database) => {
+  freeQuestion('a refused statement does not change the bookmark', async (database) => {
     const session = database.withSession()
     await read(session)
     const refused: Send = (one) =>
@@ -124,7 +124,7 @@ export const sessionQuestions: Question[] = [
     },
     true,
   ),
-  freeQuestion('statements of a session in a batch of the database, and the other way', async (database) => {
+  freeQuestion('statements of a session in a batch of the database, and vice versa', async (database) => {
     const session = database.withSession()
     return [
       await database.batch([session.prepare('SELECT 1 AS a'), database.prepare('SELECT 2 AS b')]),

@@ -4,7 +4,7 @@ import { batchQuestion, freeQuestion, type Method, question } from './raw-api.ts
 
 const view = new Uint8Array([9, 1, 2, 3, 9])
 
-/** What may be bound, and what D1 refuses when it is bound or sent. */
+/** Values to bind, and values that D1 refuses when they are bound or sent. */
 const values: Record<string, () => unknown> = {
   null: () => null,
   true: () => true,
@@ -102,17 +102,17 @@ const scratches: Record<string, Scratch> = {
     const bytes = new Uint8Array(6)
     return { value: bytes.subarray(2, 4), fill: (n) => bytes.fill(n) }
   },
-  // D1 does not copy an array. What it says of a buffer is expected (docs/sharding.md, `bound-array`).
+  // D1 does not copy an array. Its answer for a buffer is expected (docs/sharding.md, `bound-array`).
   'an array': (database) => {
     const value = database === plain ? new Uint8Array(2) : [0, 0]
     return { value, fill: (n) => value.fill(n) }
   },
 }
 
-/** One buffer that is filled again and bound again: D1 keeps what it held when it was bound. */
+/** A buffer that is refilled and bound again. D1 keeps the content at the time of each bind. */
 export const scratchQuestions: Question[] = Object.entries(scratches).flatMap(([name, scratch]) => [
   freeQuestion(
-    `${name} that is filled again and bound again, in a batch`,
+    `${name} that is refilled and bound again, in a batch`,
     (database) => {
       const { value, fill } = scratch(database)
       return database.batch(
@@ -124,10 +124,10 @@ export const scratchQuestions: Question[] = Object.entries(scratches).flatMap(([
     },
     true,
   ),
-  freeQuestion(`${name} that is filled again and bound again, each alone`, (database) =>
+  freeQuestion(`${name} that is refilled and bound again, each alone`, (database) =>
     boundAgain(database, scratch(database)),
   ),
-  freeQuestion(`${name} that is filled again when it was sent`, async (database) => {
+  freeQuestion(`${name} that is refilled after it was sent`, async (database) => {
     const { value, fill } = scratch(database)
     fill(1)
     const bound = () => database.prepare('SELECT hex(?) AS h').bind(value)
@@ -137,7 +137,7 @@ export const scratchQuestions: Question[] = Object.entries(scratches).flatMap(([
     return [await Promise.all(sent), await batch]
   }),
   freeQuestion(
-    `${name} that is filled again when its write was sent`,
+    `${name} that is refilled after its write was sent`,
     async (database) => {
       const { value, fill } = scratch(database)
       fill(1)
@@ -152,7 +152,7 @@ export const scratchQuestions: Question[] = Object.entries(scratches).flatMap(([
   ),
 ])
 
-/** Bound three times, and sent when it holds the last content. */
+/** Bound three times, and sent while it holds the last content. */
 async function boundAgain(database: D1Database, { value, fill }: ReturnType<Scratch>): Promise<unknown> {
   const statement = database.prepare('SELECT hex(?) AS h')
   const bound = FILL.map((n) => {
@@ -162,9 +162,9 @@ async function boundAgain(database: D1Database, { value, fill }: ReturnType<Scra
   return [await bound[0]!.first('h'), await bound[1]!.raw(), await bound[2]!.all()]
 }
 
-/** An array of D1's own, and a buffer beside it: the row is needed, and says what is expected. */
+/** An array of D1's own beside a buffer. The row is needed and defines the expected answer. */
 export const arrayQuestion: Question = {
-  ...freeQuestion('an array that is filled again after it was bound', async (database) => {
+  ...freeQuestion('an array that is refilled after it was bound', async (database) => {
     const array = [0, 0]
     const own = await boundAgain(database, { value: array, fill: (n) => array.fill(n) })
     return database === plain ? { own, copied: await boundAgain(database, scratches['a Uint8Array']!(database)) } : own
@@ -172,7 +172,7 @@ export const arrayQuestion: Question = {
   differs: 'bound-array',
 }
 
-/** A statement is a value: binding makes another one, and each may be sent twice. */
+/** A statement is immutable: binding creates another one, and each may be sent twice. */
 export const statementQuestions: Question[] = [
   freeQuestion('one statement, bound twice', async (database) => {
     const statement = database.prepare('SELECT ? AS value')
@@ -200,7 +200,7 @@ export const statementQuestions: Question[] = [
     { sql: 'EXPLAIN QUERY PLAN SELECT 1' },
     { sql: 'SELECT 1 WHERE 0' },
   ]),
-  batchQuestion('writes, and reads of what they did', [
+  batchQuestion('writes, and reads of their effects', [
     { sql: 'SELECT count(*) AS n FROM items' },
     { sql: 'UPDATE items SET n = 1 RETURNING id, n' },
     { sql: "WITH two AS (SELECT replace('two', 't', 'T') AS t) SELECT t FROM two" },

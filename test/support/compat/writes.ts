@@ -42,7 +42,7 @@ const returning: Record<string, string> = {
   'an expression': 'RETURNING id || \'; \' || rowid, "id" AS [x y], (SELECT count(*) FROM parts) AS parts -- all',
 }
 
-/** A table whose rowid is its own, so that each form of RETURNING fits each write. */
+/** A table with its own rowid, so that each form of RETURNING fits each write. */
 export const writes: Record<string, Statement> = Object.fromEntries(
   Object.entries(plainWrites).flatMap(([name, statement]) => [
     [name, statement],
@@ -53,7 +53,7 @@ export const writes: Record<string, Statement> = Object.fromEntries(
   ]),
 ) as Record<string, Statement>
 
-/** Writes that change more than they name, or that need a look of their own. */
+/** Writes that change more than they name, or that need a check of their own. */
 export const unusualWrites: Record<string, Statement> = {
   'update of no row': { sql: "UPDATE items SET n = 1 WHERE id = 'none'" },
   'update of no row, returning': { sql: 'UPDATE items SET n = 1 WHERE 0 RETURNING id, name, id' },

@@ -23,7 +23,7 @@ const readBackNewest: ReadBack = async ({ ask, handle }, { text }) => {
   return [text, items.find((post) => post.text === text)?.text]
 }
 
-/** Posts in the tests that have a row for each route. */
+/** Posts in the tests that have one row per route. */
 export const noun: TestNoun = {
   async create({ ask }) {
     const { post } = (await ask('POST', '/api/v1/posts', { text: 'Hands off.' })).json<PostAnswer>()
@@ -46,8 +46,8 @@ export const noun: TestNoun = {
     },
     'GET /api/v1/posts/:id': {
       calls: [
-        { who: 'visitor', d1: 1, kv: 0, why: 'post and author lie in one slot, which the id names' },
-        { who: 'bearer', d1: 1, kv: 0, why: 'who reads makes no difference, so nobody asks' },
+        { who: 'visitor', d1: 1, kv: 0, why: 'post and author are in one slot, which the id names' },
+        { who: 'bearer', d1: 1, kv: 0, why: 'the answer does not depend on the reader, so no session is read' },
       ],
       path: apiPath,
     },
@@ -66,17 +66,17 @@ export const noun: TestNoun = {
       isFinal: true,
     },
     'GET /home': {
-      calls: [{ who: 'browser', d1: 2, kv: 1, why: 'the session’s copy; oneself and one’s posts, at once' }],
+      calls: [{ who: 'browser', d1: 2, kv: 1, why: 'the session’s copy; own profile and posts, concurrently' }],
     },
     'POST /posts': {
-      calls: [{ who: 'browser', d1: 1, kv: 1, why: 'as the API’s' }],
+      calls: [{ who: 'browser', d1: 1, kv: 1, why: 'like the API' }],
       isSignedIn: true,
       body: (number) => ({ text: 'A post.', idempotencyKey: `post ${number}` }),
       readBack: readBackNewest,
     },
     'GET /posts/:id': {
       calls: [
-        { who: 'visitor', d1: 1, kv: 0, why: 'as the API’s' },
+        { who: 'visitor', d1: 1, kv: 0, why: 'like the API' },
         { who: 'browser', d1: 2, kv: 1, why: 'the session’s copy and the viewer, for the page’s header' },
       ],
       path: pagePath,
@@ -86,14 +86,14 @@ export const noun: TestNoun = {
       path: (owner) => `${pagePath(owner)}/edit`,
     },
     'POST /posts/:id/edit': {
-      calls: [{ who: 'browser', d1: 1, kv: 1, why: 'as the API’s' }],
+      calls: [{ who: 'browser', d1: 1, kv: 1, why: 'like the API' }],
       isSignedIn: true,
       path: (owner) => `${pagePath(owner)}/edit`,
       body,
       readBack: readBackFrom(apiPath),
     },
     'POST /posts/:id/delete': {
-      calls: [{ who: 'browser', d1: 1, kv: 1, why: 'as the API’s' }],
+      calls: [{ who: 'browser', d1: 1, kv: 1, why: 'like the API' }],
       isSignedIn: true,
       path: (owner) => `${pagePath(owner)}/delete`,
       isFinal: true,

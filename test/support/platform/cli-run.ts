@@ -10,14 +10,17 @@ interface CliRun {
   stderr: string
 }
 
-/** The command itself, as a process, against a double; wrangler is the real one. */
+/** The command itself as a process, against a double of the platform. wrangler is the real one. */
 export interface CliOnDouble {
   configPath: string
   run(...args: string[]): Promise<CliRun>
   close(): void
 }
 
-/** With a copy of the shipped configuration beside it, since wrangler takes paths from where it lies. */
+/**
+ * Writes a copy of the shipped configuration into the project's folder, because wrangler resolves paths from the
+ * configuration's folder.
+ */
 export function cliOn(platform: PlatformDouble, name: string): CliOnDouble {
   const configPath = path.join(root, `wrangler.double-${name}.toml`)
   copyFileSync(path.join(root, 'wrangler.toml'), configPath)

@@ -1,4 +1,4 @@
-/** D1 of the double: each database is a real one, of node:sqlite, with its history. */
+/** The double's D1: each database is a real one on node:sqlite, with its history. */
 import { DatabaseSync } from 'node:sqlite'
 import { limitLikeD1 } from '../d1-limits.ts'
 import { ApiRefusal, type ApiRequest, idOf, type Route } from './http.ts'
@@ -9,12 +9,12 @@ export interface Statement {
   params?: (string | number | null)[]
 }
 
-/** What carries out a batch: all of it or nothing. */
+/** Carries out a batch completely or not at all. */
 export interface Engine {
   batch(statements: Statement[]): Promise<{ results: Record<string, unknown>[]; changes: number }[]>
-  /** Of a database that the Worker writes to as well, so that its history here is not all of it. */
+  /** Set for a database that the Worker writes to as well, so that its history here is incomplete. */
   live?: {
-    /** Batches that make an empty database equal to this one as it is now. */
+    /** Batches that make an empty database equal to the current state of this one. */
     copy(): Promise<Statement[][]>
     clear(): Promise<void>
   }
@@ -34,7 +34,7 @@ interface HistoryEntry {
   at: number
   statements: Statement[]
   restoredTo?: number
-  /** All that it held then; what is before this entry no longer counts. */
+  /** The database's whole content at that time. Entries before this one no longer count. */
   copy?: Statement[][]
 }
 
@@ -45,8 +45,8 @@ export class DoubleDatabase {
   readonly jurisdiction: string | null
   engine: Engine
   /**
-   * What was written, in order; a bookmark is a length of it. A restore is an entry as well, so that it can be undone. Of a
-   * live database only what the API has written is here, and a copy for each time that a bookmark of now was asked for.
+   * Writes in order; a bookmark is a length of this list. A restore is an entry too, so that it can be undone. For a
+   * live database the list has only the API's writes, and a copy for each request of the current bookmark.
    */
   readonly history: HistoryEntry[] = []
 
@@ -69,7 +69,7 @@ export class DoubleDatabase {
         statement.params ? [statement] : cutAsReported(statement.sql).map((sql) => ({ sql })),
       )
       const answers = await this.engine.batch(pieces.flat())
-      // Of several in one text the last one's rows are answered.
+      // For a text with several statements, the answer has the last one's rows.
       done = pieces.map((cut) => answers.splice(0, cut.length).at(-1) ?? { results: [], changes: 0 })
     } catch (error) {
       throw new ApiRefusal(400, 7500, `${(error as Error).message}: SQLITE_ERROR`)
@@ -80,7 +80,7 @@ export class DoubleDatabase {
   }
 }
 
-/** What was written to get to a bookmark. */
+/** The batches that lead to a bookmark. */
 function writtenBefore(history: DoubleDatabase['history'], bookmark: number): Statement[][] {
   if (bookmark === 0) return []
   const { statements, restoredTo, copy } = history[bookmark - 1]!

@@ -1,6 +1,6 @@
 /**
- * A double of the platform's REST API, with one account: databases that are real, objects that are stored, versions with
- * their bindings, and the Worker served at an address of its own. Its calls can be made to fail.
+ * A double of the platform's REST API with one account: real databases, stored objects, versions with their bindings,
+ * and the Worker served at its own address. Its calls can be made to fail.
  */
 import '../../../src/cli/wrangler/local-environment.ts'
 import { createHash } from 'node:crypto'
@@ -16,32 +16,35 @@ const ACCOUNT = '0123456789abcdef0123456789abcdef'
 const TOKEN = 'a-token-of-the-double'
 
 export interface PlatformDouble {
-  /** What a command needs in its environment. */
+  /** The environment variables that a command needs. */
   environment: Record<string, string>
-  /** Where the deployed Worker answers. */
+  /** The address of the deployed Worker. */
   siteUrl: string
   calls: RecordedCall[]
-  /** Bindings of shards that the stand-in’s map no longer names. */
+  /** Bindings of shards that the stand-in's map no longer names. */
   removedFromMap: Set<string>
-  /** How the databases' bindings word their errors: as the local runtime does, until a test says otherwise. */
+  /** How the databases' bindings word their errors; like the local runtime by default. */
   wording: Wording
   databases: DatabaseRoom
   stores: StoreRoom
   scripts: ScriptRoom
   /** Makes the n-th call from now on fail once. */
   failAt(number: number, fault: Fault): void
-  /** Nothing is reached any more from the n-th call from now on: as when the network, or whoever calls, is gone. */
+  /** From the n-th call on, nothing can be reached, as if the network or the caller had failed. */
   goAwayAt(number: number): void
-  /** Every call from now on fails like this. */
+  /** Makes every call from now on fail like this. */
   alwaysFail(fault: Fault): void
-  /** All calls go through again. */
+  /** Ends all faults. */
   recover(): void
-  /** What is there, without what differs from run to run: ids and times. */
+  /** The platform's state, without ids and times, which differ between runs. */
   snapshot(): Promise<unknown>
   close(): Promise<void>
 }
 
-/** Starts a double. `serving`: 'runtime' runs the uploaded bundle; 'stand-in' answers in its place, at once. */
+/**
+ * Starts a double. `serving`: 'runtime' runs the uploaded bundle; 'stand-in' answers in its place, without a start-up
+ * delay.
+ */
 export async function startPlatform({ serving }: { serving: 'runtime' | 'stand-in' }): Promise<PlatformDouble> {
   const databases = new DatabaseRoom()
   const stores = new StoreRoom()

@@ -1,11 +1,11 @@
-/** The frame of the platform's API: routes, envelopes, refusals, and calls that fail in the ways calls fail. */
+/** The frame of the platform's API: routes, envelopes, refusals, and calls that fail as real calls do. */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 
 export interface ApiRequest {
   method: string
-  /** Below the account. */
+  /** The path below the account. */
   path: string
   query: URLSearchParams
   headers: Record<string, string>
@@ -14,7 +14,7 @@ export interface ApiRequest {
   form(): Promise<FormData>
 }
 
-/** What the API refuses, with the status and the code it has for it. */
+/** An API error, with its status and code. */
 export class ApiRefusal extends Error {
   readonly status: number
   readonly code: number
@@ -26,7 +26,7 @@ export class ApiRefusal extends Error {
   }
 }
 
-/** Bytes that go out as they are, without an envelope. */
+/** Bytes that are sent unchanged, without an envelope. */
 export class RawAnswer {
   readonly bytes: Uint8Array
   readonly contentType: string
@@ -42,7 +42,7 @@ export type Handler = (request: ApiRequest, ...parts: string[]) => unknown
 /** `['GET', '/queues/:id/consumers', …]` */
 export type Route = [method: string, path: string, handler: Handler]
 
-/** How a call fails: before or after its effect, and with an answer or without. */
+/** How a call fails: before or after its effect, and with or without an answer. */
 export const faults = ['reset before', '500 before', '500 after', '429', 'lost after'] as const
 export type Fault = (typeof faults)[number]
 
@@ -53,16 +53,16 @@ export interface RecordedCall {
   status: number
 }
 
-/** An id of a thing by its name: the same in each run, so that runs can be compared. */
+/** The id of an object by its name: the same in each run, so that runs can be compared. */
 export const idOf = (kind: string, name: string): string =>
   createHash('sha256').update(`${kind} ${name}`).digest('hex').slice(0, 32)
 
 const RETRY_AFTER_SECONDS = '1'
 
-/** Serves routes as `<url>/accounts/<account>/…`. Every call is recorded; one that no route takes is a 501. */
+/** Serves routes as `<url>/accounts/<account>/…`. Records every call; answers 501 to a call without a route. */
 export class ApiServer {
   readonly calls: RecordedCall[] = []
-  /** Asked with the number of each call, from 1 on. */
+  /** Called with the number of each call, from 1. */
   failing: (number: number, call: Omit<RecordedCall, 'status'>) => Fault | null = () => null
   readonly #server: Server
   readonly #routes: { method: string; pattern: RegExp; handler: Handler }[]
@@ -130,7 +130,7 @@ export class ApiServer {
       if (error instanceof ApiRefusal) return refusal(error.status, error.code, error.message)
       return refusal(501, 1, `The double failed: ${(error as Error).stack}`)
     }
-    return refusal(501, 2, `The double has no ${request.method} ${path}`)
+    return refusal(501, 2, `The double does not implement ${request.method} ${path}`)
   }
 }
 

@@ -9,31 +9,31 @@ import { NotNow, UserError } from '../../../src/cli/shell/errors.ts'
 import { type PlatformDouble, startPlatform } from './double.ts'
 import { type SmallDeployment, smallDeployment } from './small-deployment.ts'
 
-/** Stands for the operators' API of the deployed application. */
+/** A stand-in for the operators' API of the deployed application. */
 interface MapDouble {
   state: string
   epoch: number
   changes: string[]
   moves: { id: string; state: string; source: string; target: string }[]
-  /** Called when the shard is put into service. */
+  /** Called when the shard starts to serve requests again. */
   onServing: () => Promise<void>
-  /** What becomes of a change to a state: it is refused, it never arrives, or it is made and its answer is lost, once. */
+  /** The fault for one change of state: it is refused, it never arrives, or it is made and its answer is lost. */
   failing: { to: string; how: 'refused' | 'away' | 'lost' } | null
 }
 
-/** A row that is no more than a row: time travel takes it back, and nothing else deletes it. */
+/** A row without meaning: only time travel removes it. */
 export const MARK = "INSERT INTO claim_attempts (id, outcome, created_at) VALUES ('0000a', 'taken', 1)"
 
 /**
- * A deployment of two shards on a double of the platform, whose first shard has two slots of users: a new one for each test
- * of the file that calls this. `nouns`: what the application's nouns contribute to a restore.
+ * Deploys two shards on a double of the platform for each test of the calling file. The first shard has two slots of
+ * users. `nouns`: the contributions of the application's nouns to a restore.
  */
 export function restoreStand(nouns: RestoreContribution[]) {
   let platform: PlatformDouble
   let deployment: SmallDeployment
   let map: MapDouble
   const noteFile = path.join(tmpdir(), `banyan-restore-test-${randomUUID()}.json`)
-  /** A list beside the note: `claims`, `accounts`. */
+  /** A list beside the restore's note: `claims`, `accounts`. */
   const listFile = (name: string) => noteFile.replace('.json', `.${name}.jsonl`)
 
   beforeEach(async () => {
@@ -60,7 +60,7 @@ export function restoreStand(nouns: RestoreContribution[]) {
   const read = async (sql: string) => (await shard().engine.batch([{ sql }]))[0]!.results
   const other = () => platform.databases.databases.find(({ name }) => name === 'banyan-shard-001')!
 
-  /** A moment between what was written before and what is written after. */
+  /** A time between the writes before it and the writes after it. */
   async function moment(): Promise<string> {
     await new Promise((resolve) => setTimeout(resolve, 5))
     const now = new Date().toISOString()
@@ -99,7 +99,7 @@ export function restoreStand(nouns: RestoreContribution[]) {
     },
   })
 
-  /** How many calls of the platform a restore makes until the shard serves. */
+  /** The number of platform calls that a restore makes until the shard serves requests. */
   async function callsUntilServing(to: string): Promise<number> {
     const before = platform.calls.length
     let calls = 0
@@ -111,7 +111,7 @@ export function restoreStand(nouns: RestoreContribution[]) {
     return calls
   }
 
-  /** A run that is killed once `stage` is on disk: nothing more of it is carried out. */
+  /** A run that is killed once `stage` is on disk. Nothing after that is carried out. */
   async function killedAt(stage: 'taken-out' | 'travelling' | 'reconciled', to: string): Promise<void> {
     const calls = { 'taken-out': 4, travelling: 11, reconciled: 0 }[stage]
     if (calls > 0) platform.goAwayAt(calls)
@@ -123,7 +123,7 @@ export function restoreStand(nouns: RestoreContribution[]) {
     expect(map.state).toBe('restoring')
   }
 
-  /** What is listed beside the note. */
+  /** The entries of a list beside the note. */
   function listed<T>(name: string): T[] {
     const text = existsSync(listFile(name)) ? readFileSync(listFile(name), 'utf8') : ''
     return text.split('\n').flatMap((line) => (line === '' ? [] : (JSON.parse(line) as T)))
@@ -144,7 +144,7 @@ export function restoreStand(nouns: RestoreContribution[]) {
   }
 }
 
-/** SQL: a live session. */
+/** SQL of a live session. */
 export const session = (id: string, user = id) =>
   `INSERT INTO sessions (id, user_id, secret_hash, retry_secret_hash, user_agent, created_at, last_seen_at, idle_at, expires_at)
    VALUES ('${id}', '${user}', 'a', '', '', 1, 1, 9e15, 9e15)`

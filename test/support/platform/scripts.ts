@@ -1,4 +1,4 @@
-/** Workers of the double: uploads, versions, deployments, assets, what calls them. */
+/** The double's Workers: uploads, versions, deployments, assets and triggers. */
 import { createHash } from 'node:crypto'
 import { ApiRefusal, type ApiRequest, type Route } from './http.ts'
 
@@ -55,9 +55,9 @@ export class DoubleScript {
 
 export class ScriptRoom {
   readonly scripts = new Map<string, DoubleScript>()
-  /** Told of each version that becomes live. */
+  /** Called with each version that becomes live. */
   onLive: (name: string, version: DoubleVersion) => Promise<void> = async () => {}
-  /** The account's part of workers.dev. */
+  /** The account's subdomain of workers.dev. */
   subdomain: string | null = 'acme'
   readonly #contents = new Map<string, Buffer>()
   readonly #manifests = new Map<string, Record<string, { hash: string; size: number }>>()
@@ -228,7 +228,7 @@ const subdomainOf = ({ isOnWorkersDev }: DoubleScript) => ({ enabled: isOnWorker
 
 const schedulesOf = ({ schedules }: DoubleScript) => ({ schedules: schedules.map((cron) => ({ cron })) })
 
-/** A secret's value never comes back. */
+/** The API never returns a secret's value. */
 const described = ({ id, createdAt, annotations, bindings }: DoubleVersion) => ({
   id,
   annotations,
@@ -245,6 +245,6 @@ async function metadataOf(request: ApiRequest): Promise<Metadata> {
   return JSON.parse(typeof part === 'string' ? part : await part!.text()) as Metadata
 }
 
-/** In form a JWT: wrangler reads its expiry. */
+/** Has the form of a JWT, because wrangler reads its expiry. */
 const token = (number: number): string =>
   `e30.${Buffer.from(JSON.stringify({ exp: 9_999_999_999, number })).toString('base64url')}.signature`

@@ -1,4 +1,4 @@
-/** What answers at the address of a deployed Worker: the uploaded bundle itself in the runtime, or a stand-in for it. */
+/** What answers at the address of a deployed Worker: the uploaded bundle in the runtime, or a stand-in for it. */
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
@@ -18,7 +18,7 @@ export interface Running {
   close(): Promise<void>
 }
 
-/** Serves the live version at an address of its own; before there is one, as the platform does: 404. */
+/** Serves the live version at its own address. Before the first version it answers 404, like the platform. */
 export class Site {
   running: Running | null = null
   readonly #server: Server
@@ -57,7 +57,7 @@ export class Site {
   }
 }
 
-/** Runs uploaded versions in workerd, on databases to which everything is applied that was sent to the double's. */
+/** Runs uploaded versions in workerd. Their databases get everything that was sent to the double's databases. */
 export class RuntimeSite {
   #runtime: Miniflare | null = null
   readonly #folder = mkdtempSync(path.join(tmpdir(), 'banyan-double-'))
@@ -96,7 +96,7 @@ export class RuntimeSite {
     }
   }
 
-  /** From now on the database is the one the Worker has: the API's calls go to it as well. */
+  /** From now on the database is the Worker's own: the API's calls are sent to it too. */
   async #join(runtime: Miniflare, binding: string, id: string): Promise<void> {
     const double = this.#rooms.databases.get(id)
     const live = await runtime.getD1Database(binding)
@@ -156,7 +156,7 @@ export class RuntimeSite {
   }
 }
 
-/** `run_worker_first`, as wrangler hands it to the runtime. */
+/** `run_worker_first`, as wrangler passes it to the runtime. */
 const ROUTER = { has_user_worker: true, invoke_user_worker_ahead_of_assets: true }
 
 function d1Engine(database: D1Database): Engine {
@@ -185,7 +185,7 @@ async function schemaOf(database: D1Database): Promise<SchemaObject[]> {
   return results.filter(({ name }) => !name.startsWith('_cf_'))
 }
 
-/** Tables, their rows, and only then what would look at each row. */
+/** Creates tables first, then rows, and only then objects that would run for each row. */
 async function copyOf(database: D1Database): Promise<Statement[][]> {
   const schema = await schemaOf(database)
   const of = (type: SchemaObject['type']) => schema.filter((object) => object.type === type).map(({ sql }) => ({ sql }))
@@ -222,10 +222,10 @@ const listed = (binding: string) => ({
   slots: 1,
 })
 
-/** Its pauses between tries take no time; its time limits do. */
+/** Its pauses between tries take no time; its time limits are real. */
 const patientClock: Clock = { now: systemClock.now, sleep: (ms) => systemClock.sleep(ms < 1_000 ? 0 : ms) }
 
-/** Answers as the application does in what a deployment asks for, and like it only where it could. */
+/** Answers the requests of a deployment like the application, and succeeds only if the application could. */
 export function standIn(
   version: DoubleVersion,
   databases: DatabaseRoom,

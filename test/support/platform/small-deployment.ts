@@ -10,7 +10,7 @@ import { smallWrangler } from './small-wrangler.ts'
 
 export interface SmallDeployment {
   configPath: string
-  /** What was said, in lines. */
+  /** The printed lines. */
   said: string[]
   deployment(): Deployment
   deploy(options?: { isDryRun?: boolean; operatorToken?: string }): Promise<Output>
@@ -19,7 +19,7 @@ export interface SmallDeployment {
 
 const staticFile = { key: 'static/main.0123456789abcdef.js', contentType: 'text/javascript; charset=utf-8' }
 
-/** Deploys a copy of the shipped configuration to a double, in this process, with nothing built and no pause waited for. */
+/** Deploys a copy of the shipped configuration to a double, in this process, without a build and without pauses. */
 export function smallDeployment(platform: PlatformDouble, code = { hash: 'one' }): SmallDeployment {
   const folder = mkdtempSync(path.join(tmpdir(), 'banyan-deploy-'))
   const configPath = path.join(folder, 'wrangler.toml')

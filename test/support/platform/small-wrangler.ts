@@ -4,8 +4,8 @@ import { readConfig } from '../../../src/cli/wrangler/config.ts'
 import type { Upload, Wrangler } from '../../../src/cli/wrangler/subprocess.ts'
 
 /**
- * wrangler in small, for tests that deploy a hundred times: its calls that change something, in its order, with nothing
- * repeated. `code` stands for the bundle.
+ * A small wrangler, for tests that deploy a hundred times: its changing calls, in its order, without repetitions.
+ * `code` stands for the bundle.
  */
 export function smallWrangler(
   configPath: string,

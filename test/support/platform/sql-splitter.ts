@@ -1,9 +1,8 @@
 /**
- * How D1's HTTP API cuts a text into statements, as far as reports tell. Nobody outside has its code, and the reports don't
- * agree. So this one cuts in each form that a report names: what it keeps whole, each of them says is kept.
- *
- * https://github.com/cloudflare/workers-sdk/issues: 4326 and 4727 (the END of a CASE outside of parentheses ends the
- * trigger), 10998 and 15314 (only an upper-case BEGIN opens one), 14991 (CRLF), 15690 (line ends also with LF).
+ * How D1's HTTP API splits a text into statements, according to reports. Its code is not public and the reports
+ * disagree, so this one splits in every way that a report names. A text that it keeps whole is kept whole by all of
+ * them. https://github.com/cloudflare/workers-sdk/issues: 4326 and 4727 (the END of a CASE outside of parentheses ends
+ * the trigger), 10998 and 15314 (only an upper-case BEGIN opens one), 14991 (CRLF), 15690 (line ends also with LF).
  */
 export function cutAsReported(sql: string): string[] {
   const statements: string[] = []

@@ -1,4 +1,4 @@
-/** KV, R2 and queues of the double. */
+/** The double's KV, R2 and queues. */
 import { ApiRefusal, idOf, RawAnswer, type Route } from './http.ts'
 
 interface Consumer {

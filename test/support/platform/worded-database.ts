@@ -1,7 +1,7 @@
-/** D1's binding over a database of the double, for the stand-in: with D1's words for what SQLite refuses, or others. */
+/** D1's binding over a database of the double, for the stand-in. Words SQLite's errors as D1 does, or differently. */
 import type { Engine } from './databases.ts'
 
-/** What becomes of an error's text on its way to the Worker. */
+/** Changes an error's text on its way to the Worker. */
 export type Wording = (text: string) => string
 
 const extended: Record<number, string> = {

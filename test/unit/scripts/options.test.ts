@@ -6,7 +6,7 @@ import { parsedOptions } from '../../../scripts/options.ts'
 
 const root = path.resolve(import.meta.dirname, '../../..')
 
-test('npm run dev takes its own options out, and hands the others on as they are', () => {
+test('npm run dev takes its own options out of the arguments, and passes the others on unchanged', () => {
   const usual = { isHelp: false, port: 8787, shards: undefined, config: undefined, persistTo: undefined }
   expect(readDevOptions([])).toEqual({ ...usual, rest: [] })
   const args = [
@@ -49,7 +49,7 @@ test('an option of npm run dev without its value is refused', () => {
       expect(() => readDevOptions(args), args.join(' ')).toThrow(`${name} has no value.`)
 })
 
-test('a script’s unknown option, and one without its value, name those that there are', () => {
+test('an unknown option of a script, or one without its value, is answered with the list of options', () => {
   const options = { seeds: { type: 'string', default: '5' }, first: { type: 'boolean' } } as const
   expect(parsedOptions(options, ['--first'])).toMatchObject({ seeds: '5', first: true })
   for (const args of [['--seedz', '1'], ['--seeds'], ['more']])

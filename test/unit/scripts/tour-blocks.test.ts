@@ -23,7 +23,7 @@ $ npm run banyan -- load
 \`\`\`
 `
 
-test('the commands are the `console` blocks of the page, without those that are not run', () => {
+test('the commands are the `console` blocks of the page, without those marked as not run', () => {
   expect(commandsOf(document).map(({ args, output }) => [args.join(' '), output])).toEqual([
     ['shards list', 'shard-000  32768\n'],
     ['moves show 01aaaaaaaaaaaaaaaaaaaaaaaa', 'state    done\ntook     12 ms\n'],
@@ -38,7 +38,7 @@ function ran(list: string, show: string) {
   ])
 }
 
-test('other figures are no difference, other words are', () => {
+test('different figures are no difference, but different words are', () => {
   expect(ran('shard-000  16384', 'state    done\ntook     7 ms').differences).toEqual([])
   const [difference, ...others] = ran('shard-000  16384', 'state    failed\ntook     7 ms').differences
   expect(others).toEqual([])
@@ -56,7 +56,7 @@ test('each output replaces the old one, with the ids of the run; everything else
   )
 })
 
-test('progress is not compared: how much of it there is depends on the machine', () => {
+test('progress is not compared, because its amount depends on the machine', () => {
   const progress = (state: string) =>
     `01aaaaaaaaaaaaaaaaaaaaaaaa  shard-000 → shard-001    8%  ${state}: 0 of 0 rows copied`
   expect(comparable(`${progress('copying')}\n${progress('cutover')}\nDone.`)).toBe(

@@ -33,7 +33,7 @@ interface World {
   warm: CountedEnv
   author: Person
   newPerson(): { email: string; handle: string; password: string }
-  /** A person of one's own, for what changes who may sign in. */
+  /** A new person, for requests that change who may sign in. */
   signUp(): Promise<Person>
   mailedToken(purpose: MailPurpose, userId: string): Promise<string>
 }
@@ -41,7 +41,7 @@ interface World {
 let world: World
 let firstCounts: Counts
 
-/** One request to an isolate: its answer, and what it asked until then. */
+/** One request to an isolate: its answer, and the calls made until then. */
 async function counted(
   isolate: CountedEnv,
   route: string,
@@ -115,7 +115,7 @@ beforeAll(async () => {
   world = { warm, author: await signUp(), newPerson, signUp, mailedToken }
 })
 
-/** How a row's request is made, where its route alone doesn't say. It may begin with a person of its own. */
+/** How a row's request is made, if its route alone does not say. It may create its own person. */
 type Make = (world: World) => (Asked & { person?: Person }) | Promise<Asked & { person?: Person }>
 
 const ownPerson = async (make: (person: Person) => Asked | Promise<Asked>): Promise<Asked & { person: Person }> => {
@@ -140,10 +140,10 @@ const directory = () => DIRECTORY.get(DIRECTORY.idFromName('directory'))
 const pause = () => new Promise((resolve) => setTimeout(resolve, 20))
 let slots = 0
 
-/** Slots that nobody else asks for. */
+/** Slots that no other request uses. */
 const aSlot = () => (slots++).toString(16).padStart(4, '0')
 
-/** The path of a move that its mover doesn't know of yet. One that is at work keeps it waiting. */
+/** The path of a move that its mover does not know of yet. A mover at work would delay the request. */
 async function plannedMove(): Promise<string> {
   const slot = aSlot()
   for (;;) {
@@ -161,7 +161,7 @@ async function settlingMove(): Promise<string> {
   return path
 }
 
-/** So many that both shards have some of them, and of their claims. */
+/** Enough users that both shards have some of them and of their claims. */
 const newcomers = (letter: string) => ({
   source: 'old',
   users: Array.from({ length: 40 }, (_, n) => {
@@ -172,7 +172,7 @@ const newcomers = (letter: string) => ({
 
 let bodies = 0
 
-/** The request that a noun's row says; for one that ends what it asks for, of a person of its own. */
+/** The request that a noun's row describes. If it deletes its entity, a new person sends it. */
 const requestOf =
   (route: NounRoute): Make =>
   ({ author }) => {
@@ -249,10 +249,13 @@ const requests: Record<string, Make> = {
   'GET /:handle{@[A-Za-z0-9_]+}': ({ author }) => ({ path: `/@${author.handle}` }),
 }
 
-/** Two shards can't lose one, and an asset's name is made by the build: what is asked until then is the same. */
+/**
+ * These are refused here: a deployment of two shards cannot remove one, and the build names the assets. The calls until
+ * then are the same.
+ */
 const refusedHere = new Set(['ALL /assets/*', 'DELETE /operator/v1/shards/:id', 'POST /operator/v1/shards/:id/drain'])
 
-test('each route and page has a row, and each row a route', () => {
+test('each route and page has a row, and each row has a route', () => {
   const routes = web.routes
     .filter(({ method, path }) => method !== 'ALL' || path === '/assets/*')
     .map(({ method, path }) => `${method} ${path}`)
@@ -279,7 +282,7 @@ describe('a warm isolate', () => {
     20_000,
   )
 
-  test('says itself what it asked, in server-timing', async () => {
+  test('reports its own calls in server-timing', async () => {
     const { author, warm } = world
     const { answer, counts } = await counted(warm, 'PATCH /api/v1/me', 'bearer', { json: { bio: 'Timed.' } }, author)
     const { d1, kv, directory } = counts
@@ -288,14 +291,14 @@ describe('a warm isolate', () => {
   })
 })
 
-/** Warm, but it has not met any session. */
+/** Warm, but has not met any session. */
 async function otherIsolate(): Promise<CountedEnv> {
   const isolate = countedEnv(bindings as unknown as Env)
   await counted(isolate, 'GET /login', 'visitor', {})
   return isolate
 }
 
-describe('settings that are not fit for where they are', () => {
+describe('settings that are unsafe for their environment', () => {
   const ask = async (settings: Partial<Env>, url: string) => {
     const isolate = countedEnv(bindings as unknown as Env, settings)
     const headers = { authorization: `Bearer ${settings.OPERATOR_TOKEN ?? ''}` }
@@ -307,18 +310,18 @@ describe('settings that are not fit for where they are', () => {
     return [answer.status, problem.code]
   }
 
-  test('without an operator’s token the operators’ API is not there', async () => {
+  test('without an operator’s token the operators’ API does not exist', async () => {
     for (const path of ['/operator/v1/shards', '/operator/v1/nothing'])
       expect(await ask({ OPERATOR_TOKEN: '' }, ORIGIN + path)).toEqual([404, 'NOT_FOUND'])
   })
 
-  test('what everybody knows guards no public address', async () => {
+  test('publicly known secrets guard no public address', async () => {
     const url = 'https://banyan.example/operator/v1/shards'
     expect(await ask({ OPERATOR_TOKEN: 'banyan-local', RATE_LIMITS: 'on' }, url)).toEqual([503, 'LOCAL_SETTINGS'])
     expect(await ask({ OPERATOR_TOKEN: 'drawn at random', RATE_LIMITS: 'off' }, url)).toEqual([503, 'LOCAL_SETTINGS'])
   })
 
-  test('a key that is too short, and times that are out of order, say how to mend them', async () => {
+  test('a key that is too short, and times that are out of order, say how to fix them', async () => {
     expect(await ask({ SIGNING_KEY: 'short' }, `${ORIGIN}/api/v1/me`)).toEqual([503, 'SETTING_MISSING'])
     expect(await ask({ GRACE_MS: '600000' }, `${ORIGIN}/api/v1/me`)).toEqual([503, 'SETTING_MISSING'])
     expect(await ask({ JOBS: 'sometimes' }, `${ORIGIN}/api/v1/me`)).toEqual([503, 'SETTING_MISSING'])

@@ -10,14 +10,14 @@ export interface Counts {
 export interface CountedEnv {
   env: Env
   counts: Counts
-  /** Lets jobs go to their queue; until then the relay waits, so that nothing behind a response is counted with it. */
+  /** Lets jobs go to their queue. Until then the relay waits, so that no call after a response is counted with it. */
   openQueues(): void
   closeQueues(): void
 }
 
 /**
- * The bindings, each call of a database, of KV and of the directory counted when it is made. The isolate's memory hangs
- * on this object (workers/isolate.ts): one is one isolate.
+ * The bindings, with each call of a database, of KV and of the directory counted when it is made. An isolate's memory
+ * is keyed by this object (workers/isolate.ts), so each object is one isolate.
  */
 export function countedEnv(bindings: Env, settings: Partial<Env> = {}): CountedEnv {
   const counts: Counts = { d1: 0, kv: 0, directory: 0 }
@@ -48,7 +48,7 @@ export function countedEnv(bindings: Env, settings: Partial<Env> = {}): CountedE
   }
 }
 
-/** The object with these methods counted; all else as it is. */
+/** The object with these methods counted and everything else unchanged. */
 function countedMethods<T extends object>(target: T, methods: string[], count: () => void): T {
   return new Proxy(target, {
     get(object, name) {
@@ -62,7 +62,7 @@ function countedMethods<T extends object>(target: T, methods: string[], count: (
   })
 }
 
-/** A batch is one call, however many statements; so is a statement that is run by itself. */
+/** A batch is one call, however many statements it has; a statement that runs by itself is also one call. */
 function countedDatabase(database: D1Database, count: () => void): D1Database {
   const originals = new WeakMap<object, D1PreparedStatement>()
   const statement = (original: D1PreparedStatement): D1PreparedStatement => {
@@ -89,7 +89,7 @@ function countedDatabase(database: D1Database, count: () => void): D1Database {
   return wrapped as unknown as D1Database
 }
 
-/** Stubs are made without a call; each of their methods is one. */
+/** A stub is created without a call; each call of its methods counts as one. */
 function countedDirectory(namespace: Env['DIRECTORY'], count: () => void): Env['DIRECTORY'] {
   const wrapped = {
     idFromName: (name: string) => namespace.idFromName(name),

@@ -1,13 +1,16 @@
 import { nounRoutes, testNouns } from '../../support/noun-routes.ts'
 import type { Who } from '../../support/nouns.ts'
 
-/** What a warm isolate asks before it has answered. Work behind the response (the relay, the map's refresh) isn't here. */
+/**
+ * The calls of a warm isolate before it has answered. Work after the response (the relay, the map's refresh) is not
+ * counted.
+ */
 export interface Row {
   route: string
   who: Who
   /** Queries or batches. */
   d1: number
-  /** Reads, writes and deletions; those that the answer doesn't wait for are counted too. */
+  /** Reads, writes and deletions, including those that the answer does not wait for. */
   kv: number
   directory: number
   why: string
@@ -22,22 +25,22 @@ const row = (route: string, who: Who, d1: number, kv: number, why: string): Row 
   why,
 })
 
-/** One call of the directory, which keeps the records of moves, and nothing else. A mover is woken by a call of its own. */
+/** One call of the directory, which keeps the records of moves, and no other call. A separate call wakes a mover. */
 const ofRecords = (route: string, why: string): Row => ({ ...row(route, 'operator', 0, 0, why), directory: 1 })
 
-/** What the directory says now, and then a query to each shard. */
+/** The directory's current answer, and then one query to each shard. */
 const ofShards = (route: string, directory: number, why: string): Row => ({
   ...row(route, 'operator', 2, 0, why),
   directory,
 })
 
-/** What one shard is changed by at the directory, and told as. */
+/** One shard: its change at the directory, and its current numbers. */
 const ofShard = (route: string, why: string): Row => ({ ...row(route, 'operator', 1, 0, why), directory: 2 })
 
 const rows: Row[] = [
-  row('GET /healthz', 'visitor', 0, 0, 'says only that the isolate lives'),
+  row('GET /healthz', 'visitor', 0, 0, 'says only that the isolate is alive'),
   {
-    ...row('GET /readyz', 'visitor', 2, 1, 'it is what it is for: a query a shard (two here), and one key'),
+    ...row('GET /readyz', 'visitor', 2, 1, 'checks every dependency: one query per shard (two here), and one key'),
     directory: 1,
   },
   row('ALL /assets/*', 'visitor', 0, 0, 'the CDN, the bundle and R2 only'),
@@ -47,14 +50,14 @@ const rows: Row[] = [
     'visitor',
     4,
     1,
-    'reserve the e-mail address, reserve the handle, commit, read oneself; the session’s copy is put',
+    'reserve the e-mail address, reserve the handle, commit, read own profile; the session’s copy is put',
   ),
   row(
     'POST /api/v1/sessions',
     'visitor',
     4,
     1,
-    'the claim names the account, read it, insert the session, read oneself; the session’s copy is put',
+    'the claim names the account, read it, insert the session, read own profile; the session’s copy is put',
   ),
   row('GET /api/v1/sessions', 'bearer', 1, 1, 'the session’s copy, the list'),
   row('DELETE /api/v1/sessions', 'bearer', 1, 1, 'the session’s copy, one batch with the session’s proof'),
@@ -77,14 +80,14 @@ const rows: Row[] = [
     'visitor',
     1,
     0,
-    'one batch: the token names the shard, and is checked in it',
+    'one batch: the token names the shard, which checks it',
   ),
   row(
     'POST /api/v1/password-resets',
     'visitor',
     1,
     0,
-    'nothing is waited for: the look-up has begun when the answer goes',
+    'waits for nothing: the look-up has started when the answer is sent',
   ),
   row(
     'POST /api/v1/password-resets/:token',
@@ -93,32 +96,29 @@ const rows: Row[] = [
     1,
     'read token and account, one batch; the ended session’s copy is deleted',
   ),
-  row('GET /api/v1/me', 'bearer', 1, 1, 'the session’s copy, oneself'),
+  row('GET /api/v1/me', 'bearer', 1, 1, 'the session’s copy, own profile'),
   row(
     'GET /api/v1/me',
     'bearer, not met in a minute',
     2,
     1,
-    'the session’s copy, the session’s row since its stamp is old, oneself',
+    'the session’s copy, the session’s row because its stamp is old, own profile',
   ),
-  row('PATCH /api/v1/me', 'bearer', 2, 1, 'the session’s copy, one batch, read oneself'),
+  row('PATCH /api/v1/me', 'bearer', 2, 1, 'the session’s copy, one batch, read own profile'),
   row('PUT /api/v1/me/password', 'bearer', 2, 1, 'the session’s copy, read the hash, one batch'),
   row('GET /api/v1/users/:handle', 'visitor', 2, 0, 'the claim names the user, the user’s shard has the profile'),
-  ofShards('GET /operator/v1/shards', 1, 'the map as it is now, and a query a shard: two here'),
-  ofShard('POST /operator/v1/shards', 'the directory takes it in (it was in), the map, and the one shard’s numbers'),
+  ofShards('GET /operator/v1/shards', 1, 'the current map, and one query per shard: two here'),
+  ofShard(
+    'POST /operator/v1/shards',
+    'the directory adds it (it was already there), the map, and the one shard’s numbers',
+  ),
   ofShard('PATCH /operator/v1/shards/:id', 'the directory changes it, the map, and the one shard’s numbers'),
-  ofRecords('DELETE /operator/v1/shards/:id', 'the directory forgets it'),
+  ofRecords('DELETE /operator/v1/shards/:id', 'the directory deletes it'),
   ofRecords('POST /operator/v1/shards/:id/drain', 'the directory plans'),
   ofRecords('POST /operator/v1/rebalance', 'the directory plans'),
-  ofShards('GET /operator/v1/migrations', 1, 'the map as it is now, and a query a shard: two here'),
+  ofShards('GET /operator/v1/migrations', 1, 'the current map, and one query per shard: two here'),
   {
-    ...row(
-      'POST /operator/v1/probe',
-      'operator',
-      36,
-      0,
-      'the map as it is now, and a batch per case and shard: two here',
-    ),
+    ...row('POST /operator/v1/probe', 'operator', 36, 0, 'the current map, and one batch per case and shard: two here'),
     directory: 1,
   },
   row(
@@ -126,15 +126,15 @@ const rows: Row[] = [
     'operator',
     8,
     0,
-    'however many users: find them, reserve their claims, commit and confirm, a batch a shard each (two here)',
+    'however many users: find them, reserve their claims, commit and confirm, each in one batch per shard (two here)',
   ),
-  row('POST /operator/v1/imports/verifications', 'operator', 4, 0, 'the users, and who has their claims'),
+  row('POST /operator/v1/imports/verifications', 'operator', 4, 0, 'the users, and the owners of their claims'),
   ofRecords('POST /operator/v1/moves', 'the directory plans; it asks the shards for their migrations'),
   ofRecords('GET /operator/v1/moves', 'a page of the records'),
   ofRecords('GET /operator/v1/moves/:id', 'a row of the records'),
   ofRecords('POST /operator/v1/moves/:id/abort', 'the record is changed, and the mover does the rest'),
-  ofRecords('POST /operator/v1/moves/:id/reverse', 'as an abort'),
-  ofRecords('POST /operator/v1/moves/:id/complete', 'as an abort'),
+  ofRecords('POST /operator/v1/moves/:id/reverse', 'like an abort'),
+  ofRecords('POST /operator/v1/moves/:id/complete', 'like an abort'),
   ofRecords('GET /operator/v1/moves/:id/sides', 'a row of the records; the move’s own object asks both shards'),
   {
     ...row(
@@ -142,21 +142,21 @@ const rows: Row[] = [
       'operator',
       0,
       0,
-      'a row of the records, and its change; as for its sides',
+      'a row of the records, and its change; otherwise like its sides',
     ),
     directory: 2,
   },
   row('GET /', 'visitor', 0, 0, 'a page without data'),
-  row('GET /', 'browser', 1, 1, 'the session’s copy, and whether its account is there, before it leads on to /home'),
+  row('GET /', 'browser', 1, 1, 'the session’s copy, and whether its account exists, before the redirect to /home'),
   row('GET /signup', 'visitor', 0, 0, 'a page without data'),
-  row('POST /signup', 'visitor', 3, 1, 'as the API’s, without reading oneself'),
+  row('POST /signup', 'visitor', 3, 1, 'like the API, without reading the own profile'),
   row('GET /login', 'visitor', 0, 0, 'a page without data'),
-  row('POST /login', 'visitor', 3, 1, 'as the API’s, without reading oneself'),
+  row('POST /login', 'visitor', 3, 1, 'like the API, without reading the own profile'),
   row('POST /logout', 'browser', 1, 2, 'the session’s copy, one batch; the ended session’s copy is deleted'),
-  row('GET /settings', 'browser', 2, 1, 'the session’s copy; oneself and the sessions, at once'),
-  row('POST /settings/profile', 'browser', 3, 1, 'one batch, and the page of settings again'),
-  row('POST /settings/password', 'browser', 4, 1, 'as the API’s, and the page of settings again'),
-  row('POST /settings/email-verification', 'browser', 4, 1, 'as the API’s, and the page of settings again'),
+  row('GET /settings', 'browser', 2, 1, 'the session’s copy; own profile and sessions, concurrently'),
+  row('POST /settings/profile', 'browser', 3, 1, 'one batch, and then the page of settings'),
+  row('POST /settings/password', 'browser', 4, 1, 'like the API, and then the page of settings'),
+  row('POST /settings/email-verification', 'browser', 4, 1, 'like the API, and then the page of settings'),
   row('POST /settings/sessions/end-others', 'browser', 1, 1, 'the session’s copy, one batch'),
   row(
     'POST /settings/sessions/:id/end',
@@ -166,11 +166,11 @@ const rows: Row[] = [
     'the session’s copy, one batch; the ended session’s copy is deleted',
   ),
   row('GET /verify-email/:token', 'visitor', 0, 0, 'asks for a click first'),
-  row('POST /verify-email/:token', 'visitor', 1, 0, 'as the API’s'),
+  row('POST /verify-email/:token', 'visitor', 1, 0, 'like the API'),
   row('GET /forgot-password', 'visitor', 0, 0, 'a page without data'),
-  row('POST /forgot-password', 'visitor', 1, 0, 'as the API’s'),
+  row('POST /forgot-password', 'visitor', 1, 0, 'like the API'),
   row('GET /reset-password/:token', 'visitor', 0, 0, 'asks for the password first'),
-  row('POST /reset-password/:token', 'visitor', 2, 1, 'as the API’s'),
+  row('POST /reset-password/:token', 'visitor', 2, 1, 'like the API'),
   row('GET /:handle{@[A-Za-z0-9_]+}', 'visitor', 2, 0, 'the claim, the profile'),
   row(
     'GET /:handle{@[A-Za-z0-9_]+}',
@@ -185,7 +185,7 @@ const nounRows = nounRoutes.flatMap(({ route, calls }) =>
   calls.map(({ who, d1, kv, why }) => row(route, who, d1, kv, why)),
 )
 
-/** The row, with what other nouns add to it. */
+/** The row, with the calls that other nouns add. */
 function withAdditions(given: Row): Row {
   const row = { ...given }
   for (const { route, d1, kv, why } of testNouns.flatMap(({ adds = [] }) => adds))
@@ -198,8 +198,8 @@ function withAdditions(given: Row): Row {
 }
 
 /**
- * One row for each route and page, and more where who asks makes a difference; a noun may bring its own
- * (test/support/nouns). A figure that rises is a decision: it takes an edit there and a page in docs/decisions/ that says
+ * One row for each route and page, and several if the client makes a difference. A noun may add its own
+ * (test/support/nouns). A higher figure is a decision: it needs an edit there and a page in docs/decisions/ that says
  * what it buys.
  */
 export const table: Row[] = [...rows, ...nounRows].map(withAdditions)

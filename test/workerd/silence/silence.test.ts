@@ -15,14 +15,14 @@ import { wakeMoversBy } from '../../support/waking.ts'
 import { bindingsOf, type SilentEnv, silentEnv, withSilence } from './silent-env.ts'
 import { dependencies, expected, type IsolateKind, isolates, type Kind, kinds } from './table.ts'
 
-// Each dependency is made silent in turn, for each kind of isolate: whatever is asked is answered within its limit.
+// Makes each dependency silent in turn, for each kind of isolate. Every request must be answered within its limit.
 
 const bindings = env as unknown as Env
 const ORIGIN = 'http://localhost'
 const PASSWORD = 'seven quiet herons'
 const CACHE = 'Cache API'
 
-/** Time limits, a quarter of what they are: their relations stay. */
+/** Time limits are divided by this, so their ratios stay. */
 const SCALE = 4
 const TIMED =
   /^(requestMs|afterResponseMs|queueBatchMs|cronMs|shard(Call|Write|Probe)Ms|readinessMs|directory(Plan|Shard)?Ms|moverWakeMs|cronWakeMs|(cache|store|bundle|rateLimit|kv|map)WaitMs|(queue|mail)SendMs|mapLoadTimeoutMs|routeBudgetMs)$/
@@ -30,7 +30,7 @@ const original = { ...limits }
 const scaled = Object.fromEntries(
   Object.entries(limits).flatMap(([name, ms]) => (TIMED.test(name) ? [[name, ms / SCALE]] : [])),
 )
-/** For what is computed between two waits on a machine that has other things to do. */
+/** Allows for computing between two waits on a busy machine. */
 const COMPUTING_MS = 2_500
 const APART_MS = 500
 
@@ -45,7 +45,7 @@ interface Person {
   tokenId: string
 }
 
-/** A person in each shard, with all claims there; and a move that is over. */
+/** A person in each shard, with all claims there, and a move that is over. */
 const people = new Map<string, Person>()
 let moveId: string
 
@@ -98,7 +98,7 @@ async function ask({ env }: SilentEnv, method: string, path: string, { token, js
   return { outcome: answer.status, headers: answer.headers, text, ms: answeredAt - startedAt, followMs }
 }
 
-/** An invocation that has no answer. */
+/** An invocation without an answer. */
 async function invoke(run: (context: ExecutionContext) => Promise<unknown>, outcome: () => string): Promise<Outcome> {
   const context = createExecutionContext()
   const startedAt = performance.now()
@@ -164,7 +164,7 @@ const requests: Record<Kind, (isolate: SilentEnv, person: Person, shard: string)
 const shardOf = (slot: string) => (slot < '8000' ? 'SHARD_000' : 'SHARD_001')
 let names = 0
 
-/** Somebody whose e-mail address and handle are claimed in this shard. */
+/** A user whose e-mail address and handle are claimed in this shard. */
 function newcomer(shard: string) {
   const inShard = (kind: 'email' | 'handle', value: (name: string) => string): string => {
     for (;;) {
@@ -180,7 +180,7 @@ function newcomer(shard: string) {
 }
 
 async function settlePeople(at: SilentEnv): Promise<void> {
-  // Ids of new users take turns over the slots, so the shard that is wanted comes soon.
+  // Ids of new users take turns over the slots, so the wanted shard comes up soon.
   while (people.size < 2) {
     const shard = people.has('SHARD_000') ? 'SHARD_001' : 'SHARD_000'
     const wish = newcomer(shard)
@@ -216,7 +216,7 @@ test('every binding, and the Cache API, has a row', () => {
   expect(Object.keys(dependencies).sort()).toEqual(known)
 })
 
-/** An isolate of that kind, whose dependency falls silent now. */
+/** An isolate of that kind, whose dependency has just become silent. */
 async function falling(dependency: string, kind: IsolateKind): Promise<SilentEnv> {
   const at = isolate(kind === 'past its lease' ? 'short' : 'long')
   if (kind !== 'cold') await ask(at, 'GET', '/login', {})
@@ -231,11 +231,14 @@ async function check(dependency: string, isolateKind: IsolateKind, kind: Kind, a
   const name = `${kind}, ${isolateKind}, without ${dependency}`
   expect([name, outcome, text]).toEqual([name, expected(dependency, isolateKind, kind), text])
   expect(ms, name).toBeLessThan(longest[kinds[kind].limit]() + COMPUTING_MS)
-  expect(followMs, `what follows ${name}`).toBeLessThan(longest.follow() + COMPUTING_MS)
+  expect(followMs, `after the response: ${name}`).toBeLessThan(longest.follow() + COMPUTING_MS)
   if (outcome === 503) expect(headers.get('retry-after'), name).toMatch(/^\d+$/)
 }
 
-/** All kinds of request at once: to one isolate, or to a cold one each. Kinds of isolates start one after the other. */
+/**
+ * All kinds of request at once, to one isolate or each to its own cold one. The kinds of isolates start one after
+ * another.
+ */
 async function checkAll(dependency: string): Promise<void> {
   const checks = isolates.map(async (isolateKind, index) => {
     await systemClock.sleep(index * APART_MS)
@@ -249,7 +252,7 @@ async function checkAll(dependency: string): Promise<void> {
   await Promise.all(checks)
 }
 
-// Most of the time is waited for: three wait at once, and more would measure each other's computing.
+// Most of the time is waiting. Three tests wait at once; more would measure each other's computing.
 vi.setConfig({ testTimeout: 30_000, maxConcurrency: 3 })
 
 describe.concurrent('without', () => {
@@ -262,9 +265,9 @@ test(`without ${CACHE}`, async () => {
   isCacheSilent = false
 })
 
-test('a mover that never answers keeps nobody waiting: its move is recorded, and the cron ends in time', async () => {
+test('a mover that never answers delays no other work: its move is recorded, and the cron ends in time', async () => {
   const at = await falling('MOVER', 'warm')
-  // The directory's own wake-up is lost, so that the cron has a mover to wake.
+  // The directory's own wake-up is lost, so the cron has a mover to wake.
   await wakeMoversBy(async () => undefined)
   const startedAt = performance.now()
   const id = await planned(at, '0002')

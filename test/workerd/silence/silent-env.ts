@@ -3,13 +3,13 @@ import { linkedDatabase, silence } from '../../support/sharding-doubles.ts'
 
 export interface SilentEnv {
   env: Env
-  /** Who does not answer from now on: a binding's name, or null. */
+  /** The dependency that does not answer from now on: a binding's name, or null. */
   silent: string | null
 }
 
 /**
- * The bindings of an isolate of its own, one of which can be made silent. Shards, KV and the directory are the runtime's.
- * The others answer at once, and do nothing: what they would do is not asked here.
+ * The bindings of one isolate. One at a time can be made silent. Shards, KV and the directory are the runtime's. The others
+ * answer at once and do nothing, because these tests do not check their effects.
  */
 export function silentEnv(bindings: Env, settings: Partial<Env>): SilentEnv {
   const state: SilentEnv = { env: { ...bindings, ...settings }, silent: null }
@@ -30,7 +30,7 @@ export function silentEnv(bindings: Env, settings: Partial<Env>): SilentEnv {
   return state
 }
 
-/** Everything outside the isolate that `env` names: its values that are neither settings nor the test runner's. */
+/** Everything outside the isolate that `env` names: values that are neither settings nor the test runner's. */
 export const bindingsOf = (env: Env): [string, object][] =>
   Object.entries(env).filter(
     (entry): entry is [string, object] =>
@@ -48,7 +48,7 @@ function silenceable(name: string, binding: unknown, isSilent: () => boolean): u
   }
 }
 
-/** The same object, whose methods may never answer. */
+/** The same object, whose methods never answer while `isSilent` holds. */
 export function withSilence<T extends object>(target: T, isSilent: () => boolean): T {
   return new Proxy(target, {
     get(object, name) {

@@ -1,10 +1,10 @@
 import type { longest } from '../../support/longest.ts'
 
-/** Whether the isolate has had a map, and whether its lease still runs. */
+/** Whether the isolate has had a map, and whether the map's lease is still valid. */
 export const isolates = ['cold', 'warm', 'past its lease'] as const
 export type IsolateKind = (typeof isolates)[number]
 
-/** Every kind of request, and of other invocations: what it answers when all is well, and how long it may take. */
+/** Every kind of request and of other invocations: its answer when all dependencies work, and its time limit. */
 export const kinds = {
   health: { well: 200, limit: 'health' },
   readiness: { well: 200, limit: 'readiness' },
@@ -35,7 +35,7 @@ const shard: Differences = {
   'sign-up': 503,
   'log-in': 503,
   'signed-in write': 503,
-  'plan by bytes': 503, // no shard is taken for empty
+  'plan by bytes': 503, // no shard is assumed to be empty
   'batch of jobs': 'retried',
 }
 
@@ -56,23 +56,23 @@ const directory: Differences = {
   'batch of jobs': { cold: 'retried' },
 }
 
-/** Where it isn't as when all is well, while this dependency never answers. */
+/** The answers that change while this dependency never answers. */
 export const dependencies: Record<string, Differences> = {
   SHARD_000: shard,
   SHARD_001: shard,
   DIRECTORY: directory,
-  MOVER: {}, // the cron wakes it, or the next one does
-  KV: { readiness: 503 }, // a miss: the shard is asked
-  BUCKET: { readiness: 503 }, // the bundle is asked
+  MOVER: {}, // the cron wakes it, or the next wake-up does
+  KV: { readiness: 503 }, // a miss: the shard answers instead
+  BUCKET: { readiness: 503 }, // the bundle answers instead
   ASSETS: { 'static file': 503 }, // the Cache API and R2 have no copy here
-  JOBS_QUEUE: {}, // the sweeper sends again
+  JOBS_QUEUE: {}, // the sweeper sends them again
   MEDIA_QUEUE: {},
   MAIL: { 'batch of jobs': 'retried' },
   RATE_LIMIT_REQUESTS: {}, // a limiter that does not answer lets the request pass
   RATE_LIMIT_WRITES: {},
   RATE_LIMIT_CREDENTIALS: {},
-  IMAGES: {}, // nothing asks for it yet
-  'Cache API': {}, // a miss: the directory is asked, and the bundle
+  IMAGES: {}, // no request uses it yet
+  'Cache API': {}, // a miss: the directory and the bundle answer instead
 }
 
 export function expected(dependency: string, isolate: IsolateKind, kind: Kind): number | string {

@@ -83,7 +83,7 @@ test('after a fault at any call, the next run ends in the same state as a clean 
 
 test('after an interruption at any call, the next run resumes', { timeout: 60_000 }, async () => {
   const { snapshot, calls } = await cleanRun()
-  for (let number = 2; number <= calls; number += 5) await deployTwice(number, 'away from here on', snapshot)
+  for (let number = 2; number <= calls; number += 5) await deployTwice(number, 'unreachable from here on', snapshot)
 })
 
 const refusals: [string, Partial<Record<string, string>>, string][] = [
