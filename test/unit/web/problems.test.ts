@@ -1,6 +1,9 @@
+import { Hono } from 'hono'
 import { expect, test } from 'vitest'
+import { BanyanError, catalogue, type ErrorCode } from '../../../src/core/errors.ts'
 import { DatabaseError, notMigrated, RefusedError } from '../../../src/sharding/answers.ts'
-import { publicDetail, toBanyanError } from '../../../src/web/problems.ts'
+import type { WebEnv } from '../../../src/web/context.ts'
+import { problemResponse, publicDetail, toBanyanError } from '../../../src/web/problems.ts'
 
 const d1Error = (text: string) => new Error(`D1_ERROR: ${text}`, { cause: new Error(text) })
 const missing = notMigrated(d1Error('no such table: stock: SQLITE_ERROR'))
@@ -16,12 +19,15 @@ test('an unknown table: a builder reads its name and how to migrate, others neit
   expect(local).toContain('no such table: stock')
   expect(local).toContain('npm run banyan -- migrations apply')
   expect(publicDetail(missing, 'https://banyan.example/operator/v1/shards')).toBe(local)
-  expect(publicDetail(missing, 'https://banyan.example/posts')).toBe('The databases are not migrated.')
+  expect(publicDetail(missing, 'https://banyan.example/posts')).toBe(
+    'The databases are not migrated. Try again in a few minutes.',
+  )
 })
 
 test.each([refused, constraint])('%s: a database’s text reaches no caller', (error) => {
-  expect(publicDetail(error, 'http://localhost:8787/posts')).toBe(`${error.title}.`)
-  expect(publicDetail(error, 'https://banyan.example/posts')).toBe(`${error.title}.`)
+  const said = 'A database constraint was violated. Try again. If it fails again, report the request id.'
+  expect(publicDetail(error, 'http://localhost:8787/posts')).toBe(said)
+  expect(publicDetail(error, 'https://banyan.example/posts')).toBe(said)
 })
 
 test('the log says how to migrate, too', () => {
@@ -31,4 +37,33 @@ test('the log says how to migrate, too', () => {
   expect(logged).toEqual([
     ['request.failed', expect.objectContaining({ reason: expect.stringMatching(/stock.*migrations apply/) as string })],
   ])
+})
+
+const codes = Object.keys(catalogue) as ErrorCode[]
+
+/** The problem that a route under this address answers with, when it throws the code without a detail. */
+async function problemAt(address: string, code: ErrorCode): Promise<{ code: string; detail: string }> {
+  const app = new Hono<WebEnv>().all('*', (c) => problemResponse(c, new BanyanError(code)))
+  return (await app.request(address)).json()
+}
+
+test.each(codes)(
+  '%s: a problem without a detail of its own has the fix, and the public has the caller’s',
+  async (code) => {
+    const [, title, fix, callerFix = fix]: readonly [number, string, string, string?] = catalogue[code]
+    expect(await problemAt('https://banyan.example/operator/v1/shards', code)).toMatchObject({
+      code,
+      detail: `${title}. ${fix}`,
+    })
+    expect(await problemAt('https://banyan.example/api/v1/posts', code)).toMatchObject({
+      code,
+      detail: `${title}. ${callerFix}`,
+    })
+  },
+)
+
+test('a bug says nothing of itself to callers', () => {
+  const error = new BanyanError('INTERNAL', 'the shard map does not start at slot 0000')
+  expect(publicDetail(error, 'https://banyan.example/posts')).not.toContain('slot 0000')
+  expect(publicDetail(error, 'https://banyan.example/operator/v1/shards')).toContain('slot 0000')
 })
