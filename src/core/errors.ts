@@ -14,7 +14,7 @@ export const catalogue = {
     'The request has bytes that are not UTF-8',
     'Send UTF-8, and percent-encode it in addresses and forms.',
   ],
-  NOT_SIGNED_IN: [401, 'Sign in first', 'Log in, then send the session’s cookie or `Authorization: Bearer <token>`.'],
+  NOT_SIGNED_IN: [401, 'Sign in first', 'Log in. Clients other than browsers send `Authorization: Bearer <token>`.'],
   SESSION_ENDED: [401, 'The session has ended', 'Log in again.'],
   WRONG_CREDENTIALS: [401, 'The login or the password is wrong', 'Check both, or reset the password.'],
   OPERATOR_TOKEN_REQUIRED: [

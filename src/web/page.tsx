@@ -15,7 +15,7 @@ export interface Page {
   status?: FormStatus | undefined
 }
 
-/** Answers with a whole page. */
+/** Answers with an HTML page. */
 export function page(
   c: Context<WebEnv>,
   { status, viewer, ...about }: Page,
