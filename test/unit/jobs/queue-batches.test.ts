@@ -31,7 +31,7 @@ test.each([
 test('a message of 128,000 bytes is sent, one of a byte more is refused with the reason', async () => {
   const [fits, exceeds] = [job('x'.repeat(128_000 - EMPTY)), job('x'.repeat(128_001 - EMPTY))]
   expect(sizeRefusal(fits)).toBeNull()
-  expect(sizeRefusal(exceeds)).toContain('128001 bytes, and a queue takes 128000')
+  expect(sizeRefusal(exceeds)).toContain('128001 bytes, and a queue accepts 128000')
   const { binding } = new UnkindQueue<Job>()
   const send = (one: Job) => binding.sendBatch([{ body: one }])
   await expect(send(fits)).resolves.toBeDefined()

@@ -92,7 +92,7 @@ describe('a job that is too large for a message', () => {
     expect(await rows('dead_letters')).toEqual([
       expect.objectContaining({ id: large.id, body: JSON.stringify(large.body), attempts: 0 }),
     ])
-    expect((await rows('dead_letters'))[0]!.error).toMatch(/too large to send: its message has 140\d{3} bytes/)
+    expect((await rows('dead_letters'))[0]!.error).toMatch(/too large to send\. Its message has 140\d{3} bytes/)
     expect((await rows('outbox', "state = 'dead'")).map(({ id }) => id)).toEqual([large.id])
   })
 
