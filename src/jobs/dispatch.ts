@@ -83,7 +83,7 @@ export class Dispatch {
     if (tooOld) return { kind: 'dead', error: tooOld }
     const kind = this.#options.kinds[job.kind]
     try {
-      if (!kind) throw new Error(`no handler for jobs of kind ${job.kind}`)
+      if (!kind) throw new Error(`this version of the Worker has no handler for jobs of kind ${job.kind}`)
       await kind.run(job, this.#context(job))
       await this.#finish(job)
       return { kind: 'done' }
