@@ -832,7 +832,7 @@ describe('a person is answered with a page', () => {
 
   test('also where there is nothing, or nothing for this person', async () => {
     expectPage(await cookies.get('/nothing'), 404, 'Not found')
-    expectPage(await cookies.get('/@nobody_here'), 404, 'Nobody has this handle')
+    expectPage(await cookies.get('/@nobody_here'), 404, 'No user has this handle')
     const stranger = stack.browser()
     await stranger.post('/api/v1/sessions', { login: 'other', password: PASSWORD })
     expectPage(await stranger.get(`/posts/${postId}/edit`), 403, 'Only its author')

@@ -61,7 +61,7 @@ async function publishEditAndLeave(page: Page): Promise<void> {
   expect(await page.locator('.words').textContent()).toBe('The herons are back,\n\nall seven.')
   await page.getByText('Delete…').click()
   await page.getByRole('button', { name: 'Delete this post' }).click()
-  await page.getByText('Your first post will stand here').waitFor()
+  await page.getByText('Your first post will appear here').waitFor()
   await page.getByRole('button', { name: 'Log out' }).click()
   await page.getByRole('link', { name: 'Create your account' }).waitFor()
   await page.goto('/home')

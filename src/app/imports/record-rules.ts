@@ -6,10 +6,10 @@ import { HANDLE } from '../profiles/profiles.ts'
 import { type Refusal, refusalCodes } from './fields.ts'
 import type { ImportRecord } from './records.ts'
 
-/** What a row of a file holds, as text. */
+/** A row of a file, as text by field. */
 type Row = Readonly<Record<string, string | null>>
 
-/** A longer one, or one with control characters, is no hash that is known here. */
+/** A longer text, or one with control characters, is not a supported hash. */
 const PASSWORD_HASH = /^[^\p{Cc}\p{Cs}]{1,500}$/u
 const EXTERNAL_ID_CHARACTERS_MAX = 200
 const DISPLAY_NAME_CHARACTERS_MAX = 50
@@ -20,15 +20,16 @@ const refusalOf = (field: keyof typeof refusalCodes, detail: string): Refusal =>
 const charactersOf = (text: string): number => [...text].length
 
 /**
- * The user in a row of a file, or why it can't be imported. The rules are those of `records.ts`, which has the last word; a
- * test holds them equal (test/unit/app/imports/record-rules.test.ts).
+ * The user in a row of a file, or why it cannot be imported. The rules are those of `records.ts`, which decides. A test
+ * checks that they are equal (test/unit/app/imports/record-rules.test.ts).
  */
 export function readRow(row: Row, now: number): ImportRecord | Refusal {
   const externalId = row.externalId ?? ''
   if (externalId === '' || externalId.length > EXTERNAL_ID_CHARACTERS_MAX)
     return refusalOf('externalId', `An external id has 1 to ${EXTERNAL_ID_CHARACTERS_MAX} characters.`)
-  const address = (row.email ?? '').trim() // untrimmed, blanks could fill a request
-  if (!email.safeParse(address).success) return refusalOf('email', 'This is not an e-mail address.')
+  const address = (row.email ?? '').trim() // untrimmed, spaces could fill a request
+  if (!email.safeParse(address).success)
+    return refusalOf('email', 'This is not an e-mail address. Write it as name@example.com.')
   const handle = (row.handle ?? '').trim()
   if (!HANDLE.test(handle))
     return refusalOf('handle', 'A handle has 3 to 30 characters of a–z, 0–9 and _, and starts with a letter.')
@@ -36,7 +37,7 @@ export function readRow(row: Row, now: number): ImportRecord | Refusal {
   if (charactersOf(displayName) > DISPLAY_NAME_CHARACTERS_MAX)
     return refusalOf('displayName', `A display name has at most ${DISPLAY_NAME_CHARACTERS_MAX} characters.`)
   if (displayName !== '' && !isVisible(displayName))
-    return refusalOf('displayName', 'A display name has a character that people can see.')
+    return refusalOf('displayName', 'A display name has at least one visible character.')
   const bio = row.bio ?? ''
   if (charactersOf(bio) > BIO_CHARACTERS_MAX)
     return refusalOf('bio', `A bio has at most ${BIO_CHARACTERS_MAX} characters.`)
@@ -57,7 +58,7 @@ export function readRow(row: Row, now: number): ImportRecord | Refusal {
   }
 }
 
-/** What one user of a file has for itself. */
+/** The fields that must be unique within a file. */
 export const uniqueIn = ({ externalId, email, handle }: ImportRecord) => [
   { code: 'EXTERNAL_ID_TWICE', called: 'external id', value: externalId },
   { code: 'EMAIL_TWICE', called: 'e-mail address', value: normaliseEmail(email) },
@@ -69,19 +70,19 @@ const isPossible = (time: number | null, now: number): boolean => time === null 
 const timeRefusal = (field: 'createdAt' | 'emailVerifiedAt', text: string | null | undefined): Refusal =>
   refusalOf(
     field,
-    `"${(text ?? '').slice(0, TIME_CHARACTERS_SHOWN)}" is no time since 1970: seconds, milliseconds, 2026-07-05 12:00:00 or 2026-07-05T12:00:00Z.`,
+    `"${(text ?? '').slice(0, TIME_CHARACTERS_SHOWN)}" is not a time since 1970. Write seconds, milliseconds, 2026-07-05 12:00:00 or 2026-07-05T12:00:00Z.`,
   )
 
 const DECIMAL = /^(\d+)(?:\.(\d*))?$/
 const EXPONENT = /^\d+(?:\.\d+)?e\+?\d+$/i
-/** As RFC 3339, ISO 8601, SQLite, PostgreSQL, MySQL and Rails write it. */
+/** The formats of RFC 3339, ISO 8601, SQLite, PostgreSQL, MySQL and Rails. */
 const DATE_TIME = /^(\d{4}-\d\d-\d\d)(?:(?:t| +)(\d\d:\d\d(?::\d\d(?:\.\d+)?)?) ?(z|utc|gmt|[+-]\d\d(?::?\d\d)?)?)?$/i
-/** As seconds it is the year 5138, as milliseconds 1973. */
+/** In seconds, this is the year 5138; in milliseconds, 1973. */
 const MILLISECONDS_FROM = 100_000_000_000
 
 /**
- * Milliseconds since 1970, null for nothing, NaN for what is no time. Where no zone is given it is UTC, as SQLite writes
- * it. What is finer than a millisecond is cut off.
+ * Milliseconds since 1970, null for an empty text, NaN for an invalid time. Without a zone it is UTC, as SQLite writes
+ * it. Truncates to milliseconds.
  */
 function readTime(text: string): number | null {
   const trimmed = text.trim()
@@ -89,7 +90,7 @@ function readTime(text: string): number | null {
   const decimal = DECIMAL.exec(trimmed)
   if (decimal) {
     const whole = Number(decimal[1])
-    // Multiplied, 1700000000.678 would lose a millisecond.
+    // Multiplication of 1700000000.678 would lose a millisecond.
     return whole >= MILLISECONDS_FROM ? whole : whole * 1_000 + Number((decimal[2] ?? '').padEnd(3, '0').slice(0, 3))
   }
   if (EXPONENT.test(trimmed)) {
@@ -100,20 +101,20 @@ function readTime(text: string): number | null {
   return date !== undefined && isDate(date) ? Date.parse(`${date}T${time}${offsetOf(zone)}`) : Number.NaN
 }
 
-/** `+05`, `+0530` and `+05:30` as `Date.parse` takes them; `Z` for UTC. */
+/** `+05`, `+0530` and `+05:30` in the form of `Date.parse`, or `Z` for UTC. */
 function offsetOf(zone: string): string {
   if (/^[a-z]/i.test(zone)) return 'Z'
   return `${zone.slice(0, 3)}:${zone.slice(3).replace(':', '') || '00'}`
 }
 
-/** The 30th of February would be parsed as a day of March. */
+/** False for dates such as 30 February, which `Date.parse` would read as a day of March. */
 const isDate = (date: string): boolean =>
   !Number.isNaN(Date.parse(date)) && new Date(Date.parse(date)).toISOString().startsWith(date)
 
 const NO = ['0', 'false', 'f', 'no', 'n']
 const YES = ['1', 'true', 't', 'yes', 'y']
 
-/** A column of times, or of yes and no: then the time is the account's, or nothing is known of it. */
+/** Reads a column of times, or of yes and no. Yes means the account's creation, or 1970 if that is unknown. */
 function readVerified(text: string, createdAt: number | null): number | null {
   const word = text.trim().toLowerCase()
   if (NO.includes(word)) return null

@@ -64,8 +64,10 @@ describe('the state of a shard', () => {
     await setState('shard-000', 'read-only')
     const refused = await write(here)
     expect(refusal(refused)).toEqual([503, 'SHARD_READ_ONLY', '5'])
-    // How the house is built is nobody's who only lives in it.
-    expect(refused.json().detail).toBe('The database takes no writes now.')
+    // A user does not learn the names of shards or commands.
+    expect(refused.json().detail).toBe(
+      'The database accepts no writes now. Reads still work. Try to write again in a few minutes.',
+    )
     expect((await read(here)).status).toBe(200)
     expect((await write(there)).status).toBe(201)
   })

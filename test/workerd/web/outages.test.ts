@@ -54,7 +54,7 @@ test('what isn’t set up says so where its builder is, and elsewhere no more th
     expect(local.headers.get(name), name).not.toBeNull()
   const deployed = await request('GET', '/api/v1/me', { origin: 'https://banyan.example' })
   expect([deployed.status, deployed.json().code]).toEqual([503, 'SETTING_MISSING'])
-  expect(deployed.json().detail).toBe('A setting is missing.')
+  expect(deployed.json().detail).toBe('A setting is missing. Try again in a few minutes.')
 })
 
 test('each call of a Durable Object says how often and how long the runtime may repeat it: no longer than its caller waits', async () => {
