@@ -14,7 +14,7 @@ const constraint = new DatabaseError(
   d1Error('CHECK: SQLITE_CONSTRAINT'),
 )
 
-test('an unknown table: a builder reads its name and how to migrate, others neither', () => {
+test('an unknown table: a builder reads its name and how to migrate, others read neither', () => {
   const local = publicDetail(missing, 'http://localhost:8787/posts')
   expect(local).toContain('no such table: stock')
   expect(local).toContain('npm run banyan -- migrations apply')
@@ -24,13 +24,13 @@ test('an unknown table: a builder reads its name and how to migrate, others neit
   )
 })
 
-test.each([refused, constraint])('%s: a database’s text reaches no caller', (error) => {
+test.each([refused, constraint])('%s: no caller sees the database’s text', (error) => {
   const said = 'A database constraint was violated. Try again. If it fails again, report the request id.'
   expect(publicDetail(error, 'http://localhost:8787/posts')).toBe(said)
   expect(publicDetail(error, 'https://banyan.example/posts')).toBe(said)
 })
 
-test('the log says how to migrate, too', () => {
+test('the log also says how to migrate', () => {
   const logged: unknown[] = []
   const note = (event: string, fields?: object) => void logged.push([event, fields])
   toBanyanError(missing, { info: note, warn: note, error: note })
@@ -41,7 +41,7 @@ test('the log says how to migrate, too', () => {
 
 const codes = Object.keys(catalogue) as ErrorCode[]
 
-/** The problem that a route under this address answers with, when it throws the code without a detail. */
+/** The problem in the answer of a route at this address that throws the code without a detail. */
 async function problemAt(address: string, code: ErrorCode): Promise<{ code: string; detail: string }> {
   const app = new Hono<WebEnv>().all('*', (c) => problemResponse(c, new BanyanError(code)))
   return (await app.request(address)).json()
@@ -62,7 +62,7 @@ test.each(codes)(
   },
 )
 
-test('a bug says nothing of itself to callers', () => {
+test('the message of a bug is shown to operators only', () => {
   const error = new BanyanError('INTERNAL', 'the shard map does not start at slot 0000')
   expect(publicDetail(error, 'https://banyan.example/posts')).not.toContain('slot 0000')
   expect(publicDetail(error, 'https://banyan.example/operator/v1/shards')).toContain('slot 0000')

@@ -22,7 +22,7 @@ interface ListedClaim {
 
 const listed = () => listedIn<ListedClaim>('claims')
 
-/** An account with its two claims, as the application writes them: each row in the shard that has its slot. */
+/** An account with its two claims, as the application writes them. Each row is in the shard of its slot. */
 async function signUp(id: string, email: string, handle: string, claimsAt = other()): Promise<void> {
   await write(
     `INSERT INTO accounts (id, email, password_hash, password_version, created_at) VALUES ('${id}', '${email}', '', 1, 1)`,
@@ -50,7 +50,7 @@ async function signUp(id: string, email: string, handle: string, claimsAt = othe
   }
 }
 
-test('claims of accounts that are gone, and accounts whose claims are, are listed', async () => {
+test('claims without an account, and accounts without claims, are listed', async () => {
   await signUp('0000stays', 'stays@example.com', 'stays')
   await signUp('0000leaves', 'leaves@example.com', 'leaves')
   const to = await moment()
@@ -75,7 +75,7 @@ test('claims of accounts that are gone, and accounts whose claims are, are liste
   expect(text).toContain('2 claims of accounts that are gone')
 })
 
-test('claims that lie in the shard and came back with it, of an account elsewhere that is gone since, are listed', async () => {
+test('claims that were restored in this shard, of an account elsewhere that was deleted since, are listed', async () => {
   await other().query([
     { sql: "INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('users', '8000', 'active', 1)" },
   ])
@@ -90,7 +90,7 @@ test('claims that lie in the shard and came back with it, of an account elsewher
   expect(listed()).toEqual([{ lacks: 'account', key, kind: 'handle', accountId: '8000gone' }])
 })
 
-test('it serves before claims are compared; a comparison that fails leaves it serving, and can be had later', async () => {
+test('the shard serves before claims are compared; if the comparison fails, it still serves, and can be repeated later', async () => {
   await signUp('0000stays', 'stays@example.com', 'stays')
   const to = await moment()
   await write("DELETE FROM claims WHERE owner_id = '0000stays'")
@@ -106,7 +106,7 @@ test('it serves before claims are compared; a comparison that fails leaves it se
   expect(listed()).toMatchObject([{ lacks: 'claim', kind: 'handle', accountId: '0000stays' }])
 })
 
-test('where the map has changed meanwhile, it says that some may be none', async () => {
+test('if the map has changed meanwhile, the report says that some differences may be none', async () => {
   await signUp('0000stays', 'stays@example.com', 'stays')
   await other().query([{ sql: 'DELETE FROM claims' }])
   const opened = stand.deployment.deployment
@@ -114,7 +114,7 @@ test('where the map has changed meanwhile, it says that some may be none', async
   expect((await lookAgain()).text).toContain('The map has changed meanwhile')
 })
 
-test('with claims and accounts whole, it says so', async () => {
+test('if claims and accounts match, the report says so', async () => {
   await signUp('0000stays', 'stays@example.com', 'stays')
   const { text } = await take(await moment())
   expect(text).toContain('Every claim has its account, and every account its claims.')
@@ -133,7 +133,7 @@ interface ListedAccount {
 
 const listedAccounts = () => listedIn<ListedAccount>('accounts')
 
-/** What the application’s proof says of a session. */
+/** The answer of the application’s proof for a session. */
 const proofOf = (id: string) =>
   write(`INSERT INTO session_guard (id, now) VALUES ('${id}', 2)`).then(
     () => 'live',
@@ -143,8 +143,8 @@ const proofOf = (id: string) =>
 const MAIL =
   "INSERT INTO mail_tokens (id, user_id, purpose, email, secret_hash, expires_at) VALUES ('0000a', '0000b', 'verify-email', 'a', 'b', 1)"
 
-describe('what must not come back', () => {
-  test('a session that was ended, and a mailed token that was used: neither is there when the shard serves', async () => {
+describe('revoked rows that must not return', () => {
+  test('an ended session and a used mail token are deleted before the shard serves', async () => {
     await write(session('0000ended'))
     await write(session('0001lives'))
     await write(MAIL)
@@ -165,7 +165,7 @@ describe('what must not come back', () => {
     expect(text).toContain('Its users must log in again: 2 sessions and 1 mailed token were deleted.')
   })
 
-  test('accounts whose password or address went back, and those that came or went, are listed for their operator only', async () => {
+  test('accounts with an older password or address, and added or removed accounts, are listed for their operator only', async () => {
     for (const id of ['0000same', '0000word', '0001both', '0001gone']) await write(account(id))
     const to = await moment()
     await write(`${NEW_PASSWORD} WHERE id IN ('0000word', '0001both')`)
@@ -188,17 +188,17 @@ describe('what must not come back', () => {
     expect(existsSync(beforeFile)).toBe(false)
   })
 
-  test('what was noted before holds no address and no secret, and is its owner’s', async () => {
+  test('the note before the restore has no address and no secret, and only its owner can read it', async () => {
     await write(account('0000ada'))
     const to = await moment()
     await killedAt('travelling', to)
-    // As the version before wrote it, so that either version resumes the other's restore.
+    // In the format of the previous version, so that each version can resume the other's restore.
     expect(JSON.parse(readFileSync(noteFile, 'utf8'))).toMatchObject({ accounts: { count: 1 } })
     expect(readFileSync(beforeFile, 'utf8')).toMatch(/^\["0000ada",1,"[\w-]{43}"\]\n$/)
     expect(statSync(beforeFile).mode & 0o777).toBe(0o600)
   })
 
-  test('of more accounts than a page holds, each difference is found', async () => {
+  test('every difference is found among more accounts than a page has', async () => {
     await write(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 11000)
       INSERT INTO accounts (id, email, password_hash, password_version, created_at)
       SELECT printf('0000%05d', i), printf('%d@example.com', i), '', 1, 1 FROM n`)
@@ -216,7 +216,7 @@ describe('what must not come back', () => {
     expect(found).toHaveLength(9)
   })
 
-  test('a password version never names a second password, also when a restore goes back before another', async () => {
+  test('a password version never identifies a second password, even if a later restore goes further back', async () => {
     await write(account('0000ada'))
     const first = await moment()
     await write(NEW_PASSWORD)
@@ -230,7 +230,7 @@ describe('what must not come back', () => {
     expect(listedAccounts()).toEqual([{ accountId: '0000ada', changes: ['password'], passwordVersion: 4 }])
   })
 
-  test('cut off at any call, the next run has the same end', { timeout: 60_000 }, async () => {
+  test('if interrupted at any call, the next run ends the same way', { timeout: 60_000 }, async () => {
     await write(account('0000ada'))
     const wrong = async () => {
       await write(session('0000ended', '0000ada'))
@@ -262,29 +262,25 @@ describe('what must not come back', () => {
     }
   })
 
-  test.each(faults)(
-    '%s at any call: what is deleted and listed is counted once',
-    { timeout: 60_000 },
-    async (fault) => {
-      await write(account('0000ada'))
-      const wrong = async () => {
-        await write(session('0000ended', '0000ada'))
-        const to = await moment()
-        await write(NEW_PASSWORD)
-        return to
-      }
-      const calls = await callsUntilServing(await wrong())
-      for (let number = 1; number <= calls; number += 3) {
-        const to = await wrong()
-        stand.platform.failAt(number, fault)
-        const { json } = await take(to).catch(() => take(to))
-        expect(json, `call ${number}`).toMatchObject({ sessionsDeleted: 1, accounts: { password: 1 } })
-        stand.platform.recover()
-      }
-    },
-  )
+  test.each(faults)('%s at any call: deleted and listed rows are counted once', { timeout: 60_000 }, async (fault) => {
+    await write(account('0000ada'))
+    const wrong = async () => {
+      await write(session('0000ended', '0000ada'))
+      const to = await moment()
+      await write(NEW_PASSWORD)
+      return to
+    }
+    const calls = await callsUntilServing(await wrong())
+    for (let number = 1; number <= calls; number += 3) {
+      const to = await wrong()
+      stand.platform.failAt(number, fault)
+      const { json } = await take(to).catch(() => take(to))
+      expect(json, `call ${number}`).toMatchObject({ sessionsDeleted: 1, accounts: { password: 1 } })
+      stand.platform.recover()
+    }
+  })
 
-  test('the last answer was lost: run again, it tells of what the run before has ended', async () => {
+  test('if the last answer was lost, the next run reports what the previous run ended', async () => {
     await write(account('0000ada'))
     await write(session('0000ended', '0000ada'))
     const to = await moment()
@@ -297,7 +293,7 @@ describe('what must not come back', () => {
     expect(await read('SELECT id FROM sessions')).toEqual([{ id: '0000later' }])
   })
 
-  test('put back by hand in the middle, and given up: it may have been taken back, so its sessions end', async () => {
+  test('if an operator set the shard to serving in the middle, an abandoned restore ends sessions, because the data may be old', async () => {
     await write(account('0000ada'))
     await write(session('0000ended', '0000ada'))
     const to = await moment()
@@ -311,7 +307,7 @@ describe('what must not come back', () => {
     expect(text).toContain('1 account with an older password')
   })
 
-  test('given up, the sessions of before live on', async () => {
+  test('after an abandoned restore, the previous sessions are live again', async () => {
     await write(account('0000ada'))
     await write(session('0000lives', '0000ada'))
     const to = await moment()
@@ -321,7 +317,7 @@ describe('what must not come back', () => {
     expect(await proofOf('0000lives')).toBe('live')
   })
 
-  test('reconciled by an older version, which ended nothing: that is done before it serves', async () => {
+  test('after a reconciliation by an older version, which ended nothing, sessions are ended before the shard serves', async () => {
     await write(session('0000ended'))
     const to = await moment()
     await write('DELETE FROM sessions')
@@ -337,8 +333,8 @@ describe('what must not come back', () => {
 
   test.each([
     ['lost', () => rmSync(beforeFile)],
-    ['not all there', () => writeFileSync(beforeFile, readFileSync(beforeFile, 'utf8').slice(0, -3))],
-  ])('the note of the accounts is %s: it says so, and the shard serves', async (_, lose) => {
+    ['incomplete', () => writeFileSync(beforeFile, readFileSync(beforeFile, 'utf8').slice(0, -3))],
+  ])('the note of the accounts is %s: the report says so, and the shard serves', async (_, lose) => {
     await write(account('0000ada'))
     const to = await moment()
     await write(NEW_PASSWORD)

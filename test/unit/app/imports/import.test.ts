@@ -12,7 +12,7 @@ afterAll(() => rmSync(folder, { recursive: true }))
 
 const NOW = Date.UTC(2026, 6, 5)
 
-/** What of a CSV file can be imported, and who is refused. */
+/** The users of a CSV file that can be imported, and the refused ones. */
 async function read(text: string) {
   const file = path.join(folder, 'users.csv')
   writeFileSync(file, text)
@@ -28,7 +28,7 @@ async function read(text: string) {
   }
 }
 
-test('who wants what an earlier user of the file has is refused; one that was refused takes nothing', async () => {
+test('a user with a value of an earlier user of the file is refused, and a refused user reserves no values', async () => {
   const { refusals, records } = await read(
     [
       'id,email,username',
@@ -57,7 +57,7 @@ test('who wants what an earlier user of the file has is refused; one that was re
 describe('the mapping', () => {
   const columns = ['ID', 'E-Mail', 'user_name', 'Name', 'created']
 
-  test('is guessed from the columns’ names, and what is said goes first', () => {
+  test('is guessed from the names of the columns, and options take precedence', () => {
     expect(readMapping(operator.fields, 'email=E-Mail', columns)).toEqual({
       externalId: 'ID',
       email: 'E-Mail',

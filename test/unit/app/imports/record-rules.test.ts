@@ -13,7 +13,7 @@ const readRow = (row: SourceRow, now: number) => readRowOf(operator.fields, rule
 
 const valid = { externalId: '1', email: 'ann@example.com', handle: 'ann' }
 
-/** What the command makes of a row is what the server makes of the same: else a dry run would promise too much or too little. */
+/** The command and the server must agree on every row. Otherwise a dry run would predict wrong refusals. */
 function bothSay(row: SourceRow): string {
   const own = readRow(row, NOW)
   if (isRefusal(own)) return own.code
@@ -21,7 +21,7 @@ function bothSay(row: SourceRow): string {
   return isServersRefusal(servers) ? `only the server: ${servers.code}` : 'importable'
 }
 
-describe('a row is refused here for what the server refuses it', () => {
+describe('the command refuses a row for the same reason as the server', () => {
   test.each([
     [{}, 'importable'],
     [{ externalId: '' }, 'EXTERNAL_ID_INVALID'],
@@ -67,7 +67,7 @@ describe('a row is refused here for what the server refuses it', () => {
     expect(bothSay({ ...valid, ...change })).toBe(expected)
   })
 
-  test('whatever stands in it', () => {
+  test('for rows of any content', () => {
     const text = fc.oneof(
       fc.string(),
       fc.string({ unit: 'grapheme', maxLength: 60 }),
@@ -87,7 +87,7 @@ describe('a row is refused here for what the server refuses it', () => {
     )
   })
 
-  test('what the server would take is not refused here', () => {
+  test('and does not refuse a row that the server accepts', () => {
     fc.assert(
       fc.property(fc.emailAddress(), (email) => {
         const isTaken = !isServersRefusal(readRecord({ ...valid, email }, NOW))
@@ -97,13 +97,13 @@ describe('a row is refused here for what the server refuses it', () => {
   })
 })
 
-test('blanks around an e-mail address don’t fill a request', () => {
+test('spaces around an e-mail address do not fill a request', () => {
   expect(readRow({ ...valid, email: `${' '.repeat(2_000_000)}ann@example.com\n` }, NOW)).toMatchObject(valid)
 })
 
 const AT = Date.UTC(2024, 0, 2, 3, 4, 5)
 
-/** What of a time's text both readers make: the command, and the server of what the command sends. */
+/** How both readers read the text of a time: the command, and the server with the command's output. */
 function bothRead(field: 'createdAt' | 'emailVerifiedAt', text: string): number | null | string {
   const own = readRow({ ...valid, [field]: text }, NOW)
   if (isRefusal(own)) return own.code
@@ -161,7 +161,7 @@ describe.each(['createdAt', 'emailVerifiedAt'] as const)('%s, by both readers', 
     expect(bothRead(field, text)).toBe(field === 'createdAt' ? 'CREATED_AT_INVALID' : 'EMAIL_VERIFIED_AT_INVALID')
   })
 
-  test('any time, with any offset, as databases write it', () => {
+  test('any time, with any offset, in the formats of databases', () => {
     const time = fc.integer({ min: 0, max: NOW })
     const offset = fc.integer({ min: -14 * 60, max: 14 * 60 })
     const form = fc.record({

@@ -1,14 +1,14 @@
-/** The posts of the API in memory, with mistakes to order. An author's token is the author's name. */
+/** The posts of the API in memory, with configurable mistakes. An author's token is the author's name. */
 import { answered, notFound, type Route, type Sent } from '../../../support/misbehaving-server.ts'
 
 export interface Mistakes {
-  /** Says that it did, and doesn't. */
+  /** Acknowledges an edit without doing it. */
   forgets?(sent: Sent): boolean
-  /** Leaves a post out of its author's list. */
+  /** Omits a post from its author's list. */
   isUnlisted?(id: string): boolean
-  /** Lists go round and round. */
+  /** Lists repeat endlessly. */
   isEndless?: boolean
-  /** Shows the text before the last. */
+  /** Shows the text before the latest. */
   isStale?(sent: Sent): boolean
 }
 

@@ -5,13 +5,13 @@ import { nth, once, runOn, type Setting, whole } from '../../../support/load-run
 import { answered, type Faults, notFound, problem, type Route, type Sent } from '../../../support/misbehaving-server.ts'
 
 interface Mistakes {
-  /** Says that it did, and doesn't. */
+  /** Acknowledges an edit without doing it. */
   forgets?(sent: Sent): boolean
-  /** Shows the bio before the last. */
+  /** Shows the bio before the latest. */
   isStale?(sent: Sent): boolean
 }
 
-/** Profiles by handle, which is also its owner's token. */
+/** Profiles by handle, which is also the user's token. */
 function profiles({ forgets, isStale }: Mistakes): Route {
   const bios = new Map<string, string[]>()
   return (sent) => {
@@ -35,7 +35,7 @@ const load = ({ forgets, isStale, ...faults }: Faults & Mistakes = {}, options: 
 const ME = /^\/api\/v1\/me$/
 const USER = /^\/api\/v1\/users\/\w+$/
 
-test('profiles are read and edited, and read back', async () => {
+test('profiles are read, edited and read back', async () => {
   const { report, server } = await load()
   expect(report.isSound).toBe(true)
   expect(report.kinds.map(({ kind }) => kind)).toEqual(['read profile', 'edit profile', 'all'])
@@ -44,7 +44,7 @@ test('profiles are read and edited, and read back', async () => {
   expect(report.writes).toEqual({ acknowledged: edits, refused: 0, unknown: 0 })
   expect(report.readBack).toEqual({ profiles: 4, late: 0, ...whole })
   expect(reportText(report)).toContain('read back  4 profiles: 0 lost')
-  // A quarter of the reads, and one of four in the rest, are of the reader's own.
+  // A quarter of the reads, and one in four of the rest, are of the reader's own profile.
   const reads = server.sent.filter(({ method, path, token }) => method === 'GET' && token && USER.test(path))
   const own = reads.filter(({ path, token }) => path.endsWith(`/${token}`))
   expect(own.length / reads.length).toBeGreaterThan(0.3)
@@ -52,16 +52,16 @@ test('profiles are read and edited, and read back', async () => {
   expect(report.sightings).toMatchObject({ own: own.length, stale: 0 })
 })
 
-test('profiles that nobody edits are sound', async () => {
+test('profiles without edits pass the check', async () => {
   const { report } = await load({}, { reads: 1 })
   expect(report.sightings.own).toBeGreaterThan(50)
   expect(report).toMatchObject({ isSound: true, sightings: { stale: 0 }, readBack: { profiles: 4, ...whole } })
 })
 
-test('an edit that was acknowledged and isn’t there is lost', async () => {
+test('an acknowledged edit that is missing is reported as lost', async () => {
   let edits = 0
   const last = nth(3, 'PATCH', ME)
-  // After it nobody edits.
+  // No later edits.
   const refuse = ({ method }: Sent) => (method === 'PATCH' && ++edits > 3 ? problem(422, 'INVALID') : null)
   const { report } = await load({ forgets: last, refuse })
   expect(report.readBack).toMatchObject({ ...whole, lost: 1 })
@@ -72,30 +72,30 @@ test('an edit that was acknowledged and isn’t there is lost', async () => {
 })
 
 test.each<[string, () => Response]>([
-  ['that no stranger finds', notFound],
-  ['with a bio that nobody wrote', () => answered(200, { user: { bio: 'from elsewhere' } })],
+  ['that strangers do not find', notFound],
+  ['with a bio that was never written', () => answered(200, { user: { bio: 'from elsewhere' } })],
   ['without a bio', () => answered(200, {})],
-])('a profile %s is lost', async (_, answer) => {
+])('a profile %s is reported as lost', async (_, answer) => {
   const refuse = ({ path, token }: Sent) => (!token && path.endsWith('/load_test_2') ? answer() : null)
   const { report } = await load({ refuse })
   expect(report.readBack).toMatchObject({ ...whole, lost: 1 })
 })
 
-test('a bio that is there before anybody writes one is not what was sent', async () => {
+test('a foreign bio before the first edit is reported as lost', async () => {
   const refuse = ({ path, token }: Sent) =>
     !token && path.endsWith('/load_test_2') ? answered(200, { user: { bio: 'from elsewhere' } }) : null
   const { report } = await load({ refuse }, { reads: 1 })
   expect(report.readBack).toMatchObject({ ...whole, lost: 1 })
 })
 
-test('a profile that nobody answers for is unread', async () => {
+test('a profile without an answer is reported as unread', async () => {
   const refuse = ({ path, token }: Sent) => (!token && path.endsWith('/load_test_2') ? problem(500, 'INTERNAL') : null)
   const { report } = await load({ refuse })
   expect(report.readBack).toMatchObject({ ...whole, unread: 1 })
   expect(report.examples).toEqual(['unread: profile load_test_2: 500 INTERNAL'])
 })
 
-test('a user who reads an older bio than was acknowledged sees it during the run', async () => {
+test('a user who reads an older bio than was acknowledged is reported during the run', async () => {
   const { report } = await load({ isStale: ({ token }) => token !== null })
   expect(report.sightings.stale).toBeGreaterThan(0)
   expect(report.readBack).toMatchObject(whole)
@@ -106,14 +106,14 @@ test('a user who reads an older bio than was acknowledged sees it during the run
 test.each([
   ['a slow read', 'GET'],
   ['a slow edit', 'PATCH'],
-])('%s may show what was there before, or what isn’t acknowledged yet', async (_, slow) => {
+])('%s may show the previous bio, or one that is not acknowledged yet', async (_, slow) => {
   const { report } = await load({ latencyMs: ({ method }) => (method === slow ? 800 : 1) }, { users: 8 })
   expect(report.sightings).toMatchObject({ stale: 0, unexpected: 0 })
   expect(report.sightings.own).toBeGreaterThan(20)
   expect(report.isSound).toBe(true)
 })
 
-test('what was edited with an uncertain outcome isn’t edited again for 40 s: the lost try may yet come', async () => {
+test('after an uncertain outcome, a profile is not edited for 40 s, because the lost attempt may still arrive', async () => {
   const { server, report } = await load({ losesAnswer: once(nth(3, 'PATCH', ME)) })
   const edits = server.sent.filter(({ method }) => method === 'PATCH')
   const retried = edits.find(({ before }) => before > 0)
@@ -121,6 +121,6 @@ test('what was edited with an uncertain outcome isn’t edited again for 40 s: t
   expect(retried).toBeDefined()
   expect(later.length).toBeGreaterThan(20)
   expect(later.filter(({ token }) => token === retried?.token)).toEqual([])
-  // With no other kind of write, the draws of a profile that rests are dropped.
+  // With no other kind of write, draws of a profile that waits are dropped.
   expect(report.requests.dropped).toBeGreaterThan(5)
 })

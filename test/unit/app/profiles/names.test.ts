@@ -25,13 +25,13 @@ const blank = [
   ['a filler of Khitan', '\u{16fe4}'],
 ] as const
 
-test.each(blank)('%s: nobody sees it', (_, text) => {
+test.each(blank)('%s: invisible', (_, text) => {
   expect(isVisible(text)).toBe(false)
   expect(isVisible(`${text}a${text}`)).toBe(true)
   expect(shownName({ displayName: text, handle: 'ada' })).toBe('ada')
 })
 
-test('letters of all scripts, emoji and symbols are seen', () => {
+test('letters of all scripts, emoji and symbols are visible', () => {
   for (const text of [
     'a',
     'é',
