@@ -15,7 +15,7 @@ const bindings = env as unknown as Env
 const shards = [...boundShards(bindings).values()] as [D1Database, D1Database]
 const TABLES = ['accounts', 'profiles', 'sessions', 'outbox', 'mail_tokens', 'claim_attempts']
 
-/** Gives one slot of the users' keyspace to another shard, as a committed move leaves it; the old rows stay until purge. */
+/** Gives a slot of the `users` keyspace to another shard, like a committed move. The old rows stay until the purge. */
 async function moveSlot(slot: string, from: number, to: number): Promise<void> {
   const [source, target] = [shards[from]!, shards[to]!]
   await setSlot(source, 'users', slot, 'fenced')
@@ -75,7 +75,7 @@ test.each([
   world.clock.advance(901_000)
   expect(await sweeper.relay.sweep()).toBe(0)
 
-  // What the source keeps until the purge goes now.
+  // Deletes the source's rows, as the purge does.
   await setSlot(shards[from]!, 'users', slotOf(userId), 'active')
   await emptyShards()
   await setSlot(shards[from]!, 'users', slotOf(userId), null)
