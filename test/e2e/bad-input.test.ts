@@ -286,7 +286,7 @@ const escaped = (text: string) => bytesOf(text).toString('hex').replace(/../g, '
 const methodOf = ({ route }: BodyRoute) => route.split(' ')[0]!
 const JSON_TYPE = { 'content-type': 'application/json' }
 
-test('the table has every route that the document gives a body', () => {
+test('the table has every route that has a body in the document', () => {
   const documented = documentedRoutes(document).filter(({ hasBody }) => hasBody)
   expect(bodyRoutes.map(({ route }) => route).toSorted()).toEqual(documented.map(({ name }) => name).toSorted())
 })
@@ -295,7 +295,7 @@ describe.each(bodyRoutes)('$route', (row) => {
   const send = (options: RequestOptions, expected: [number, string]) =>
     refused(row.who(), [methodOf(row), row.path(), options], expected)
 
-  test('refuses what is not JSON', async () => {
+  test('refuses a body that is not JSON', async () => {
     for (const body of [
       '{',
       '{"a":1,}',
@@ -342,7 +342,7 @@ describe.each(bodyRoutes)('$route', (row) => {
     await send({ body: new TextEncoder().encode(body) }, [415, 'WRONG_CONTENT_TYPE'])
   })
 
-  test('refuses a body that is too large, also one that comes in chunks of unknown number', async () => {
+  test('refuses a body that is too large, even in chunks of unknown number', async () => {
     const of = (bytes: number) => '"'.padEnd(bytes - 1, 'a').concat('"')
     const { bodyBytesMax = BODY_BYTES_MAX } = row
     await send({ body: of(bodyBytesMax + 1), headers: JSON_TYPE }, [413, 'BODY_TOO_LARGE'])
@@ -351,7 +351,7 @@ describe.each(bodyRoutes)('$route', (row) => {
     await send({ body: of(bodyBytesMax), headers: JSON_TYPE }, [422, 'INVALID'])
   })
 
-  test('refuses JSON that is not an object, and fields that are not known', async () => {
+  test('refuses JSON that is not an object, and unknown fields', async () => {
     for (const json of [null, [], [row.valid], 'text', 1, true]) await send({ json }, [422, 'INVALID'])
     const pointers = { nickname: '/nickname', 'a/b~c': '/a~1b~0c', constructor: '/constructor', '': '/' }
     for (const [name, pointer] of Object.entries(pointers)) {
@@ -380,7 +380,7 @@ describe.each(bodyRoutes)('$route', (row) => {
   )
 })
 
-describe('a route that takes no body', () => {
+describe('a route without a body', () => {
   const paths: Record<string, () => string> = {
     'DELETE /api/v1/sessions': () => '/api/v1/sessions',
     'DELETE /api/v1/sessions/{id}': () => `/api/v1/sessions/${sessionId}`,
@@ -394,7 +394,7 @@ describe('a route that takes no body', () => {
     'POST /operator/v1/moves/{id}/complete': () => `/operator/v1/moves/${postId}/complete`,
   }
 
-  test('refuses what is sent all the same: a drain with `dryRun` must not drain', async () => {
+  test('refuses a body anyway: a drain with `dryRun` must not drain', async () => {
     const bodiless = documentedRoutes(document).filter(({ method, hasBody }) => method !== 'GET' && !hasBody)
     expect(bodiless.map(({ name }) => name).toSorted()).toEqual(Object.keys(paths).toSorted())
     for (const { name, method } of bodiless) {
@@ -411,7 +411,7 @@ describe('a route that takes no body', () => {
   })
 })
 
-describe('a path that is malformed', () => {
+describe('a malformed path', () => {
   const strange = () =>
     [
       ...[
@@ -478,7 +478,7 @@ describe('a path that is malformed', () => {
     ['a token', 'POST', '/api/v1/password-resets/…', { json: { password: 'nine silent herons' } }],
   ]
 
-  test.each(paths)('%s is nothing that is there: %s %s', async (_, method, path, options) => {
+  test.each(paths)('%s is not found: %s %s', async (_, method, path, options) => {
     await Promise.all(
       strange().map((part) => refused(author, [method, path.replace('…', part), options], [404, 'NOT_FOUND'])),
     )
@@ -495,7 +495,7 @@ describe('a path that is malformed', () => {
     ['POST', '/verify-email/…', {}],
   ]
 
-  test.each(pages)('a person gets a page that says so: %s %s', async (method, path, form) => {
+  test.each(pages)('a browser gets an error page: %s %s', async (method, path, form) => {
     const answerFor = async (part: string) => {
       const answer = await cookies.request(method, path.replace('…', part), form ? { form } : {})
       expect(
@@ -507,7 +507,7 @@ describe('a path that is malformed', () => {
     await Promise.all(strange().map(answerFor))
   })
 
-  test('a handle that nobody has, and a route that isn’t there', async () => {
+  test('an unknown handle, and an unknown route', async () => {
     await refused(visitor, ['GET', '/api/v1/users/autho%C5%99'], [404, 'NOT_FOUND'])
     await refused(visitor, ['GET', '/api/v1/users/nobody_here'], [404, 'NOT_FOUND'])
     await refused(visitor, ['GET', '/api/v1/users/nobody_here/posts'], [404, 'NOT_FOUND'])
@@ -536,10 +536,10 @@ describe('a path that is malformed', () => {
   })
 })
 
-describe('bytes that are not UTF-8, outside of a body of JSON', () => {
+describe('bytes that are not UTF-8, outside of a JSON body', () => {
   const wrong = Object.values(notUtf8).map(escaped)
 
-  test('a query and a path are refused, whatever the route makes of them', async () => {
+  test('in a query or a path are refused, for every route', async () => {
     const queries = ['/api/v1/users/author/posts?cursor=', '/api/v1/users/author/posts?limit=', '/operator/v1/moves?x=']
     for (const bytes of wrong) {
       for (const path of queries) await refused(operator, ['GET', path + bytes], [400, 'MALFORMED_UTF8'])
@@ -553,7 +553,7 @@ describe('bytes that are not UTF-8, outside of a body of JSON', () => {
     await refused(visitor, ['GET', '/api/v1/users/autho%C5%99?x=%E2%82%AC&y=%'], [404, 'NOT_FOUND'])
   })
 
-  test('a header that is read is refused, and a cookie of ours that escapes them', async () => {
+  test('in a header that Banyan reads are refused, and so are escapes in its cookies', async () => {
     const names = ['authorization', 'cookie', 'idempotency-key', 'user-agent', 'x-causal-token', 'origin']
     for (const bytes of Object.values(notUtf8)) {
       for (const name of names) {
@@ -578,7 +578,7 @@ describe('bytes that are not UTF-8, outside of a body of JSON', () => {
     expect((await cafe.request('DELETE', '/api/v1/sessions/current')).status).toBe(204)
   })
 
-  test('a form is refused in every field, raw and escaped', async () => {
+  test('in a form are refused in every field, raw and escaped', async () => {
     const forms: [string, string][] = [
       ['/signup', 'email=new@example.com&handle=new_one&password=seven+quiet+herons&displayName=New'],
       ['/login', `login=author&password=${PASSWORD}`],
@@ -604,7 +604,7 @@ describe('bytes that are not UTF-8, outside of a body of JSON', () => {
       }
   })
 
-  test('a form of another type is refused: what it holds would be read as something else', async () => {
+  test('a form of another type is refused, because its contents would be misread', async () => {
     const form = new FormData()
     form.set('text', 'Altered')
     const multipart = new Response(form)
@@ -661,7 +661,7 @@ test('a limit is a number in plain decimal digits', async () => {
   )
 })
 
-describe('who may', () => {
+describe('permissions', () => {
   const signedInRoutes = (): [string, string, RequestOptions?][] => [
     ['GET', '/api/v1/sessions'],
     ['DELETE', '/api/v1/sessions'],
@@ -676,7 +676,7 @@ describe('who may', () => {
     ['DELETE', `/api/v1/posts/${postId}`],
   ]
 
-  test('the routes here are those that the document says need a session', () => {
+  test('the routes here are those that need a session in the document', () => {
     const secured = Object.entries(document.paths).flatMap(([path, operations]) =>
       Object.entries(operations)
         .filter(([, operation]) =>
@@ -688,7 +688,7 @@ describe('who may', () => {
     expect([...new Set(here)].toSorted()).toEqual(secured.toSorted())
   })
 
-  test('no token, a malformed one, and one that was put together of two are refused', async () => {
+  test('no token, a malformed token, and a token combined from two are refused', async () => {
     const [userId, session, secret] = author.token!.split('.') as [string, string, string]
     const [otherId, otherSession] = other.token!.split('.') as [string, string, string]
     const tokens = [
@@ -730,12 +730,12 @@ describe('who may', () => {
       )
   })
 
-  test('another’s post stays as it is', async () => {
+  test('another user’s post stays unchanged', async () => {
     await refused(other, ['PATCH', `/api/v1/posts/${postId}`, { json: { text: 'Mine.' } }], [403, 'FORBIDDEN'])
     await refused(other, ['DELETE', `/api/v1/posts/${postId}`], [403, 'FORBIDDEN'])
   })
 
-  test('a write with a cookie must name this origin, and a log-in from elsewhere is refused', async () => {
+  test('a write with a cookie must name this origin, and a log-in from another origin is refused', async () => {
     const session = `__Host-session=${cookies.cookies.get('__Host-session')}`
     const elsewhere: Record<string, string>[] = [
       { origin: 'https://elsewhere.example' },
@@ -758,7 +758,7 @@ describe('who may', () => {
     await refused(visitor, ['POST', '/api/v1/sessions', logIn], [403, 'WRONG_ORIGIN'])
   })
 
-  test('the larger bodies of imports are the operators’ only', async () => {
+  test('only operators may send the larger bodies of imports', async () => {
     const body = '"'.padEnd(BODY_BYTES_MAX, 'a').concat('"')
     const strangers = [{ body, headers: JSON_TYPE }, { body: '{', headers: JSON_TYPE }, { body: 'x' }]
     for (const sent of strangers)
@@ -766,7 +766,7 @@ describe('who may', () => {
     await refused(operator, ['POST', '/operator/v1/imports', { body, headers: JSON_TYPE }], [422, 'INVALID'])
   })
 
-  test('an import of nobody, of too many, or of users with unknown fields is refused whole', async () => {
+  test('an import without users, with too many, or with unknown fields is refused completely', async () => {
     const user = { externalId: '1', email: 'old@example.com', handle: 'old_one' }
     for (const [users, pointer] of [
       [[], '/users'],
@@ -803,7 +803,7 @@ describe('who may', () => {
     await refused(visitor, ['GET', '/api/v1/me', operator], [401, 'NOT_SIGNED_IN'])
   })
 
-  test('an Idempotency-Key is text of a bounded length', async () => {
+  test('an Idempotency-Key is text of bounded length', async () => {
     for (const key of ['', 'a'.repeat(201), bytesOf('\xc3\xbc').toString('latin1'), 'a\tb'])
       for (const [method, path, options] of [
         ['POST', '/api/v1/posts', { json: { text: 'Once.' } }],
@@ -823,14 +823,14 @@ describe('who may', () => {
   })
 })
 
-describe('a person is answered with a page', () => {
+describe('a browser gets a page', () => {
   const expectPage = (answer: Answer, status: number, words: string) => {
     expect([answer.status, answer.headers.get('content-type')]).toEqual([status, 'text/html; charset=UTF-8'])
     expect(answer.text).toContain(words)
     expect(answer.headers.get('content-security-policy')).toContain("default-src 'none'")
   }
 
-  test('also where there is nothing, or nothing for this person', async () => {
+  test('also for an unknown address, or if the user may not see it', async () => {
     expectPage(await cookies.get('/nothing'), 404, 'Not found')
     expectPage(await cookies.get('/@nobody_here'), 404, 'No user has this handle')
     const stranger = stack.browser()
@@ -845,7 +845,7 @@ describe('a person is answered with a page', () => {
     expectPage(await stack.browser().submit('/posts', { text: 'Whose?' }), 401, 'Sign in')
   })
 
-  test('a form that is wrong comes back with what was typed', async () => {
+  test('an invalid form is shown again with the submitted values', async () => {
     const typed = { email: 'not an address', handle: 'B d', password: 'short', displayName: '"><b>' }
     const page = await stack.browser().submit('/signup', typed)
     expectPage(page, 422, 'This is not an e-mail address.')
@@ -870,7 +870,7 @@ describe('a person is answered with a page', () => {
   })
 })
 
-test('and nothing of all this was written', async () => {
+test('nothing of all this was written', async () => {
   await outboxesDrained(stack)
   expect(await rowCounts(stack)).toEqual(rowsBefore)
   expect((await visitor.get(`/api/v1/posts/${postId}`)).json()).toMatchObject({
@@ -879,7 +879,7 @@ test('and nothing of all this was written', async () => {
   expect((await author.get('/api/v1/me')).json()).toMatchObject({ user: { displayName: 'author', bio: '', posts: 1 } })
 })
 
-test('what is just inside the limits is accepted, and comes back as it was sent', async () => {
+test('input just within the limits is accepted, and returned unchanged', async () => {
   const label = 'b'.repeat(61)
   const longest = { email: `${'a'.repeat(64)}@${label}.${label}.${label}.de`, handle: 'a'.repeat(30) }
   expect(longest.email).toHaveLength(253)

@@ -68,13 +68,13 @@ async function publishEditAndLeave(page: Page): Promise<void> {
   expect(pathOf(page)).toBe('/login')
 }
 
-test('a person signs up, publishes, edits, deletes and logs out', async () => {
+test('a user signs up, publishes, edits, deletes and logs out', async () => {
   const page = await open()
   await signUp(page, 'ada')
   await publishEditAndLeave(page)
 })
 
-test('and all of it without scripts', async () => {
+test('the same works without scripts', async () => {
   const page = await open({ javaScriptEnabled: false })
   await signUp(page, 'bea')
   await publishEditAndLeave(page)
@@ -85,7 +85,7 @@ test('and all of it without scripts', async () => {
   expect(await page.getByLabel('New post').inputValue()).toHaveLength(2_001)
 })
 
-test('a session that was revoked from another browser is signed out at its next write', async () => {
+test('a session that was revoked in another browser is signed out at its next write', async () => {
   const first = await open()
   await signUp(first, 'cleo')
   const second = await open()
@@ -102,7 +102,7 @@ test('a session that was revoked from another browser is signed out at its next 
   await second.getByText('Nothing yet.').waitFor()
 })
 
-test('what is wrong with a form is said beside its field, and what was typed stays', async () => {
+test('an error is shown beside its field, and the typed values stay', async () => {
   const page = await open()
   await page.goto('/signup')
   const typed = { 'E-mail': 'dora@example.com', Handle: 'd', 'Display name': 'Dora' }
@@ -120,7 +120,7 @@ test('what is wrong with a form is said beside its field, and what was typed sta
   expect(await page.locator('#email-error').count()).toBe(0)
 })
 
-test('the keyboard is enough', async () => {
+test('all of it works with the keyboard alone', async () => {
   const page = await open()
   await page.goto('/signup')
   const typed = ['eve@example.com', 'eve', 'Eve', PASSWORD]
@@ -181,7 +181,7 @@ test('no page is wider than a phone', async () => {
   expect(tooWide).toEqual([])
 })
 
-test('older posts are a link away, and come in order', async () => {
+test('older posts are one link away, in order', async () => {
   const page = await open()
   await signUp(page, 'flo')
   const client = stack.bearer()
@@ -197,7 +197,7 @@ test('older posts are a link away, and come in order', async () => {
   }
 })
 
-test('no console had anything to say', () => {
+test('no console has a message', () => {
   expect(people.length).toBeGreaterThan(5)
   expect(people.flatMap(({ complaints }) => complaints)).toEqual([])
 })

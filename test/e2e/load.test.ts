@@ -12,7 +12,7 @@ afterAll(() => stack?.close())
 // What is lost is looked for again for 75 s: a failure takes this long to say which.
 const FAILURE_MS = 150_000
 
-test('beside a load a quarter of the slots moves; stopped by Ctrl-C the load reads back all that was acknowledged', {
+test('a quarter of the slots moves during a load; after Ctrl-C, the load reads back all acknowledged writes', {
   timeout: FAILURE_MS,
 }, async () => {
   const load = startBanyan(

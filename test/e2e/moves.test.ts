@@ -60,7 +60,7 @@ async function movedRows(table: string, key: string): Promise<Record<string, Rec
   return Object.fromEntries(await Promise.all(found))
 }
 
-test('a quarter of the slots moves by one command, while people of it write: nothing is refused, and nothing lost', async () => {
+test('a quarter of the slots moves by one command while their users write, and no write is refused or lost', async () => {
   const writings = writers.map(writing)
   const started = await banyan('moves', 'start', SLOTS, 'shard-001', '--until', 'done')
   const written = await Promise.all(writings.map((one) => one.stop()))
@@ -110,7 +110,7 @@ test('a quarter of the slots moves by one command, while people of it write: not
   expect(aborted.stderr).toContain('409 MOVE_STATE')
 })
 
-test('a move is planned without waiting, watched, turned round, and completed', async () => {
+test('a move is planned without waiting, watched, reversed, and completed', async () => {
   const planned = await banyan('moves', 'start', '4000', 'shard-001', '--no-wait', '--json')
   expect(planned).toMatchObject({ code: 0, stderr: '' })
   const { id } = (JSON.parse(planned.stdout) as { moves: [{ id: string }] }).moves[0]
@@ -125,7 +125,7 @@ test('a move is planned without waiting, watched, turned round, and completed', 
   expect((await banyan('moves', 'show', id, '--follow', '--until', 'done')).stdout).toMatch(/^state {4}done$/m)
 })
 
-test('what is written wrong is said, with how to mend it', async () => {
+test('a wrong command is refused with the reason and the fix', async () => {
   const wrong: [string[], string][] = [
     [['moves'], 'Usage: banyan moves'],
     [['moves', 'start', '0000'], "Missing required argument 'TARGET'"],

@@ -46,7 +46,7 @@ test('half of a shard’s slots moves to the other shard and back under 8 writer
   }
 })
 
-test('operators have a token, and an id of another form than a notebook’s is not looked for', async () => {
+test('operators need a token, and an id that is not a notebook’s is not looked up', async () => {
   const { url } = stack
   await expect(ask(url, 'POST', '/operator/moves', {}, 'somebody')).rejects.toThrow('401')
   await expect(ask(url, 'POST', '/operator/moves', { slots: 'x', target: 'shard-001' })).rejects.toThrow('422')
