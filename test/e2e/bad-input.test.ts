@@ -277,7 +277,7 @@ const notUtf8 = {
   'a lone continuation': '\x80',
   'an overlong slash': '\xc0\xaf',
   'a surrogate': '\xed\xa0\x80',
-  'the beginning of a character': '\xf0\x9f\x8c',
+  'the start of a character': '\xf0\x9f\x8c',
   'more than U+10FFFF': '\xf4\x90\x80\x80',
 }
 const bytesOf = (text: string) => Buffer.from(text, 'latin1')
@@ -363,21 +363,18 @@ describe.each(bodyRoutes)('$route', (row) => {
     expect(errors).toMatchObject([{ pointer: '/__proto__' }])
   })
 
-  test.each(Object.entries(row.fields))(
-    'refuses a %s that is missing or wrong, and points at it',
-    async (name, field) => {
-      const { [name]: _, ...without } = row.valid
-      const points = async (json: unknown) => {
-        const { errors } = await send({ json }, [422, 'INVALID'])
-        expect([...new Set(errors?.map(({ pointer }) => pointer))], JSON.stringify(json).slice(0, 80)).toEqual([
-          `/${name}`,
-        ])
-      }
-      if (!field.isOptional) await points(without)
-      for (const value of [null, 1, true, {}, [], ['text'], `${row.valid[name]}\ud800`, ...field.refuses])
-        await points({ ...row.valid, [name]: value })
-    },
-  )
+  test.each(Object.entries(row.fields))('refuses a missing or wrong %s, with a pointer to it', async (name, field) => {
+    const { [name]: _, ...without } = row.valid
+    const points = async (json: unknown) => {
+      const { errors } = await send({ json }, [422, 'INVALID'])
+      expect([...new Set(errors?.map(({ pointer }) => pointer))], JSON.stringify(json).slice(0, 80)).toEqual([
+        `/${name}`,
+      ])
+    }
+    if (!field.isOptional) await points(without)
+    for (const value of [null, 1, true, {}, [], ['text'], `${row.valid[name]}\ud800`, ...field.refuses])
+      await points({ ...row.valid, [name]: value })
+  })
 })
 
 describe('a route without a body', () => {

@@ -83,7 +83,7 @@ describe('a password’s hash', () => {
   })
 
   test.each(['', '$argon2id$v=19$m=1$a$b', '$scrypt$ln=14,r=8$a$b', `x${'$scrypt$ln=14,r=8,p=5$AAAA$AAAA'}`])(
-    'that is none (%j) is an error, not a refusal',
+    'that is malformed (%j) is an error, not a mismatch',
     async (phc) => {
       await expect(checkPassword(PASSWORD, phc)).rejects.toThrow(/PHC/)
     },
@@ -102,7 +102,7 @@ describe('the work of a log-in', () => {
   }
 
   test.each(['somebody@example.com', 'somebody'])(
-    'an unknown login and a wrong password: the same, and one answer (%s)',
+    'an unknown login and a wrong password need the same work and get the same answer (%s)',
     async (login) => {
       const row = { id: '0000owner', passwordHash: await hashPassword(PASSWORD, systemRandom), passwordVersion: 1 }
       const tried = []
@@ -158,12 +158,12 @@ describe('an imported hash', () => {
   })
 
   test.each([
-    ['128 MiB, which no Worker has', phc('ln=17,r=8,p=1')],
+    ['128 MiB, more than a Worker has', phc('ln=17,r=8,p=1')],
     ['more memory by r', phc('ln=14,r=64,p=1')],
-    ['work of minutes', phc('ln=14,r=8,p=9')],
+    ['too much work', phc('ln=14,r=8,p=9')],
     ['an absurd cost', phc('ln=63,r=8,p=1')],
-    ['a cost beyond all numbers', phc(`ln=${'9'.repeat(400)},r=8,p=1`)],
-    ['a cost of nothing', phc('ln=9,r=8,p=1')],
+    ['a cost that is not a finite number', phc(`ln=${'9'.repeat(400)},r=8,p=1`)],
+    ['too low a cost', phc('ln=9,r=8,p=1')],
     ['r = 0', phc('ln=14,r=0,p=1')],
     ['p = 0', phc('ln=14,r=8,p=0')],
     ['leading zeros', phc('ln=014,r=8,p=1')],
@@ -171,13 +171,13 @@ describe('an imported hash', () => {
     ['a salt too long', phc('ln=14,r=8,p=1', base64(65))],
     ['a hash too short', phc('ln=14,r=8,p=1', salt, base64(31))],
     ['a hash too long', phc('ln=14,r=8,p=1', salt, base64(65))],
-    ['bits to spare', phc('ln=14,r=8,p=1', salt, `${hash.slice(0, -1)}F`)],
+    ['non-zero padding bits', phc('ln=14,r=8,p=1', salt, `${hash.slice(0, -1)}F`)],
     ['padding', phc('ln=14,r=8,p=1', `${salt}==`)],
     ['bcrypt', '$2b$12$abcdefghijklmnopqrstuu5Kz1Qw6n9u3xYQJf3Yy0GJt8Jq0Vb2W'],
     ['argon2', `$argon2id$v=19$m=65536,t=3,p=4$${salt}$${hash}`],
     ['nothing', ''],
-    ['the sign for none', NO_PASSWORD],
-    ['a line behind it', `${phc('ln=14,r=8,p=5')}\n`],
+    ['the sign for no password', NO_PASSWORD],
+    ['a line end after it', `${phc('ln=14,r=8,p=5')}\n`],
   ])('%s is refused', (_name, text) => {
     expect(isImportableHash(text)).toBe(false)
   })

@@ -60,7 +60,7 @@ describe('from 2,000 users on the number is an estimate', () => {
     ['few per slot', 20_000, [[0, SLOTS]]],
     ['in pieces', 20_000, pieces],
     ['many per slot', 60_000, [[1_000, 1_400]]],
-    ['so many per slot that the sample walks two slots', 30_000, [[1_000, 1_032]]],
+    ['so many per slot that the sample covers two slots', 30_000, [[1_000, 1_032]]],
   ] as [string, number, SlotRanges][])('%s: within a tenth', (_, users, ranges) => {
     for (const seed of [1, 2, 3]) {
       const { users: estimate, isEstimated } = counted(shardWith(users, ranges, seed), ranges)

@@ -49,7 +49,7 @@ function requests(all: ManyShards) {
 }
 
 test.each([50, 64])(
-  'on %i shards no import sends more than 1,000 statements: of new users, refused ones, known ones and contested claims',
+  'on %i shards no import sends more than 1,000 statements, with new, refused and known users and contested claims',
   { timeout: 60_000 },
   async (count) => {
     const all = manyShards(count)

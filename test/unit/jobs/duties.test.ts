@@ -194,7 +194,7 @@ describe.each(['queue', 'inline'] as const)('the cron on 64 shards with full bac
 })
 
 test.each([0, 1, 2])(
-  'duty %i, with 50 statements left, visits what they are enough for, and nothing fails',
+  'duty %i, with 50 statements left, visits as many shards as these allow, and nothing fails',
   async (place) => {
     const all = manyShards(16)
     fill(all)
@@ -215,13 +215,13 @@ test('a failing duty does not stop the others, and the log names it', async () =
     name,
     async run() {
       ran.push(name)
-      if (name === 'two') throw new Error('away')
+      if (name === 'two') throw new Error('unavailable')
       return 1
     },
   }))
   await runDuties(duties, { turn: 1, budget: new StatementBudget(), log })
   expect(ran).toEqual(['two', 'three', 'one'])
-  expect(logged).toEqual([['cron.failed', { duty: 'two', reason: 'away' }]])
+  expect(logged).toEqual([['cron.failed', { duty: 'two', reason: 'unavailable' }]])
 })
 
 test('a duty that uses its whole budget leaves 200 statements for each later duty', async () => {

@@ -48,7 +48,7 @@ async function problemAt(address: string, code: ErrorCode): Promise<{ code: stri
 }
 
 test.each(codes)(
-  '%s: a problem without a detail of its own has the fix, and the public has the caller’s',
+  '%s: without a detail of its own, operators read the operator’s fix, and the public reads the caller’s',
   async (code) => {
     const [, title, fix, callerFix = fix]: readonly [number, string, string, string?] = catalogue[code]
     expect(await problemAt('https://banyan.example/operator/v1/shards', code)).toMatchObject({

@@ -138,8 +138,8 @@ async function dyingSignUp(world: World, death: Death, input: SignUpInput, key: 
 describe.each(deaths)('a sign-up that crashes $moment $operation', (death) => {
   test.each([
     ['at once', 0, false],
-    ['when its reservation has run out', RESERVATION_MS + 1, false],
-    ['when cron has settled its reservation', RESERVATION_MS + 1, true],
+    ['when its reservation has expired', RESERVATION_MS + 1, false],
+    ['when the cron has settled its reservation', RESERVATION_MS + 1, true],
   ])('a retry with its key %s creates one account', async (_when, waitMs, isSettled) => {
     const world = new World()
     const input = somebody()
@@ -197,7 +197,7 @@ describe('a sign-up frozen before its commit', () => {
   }
 
   test.each([[null], ['key']])(
-    'wakes after a contender took its e-mail address: refused, nothing written (key: %s)',
+    'wakes after another sign-up took its e-mail address: refused, nothing written (key: %s)',
     async (key) => {
       const { world, input, wake } = await frozen(key)
       const other = await attempt(world.isolate(), { ...somebody(), email: input.email })
@@ -288,7 +288,7 @@ describe('a sign-up frozen before its commit', () => {
     ['claims.reserve-handle', 'after'],
     ['sign-up.commit', 'before'],
   ] as const)(
-    'its contender crashes at %s, %s: a third gets the address, and it wakes in vain',
+    'the other sign-up crashes at %s, %s: a third gets the address, and this one is refused when it wakes',
     async (operation, moment) => {
       const { world, input, wake } = await frozen()
       const contender = world.isolate()
@@ -336,7 +336,7 @@ test('a sign-up whose confirm job never ran keeps its claims: a later sign-up lo
 
 describe('two requests with one Idempotency-Key', () => {
   test.each(deaths.filter(({ operation }) => operation !== 'the relay'))(
-    'one stops $moment $operation, the other overtakes it: one account, and both tokens open it',
+    'one stops $moment $operation, the other overtakes it: one account, and both tokens sign in',
     async ({ operation, moment }) => {
       const world = new World()
       const input = somebody()
@@ -381,7 +381,7 @@ describe('two requests with one Idempotency-Key', () => {
   })
 
   test.each(['sign-up.begin', 'claims.reserve-email', 'claims.reserve-handle', 'sign-up.commit'])(
-    'the answer of %s is lost: a retry with the key makes one account',
+    'the answer of %s is lost: a retry with the key creates one account',
     async (operation) => {
       const world = new World()
       const input = somebody()

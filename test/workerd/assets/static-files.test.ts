@@ -255,7 +255,7 @@ test.for<{ fault: string; options: Partial<StaticFilesOptions>; logs: string[]; 
   { fault: 'R2 refuses a read', options: { bucket: { get: down, put } }, logs: ['r2.get'], status: stored },
   { fault: 'R2 does not answer', options: { bucket: { get: hung, put } }, logs: ['r2.get'], status: stored },
   {
-    fault: 'R2 breaks off in the body',
+    fault: 'R2’s body is interrupted',
     options: { bucket: { get: async () => ({ arrayBuffer: down }), put } },
     logs: ['r2.get'],
     status: stored,
@@ -275,7 +275,7 @@ test.for<{ fault: string; options: Partial<StaticFilesOptions>; logs: string[]; 
   },
   { fault: 'the cache refuses a write', options: { cache: { match, put: down } }, logs: ['cache.put'], status: stored },
   {
-    fault: 'both are away',
+    fault: 'both are unavailable',
     options: { bucket: { get: down, put: down }, cache: { match: down, put: down } },
     logs: ['cache.match', 'r2.get'],
     status: notStored,
@@ -302,7 +302,7 @@ test('a failed read of R2 is not followed by a write, because R2 may have the fi
 })
 
 test.for<{ fault: string; options: Partial<StaticFilesOptions> }>([
-  { fault: 'R2 is away and the bundle has no such file', options: { bucket: { get: down, put } } },
+  { fault: 'R2 is unavailable and the bundle does not have the file', options: { bucket: { get: down, put } } },
   { fault: 'the bundle throws', options: { bundle: { fetch: down } } },
   { fault: 'the bundle answers 500', options: { bundle: bundleOf({}, () => new Response('', { status: 500 })) } },
 ])('503, not 404, if $fault', async ({ options }) => {

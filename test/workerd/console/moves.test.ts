@@ -407,10 +407,10 @@ describe('refused requests', () => {
       (slots) => [`slots "${slots}"`, { ...right, slots }, '/slots'] as [string, Record<string, unknown>, string],
     ),
     ['no target', { slots: '0600' }, '/target'],
-    ['a target that nobody knows', { ...right, target: 'shard-009' }, '/target'],
-    ['a binding for a target', { ...right, target: 'SHARD_001' }, '/target'],
-    ['a keyspace that isn’t one', { ...right, keyspace: 'posts' }, '/keyspace'],
-    ['a field that isn’t known', { ...right, dryRun: true }, '/dryRun'],
+    ['an unknown target', { ...right, target: 'shard-009' }, '/target'],
+    ['a binding as the target', { ...right, target: 'SHARD_001' }, '/target'],
+    ['an unknown keyspace', { ...right, keyspace: 'posts' }, '/keyspace'],
+    ['an unknown field', { ...right, dryRun: true }, '/dryRun'],
   ])('%s', async (_name, wish, pointer) => {
     const answer = await refused(ask('POST', '', wish), 422, 'INVALID')
     expect(answer.json<{ errors: { pointer: string }[] }>().errors).toMatchObject([{ pointer }])

@@ -165,8 +165,8 @@ describe('imported users', () => {
 
 describe('one refused user', () => {
   const wrong: [string, Partial<ImportRecord>, string][] = [
-    ['an e-mail address that is none', { email: 'nobody' }, 'EMAIL_INVALID'],
-    ['a handle that doesn’t fit', { handle: '9lives' }, 'HANDLE_INVALID'],
+    ['an invalid e-mail address', { email: 'nobody' }, 'EMAIL_INVALID'],
+    ['an invalid handle', { handle: '9lives' }, 'HANDLE_INVALID'],
     ['an empty external id', { externalId: '' }, 'EXTERNAL_ID_INVALID'],
     ['a display name that is too long', { displayName: 'x'.repeat(51) }, 'DISPLAY_NAME_INVALID'],
     ['an external id with a NUL', { externalId: 'a\0b' }, 'EXTERNAL_ID_INVALID'],
@@ -176,7 +176,7 @@ describe('one refused user', () => {
     ['a display name with a NUL', { displayName: 'a\0b' }, 'DISPLAY_NAME_INVALID'],
     ['a bio with a NUL', { bio: '\0' }, 'BIO_INVALID'],
     ['a bio with half a character', { bio: 'a\udc00' }, 'BIO_INVALID'],
-    ['a time that is none', { createdAt: 'yesterday' }, 'CREATED_AT_INVALID'],
+    ['an invalid time', { createdAt: 'yesterday' }, 'CREATED_AT_INVALID'],
     ['a time before 1970', { createdAt: '1969-12-31T23:59:59Z' }, 'CREATED_AT_INVALID'],
     ['a time in the future', { emailVerifiedAt: '2999-01-01T00:00:00Z' }, 'EMAIL_VERIFIED_AT_INVALID'],
   ]
@@ -249,7 +249,7 @@ const deaths = [
 ] as const
 
 describe.each(deaths)(
-  'an import that crashes $moment $operation, at one of the shards',
+  'an import that crashes $moment $operation, on one of the shards',
   ({ operation, moment, committed }) => {
     const die = async (world: World, users: ImportRecord[]) => {
       const isolate = world.isolate()
@@ -415,7 +415,7 @@ describe('sent again with another handle, as after a correction', () => {
   const handlesOf = (users: ImportRecord[]) => users.map(({ handle }) => handle).toSorted()
 
   test.each(deaths)(
-    'when the first import has crashed $moment $operation: who it left out has the new handle, and the old one is free',
+    'when the first import has crashed $moment $operation: users without rows get the new handle, and the old one is free',
     async ({ operation, moment }) => {
       const world = new World()
       const users = newcomers(6)
@@ -501,7 +501,7 @@ describe('a crashed sign-up has reserved what an import wants', () => {
   const origin = { origin: 'http://localhost', userAgent: '', retry: null }
 
   test.each([
-    ['before it committed: the import gets it, and the sign-up, when it wakes, doesn’t', 'sign-up.commit', 'before'],
+    ['before it committed: the import gets it, and the sign-up is refused when it wakes', 'sign-up.commit', 'before'],
     ['after it committed, unconfirmed: the account keeps it', 'sign-up.commit', 'after'],
   ] as const)('%s', async (_name, operation, moment) => {
     const world = new World()

@@ -45,7 +45,7 @@ const inState = (state: (typeof slotStates)[number]) =>
   shard.batch((['users', 'claims'] as const).map((keyspace) => slotStatement(shard, keyspace, SLOT, state)))
 
 test.each(slotStates)(
-  'a slot that is %s: what has expired goes where it takes writes, and nothing else',
+  'a slot that is %s: only expired rows are deleted, and only if the slot accepts writes',
   async (state) => {
     const world = new World()
     const now = world.clock.now()

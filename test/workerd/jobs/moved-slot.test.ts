@@ -48,7 +48,7 @@ async function moveSlot(slot: string, from: number, to: number): Promise<void> {
 }
 
 test.each([
-  ['the relay goes on with its old map', 'relay'],
+  ['the relay still uses its old map', 'relay'],
   ['the relay crashed, and the sweeper finds the rows at the new shard only', 'sweep'],
 ] as const)('a slot moves between commit and relay; %s: each job has its effect once', async (_name, road) => {
   await emptyShards()

@@ -38,7 +38,7 @@ async function consumed({ dispatch, tiers }: TestIsolate, messages: Parameters<t
 
 /** Ways in which a job arrives long after its creation. */
 const ways: [string, (world: World, job: Job) => Promise<unknown>][] = [
-  ['by a message that was kept', (world, job) => message(world.isolate({ kinds }), job)],
+  ['by a delayed message', (world, job) => message(world.isolate({ kinds }), job)],
   ['by its last message', (world, job) => message(world.isolate({ kinds }), job, 3)],
   ['inline, by the sweeper', (world) => world.isolate({ kinds, mode: 'inline' }).relay.sweep()],
   [
@@ -128,7 +128,7 @@ test('the inbox row outlives the job by a day: it stays until day 30, and a job 
 
 test.each([
   ['no time of creation', { createdAt: undefined }],
-  ['a time of creation that is a text', { createdAt: '2026-11-30' }],
+  ['a text as time of creation', { createdAt: '2026-11-30' }],
   ['no owner', { ownerId: undefined }],
   ['no body', { body: undefined }],
 ])('a message with %s is acknowledged and not run', async (_, lack) => {

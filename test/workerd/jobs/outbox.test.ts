@@ -213,7 +213,7 @@ describe('a job that fails', () => {
   })
 
   test.each(['inline', 'queue'] as const)(
-    '%s: dies after three tries, is kept for a person, and is not sent again',
+    '%s: is dead after three attempts, is recorded, and is not sent again',
     async (mode) => {
       const { world, ada } = await setUp()
       const isolate = world.isolate({ kinds: failing, mode })

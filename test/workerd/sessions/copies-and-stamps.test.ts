@@ -47,7 +47,7 @@ describe('what a request costs', () => {
     ['after 60 s', 60 * SECOND, oneExactRead],
     ['after ten minutes', 600 * SECOND, oneExactRead],
     [
-      'after more than ten minutes, when it notes that it was seen',
+      'after more than ten minutes, when it records the time',
       601 * SECOND,
       { ...oneExactRead, d1: [...oneExactRead.d1, 'sessions.seen write'] },
     ],
@@ -118,7 +118,7 @@ describe('a stamp counts only if Banyan signed it, for this session and within t
     ['signed for another purpose', (ada, _eve, now) => sign(SIGNING_KEY, 'causal', { id: ada.session.id, at: now })],
     ['from the future', (ada, _eve, now) => sign(SIGNING_KEY, 'session-stamp', { id: ada.session.id, at: now + 1 })],
     ['without a signature', (ada) => ada.stamp.split('.')[0]!],
-    ['that is nothing', () => ''],
+    ['that is empty', () => ''],
     ['with an eternal time', (ada) => sign(SIGNING_KEY, 'session-stamp', { id: ada.session.id })],
   ]
 

@@ -131,7 +131,7 @@ describe('a retried log-in', () => {
 
   test.each([
     [
-      'twins at once',
+      'two concurrent requests',
       async (world: World, ada: Member) =>
         Promise.all([1, 2].map(() => enter(world.isolate(), ada.email, ada.password, 'key'))),
     ],
