@@ -38,7 +38,7 @@ beforeAll(async () => {
 })
 afterAll(() => stack?.close())
 
-/** A client each of whose answers is held against the document: its status, its shape, its headers. */
+/** A client that checks the status, shape and headers of each answer against the document. */
 function held<T extends Client>(client: T): T {
   const request = client.request
   const checked = async (method: string, path: string, options?: RequestOptions): Promise<Answer> => {
@@ -229,7 +229,7 @@ describe('sessions', () => {
   })
 })
 
-// At once: a mail waits a second in its queue.
+// The mails are requested together, because a mail waits a second in its queue.
 describe.concurrent('tokens that travel by mail', () => {
   const expire = async (userId: string) => {
     for (const database of stack.databases.values())
@@ -357,12 +357,12 @@ describe('posts', () => {
     const answers = [...(await Promise.all([publish(), publish()])), await publish()]
     expect(answers.map(({ status }) => status)).toEqual([201, 201, 201])
     expect(new Set(answers.map(({ text }) => text)).size).toBe(1)
-    // Whose first answer was lost never had this one.
+    // The client whose first answer was lost never had this one.
     for (const { headers } of answers) expect(headers.get('x-causal-token')).not.toBeNull()
     expect((await client.get(`/api/v1/users/${client.user.handle}/posts`)).json<Page>().items).toHaveLength(1)
     const other = await client.post('/api/v1/posts', { text: 'Twice.' }, { headers })
     expectProblem(other, 422, 'IDEMPOTENCY_KEY_REUSED')
-    // Keys are each user's own.
+    // Each user has separate keys.
     expect((await (await signUp()).post('/api/v1/posts', { text: 'Mine.' }, { headers })).status).toBe(201)
   })
 

@@ -42,7 +42,7 @@ async function signUp(handle: string): Promise<Bearer> {
   return client
 }
 
-// ── what every refusal looks like ─────────────────────────────────────────────────────────────────
+// ── the form of every refusal ────────────────────────────────────────────
 
 interface Problem {
   errors?: { pointer: string; detail: string }[]
@@ -66,7 +66,7 @@ function expectProblem(answer: Answer, status: number, code: string, about: stri
   return problem
 }
 
-/** Sends it and expects the refusal; where the route is documented, the document must name this status. */
+/** Sends the request and expects the refusal. If the route is documented, the document must name this status. */
 async function refused(
   client: Client,
   [method, path, options = {}]: [method: string, path: string, options?: RequestOptions | undefined],
@@ -81,11 +81,11 @@ async function refused(
   return problem
 }
 
-// ── the table: every route that takes a body, and what each field refuses ─────────────────────────
+// ── the table: every route with a body, and what each field refuses ───────────────────────────────
 
 interface Field {
   isOptional?: boolean
-  /** Texts that are refused. Other types than text always are. */
+  /** Texts that are refused. Values of other types are always refused. */
   refuses: string[]
 }
 
@@ -95,7 +95,7 @@ interface BodyRoute {
   who: () => Client
   valid: Record<string, unknown>
   fields: Record<string, Field>
-  /** Where it isn't the usual one. */
+  /** If it is not the usual one. */
   bodyBytesMax?: number
 }
 
@@ -271,7 +271,7 @@ const bodyRoutes: BodyRoute[] = [
   },
 ]
 
-/** Bytes that are no UTF-8, each as text of one character per byte. */
+/** Bytes that are not UTF-8, each as text of one character per byte. */
 const notUtf8 = {
   'Latin-1': '\xe9',
   'a lone continuation': '\x80',

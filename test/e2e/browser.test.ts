@@ -49,7 +49,7 @@ async function publish(page: Page, text: string): Promise<void> {
   await page.getByRole('list').getByText(text, { exact: true }).waitFor()
 }
 
-/** Publishes, edits, deletes and logs out: all that a signed-in person does, with scripts or without. */
+/** Publishes, edits, deletes and logs out: everything that a signed-in user does, with or without scripts. */
 async function publishEditAndLeave(page: Page): Promise<void> {
   await publish(page, 'The herons are back.')
   await page.getByRole('article').getByRole('link').first().click()

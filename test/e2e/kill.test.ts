@@ -1,7 +1,7 @@
 import { test } from 'vitest'
 import { runWithKills } from '../support/kill-run.ts'
 
-// Of a machine that does other things as well.
+// On a machine that is also busy otherwise.
 const TIMEOUT_MS = 180_000
 
 // 20 kills: test/long/kill.test.ts

@@ -5,7 +5,7 @@ import { banyan as run } from '../support/banyan.ts'
 import type { Bearer } from '../support/http-client.ts'
 import { outboxesDrained, type Stack, startStack } from '../support/stack.ts'
 
-// A quarter of all slots, and so two of any eight people.
+// A quarter of all slots, and so two of every eight users.
 const SLOTS = '0000-3fff'
 const isMoved = (key: string) => slotOf(key) <= '3fff'
 
@@ -28,7 +28,7 @@ afterAll(() => stack?.close())
 
 const banyan = (...args: string[]) => run(stack.url, ...args)
 
-/** Posts as fast as it is answered, until it is told to stop. Resolves to the texts that were taken, and what else came. */
+/** Posts as fast as the answers come, until it is stopped. Resolves to the accepted texts, and to all other answers. */
 function writing({ client }: { client: Bearer }) {
   let isStopped = false
   const run = async () => {
@@ -51,7 +51,7 @@ function writing({ client }: { client: Bearer }) {
   }
 }
 
-/** The rows of a table, by binding, that lie in the slots that are moved. */
+/** The rows of a table in the moved slots, by binding. */
 async function movedRows(table: string, key: string): Promise<Record<string, Record<string, string>[]>> {
   const found = [...stack.databases].map(async ([binding, database]) => {
     const { results } = await database.prepare(`SELECT * FROM "${table}"`).all<Record<string, string>>()
