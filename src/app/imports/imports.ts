@@ -201,9 +201,17 @@ async function findEarlier({ shards }: ImportTiers, candidates: Candidate[]): Pr
 const numberOf = ({ id }: AttemptRow): number => Number(id.split('-')[1])
 
 const takenCodes = {
-  external: { code: 'EXTERNAL_ID_TAKEN', detail: 'This external id was imported before, with another createdAt, as ' },
-  email: { code: 'EMAIL_TAKEN', detail: 'The e-mail address belongs to ' },
-  handle: { code: 'HANDLE_TAKEN', detail: 'The handle belongs to ' },
+  external: {
+    code: 'EXTERNAL_ID_TAKEN',
+    detail: 'This external id was imported before, with another createdAt, as ',
+    fix: 'Send the first createdAt, or omit the user.',
+  },
+  email: {
+    code: 'EMAIL_TAKEN',
+    detail: 'The e-mail address belongs to ',
+    fix: 'Send another address, or omit the user.',
+  },
+  handle: { code: 'HANDLE_TAKEN', detail: 'The handle belongs to ', fix: 'Send another handle, or omit the user.' },
 } as const
 
 async function reserve(tiers: ImportTiers, claims: GroupedClaims, candidates: Candidate[]): Promise<void> {
@@ -219,8 +227,8 @@ async function reserve(tiers: ImportTiers, claims: GroupedClaims, candidates: Ca
     const statuses: [GroupedClaim, ClaimStatus][] = candidate.claims.map((claim) => [claim, knownIn(status, claim)])
     const taken = statuses.find(([, how]) => how === 'taken')
     if (taken) {
-      const { code, detail } = takenCodes[taken[0].kind]
-      decide(candidate, 'refused', { code, detail: `${detail}${knownIn(holders, taken[0].key).ownerId}.` })
+      const { code, detail, fix } = takenCodes[taken[0].kind]
+      decide(candidate, 'refused', { code, detail: `${detail}${knownIn(holders, taken[0].key).ownerId}. ${fix}` })
       continue
     }
     const lost = statuses.filter(([, how]) => how === 'lost').map(([claim]) => claim)

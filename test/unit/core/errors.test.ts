@@ -3,11 +3,11 @@ import { BanyanError, catalogue, type ErrorCode } from '../../../src/core/errors
 
 const entries = Object.entries(catalogue) as [ErrorCode, readonly [number, string, string, string?]][]
 
-/** Phrases of the private idiom that errors do not use. */
+/** Phrases that errors do not use. */
 const unplain =
   /\b(anew|mend|for ever|all the same|in vain|nobody|whoever|oneself)\b|\b(go|goes|gone) on\b|[,;:] else\b/i
 
-/** Commands in an error, as they are typed. `ID` and `NAME` stand for what the message names. */
+/** Whole sentences: a capital or code first, a full stop last. */
 const sentence = /^[A-Z`].*[^.]\.$/
 
 test.each(entries)(
