@@ -92,8 +92,8 @@ export const Landing = () => (
     <section class="landing-why" aria-labelledby="here">
       <h2 id="here">What you’ll find here</h2>
       <dl class="facts">
-        <dt>Pages that are pages</dt>
-        <dd>They come finished from the server. Everything works with scripts switched off.</dd>
+        <dt>Pages without fuss</dt>
+        <dd>The server sends them complete. Everything works with scripts switched off.</dd>
         <dt>Your words as you typed them</dt>
         <dd>Any language, either direction, line breaks kept. Edit or delete whenever you like.</dd>
         <dt>An account you can look after</dt>

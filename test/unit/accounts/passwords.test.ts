@@ -191,7 +191,7 @@ describe('an imported hash', () => {
     expect((await checkPassword('pleaseletmeIn', text)).fits).toBe(false)
   })
 
-  test('that is missing matches no password, and its check costs as much as any', async () => {
+  test('that is missing matches no password, and its check costs as much as every other', async () => {
     for (const password of [PASSWORD, NO_PASSWORD, ''])
       expect(await checkPassword(password, NO_PASSWORD)).toEqual({ fits: false, isOutdated: false })
     expect(work()).toEqual(Array(3).fill(todaysWork))
