@@ -5,7 +5,9 @@
  * exhaustive search finds is a mutant of the model (`npm run model`).
  */
 import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import path from 'node:path'
+import { root } from '../src/cli/shell/root.ts'
 import { type Cut, MutatedCopy } from './mutated-copy.ts'
 import { readOptions, wholeOption } from './options.ts'
 
@@ -280,7 +282,9 @@ $1`,
 ]
 
 const values = readOptions({ only: { type: 'string' }, seeds: { type: 'string', default: '4000' } })
-const chosen = mutants.filter(({ name }) => !values.only || name === values.only)
+/** A noun that was taken out has no safeguards. A file that is missing in a folder that exists is a mistake here. */
+const isThere = ({ cuts }: Mutant) => cuts.every(({ file }) => existsSync(path.join(root, path.dirname(file))))
+const chosen = mutants.filter((mutant) => isThere(mutant) && (!values.only || mutant.name === values.only))
 if (chosen.length === 0) {
   console.error(`There is no mutant "${values.only}". There are: ${mutants.map(({ name }) => name).join(', ')}.`)
   process.exit(1)

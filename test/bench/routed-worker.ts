@@ -4,12 +4,12 @@
  */
 import { eq } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/d1'
-import { posts } from '../../src/app/posts/schema.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import { systemRandom } from '../../src/core/random.ts'
 import type { MapHolder } from '../../src/sharding/map-holder.ts'
 import type { MapWire } from '../../src/sharding/shard-map.ts'
 import type { Shards } from '../../src/sharding/shards.ts'
+import { rowsTable as posts } from '../support/rows-table.ts'
 
 /** What a checkout routes with. */
 export interface Checkout {

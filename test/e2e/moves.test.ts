@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { shardedTables } from '../../scripts/shard-schema.ts'
+import { sha256Hex } from '../../src/core/digest.ts'
 import { slotOf } from '../../src/core/ids.ts'
 import { banyan as run } from '../support/banyan.ts'
 import type { Bearer } from '../support/http-client.ts'
@@ -28,19 +29,26 @@ afterAll(() => stack?.close())
 
 const banyan = (...args: string[]) => run(stack.url, ...args)
 
-/** Posts as fast as the answers come, until it is stopped. Resolves to the accepted texts, and to all other answers. */
+/** Every tenth write adds a row, the stored answer of its Idempotency-Key. The others change the profile. */
+const isInsert = (number: number) => number % 10 === 9
+
+/** Writes as fast as the answers come, until it is stopped. Resolves to accepted writes, and all other answers. */
 function writing({ client }: { client: Bearer }) {
   let isStopped = false
   const run = async () => {
-    const taken: string[] = []
+    const bios: string[] = []
+    const keys: string[] = []
     const refused: string[] = []
     for (let number = 0; !isStopped; number++) {
       const text = `number ${number}`
-      const answer = await client.post('/api/v1/posts', { text })
-      if (answer.status === 201) taken.push(text)
-      else refused.push(`${answer.status} ${answer.text}`)
+      const answer = isInsert(number)
+        ? await client.post('/api/v1/email-verifications', undefined, { headers: { 'idempotency-key': text } })
+        : await client.request('PATCH', '/api/v1/me', { json: { bio: text } })
+      if (answer.status >= 300) refused.push(`${answer.status} ${answer.text}`)
+      else if (isInsert(number)) keys.push(text)
+      else bios.push(text)
     }
-    return { taken, refused }
+    return { bios, keys, refused }
   }
   const ended = run()
   return {
@@ -80,12 +88,16 @@ test('a quarter of the slots moves by one command while their users write, and n
     'done',
   ])
 
-  for (const [index, { taken, refused }] of written.entries()) {
+  for (const [index, { bios, keys, refused }] of written.entries()) {
+    const { id } = writers[index]!
     expect(refused).toEqual([])
-    expect(taken.length).toBeGreaterThan(50)
-    const posts = (await movedRows('posts', 'id')).SHARD_001!
-    const texts = posts.filter((post) => post.author_id === writers[index]!.id).map(({ text }) => text!)
-    expect(texts.toSorted()).toEqual(taken.toSorted())
+    expect(bios.length).toBeGreaterThan(50)
+    expect(keys.length).toBeGreaterThan(4)
+    const [profile] = (await movedRows('profiles', 'id')).SHARD_001!.filter((row) => row.id === id)
+    // Each change raised the version by one.
+    expect([profile!.bio, profile!.version]).toEqual([bios.at(-1), 1 + bios.length])
+    const kept = (await movedRows('idempotency_keys', 'id')).SHARD_001!.filter((row) => row.id!.startsWith(id))
+    expect(kept.map((row) => row.id).toSorted()).toEqual(keys.map((key) => `${id}.${sha256Hex(key)}`).toSorted())
   }
   await outboxesDrained(stack)
   for (const table of (await shardedTables()).filter(({ keyspace }) => keyspace === 'users')) {

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { freePort } from '../../scripts/free-port.ts'
 import { root } from '../../src/cli/shell/root.ts'
 import { bearer, browser } from '../support/http-client.ts'
+import { nounRoutes } from '../support/noun-routes.ts'
 
 const START_MS = 60_000
 
@@ -81,7 +82,7 @@ test('npm run dev serves one migrated shard, hands arguments on, and leaves the 
   const client = bearer(url)
   const person = { email: 'dev@example.com', handle: 'dev', password: 'seven quiet herons' }
   expect((await client.post('/api/v1/accounts', person)).status).toBe(201)
-  expect((await client.post('/api/v1/posts', { text: 'It runs.' })).status).toBe(201)
+  expect((await client.request('PATCH', '/api/v1/me', { json: { bio: 'It runs.' } })).status).toBe(200)
   const page = await browser(url).get('/@dev')
   expect(page.text).toContain('It runs.')
   const mail = await expect
@@ -119,14 +120,15 @@ test('wrangler dev without migrations says on every page what to run', async () 
   expect(ready.status).toBe(503)
   expect(ready.text).toContain('npm run banyan -- migrations apply')
   const visitor = browser(url)
+  const pages = nounRoutes.filter(({ isApi, method }) => !isApi && method === 'GET')
+  const nounPages = pages.map(({ pattern }) => pattern.replaceAll(/:\w+/g, 'x'))
   for (const path of [
     '/',
     '/signup',
     '/login',
-    '/home',
     '/settings',
     '/@ada',
-    '/posts/x',
+    ...nounPages,
     '/forgot-password',
     '/verify-email/x',
   ]) {

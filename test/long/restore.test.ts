@@ -58,12 +58,13 @@ test('a deployed application: after a restore, a session that was ended is refus
   owner.token = ownToken
   const logIn = (client: typeof thief, password: string) => client.post('/api/v1/sessions', { login: 'ada', password })
   thief.token = (await logIn(thief, stolen)).json<{ token: string }>().token
-  expect((await thief.post('/api/v1/posts', { text: 'I am in.' })).status).toBe(201)
+  const write = (client: typeof thief, bio: string) => client.request('PATCH', '/api/v1/me', { json: { bio } })
+  expect((await write(thief, 'I am in.')).status).toBe(200)
 
   const to = await mark()
   const put = await owner.request('PUT', '/api/v1/me/password', { json: { current: stolen, next } })
   expect(put.status).toBe(204)
-  expect((await thief.post('/api/v1/posts', { text: 'Still in?' })).status).toBe(401)
+  expect((await write(thief, 'Still in?')).status).toBe(401)
 
   const shard = slotOf(user.id) < '8000' ? 'shard-000' : 'shard-001'
   const restored = await cli.run('restore', shard, '--to', to, '--token', token, '--json')
@@ -78,7 +79,6 @@ test('a deployed application: after a restore, a session that was ended is refus
 
   // It is as it was: the old password opens it, and that is why it is listed.
   expect((await logIn(later, next)).status).toBe(401)
-  for (const client of [thief, owner])
-    expect((await client.post('/api/v1/posts', { text: 'Once more?' })).status).toBe(401)
+  for (const client of [thief, owner]) expect((await write(client, 'Once more?')).status).toBe(401)
   expect((await logIn(later, stolen)).status).toBe(201)
 })

@@ -1,7 +1,6 @@
 import { changePassword, logIn, type SignedIn } from '../../src/app/accounts/accounts.ts'
 import { signUp } from '../../src/app/accounts/sign-up.ts'
 import type { ImportRecord } from '../../src/app/imports/records.ts'
-import { createPost, deletePost, editPost, findPost } from '../../src/app/posts/posts.ts'
 import { hasCode, messageOf } from '../../src/core/errors.ts'
 import { type Job, newJob, outboxStatement } from '../../src/jobs/outbox.ts'
 import type { Session } from '../../src/sessions/sessions.ts'
@@ -9,6 +8,7 @@ import type { RetryKey } from '../../src/sharding/idempotency.ts'
 import { type Answered, ask, isRefused } from './ask.ts'
 import { BULK, type BulkJob, effectIdOf } from './bulk-jobs.ts'
 import { type Effect, FLEETING } from './checker.ts'
+import { clientRows } from './client-rows.ts'
 import { newWrite, Register, type Write } from './registers.ts'
 import { QUEUE_MESSAGE_BYTES_MAX, STALE_MS } from './scale.ts'
 import { expectedStrange, odd, STRANGE_TABLE, strangeTriples } from './strange-rows.ts'
@@ -207,7 +207,7 @@ export class Client {
       const write = newWrite(text)
       const outcome = await this.#asUser(
         account,
-        ({ tiers }, session) => createPost(tiers, session, text, retry),
+        ({ tiers }, session) => clientRows.create(tiers, session, text, retry),
         this.#effectOf(creation, write),
       )
       if ('value' in outcome) {
@@ -264,11 +264,13 @@ export class Client {
   async #edit(account: Account, post: Register): Promise<void> {
     const { scheduler } = this.#world
     const text = `${this.#name} edit ${++this.#serial} ${scheduler.chance(0.05) ? 'x'.repeat(2_000) : ''}`
-    await this.#change(account, post, text, ({ tiers }, session) => editPost(tiers, session, post.id, text))
+    await this.#change(account, post, text, ({ tiers }, session) => clientRows.edit(tiers, session, post.id, text))
   }
 
   async #delete(account: Account, post: Register): Promise<void> {
-    const isDone = await this.#change(account, post, null, ({ tiers }, session) => deletePost(tiers, session, post.id))
+    const isDone = await this.#change(account, post, null, ({ tiers }, session) =>
+      clientRows.remove(tiers, session, post.id),
+    )
     if (isDone) this.#mine.delete(post.id)
   }
 
@@ -303,7 +305,7 @@ export class Client {
     const { scheduler } = this.#world
     const startedAt = scheduler.now()
     const from = post.knownFrom(startedAt, STALE_MS, isOwn)
-    const outcome = await this.#ask(isOwn ? account.epoch : 0, ({ tiers }) => findPost(tiers, post.id))
+    const outcome = await this.#ask(isOwn ? account.epoch : 0, ({ tiers }) => clientRows.find(tiers, post.id))
     if ('value' in outcome) judge(this.#world, post, outcome.value?.text ?? null, from)
   }
 
@@ -440,7 +442,7 @@ export class Client {
     this.#refuse(null, write)
     const outcome = await this.#ask(
       account.epoch,
-      ({ tiers }) => createPost(tiers, ghost, text, null),
+      ({ tiers }) => clientRows.create(tiers, ghost, text, null),
       this.#effectOf({ post: null }, write),
     )
     if ('value' in outcome) this.#world.checker.report(`INV-6: a write with the ended session ${ghost.id} was accepted`)
@@ -489,7 +491,7 @@ export function visit(world: World, history: History): void {
     const post = scheduler.pick(posts)
     const from = post.knownFrom(scheduler.now(), STALE_MS, false)
     const { tiers } = world.visitors.request()
-    findPost(tiers, post.id).then(
+    clientRows.find(tiers, post.id).then(
       (found) => judge(world, post, found?.text ?? null, from),
       (error: unknown) => world.note(() => `visitor: ${messageOf(error)}`),
     )

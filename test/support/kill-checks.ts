@@ -9,34 +9,22 @@ import { SLOT_COUNT } from '../../src/sharding/shard-map.ts'
 import { type Keyspace, keyspaces } from '../../src/sharding/sharded-table.ts'
 import { bearer } from './http-client.ts'
 import type { KillableStack } from './killable-stack.ts'
-import type { PersistentWriter } from './persistent-writer.ts'
+import type { Writers } from './persistent-writer.ts'
 
 const DRAIN_MS = 20_000
 const POLL_MS = 250
 
-interface Page {
-  items: { id: string; text: string }[]
-  next: string | null
-}
-
-/** Every person's posts, as anybody reads them, page by page. */
-export async function expectPostsRead(url: URL, people: PersistentWriter[]): Promise<void> {
-  for (const person of people) {
-    const read: Page['items'] = []
-    for (let cursor: string | null = ''; cursor !== null; ) {
-      const answer = await bearer(url).get(`/api/v1/users/${person.handle}/posts?limit=100&cursor=${cursor}`)
-      expect(answer.status, answer.text).toBe(200)
-      const page: Page = answer.json()
-      read.push(...page.items.map(({ id, text }) => ({ id, text })))
-      cursor = page.next
-    }
-    const known = [...person.posts.values()].map(({ id, text }) => ({ id, text }))
-    expect(byId(read), person.handle).toEqual(byId(known))
+/** Every profile, as anybody reads it, and what the crews wrote. */
+export async function expectEverythingRead(url: URL, { people, crews }: Writers): Promise<void> {
+  for (const { handle, profile } of people) {
+    const answer = await bearer(url).get(`/api/v1/users/${handle}`)
+    expect([answer.status, answer.json()], handle).toMatchObject([200, { user: { bio: profile.bio } }])
   }
+  for (const crew of crews) await crew.expectRead(url)
 }
 
 /** What is in the databases is what was acknowledged, once, on the shard that the directory names. */
-export async function expectEverythingInPlace(stack: KillableStack, people: PersistentWriter[]): Promise<void> {
+export async function expectEverythingInPlace(stack: KillableStack, writers: Writers): Promise<void> {
   const shards = stack.openShards()
   try {
     const ownerOf = readMap(stack)
@@ -48,7 +36,7 @@ export async function expectEverythingInPlace(stack: KillableStack, people: Pers
     }
     expectSlotsInPlace(shards, ownerOf)
     await expectRowsInPlace(shards, ownerOf)
-    expectNothingLost(shards, people)
+    expectNothingLost(shards, writers)
   } finally {
     for (const database of shards.values()) database.close()
   }
@@ -111,22 +99,24 @@ async function expectRowsInPlace(shards: Map<string, DatabaseSync>, ownerOf: Own
     }
 }
 
-function expectNothingLost(shards: Map<string, DatabaseSync>, people: PersistentWriter[]): void {
+interface StoredProfile {
+  id: string
+  bio: string
+  version: number
+}
+
+const isBetween = (value: number, min: number, max: number) => value >= min && value <= max
+
+function expectNothingLost(shards: Map<string, DatabaseSync>, { people, crews }: Writers): void {
   const all = <T>(sql: string) => [...shards.values()].flatMap((database) => database.prepare(sql).all() as T[])
 
-  const posts = all<{ id: string; author: string; text: string; version: number }>(
-    'SELECT id, author_id AS author, text, version FROM posts',
-  )
-  const wanted = people.flatMap(({ id: author, posts }) =>
-    [...posts.values()].map(({ id, text }) => ({ id, author, text })),
-  )
-  expect(byId(posts.map(({ version: _, ...post }) => post)), 'posts').toEqual(byId(wanted))
-  const versions = new Map(posts.map(({ id, version }) => [id, version]))
-  const edited = people.flatMap((person) => [...person.posts.values()])
-  expect(
-    edited.filter(({ id, versionMin, versionMax }) => versions.get(id)! < versionMin || versions.get(id)! > versionMax),
-    'edits that were lost or came twice',
-  ).toEqual([])
+  for (const crew of crews) crew.expectStored(all)
+  const profiles = new Map(all<StoredProfile>('SELECT id, bio, version FROM profiles').map((row) => [row.id, row]))
+  const differing = people.filter(({ id, profile }) => {
+    const stored = profiles.get(id)
+    return !stored || stored.bio !== profile.bio || !isBetween(stored.version, profile.versionMin, profile.versionMax)
+  })
+  expect(differing, 'changes of profiles that were lost or came twice').toEqual([])
 
   const ids = people.map(({ id }) => ({ id }))
   for (const table of ['accounts', 'profiles'])

@@ -5,10 +5,10 @@ import { slotOf, slotText } from '../../src/core/ids.ts'
 import type { Random } from '../../src/core/random.ts'
 import type { MoveRecord, MoveState } from '../../src/resharding/record.ts'
 import { SLOT_COUNT } from '../../src/sharding/shard-map.ts'
-import { expectEverythingInPlace, expectOutboxesDrain, expectPostsRead } from './kill-checks.ts'
+import { expectEverythingInPlace, expectEverythingRead, expectOutboxesDrain } from './kill-checks.ts'
 import { type KillableStack, startKillableStack } from './killable-stack.ts'
 import { PersistentClient, type Retries } from './persistent-client.ts'
-import { PersistentWriter } from './persistent-writer.ts'
+import { type PersistentWriter, Writers } from './persistent-writer.ts'
 import { type MovableSlots, type MoveAnswer, RestlessOperator } from './restless-operator.ts'
 import { seededRandom } from './sharding-doubles.ts'
 
@@ -66,8 +66,9 @@ class Run {
   readonly #stack: KillableStack
   readonly #random: Random
   readonly #retries: Retries = { cutOff: 0, unavailable: 0 }
+  readonly #all = new Writers()
   readonly #writers: PersistentWriter[]
-  readonly #newcomers: PersistentWriter[] = []
+  #newcomers = 0
   readonly #movable: MovableSlots[] = []
   readonly #operator: RestlessOperator
   #moves: MoveAnswer[] = []
@@ -121,23 +122,19 @@ class Run {
 
   async finish(): Promise<void> {
     this.#moves = await this.#operator.finish()
-    const people = [...this.#writers, ...this.#newcomers]
-    await expectPostsRead(this.#stack.url, people)
+    await expectEverythingRead(this.#stack.url, this.#all)
     await this.#stack.kill()
-    await expectEverythingInPlace(this.#stack, people)
+    await expectEverythingInPlace(this.#stack, this.#all)
     await expectOutboxesDrain(this.#stack)
-    expect([...people, this.#operator].flatMap(({ violations }) => violations)).toEqual([])
+    expect([...this.#all.people, this.#operator].flatMap(({ violations }) => violations)).toEqual([])
     expect(this.#moves.filter(({ state }) => state === 'failed')).toEqual([])
   }
 
   summary(met: Met[]): string {
-    const writes = { posts: 0, edits: 0, deletes: 0, mails: 0, reads: 0 }
-    for (const { acknowledged } of this.#writers)
-      for (const kind of Object.keys(writes) as (keyof typeof writes)[]) writes[kind] += acknowledged[kind]
     const { cutOff, unavailable } = this.#retries
     const inside = met.filter((moves) => moves.length > 0).length
     return [
-      `Acknowledged: ${told(writes)}, ${this.#writers.length + this.#newcomers.length} sign-ups.`,
+      `Acknowledged: ${told(this.#all.acknowledged())}, ${this.#all.people.length} sign-ups.`,
       `Sent again: ${cutOff} cut off, ${unavailable} unavailable.`,
       `${this.#moves.length} moves: ${told(countBy(this.#moves, ({ state }) => state))}; ${told(this.#operator.counts)}.`,
       `${met.length} kills, ${inside} inside a move: ${told(countBy(met.flat(), stepOf))}.`,
@@ -172,13 +169,11 @@ class Run {
   }
 
   async #welcome(): Promise<void> {
-    const newcomer = this.#person(`newcomer_${this.#newcomers.length}`)
-    this.#newcomers.push(newcomer)
-    await newcomer.signUp()
+    await this.#person(`newcomer_${this.#newcomers++}`).signUp()
   }
 
   #person(handle: string): PersistentWriter {
-    return new PersistentWriter(handle, this.#client(), this.#random)
+    return this.#all.add(handle, this.#client(), this.#random)
   }
 
   #client(): PersistentClient {

@@ -1,39 +1,59 @@
 /** People who write whatever happens, and remember what they were told. */
 import type { Random } from '../../src/core/random.ts'
+import { createCrews, type NounCrew, type NounWriter } from './noun-crews.ts'
 import type { PersistentClient } from './persistent-client.ts'
 
 const PASSWORD = 'seven quiet herons'
 
-/** A post as its author knows it. Each edit raises its version once; one whose answer was lost may have done so too. */
-export interface KnownPost {
-  id: string
-  text: string
+/** A profile as its owner knows it. Each edit raises its version once; one whose answer was lost may have done so too. */
+interface KnownProfile {
+  bio: string
   versionMin: number
   versionMax: number
 }
 
-interface PostAnswer {
-  post: { id: string; text: string; version: number }
+/** All people of one run, and what the nouns' crews write with them. */
+export class Writers {
+  readonly crews: NounCrew[] = createCrews()
+  readonly people: PersistentWriter[] = []
+
+  add(handle: string, client: PersistentClient, random: Random): PersistentWriter {
+    const writer = new PersistentWriter(handle, client, random, this.crews)
+    this.people.push(writer)
+    return writer
+  }
+
+  /** How often each kind of write and read was acknowledged. */
+  acknowledged(): Record<string, number> {
+    const sums: Record<string, number> = {}
+    const counts = [...this.people.map((person) => person.acknowledged), ...this.crews.map((crew) => crew.acknowledged)]
+    for (const [kind, count] of counts.flatMap(Object.entries<number>)) sums[kind] = (sums[kind] ?? 0) + count
+    return sums
+  }
 }
 
 export class PersistentWriter {
   readonly handle: string
   id = ''
-  readonly posts = new Map<string, KnownPost>()
-  readonly deleted = new Set<string>()
+  readonly profile: KnownProfile = { bio: '', versionMin: 1, versionMax: 1 }
   /** Every key under which something was acknowledged. */
   readonly keys = new Set<string>()
-  readonly acknowledged = { posts: 0, edits: 0, deletes: 0, mails: 0, reads: 0 }
+  readonly acknowledged = { 'changes of profiles': 0, mails: 0, reads: 0 }
   /** What must never happen. */
   readonly violations: string[] = []
   readonly #client: PersistentClient
   readonly #random: Random
+  readonly #nouns: NounWriter[]
   #number = 0
 
-  constructor(handle: string, client: PersistentClient, random: Random) {
+  constructor(handle: string, client: PersistentClient, random: Random, crews: NounCrew[]) {
     this.handle = handle
     this.#client = client
     this.#random = random
+    const { keys } = this
+    const violated = this.#violated.bind(this)
+    const next = this.#next.bind(this)
+    this.#nouns = crews.map((crew) => crew.join({ handle, id: () => this.id, client, random, keys, violated, next }))
   }
 
   async signUp(): Promise<void> {
@@ -50,47 +70,25 @@ export class PersistentWriter {
     }
   }
 
-  /** Writes one thing, or reads one back. */
+  /** Writes one thing, or reads one back: mostly of a noun, where one brings a crew. */
   async step(): Promise<void> {
+    const noun = this.#nouns[Math.floor(this.#random.fraction() * this.#nouns.length)]
     const draw = this.#random.fraction()
-    const post = this.#drawn([...this.posts.values()])
-    if (!post || draw < 0.5) await this.#publish()
-    else if (draw < 0.7) await this.#edit(post)
-    else if (draw < 0.8) await this.#delete(post)
-    else if (draw < 0.83) await this.#askForMail()
-    else await this.#read(draw < 0.95 ? post.id : (this.#drawn([...this.deleted]) ?? post.id))
+    if (draw < 0.03) await this.#askForMail()
+    else if (noun && draw < 0.85) await noun.step()
+    else if (this.#random.fraction() < 0.7) await this.#changeProfile()
+    else await this.#readProfile()
   }
 
-  async #publish(): Promise<void> {
-    const { key, text } = this.#next()
-    const options = { json: { text }, headers: { 'idempotency-key': key } }
-    const { answer } = await this.#client.insist('POST', '/api/v1/posts', options)
-    if (answer.status !== 201) return this.#violated('POST', answer.status, answer.text)
-    const { post } = answer.json<PostAnswer>()
-    if (this.posts.has(post.id) || this.deleted.has(post.id)) return this.#violated(`a post's id twice`, 201, post.id)
-    this.posts.set(post.id, { id: post.id, text, versionMin: 1, versionMax: 1 })
-    this.keys.add(key)
-    this.acknowledged.posts++
-  }
-
-  async #edit(post: KnownPost): Promise<void> {
-    const { text } = this.#next()
-    const { answer, uncertain } = await this.#client.insist('PATCH', `/api/v1/posts/${post.id}`, { json: { text } })
-    if (answer.status !== 200) return this.#violated(`PATCH ${post.id}`, answer.status, answer.text)
-    post.text = text
-    post.versionMin += 1
-    post.versionMax += 1 + uncertain
-    this.acknowledged.edits++
-    this.#compare(post, answer.json<PostAnswer>().post)
-  }
-
-  async #delete({ id }: KnownPost): Promise<void> {
-    const { answer, uncertain } = await this.#client.insist('DELETE', `/api/v1/posts/${id}`)
-    const isGoneByThen = answer.status === 404 && uncertain > 0
-    if (answer.status !== 204 && !isGoneByThen) return this.#violated(`DELETE ${id}`, answer.status, answer.text)
-    this.posts.delete(id)
-    this.deleted.add(id)
-    this.acknowledged.deletes++
+  async #changeProfile(): Promise<void> {
+    const { text: bio } = this.#next()
+    const { answer, uncertain } = await this.#client.insist('PATCH', '/api/v1/me', { json: { bio } })
+    if (answer.status !== 200) return this.#violated('PATCH me', answer.status, answer.text)
+    this.profile.bio = bio
+    this.profile.versionMin += 1
+    this.profile.versionMax += 1 + uncertain
+    this.acknowledged['changes of profiles']++
+    this.#compare(answer.json())
   }
 
   /** Its job goes through the outbox, which moves with its owner. */
@@ -104,18 +102,15 @@ export class PersistentWriter {
   }
 
   /** With the newest causal token, so its own writes have to be in what it reads. */
-  async #read(id: string): Promise<void> {
-    const { answer } = await this.#client.insist('GET', `/api/v1/posts/${id}`)
-    const post = this.posts.get(id)
-    if (answer.status !== (post ? 200 : 404)) return this.#violated(`GET ${id}`, answer.status, answer.text)
+  async #readProfile(): Promise<void> {
+    const { answer } = await this.#client.insist('GET', '/api/v1/me')
+    if (answer.status !== 200) return this.#violated('GET me', answer.status, answer.text)
     this.acknowledged.reads++
-    if (post) this.#compare(post, answer.json<PostAnswer>().post)
+    this.#compare(answer.json())
   }
 
-  #compare(known: KnownPost, found: PostAnswer['post']): void {
-    const { id, text, versionMin, versionMax } = known
-    if (found.text !== text || found.version < versionMin || found.version > versionMax)
-      this.#violated(`${id} should be ${text} (${versionMin}–${versionMax}) and is`, 200, JSON.stringify(found))
+  #compare({ user }: { user: { bio: string } }): void {
+    if (user.bio !== this.profile.bio) this.#violated(`the bio should be ${this.profile.bio} and is`, 200, user.bio)
   }
 
   #violated(what: string, status: number, text: string): void {
@@ -125,9 +120,5 @@ export class PersistentWriter {
   #next(): { key: string; text: string } {
     const number = ++this.#number
     return { key: `${this.handle}-${number}`, text: `${this.handle} writes ${number}` }
-  }
-
-  #drawn<T>(from: T[]): T | undefined {
-    return from[Math.floor(this.#random.fraction() * from.length)]
   }
 }

@@ -1,16 +1,17 @@
 /**
  * Random bytes as the body of every route that takes one: what isn't UTF-8 is 400, what is accepted is read back exactly as it
  * was sent. The routes are the application's own list, so a new one is among them at once; one that accepts something must
- * have a line in `rows` that tells how it is read back.
+ * have a line in `rows`, or in its noun's file (test/support/nouns), that tells how it is read back.
  */
 import fc from 'fast-check'
 import { expect } from 'vitest'
 import { web } from '../../workers/web.ts'
+import { type NounRoute, nounRoutes, ownerOf, pathOf } from './noun-routes.ts'
+import type { Fields, Owner } from './nouns.ts'
 import { type OpenApiDocument, type Schema, sampleOf } from './openapi.ts'
 import { everything } from './shard-rows.ts'
 import { type WorkerAnswer, workerIsolate } from './worker-isolate.ts'
 
-type Fields = Record<string, unknown>
 type Request = (method: string, path: string, options?: { json?: unknown; token?: string }) => Promise<WorkerAnswer>
 
 /** Who sends, and what is known of it. */
@@ -19,7 +20,8 @@ interface Sender {
   ask: Request
   token: string
   password: string
-  postId: string
+  /** The sender, with what the nouns have created. */
+  owner: Owner
   number: number
 }
 
@@ -64,18 +66,6 @@ const profileReadBack: ReadBack = async (sender, sent) => {
   const { displayName, bio } = await me(sender)
   const wanted = { displayName: (sent.displayName as string | undefined)?.trim() ?? displayName, bio: sent.bio ?? bio }
   return [wanted, { displayName, bio }]
-}
-
-const postReadBack =
-  (idOf: (sender: Sender, answer: WorkerAnswer) => string): ReadBack =>
-  async (sender, sent, answer) => {
-    const { post } = (await sender.ask('GET', `/api/v1/posts/${idOf(sender, answer)}`)).json<{ post: Fields }>()
-    return [sent.text, post.text]
-  }
-
-const newPostReadBack: ReadBack = async ({ ask }, sent) => {
-  const { items } = (await ask('GET', '/api/v1/users/sender/posts?limit=100')).json<{ items: { text: string }[] }>()
-  return [sent.text, items.find(({ text }) => text === sent.text)?.text]
 }
 
 const accountReadBack: ReadBack = async (sender, sent) => {
@@ -134,7 +124,19 @@ const importsReadBack: ReadBack = async ({ ask }, sent, answer) => {
   return [wanted, met]
 }
 
+const rowOf = (route: NounRoute): Row => {
+  const { body, readBack } = route
+  return {
+    path: ({ owner }) => pathOf(route, owner),
+    ...(body && { valid: ({ number }) => body(number) }),
+    ...(readBack && { readBack: ({ owner }, sent, answer) => readBack(owner, sent, answer) }),
+  }
+}
+
+const nounRows = nounRoutes.filter(({ body }) => body).map((route) => [route.route, rowOf(route)] as const)
+
 const rows: Record<string, Row> = {
+  ...Object.fromEntries(nounRows),
   'POST /api/v1/accounts': {
     valid: (sender) => ({ ...stranger(sender), displayName: 'A' }),
     readBack: accountReadBack,
@@ -150,15 +152,6 @@ const rows: Record<string, Row> = {
     readBack: passwordChange(newPassword(() => 'sender', 'next')),
   },
   'PATCH /api/v1/me': { valid: () => ({ displayName: 'A', bio: 'B' }), readBack: profileReadBack },
-  'POST /api/v1/posts': {
-    valid: () => ({ text: 'A post.' }),
-    readBack: postReadBack((_, answer) => answer.json<{ post: { id: string } }>().post.id),
-  },
-  'PATCH /api/v1/posts/:id': {
-    path: ({ postId }) => `/api/v1/posts/${postId}`,
-    valid: () => ({ text: 'A post.' }),
-    readBack: postReadBack(({ postId }) => postId),
-  },
   'DELETE /api/v1/sessions': { valid: () => ({}), readBack: nothingStored },
   'POST /api/v1/email-verifications': { valid: () => ({}), readBack: nothingStored },
   'POST /operator/v1/imports': {
@@ -190,15 +183,6 @@ const rows: Record<string, Row> = {
     readBack: passwordMatches,
   },
   'POST /logout': { valid: () => ({}), isSignedOut: true, readBack: nothingStored },
-  'POST /posts': {
-    valid: ({ number }) => ({ text: 'A post.', idempotencyKey: `${number}` }),
-    readBack: newPostReadBack,
-  },
-  'POST /posts/:id/edit': {
-    path: ({ postId }) => `/posts/${postId}/edit`,
-    valid: () => ({ text: 'A post.' }),
-    readBack: postReadBack(({ postId }) => postId),
-  },
   'POST /settings/profile': { valid: () => ({ displayName: 'A', bio: 'B' }), readBack: profileReadBack },
   'POST /settings/password': {
     valid: ({ password }) => ({ current: password, next: PASSWORD }),
@@ -455,7 +439,10 @@ async function judge(sender: Sender, { route, row, isForm, body }: Sent, answer:
   if (REFUSALS.includes(answer.status)) return false
   expect(answer.status, said).toBeLessThan(400)
   if (!row.judgesEach) expect(isWhole(fields), said).toBe(true)
-  expect(row.readBack, `${said}: tell in test/support/random-bodies.ts how it is read back`).toBeDefined()
+  expect(
+    row.readBack,
+    `${said}: tell in test/support/random-bodies.ts, or in the noun's file in test/support/nouns, how it is read back`,
+  ).toBeDefined()
   const [sent, stored] = await row.readBack!(sender, fields, answer)
   expect(stored, said).toEqual(sent)
   return true
@@ -467,15 +454,19 @@ export async function expectNothingReplaced(): Promise<void> {
   expect(stored.filter((row) => JSON.stringify(row).includes('\ufffd'))).toEqual([])
 }
 
-/** A user of a Worker of its own, with a post. */
+/** A user of a Worker of its own, with what the nouns create. */
 export async function randomSender(): Promise<{ sender: Sender; document: OpenApiDocument }> {
   const isolate = workerIsolate()
   const ask: Request = (method, path, options) => isolate.request(method, path, options)
   const account = { email: 'sender@example.com', handle: 'sender', password: PASSWORD }
   const { token } = (await ask('POST', '/api/v1/accounts', { json: account })).json<{ token: string }>()
-  const { post } = (await ask('POST', '/api/v1/posts', { json: { text: 'First.' }, token })).json<{
-    post: { id: string }
-  }>()
+  const owner = { handle: account.handle, created: {}, ask: asSender }
+  const sender: Sender = { isolate, ask, token, password: PASSWORD, owner, number: 0 }
+  /** Its token is renewed between routes. */
+  function asSender(method: string, path: string, json?: unknown) {
+    return ask(method, path, { token: sender.token, ...(json === undefined ? {} : { json }) })
+  }
+  sender.owner = await ownerOf(owner)
   const document = (await ask('GET', '/api/openapi.json')).json<OpenApiDocument>()
-  return { sender: { isolate, ask, token, password: PASSWORD, postId: post.id, number: 0 }, document }
+  return { sender, document }
 }

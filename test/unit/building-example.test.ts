@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process'
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
+import { exampleFiles } from '../support/building-page.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
 const example = path.join(root, 'dist/building-example')
@@ -10,12 +11,9 @@ const example = path.join(root, 'dist/building-example')
 test('the example in docs/building/noun.md fits the code, as if its files were in src/app', {
   timeout: 60_000,
 }, async () => {
-  const page = readFileSync(path.join(root, 'docs/building/noun.md'), 'utf8')
-  const files = [...page.matchAll(/```ts\n\/\/ (src\/app\/\S+)\n(.*?)```/gs)].map(([, file, code]) => ({
-    file: file!,
-    code: code!,
-  }))
-  expect(files.map(({ file }) => path.basename(file))).toEqual(['schema.ts', 'bookmarks.ts', 'routes.ts', 'noun.ts'])
+  const files = exampleFiles()
+  const names = ['schema.ts', 'bookmarks.ts', 'routes.ts', 'noun.ts'].map((name) => `src/app/bookmarks/${name}`)
+  expect(files.map(({ file }) => file)).toEqual([...names, 'test/support/nouns/bookmarks.ts'])
   rmSync(example, { recursive: true, force: true })
   for (const { file, code } of files) {
     mkdirSync(path.join(example, path.dirname(file)), { recursive: true })
@@ -24,7 +22,7 @@ test('the example in docs/building/noun.md fits the code, as if its files were i
   const config = {
     extends: '../../tsconfig.json',
     compilerOptions: { rootDirs: ['../..', '.'] },
-    include: ['src'],
+    include: ['src', 'test'],
   }
   writeFileSync(path.join(example, 'tsconfig.json'), JSON.stringify(config))
   await promisify(execFile)('npx', ['tsc', '-p', example], { cwd: root }).catch(({ stdout }) => {

@@ -20,6 +20,10 @@ test('outside src/app, only src/app/nouns.ts names a noun', () => {
 })
 
 describe.each(nouns)('$name', ({ name, tables }) => {
+  test('has its own tests in the runtime', () => {
+    expect(globSync(`test/workerd/${name}/*.test.ts`, { cwd: root })).not.toEqual([])
+  })
+
   test('names the tables of its schema', async () => {
     const file = path.join(root, `src/app/${name}/schema.ts`)
     const schema: Record<string, unknown> = existsSync(file) ? await import(file) : {}

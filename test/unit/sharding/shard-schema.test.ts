@@ -27,7 +27,7 @@ describe('the migrations', () => {
   test('without one fence, or with another one, are found out', async () => {
     const wanted = wantedObjects(await shardedTables())
     const database = migratedDatabase()
-    database.exec('DROP TRIGGER posts_fence_delete')
+    database.exec('DROP TRIGGER profiles_fence_delete')
     database.exec(
       'DROP TRIGGER claims_fence_insert; CREATE TRIGGER claims_fence_insert BEFORE INSERT ON claims BEGIN SELECT 1; END',
     )
@@ -35,7 +35,7 @@ describe('the migrations', () => {
       missingObjects(database, wanted)
         .map(({ name }) => name)
         .sort(),
-    ).toEqual(['claims_fence_insert', 'posts_fence_delete'])
+    ).toEqual(['claims_fence_insert', 'profiles_fence_delete'])
   })
 
   test('rebuild and drop nothing, and write no sharded row', () => {

@@ -15,19 +15,19 @@ const constraint = new DatabaseError(
 )
 
 test('an unknown table: a builder reads its name and how to migrate, others read neither', () => {
-  const local = publicDetail(missing, 'http://localhost:8787/posts')
+  const local = publicDetail(missing, 'http://localhost:8787/settings')
   expect(local).toContain('no such table: stock')
   expect(local).toContain('npm run banyan -- migrations apply')
   expect(publicDetail(missing, 'https://banyan.example/operator/v1/shards')).toBe(local)
-  expect(publicDetail(missing, 'https://banyan.example/posts')).toBe(
+  expect(publicDetail(missing, 'https://banyan.example/settings')).toBe(
     'The databases are not migrated. Try again in a few minutes.',
   )
 })
 
 test.each([refused, constraint])('%s: no caller sees the database’s text', (error) => {
   const said = 'A database constraint was violated. Try again. If it fails again, report the request id.'
-  expect(publicDetail(error, 'http://localhost:8787/posts')).toBe(said)
-  expect(publicDetail(error, 'https://banyan.example/posts')).toBe(said)
+  expect(publicDetail(error, 'http://localhost:8787/settings')).toBe(said)
+  expect(publicDetail(error, 'https://banyan.example/settings')).toBe(said)
 })
 
 test('the log also says how to migrate', () => {

@@ -6,20 +6,20 @@ import { boundShards } from '../../../src/sharding/bound-shards.ts'
 import type { Env } from '../../../workers/env.ts'
 import worker from '../../../workers/main.ts'
 import { web } from '../../../workers/web.ts'
+import { type NounRoute, nounRoutes, ownerOf, pathOf } from '../../support/noun-routes.ts'
+import type { Owner, Who } from '../../support/nouns.ts'
 import { type CountedEnv, type Counts, countedEnv } from './counted-env.ts'
-import { type Row, table, type Who } from './table.ts'
+import { type Row, table } from './table.ts'
 
 const ORIGIN = 'http://localhost'
 const PASSWORD = 'seven quiet herons'
 const OPERATOR = (bindings as unknown as Env).OPERATOR_TOKEN!
 
-interface Person {
+interface Person extends Owner {
   userId: string
-  handle: string
   email: string
   token: string
   cookie: string
-  postId: string
 }
 
 interface Asked {
@@ -47,7 +47,7 @@ async function counted(
   route: string,
   who: Who,
   { path, json, form, headers: more = {} }: Asked,
-  person?: Person,
+  person?: Pick<Person, 'token' | 'cookie'>,
 ): Promise<{ answer: Response; counts: Counts; text: string }> {
   const [method = '', pattern = ''] = route.replace('ALL ', 'GET ').split(' ')
   const headers = new Headers({ accept: 'text/html', ...more })
@@ -95,9 +95,12 @@ beforeAll(async () => {
     const { answer, text } = await counted(warm, 'POST /api/v1/accounts', 'visitor', { json })
     expect(answer.status, text).toBe(201)
     const { user, token } = JSON.parse(text) as { user: { id: string }; token: string }
-    const person = { userId: user.id, handle, email, token, cookie: cookiesOf(answer), postId: '' }
-    const post = await counted(warm, 'POST /api/v1/posts', 'bearer', { json: { text: 'A post.' } }, person)
-    return { ...person, postId: (JSON.parse(post.text) as { post: { id: string } }).post.id }
+    const person = { userId: user.id, email, token, cookie: cookiesOf(answer) }
+    const ask: Owner['ask'] = async (method, path, json) => {
+      const { answer, text } = await counted(warm, method, 'bearer', { path, json }, person)
+      return { status: answer.status, text, json: () => JSON.parse(text) }
+    }
+    return { ...person, ...(await ownerOf({ handle, ask })) }
   }
   const mailedToken = async (purpose: MailPurpose, userId: string) => {
     for (const database of boundShards(bindings as unknown as Env).values()) {
@@ -115,7 +118,6 @@ beforeAll(async () => {
 /** How a row's request is made, where its route alone doesn't say. It may begin with a person of its own. */
 type Make = (world: World) => (Asked & { person?: Person }) | Promise<Asked & { person?: Person }>
 
-const ofPost: Make = ({ author }) => ({ path: `/posts/${author.postId}` })
 const ownPerson = async (make: (person: Person) => Asked | Promise<Asked>): Promise<Asked & { person: Person }> => {
   const person = await world.signUp()
   return { ...(await make(person)), person }
@@ -168,7 +170,26 @@ const newcomers = (letter: string) => ({
   }),
 })
 
+let bodies = 0
+
+/** The request that a noun's row says; for one that ends what it asks for, of a person of its own. */
+const requestOf =
+  (route: NounRoute): Make =>
+  ({ author }) => {
+    const body = route.body?.(++bodies)
+    const asked = (owner: Owner): Asked => ({
+      path: pathOf(route, owner),
+      ...(route.isApi
+        ? { json: body }
+        : route.method === 'GET'
+          ? {}
+          : { form: (body ?? {}) as Record<string, string> }),
+    })
+    return route.isFinal ? ownPerson(asked) : asked(author)
+  }
+
 const requests: Record<string, Make> = {
+  ...Object.fromEntries(nounRoutes.map((route) => [route.route, requestOf(route)])),
   'POST /api/v1/accounts': ({ newPerson }) => ({ json: newPerson() }),
   'POST /api/v1/sessions': ({ author }) => ({ json: { login: author.handle, password: PASSWORD } }),
   'DELETE /api/v1/sessions': () => ownPerson(() => ({})),
@@ -186,11 +207,6 @@ const requests: Record<string, Make> = {
   'PUT /api/v1/me/password': () => ownPerson(() => ({ json: { current: PASSWORD, next } })),
   'PATCH /api/v1/me': () => ({ json: { bio: 'Still here.' } }),
   'GET /api/v1/users/:handle': ({ author }) => ({ path: `/api/v1/users/${author.handle}` }),
-  'GET /api/v1/users/:handle/posts': ({ author }) => ({ path: `/api/v1/users/${author.handle}/posts` }),
-  'POST /api/v1/posts': () => ({ json: { text: 'Another.' } }),
-  'GET /api/v1/posts/:id': ({ author }) => ({ path: `/api/v1/posts/${author.postId}` }),
-  'PATCH /api/v1/posts/:id': ({ author }) => ({ path: `/api/v1/posts/${author.postId}`, json: { text: 'Better.' } }),
-  'DELETE /api/v1/posts/:id': () => ownPerson(({ postId }) => ({ path: `/api/v1/posts/${postId}` })),
   'POST /operator/v1/imports': () => ({ json: newcomers('a') }),
   'POST /operator/v1/imports/verifications': () => ({ json: newcomers('b') }),
   'POST /operator/v1/moves': () => ({ json: { slots: aSlot(), target: 'shard-001' } }),
@@ -230,11 +246,6 @@ const requests: Record<string, Make> = {
   'GET /reset-password/:token': () => ({ path: '/reset-password/x' }),
   'POST /reset-password/:token': () =>
     ownPerson(async (person) => ({ path: `/reset-password/${await resetToken(person)}`, form: { password: next } })),
-  'POST /posts': () => ({ form: { text: 'A form’s.', idempotencyKey: crypto.randomUUID() } }),
-  'GET /posts/:id': ofPost,
-  'GET /posts/:id/edit': ({ author }) => ({ path: `/posts/${author.postId}/edit` }),
-  'POST /posts/:id/edit': ({ author }) => ({ path: `/posts/${author.postId}/edit`, form: { text: 'Best.' } }),
-  'POST /posts/:id/delete': () => ownPerson(({ postId }) => ({ path: `/posts/${postId}/delete`, form: {} })),
   'GET /:handle{@[A-Za-z0-9_]+}': ({ author }) => ({ path: `/@${author.handle}` }),
 }
 
@@ -270,7 +281,7 @@ describe('a warm isolate', () => {
 
   test('says itself what it asked, in server-timing', async () => {
     const { author, warm } = world
-    const { answer, counts } = await counted(warm, 'POST /api/v1/posts', 'bearer', { json: { text: 'Timed.' } }, author)
+    const { answer, counts } = await counted(warm, 'PATCH /api/v1/me', 'bearer', { json: { bio: 'Timed.' } }, author)
     const { d1, kv, directory } = counts
     const said = answer.headers.get('server-timing')
     expect(said).toContain(`d1;desc="${d1}", kv;desc="${kv}", directory;desc="${directory}"`)

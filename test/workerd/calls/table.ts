@@ -1,5 +1,5 @@
-/** Who asks. A `bearer` sends a token, a `browser` its cookies; both were met by this isolate within the last minute. */
-export type Who = 'visitor' | 'browser' | 'bearer' | 'bearer, not met in a minute' | 'operator'
+import { nounRoutes, testNouns } from '../../support/noun-routes.ts'
+import type { Who } from '../../support/nouns.ts'
 
 /** What a warm isolate asks before it has answered. Work behind the response (the relay, the map's refresh) isn't here. */
 export interface Row {
@@ -34,11 +34,7 @@ const ofShards = (route: string, directory: number, why: string): Row => ({
 /** What one shard is changed by at the directory, and told as. */
 const ofShard = (route: string, why: string): Row => ({ ...row(route, 'operator', 1, 0, why), directory: 2 })
 
-/**
- * One row for each route and page, and more where who asks makes a difference. A figure that rises is a decision: it
- * takes an edit here and a page in docs/decisions/ that says what it buys.
- */
-export const table: Row[] = [
+const rows: Row[] = [
   row('GET /healthz', 'visitor', 0, 0, 'says only that the isolate lives'),
   {
     ...row('GET /readyz', 'visitor', 2, 1, 'it is what it is for: a query a shard (two here), and one key'),
@@ -108,12 +104,6 @@ export const table: Row[] = [
   row('PATCH /api/v1/me', 'bearer', 2, 1, 'the session’s copy, one batch, read oneself'),
   row('PUT /api/v1/me/password', 'bearer', 2, 1, 'the session’s copy, read the hash, one batch'),
   row('GET /api/v1/users/:handle', 'visitor', 2, 0, 'the claim names the user, the user’s shard has the profile'),
-  row('GET /api/v1/users/:handle/posts', 'visitor', 3, 0, 'the claim, the profile, the posts'),
-  row('POST /api/v1/posts', 'bearer', 1, 1, 'the session’s copy, one batch that also reads the author'),
-  row('GET /api/v1/posts/:id', 'visitor', 1, 0, 'post and author lie in one slot, which the id names'),
-  row('GET /api/v1/posts/:id', 'bearer', 1, 0, 'who reads makes no difference, so nobody asks'),
-  row('PATCH /api/v1/posts/:id', 'bearer', 1, 1, 'the session’s copy, one batch that also reads the post'),
-  row('DELETE /api/v1/posts/:id', 'bearer', 1, 1, 'the session’s copy, one batch'),
   ofShards('GET /operator/v1/shards', 1, 'the map as it is now, and a query a shard: two here'),
   ofShard('POST /operator/v1/shards', 'the directory takes it in (it was in), the map, and the one shard’s numbers'),
   ofShard('PATCH /operator/v1/shards/:id', 'the directory changes it, the map, and the one shard’s numbers'),
@@ -181,19 +171,35 @@ export const table: Row[] = [
   row('POST /forgot-password', 'visitor', 1, 0, 'as the API’s'),
   row('GET /reset-password/:token', 'visitor', 0, 0, 'asks for the password first'),
   row('POST /reset-password/:token', 'visitor', 2, 1, 'as the API’s'),
-  row('GET /home', 'browser', 2, 1, 'the session’s copy; oneself and one’s posts, at once'),
-  row('POST /posts', 'browser', 1, 1, 'as the API’s'),
-  row('GET /posts/:id', 'visitor', 1, 0, 'as the API’s'),
-  row('GET /posts/:id', 'browser', 2, 1, 'the session’s copy and the viewer, for the page’s header'),
-  row('GET /posts/:id/edit', 'browser', 2, 1, 'the session’s copy, the viewer, the post'),
-  row('POST /posts/:id/edit', 'browser', 1, 1, 'as the API’s'),
-  row('POST /posts/:id/delete', 'browser', 1, 1, 'as the API’s'),
-  row('GET /:handle{@[A-Za-z0-9_]+}', 'visitor', 3, 0, 'the claim, the profile, the posts'),
+  row('GET /:handle{@[A-Za-z0-9_]+}', 'visitor', 2, 0, 'the claim, the profile'),
   row(
     'GET /:handle{@[A-Za-z0-9_]+}',
     'browser',
-    4,
+    3,
     1,
     'the same, and the session’s copy and the viewer for the page’s header',
   ),
 ]
+
+const nounRows = nounRoutes.flatMap(({ route, calls }) =>
+  calls.map(({ who, d1, kv, why }) => row(route, who, d1, kv, why)),
+)
+
+/** The row, with what other nouns add to it. */
+function withAdditions(given: Row): Row {
+  const row = { ...given }
+  for (const { route, d1, kv, why } of testNouns.flatMap(({ adds = [] }) => adds))
+    if (route === given.route) {
+      row.d1 += d1
+      row.kv += kv
+      row.why += `, ${why}`
+    }
+  return row
+}
+
+/**
+ * One row for each route and page, and more where who asks makes a difference; a noun may bring its own
+ * (test/support/nouns). A figure that rises is a decision: it takes an edit there and a page in docs/decisions/ that says
+ * what it buys.
+ */
+export const table: Row[] = [...rows, ...nounRows].map(withAdditions)

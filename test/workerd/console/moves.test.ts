@@ -14,6 +14,7 @@ const directory = () => bindings.DIRECTORY.get(bindings.DIRECTORY.idFromName('di
 const LEASE_MS = 30_000
 const GRACE_MS = 300_000
 const WAIT_MS = 20_000
+const KEYED_TABLE = 'idempotency_keys'
 
 interface Move {
   id: string
@@ -143,6 +144,13 @@ describe('a move of one slot', () => {
     target = other(source)
   })
 
+  /** A write with an Idempotency-Key, whose stored answer is a row in the user's slot. */
+  async function writeKeyedRow(): Promise<void> {
+    const sent = { token: person.token, key: 'one' }
+    const answer = await isolate.request('POST', '/api/v1/email-verifications', sent)
+    expect(answer.status, answer.text).toBe(202)
+  }
+
   async function moved(): Promise<Move> {
     const [move] = await plan({ slots: slot, target })
     return reaches(move!.id, 'settling')
@@ -177,9 +185,8 @@ describe('a move of one slot', () => {
       [source]: { ...rows, state: 'moved' },
       [target]: { ...rows, state: 'moving' },
     })
-    const post = await isolate.request('POST', '/api/v1/posts', { json: { text: 'Here now.' }, token: person.token })
-    expect(post.status, post.text).toBe(201)
-    expect(await whereIs('users', 'posts', slot)).toMatchObject({ [source]: { rows: 0 }, [target]: { rows: 1 } })
+    await writeKeyedRow()
+    expect(await whereIs('users', KEYED_TABLE, slot)).toMatchObject({ [source]: { rows: 0 }, [target]: { rows: 1 } })
   })
 
   test('takes over a claim: its user can sign in by it', async () => {
@@ -223,13 +230,12 @@ describe('a move of one slot', () => {
 
   test('is reversed while it settles, with the rows that the target has received since', async () => {
     const { id } = await moved()
-    const post = await isolate.request('POST', '/api/v1/posts', { json: { text: 'There.' }, token: person.token })
-    expect(post.status, post.text).toBe(201)
+    await writeKeyedRow()
     const before = await epoch()
     expect(await steer(id, 'reverse')).toMatchObject({ source: target, target: source, reversed: true })
     await reaches(id, 'settling')
     expect(await epoch()).toBe(before + 1)
-    expect(await whereIs('users', 'posts', slot)).toMatchObject({
+    expect(await whereIs('users', KEYED_TABLE, slot)).toMatchObject({
       [source]: { rows: 1, state: 'moving' },
       [target]: { rows: 1, state: 'moved' },
     })

@@ -1,10 +1,10 @@
 import { env } from 'cloudflare:workers'
 import { beforeEach, describe, expect, test } from 'vitest'
 import '../../support/light-passwords.ts'
-import { createPost } from '../../../src/app/posts/posts.ts'
 import { sign } from '../../../src/core/digest.ts'
 import { hasCode } from '../../../src/core/errors.ts'
 import { type Member, member } from '../../support/members.ts'
+import { writeRow } from '../../support/session-writes.ts'
 import { emptyShards, rows, runEverywhere } from '../../support/shard-rows.ts'
 import { rejectionOf } from '../../support/sharding-slots.ts'
 import { type TestIsolate, World } from '../../support/tiers.ts'
@@ -205,7 +205,7 @@ describe('after the revocation of a session', () => {
     expect((await ask(isolate, ada.token, ada.stamp)).session).toEqual(ada.session)
     await world.isolate().tiers.sessions.end(ada.session, ada.session.id)
     expect((await ask(isolate, ada.token, ada.stamp)).session).toEqual(ada.session)
-    const error = await rejectionOf(createPost(isolate.tiers, ada.session, 'too late', null))
+    const error = await rejectionOf(writeRow(isolate.tiers, ada.session, 'too late'))
     expect(hasCode(error, 'SESSION_ENDED')).toBe(true)
     expect(await rows('posts')).toEqual([])
   })
@@ -213,8 +213,8 @@ describe('after the revocation of a session', () => {
   test('a write in flight at the commit of the revocation is refused', async () => {
     const { world, ada } = await setUp()
     const isolate = world.isolate()
-    isolate.meanwhile('posts.create', 'before', () => world.isolate().tiers.sessions.end(ada.session, ada.session.id))
-    const error = await rejectionOf(createPost(isolate.tiers, ada.session, 'too late', null))
+    isolate.meanwhile('rows.write', 'before', () => world.isolate().tiers.sessions.end(ada.session, ada.session.id))
+    const error = await rejectionOf(writeRow(isolate.tiers, ada.session, 'too late'))
     expect(hasCode(error, 'SESSION_ENDED')).toBe(true)
     expect(await rows('posts')).toEqual([])
   })
@@ -222,7 +222,7 @@ describe('after the revocation of a session', () => {
 
 describe('a session expires', () => {
   const write = ({ tiers }: TestIsolate, { session }: Member) =>
-    createPost(tiers, session, 'still here', null).then(
+    writeRow(tiers, session, 'still here').then(
       () => 'written',
       (error: Error) => (hasCode(error, 'SESSION_ENDED') ? 'refused' : String(error)),
     )

@@ -2,11 +2,11 @@ import { beforeEach, expect, test } from 'vitest'
 import '../../support/light-passwords.ts'
 import { requestPasswordReset, resetPassword } from '../../../src/app/accounts/accounts.ts'
 import { operator } from '../../../src/app/accounts/restore.operator.ts'
-import { createPost } from '../../../src/app/posts/posts.ts'
 import type { Platform } from '../../../src/cli/platform/api.ts'
 import { restoredBy } from '../../../src/cli/restore/noun.ts'
 import { revokeAll } from '../../../src/cli/restore/revoked-rows.ts'
 import { type Member, member } from '../../support/members.ts'
+import { writeRow } from '../../support/session-writes.ts'
 import { emptyShards, rows, runEverywhere } from '../../support/shard-rows.ts'
 import { databases } from '../../support/sharding-slots.ts'
 import { World } from '../../support/tiers.ts'
@@ -61,8 +61,8 @@ async function revoked(): Promise<Record<string, number>> {
   return sums
 }
 
-const post = (world: World, { session }: Member) =>
-  createPost(world.isolate().tiers, session, 'Now.', null).then(
+const write = (world: World, { session }: Member) =>
+  writeRow(world.isolate().tiers, session, 'Now.').then(
     () => 'written',
     (error: { code: string }) => error.code,
   )
@@ -76,10 +76,10 @@ test('an ended session writes nothing after a restore, and reads for at most a m
   const timeTravel = await moment()
   await world.isolate().tiers.sessions.end(ada.session, ada.session.id)
   await timeTravel()
-  expect(await post(world, ada), 'what time travel alone would do').toBe('written')
+  expect(await write(world, ada), 'what time travel alone would do').toBe('written')
   expect((await revoked()).sessions).toBe(1)
   expect(await rows('sessions')).toEqual([])
-  expect(await post(world, ada)).toBe('SESSION_ENDED')
+  expect(await write(world, ada)).toBe('SESSION_ENDED')
   // KV still has its copy, because the deletion has not arrived, and the browser has its stamp.
   world.clock.advance(60 * SECOND - 1)
   expect(await isIn(world, ada)).toBe(true)

@@ -2,6 +2,8 @@ import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, test } from 'vitest'
 import '../../support/light-passwords.ts'
 import type { Env } from '../../../workers/env.ts'
+import { documentedPath, nounRoutes, ownerOf, pathOf } from '../../support/noun-routes.ts'
+import type { Owner } from '../../support/nouns.ts'
 import { emptyShards, everything, rows } from '../../support/shard-rows.ts'
 import { somebody, type WorkerAnswer, type WorkerRequest, workerIsolate } from '../../support/worker-isolate.ts'
 
@@ -16,12 +18,12 @@ const keepingKv = new Proxy(bindings.KV, {
   },
 })
 
-/** A session without a row, its post, and an isolate that does not know: it has a copy and a fresh stamp. */
+/** A session without a row, the nouns' items, and an isolate that does not know: it has a copy and a fresh stamp. */
 interface Revoked {
   isolate: ReturnType<typeof workerIsolate>
   token: string
   stamp: string
-  postId: string
+  owner: Owner
   otherId: string
 }
 
@@ -52,42 +54,65 @@ beforeAll(async () => {
   const began = await isolate.request('POST', '/api/v1/sessions', logIn)
   const { token } = began.json<{ token: string }>()
   const stamp = /__Host-stamp=([^;]+)/.exec(began.headers.get('set-cookie') ?? '')![1]!
-  const post = await isolate.request('POST', '/api/v1/posts', { token, json: { text: 'before' } })
-  const postId = post.json<{ post: { id: string } }>().post.id
+  const owner = await ownerOf({
+    handle: input.handle,
+    ask: (method, path, json) => isolate.request(method, path, { token, ...(json === undefined ? {} : { json }) }),
+  })
   const [, sessionId] = token.split('.')
   const ended = await elsewhere.request('DELETE', `/api/v1/sessions/${sessionId}`, { token: other })
   expect(ended.status).toBe(204)
-  revoked = { isolate, token, stamp, postId, otherId: other.split('.')[1]! }
+  revoked = { isolate, token, stamp, owner, otherId: other.split('.')[1]! }
 })
 
-const bodies = { text: 'after', displayName: 'After', current: 'a pass phrase of mine', next: 'another pass phrase' }
-const { text, displayName, current, next } = bodies
+const bodies = { displayName: 'After', current: 'a pass phrase of mine', next: 'another pass phrase' }
+const { displayName, current, next } = bodies
+
+interface Write {
+  method: string
+  pattern: string
+  /** JSON, or a form's fields. */
+  body?: Record<string, unknown>
+  path: () => string
+}
+
+const write = (method: string, pattern: string, body?: Record<string, unknown>): Write => ({
+  method,
+  pattern,
+  ...(body && { body }),
+  path: () => pattern.replace('{id}', revoked.otherId),
+})
+
+const nounWrites = (isApi: boolean): Write[] =>
+  nounRoutes
+    .filter((route) => route.isApi === isApi && route.isSignedIn && route.method !== 'GET')
+    .map((route) => ({
+      method: route.method,
+      pattern: documentedPath(route.pattern),
+      ...(route.body && { body: route.body(0) }),
+      path: () => pathOf(route, revoked.owner),
+    }))
 
 /** Every operation of the API that needs a session and is not a read. */
-const writes: [string, string, unknown?][] = [
-  ['POST', '/api/v1/posts', { text }],
-  ['PATCH', '/api/v1/posts/{id}', { text }],
-  ['DELETE', '/api/v1/posts/{id}'],
-  ['PATCH', '/api/v1/me', { displayName }],
-  ['PUT', '/api/v1/me/password', { current, next }],
-  ['POST', '/api/v1/email-verifications'],
-  ['DELETE', '/api/v1/sessions'],
-  ['DELETE', '/api/v1/sessions/{id}'],
+const writes: Write[] = [
+  ...nounWrites(true),
+  write('PATCH', '/api/v1/me', { displayName }),
+  write('PUT', '/api/v1/me/password', { current, next }),
+  write('POST', '/api/v1/email-verifications'),
+  write('DELETE', '/api/v1/sessions'),
+  write('DELETE', '/api/v1/sessions/{id}'),
 ]
-
-const pathOf = (path: string) => path.replace('{id}', path.includes('/posts/') ? revoked.postId : revoked.otherId)
 
 /** The addresses of the browser's forms. */
-const forms: [string, Record<string, string>?][] = [
-  ['/posts', { text, key: 'one' }],
-  ['/posts/{id}/edit', { text }],
-  ['/posts/{id}/delete'],
-  ['/settings/profile', { displayName, bio: '' }],
-  ['/settings/password', { current, next }],
-  ['/settings/email-verification'],
-  ['/settings/sessions/end-others'],
-  ['/settings/sessions/{id}/end'],
+const forms: Write[] = [
+  ...nounWrites(false),
+  write('POST', '/settings/profile', { displayName, bio: '' }),
+  write('POST', '/settings/password', { current, next }),
+  write('POST', '/settings/email-verification'),
+  write('POST', '/settings/sessions/end-others'),
+  write('POST', '/settings/sessions/{id}/end'),
 ]
+
+const jsonOf = ({ body }: Write): WorkerRequest => (body ? { json: body } : {})
 
 describe('a session revoked elsewhere, in an isolate with a fresh stamp and a copy in KV', () => {
   test('may read, by Bearer token and by cookies, without a read of its row', async () => {
@@ -105,31 +130,31 @@ describe('a session revoked elsewhere, in an isolate with a fresh stamp and a co
         .filter(([method, { security }]) => method !== 'get' && security && !path.startsWith('/operator/'))
         .map(([method]) => `${method.toUpperCase()} ${path}`),
     )
-    expect(writes.map(([method, path]) => `${method} ${path}`).sort()).toEqual(operations.sort())
+    expect(writes.map(({ method, pattern }) => `${method} ${pattern}`).sort()).toEqual(operations.sort())
   })
 
-  test.each([...writes, ['DELETE', '/api/v1/sessions/current'] as [string, string, unknown?]])(
-    '%s %s is refused, and nothing is written',
-    async (method, path, json) => {
+  test.each([...writes, write('DELETE', '/api/v1/sessions/current')])(
+    '$method $pattern is refused, and nothing is written',
+    async (sent) => {
       const before = await everything()
-      const answer = await ask(pathOf(path), method, json === undefined ? {} : { json })
+      const answer = await ask(sent.path(), sent.method, jsonOf(sent))
       expect([answer.status, answer.json().code]).toEqual([401, 'SESSION_ENDED'])
       expect(await everything()).toEqual(before)
     },
   )
 
-  test.each(writes.filter(([method]) => method === 'POST'))(
-    '%s %s with an Idempotency-Key is refused, and keeps no answer',
-    async (method, path, json) => {
-      const answer = await ask(pathOf(path), method, { key: 'a key', ...(json === undefined ? {} : { json }) })
+  test.each(writes.filter(({ method }) => method === 'POST'))(
+    '$method $pattern with an Idempotency-Key is refused, and keeps no answer',
+    async (sent) => {
+      const answer = await ask(sent.path(), sent.method, { key: 'a key', ...jsonOf(sent) })
       expect([answer.status, answer.json().code]).toEqual([401, 'SESSION_ENDED'])
       expect(await rows('idempotency_keys')).toEqual([])
     },
   )
 
-  test.each(forms)('the form %s is refused, and nothing is written', async (path, fields) => {
+  test.each(forms)('the form $pattern is refused, and nothing is written', async ({ path, body = {} }) => {
     const before = await everything()
-    const answer = await submit(pathOf(path), fields)
+    const answer = await submit(path(), body as Record<string, string>)
     expect(answer.status).toBe(401)
     expect(await everything()).toEqual(before)
   })

@@ -1,31 +1,31 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { batchByName, onlyRow, rowsOf } from '../../../src/sharding/named-batch.ts'
 import '../../support/light-passwords.ts'
-import { createPost } from '../../../src/app/posts/posts.ts'
 import { type Member, member } from '../../support/members.ts'
+import { writeRow } from '../../support/session-writes.ts'
 import { emptyShards, runEverywhere } from '../../support/shard-rows.ts'
 import { rejectionOf } from '../../support/sharding-slots.ts'
 import { type TestIsolate, World } from '../../support/tiers.ts'
 
 let isolate: TestIsolate
 let ada: Member
-let postId: string
+let rowId: string
 
 beforeEach(async () => {
   await emptyShards()
   const world = new World()
   ada = await member(world)
   isolate = world.isolate()
-  postId = (await createPost(isolate.tiers, ada.session, 'before', null)).id
+  rowId = await writeRow(isolate.tiers, ada.session, 'before')
 })
 
 const opened = () => isolate.tiers.sessions.database(ada.session, { operation: 'test' })
 const plain = () => isolate.tiers.shards.of(ada.userId, { operation: 'test' })
-const textNow = () => plain().prepare('SELECT text FROM posts WHERE id = ?').bind(postId).first('text')
+const textNow = () => plain().prepare('SELECT text FROM posts WHERE id = ?').bind(rowId).first('text')
 const edit = (database: D1Database | D1DatabaseSession) =>
   database
     .prepare("UPDATE posts SET text = 'after', version = version + 1 WHERE id = ? RETURNING text, text")
-    .bind(postId)
+    .bind(rowId)
 
 /** Each way to send a write. */
 const ways: [string, () => Promise<unknown>][] = [
@@ -81,7 +81,7 @@ test.each([
 
 test('a read needs no session', async () => {
   await runEverywhere('DELETE FROM sessions')
-  expect(await opened().prepare('SELECT text FROM posts WHERE id = ?').bind(postId).first('text')).toBe('before')
+  expect(await opened().prepare('SELECT text FROM posts WHERE id = ?').bind(rowId).first('text')).toBe('before')
 })
 
 test('its statements are refused in a batch that would not carry the session', async () => {

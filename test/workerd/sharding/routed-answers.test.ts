@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/d1'
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { posts } from '../../../src/app/posts/schema.ts'
+import { rowsTable as posts } from '../../support/rows-table.ts'
 import { routedShards } from '../../support/sharding-doubles.ts'
 import { databases, setSlot, slotStatement } from '../../support/sharding-slots.ts'
 

@@ -42,11 +42,10 @@ interface Person {
   userId: string
   handle: string
   token: string
-  postId: string
   tokenId: string
 }
 
-/** A person in each shard, with a post; and a move that is over. */
+/** A person in each shard, with all claims there; and a move that is over. */
 const people = new Map<string, Person>()
 let moveId: string
 
@@ -114,11 +113,11 @@ const OPERATOR = { token: bindings.OPERATOR_TOKEN! }
 const requests: Record<Kind, (isolate: SilentEnv, person: Person, shard: string) => Promise<Outcome>> = {
   health: (at) => ask(at, 'GET', '/healthz', {}),
   readiness: (at) => ask(at, 'GET', '/readyz', {}),
-  'public page': (at, { postId }) => ask(at, 'GET', `/posts/${postId}`, { accept: 'text/html' }),
-  'API read': (at, { postId }) => ask(at, 'GET', `/api/v1/posts/${postId}`, {}),
+  'public page': (at, { handle }) => ask(at, 'GET', `/@${handle}`, { accept: 'text/html' }),
+  'API read': (at, { handle }) => ask(at, 'GET', `/api/v1/users/${handle}`, {}),
   'sign-up': (at, _, shard) => ask(at, 'POST', '/api/v1/accounts', { json: newcomer(shard) }),
   'log-in': (at, { handle }) => ask(at, 'POST', '/api/v1/sessions', { json: { login: handle, password: PASSWORD } }),
-  'signed-in write': (at, { token }) => ask(at, 'POST', '/api/v1/posts', { token, json: { text: 'A post.' } }),
+  'signed-in write': (at, { token }) => ask(at, 'PATCH', '/api/v1/me', { token, json: { bio: 'Here.' } }),
   'static file': (at) => ask(at, 'GET', manifest['style.css'].path, {}),
   'list of shards': (at) => ask(at, 'GET', '/operator/v1/shards', OPERATOR),
   'list of moves': (at) => ask(at, 'GET', '/operator/v1/moves', OPERATOR),
@@ -190,13 +189,11 @@ async function settlePeople(at: SilentEnv): Promise<void> {
     const { user, token } = JSON.parse(signedUp.text) as { user: { id: string }; token: string }
     const lives = shardOf(slotOf(user.id))
     if (lives !== shard) continue
-    const posted = await ask(at, 'POST', '/api/v1/posts', { token, json: { text: 'A post.' } })
-    const { post } = JSON.parse(posted.text) as { post: { id: string } }
     const tokenId = await (bindings as unknown as Record<string, D1Database>)
       [shard]!.prepare('SELECT id FROM mail_tokens WHERE user_id = ?')
       .bind(user.id)
       .first<string>('id')
-    people.set(shard, { userId: user.id, handle: wish.handle, token, postId: post.id, tokenId: tokenId! })
+    people.set(shard, { userId: user.id, handle: wish.handle, token, tokenId: tokenId! })
   }
 }
 

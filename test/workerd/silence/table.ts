@@ -12,7 +12,7 @@ export const kinds = {
   'API read': { well: 200, limit: 'request' },
   'sign-up': { well: 201, limit: 'request' },
   'log-in': { well: 201, limit: 'request' },
-  'signed-in write': { well: 201, limit: 'request' },
+  'signed-in write': { well: 200, limit: 'request' },
   'static file': { well: 200, limit: 'file' },
   'list of shards': { well: 200, limit: 'operator' },
   'list of moves': { well: 200, limit: 'operator' },
@@ -27,7 +27,7 @@ export type Kind = keyof typeof kinds
 type Outcome = number | 'retried'
 type Differences = Partial<Record<Kind, Outcome | Partial<Record<IsolateKind, Outcome>>>>
 
-/** A shard with what the request needs: its user, his posts, his claims. */
+/** A shard with what the request needs: its user and the user's claims. */
 const shard: Differences = {
   readiness: 503,
   'public page': 503,

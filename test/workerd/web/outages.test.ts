@@ -136,15 +136,14 @@ test.each([
   const well = workerIsolate()
   const signedUp = await well.request('POST', '/api/v1/accounts', { json: somebody() })
   const { token } = signedUp.json<{ token: string }>()
-  const posted = await well.request('POST', '/api/v1/posts', { token, json: { text: 'first' } })
-  const { post } = posted.json<{ post: { id: string } }>()
 
   const { request } = refusing(text)
-  const refused = await request('POST', '/api/v1/posts', { token, json: { text: 'second' } })
+  const refused = await request('PATCH', '/api/v1/me', { token, json: { bio: 'second' } })
   expect([refused.status, refused.json().code], refused.text).toEqual([status, code])
   expect(String(refused.headers.get('retry-after'))).toMatch(retryAfter)
   expect(refused.headers.get('x-causal-token')).toBeNull()
-  expect((await request('GET', `/api/v1/posts/${post.id}`)).status).toBe(200)
+  const read = await request('GET', '/api/v1/me', { token })
+  expect([read.status, read.json()]).toMatchObject([200, { user: { bio: '' } }])
 
   const newcomer = somebody()
   const signUp = await request('POST', '/api/v1/accounts', { json: newcomer })

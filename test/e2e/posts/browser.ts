@@ -1,0 +1,88 @@
+import type { Page } from 'playwright-core'
+import { expect, test } from 'vitest'
+import type { BrowserGiven } from '../../support/browser-given.ts'
+
+const pathOf = (page: Page) => new URL(page.url()).pathname
+
+async function publish(page: Page, text: string): Promise<void> {
+  await page.getByLabel('New post').fill(text)
+  await page.getByRole('button', { name: 'Publish' }).click()
+  await page.getByRole('list').getByText(text, { exact: true }).waitFor()
+}
+
+/** Publishes, edits, deletes and logs out: everything that an author does, with or without scripts. */
+async function publishEditAndLeave(page: Page): Promise<void> {
+  await publish(page, 'The herons are back.')
+  await page.getByRole('article').getByRole('link').first().click()
+  await page.getByRole('link', { name: 'Edit', exact: true }).click()
+  expect(await page.getByLabel('Text').inputValue()).toBe('The herons are back.')
+  await page.getByLabel('Text').fill('The herons are back,\n\nall seven.')
+  await page.getByRole('button', { name: 'Save changes' }).click()
+  await page.getByText('edited').waitFor()
+  expect(await page.locator('.words').textContent()).toBe('The herons are back,\n\nall seven.')
+  await page.getByText('Delete…').click()
+  await page.getByRole('button', { name: 'Delete this post' }).click()
+  await page.getByText('Your first post will appear here').waitFor()
+  await page.getByRole('button', { name: 'Log out' }).click()
+  await page.getByRole('link', { name: 'Create your account' }).waitFor()
+  await page.goto('/home')
+  expect(pathOf(page)).toBe('/login')
+}
+
+/** Run by test/e2e/browser.test.ts. */
+export function browserTests({ stack, open, signUp, logIn, tabTo, tooWide }: BrowserGiven): void {
+  test('an author signs up, publishes, edits, deletes and logs out', async () => {
+    const page = await open()
+    await signUp(page, 'paul')
+    expect(pathOf(page)).toBe('/home')
+    await publishEditAndLeave(page)
+  })
+
+  test('the same works without scripts', async () => {
+    const page = await open({ javaScriptEnabled: false })
+    await signUp(page, 'pia')
+    await publishEditAndLeave(page)
+    await logIn(page, 'pia@example.com')
+    await page.getByLabel('New post').fill('a'.repeat(2_001))
+    await page.getByRole('button', { name: 'Publish' }).click()
+    expect(await page.locator('#text-error').textContent()).toContain('at most 2000 characters')
+    expect(await page.getByLabel('New post').inputValue()).toHaveLength(2_001)
+  })
+
+  test('publishing works with the keyboard alone', async () => {
+    const page = await open()
+    await signUp(page, 'piet')
+    await tabTo(page, 'text')
+    await page.keyboard.type('No hands.')
+    await page.keyboard.press('Tab')
+    await page.keyboard.press('Enter')
+    await page.getByRole('list').getByText('No hands.').waitFor()
+  })
+
+  test('no page of posts is wider than a phone', async () => {
+    const page = await open({ viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true })
+    const longest = 'p'.repeat(30)
+    await signUp(page, longest)
+    await publish(page, `${'w'.repeat(300)} https://example.com/${'path/'.repeat(60)}`)
+    expect(await tooWide(page, ['/home', `/@${longest}`])).toEqual([])
+    await page.getByRole('article').getByRole('link').first().click()
+    const post = pathOf(page)
+    expect(await tooWide(page, [post, `${post}/edit`])).toEqual([])
+  })
+
+  test('older posts are one link away, in order', async () => {
+    const page = await open()
+    await signUp(page, 'flo')
+    const client = stack().bearer()
+    await client.post('/api/v1/sessions', { login: 'flo', password: 'seven quiet herons' })
+    for (let number = 1; number <= 21; number++) await client.post('/api/v1/posts', { text: `Number ${number}.` })
+    for (const path of ['/home', '/@flo']) {
+      await page.goto(path)
+      expect(await page.locator('.words').first().textContent()).toBe('Number 21.')
+      await page.getByRole('link', { name: 'Older posts' }).click()
+      await page.getByText('Number 1.', { exact: true }).waitFor()
+      expect(await page.locator('.words').allTextContents()).toEqual(['Number 1.'])
+      expect(pathOf(page)).toBe(path)
+    }
+  })
+}
