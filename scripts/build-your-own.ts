@@ -34,14 +34,12 @@ try {
   addExample()
   npm('run', 'migrations:generate', '--', '--name', exampleNoun.name)
   const outside = changedOutside()
+  console.log(`Lines outside the nouns' folders and generated files: ${outside.join(', ') || 'none'}`)
+  const allowed = `${LIST}: +1 −1`
+  if (outside.join() !== allowed) throw new Error(`Only one line for each noun may change there: ${allowed}.`)
   npm('run', 'check')
   npm('test')
-  const allowed = `${LIST}: +1 −1`
-  console.log(`\nLines outside the nouns' folders and generated files: ${outside.join(', ') || 'none'}`)
-  if (outside.join() !== allowed) {
-    console.error(`Only one line for each noun may change there: ${allowed}.`)
-    process.exitCode = 1
-  }
+  console.log(`\nAll checks and tests are green without ${REMOVED}, and with ${exampleNoun.name}.`)
 } catch (error) {
   // What failed has said why.
   console.error(error instanceof Error ? error.message : error)

@@ -26,13 +26,13 @@ export interface Work {
   env: Env
   waitUntil(promise: Promise<unknown>): void
   log: Log
-  /** The newest epoch that the client knows of. */
+  /** The newest epoch that the client knows. */
   atLeastEpoch: number
-  /** Until when it may call others. */
+  /** Until when it may make calls. */
   time: TimeBudget
 }
 
-/** What the web tier and the jobs have in common: the databases, and what stands on them. */
+/** The parts that the web tier and the jobs share: the databases, and what uses them. */
 export interface Foundation extends OpenedShards {
   isolate: Isolate
   calls: Calls
@@ -43,7 +43,7 @@ export interface Foundation extends OpenedShards {
   markWritten(): void
 }
 
-/** `/readyz` is anybody's to ask: where there are more, it looks at the others ten seconds later. */
+/** `/readyz` is public, so it checks at most this many shards. Ten seconds later, it checks the next ones. */
 const READINESS_SHARDS_MAX = 64
 
 const userCounts: Tiers['userCounts'] = Object.assign({}, ...nouns.map((noun) => noun.userCounts))
@@ -53,7 +53,7 @@ const READINESS = `SELECT (SELECT max(name) FROM d1_migrations) AS newest, (SELE
   (SELECT min(value) FROM json_each(?1) WHERE value NOT IN (SELECT name FROM sqlite_master)) AS missing`
 const nounTables = JSON.stringify(nouns.flatMap(({ tables }) => tables))
 
-/** Lays the databases for one request or one batch of jobs. Throws SETTING_MISSING. */
+/** Opens the databases for one request or one batch of jobs. Throws SETTING_MISSING. */
 export function openFoundation(work: Work): Foundation {
   const { env, log } = work
   const isolate = isolateOf(env)
@@ -93,7 +93,7 @@ export function openFoundation(work: Work): Foundation {
   }
 }
 
-/** The tiers, as the web tier's routes see them. Their time begins now. */
+/** The tiers, as the web tier's routes see them. Their time budget starts now. */
 export function openTiers(request: Omit<Work, 'time'>): Tiers {
   const work: Work = { ...request, time: new TimeBudget(systemClock, limits.requestMs) }
   const { env, log, waitUntil, time } = work
@@ -148,7 +148,7 @@ async function withinLimit(
   }
 }
 
-/** The relay bounds each call. No call begins when the time of the invocation is up: the sweeper sends the rows. */
+/** The relay bounds each call. No call starts after the invocation's time is up. The sweeper sends those rows later. */
 const timedQueue = (queue: Queue, time: TimeBudget): Pick<Queue, 'sendBatch'> => ({
   async sendBatch(messages, options) {
     if (time.isSpent) throw new Error('no time is left')
@@ -162,7 +162,7 @@ const limiters = {
   credentials: 'RATE_LIMIT_CREDENTIALS',
 } as const
 
-/** A line a dependency, for `/readyz`, with the reason where one is away. */
+/** One line per dependency for `/readyz`, with the reason if it is unavailable. */
 async function dependencies(env: Env, { shards, directory }: OpenedShards): Promise<DependencyReport[]> {
   const probe = async (name: string, ask: () => Promise<unknown>): Promise<DependencyReport> => {
     try {
@@ -173,7 +173,7 @@ async function dependencies(env: Env, { shards, directory }: OpenedShards): Prom
     }
   }
   const stores = await Promise.all([
-    // The directory itself, and not the map that is held: with that one, an isolate goes on without it.
+    // Asks the directory itself, because an isolate's own map works without it.
     probe('directory', () => directory.map()),
     probe('kv', () => env.KV.get('readyz')),
     probe('r2', () => env.BUCKET.head('readyz')),
@@ -188,11 +188,11 @@ async function dependencies(env: Env, { shards, directory }: OpenedShards): Prom
   const { values, failed } = await shards.each(
     'users',
     async ({ id, run }) => {
-      if (probes.isSpent) throw new Error('not asked: too many others did not answer')
+      if (probes.isSpent) throw new Error('not checked, because too many other shards did not answer')
       const answer = run<{ newest: string; missing: string | null }>(READINESS, nounTables)
       const shard = onlyRow(await inTime(systemClock, limits.shardProbeMs, answer))
       if (shard.missing !== null) throw new Error(`no such table: ${shard.missing}`)
-      // It serves all the same: a version runs on the schema before its own, too.
+      // The shard still serves, because a version also runs on the previous schema.
       const lacks = shard.newest < newest
       return { name: id, ok: true, detail: lacks ? `lacks ${newest}; run: ${MIGRATE}` : '' }
     },

@@ -5,7 +5,7 @@ import { readEngineSettings } from '../src/objects/settings.ts'
 import { boundShards } from '../src/sharding/bound-shards.ts'
 import type { Env } from './env.ts'
 
-/** What this Worker gives the engine. Throws SETTING_MISSING. */
+/** This Worker's input to the engine. Throws SETTING_MISSING. */
 export const engineOf = (env: Env): Engine => ({
   directory: env.DIRECTORY,
   mover: env.MOVER,

@@ -11,7 +11,10 @@ import { engineOf } from './engine.ts'
 import type { Env } from './env.ts'
 import { readSettings } from './settings.ts'
 
-/** What an isolate holds between requests: the shard map and small memories. Losing it costs a call, never an answer. */
+/**
+ * The state that an isolate keeps between requests: the shard map and small caches. Losing it costs a call, never an
+ * answer.
+ */
 export interface Isolate {
   settings: Settings
   engine: EngineIsolate

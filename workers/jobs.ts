@@ -28,12 +28,12 @@ export async function queue(batch: MessageBatch, env: Env, context: ExecutionCon
   else await consume(batch, dispatch, log, budget)
 }
 
-/** Every minute: wakes moves that sleep, sends leftover outbox rows, settles expired reservations, deletes expired rows. */
+/** Every minute: wakes moves, sends leftover outbox rows, settles expired reservations, deletes expired rows. */
 export async function scheduled(controller: ScheduledController, env: Env, context: ExecutionContext): Promise<void> {
   const { isolate, relay, claims, shards, budget, log } = open(env, context, 'cron', limits.cronMs)
   const turn = Math.floor(controller.scheduledTime / MINUTE_MS)
   try {
-    const woken = await wakeOpenMoves(isolate.engine, log, turn) // sends no statement: its calls are the directory's and the movers'
+    const woken = await wakeOpenMoves(isolate.engine, log, turn) // sends no statements; it calls only the directory and the movers
     if (woken > 0) log.info('moves.woken', { count: woken })
   } catch (error) {
     log.error('cron.failed', { duty: 'moves.woken', reason: messageOf(error) })

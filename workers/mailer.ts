@@ -3,13 +3,13 @@ import { limits } from '../src/core/limits.ts'
 import type { SendMail } from '../src/jobs/mail.ts'
 
 /**
- * Sends through the platform's e-mail binding. `Message-ID` is the platform's own to set (docs/decisions/0007), so what is
- * stable over every try of a job travels in a header of ours.
+ * Sends through the platform's e-mail binding. The platform sets `Message-ID` itself (docs/decisions/0007), so the id
+ * that is the same for every try of a job travels in a separate header.
  */
 export const mailer =
   (binding: SendEmail, from: string): SendMail =>
   async ({ to, subject, text, messageId }) => {
     const headers = { 'X-Banyan-Message-Id': messageId }
-    // One that was late may have gone out: its job sends it again, under the same id.
+    // A message that timed out may have been sent. Its job sends it again with the same id.
     await inTime(systemClock, limits.mailSendMs, binding.send({ from, to, subject, text, headers }))
   }

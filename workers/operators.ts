@@ -9,7 +9,7 @@ import type { Env } from './env.ts'
 import { isolateOf } from './isolate.ts'
 import { nouns } from './nouns.ts'
 
-/** What operators use beside the tiers of their request. */
+/** The services that operators use besides the tiers of their request. */
 export function openOperators({ shards, clock, log, time, calls }: Tiers, bindings: unknown): OperatorContext {
   const { engine, load } = isolateOf(bindings as Env)
   const directory = directoryClient({ engine, time, count: () => void calls.directory++ })

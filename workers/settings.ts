@@ -2,17 +2,17 @@ import { BanyanError } from '../src/core/errors.ts'
 import type { Settings } from '../src/web/context.ts'
 import type { Env } from './env.ts'
 
-/** Values that `.dev.vars.example` ships: known to everybody, so refused anywhere but on localhost. */
+/** Values that `.dev.vars.example` contains. They are public, so they are refused anywhere but on localhost. */
 const LOCAL_OPERATOR_TOKEN = 'banyan-local'
 const SIGNING_KEY_CHARACTERS_MIN = 32
 
-/** Reads and checks the settings; throws SETTING_MISSING that says how to mend the first one that is wrong. */
+/** Reads and checks the settings. Throws SETTING_MISSING, which says how to fix the first wrong setting. */
 export function readSettings(env: Env): Settings {
   const signingKey = env.SIGNING_KEY ?? ''
   if (signingKey.length < SIGNING_KEY_CHARACTERS_MIN)
     throw new BanyanError(
       'SETTING_MISSING',
-      `SIGNING_KEY needs at least ${SIGNING_KEY_CHARACTERS_MIN} characters. Locally: npm run dev once, which draws one into .dev.vars. Deployed: npx wrangler secret put SIGNING_KEY`,
+      `SIGNING_KEY needs at least ${SIGNING_KEY_CHARACTERS_MIN} characters. Locally, run npm run dev once, which generates a key in .dev.vars. Deployed, run: npx wrangler secret put SIGNING_KEY`,
     )
   return {
     signingKey,
@@ -27,15 +27,16 @@ export function readSettings(env: Env): Settings {
 
 function localOnly(env: Env): string | null {
   if (env.OPERATOR_TOKEN === LOCAL_OPERATOR_TOKEN)
-    return 'OPERATOR_TOKEN is the local one, which everybody knows. Set another: npx wrangler secret put OPERATOR_TOKEN'
-  if (env.RATE_LIMITS === 'off') return 'RATE_LIMITS is off, which is for localhost. Set it to on in wrangler.toml.'
+    return 'OPERATOR_TOKEN is the local example, which is public. Set your own: npx wrangler secret put OPERATOR_TOKEN'
+  if (env.RATE_LIMITS === 'off')
+    return 'RATE_LIMITS is off, which is allowed only on localhost. Set it to on in wrangler.toml.'
   return null
 }
 
 function choice<const T extends string>(name: string, value: string | undefined, allowed: readonly [T, ...T[]]): T {
   if (value === undefined || value === '') return allowed[0]
   const found = allowed.find((one) => one === value)
-  if (!found) throw new BanyanError('SETTING_MISSING', `${name} is "${value}"; it may be ${allowed.join(' or ')}.`)
+  if (!found) throw new BanyanError('SETTING_MISSING', `${name} is "${value}"; it must be ${allowed.join(' or ')}.`)
   return found
 }
 

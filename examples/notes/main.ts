@@ -94,7 +94,7 @@ app.get('/notebooks/:notebook/notes', async (c) => {
   return c.json({ items })
 })
 
-/** An id names its own slot; one with another slot than its own would be looked for in the wrong shard. */
+/** An id contains its own slot. A note with another slot would be looked up in the wrong shard. */
 function notebookOf(id: string): string {
   if (!isUserId(id)) throw new BanyanError('NOT_FOUND', `There is no notebook "${id}".`)
   return id
@@ -125,7 +125,7 @@ app.get('/operator/moves/:id', async (c) => {
 
 export default {
   fetch: app.fetch,
-  /** Every minute: a wake-up of a mover may be lost. */
+  /** Every minute, because a wake-up of a mover may be lost. */
   async scheduled({ scheduledTime }, env) {
     const turn = Math.floor(scheduledTime / 60_000)
     await wakeOpenMoves(isolateOf(env).engine, consoleLog({ source: 'cron' }), turn)

@@ -3,7 +3,7 @@ import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Command } from './shell/command.ts'
 
-/** Every command: each `<noun>/<verb>.command.ts` exports one, so that a new one is a new file and nothing else. */
+/** Every command. Each `<noun>/<verb>.command.ts` exports one, so a new command needs only a new file. */
 export const commands: Command[] = await Promise.all(
   globSync('*/*.command.ts', { cwd: import.meta.dirname })
     .sort()

@@ -1,4 +1,4 @@
-/** `banyan <noun> <verb>`: the operators' command. Talks to the operators' API of a running Banyan. */
+/** `banyan <noun> <verb>`: the operators' command, a client of the operators' API. */
 import addCompletion from '@bomb.sh/tab/commander'
 import { commands } from './commands.ts'
 import { connect } from './shell/client.ts'
@@ -12,7 +12,7 @@ const carryOut: CarryOut = async (command, operands, values) => {
   if (output.isFailure) process.exitCode = 1
 }
 
-// npm runs a script in the project's folder; files are named from where the user is.
+// npm runs a script in the project folder, but file names are relative to the user's directory.
 const { npm_lifecycle_event: script, INIT_CWD: whereTheUserIs } = process.env
 if (whereTheUserIs && (script === 'banyan' || script === 'deploy')) process.chdir(whereTheUserIs)
 

@@ -12,9 +12,9 @@ export async function eachAtMost<T>(
 }
 
 /**
- * The items whose turn it is, at most `size` of them: consecutive turns go round all, one window after the other. Each
- * round begins a quarter further on in every window, so work that stops early in its windows reaches every item within
- * four rounds.
+ * The items of this turn, at most `size` of them. Consecutive turns cycle through all items, one window after another.
+ * Each round starts a quarter further into every window. Therefore work that stops early in its windows still reaches
+ * every item within four rounds.
  */
 export function windowOf<T>(items: readonly T[], { turn, size }: { turn: number; size: number }): T[] {
   if (items.length === 0) return []

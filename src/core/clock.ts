@@ -1,8 +1,11 @@
 /** Time as an argument, so that tests and the simulation decide it. */
 export interface Clock {
-  /** Milliseconds since the epoch. On Workers it stands still between I/O; that is fine for leases, which are checked after I/O. */
+  /**
+   * Milliseconds since the epoch. On Workers it stands still between I/O. That is fine for leases, which are checked
+   * after I/O.
+   */
   now(): number
-  /** Resolves after `ms` milliseconds; never, and without a timer left behind, if `signal` is aborted before. */
+  /** Resolves after `ms` milliseconds. If `signal` is aborted first, it never resolves and leaves no timer behind. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>
 }
 
@@ -20,8 +23,8 @@ export const systemClock: Clock = {
 }
 
 /**
- * The one way to wait for anything outside the isolate. Resolves as `work` does; rejects with `late()` after `ms`
- * milliseconds. What was sent is not taken back: a write that had no answer in time may still be applied.
+ * Every wait for something outside the isolate uses this. Resolves like `work`, or rejects with `late()` after `ms`
+ * milliseconds. It cannot cancel the work: a write without an answer in time may still be applied.
  */
 export async function inTime<T>(clock: Clock, ms: number, work: Promise<T>, late = noAnswerIn(ms)): Promise<T> {
   const settled = new AbortController()
@@ -31,15 +34,15 @@ export async function inTime<T>(clock: Clock, ms: number, work: Promise<T>, late
   try {
     return await Promise.race([work, tooLate])
   } finally {
-    settled.abort('settled') // without a reason the runtime makes an exception with a stack, for every call
+    settled.abort('settled') // without a reason, the runtime creates an exception with a stack for every call
   }
 }
 
 const noAnswerIn = (ms: number) => () => new Error(`no answer within ${Math.max(0, Math.round(ms))} ms`)
 
 /**
- * How long one invocation (a request, a batch of a queue, a run of the cron) may call others. No call begins
- * after its end; one that began before has its own limit. So an invocation takes at most its time and one call's.
+ * How long one invocation (a request, a batch of a queue, a run of the cron) may make calls. No call starts after its
+ * end, and a running call has its own limit. So an invocation takes at most its budget plus one call's limit.
  */
 export class TimeBudget {
   readonly #clock: Clock
@@ -58,7 +61,7 @@ export class TimeBudget {
     return this.leftMs === 0
   }
 
-  /** Runs work that takes none of the time, such as reading what a client sends. */
+  /** Runs work that does not count, such as reading a client's body. */
   async uncounted<T>(work: Promise<T>): Promise<T> {
     const { leftMs } = this
     const result = await work
@@ -66,11 +69,11 @@ export class TimeBudget {
     return result
   }
 
-  /** What follows from the response has a time of its own. */
+  /** Sets a new budget, for the work after the response. */
   restart(ms: number): void {
     this.#endsAt = this.#clock.now() + ms
   }
 }
 
-/** RFC 3339 in UTC with milliseconds: the form of every time on the wire. */
+/** RFC 3339 in UTC with milliseconds. Every time on the wire has this form. */
 export const rfc3339 = (ms: number): string => new Date(ms).toISOString()

@@ -6,7 +6,7 @@ export const sha256Hex = (text: string): string => createHash('sha256').update(t
 /** HMAC-SHA-256 of a text, as base64url without padding. */
 export const hmac = (key: string, text: string): string => createHmac('sha256', key).update(text).digest('base64url')
 
-/** Equality in a time that depends on the lengths only. */
+/** Equality in a time that depends only on the lengths. */
 export function constantTimeEqual(left: string, right: string): boolean {
   const a = Buffer.from(left)
   const b = Buffer.from(right)
@@ -15,13 +15,13 @@ export function constantTimeEqual(left: string, right: string): boolean {
 
 export const base64url = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64url')
 
-/** A value with its proof: `base64url(json).hmac`. `purpose` keeps a token of one kind from passing as another. */
+/** A value with its proof: `base64url(json).hmac`. `purpose` prevents the use of a token of another kind. */
 export function sign(key: string, purpose: string, value: unknown): string {
   const body = Buffer.from(JSON.stringify(value)).toString('base64url')
   return `${body}.${hmac(key, `${purpose}.${body}`)}`
 }
 
-/** What `sign` was given, or null where the text isn't a proof made with this key and purpose. */
+/** The value that `sign` was given. Null if the text has no valid proof for this key and purpose. */
 export function verifySigned(key: string, purpose: string, text: string): unknown {
   const [body, proof, ...rest] = text.split('.')
   if (!body || !proof || rest.length > 0) return null

@@ -1,7 +1,7 @@
 /**
- * CRC-16/XMODEM (polynomial 0x1021, initial value 0, no reflection, no final xor): the hash Redis Cluster routes by.
- * Published check value: the ASCII string `123456789` gives 0x31C3 (reveng.sourceforge.io/crc-catalogue, "CRC-16/XMODEM").
- * Not cryptographic; it is fixed for ever, because every stored id carries its result.
+ * CRC-16/XMODEM (polynomial 0x1021, initial value 0, no reflection, no final xor): the hash that Redis Cluster routes
+ * by. Published check value: the ASCII string `123456789` gives 0x31C3 (reveng.sourceforge.io/crc-catalogue,
+ * "CRC-16/XMODEM"). Not cryptographic. It must never change, because every stored id contains its result.
  */
 const table = Uint16Array.from({ length: 256 }, (_, byte) => {
   let crc = byte << 8

@@ -5,8 +5,8 @@ import { hash16 } from './hash16.ts'
 import type { Random } from './random.ts'
 
 /**
- * Ids route themselves: `slot` (four lowercase hex digits) + ULID (26 lowercase Crockford characters) = 30 characters.
- * A user's slot is the hash of its own ULID; anything a user owns takes the user's slot and a ULID of its own.
+ * Ids carry their route: `slot` (four lowercase hex digits) + ULID (26 lowercase Crockford characters) = 30 characters.
+ * A user's slot is the hash of its own ULID. An id of something that a user owns has the user's slot and its own ULID.
  */
 const ID = /^[0-9a-f]{4}[0-7][0-9a-hjkmnp-tv-z]{25}$/
 const PLAIN_ID = /^[0-7][0-9a-hjkmnp-tv-z]{25}$/
@@ -20,22 +20,22 @@ const STRATA = 16
 
 export const slotText = (slot: number): string => slot.toString(16).padStart(SLOT_DIGITS, '0')
 
-/** The slot an id or a hash-keyed row lives in: its first four characters. */
+/** The slot of an id or of a hash-keyed row: its first four characters. */
 export const slotOf = (id: string): string => id.slice(0, SLOT_DIGITS)
 
 /** True for a well-formed id of any owned thing: canonical ULID, lowercase, 30 characters. */
 export const isId = (text: string): boolean => ID.test(text)
 
-/** True for a well-formed id whose slot is the hash of its ULID: only a user's id is. */
+/** True for a well-formed id whose slot is the hash of its ULID. Only user ids have this property. */
 export const isUserId = (text: string): boolean =>
   isId(text) && slotText(hash16(text.slice(SLOT_DIGITS))) === slotOf(text)
 
-/** True for a bare lowercase ULID: the id of what has no slot. */
+/** True for a bare lowercase ULID: the id of something without a slot. */
 export const isPlainId = (text: string): boolean => PLAIN_ID.test(text)
 
 /**
- * The id of a user from elsewhere: the same time (ms) and origin give the same id, for ever. The ULID's 80 random bits
- * are the first of the origin's SHA-256.
+ * The id of an imported user. Equal times (ms) and origins always give equal ids. The ULID's 80 random bits are the
+ * first bits of the origin's SHA-256.
  */
 export function derivedUserId(timeMs: number, origin: string): string {
   const bits = BigInt(`0x${sha256Hex(origin).slice(0, RANDOM_BITS / 4)}`)
@@ -48,13 +48,13 @@ export function derivedUserId(timeMs: number, origin: string): string {
 export interface IdSource {
   /** A new user's id. */
   userId(): string
-  /** The id of a new thing that `ownerId` owns; it sorts by time among that owner's things. */
+  /** The id of a new thing that `ownerId` owns. It sorts by time among that owner's things. */
   ownedId(ownerId: string): string
-  /** A bare lowercase ULID, for what has no slot (attempts, requests). */
+  /** A bare lowercase ULID, for things without a slot (attempts, requests). */
   plain(): string
 }
 
-/** Where ids come from. One an isolate: its only state is where in the slot space the next user is drawn. */
+/** Creates ids. Use one per isolate: its only state is the part of the slot space that the next user comes from. */
 export function createIdSource(clock: Clock, random: Random): IdSource {
   const plain = () => ulid(clock.now(), () => random.fraction()).toLowerCase()
   let next = Math.floor(random.fraction() * STRATA)

@@ -1,4 +1,4 @@
-/** One JSON object a line. Never a secret, never an e-mail address: pass ids and codes. */
+/** One JSON object per line. Never log a secret or an e-mail address; pass ids and codes. */
 export interface Log {
   info(event: string, fields?: LogFields): void
   warn(event: string, fields?: LogFields): void
@@ -8,16 +8,17 @@ export interface Log {
 export type LogFields = Record<string, string | number | boolean | null | undefined>
 
 const EMAIL = /[^\s@"<>]+@[^\s@"'<>]+\.[^\s@"'<>]+/g
-/** Of a session: user's id, session's id, secret. Of a mailed link: token's id, secret. */
+/** A session's token: user id, session id, secret. A mailed link's: token id, secret. */
 const TOKEN = /[0-9a-f]{4}[0-9a-z]{26}\.(?:[0-9a-f]{4}[0-9a-z]{26}\.)?[A-Za-z0-9_-]{20,}/g
 
-/** What looks like an e-mail address or a session token is cut out, should it slip into a message. */
+/** Removes text that looks like an e-mail address or a token, in case it reaches a message. */
 export const redact = (text: string): string => text.replace(TOKEN, '[token]').replace(EMAIL, '[e-mail]')
 
-// Value by value: in JSON's text an address may end at a backslash that belongs to the quote after it.
+// Redacts each value separately, because in JSON's text an address may end at a backslash that belongs to the next
+// quote.
 const redacted = (_key: string, value: unknown): unknown => (typeof value === 'string' ? redact(value) : value)
 
-/** A log whose lines all carry `context` (the request's id, say). */
+/** A log whose lines all carry `context`, such as the request's id. */
 export function createLog(context: LogFields, write: (level: 'info' | 'warn' | 'error', line: string) => void): Log {
   const line =
     (level: 'info' | 'warn' | 'error') =>

@@ -9,5 +9,5 @@ export class Serial {
   }
 }
 
-/** The caller handles the result. The next piece of work needs to know only that this one has ended. */
+/** The caller handles the result. The next piece of work only needs to know that this one has ended. */
 const ignore = (): void => undefined

@@ -1,19 +1,22 @@
 /**
- * Pieces of generated SQL. D1 allows 32 arguments of a function and a depth of 100 of an expression, and `a + b + c` is as
- * deep as it is long. So long lists are cut into groups.
+ * Builds parts of generated SQL. D1 allows a function 32 arguments and an expression a depth of 100, and `a + b + c` is
+ * as deep as it is long. Therefore long lists are split into groups.
  */
 const argumentsMax = 32
 
-/** 100 terms are 20 deep so. SQLite adds up the depths of nested queries: with 32 terms a move's deepest statement had 88. */
+/**
+ * With groups of ten, 100 terms are 20 deep. SQLite adds up the depths of nested queries: with groups of 32, a move's
+ * deepest statement had a depth of 88.
+ */
 const chainMax = 10
 
-/** A name as SQL takes it, whatever is in it. Unqualified, SQLite takes one that it doesn't find for a text. */
+/** A quoted SQL name, whatever it contains. If SQLite finds no column for an unqualified one, it reads it as a text. */
 export const quotedName = (name: string): string => `"${name.replaceAll('"', '""')}"`
 
-/** Equal for names that SQLite takes for one: it folds the case of ASCII only. */
+/** Equal for names that SQLite considers equal. It folds the case of ASCII letters only. */
 export const foldedName = (name: string): string => name.replace(/[A-Z]/g, (letter) => letter.toLowerCase())
 
-/** A text as SQL takes it. */
+/** A quoted SQL text. */
 export const textLiteral = (text: string): string => `'${text.replaceAll("'", "''")}'`
 
 function groupsOf<T>(items: T[], size: number): T[][] {
@@ -22,7 +25,7 @@ function groupsOf<T>(items: T[], size: number): T[][] {
   return groups
 }
 
-/** The terms joined by an associative operator, ten times as many for each ten of depth. */
+/** Joins terms with an associative operator. Ten times the terms add ten to the depth. */
 export function chainOf(terms: string[], operator: 'AND' | 'OR' | '+'): string {
   const chains = groupsOf(terms, chainMax).map((group) => group.join(` ${operator} `))
   const [chain, ...others] = chains
@@ -34,8 +37,8 @@ export function chainOf(terms: string[], operator: 'AND' | 'OR' | '+'): string {
 }
 
 /**
- * `json_array` of any number of values. These are texts, numbers or NULL, so that no value but a quoted one has a bracket:
- * the brackets at the inner ends of the groups can be trimmed.
+ * `json_array` of any number of values, which are texts, numbers or NULL. Only a quoted value can contain a bracket, so
+ * the brackets between groups can be trimmed.
  */
 export function jsonArrayOf(values: string[]): string {
   const groups = groupsOf(values, argumentsMax)

@@ -1,16 +1,16 @@
 /**
- * SQLite's tokens (https://www.sqlite.org/lang.html), for code that must know what a statement does before a database does.
- * Blanks and comments are left out.
+ * SQLite's tokens (https://www.sqlite.org/lang.html), for code that must know what a statement does before a database
+ * does. Blanks and comments are skipped.
  */
 export interface SqlToken {
   /**
-   * `word`: a keyword or a bare name. `name`: a quoted one. `text`: between single quotes, which SQLite also takes for a
+   * `word`: a keyword or a bare name. `name`: a quoted name. `text`: between single quotes; SQLite also accepts it as a
    * name where only a name can stand. `sign`: an operator or a bracket.
    */
   kind: 'word' | 'name' | 'text' | 'blob' | 'number' | 'parameter' | 'sign'
   /** Without its quotes. */
   value: string
-  /** Where it stands in the SQL. */
+  /** Its position in the SQL. */
   start: number
   end: number
 }
@@ -35,7 +35,7 @@ const pattern = new RegExp(
   'y',
 )
 
-/** The tokens of a text. A quote or comment that is not closed is a `sign`, like all that SQLite does not know. */
+/** The tokens of a text. An unclosed quote or comment is a `sign`, like everything that SQLite does not know. */
 export function sqlTokens(sql: string): SqlToken[] {
   const tokens: SqlToken[] = []
   pattern.lastIndex = 0
@@ -48,7 +48,7 @@ export function sqlTokens(sql: string): SqlToken[] {
   return tokens
 }
 
-/** The first group that took part. With named groups, which are an object per token, a text takes ten times as long. */
+/** The first group that matched. Named groups create an object per token and take ten times as long. */
 function groupOf(match: RegExpExecArray): number {
   let group = 0
   while (match[group + 1] === undefined) group++
@@ -68,7 +68,7 @@ export const isWord = (token: SqlToken | undefined, ...words: string[]): boolean
 export const isSign = (token: SqlToken | undefined, sign: string): boolean =>
   token?.kind === 'sign' && token.value === sign
 
-/** The statements of a text, without their semicolons. A trigger's own statements stay in it. */
+/** The statements of a text, without their semicolons. A trigger's inner statements stay part of it. */
 export function sqlStatements(sql: string): SqlStatement[] {
   const statements: SqlStatement[] = []
   let tokens: SqlToken[] = []
@@ -85,13 +85,13 @@ export function sqlStatements(sql: string): SqlStatement[] {
 
 const isStatement = (tokens: SqlToken[]): tokens is SqlStatement => tokens.length > 0
 
-/** Where a statement ends in the SQL. */
+/** The position in the SQL where a statement ends. */
 export const endOf = (statement: SqlStatement): number => (statement.at(-1) ?? statement[0]).end
 
-/** A statement as it stands in the SQL, without blanks and comments around it. */
+/** A statement's text, without the blanks and comments around it. */
 export const textOf = (sql: string, statement: SqlStatement): string => sql.slice(statement[0].start, endOf(statement))
 
-/** The pieces of a list, without the tokens that end each. */
+/** The pieces of a list, without the tokens that separate them. */
 export function cutAt(tokens: SqlToken[], isCut: (token: SqlToken) => boolean): SqlToken[][] {
   let piece: SqlToken[] = []
   const pieces = [piece]
@@ -104,7 +104,7 @@ export function cutAt(tokens: SqlToken[], isCut: (token: SqlToken) => boolean): 
   return pieces
 }
 
-/** A trigger ends with a semicolon and END, as `sqlite3_complete()` has it; the END of a CASE has no semicolon before it. */
+/** A trigger ends with a semicolon and END, as in `sqlite3_complete()`. A CASE's END follows no semicolon. */
 function isInsideTrigger(tokens: SqlToken[]): boolean {
   if (!isTrigger(tokens)) return false
   return !(isWord(tokens.at(-1), 'END') && isSign(tokens.at(-2), ';'))
@@ -113,7 +113,7 @@ function isInsideTrigger(tokens: SqlToken[]): boolean {
 const isTrigger = (tokens: SqlToken[]): boolean =>
   isWord(tokens[0], 'CREATE') && isWord(tokens[isWord(tokens[1], 'TEMP', 'TEMPORARY') ? 2 : 1], 'TRIGGER')
 
-/** The place after the bracket that closes the one at `at`; the end where none does. */
+/** The index after the bracket that closes the one at `at`, or the end if none does. */
 export function afterBrackets(tokens: SqlToken[], at: number): number {
   let depth = 0
   for (let place = at; place < tokens.length; place++) {
@@ -125,11 +125,11 @@ export function afterBrackets(tokens: SqlToken[], at: number): number {
 
 export interface SqlWrite {
   verb: 'INSERT' | 'REPLACE' | 'UPDATE' | 'DELETE'
-  /** As it is written, without a schema's name. */
+  /** As written, without the schema's name. */
   table: string
 }
 
-/** The table that a statement writes rows of; null for any other statement. */
+/** The table that a statement writes to. Null for any other statement. */
 export function writeOf(statement: SqlToken[]): SqlWrite | null {
   let at = 0
   if (isWord(statement[at], 'EXPLAIN')) at += isWord(statement[at + 1], 'QUERY') ? 3 : 1
@@ -143,10 +143,10 @@ export function writeOf(statement: SqlToken[]): SqlWrite | null {
   return name === null ? null : { verb: verb.value.toUpperCase() as SqlWrite['verb'], table: name }
 }
 
-/** The place of a statement's verb, after its common table expressions. */
+/** The index of a statement's verb, after its common table expressions. */
 export const verbAt = (statement: SqlToken[]): number => (isWord(statement[0], 'WITH') ? afterWith(statement, 0) : 0)
 
-/** The place after `WITH name (columns) AS MATERIALIZED (SELECT …), …`. */
+/** The index after `WITH name (columns) AS MATERIALIZED (SELECT …), …`. */
 function afterWith(statement: SqlToken[], start: number): number {
   let at = start + 1
   if (isWord(statement[at], 'RECURSIVE') && !isWord(statement[at + 1], 'AS') && !isSign(statement[at + 1], '(')) at++
@@ -160,7 +160,7 @@ function afterWith(statement: SqlToken[], start: number): number {
   }
 }
 
-/** A name with or without a schema's before it, and the place after it. */
+/** A name, with or without a schema, and the index after it. */
 export function nameAt(statement: SqlToken[], at: number): { name: string | null; after: number } {
   const place = isSign(statement[at + 1], '.') ? at + 2 : at
   const token = statement[place]
@@ -172,13 +172,13 @@ export interface SqlTrigger {
   name: string
   /** Or view. */
   table: string
-  /** The condition after WHEN; empty: none. */
+  /** The condition after WHEN, or empty. */
   when: SqlToken[]
   /** Its statements. */
   body: SqlStatement[]
 }
 
-/** The trigger that a statement creates; null for any other statement. */
+/** The trigger that a statement creates. Null for any other statement. */
 export function triggerOf(statement: SqlToken[]): SqlTrigger | null {
   if (!isTrigger(statement)) return null
   let at = statement.findIndex((token) => isWord(token, 'TRIGGER')) + 1
@@ -198,7 +198,7 @@ export function triggerOf(statement: SqlToken[]): SqlTrigger | null {
   }
 }
 
-/** BEGIN may also be a bare name; no expression continues with a statement's first word. */
+/** BEGIN may also be a bare name, but no expression continues with a statement's first word. */
 const isBegin = (statement: SqlToken[], at: number): boolean =>
   isWord(statement[at], 'BEGIN') &&
   isWord(statement[at + 1], 'SELECT', 'INSERT', 'UPDATE', 'DELETE', 'REPLACE', 'WITH', 'VALUES')

@@ -8,11 +8,11 @@ import type { Engine } from './engine.ts'
 
 const DIRECTORY_NAME = 'directory'
 
-/** The name by which the data centre's copies of the map are told from another deployment's. */
+/** A name that separates the data centre's copies of the map from those of another deployment. */
 export const directoryName = ({ directory }: Pick<Engine, 'directory'>): string =>
   directory.idFromName(DIRECTORY_NAME).toString()
 
-/** One call of the directory; rejects when it has no answer after `ms`, and may have its effect nevertheless. */
+/** One call of the directory. Rejects if there is no answer after `ms`. The call may still take effect. */
 export function askDirectory<T>(
   engine: Pick<Engine, 'directory'>,
   ms: number,
@@ -21,11 +21,11 @@ export function askDirectory<T>(
   return inTime(systemClock, ms, ask(directoryStub(engine, ms)))
 }
 
-/** The one directory of this deployment. The runtime repeats a broken call for at most `ms`. */
+/** The one directory of this deployment. The runtime retries a broken call for at most `ms`. */
 export const directoryStub = ({ directory }: Pick<Engine, 'directory'>, ms: number): DirectoryOperations =>
   directory.get(directory.idFromName(DIRECTORY_NAME), { retry: retriesIn(ms) }) as DirectoryOperations
 
-/** The map, out of the encoded one that the directory keeps. An object of the version before encodes it for each caller. */
+/** The map, decoded from the directory's encoded one. An object of the previous version encodes it for each caller. */
 export async function readMap(
   directory: Pick<DirectoryOperations, 'map' | 'encodedMap'>,
 ): Promise<Reply<{ map: MapWire }>> {
@@ -36,7 +36,7 @@ export async function readMap(
   return 'encoded' in reply ? { map: decodeMap(reply) } : reply
 }
 
-/** Asks an object that may be of the version before, which does not know the method: then asks as that version did. */
+/** Calls an object that may be of the previous version. If it lacks the method, calls it as that version did. */
 export async function orOlder<T, U>(ask: () => Promise<T>, askOlder: () => Promise<U>): Promise<T | U> {
   try {
     return await ask()
@@ -46,7 +46,7 @@ export async function orOlder<T, U>(ask: () => Promise<T>, askOlder: () => Promi
   }
 }
 
-/** One call of the mover of a move; rejects when it has no answer after `ms`, and may have its effect nevertheless. */
+/** One call of a move's mover. Rejects if there is no answer after `ms`. The call may still take effect. */
 export function askMover<T>(
   { mover }: Pick<Engine, 'mover'>,
   moveId: string,
@@ -58,8 +58,8 @@ export function askMover<T>(
 }
 
 /**
- * The runtime repeats a failed call of a Durable Object by itself: 4 times, for 10 s, if nothing is said. A retry that
- * starts after the caller has given up is useless. It repeats a call whose method may have begun only where the method
- * is marked `retryable` (directory-object.ts). A runtime that does not know the option ignores it.
+ * By default, the runtime retries a failed call of a Durable Object 4 times, for 10 s. A retry that starts after the
+ * caller has given up is useless. A call whose method may have started is retried only if the method is marked
+ * `retryable` (directory-object.ts). A runtime that does not know the option ignores it.
  */
 const retriesIn = (ms: number) => ({ maxRetries: limits.directoryRetriesMax, timeoutMs: Math.max(1, Math.floor(ms)) })

@@ -17,15 +17,15 @@ import type { Engine } from './engine.ts'
 
 export interface DirectoryAccess {
   engine: Pick<Engine, 'directory'>
-  /** The request's: no call begins after its end. */
+  /** The request's time. No call starts after its end. */
   time: TimeBudget
   /** Called once per call. */
   count(): void
 }
 
 /**
- * The directory for one request. Each call has its limit, is counted, and throws: the refusal's own error, or
- * DIRECTORY_UNAVAILABLE for a read and OUTCOME_UNKNOWN for a write that has no answer (`directoryOperations`).
+ * The directory for one request. Each call has its time limit, is counted, and throws the refusal's own error. A call
+ * without an answer throws DIRECTORY_UNAVAILABLE if it reads and OUTCOME_UNKNOWN if it writes (`directoryOperations`).
  */
 export function directoryClient(access: DirectoryAccess): DirectoryClient {
   const operation = <K extends DirectoryOperation>(name: K) => {
@@ -55,12 +55,12 @@ async function read<T>({ engine, time, count }: DirectoryAccess, ms: number, ask
     count()
     return await askDirectory(engine, ms, ask)
   } catch (error) {
-    const detail = `The directory does not answer: ${messageOf(error)}`
+    const detail = `The directory does not answer (${messageOf(error)}). Try again.`
     throw new BanyanError('DIRECTORY_UNAVAILABLE', detail, { cause: error, retryAfterSeconds: 1 })
   }
 }
 
-/** When no answer comes, the directory may still have recorded it. */
+/** If there is no answer, the directory may still have recorded the change. */
 async function written<T>({ engine, time, count }: DirectoryAccess, ms: number, ask: Ask<T>): Promise<T> {
   if (time.isSpent)
     throw new BanyanError('DIRECTORY_UNAVAILABLE', 'The request has used up its time. Nothing was recorded. Try again.')
@@ -68,7 +68,7 @@ async function written<T>({ engine, time, count }: DirectoryAccess, ms: number, 
     count()
     return await askDirectory(engine, ms, ask)
   } catch (error) {
-    const detail = `The directory did not answer (${messageOf(error)}). See: banyan moves list`
+    const detail = `The directory did not answer (${messageOf(error)}), so the change may have been recorded. See: banyan moves list`
     throw new BanyanError('OUTCOME_UNKNOWN', detail, { cause: error })
   }
 }

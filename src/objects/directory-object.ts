@@ -17,7 +17,10 @@ import {
 import type { Engine } from './engine.ts'
 import { wakeMovers } from './movers.ts'
 
-/** The operations are methods of the prototype, because RPC calls no others. The class below makes them from their table. */
+/**
+ * The operations must be methods of the prototype, because RPC calls nothing else. The class below creates them from
+ * the operations' table.
+ */
 const ObjectWithOperations = DurableObject as unknown as new (
   ctx: DurableObjectState,
   env: unknown,
@@ -33,7 +36,7 @@ export class EngineDirectory extends ObjectWithOperations {
   }
 
   readonly #operations: DirectoryCalls
-  /** Wakes the movers of moves that can start. It may fail: the cron wakes them then. Tests put another in its place. */
+  /** Wakes the movers of moves that can start. If it fails, the cron wakes them. Tests replace it. */
   wakeMovers: (ids: string[]) => Promise<unknown>
 
   constructor(ctx: DurableObjectState, env: unknown, engine: Engine) {
@@ -50,7 +53,7 @@ export class EngineDirectory extends ObjectWithOperations {
       clock: systemClock,
       newDeploymentId: () => base64url(systemRandom.bytes(12)),
       newMoveId: createIdSource(systemClock, systemRandom).plain,
-      // After the answer: the caller does not wait for the wake-ups, and does not see their failures.
+      // Runs after the answer, so the caller neither waits for the wake-ups nor sees their failures.
       onRunnable: (ids) => ctx.waitUntil(Promise.resolve().then(() => this.wakeMovers(ids))),
     })
   }
@@ -60,7 +63,7 @@ export class EngineDirectory extends ObjectWithOperations {
       return this.#operations[name](...given)
     }
     Object.defineProperty(EngineDirectory.prototype, name, { value: method, configurable: true, writable: true })
-    // The runtime may run a read twice when a connection breaks.
+    // The runtime may repeat a read when a connection breaks.
     if (directoryOperations[name].kind === 'read') retryable(method)
   }
 }

@@ -1,13 +1,13 @@
 import type { ShardDatabase } from '../sharding/shards.ts'
 import type { EngineSettings } from './settings.ts'
 
-/** What the engine needs of a binding to a class of Durable Objects. */
+/** The methods of a Durable Object binding that the engine uses. */
 interface ObjectNamespace {
   idFromName(name: string): DurableObjectId
   get(id: DurableObjectId, options?: DurableObjectNamespaceGetDurableObjectOptions): unknown
 }
 
-/** What a Worker gives the engine: its bindings, its settings and its newest migration. */
+/** A Worker's input to the engine: its bindings, settings and newest migration. */
 export interface Engine extends EngineSettings {
   /** The class that extends `EngineDirectory`. */
   directory: ObjectNamespace
@@ -19,10 +19,7 @@ export interface Engine extends EngineSettings {
   newestMigration: string
 }
 
-/**
- * A value for each isolate, made on first use: there is one `env` in an isolate, except in tests, where each `env` stands
- * for an isolate.
- */
+/** A value per isolate, created on first use. An isolate has one `env`. In tests, each `env` stands for an isolate. */
 export function perIsolate<Env extends object, T>(make: (env: Env) => T): (env: Env) => T {
   const made = new WeakMap<Env, T>()
   return (env) => {

@@ -12,8 +12,8 @@ import { askDirectory } from './directory-calls.ts'
 import type { Engine } from './engine.ts'
 
 /**
- * The Durable Object that drives one move, by alarms. Its name is the move's id. A Worker exports a class that extends this
- * one and passes its own `Engine`.
+ * The Durable Object that drives one move with alarms. Its name is the move's id. A Worker exports a class that extends
+ * this one and passes its own `Engine`.
  */
 export class EngineMover extends DurableObject implements MoverOperations {
   readonly #mover: Mover
@@ -57,7 +57,7 @@ export class EngineMover extends DurableObject implements MoverOperations {
     return sides && { isSafe, choices: sides.choices }
   }
 
-  /** A choice that was interrupted may have taken the lanes: the next turn uses or leaves them. */
+  /** An interrupted choice may have taken the lanes. The next turn uses them or gives them up. */
   async #resolved(moveId: string, choice: MoveChoice): Promise<boolean> {
     try {
       return await this.#mover.resolve(moveId, choice)

@@ -10,7 +10,7 @@ import type { Engine } from './engine.ts'
 export interface MoverAccess {
   engine: Pick<Engine, 'mover'>
   log: Log
-  /** The request's: a call may not last longer. */
+  /** The request's time. No call may last longer. */
   time: TimeBudget
 }
 
@@ -25,7 +25,7 @@ export function moverClient(access: MoverAccess): MoverClient {
   }
 }
 
-/** Asks the move's own object, which reads its shards. An object of the previous version does not know the call. */
+/** Asks the move's own object, which reads its shards. An object of the previous version does not have the method. */
 async function asked<T>(
   { engine, time }: MoverAccess,
   id: string,
@@ -35,7 +35,7 @@ async function asked<T>(
   try {
     answer = await askMover(engine, id, Math.min(time.leftMs, limits.moverAskMs), ask)
   } catch (error) {
-    const detail = `The shards of move ${id} can't be asked now: ${messageOf(error)}. Try again.`
+    const detail = `The shards of move ${id} can't be read now (${messageOf(error)}). Try again.`
     throw new BanyanError('SHARD_UNAVAILABLE', detail, {
       cause: error,
       retryAfterSeconds: limits.moveRetryAfterSeconds,
@@ -46,8 +46,9 @@ async function asked<T>(
 }
 
 /**
- * Cron's part: wakes the moves that may be asleep though they have something to do. The directory has woken them, but a
- * wake-up, or an alarm, may be lost. An object of the version before names all open moves: consecutive turns go round them.
+ * The cron's part: wakes moves that may be asleep although they have work. The directory has already woken them, but a
+ * wake-up or an alarm may be lost. An object of the previous version returns all open moves, and consecutive turns
+ * cycle through them.
  */
 export async function wakeOpenMoves(
   engine: Pick<Engine, 'directory' | 'mover'>,
@@ -66,7 +67,7 @@ export async function wakeOpenMoves(
   return wakeMovers({ engine, log }, asleep, limits.cronWakeMs)
 }
 
-/** Wakes the movers of these moves, within `ms` in all. The cron wakes those that fail. Resolves to how many were woken. */
+/** Wakes the movers of these moves, within `ms` in total, and resolves to the number woken. The cron wakes the rest. */
 export async function wakeMovers(
   { engine, log }: Pick<MoverAccess, 'engine' | 'log'>,
   ids: string[],

@@ -13,7 +13,7 @@ import { askDirectory, directoryName, readMap } from './directory-calls.ts'
 import { directoryClient } from './directory-client.ts'
 import type { Engine } from './engine.ts'
 
-/** The engine, with the shard map that an isolate holds between requests. Make one for each isolate (`perIsolate`). */
+/** The engine, with the shard map that an isolate keeps between requests. Create one per isolate (`perIsolate`). */
 export interface EngineIsolate extends Engine {
   holder: MapHolder
 }
@@ -27,13 +27,13 @@ export const engineIsolate = (engine: Engine): EngineIsolate => ({
 export interface Invocation {
   waitUntil(promise: Promise<unknown>): void
   log?: Log
-  /** Until when it may call others; `limits.requestMs` from now if omitted. */
+  /** Until when it may make calls. Default: `limits.requestMs` from now. */
   time?: TimeBudget
-  /** The newest epoch that the client knows of; 0 if omitted. */
+  /** The newest epoch that the client knows. Default: 0. */
   atLeastEpoch?: number
-  /** Is told of each call of a shard. */
+  /** Observes each call of a shard. */
   observer?: ShardObserver
-  /** Is told of each call of the directory. */
+  /** Called for each call of the directory. */
   onDirectoryCall?(): void
 }
 
@@ -43,7 +43,7 @@ export interface OpenedShards {
   /** Counts the statements that this invocation sends to the shards. */
   budget: StatementBudget
   time: TimeBudget
-  /** For after the response: takes a new map when one is due, so that the next request need not wait for it. */
+  /** Call it after the response. Loads a new map if one is due, so that the next request need not wait for it. */
   refreshMap(): Promise<void>
 }
 

@@ -4,15 +4,15 @@ import { limits } from '../core/limits.ts'
 /** The engine's settings, read and checked. */
 export interface EngineSettings {
   leaseMs: number
-  /** How long (ms) a source keeps the rows of a move that has committed. */
+  /** How long (ms) a source keeps its rows after a move has committed. */
   graceMs: number
-  /** Of each database's time that a move may take: above 0, at most 1. */
+  /** The share of each database's time that a move may use: above 0, at most 1. */
   moveShare: number
-  /** How large a shard's database may become: moves are planned by this. */
+  /** How large a shard's database may become. Planning refuses moves that would exceed it. */
   shardBytesMax: number
 }
 
-/** The variables of a Worker's `[vars]` that hold them. */
+/** The variables in a Worker's `[vars]` that hold these settings. */
 export interface EngineVariables {
   LEASE_MS?: string
   GRACE_MS?: string

@@ -6,15 +6,16 @@ import type { ShardDatabase } from '../sharding/shards.ts'
 import type { MoveRecord } from './record.ts'
 import { type BatchObserver, Interrupted, type Statement, slotsInRanges, statement } from './shard-side.ts'
 
-/** When to look again (ms from now): before the log can have reached its bound, and once a minute at the least. */
+/** How long to wait before the next check (ms): before the log can reach its bound, and at least once a minute. */
 export const nextLookMs = (captured: number): number => {
   const untilFullMs = (limits.moveLogRowsMax - captured) / limits.moveCapturedPerMsMax
   return Math.min(limits.moveCaptureLookMs, Math.max(limits.moveCaptureLookMsMin, untilFullMs))
 }
 
 /**
- * What the target of a settled move captures for a reverse. It has no lanes and raises no step, because another move may
- * work at the shard: it reads, and what it writes is harmless in every later state (docs/resharding.md, "Settling").
+ * Bounds the changes that the target of a settled move captures for a reverse. It holds no lanes and raises no step,
+ * because another move may use the shard. Its writes are harmless in every later state (docs/resharding.md,
+ * "Settling").
  */
 export class CaptureWatch {
   readonly #shardId: string
@@ -36,7 +37,7 @@ export class CaptureWatch {
     this.#observer = observer
   }
 
-  /** How many changes were captured. Changes of other moves count too, until the sum reaches the bound. */
+  /** How many changes were captured. Until the total reaches the bound, changes of other moves count too. */
   async count(): Promise<number> {
     const { span } = await this.#send('look', { span: statement<{ captured: number }>(SPAN, this.#move.id) })
     const { captured } = onlyRow(span)
@@ -52,8 +53,8 @@ export class CaptureWatch {
   }
 
   /**
-   * The target takes writes without capturing them, and its oldest captured changes are deleted, a bounded number. True
-   * when none is left. Only for a move whose record says that the capture stopped.
+   * Lets the target take writes without capturing them, and deletes some of its oldest captured changes. True if none
+   * is left. Only for a move whose record says that the capture stopped.
    */
   async stop(): Promise<boolean> {
     const { id, keyspace, ranges } = this.#move
@@ -86,13 +87,13 @@ export class CaptureWatch {
       const answers = await inTime(this.#clock, limits.moveTargetPatienceMs, sent, late)
       return answersByName(batch, answers.values())
     } catch (error) {
-      // Whatever the cause, the next turn asks again. The capture continues meanwhile.
+      // Whatever the cause, the next turn retries. The capture continues until then.
       if (error instanceof Interrupted) throw error
       throw new Interrupted(`${where}: ${messageOf(error)}`, { cause: error })
     }
   }
 }
 
-/** The index has both ends: a count would read every change. */
+/** Uses both ends of the index, because a count would read every change. */
 const SPAN = `SELECT coalesce((SELECT max(seq) FROM slot_changes WHERE move_id = ?1)
   - (SELECT min(seq) FROM slot_changes WHERE move_id = ?1) + 1, 0) AS captured`

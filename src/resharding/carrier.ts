@@ -36,14 +36,14 @@ import {
 } from './shard-side.ts'
 import type { MovedTable } from './tables.ts'
 
-/** What one round carries besides the tail. */
+/** What one round carries in addition to the tail. */
 interface Round {
-  /** What the batches are called, so that a double can tell them apart. */
+  /** Names the batches, so that a test double can tell them apart. */
   operation: string
-  /** What the source's batch begins with. */
+  /** Statements that start the source's batch. */
   prelude?: Statement[]
   chunk?: Place
-  /** The target's batch is sent also when it has nothing to write, and D1's bookmark is kept. */
+  /** Sends the target's batch even if it has nothing to write, and keeps D1's bookmark. */
   isLast?: boolean
 }
 
@@ -52,36 +52,36 @@ interface Tail extends PackedRows {
   keys: string | null
 }
 
-/** What a statement for several tables says of one; `place` is the table's in the group. */
+/** One table's row in the answer of a grouped statement. `place` is the table's index in the group. */
 type TailRow = Omit<Tail, 'table'> & { place: number }
 
 /** How far a tail reaches. */
 interface Reach {
   seq: number
-  /** Changes wait behind this tail: what the target gets is not yet what the source is. */
+  /** More changes wait behind this tail, so the target will not yet equal the source. */
   isBehind: 0 | 1
-  /** How many of them were captured since the move began, counted up to a bound. */
+  /** How many changes captured since the move started are waiting, counted up to a bound. */
   waiting: number
 }
 
-/** The rows of one table and range, and the key of the last one; null after a range's last row. */
+/** The rows of one table and range, and the key of the last row. Null after the range's last row. */
 interface Chunk {
   place: Place
   rows: PackedRows
   end: string | null
 }
 
-/** What the source said, in one snapshot. */
+/** The source's answer, from one snapshot. */
 interface SourceSnapshot extends Reach {
   tails: Tail[]
   chunk: Chunk | null
 }
 
 /**
- * Carries rows from source to target, in rounds of two batches. The source's reads, in one snapshot, the tail of captured
- * changes, the rows that these name as they are now, and the next chunk of a table; the target's writes all of it, and the
- * cursors. While comparing, the target's batch reads back what it wrote: after the tail is applied both sides are one
- * snapshot, so whatever differs is wrong.
+ * Carries rows from source to target in rounds of two batches. The source's batch reads, in one snapshot, the tail of
+ * captured changes, the current rows that the tail names, and the next chunk of a table. The target's batch writes all
+ * of it, with the cursors. While comparing, the target's batch also reads back what it wrote. Once the tail is applied,
+ * both sides are one snapshot, so any difference is an error.
  */
 export class Carrier {
   readonly #source: ShardSide
@@ -89,12 +89,12 @@ export class Carrier {
   readonly #move: MoveRecord
   readonly #pace: Pace
   readonly #ranges: [string, string][]
-  /** Tables in which this incarnation found nothing left to delete, by shard: nobody else writes there. */
+  /** Tables in which this incarnation found nothing left to delete, by shard. Only this move writes them. */
   readonly #emptied = new Map<ShardSide, Set<MovedTable>>()
   #tables: MovedTable[] = []
   #boundTail = ''
   #tailGroups: MovedTable[][] = []
-  /** Up to this `seq` the source's changes are deleted. */
+  /** The source's changes up to this `seq` are deleted. */
   #prunedTo = 0
   #cursors: Cursors
   #schemas: [string, string] = ['', '']
@@ -115,17 +115,17 @@ export class Carrier {
     return progressOf(this.#cursors)
   }
 
-  /** How many statements a round sends at the most, rows that must be packed again included. */
+  /** The most statements that a round sends, including rows that must be packed again. */
   get roundStatements(): number {
     return 20 + 2 * this.#tailGroups.length + 4 * this.#tables.length
   }
 
-  /** How many statements a piece of a purge sends at the most. */
+  /** The most statements that one piece of a purge sends. */
   get pieceStatements(): number {
     return 4 + 2 * this.#tables.length
   }
 
-  /** Takes up what the shards say. Cursors of another move are ignored. Throws `Refused` where they can't be read. */
+  /** Takes over the shards' state. Ignores cursors of another move. Throws `Refused` if the cursors cannot be read. */
   begin(source: SideReport, target: SideReport, state: MoveRecord['state']): void {
     this.#tables = source.tables
     this.#tailGroups = grouped(source.tables)
@@ -136,8 +136,8 @@ export class Carrier {
   }
 
   /**
-   * A row copied under one schema may lack a column of the next. Before anything is copied a migration that is under way
-   * is waited for: else it would fail every move that waits for lanes.
+   * A row copied under one schema may lack a column of the next. Before the copy starts, the move waits for a running
+   * migration, because failing would fail every move that waits for lanes.
    */
   refuseDifferentSchemas(state: MoveRecord['state']): void {
     const [source, target] = this.#schemas
@@ -146,14 +146,17 @@ export class Carrier {
       if (source !== target) throw new Interrupted(differ)
       return
     }
-    if (source !== target) throw new Refused(`${differ}: migrate all shards, then move`)
+    if (source !== target) throw new Refused(`${differ}; apply the migrations to all shards, then start the move again`)
     if (this.#cursors.schema !== '' && this.#cursors.schema !== source)
       throw new Refused(
-        `a migration was applied meanwhile (${this.#cursors.schema}, now ${source}): start the move again`,
+        `a migration was applied during the move (${this.#cursors.schema}, now ${source}); start the move again`,
       )
   }
 
-  /** The statement that begins the copy at its beginning. A reverse has its rows, and what was captured until now to carry. */
+  /**
+   * The statement that resets the cursors to the start of the copy. A reverse keeps its rows and carries the changes
+   * captured until now.
+   */
   async firstCursors(): Promise<Statement> {
     const lastSeq = this.#move.reversals > 0 ? await this.#lastChange() : 0
     this.#cursors = firstCursors(this.#schemas[1], lastSeq)
@@ -168,12 +171,15 @@ export class Carrier {
     return onlyRow(found).seq
   }
 
-  /** The statement that drops what a shard captured for this move. */
+  /** The statement that deletes the changes that a shard captured for this move. */
   forgetChanges(): Statement {
     return statement('DELETE FROM slot_changes WHERE move_id = ?', this.#move.id)
   }
 
-  /** Throws `Refused` where too many changes wait at the source. For when the target is away; it has the cursors of a reverse. */
+  /**
+   * Throws `Refused` if too many changes wait at the source. Used while the target, which has a reverse's cursors, is
+   * unavailable.
+   */
   async refuseLongTail(): Promise<void> {
     if (this.#move.reversals > 0) return
     const waiting = `SELECT count(*) AS rows FROM (SELECT 1 FROM slot_changes WHERE move_id = ? LIMIT ${limits.moveLogRowsMax + 1})`
@@ -183,7 +189,7 @@ export class Carrier {
     refuseLongTail(onlyRow(found).rows)
   }
 
-  /** Drops the oldest changes that a shard captured for this move, a bounded number. True when it had fewer. */
+  /** Deletes the oldest changes that a shard captured for this move, up to a limit. True if none is left. */
   async dropChanges(operation: string, side: ShardSide): Promise<boolean> {
     const oldest = 'SELECT seq FROM slot_changes WHERE move_id = ? ORDER BY seq LIMIT ?'
     const { dropped } = await this.#pace.round(() =>
@@ -195,7 +201,7 @@ export class Carrier {
     return onlyRow(dropped).rows < limits.movePurgeRowsMax
   }
 
-  /** True when every row has been copied that was there when the capture began. */
+  /** Copies the next chunk. True if all rows that existed when the capture started are copied. */
   async copyChunk(): Promise<boolean> {
     if (!this.#isEstimated && this.#cursors.rowsTotal === 0) await this.#estimate()
     const { place } = this.#cursors
@@ -204,8 +210,8 @@ export class Carrier {
   }
 
   /**
-   * True when every row has been found equal, and after that both sides to have as many: rows that were lost once they
-   * had been compared. Throws `Difference`.
+   * Compares the next chunk. True once all rows are equal and a second walk found equal counts, which detects rows lost
+   * after they were compared. Throws `Difference`.
    */
   async verifyChunk(): Promise<boolean> {
     if (this.#cursors.place.walk === 'copy') this.#cursors.place = firstPlace('verify')
@@ -228,28 +234,28 @@ export class Carrier {
     )
   }
 
-  /** Carries the tail. True when one batch held it all: so it will where the source is fenced. */
+  /** Carries the tail. True if one batch held it all, so that the cutover's batch can hold it too. */
   async catchUp(): Promise<boolean> {
     return !(await this.#pace.round(() => this.#round({ operation: 'catch-up' }))).isBehind
   }
 
-  /** Fences the source, and carries what it says in the same batch. */
+  /** Fences the source, and carries the tail read in the same batch. */
   async fence(): Promise<boolean> {
     const prelude = this.#source.become(['moving', 'fenced'], 'fenced')
     return !(await this.#round({ operation: 'fence', prelude, isLast: true })).isBehind
   }
 
-  /** Carries what the fenced source still has. True when the target has it all. */
+  /** Carries the fenced source's remaining changes. True if the target has them all. */
   async drain(): Promise<boolean> {
     return !(await this.#round({ operation: 'drain', isLast: true })).isBehind
   }
 
-  /** Keeps what was found equal, so that the next turn goes on behind it. */
+  /** Keeps the position of the comparison, so that the next turn resumes there. */
   async keepPlace(): Promise<void> {
     await this.#target.batch('keep', { kept: keep(this.#move.id, this.#cursors) })
   }
 
-  /** Deletes some rows of these slots, where all of them are in the state. True when none is left. */
+  /** Deletes some rows of these slots, if all slots are in the state. True if no row is left. */
   async purge(operation: string, side: ShardSide, state: SlotState, part: Part): Promise<boolean> {
     const ranges = JSON.stringify(pastRanges(part.ranges))
     const rowsMax = Math.min(this.#pace.rowsMax, limits.movePurgeRowsMax)
@@ -277,7 +283,10 @@ export class Carrier {
     return left.length === 0
   }
 
-  /** How much there is to do, for whoever watches. Slots are hashes: how far a large table's first rows reach tells how many there are. */
+  /**
+   * Estimates the rows to copy, for progress reports. Slots are hashes, so the share of slots that a large table's
+   * first rows reach gives its size.
+   */
   async #estimate(): Promise<void> {
     this.#isEstimated = true
     const rowsMax = limits.moveCountRowsMax
@@ -319,7 +328,7 @@ export class Carrier {
     const groups = this.#tailGroups
     const answers = await this.#source.batch(operation, {
       prelude,
-      // What the target has, and was found to have where that is asked, is done with.
+      // Delete the changes that the target has, and that were compared if the move is comparing.
       pruned: isPruned ? [] : [statement('DELETE FROM slot_changes WHERE move_id = ? AND seq <= ?', id, seq)],
       bound: statement(this.#boundTail, id, seq, limits.moveChunkBytesMax),
       reach: statement<Reach>(tailReachSql(limits.moveLogRowsMax + 1), id, lastSeq),
@@ -334,7 +343,7 @@ export class Carrier {
     return { ...onlyRow(answers.reach), tails, chunk: chunk && rows ? { place: chunk, rows, end: rows.end } : null }
   }
 
-  /** What the tail says of several tables, a row each. */
+  /** One statement that reads the tail of several tables, one row per table. */
   #tailsSql(tables: MovedTable[]): string {
     return tables
       .map((table, place) => `SELECT ${place} AS place, * FROM (${tailSql(table, this.#packing)})`)
@@ -373,7 +382,7 @@ export class Carrier {
         opened: this.#target.open,
         changed: changed.flatMap((tail) => [statement(deleteSql(tail.table), tail.keys), ...upserts(tail.table, tail)]),
         copied: isCopying ? upserts(this.#at(chunk.place).table, chunk.rows) : [],
-        // While comparing, what this batch brings isn't known to be right before its answer has come.
+        // While comparing, a batch is known to be right only after its answer has been checked.
         kept: shutAndKeep(this.#move.id, this.#compares ? this.#cursors : next),
         tails: comparedTails.map(({ table, keys }) => statement<PackedRows>(namedSql(table, this.#packing), keys)),
         chunks: comparedChunks.map((compared) => this.#chunkAtTarget(compared)),
@@ -396,7 +405,7 @@ export class Carrier {
       : statement(this.#inChunkSql(place, table, 'key'), ...from, end)
   }
 
-  /** The cursors once a round has done what it should. A chunk that couldn't be compared is walked again. */
+  /** The cursors after a successful round. A chunk that could not be compared is read again. */
   #after({ seq, chunk }: SourceSnapshot, isCompared: boolean): Cursors {
     const cursors = { ...this.#cursors, seq }
     if (!chunk || (chunk.place.walk !== 'copy' && !isCompared)) return cursors
@@ -407,7 +416,7 @@ export class Carrier {
 
   #at(place: Place) {
     const table = this.#tables[place.table]
-    if (!table) throw new Refused('The cursors are behind the last table. Start the move again.')
+    if (!table) throw new Refused('the cursors point past the last table; start the move again')
     const [first, after] = present(this.#ranges[place.range], 'the range of a place')
     return { table, first, after }
   }
@@ -416,7 +425,7 @@ export class Carrier {
 function refuseLongTail(waiting: number): void {
   if (waiting > limits.moveLogRowsMax)
     throw new Refused(
-      `more than ${limits.moveLogRowsMax} changes wait to be carried: the slots change faster than they can be moved`,
+      `more than ${limits.moveLogRowsMax} changes wait to be copied, because the slots change faster than the move copies them`,
     )
 }
 
@@ -433,17 +442,17 @@ const packsOf = ({ tails, chunk }: SourceSnapshot): PackedRows[] => (chunk ? [..
 const keep = (moveId: string, cursors: Cursors): Statement =>
   statement('UPDATE mover SET move_id = ?, cursors = ? WHERE id = 1', moveId, JSON.stringify(cursors))
 
-/** The same, and the window shuts: one statement less in every round. */
+/** The same, and closes the window: one statement less per round. */
 const shutAndKeep = (moveId: string, cursors: Cursors): Statement =>
   statement('UPDATE mover SET open = 0, move_id = ?, cursors = ? WHERE id = 1', moveId, JSON.stringify(cursors))
 
-/** First slot, and the text after the last one. */
+/** Each range's first slot, and the text after its last one. */
 const pastRanges = (ranges: MoveRecord['ranges']): [string, string][] =>
   ranges.map(([first, last]) => [first, slotAfter(last)])
 
 function readCursors(shard: string, text: string): Cursors {
   const unreadable = (cause?: unknown) =>
-    new Refused(`${shard}: the cursors of the move can't be read. Start the move again.`, { cause })
+    new Refused(`${shard}: the move's cursors cannot be read; start the move again`, { cause })
   let cursors: Partial<Cursors>
   try {
     cursors = JSON.parse(text) as Partial<Cursors>
@@ -454,11 +463,14 @@ function readCursors(shard: string, text: string): Cursors {
   return cursors as Cursors
 }
 
-/** The platform allows a statement five terms of a compound SELECT, 100 KB, and 25,000 instructions (54 a column here). */
+/**
+ * The platform allows a statement five terms of a compound SELECT, 100 KB, and 25,000 instructions (54 per column
+ * here).
+ */
 const GROUP_TABLES_MAX = 5
 const GROUP_TEXT_MAX = 50_000
 
-/** The tables, in their order, as one statement can name them. */
+/** The tables in order, grouped so that one statement can name each group. */
 function grouped(tables: MovedTable[]): MovedTable[][] {
   const groups: MovedTable[][] = []
   let size = 0

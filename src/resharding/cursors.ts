@@ -1,6 +1,6 @@
 import type { MoveProgress } from './record.ts'
 
-/** Which rows come next: a table's number, a range's, and the key of the last row that was done, or null. */
+/** The next rows to process: the index of the table and of the range, and the last processed row's key, or null. */
 export interface Place {
   walk: 'copy' | 'verify' | 'count'
   table: number
@@ -8,16 +8,16 @@ export interface Place {
   key: string | null
 }
 
-/** Where a move is: kept at the target, in the batch that wrote the data it speaks of. */
+/** A move's position, kept at the target in the batch that wrote the data it describes. */
 export interface Cursors extends MoveProgress {
-  /** The shards' schema when the copying began: rows copied under another may lack a column. */
+  /** The shards' schema when the copy started. Rows copied under another schema may lack a column. */
   schema: string
   /** The last captured change that the target has. */
   seq: number
-  /** Of a reverse: the last change that was captured before it. What waits of these is carried, however much it is. */
+  /** The last change captured before a reverse started. All earlier changes are carried, however many there are. */
   lastSeq: number
   place: Place
-  /** By the walk that counts, so far. */
+  /** Rows counted so far by the count walk. */
   rowsCounted: number
 }
 
@@ -34,7 +34,7 @@ export const firstCursors = (schema: string, lastSeq = 0): Cursors => ({
   rowsCounted: 0,
 })
 
-/** The place after a chunk that ended at a key, or, where no row was left, after a range of a table. */
+/** The place after a chunk: after the key `end`, or in the next range or table if `end` is null. */
 export function placeAfter(place: Place, end: string | null, ranges: number): Place {
   if (end !== null) return { ...place, key: end }
   const isLast = place.range + 1 === ranges

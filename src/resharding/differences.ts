@@ -2,7 +2,7 @@ import { limits } from '../core/limits.ts'
 import type { PackedRows } from './rows.ts'
 import type { MovedTable } from './tables.ts'
 
-/** Rows that aren't equal at both shards: the move fails, and its report names them. */
+/** Rows differ between the two shards. The move fails, and its report names the rows. */
 export class Difference extends Error {
   override readonly name = 'Difference'
 }
@@ -18,20 +18,20 @@ export function compareRows(table: MovedTable, source: PackedRows, target: Packe
       .map(([key]) => [key, right.has(key) ? 'differs' : 'is missing at the target']),
     ...[...right.keys()].filter((key) => !left.has(key)).map((key) => [key, 'is at the target only']),
   ]
-  // Equal rows in another order are equal.
+  // Equal rows in a different order are equal.
   if (differences.length === 0) return
   const named = differences.slice(0, limits.moveDifferencesMax).map(([key, what]) => `${table.name} ${key} ${what}`)
   const more = differences.length > named.length ? `; and ${differences.length - named.length} more` : ''
   throw new Difference(`${named.join('; ')}${more}`)
 }
 
-/** Throws `Difference` unless both sides have as many rows. */
+/** Throws `Difference` unless both sides have the same number of rows. */
 export function compareCounts({ name }: MovedTable, source: PackedRows, target: PackedRows): void {
   if (source.rows === target.rows) return
   throw new Difference(`${name}: ${source.rows} rows at the source, ${target.rows} at the target`)
 }
 
-/** Plain rows are such that JavaScript reads them exactly; tagged ones are text. */
+/** JavaScript reads plain rows exactly. Tagged rows are text. */
 function rowsByKey({ key, columns }: MovedTable, { plain, tagged }: PackedRows): Map<string, string> {
   const places = key.map((column) => columns.indexOf(column))
   const rows = [plain, tagged].flatMap((text, isTagged) =>
@@ -43,7 +43,7 @@ function rowsByKey({ key, columns }: MovedTable, { plain, tagged }: PackedRows):
   return new Map(rows)
 }
 
-/** What JavaScript can't tell from another value stays as it travels: two rows must never share a key here. */
+/** A value that JavaScript cannot represent exactly stays encoded, because two rows must never share a key here. */
 function readTagged(text: string): string | number {
   if (text.startsWith('i')) return Number.isSafeInteger(Number(text.slice(1))) ? Number(text.slice(1)) : text
   const decoded = Buffer.from(text.slice(1), 'hex').toString()

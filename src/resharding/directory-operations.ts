@@ -12,7 +12,7 @@ import { MoveRecords } from './move-records.ts'
 import type { MoveAnswer, MoveChange, MoveNotes, MoveProgress, MoveRecord, SeenMove } from './record.ts'
 import { SCHEMA_VERSION } from './shard-side.ts'
 
-/** Errors travel as values: a class does not survive RPC, a code does. */
+/** Errors travel as values, because RPC preserves a code but not a class. */
 export interface Refusal {
   code: ErrorCode
   detail: string
@@ -25,38 +25,38 @@ export type Reply<T> = T | Refusal
 export type MoveVerb = 'abort' | 'reverse' | 'complete'
 
 /**
- * What the directory does for others: the methods of its Durable Object. Names and payloads travel between versions, so
- * they do not change. A `retry` key makes a repeated request answer as the first one did; it throws IDEMPOTENCY_KEY_REUSED
- * where the key came with another request.
+ * The directory's operations: the methods of its Durable Object. Names and payloads travel between versions, so they do
+ * not change. A `retry` key makes a repeated request return the first answer. It throws IDEMPOTENCY_KEY_REUSED if the
+ * key was used for another request.
  */
 export interface DirectoryOperations {
-  /** Refused as `Directory.map`. */
+  /** Refused like `Directory.map`. */
   map(): Promise<Reply<{ map: MapWire }>>
-  /** The same, encoded once per epoch. */
+  /** The map in encoded form, encoded once per epoch. */
   encodedMap(): Promise<Reply<EncodedMap>>
-  /** One move per source; none where the target has all of the slots. Refused as `MovePlanning.plan`. */
+  /** One move per source, or none if the target owns all of the slots. Refused like `MovePlanning.plan`. */
   planMoves(request: MoveRequest, retry?: RetryKey | null): Promise<Reply<{ moves: MoveRecord[] }>>
-  /** Refused as `MoveRecords[verb]`: NOT_FOUND, MOVE_STATE, SHARD_IN_MOVE. */
+  /** Refused like `MoveRecords[verb]`: NOT_FOUND, MOVE_STATE, SHARD_IN_MOVE. */
   steerMove(id: string, verb: MoveVerb, retry?: RetryKey | null): Promise<Reply<{ move: MoveRecord }>>
-  /** Newest first. `before` is the id of the last one of the previous page. */
+  /** Newest first. `before` is the id of the previous page's last move. */
   listMoves(page: { limit: number; before: string | null }): Promise<MoveRecord[]>
   findMove(id: string): Promise<MoveRecord | null>
   /** All open moves, for a cron of the previous version. */
   openMoves(): Promise<MoveRecord[]>
-  /** The moves that may be asleep though they have something to do. */
+  /** The moves that may be asleep although they have work to do. */
   movesToWake(limit: number): Promise<string[]>
   /** A mover's compare-and-set. */
   changeMove(seen: SeenMove, change: MoveChange, progress: MoveProgress | null): Promise<MoveAnswer>
   reportMove(id: string, progress: MoveProgress | null, notes?: MoveNotes): Promise<void>
-  /** Refused as `Fleet.join`. */
+  /** Refused like `Fleet.join`. */
   joinShard(binding: string, retry?: RetryKey | null): Promise<Reply<{ shard: ShardEntry }>>
-  /** Refused as `Fleet.setState`: NOT_FOUND, SHARD_IN_MOVE. */
+  /** Refused like `Fleet.setState`: NOT_FOUND, SHARD_IN_MOVE. */
   setShardState(id: string, state: ShardState): Promise<Reply<{ shard: ShardEntry }>>
-  /** Refused as `Fleet.remove`: NOT_FOUND, SHARD_IN_MOVE, SHARD_NOT_EMPTY. */
+  /** Refused like `Fleet.remove`: NOT_FOUND, SHARD_IN_MOVE, SHARD_NOT_EMPTY. */
   removeShard(id: string): Promise<Reply<{ removed: true }>>
-  /** Refused as `Fleet.rebalance`. */
+  /** Refused like `Fleet.rebalance`. */
   rebalance(request: RebalanceRequest, retry?: RetryKey | null): Promise<Reply<Rebalance>>
-  /** Refused as `Fleet.drain`. */
+  /** Refused like `Fleet.drain`. */
   drainShard(id: string, retry?: RetryKey | null): Promise<Reply<Rebalance>>
 }
 
@@ -64,11 +64,11 @@ export type DirectoryOperation = keyof DirectoryOperations
 
 interface OperationRule {
   /**
-   * A read changes nothing: the runtime may repeat it, and without an answer it is DIRECTORY_UNAVAILABLE. A write
-   * without an answer may have been recorded: it is OUTCOME_UNKNOWN.
+   * The runtime may repeat a read, and a read without an answer becomes DIRECTORY_UNAVAILABLE. A write without an
+   * answer may have been recorded, so it becomes OUTCOME_UNKNOWN.
    */
   kind: 'read' | 'write'
-  /** The limit for one call, by its name in `limits`. */
+  /** Names the limit in `limits` for one call. */
   limit: 'directoryMs' | 'directoryPlanMs'
 }
 
@@ -77,7 +77,7 @@ const write: OperationRule = { kind: 'write', limit: 'directoryMs' }
 /** Asks the shards before it answers. */
 const plan: OperationRule = { kind: 'write', limit: 'directoryPlanMs' }
 
-/** How each operation is called: the object's methods and every caller are made from this table. */
+/** How each operation is called. The object's methods and all callers are built from this table. */
 export const directoryOperations: Readonly<Record<DirectoryOperation, OperationRule>> = {
   map: read,
   encodedMap: read,
@@ -86,7 +86,7 @@ export const directoryOperations: Readonly<Record<DirectoryOperation, OperationR
   listMoves: read,
   findMove: read,
   openMoves: read,
-  movesToWake: write, // it notes which moves it has named
+  movesToWake: write, // it records which moves it returned
   changeMove: write,
   reportMove: write,
   joinShard: plan,
@@ -98,18 +98,18 @@ export const directoryOperations: Readonly<Record<DirectoryOperation, OperationR
 
 export const directoryOperationNames = Object.keys(directoryOperations) as DirectoryOperation[]
 
-/** What an operation answers when it is not refused. */
+/** An operation's answer if it is not refused. */
 export type DirectoryAnswer<K extends DirectoryOperation> = Exclude<
   Awaited<ReturnType<DirectoryOperations[K]>>,
   Refusal
 >
 
-/** The same operations in a form that can be called by name. */
+/** The same operations, callable by name. */
 export type DirectoryCalls = {
   [K in DirectoryOperation]: (...given: Parameters<DirectoryOperations[K]>) => Promise<Reply<DirectoryAnswer<K>>>
 }
 
-/** The same operations for requests of users and operators: a refusal is thrown as the `BanyanError` that it was. */
+/** The same operations for requests of users and operators. A refusal is thrown as the original `BanyanError`. */
 export type DirectoryClient = {
   [K in DirectoryOperation]: (...given: Parameters<DirectoryOperations[K]>) => Promise<DirectoryAnswer<K>>
 }
@@ -126,7 +126,7 @@ export interface DirectoryServiceOptions {
   leaseMs: number
   graceMs: number
   shardBytesMax: number
-  /** Called after a transaction that lets moves start, with their ids: their movers must be woken. It may get lost. */
+  /** Called after a transaction that lets moves start, with the ids of the moves to wake. The call may be lost. */
   onRunnable: (ids: string[]) => void
 }
 
@@ -157,7 +157,11 @@ export class DirectoryService implements DirectoryOperations {
       newId: newMoveId,
       async shardFacts({ binding }) {
         const database = shards.get(binding)
-        if (!database) throw new BanyanError('SHARD_UNKNOWN', `This version of the Worker has no binding ${binding}.`)
+        if (!database)
+          throw new BanyanError(
+            'SHARD_UNKNOWN',
+            `This version of the Worker has no binding ${binding}. Deploy a version that has it.`,
+          )
         const answer = await database.prepare(SCHEMA_VERSION).all<{ version: string }>()
         const { meta } = answer
         return { schema: onlyRow(answer).version, bytes: (meta.size_after as number | undefined) || null }
@@ -180,7 +184,7 @@ export class DirectoryService implements DirectoryOperations {
 
   async planMoves(request: MoveRequest, retry: RetryKey | null = null): Promise<Reply<{ moves: MoveRecord[] }>> {
     return replied(async () => {
-      await this.#directory.map() // the first boot must be over
+      await this.#directory.map() // waits until the first boot has finished
       return { moves: await this.#answers.answer(retry, (once, parts) => this.#planning.plan(request, once, parts)) }
     })
   }
@@ -215,7 +219,7 @@ export class DirectoryService implements DirectoryOperations {
   }
 
   async joinShard(binding: string, retry: RetryKey | null = null): Promise<Reply<{ shard: ShardEntry }>> {
-    // A shard that has joined joins again as it is, so the answer may be kept apart.
+    // Joining is idempotent, so the answer can be kept in a separate transaction.
     const join = async (once: Once<ShardEntry>) => {
       const shard = await this.#fleet.join(binding)
       return once(() => shard)

@@ -5,25 +5,25 @@ import { expandRuns, type ShardEntry, type ShardState, SLOT_COUNT } from '../sha
 import { type Keyspace, keyspaces } from '../sharding/sharded-table.ts'
 import { noParts, type Once, type Parts, unkept } from './kept-answers.ts'
 import type { MovePlanning, PlannedMove } from './move-planning.ts'
-import { type MoveRecords, takesNone } from './move-records.ts'
+import { type MoveRecords, makeServing, takesNone } from './move-records.ts'
 import { type Plan, planMoves } from './planner.ts'
 import type { MoveRecord } from './record.ts'
 
 export interface RebalanceRequest {
   keyspaces: Keyspace[]
-  /** As a fraction of the mean; 0 is within one slot. */
+  /** As a fraction of the mean. 0 balances to within one slot. */
   tolerance: number
-  /** Bytes of each shard, by its id, to balance these; null balances slots. */
+  /** Bytes per shard id, to balance bytes. Null balances slots. */
   bytes: Record<string, number> | null
-  /** Plans, and records nothing. */
+  /** Plans without recording anything. */
   dryRun: boolean
 }
 
 export interface Rebalance {
   planned: PlannedMove[]
-  /** Slots that should move too, and are held by moves that haven't ended: plan again then. */
+  /** Slots that should also move but are held by open moves. Plan again when those moves have ended. */
   held: number
-  /** The planned moves' records; none of a dry run. */
+  /** The planned moves' records. Empty for a dry run. */
   moves: MoveRecord[]
 }
 
@@ -38,7 +38,7 @@ const planOf = ({ keyspace, source, target, ranges }: MoveRecord): PlannedMove =
   ranges,
 })
 
-/** Which shards there are, and how the slots are spread over them: what an operator grows by. */
+/** The shards and how the slots are spread over them, for operators who grow the fleet. */
 export class Fleet {
   readonly #directory: Directory
   readonly #records: MoveRecords
@@ -55,8 +55,9 @@ export class Fleet {
   }
 
   /**
-   * A bound, empty, migrated database becomes a shard without slots; one that is a shard already stays as it is. Throws
-   * SHARD_UNKNOWN, SHARD_FOREIGN, SHARD_NOT_EMPTY, MIGRATIONS_PENDING, SHARD_UNAVAILABLE, SCHEMA_VERSIONS_DIFFER.
+   * Adds a bound, empty, migrated database as a shard without slots. A shard that has joined is returned unchanged.
+   * Throws SHARD_UNKNOWN, SHARD_FOREIGN, SHARD_NOT_EMPTY, MIGRATIONS_PENDING, SHARD_UNAVAILABLE,
+   * SCHEMA_VERSIONS_DIFFER.
    */
   async join(binding: string): Promise<ShardEntry> {
     await this.#directory.map()
@@ -64,8 +65,9 @@ export class Fleet {
   }
 
   /**
-   * Moves that wait, and were planned for what the shard was, are aborted: those to one that drains, and those that emptied
-   * one that serves again. Throws NOT_FOUND, and SHARD_IN_MOVE where a move still writes to a shard that shall take no writes.
+   * Changes a shard's state and aborts planned moves that no longer fit it: moves to a shard that starts draining, and
+   * moves that emptied a shard that serves again. Throws NOT_FOUND, and SHARD_IN_MOVE if a move still writes to a shard
+   * that must take no writes.
    */
   async setState(id: string, state: ShardState): Promise<ShardEntry> {
     return this.#planning.inTurn(() => this.#setState(id, state))
@@ -77,13 +79,13 @@ export class Fleet {
     if (state === 'read-only' || state === 'restoring') this.#refuseWhileMoving(id, `become ${state}`)
     if (state === 'draining') return this.#records.abortPlanned('target', id, takesNone({ id, state }), set)
     if (state === 'serving' && before.state === 'draining') {
-      const why = `${id} takes slots again: it isn’t drained any more.`
+      const why = `${id} takes slots again, because its drain was cancelled.`
       return this.#records.abortPlanned('source', id, why, set)
     }
     return set()
   }
 
-  /** Forgets a shard that has no slots. Throws NOT_FOUND, SHARD_IN_MOVE, SHARD_NOT_EMPTY. */
+  /** Removes a shard that has no slots. Throws NOT_FOUND, SHARD_IN_MOVE, SHARD_NOT_EMPTY. */
   async remove(id: string): Promise<void> {
     return this.#planning.inTurn(async () => {
       this.#find(id)
@@ -93,8 +95,8 @@ export class Fleet {
   }
 
   /**
-   * Plans what brings the serving shards within the tolerance, and records it: lanes let the moves through in turn. Throws
-   * SCHEMA_VERSIONS_DIFFER, SHARD_LACKS_ROOM, and SLOTS_IN_MOVE where bytes are to be balanced while a move is open.
+   * Plans the moves that bring the serving shards within the tolerance, and records them. They wait for lanes. Throws
+   * SCHEMA_VERSIONS_DIFFER, SHARD_LACKS_ROOM, and SLOTS_IN_MOVE if bytes are to be balanced while a move is open.
    */
   async rebalance(
     request: RebalanceRequest,
@@ -106,7 +108,7 @@ export class Fleet {
   }
 
   /**
-   * From now on the shard takes no slots; those that it has go to the shards that have least. Throws NOT_FOUND,
+   * Stops a shard from taking slots, and plans moves of its slots to the shards with the fewest. Throws NOT_FOUND,
    * SCHEMA_VERSIONS_DIFFER, SHARD_LACKS_ROOM.
    */
   async drain(id: string, once: Once<Rebalance> = unkept, parts: Parts = noParts): Promise<Rebalance> {
@@ -114,11 +116,14 @@ export class Fleet {
     return this.#planning.inTurn(async () => {
       const shard = this.#find(id)
       if (shard.state !== 'serving' && shard.state !== 'draining')
-        throw new BanyanError('SHARD_NOT_SERVING', `${id} is ${shard.state}: make it serving first.`)
+        throw new BanyanError(
+          'SHARD_NOT_SERVING',
+          `${id} is ${shard.state}, so it can’t be drained. ${makeServing(shard)}`,
+        )
       if (!this.#directory.shardEntries().some((other) => other.id !== id && other.state === 'serving'))
         throw new BanyanError(
           'SHARD_NOT_SERVING',
-          `No other shard is serving, so ${id} can’t be drained. Add one first.`,
+          `No other shard is serving, so ${id} can’t be drained. Add one first: banyan shards add`,
         )
       if (shard.state === 'serving') await this.#setState(id, 'draining')
       const request = { keyspaces: [...keyspaces], tolerance: 0, bytes: null, dryRun: false }
@@ -126,7 +131,10 @@ export class Fleet {
     })
   }
 
-  /** In turn: until the last piece is recorded nothing else plans, so what was planned and checked is what is recorded. */
+  /**
+   * Runs in turn. No other operation plans before the last piece is recorded, so the recorded moves are those that were
+   * checked.
+   */
   async #carryOut(
     request: RebalanceRequest,
     drained: string | null,
@@ -134,7 +142,7 @@ export class Fleet {
     parts: Parts,
   ): Promise<Rebalance> {
     const begun = this.#planning.recordedOf(parts)
-    // What an earlier attempt of this request has recorded is under way: bytes can't be weighed any more.
+    // Moves recorded by an earlier attempt of this request may be running, so bytes cannot be weighed any more.
     const plan = request.bytes !== null && begun.length > 0 ? NOTHING : await this.#plan(request, drained)
     if (request.dryRun) return once(() => ({ ...plan, moves: [] }))
     const checked = await this.#planning.check(plan.planned)
@@ -174,14 +182,14 @@ export class Fleet {
     return planMoves(shards, { owners, held }, { tolerance, drained })
   }
 
-  /** A move's rows are at both its shards for a while, and a planned one's where they won't stay: a size weighs no slot. */
+  /** An open move's rows may be at both shards, so a database's size does not give the weight of its slots. */
   #refuseUnknownWeights(): void {
     const open = this.#records.firstOpen()
     if (!open) return
     const end = open.state === 'settling' ? `, or end its settling: banyan moves complete ${open.id}` : ''
     throw new BanyanError(
       'SLOTS_IN_MOVE',
-      `Move ${open.id} is ${open.state}: until it is over, the sizes of the databases don’t say what their slots weigh. Wait${end}. Slots can be balanced at any time.`,
+      `Move ${open.id} is ${open.state}. Bytes can’t be balanced until it ends, because its rows may be in two databases. Wait${end}. Slots can be balanced at any time.`,
       { retryAfterSeconds: limits.moveRetryAfterSeconds },
     )
   }
@@ -197,7 +205,7 @@ export class Fleet {
     if (open)
       throw new BanyanError(
         'SHARD_IN_MOVE',
-        `Move ${open.id} (${open.state}) is at ${id}, which can ${what} when it is done. See: banyan moves show ${open.id}`,
+        `Move ${open.id} (${open.state}) uses ${id}, which can ${what} only after the move is done. See: banyan moves show ${open.id}`,
         { retryAfterSeconds: limits.moveRetryAfterSeconds },
       )
   }

@@ -4,10 +4,10 @@ import type { Keyspace } from '../sharding/sharded-table.ts'
 import type { MoveTable, SlotHold } from './move-table.ts'
 import { isBeforeCommit, type SlotRange, slotNumber } from './record.ts'
 
-/** Which open move holds each slot: read once for an operation, however many moves it plans. */
+/** The open move that holds each slot. Read once per operation, however many moves it plans. */
 export class HeldSlots {
   readonly #table: MoveTable
-  /** `holders` has the number of the move that holds a slot; 0: none does. */
+  /** `holders` has the number of the move that holds each slot, or 0 if none does. */
   readonly #held = new Map<Keyspace, { holders: Uint32Array; holds: SlotHold[] }>()
 
   constructor(table: MoveTable) {
@@ -31,8 +31,8 @@ export class HeldSlots {
   }
 
   /**
-   * Marks what is held, and gives slots that are on their way to their targets: `ordinals` has each shard's index. It is
-   * assumed that a move that has begun, or waits, arrives.
+   * Marks held slots, and assigns slots of unfinished moves to their targets, assuming that these moves succeed.
+   * `ordinals` has each shard's index.
    */
   foresee(keyspace: Keyspace, owners: Uint16Array, held: Uint8Array, ordinals: ReadonlyMap<string, number>): void {
     const { holders, holds } = this.#of(keyspace)

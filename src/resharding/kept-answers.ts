@@ -4,31 +4,31 @@ import { limits } from '../core/limits.ts'
 import type { DirectoryStorage } from '../sharding/directory.ts'
 import { keyReused, type RetryKey } from '../sharding/idempotency.ts'
 
-/** Runs an effect, synchronously and in one transaction with keeping its answer; or gives the answer of the first time. */
+/** Runs an effect and keeps its answer in one synchronous transaction. On a retry, returns the kept answer. */
 export type Once<T> = (effect: () => T) => T
 
-/** For an effect that nobody sends again. */
+/** For an effect that is never retried. */
 export const unkept = <T>(effect: () => T): T => effect()
 
-/** The moves that a request has recorded in earlier transactions than the one that keeps its answer. */
+/** The moves that a request recorded before the transaction that keeps its answer. */
 export interface Parts {
-  /** Their ids, in the order of recording. An attempt that broke off has left them. */
+  /** Their ids, in the order of recording. An interrupted attempt may have left some. */
   moves(): string[]
-  /** To be called in the transaction that records these. */
+  /** Call this in the transaction that records these moves. */
   add(moveIds: string[]): void
 }
 
-/** For a request without an Idempotency-Key: it is never resumed. */
+/** For a request without an Idempotency-Key, which is never resumed. */
 export const noParts: Parts = { moves: () => [], add: () => undefined }
 
 /**
- * What the directory answered operators under an `Idempotency-Key` (24 h): kept in its own storage, in the transaction of
- * the effect. What was refused had no effect, and is not kept.
+ * Keeps the directory's answers to operators by `Idempotency-Key` (24 h), in the directory's own storage and in the
+ * effect's transaction. A refused request had no effect, so its answer is not kept.
  */
 export class KeptAnswers {
   readonly #storage: DirectoryStorage
   readonly #clock: Clock
-  /** Requests at work in this object, by their key: the same one sent again waits for the first. */
+  /** Requests in progress in this object, by key. A retry waits for the first request. */
   readonly #running = new Map<string, Promise<unknown>>()
 
   constructor(storage: DirectoryStorage, clock: Clock) {
@@ -38,7 +38,7 @@ export class KeptAnswers {
       `CREATE TABLE IF NOT EXISTS kept_answers (key_hash TEXT PRIMARY KEY, request_hash TEXT NOT NULL,
        answer TEXT NOT NULL, expires_at INTEGER NOT NULL)`,
     )
-    // A row holds 2 MB, and thousands of planned moves are more.
+    // A row holds at most 2 MB, which thousands of planned moves exceed.
     storage.rows(
       `CREATE TABLE IF NOT EXISTS kept_rests (key_hash TEXT NOT NULL, number INTEGER NOT NULL, answer TEXT NOT NULL,
        PRIMARY KEY (key_hash, number))`,
@@ -51,13 +51,13 @@ export class KeptAnswers {
   }
 
   /**
-   * Answers as the first time, or by `work`, which runs what it does once. Answers are kept as JSON. Throws
-   * IDEMPOTENCY_KEY_REUSED where the key came with another request.
+   * Returns the kept answer, or runs `work`, which runs its effect once. Answers are kept as JSON. Throws
+   * IDEMPOTENCY_KEY_REUSED if the key was used for another request.
    */
   async answer<T>(retry: RetryKey | null, work: (once: Once<T>, parts: Parts) => Promise<T>): Promise<T> {
     if (!retry) return work(unkept, noParts)
     for (let running = this.#running.get(retry.key); running; running = this.#running.get(retry.key)) await running
-    // Before all that may wait, or refuse what the first time has changed.
+    // Look before `work` waits, or refuses a state that the first request has already changed.
     const kept = this.#find(retry)
     if (kept) return kept.answer as T
     const answer = work((effect) => this.#once(retry, effect), this.#parts(retry))
@@ -135,7 +135,7 @@ export class KeptAnswers {
   }
 }
 
-/** Of three bytes at most, so a piece stays below the 2 MB of a row. */
+/** A character has at most three bytes, so a piece stays below a row's 2 MB. */
 const PIECE_CHARACTERS = 500_000
 
 const requestOf = ({ key, request }: RetryKey): string => sha256Hex(`${key}\0${request}`)

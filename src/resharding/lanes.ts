@@ -6,7 +6,7 @@ import type { MoveRecord } from './record.ts'
 export interface LanesOptions {
   table: MoveTable
   clock: Clock
-  /** Until when (ms) a planned move has to wait for the last lease on its target; 0 or a moment that has passed: it has not. */
+  /** Until when (ms) a planned move must wait for the last lease on its target. 0 or a past time means no wait. */
   leasesEnd: (move: MoveRecord) => number
 }
 
@@ -18,22 +18,23 @@ interface Offer {
 }
 
 /**
- * Who gets a free lane. A shard has one lane, and a move takes those of both its shards at once or none, so moves that wait
- * never hold what another waits for. The rule:
+ * Decides which move gets a free lane. A shard has one lane. A move takes the lanes of both its shards at once or none,
+ * so a waiting move never holds what another waits for. The rule:
  *
- * 1. A move that has settled (`settling` whose time is over, or `purging` without lanes) gets it before a planned one.
- *    Among these, the one that settled first and finds both its lanes free. While one waits for a shard's lane, no planned
- *    move takes that lane, also where the settled one cannot start because its other lane is held.
- * 2. Then the oldest planned move that finds both its lanes free. One that does not fit keeps no lane from the next.
+ * 1. Settled moves (`settling` with its time over, or `purging` without lanes) come before planned ones. Among them,
+ *    the one that settled first and finds both its lanes free is next. While one waits for a shard's lane, no planned move
+ *    takes that lane, even if the settled one cannot start because its other lane is held.
+ * 2. Then comes the oldest planned move that finds both its lanes free. A move that does not fit blocks no other.
  *
- * None waits without end. A move settles once and purges a bounded number of rows, so settled moves pass. Planned moves are
- * finite, and each begins once. Nobody polls: when a lane becomes free, the moves that can start are chosen here and woken.
+ * No move waits forever. A move settles once and purges a bounded number of rows, so settled moves finish. Planned
+ * moves are finite, and each starts once. No move polls. When a lane becomes free, the moves that can start are chosen
+ * here and woken.
  */
 export class Lanes {
   readonly #options: LanesOptions
   /**
-   * Which move was chosen for a shard's lane and woken, for as long as it needs to take the lane. In memory only. When an
-   * offer is lost or expired, the first move that asks gets the lane, by the same two rules except for the order of age.
+   * The move that was chosen for a shard's lane and woken, kept until it can take the lane. In memory only. If an offer
+   * is lost or expired, the first move that asks gets the lane. The same rules apply, except for the order of age.
    */
   readonly #offers = new Map<string, Offer>()
   readonly #freed = new Set<string>()
@@ -43,7 +44,7 @@ export class Lanes {
     this.#options = options
   }
 
-  /** True where the move, which asks, may take both lanes now. */
+  /** True if this move, which asks, may take both lanes now. */
   areFreeFor({ id, state, source, target }: MoveRecord): boolean {
     const { table, clock } = this.#options
     const isDue = state !== 'planned'
@@ -59,7 +60,7 @@ export class Lanes {
     for (const { id } of [source, target]) this.#offers.delete(id)
   }
 
-  /** Another move may start at these shards now. */
+  /** Notes that other moves may now start at these shards. */
   freed({ id, source, target }: MoveRecord): void {
     for (const shard of [source, target]) {
       this.#freed.add(shard.id)
@@ -71,13 +72,13 @@ export class Lanes {
     this.#added.push({ number, lane: 'planned', source: source.id, target: target.id, settlesAt: null })
   }
 
-  /** What was noted since the last choice did not happen. */
+  /** Discards what was noted since the last choice, because it did not happen. */
   forget(): void {
     this.#freed.clear()
     this.#added = []
   }
 
-  /** The moves that can start by what has changed since the last choice: their movers are to be woken. */
+  /** The moves that can start because of changes since the last choice. Their movers must be woken. */
   choose(): string[] {
     const freed = [...this.#freed]
     const added = this.#added
@@ -94,7 +95,7 @@ export class Lanes {
       if (chosen.has(number) || !isOpen(source, isDue) || !isOpen(target, isDue)) return
       const move = table.get(number)
       chosen.set(number, move.id)
-      // A move that still waits for leases learns until when. The lanes stay free for the next move.
+      // A move that still waits for leases is told until when. The lanes stay free for the next move.
       if (!isDue && leasesEnd(move) > now) return
       const offer = { id: move.id, number, isDue, until: now + limits.moveLaneOfferMs }
       for (const shard of [source, target]) this.#offers.set(shard, offer)
@@ -112,8 +113,8 @@ export class Lanes {
   }
 
   /**
-   * Moves that wait though both their lanes are free, as after a wake-up that was lost: at most one for each shard, by rule
-   * 1 and 2, but those with the lowest `rank` first.
+   * Moves that wait although both their lanes are free, for example after a lost wake-up. At most one per shard, by
+   * rules 1 and 2, but with the lowest `rank` first.
    */
   overlooked(rank: (row: LaneRow) => number): LaneRow[] {
     const now = this.#options.clock.now()
@@ -134,7 +135,7 @@ export class Lanes {
     return [...settled, ...fitting(rows.filter(({ lane }) => lane === 'planned'))]
   }
 
-  /** The offer that binds the move that asks: an offer to a planned move does not bind a settled one. */
+  /** The offer that binds the move that asks. An offer to a planned move does not bind a settled one. */
   #offer(shard: string, isDue: boolean): Offer | null {
     const offer = this.#offers.get(shard)
     if (!offer) return null
@@ -145,7 +146,7 @@ export class Lanes {
   }
 }
 
-/** Waiting moves that are looked at together. */
+/** How many waiting moves are read at once. */
 const PAGE = 64
 
 function remembered(ask: (shard: string) => boolean): (shard: string) => boolean {

@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.ts'
 import { limits } from '../core/limits.ts'
 
-/** What a Durable Object keeps for one move: which it is, and its alarm. */
+/** What a Durable Object stores for one move: its id and its alarm. */
 export interface AlarmStorage {
   findMove(): Promise<string | null>
   keepMove(moveId: string): Promise<void>
@@ -10,8 +10,8 @@ export interface AlarmStorage {
 }
 
 /**
- * The alarm that drives one move. It is re-armed before the work, so that an alarm whose turn dies is followed by another;
- * what sleeps all the same is woken by cron.
+ * The alarm that drives one move. It is re-armed before the work, so that another alarm follows if a turn crashes. The
+ * cron wakes a move that still sleeps.
  */
 export class MoveAlarm {
   readonly #storage: AlarmStorage
@@ -19,14 +19,14 @@ export class MoveAlarm {
   readonly #turn: (moveId: string) => Promise<number | null>
   #wakes = 0
 
-  /** `turn` works on the move and resolves to when to come back (ms), or to null: never. */
+  /** `turn` works on the move. It resolves to the time of the next turn (ms), or null if none is needed. */
   constructor(storage: AlarmStorage, clock: Clock, turn: (moveId: string) => Promise<number | null>) {
     this.#storage = storage
     this.#clock = clock
     this.#turn = turn
   }
 
-  /** The move has something to do, or may have. */
+  /** Wakes a move that has work to do, or may have. */
   async wake(moveId: string): Promise<void> {
     this.#wakes++
     await this.#storage.keepMove(moveId)
@@ -39,7 +39,7 @@ export class MoveAlarm {
     await this.#storage.setAlarm(this.#clock.now() + limits.moveWatchMs)
     const wakesBefore = this.#wakes
     const comeBackAt = await this.#turn(moveId)
-    // Who was woken in the middle may have missed why.
+    // A wake-up during the turn may have come after the turn read the record, so run another.
     if (this.#wakes !== wakesBefore) await this.#storage.setAlarm(this.#clock.now())
     else if (comeBackAt === null) await this.#storage.deleteAlarm()
     else await this.#storage.setAlarm(comeBackAt)

@@ -10,15 +10,15 @@ import { type ShardEntry, spansOf } from '../sharding/shard-map.ts'
 import { type Keyspace, keyspaces } from '../sharding/sharded-table.ts'
 import type { HeldSlots } from './held-slots.ts'
 import { noParts, type Once, type Parts, unkept } from './kept-answers.ts'
-import { type MoveRecords, takesNone } from './move-records.ts'
+import { type MoveRecords, makeServing, takesNone } from './move-records.ts'
 import { countSlots, formatRanges, isBeforeCommit, type MoveRecord, type SlotRange, slotNumber } from './record.ts'
 import { arrivalOf, bytesOfSlots, refuseLackOfRoom } from './room.ts'
 
-/** What planning wants to know of a shard. One statement answers both. */
+/** The facts that planning needs about a shard. One statement returns both. */
 interface ShardFacts {
-  /** Which migrations it has: two shards with equal texts have equal schemas. */
+  /** Names its migrations. Equal texts mean equal schemas. */
   schema: string
-  /** How large its database is; null where the platform does not say. */
+  /** The size of its database. Null if the platform does not report it. */
   bytes: number | null
 }
 
@@ -33,7 +33,7 @@ export interface MovePlanningOptions {
   shardFacts: (shard: ShardEntry) => Promise<ShardFacts>
   /** The newest migration that this version of the Worker knows. */
   newestMigration: string
-  /** How large a shard's database may become; `limits.shardBytesMax` where it is not set. */
+  /** How large a shard's database may become. Default: `limits.shardBytesMax`. */
   shardBytesMax?: number
 }
 
@@ -43,19 +43,19 @@ export interface MoveRequest {
   target: string
 }
 
-/** A move that a plan wants, of slots that its source has. */
+/** A move in a plan, of slots that its source owns. */
 export interface PlannedMove extends MoveRequest {
   source: string
 }
 
-/** One whose shards have been asked: its schemas are equal, and its target has room. */
+/** A move whose shards were checked: their schemas are equal, and the target has room. */
 export interface CheckedMove extends PlannedMove {
   bytesEstimated?: number | null
 }
 
 /**
- * Decides whether moves may begin, and records them as `planned`. Operations run one after another, in pieces with pauses
- * in between, so that the directory answers others meanwhile.
+ * Decides whether moves may start, and records them as `planned`. Operations run one after another, in pieces with
+ * pauses in between, so that the directory answers other calls meanwhile.
  */
 export class MovePlanning {
   readonly #options: MovePlanningOptions
@@ -67,14 +67,15 @@ export class MovePlanning {
     this.#records = options.records
   }
 
-  /** Runs operations that plan moves, or change what plans depend on, one after another. They may wait in the middle. */
+  /** Runs operations that plan moves, or change what plans depend on, one after another. They may wait. */
   inTurn<T>(work: () => Promise<T>): Promise<T> {
     return this.#serial.run(work)
   }
 
   /**
-   * Plans one move a source; slots that the target has already are left out, so there may be none. Throws NOT_FOUND for
-   * an unknown target, SLOTS_IN_MOVE, SHARD_IN_MOVE, SHARD_NOT_SERVING, SCHEMA_VERSIONS_DIFFER, SHARD_LACKS_ROOM.
+   * Plans one move per source. Slots that the target already owns are skipped, so there may be no move. Throws
+   * NOT_FOUND for an unknown target, SLOTS_IN_MOVE, SHARD_IN_MOVE, SHARD_NOT_SERVING, SCHEMA_VERSIONS_DIFFER,
+   * SHARD_LACKS_ROOM.
    */
   async plan(request: MoveRequest, once: Once<MoveRecord[]> = unkept, parts: Parts = noParts): Promise<MoveRecord[]> {
     const target = this.#shard(request.target)
@@ -94,9 +95,10 @@ export class MovePlanning {
   }
 
   /**
-   * Records planned moves, in pieces with pauses in between, so that thousands of them do not block the object. `last` is
-   * called in place of a transaction with the last piece. It records that piece, and resolves to all moves of the request,
-   * including those that an interrupted attempt recorded. Call it in turn, with moves of slots that no other move holds.
+   * Records planned moves in pieces with pauses in between, so that thousands of them do not block the object. `last`
+   * is called instead of a transaction for the last piece. It records that piece and resolves to all moves of the
+   * request, including those that an interrupted attempt recorded. Call it in turn, with moves of slots that no other
+   * move holds.
    */
   async record<T>(planned: CheckedMove[], parts: Parts, last: (record: () => MoveRecord[]) => T): Promise<T> {
     const moves = this.recordedOf(parts)
@@ -115,14 +117,14 @@ export class MovePlanning {
     return last(() => [...moves, ...this.enqueue(planned.slice(index), held)])
   }
 
-  /** What an earlier attempt of the same request has recorded. */
+  /** The moves that an earlier attempt of the same request recorded. */
   recordedOf(parts: Parts): MoveRecord[] {
     return parts.moves().map((id) => present(this.#records.find(id), `the move ${id}, which the request recorded`))
   }
 
   /**
-   * Records all moves that are `planned`, in one transaction. They may meet at a shard: each waits until the lanes of both
-   * its shards are free. Throws SLOTS_IN_MOVE, SHARD_NOT_SERVING.
+   * Records all these moves as `planned`, in one transaction. They may share a shard: each waits until the lanes of
+   * both its shards are free. Throws SLOTS_IN_MOVE, SHARD_NOT_SERVING.
    */
   enqueue(planned: CheckedMove[], held = this.#records.heldSlots()): MoveRecord[] {
     return this.#records.transaction(() =>
@@ -137,8 +139,8 @@ export class MovePlanning {
   }
 
   /**
-   * Asks each shard of these moves once, a few at a time. Throws SCHEMA_VERSIONS_DIFFER, SHARD_LACKS_ROOM,
-   * SHARD_UNAVAILABLE. Resolves to the moves, with how many bytes each brings to its target at most.
+   * Asks each shard of these moves once, a few at a time. Resolves to the moves, each with the most bytes that it
+   * brings to its target. Throws SCHEMA_VERSIONS_DIFFER, SHARD_LACKS_ROOM, SHARD_UNAVAILABLE.
    */
   async check(planned: PlannedMove[]): Promise<CheckedMove[]> {
     const shards = new Map(
@@ -156,20 +158,20 @@ export class MovePlanning {
     return checked
   }
 
-  /** Throws SCHEMA_VERSIONS_DIFFER where a newcomer's schema isn't the first shard's. */
+  /** Throws SCHEMA_VERSIONS_DIFFER if a new shard's schema differs from the first shard's. */
   async refuseOtherSchema(newcomer: ShardEntry): Promise<void> {
     const first = present(this.#options.directory.shardEntries()[0], 'a first shard')
     this.#refuseSchemas(first.id, newcomer.id, await this.#facts([first, newcomer]))
   }
 
-  /** One move for each source; of those that an earlier attempt of the request recorded, none again. */
+  /** One move per source, without the sources that an earlier attempt of the request already recorded. */
   #plannedOf(request: MoveRequest, target: ShardEntry, begun: MoveRecord[]): PlannedMove[] {
     return [...this.#sources(request, target)]
       .filter(([{ id }]) => !begun.some(({ source }) => source.id === id))
       .map(([{ id }, ranges]) => ({ keyspace: request.keyspace, source: id, target: target.id, ranges }))
   }
 
-  /** The requested slots by the shard that owns them now. */
+  /** The requested slots, by the shard that owns them now. */
   #sources({ keyspace, ranges }: MoveRequest, target: ShardEntry): Map<ShardEntry, SlotRange[]> {
     const { directory } = this.#options
     const shards = directory.shardEntries()
@@ -261,8 +263,12 @@ export class MovePlanning {
     const entries = [this.#entry(source), this.#entry(target)] as const
     for (const shard of entries)
       if (shard.state === 'read-only' || shard.state === 'restoring')
-        throw new BanyanError('SHARD_NOT_SERVING', `${shard.id} is ${shard.state}.`)
-    if (entries[1].state !== 'serving') throw new BanyanError('SHARD_NOT_SERVING', takesNone(entries[1]))
+        throw new BanyanError(
+          'SHARD_NOT_SERVING',
+          `${shard.id} is ${shard.state}, so no slots can leave or reach it. ${makeServing(shard)}`,
+        )
+    if (entries[1].state !== 'serving')
+      throw new BanyanError('SHARD_NOT_SERVING', `${takesNone(entries[1])} Choose another target.`)
     const number = held.holderOf(keyspace, ranges)
     if (number === null) return
     const holder = this.#records.byNumber(number)
@@ -273,16 +279,20 @@ export class MovePlanning {
     )
   }
 
-  /** A single move that an operator asks for does not queue: the answer names the move that is in the way. */
+  /** A single move that an operator requests does not queue. The error names the move in the way. */
   #refuseBusy({ source, target }: PlannedMove, begun: MoveRecord[]): void {
     const limit = begun.length + 1
     const busy = [source, target]
       .flatMap((shard) => this.#records.openAt(shard, { lanes: ['held', 'planned'], limit }))
       .find(({ id }) => !begun.some((own) => own.id === id))
     if (busy)
-      throw new BanyanError('SHARD_IN_MOVE', `Move ${busy.id} (${busy.state}) is at ${source} or ${target}.`, {
-        retryAfterSeconds: limits.moveRetryAfterSeconds,
-      })
+      throw new BanyanError(
+        'SHARD_IN_MOVE',
+        `Move ${busy.id} (${busy.state}) uses ${source} or ${target}, and a shard takes part in one move at a time. Wait until it is done: banyan moves show ${busy.id} --follow`,
+        {
+          retryAfterSeconds: limits.moveRetryAfterSeconds,
+        },
+      )
   }
 
   #shard(id: string): ShardEntry | undefined {
@@ -294,7 +304,10 @@ export class MovePlanning {
   }
 }
 
-/** One to come in the middle would fail the move. A shard that is ahead of the Worker lacks none: it was migrated first. */
+/**
+ * A migration that arrives during a move would fail it. A shard may be ahead of the Worker, because it is migrated
+ * first.
+ */
 function refusePending(id: string, version: string, newestMigration: string): void {
   if ((version.split(', ').at(-1) ?? '') < newestMigration)
     throw new BanyanError(

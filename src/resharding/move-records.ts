@@ -33,11 +33,11 @@ export interface MoveRecordsOptions {
   clock: Clock
   leaseMs: number
   graceMs: number
-  /** Called after a transaction that lets moves start, with their ids: their movers are to be woken. It may get lost. */
+  /** Called after a transaction that lets moves start, with the ids of the moves to wake. The call may be lost. */
   onRunnable?: (ids: string[]) => void
 }
 
-/** What each state may become by its mover. All else is an operator's, or the undoing of a move. */
+/** The states that a mover may set from each state. Operators and undoing a move cause all other transitions. */
 export const moverTransitions: Partial<Record<MoveState, MoveState[]>> = {
   planned: ['preparing'],
   preparing: ['copying', 'catching-up'],
@@ -51,16 +51,16 @@ export const moverTransitions: Partial<Record<MoveState, MoveState[]>> = {
 }
 
 /**
- * The directory's records of moves: one row a move, in the directory's own storage, so that the commit changes the map and
- * the record in one transaction. Every change is a compare-and-set; lanes are given out here and nowhere else.
+ * The directory's records of moves: one row per move in the directory's own storage, so that the commit changes the map
+ * and the record in one transaction. Every change is a compare-and-set. Only this class assigns lanes.
  */
 export class MoveRecords {
   readonly #options: MoveRecordsOptions
   readonly #table: MoveTable
   readonly #queue: Lanes
-  /** When (ms) each open move's mover last changed or reported something: what this object has heard of, in memory. */
+  /** When (ms) each open move's mover last changed or reported something to this object. In memory only. */
   readonly #heard = new Map<string, number>()
-  /** When (ms) the cron last woke each open move, by its number: in memory. */
+  /** When (ms) the cron last woke each open move, by its number. In memory only. */
   readonly #woken = new Map<number, number>()
   #depth = 0
 
@@ -75,12 +75,12 @@ export class MoveRecords {
     return this.#table.find(id)
   }
 
-  /** Newest first. `before` is the id of the last one of the page before. */
+  /** Newest first. `before` is the id of the previous page's last move. */
   list(page: { limit: number; before: string | null }): MoveRecord[] {
     return this.#table.list(page)
   }
 
-  /** All moves that a mover has work for, or will have, oldest first: to look at. There may be thousands. */
+  /** All open moves, oldest first. For display. There may be thousands. */
   open(): MoveRecord[] {
     return this.#table.open()
   }
@@ -89,7 +89,7 @@ export class MoveRecords {
     return this.#table.firstOpen()
   }
 
-  /** The oldest open move at the shard, if there is one. */
+  /** The oldest open move at the shard, or null. */
   firstOpenAt(shard: string): MoveRecord | null {
     return this.#table.openAt(shard, { limit: 1 })[0] ?? null
   }
@@ -103,7 +103,7 @@ export class MoveRecords {
     return this.#table.get(number)
   }
 
-  /** Adds a planned move. To be called in a transaction. Returns its number. */
+  /** Adds a planned move and returns its number. Call it in a transaction. */
   add(record: MoveRecord): number {
     const number = this.#table.insert(record)
     this.#queue.added(number, record)
@@ -114,15 +114,15 @@ export class MoveRecords {
     return new HeldSlots(this.#table)
   }
 
-  /** Lets others use the object between two pieces of an operation. */
+  /** Lets other calls use the object between two pieces of an operation. */
   pause(): Promise<void> {
     return this.#options.clock.sleep(0)
   }
 
   /**
-   * The moves that may be asleep though they have something to do, at most `limit`: those that wait while both their lanes
-   * are free, and those with lanes that were not heard of for a while. The cron wakes them, so that a wake-up that was lost
-   * costs at most a minute. Moves that wait for a reason are not among them.
+   * Returns at most `limit` moves that may be asleep although they have work: moves that wait while both their lanes
+   * are free, and moves with lanes whose mover has been silent for a while. The cron wakes them, so a lost wake-up
+   * costs at most a minute. Moves that wait for a reason are not included.
    */
   movesToWake(limit: number): string[] {
     const now = this.#options.clock.now()
@@ -136,18 +136,18 @@ export class MoveRecords {
       const hasAlarm = lane === 'planned' && this.#leasesOfTargetEnd(move) > now
       return hasAlarm && !isUnheard(move.id) ? [] : [{ number, id: move.id }]
     })
-    // One that is stuck retries by itself, and seldom.
+    // A stuck move retries by itself, but rarely.
     const silenceMs = { held: limits.moveUnheardMs, none: limits.moveStuckRetryMs + limits.moveUnheardMs }
     const silent = this.#table.working().filter(({ id, lane }) => isUnheard(id, silenceMs[lane]))
-    // Those that were woken longest ago first, so that some that never answer keep no other from its turn.
+    // The moves woken longest ago come first, so that moves that never answer do not starve the others.
     const asleep = [...waiting, ...silent].sort((a, b) => lastWoken(a) - lastWoken(b)).slice(0, limit)
     for (const { number } of asleep) this.#woken.set(number, now)
     return asleep.map(({ id }) => id)
   }
 
   /**
-   * Ends the moves from or to a shard that are still `planned`; `why` is their error. In pieces with pauses in between;
-   * `last` runs in one transaction with the last piece. To be called in turn.
+   * Aborts the `planned` moves from or to a shard; `why` becomes their error. Works in pieces with pauses in between.
+   * `last` runs in one transaction with the last piece. Call it in turn.
    */
   async abortPlanned<T>(role: 'source' | 'target', shard: string, why: string, last: () => T): Promise<T> {
     const piece = () => {
@@ -162,7 +162,7 @@ export class MoveRecords {
     }
   }
 
-  /** Runs `body` in one transaction of the directory's storage, and then tells which moves can start by it. */
+  /** Runs `body` in one transaction of the directory's storage, then announces the moves that it lets start. */
   transaction<T>(body: () => T): T {
     const isOutermost = this.#depth === 0
     this.#depth++
@@ -181,7 +181,7 @@ export class MoveRecords {
     if (ids.length > 0) this.#options.onRunnable?.(ids)
   }
 
-  /** A mover's compare-and-set. Its progress is kept with it. */
+  /** A mover's compare-and-set. The progress is stored with it. */
   change(seen: SeenMove, change: MoveChange, progress: MoveProgress | null): MoveAnswer {
     return this.transaction(() => {
       const found = this.find(seen.id)
@@ -206,24 +206,27 @@ export class MoveRecords {
     this.#write({ ...record, ...progress, ...notes })
   }
 
-  /** Undoes a move whose map hasn't changed; a reverse goes back to settling. Throws NOT_FOUND, MOVE_STATE. */
+  /** Undoes a move before its commit. A reverse returns to settling. Throws NOT_FOUND, MOVE_STATE. */
   abort(id: string): MoveRecord {
     return this.#byOperator(id, (record) => {
       if (!isBeforeCommit(record) || record.ending)
         throw notNow(
           record,
-          'abort',
-          record.state === 'settling' ? 'It can be reversed.' : 'Only a move that has not committed can.',
+          'aborted',
+          record.state === 'settling' ? 'It can be reversed.' : 'Only a move that has not committed can be aborted.',
         )
       return this.#undo(record, 'aborted', null).record
     })
   }
 
-  /** Takes a settling move back, with the writes that the target has taken since. Throws NOT_FOUND, MOVE_STATE, SHARD_IN_MOVE. */
+  /**
+   * Reverses a settling move, keeping the writes that the target has taken since. Throws NOT_FOUND, MOVE_STATE,
+   * SHARD_IN_MOVE.
+   */
   reverse(id: string): MoveRecord {
     return this.#byOperator(id, (record) => {
-      if (record.state !== 'settling') throw notNow(record, 'reverse', 'A move can be reversed while it is settling.')
-      if (record.captureStopped) throw notNow(record, 'reverse', CAPTURE_STOPPED)
+      if (record.state !== 'settling') throw notNow(record, 'reversed', 'A move can be reversed while it is settling.')
+      if (record.captureStopped) throw notNow(record, 'reversed', CAPTURE_STOPPED)
       this.#refuseWithoutLanes(record)
       return this.#write({
         ...record,
@@ -242,10 +245,10 @@ export class MoveRecords {
     })
   }
 
-  /** Ends the settling as soon as the last lease that names the source has run out. Throws NOT_FOUND, MOVE_STATE. */
+  /** Ends the settling as soon as the last lease that names the source has expired. Throws NOT_FOUND, MOVE_STATE. */
   complete(id: string): MoveRecord {
     return this.#byOperator(id, (record) => {
-      if (record.state !== 'settling') throw notNow(record, 'complete', 'Only a settling move can be completed.')
+      if (record.state !== 'settling') throw notNow(record, 'completed', 'Only a settling move can be completed.')
       const leasesEnd = commitTime(record) + longestLeaseMs(this.#options.leaseMs)
       return this.#write({ ...record, settlesAt: Math.min(settleTime(record), leasesEnd) })
     })
@@ -260,7 +263,7 @@ export class MoveRecords {
         const target = this.#entry(record.target.id)
         if (target.state === 'serving')
           return this.#takeLanes({ ...record, state: 'preparing' }, () => this.#leasesOfTargetEnd(record))
-        // Its mover comes back at once and finds it over: without the lanes it touches no shard.
+        // The mover retries at once and finds the move ended. Without lanes it has touched no shard.
         const ended = this.#write({ ...record, state: 'aborted', error: takesNone(target) })
         return { outcome: 'waits', record: ended, retryAt: now }
       }
@@ -297,7 +300,7 @@ export class MoveRecords {
     }
   }
 
-  /** A move that nothing was done for ends at once; any other is undone by its mover first. */
+  /** A `planned` move ends at once, because nothing was done for it. The mover undoes any other move first. */
   #undo(record: MoveRecord, ending: 'aborted' | 'failed', error: string | null): { outcome: 'recorded' } & MoveAnswer {
     if (record.state === 'planned') return this.#recorded({ ...record, state: ending, error })
     return this.#recorded({ ...record, ending, error })
@@ -310,36 +313,37 @@ export class MoveRecords {
     if (record.reversals === 0) return this.#recorded({ ...ended, state: record.ending })
     const { source, target, reversals, reversed } = record
     const back = { reversals: reversals + 1, reversed: !reversed, source: target, target: source }
-    // The settling begins anew: a reverse that took long would else be followed by the purge at once.
+    // The grace period restarts. Otherwise the purge could follow a long reverse at once.
     const settlesAt = this.#options.clock.now() + this.#graceMs
     return this.#recorded({ ...ended, ...back, state: 'settling', settlesAt })
   }
 
-  /** The directory knows first: a reverse after the target had stopped would lack changes. */
+  /** The directory records this first, because a reverse after the target stopped would lack changes. */
   #stopCapture(record: MoveRecord): MoveAnswer {
     if (!isSettled(record)) return { outcome: 'changed' }
     return this.#recorded({ ...record, captureStopped: true, captured: 0 })
   }
 
-  /** Called by the incarnation that has the lanes and found that the choice is safe. */
+  /** Called by the incarnation that has the lanes and found the choice safe. */
   #choose(record: MoveRecord, { choice, leftAlone }: Extract<MoveChange, { choice: unknown }>): MoveAnswer {
     const state = choice === 'activate' ? 'committed' : 'purging'
     if (record.state !== state || record.ending || !record.hasLanes) return { outcome: 'changed' }
     return this.#recorded({ ...record, leftAlone, stuck: null })
   }
 
-  /** By the incarnation that has the lanes: a move that has left them was not refused. */
+  /** Called by the incarnation that has the lanes. A move without lanes cannot have been refused. */
   #leaveStuck(record: MoveRecord, reason: string): MoveAnswer {
     if (!record.hasLanes) return { outcome: 'changed' }
     return this.#recorded({ ...record, stuck: reason, hasLanes: false })
   }
 
   #lanes(record: MoveRecord, verb: 'take' | 'leave'): MoveAnswer {
-    // Who leaves them after a turn was not refused: a purge that was stuck waits for lanes as others do again.
+    // A purge that gives up its lanes after a turn was not refused. If it was stuck, it now waits for lanes like any
+    // other.
     return verb === 'take' ? this.#takeLanes(record) : this.#recorded({ ...record, hasLanes: false, stuck: null })
   }
 
-  /** `waitsUntil` (ms) is asked once the lanes are free. A move that has to wait for lanes is woken when they are. */
+  /** `waitsUntil` (ms) is called once the lanes are free. A move that must wait for lanes is woken then. */
   #takeLanes(record: MoveRecord, waitsUntil = () => 0): MoveAnswer {
     const asks = present(this.find(record.id), `the move ${record.id}`)
     if (!this.#queue.areFreeFor(asks)) return { outcome: 'waits', record: asks, retryAt: null }
@@ -349,12 +353,12 @@ export class MoveRecords {
     return this.#recorded({ ...record, hasLanes: true })
   }
 
-  /** How long a source keeps its rows: as set, and never less than the leases that name it. */
+  /** How long a source keeps its rows: the configured time, or the last lease that names it if that is longer. */
   get #graceMs(): number {
     return Math.max(this.#options.graceMs, longestLeaseMs(this.#options.leaseMs))
   }
 
-  /** When the last lease runs out under which somebody may read these slots at the target, from before it lost them. */
+  /** When the last lease expires under which these slots may still be read at the target, from before it lost them. */
   #leasesOfTargetEnd({ id, keyspace, ranges, target }: MoveRecord): number {
     const leaseMs = longestLeaseMs(this.#options.leaseMs)
     const since = this.#options.clock.now() - leaseMs
@@ -364,7 +368,7 @@ export class MoveRecords {
       .reduce((end, other) => Math.max(end, commitTime(other) + leaseMs), 0)
   }
 
-  /** A reverse does not queue either. Planned moves take the lanes as soon as they are free. */
+  /** A reverse does not queue. Planned moves take the lanes as soon as they are free. */
   #refuseWithoutLanes({ source, target }: MoveRecord): void {
     const shards = [source.id, target.id]
     const held = shards.map((shard) => this.#table.laneHolder(shard)).find((row) => row !== null)
@@ -372,10 +376,12 @@ export class MoveRecords {
     const holder = this.#table.get(held.number)
     const waiting = this.#table.countPlanned(shards)
     const first =
-      waiting === 0 ? '' : ` Planned moves at these shards come first (${waiting}). Wait for them, or abort them.`
+      waiting === 0
+        ? 'Wait until it is done.'
+        : `Planned moves at these shards come first (${waiting}). Wait for them, or abort them.`
     throw new BanyanError(
       'SHARD_IN_MOVE',
-      `Move ${holder.id} (${holder.state}) is at ${source.id} or ${target.id}.${first}`,
+      `Move ${holder.id} (${holder.state}) uses ${source.id} or ${target.id}, and a shard takes part in one move at a time. ${first}`,
       { retryAfterSeconds: limits.moveRetryAfterSeconds },
     )
   }
@@ -386,7 +392,7 @@ export class MoveRecords {
     return this.transaction(() => {
       const record = this.find(id)
       if (!record) throw new BanyanError('NOT_FOUND', `There is no move "${id}". See: banyan moves list`)
-      // Its mover does not know yet, and the wake-up may be lost: then the next cron wakes it.
+      // The mover does not know of the change, and the wake-up may be lost. In that case the next cron wakes it.
       this.#heard.delete(id)
       return change(record)
     })
@@ -413,12 +419,12 @@ export class MoveRecords {
 }
 
 /**
- * How long after a commit an isolate may still read by the map before it. Its clock may be behind: then a copy out of the
- * data centre's cache has a whole lease from the moment it was asked for, however old it is.
+ * How long after a commit an isolate may still read with the previous map. If its clock is behind, a copy from the data
+ * centre's cache gets a whole lease from the time of the request, however old it is.
  */
 const longestLeaseMs = (leaseMs: number): number => leaseMs + copySeconds(leaseMs) * 1_000 + limits.moveLeaseMarginMs
 
-const CAPTURE_STOPPED = `Its target captured ${limits.moveLogRowsMax.toLocaleString('en')} changes and stopped. Complete it, then move the slots back with a new move.`
+const CAPTURE_STOPPED = `Its target stopped capturing after ${limits.moveLogRowsMax.toLocaleString('en')} changes. Complete it, then move the slots back with a new move.`
 
 const isAsSeen = (record: MoveRecord, seen: SeenMove): boolean =>
   record.state === seen.state &&
@@ -430,8 +436,14 @@ const isAsSeen = (record: MoveRecord, seen: SeenMove): boolean =>
 const overlaps = (left: SlotRange[], right: SlotRange[]): boolean =>
   left.some(([first, last]) => right.some((other) => first <= other[1] && other[0] <= last))
 
-export const takesNone = ({ id, state }: Pick<ShardEntry, 'id' | 'state'>): string =>
-  `${id} is ${state}: it takes no slots.`
+/** How an operator makes a shard serve again that is read-only or being restored. */
+export const makeServing = ({ id, state }: Pick<ShardEntry, 'id' | 'state'>): string =>
+  state === 'read-only'
+    ? `Make it writable first: banyan shards read-only ${id} --off`
+    : 'Wait until its restore has finished.'
 
-const notNow = ({ id, state, ending }: MoveRecord, verb: string, why: string) =>
-  new BanyanError('MOVE_STATE', `Move ${id} is ${ending ? 'being undone' : state}, so it can't ${verb}. ${why}`)
+export const takesNone = ({ id, state }: Pick<ShardEntry, 'id' | 'state'>): string =>
+  `${id} is ${state}, so it takes no slots.`
+
+const notNow = ({ id, state, ending }: MoveRecord, done: 'aborted' | 'reversed' | 'completed', why: string) =>
+  new BanyanError('MOVE_STATE', `Move ${id} is ${ending ? 'being undone' : state}, so it can’t be ${done}. ${why}`)

@@ -4,12 +4,13 @@ import type { Keyspace } from '../sharding/sharded-table.ts'
 import { isOver, type MoveRecord, type SlotRange, withNotes } from './record.ts'
 
 /**
- * What a move has to do with the lanes of its shards: it holds them, it is `planned` and waits for them, it has settled and
- * waits for them (from `settlesAt` on), or `none`, as one that is stuck: it keeps no other move waiting. Null: it is over.
+ * How a move uses the lanes of its shards. `held`: it holds them. `planned`: it waits for them. `settled`: it waits for
+ * them from `settlesAt` on. `none`: it keeps no other move waiting, for example because it is stuck. Null: it has
+ * ended.
  */
 export type LaneUse = 'held' | 'planned' | 'settled' | 'none'
 
-/** An open move, as an index has it. Numbers rise in the order of planning. */
+/** An open move, as an index stores it. Numbers rise in the order of planning. */
 export interface LaneRow {
   number: number
   lane: LaneUse
@@ -18,7 +19,7 @@ export interface LaneRow {
   settlesAt: number | null
 }
 
-/** Which slots an open move holds. */
+/** The slots that an open move holds. */
 export interface SlotHold extends Pick<MoveRecord, 'id' | 'state' | 'ending'> {
   number: number
   target: string
@@ -28,8 +29,8 @@ export interface SlotHold extends Pick<MoveRecord, 'id' | 'state' | 'ending'> {
 const text = (path: string) => `json_extract(record, '$.${path}')`
 
 /**
- * Columns that SQLite computes from the record. They are virtual: the record stays the only truth, a storage from before
- * has them without a backfill, and a version that does not know them can't leave a stale one behind.
+ * Columns that SQLite computes from the record. They are virtual, so the record stays the only truth. Older storage
+ * needs no backfill, and a version that does not know the columns cannot leave stale values behind.
  */
 const columns = {
   keyspace: text('keyspace'),
@@ -41,7 +42,7 @@ const columns = {
   committed_at: text('committedAt'),
 }
 
-/** Each holds open moves only, however long the history is, but for the last one. Queries are answered from them alone. */
+/** Each but the last indexes only open moves, however long the history is. Queries need nothing else. */
 const indexes = {
   moves_open: '(number) WHERE is_over = 0',
   moves_by_lane: '(lane, settles_at, number, source, target) WHERE lane IS NOT NULL',
@@ -53,7 +54,7 @@ const indexes = {
 
 const LANE_ROW = 'number, lane, source, target, settles_at AS settlesAt'
 
-/** The rows of moves in the directory's storage: one for each move, with its record as JSON. */
+/** The moves in the directory's storage: one row per move, with its record as JSON. */
 export class MoveTable {
   readonly #storage: DirectoryStorage
 
@@ -68,7 +69,7 @@ export class MoveTable {
     for (const [name, expression] of Object.entries(columns))
       if (!sql.includes(`${name} AS (`)) storage.rows(`ALTER TABLE moves ADD COLUMN ${name} AS (${expression})`)
     for (const [name, on] of Object.entries(indexes)) storage.rows(`CREATE INDEX IF NOT EXISTS ${name} ON moves ${on}`)
-    // Of the version before.
+    // An index of the previous version.
     storage.rows('DROP INDEX IF EXISTS moves_committed')
   }
 
@@ -80,7 +81,7 @@ export class MoveTable {
     return present(this.#read('number = ?', number)[0], `the move with the number ${number}`)
   }
 
-  /** Newest first. `before` is the id of the last one of the page before. */
+  /** Newest first. `before` is the id of the previous page's last move. */
   list({ limit, before }: { limit: number; before: string | null }): MoveRecord[] {
     return this.#read(
       'number < coalesce((SELECT number FROM moves WHERE id = ?), 9e18) ORDER BY number DESC LIMIT ?',
@@ -89,7 +90,7 @@ export class MoveTable {
     )
   }
 
-  /** All open moves, oldest first: to look at, not to decide by. There may be thousands. */
+  /** All open moves, oldest first. For display, not for decisions. There may be thousands. */
   open(): MoveRecord[] {
     return this.#read('is_over = 0 ORDER BY number')
   }
@@ -98,7 +99,7 @@ export class MoveTable {
     return this.#read('is_over = 0 ORDER BY number LIMIT 1')[0] ?? null
   }
 
-  /** Open moves from or to the shard, oldest first; with `lanes`, those that use the shard's lane so. */
+  /** Open moves from or to the shard, oldest first. `lanes` selects by how a move uses the shard's lane. */
   openAt(shard: string, { lanes = LANE_USES, limit = -1 }: { lanes?: readonly LaneUse[]; limit?: number } = {}) {
     return this.#read(
       `number IN (SELECT number FROM moves WHERE source = ?1 AND lane IN (SELECT value FROM json_each(?2))
@@ -110,17 +111,17 @@ export class MoveTable {
     )
   }
 
-  /** The oldest planned moves that are at the shard in this role. */
+  /** The oldest planned moves for which the shard has this role. */
   plannedAt(role: 'source' | 'target', shard: string, limit: number): MoveRecord[] {
     return this.#read(`${role} = ? AND lane = 'planned' AND settles_at IS NULL ORDER BY number LIMIT ?`, shard, limit)
   }
 
-  /** Moves whose commit took slots from the shard after a moment (ms). */
+  /** Moves whose commit took slots from the shard after `since` (ms). */
   leftSince(shard: string, since: number): MoveRecord[] {
     return this.#read('source = ? AND committed_at > ?', shard, since)
   }
 
-  /** What the open moves hold of a keyspace. */
+  /** The slots of a keyspace that open moves hold. */
   holds(keyspace: Keyspace): SlotHold[] {
     return this.#storage
       .rows<Omit<SlotHold, 'ranges'> & { ranges: string }>(
@@ -140,7 +141,7 @@ export class MoveTable {
     return present(row, 'the number of a new move').number
   }
 
-  /** Resolves to how the move used the lanes of its shards before, and uses them now. */
+  /** Returns how the move used its shards' lanes before this update, and how it uses them now. */
   update(record: MoveRecord): { number: number; before: LaneUse | null; after: LaneUse | null } {
     const [before] = this.#storage.rows<{ lane: LaneUse | null }>('SELECT lane FROM moves WHERE id = ?', record.id)
     const [after] = this.#storage.rows<{ number: number; lane: LaneUse | null }>(
@@ -159,30 +160,30 @@ export class MoveTable {
     return this.#first(`lane = 'held'`, shard)
   }
 
-  /** True where a move that has settled waits for the shard's lane. */
+  /** True if a settled move waits for the shard's lane. */
   hasDue(shard: string, now: number): boolean {
     return this.#first(`lane = 'settled' AND settles_at <= ?2`, shard, now) !== null
   }
 
-  /** Settled moves that wait for the lane of one of the shards, those that settled first in front. */
+  /** Settled moves that wait for the lane of one of the shards, earliest settled first. */
   dueAt(shards: string[], now: number, limit: number): LaneRow[] {
     return this.#at(`lane = 'settled' AND settles_at <= ?2`, 'ORDER BY settles_at, number LIMIT ?3', shards, now, limit)
   }
 
-  /** Planned moves at one of the shards, oldest first, behind the one with the number `after`. */
+  /** Planned moves at one of the shards, oldest first, from the number after `after`. */
   waitingAt(shards: string[], after: number, limit: number): LaneRow[] {
     const where = `lane = 'planned' AND settles_at IS NULL AND number > ?2`
     return this.#at(where, 'ORDER BY number LIMIT ?3', shards, after, limit)
   }
 
-  /** All open moves, out of one index. */
+  /** All open moves, read from one index. */
   lanes(): LaneRow[] {
     return this.#storage.rows<LaneRow>(
       `SELECT ${LANE_ROW} FROM moves WHERE lane IS NOT NULL ORDER BY lane, settles_at, number`,
     )
   }
 
-  /** Moves that have lanes, or are in a state that has no place here. */
+  /** Moves that hold lanes, or whose state is in no lane queue. */
   working(): { number: number; id: string; lane: 'held' | 'none' }[] {
     return this.#storage.rows("SELECT number, id, lane FROM moves WHERE lane IN ('held', 'none') ORDER BY number")
   }
@@ -222,8 +223,8 @@ export class MoveTable {
 const LANE_USES: readonly LaneUse[] = ['held', 'planned', 'settled', 'none']
 
 /**
- * A record from before 29 November 2026 counts no given-up attempts; one from before the 24th has its reversals as
- * `turns`, or none. One from before the 30th has no estimate of its bytes.
+ * Records from before 29 November 2026 do not count given-up attempts. Records from before the 24th name their
+ * reversals `turns`, or have none. Records from before the 30th have no estimated bytes.
  */
 function readRecord(record: string): MoveRecord {
   const { turns, ...read } = JSON.parse(record) as MoveRecord & { turns?: number }

@@ -40,7 +40,7 @@ import {
 } from './shard-side.ts'
 import { type MoveSides, ownStates, readSides } from './sides.ts'
 
-/** Named places of a move, one a step, where tests hold and crash it. */
+/** Named points of a move, one per step, at which tests pause or crash it. */
 const pausePoints = [
   'raised',
   'prepared',
@@ -73,24 +73,24 @@ export interface MoverOptions {
   clock: Clock
   random: Random
   log: Log
-  /** Of each database's time, above 0 and up to 1. */
+  /** Share of each database's time that a move may use: above 0, at most 1. */
   share: number
-  /** False leaves the comparison of all rows out: for measurements only. */
+  /** False skips the comparison of all rows. For measurements only. */
   verifies?: boolean
   observer?: BatchObserver
   pause?: (point: PausePoint) => Promise<void>
 }
 
 /**
- * Moves slots from shard to shard (docs/resharding.md). It keeps nothing between turns: each turn is an incarnation of
- * its own, which raises both shards' steps and derives where the move is from what the directory and the shards say.
+ * Moves slots between shards (docs/resharding.md). It keeps no state between turns. Each turn is a new incarnation,
+ * which raises both shards' steps and derives the move's position from the directory and the shards.
  */
 export class Mover {
   readonly #options: MoverOptions
   #failures = 0
   #incarnation: Incarnation | null = null
   #budget = new StatementBudget()
-  /** The reason in the record, as far as this object knows; and when it was written (ms). */
+  /** The last reason that this object wrote to the record, and when (ms). */
   #noted: string | null = null
   #notedAt = Number.NEGATIVE_INFINITY
 
@@ -98,12 +98,15 @@ export class Mover {
     this.#options = { ...options, records: answeringRecords(options.records) }
   }
 
-  /** How many statements the latest turn has sent. The platform allows `limits.invocationStatementsMax`. */
+  /** How many statements the latest turn sent. The platform allows `limits.invocationStatementsMax`. */
   get statementsSent(): number {
     return this.#budget.sent
   }
 
-  /** One alarm's work, in bounded pieces. Resolves to when to come back (ms), or to null: never. Never throws. */
+  /**
+   * Does one alarm's work, in bounded pieces. Resolves to the time of the next turn (ms), or null if none is needed.
+   * Never throws.
+   */
   async turn(moveId: string): Promise<number | null> {
     const { clock, log, random } = this.#options
     try {
@@ -124,7 +127,7 @@ export class Mover {
     }
   }
 
-  /** What each shard holds of the move, and how it may continue. Reads only. Null: there is no such move. */
+  /** What each shard holds of the move, and the operator's safe choices. Only reads. Null if there is no such move. */
   async sides(moveId: string): Promise<MoveSides | null> {
     const record = await this.#options.records.find(moveId)
     return record && this.#sidesOf(record)
@@ -137,8 +140,8 @@ export class Mover {
   }
 
   /**
-   * Carries out an operator's choice for a move that is stuck. Resolves to false unless the choice is safe now, seen by an
-   * incarnation that has the lanes and raised both steps. The next turn does the work. Throws `Interrupted`.
+   * Carries out an operator's choice for a stuck move. Resolves to false unless an incarnation that holds the lanes and
+   * raised both steps finds the choice safe. The next turn does the work. Throws `Interrupted`.
    */
   async resolve(moveId: string, choice: MoveChoice): Promise<boolean> {
     const { records } = this.#options
@@ -158,7 +161,7 @@ export class Mover {
 
   #tooLong(): Error {
     return new Interrupted(
-      `the turn took longer than ${limits.moveTurnMsMax} ms: a shard or the directory does not answer`,
+      `the turn took longer than ${limits.moveTurnMsMax} ms because a shard or the directory does not answer`,
     )
   }
 
@@ -166,17 +169,17 @@ export class Mover {
     const { records } = this.#options
     this.#budget = new StatementBudget()
     const found = await records.find(moveId)
-    // Until then the latest turn knows best whether writers wait: the directory may be away.
+    // Reset only after the directory has answered. Until then, the previous turn knows best whether writers wait.
     this.#incarnation = null
     if (!found) return null
     this.#noted = found.interrupted
     if (isOver(found)) return null
     const incarnation = new Incarnation(this.#options, found, this.#budget)
     const lookAt = await incarnation.watchCapture()
-    // While it settles there is nothing to ask for; `complete` wakes it.
+    // A settling move has no work before its grace period ends. `complete` wakes it early.
     if (found.state === 'settling' && settleTime(found) > this.#options.clock.now())
       return earliest(found.settlesAt, lookAt)
-    // Lanes first: until it has them, a move touches no shard.
+    // Take the lanes first. A move without lanes touches no shard.
     const entry = entryOf(found)
     if (entry) {
       const answer = await records.change(seen(found), entry, null)
@@ -192,7 +195,10 @@ export class Mover {
     return stuck ? this.#options.clock.now() + limits.moveStuckRetryMs : null
   }
 
-  /** Why the latest turn ended early, for operators. Nothing depends on it, so it takes little time and may fail. */
+  /**
+   * Records why the latest turn ended early, for operators. Nothing depends on the note, so it takes little time and
+   * may fail.
+   */
   async #note(moveId: string, interrupted: string | null): Promise<void> {
     const { records, clock, log } = this.#options
     const now = clock.now()
@@ -214,7 +220,7 @@ const earliest = (...times: (number | null)[]): number | null => {
   return known.length === 0 ? null : Math.min(...known)
 }
 
-/** A directory that doesn't answer, or whose answer is lost, interrupts: it may have recorded what it was asked to. */
+/** Turns a failed or lost answer of the directory into `Interrupted`. The change may still be recorded. */
 function answeringRecords(records: RemoteMoveRecords): RemoteMoveRecords {
   const ask = async <T>(call: Promise<T>): Promise<T> => {
     try {
@@ -236,7 +242,7 @@ function answeringRecords(records: RemoteMoveRecords): RemoteMoveRecords {
   }
 }
 
-/** How a turn begins in states that wait for something. A purge leaves its lanes between turns, as does a move that is stuck. */
+/** The change that a turn starts with in a state that waits. Purging and stuck moves hold no lanes between turns. */
 function entryOf(record: MoveRecord): MoveChange | null {
   if (record.state === 'planned' && !record.ending) return { to: 'preparing' }
   if (record.state === 'settling') return { to: 'purging' }
@@ -253,15 +259,15 @@ class Incarnation {
   readonly #budget: StatementBudget
   readonly #endsAt: number
   #record: MoveRecord
-  /** What was asked of it last: if that isn't there yet, it may be at any moment. */
+  /** The state last requested. If the batch's outcome is unknown, it may still take effect at any moment. */
   #sourceState: SideState | 'unknown' = 'unknown'
   #targetState: SideState = 'none'
-  /** Slots that aren't this move's to touch, for people; null: there is none. */
+  /** Describes slots that this move must not touch, for operators. Null if there are none. */
   #alien: string | null = null
-  /** The attempt that this incarnation recorded: only then may it fence, or un-fence. */
+  /** The attempt that this incarnation recorded. Only with it may the incarnation fence or un-fence. */
   #ownAttempt = -1
   #fencedAt = 0
-  /** Nothing is left at the fenced source that the target hasn't got. */
+  /** The target has every change of the fenced source. */
   #isDrained = false
   #reportedAt = 0
 
@@ -282,7 +288,7 @@ class Incarnation {
     this.#carrier = new Carrier(this.#source, this.#target, record, this.#pace)
   }
 
-  /** True where the source may be fenced: a turn that fails is followed by the next at once. */
+  /** True if the source may be fenced. A failed turn is then retried at once. */
   get keepsWritersWaiting(): boolean {
     const { state, ending } = this.#record
     const mayBe = state === 'committed' || (this.#sourceState === 'unknown' && (state === 'cutover' || ending !== null))
@@ -290,8 +296,8 @@ class Incarnation {
   }
 
   /**
-   * Bounds what the target of a settled move captures. Resolves to when to look again (ms), or to null. It needs no lanes
-   * and raises no step: another move may be at work there.
+   * Bounds the changes that the target of a settled move captures. Resolves to the time of the next check (ms), or
+   * null. It needs no lanes and raises no step, because another move may be active there.
    */
   async watchCapture(): Promise<number | null> {
     const { clock, records } = this.#options
@@ -302,18 +308,18 @@ class Incarnation {
         if (captured !== this.#record.captured) await this.#tell({ captured })
         return clock.now() + nextLookMs(captured)
       }
-      // The directory knows first: a reverse after this one would lack changes.
+      // Record the stop in the directory first, because a later reverse would lack changes.
       const answer = await records.change(seen(this.#record), { capture: 'stop' }, null)
       if (answer.outcome !== 'recorded') throw new Superseded('the record has changed')
       this.#record = answer.record
       await this.#pause('capture-stopped')
     }
-    // Sent in each turn until the shard has nothing left: the turn that recorded it may have died.
+    // Repeated in each turn until the shard has nothing left, because the turn that recorded the stop may have crashed.
     while (!(await this.#pace.round(() => this.#watch.stop()))) if (this.#isSpent(STOP_STATEMENTS)) return clock.now()
     return null
   }
 
-  /** Raise, read, check, and only then act. */
+  /** Raises the steps, reads, checks, and only then acts. */
   async run(): Promise<number | null> {
     try {
       await this.#begin()
@@ -322,7 +328,7 @@ class Incarnation {
       await this.#fail(error)
       return this.#comeBackAt()
     }
-    // However short its time, a turn gets one step further; and nobody rests while writers wait.
+    // A turn takes at least one step, however little time it has. It does not rest while writers wait.
     for (let steps = 0; ; steps++) {
       if (isOver(this.#record)) return null
       if (this.#record.state === 'settling')
@@ -344,7 +350,7 @@ class Incarnation {
     await this.#derive()
   }
 
-  /** Records an operator's choice, if it is still safe. */
+  /** Records an operator's choice if it is still safe. */
   async choose(choice: 'activate' | 'purge'): Promise<boolean> {
     const reason = this.#record.stuck
     await this.#begin()
@@ -362,7 +368,7 @@ class Incarnation {
     return this.#record.stuck === null ? now : now + limits.moveStuckRetryMs
   }
 
-  /** A target that is slow is waited for, but not by the source's users. */
+  /** Waits for a slow target, but releases the source's writers first. */
   async #patiently<T>(asked: Promise<T>): Promise<T> {
     if (!isBeforeCommit(this.#record)) return asked
     try {
@@ -375,8 +381,9 @@ class Incarnation {
   }
 
   /**
-   * The target doesn't answer. Until it does the source is looked after with its own step alone: an attempt that is over
-   * its budget is given up, changes that pile up fail the move, and the source of a move that is to be undone is restored.
+   * Looks after the source while the target does not answer, using the source's step alone. It gives up an attempt that
+   * is over its budget, fails the move if too many changes wait, and restores the source of a move that is being
+   * undone.
    */
   async #releaseSource(): Promise<void> {
     await this.#findAgain()
@@ -397,16 +404,16 @@ class Incarnation {
 
   async #findAgain(): Promise<void> {
     const record = await this.#options.records.find(this.#record.id)
-    if (record?.reversals !== this.#record.reversals) throw new Interrupted('the move was turned round')
+    if (record?.reversals !== this.#record.reversals) throw new Interrupted('the move was reversed')
     this.#record = record
   }
 
-  /** Throws Interrupted after so long: what was sent then arrives late, or never, as after a crash. */
+  /** Throws `Interrupted` after `ms`. The batch may still arrive late, or never, as after a crash. */
   #inTime<T>(work: Promise<T>, ms: number): Promise<T> {
     return inTime(this.#options.clock, ms, work, () => new Interrupted(`no answer within ${ms} ms`))
   }
 
-  /** Where the move is, by what the directory and both shards say now that no earlier incarnation can change it. */
+  /** Derives the move's position from the directory and both shards, now that no earlier incarnation can change it. */
   async #derive(): Promise<void> {
     await this.#findAgain()
     const source = await this.#source.read()
@@ -418,17 +425,20 @@ class Incarnation {
       [this.#source, source, atSource],
       [this.#target, target, atTarget],
     ])
-    // Only what is before the commit needs the cursors.
+    // Only states before the commit need the cursors.
     const isCopied = this.#record.ending !== null || !isBeforeCommit(this.#record)
     this.#carrier.begin(source, isCopied ? { ...target, moveId: null } : target, this.#record.state)
   }
 
-  /** Slots in several states, or of others, can't be moved. After the commit each batch says what it needs. */
+  /**
+   * Before the commit, refuses slots in several states or of another move. After it, each batch names the slots it
+   * needs.
+   */
   #refuseMixtures(): void {
     if (this.#alien !== null && !this.#record.ending && isBeforeCommit(this.#record)) throw new Refused(this.#alien)
   }
 
-  /** The table of steps (docs/resharding.md): each may be repeated until the record says that the next is reached. */
+  /** The table of steps in docs/resharding.md. Each step may be repeated until the record shows the next state. */
   async #step(): Promise<void> {
     if (this.#record.ending) return this.#undo()
     if (isBeforeCommit(this.#record)) this.#carrier.refuseDifferentSchemas(this.#record.state)
@@ -448,11 +458,11 @@ class Incarnation {
       case 'purging':
         return this.#purge()
       default:
-        throw new Interrupted(`nothing is to be done while ${this.#record.state}`)
+        throw new Interrupted(`the state ${this.#record.state} has no step`)
     }
   }
 
-  // 1. The target makes room. A reverse finds its rows there, and keeps them.
+  // 1. The target makes room. In a reverse, it keeps the rows it has.
   async #prepare(): Promise<void> {
     if (this.#record.reversals > 0) {
       await this.#target.batch('prepare', {
@@ -468,7 +478,7 @@ class Incarnation {
     await this.#change({ to: 'copying' })
   }
 
-  // 2. Every change is captured from here on; then table by table in key order.
+  // 2. Capture starts here. Then the tables are copied one by one in key order.
   async #copy(): Promise<void> {
     if (this.#sourceState === 'active') {
       this.#sourceState = 'moving'
@@ -480,7 +490,7 @@ class Incarnation {
     await this.#change({ to: 'catching-up' })
   }
 
-  // 3. The tail of captured changes, until one batch holds it.
+  // 3. Carries the tail of captured changes until one batch holds it all.
   async #catchUp(): Promise<void> {
     if (!(await this.#carrier.catchUp())) return
     await this.#pause('caught-up')
@@ -488,22 +498,23 @@ class Incarnation {
     else await this.#recordAttempt('fence')
   }
 
-  // 4. Every row at both sides, chunk by chunk, and at last how many there are.
+  // 4. Compares every row at both sides, chunk by chunk, and then the row counts.
   async #verify(): Promise<void> {
     if (!(await this.#carrier.verifyChunk())) return this.#report()
     await this.#pause('verified')
     await this.#recordAttempt('fence')
   }
 
-  // 5. No writes from the fence on; the last tail; then the directory decides.
+  // 5. Fences the source, carries the last tail, and lets the directory decide.
   async #cutOver(): Promise<void> {
     const isFenced = this.#sourceState === 'fenced'
     if (isFenced && this.#isOverBudget(attemptTime(this.#record))) return this.#giveUp()
     if (!isFenced) {
       if (!(await this.#repeat(() => this.#carrier.catchUp(), this.#statementsOfStep()))) return
-      // A fence is begun only with enough statements left to end it, one way or the other.
+      // Fence only with enough statements left to commit or un-fence.
       if (!this.#hasStatements(this.#statementsOfStep())) return
-      // An attempt that another incarnation recorded may be an old one: its budget would have begun then. It never came to a fence.
+      // Another incarnation's attempt may be old, and its budget spent. It never reached the fence, so record a new
+      // one.
       if (this.#record.attempt !== this.#ownAttempt) await this.#recordAttempt('fence')
       this.#fencedAt = this.#options.clock.now()
       this.#sourceState = 'fenced'
@@ -528,7 +539,7 @@ class Incarnation {
     return this.#options.clock.now() - startedAt > limits.moveCutoverBudgetMs
   }
 
-  // The directory knows first: an un-fence that it didn't know of could land after another incarnation's commit.
+  // Record the attempt first. An un-fence unknown to the directory could land after another incarnation's commit.
   async #giveUp(): Promise<void> {
     await this.#recordAttempt('un-fence')
     await this.#pause('given-up')
@@ -544,13 +555,13 @@ class Incarnation {
 
   async #recordAttempt(isFor: AttemptKind): Promise<void> {
     if (endsAttempt(this.#record) && this.#record.attemptsGivenUp + 1 >= limits.moveCutoverAttemptsMax)
-      throw new Refused(`none of the attempts to cut over was done within ${limits.moveCutoverBudgetMs} ms`)
+      throw new Refused(`no cutover attempt finished within ${limits.moveCutoverBudgetMs} ms`)
     await this.#change({ to: 'cutover', isFor })
     this.#ownAttempt = this.#record.attempt
     await this.#pause('attempt')
   }
 
-  // 7 and 8. The target takes writes, and captures them for a reverse; the source keeps its rows for old leases.
+  // 7 and 8. The target takes writes and captures them for a reverse. The source keeps its rows for old leases.
   async #handOver(): Promise<void> {
     const { epoch } = this.#record
     const part = this.#record.leftAlone === null ? this.#source.whole : await this.#activatable()
@@ -568,7 +579,7 @@ class Incarnation {
     await this.#pause('settling')
   }
 
-  /** Of a move that is stuck after its commit: the slots that are at both shards as the commit left them. */
+  /** Slots of a move stuck after its commit that both shards still hold as the commit left them. */
   async #activatable(): Promise<Part> {
     const atTarget = new Set(await this.#target.part(['importing', 'moving']))
     const atSource = await this.#source.part(['fenced', 'moved'])
@@ -579,7 +590,7 @@ class Incarnation {
     return partOf(await this.#source.part(['moved']))
   }
 
-  // 10. Nobody can come back, and no lease names the source any more.
+  // 10. The move can no longer be reversed, and no lease still names the source.
   async #purge(): Promise<void> {
     if (this.#sourceState !== 'none') {
       const part = this.#record.leftAlone === null ? this.#source.whole : await this.#purgeable()
@@ -589,7 +600,7 @@ class Incarnation {
       this.#sourceState = 'none'
       await this.#pause('forgotten')
     }
-    // Writers went on while it settled: what was captured of them may be more than one batch should drop.
+    // Writes continued while the move settled, so one batch may not be enough to drop all captured changes.
     if (!(await this.#carrier.dropChanges('purge', this.#target))) return
     const slots =
       this.#record.leftAlone === null
@@ -600,7 +611,8 @@ class Incarnation {
     await this.#change({ to: 'done' })
   }
 
-  // Aborted or failed: the source is as it was. A reverse goes back to settling, and rows and captures stay.
+  // Aborted or failed. The source returns to its state before the move. A reverse returns to settling; rows and
+  // captures stay.
   async #undo(): Promise<void> {
     await this.#restore()
     if (this.#record.reversals > 0) {
@@ -609,7 +621,7 @@ class Incarnation {
       return this.#change({ to: 'ended', leftAlone: this.#untouched() })
     }
     if (!(await this.#repeat(() => this.#carrier.dropChanges('drop', this.#source), STOP_STATEMENTS))) return
-    // Rows and slots of nobody, or of another move, are not this move's to delete.
+    // Rows and slots of no move, or of another one, are not this move's to delete.
     const part = this.#targetState === 'mixed' ? partOf(await this.#target.part(['importing'])) : this.#target.whole
     if (part.slots > 0 && (this.#targetState === 'importing' || this.#targetState === 'mixed')) {
       if (!(await this.#clear('drop', part))) return
@@ -623,7 +635,7 @@ class Incarnation {
     return this.#alien && `Slots that are not the move's were left as they are: ${this.#alien}.`
   }
 
-  /** The source takes writes as before; of a reverse, it goes on capturing them. */
+  /** Lets the source take writes again. The source of a reverse still captures them. */
   async #restore(): Promise<void> {
     const isReverse = this.#record.reversals > 0
     const as = isReverse ? 'moving' : 'active'
@@ -635,14 +647,14 @@ class Incarnation {
     await this.#pause('restored')
   }
 
-  /** Rows of these slots at the target: left behind by nobody knows whom, or to be undone. True when none is left. */
+  /** Deletes rows of these slots at the target: leftovers, or rows of a move being undone. True if none is left. */
   #clear(operation: 'clear' | 'drop', part = this.#target.whole): Promise<boolean> {
     if (this.#targetState !== 'mixed') this.#targetState = 'importing'
     const { pieceStatements } = this.#carrier
     return this.#repeat(() => this.#carrier.purge(operation, this.#target, 'importing', part), pieceStatements)
   }
 
-  /** One piece after another, until there is none left (true), or the turn's time or statements are spent. */
+  /** Repeats a piece of work until it is finished (true), or until the turn's time or statements are spent (false). */
   async #repeat(piece: () => Promise<boolean>, statements: number): Promise<boolean> {
     while (!(await piece())) if (this.#isSpent(statements)) return false
     return true
@@ -657,9 +669,9 @@ class Incarnation {
   }
 
   /**
-   * A difference between the shards, or a batch that can't be applied, fails the move while that is possible. What is refused
-   * later, only a person can decide: the lanes are left, which is safe since neither an undo nor what follows the commit
-   * needs the cursors, and each batch names its own slots, its step and its from-states.
+   * Before the commit, a difference between the shards or a refused batch fails the move. Later, an operator must
+   * decide. A stuck move then gives up its lanes. That is safe because neither an undo nor the steps after the commit
+   * need the cursors, and each batch names its own slots, step and from-states.
    */
   async #fail(error: unknown): Promise<void> {
     const isRefused = error instanceof Refused
@@ -686,12 +698,12 @@ class Incarnation {
     try {
       await this.#options.records.report(this.#record.id, notes ? null : this.#carrier.progress, notes)
     } catch (error) {
-      // Nothing depends on it; and a directory of the version before may not know the call.
+      // Nothing depends on the report, and a directory of the previous version may not have the method.
       this.#options.log.info('move.not-reported', { move: this.#record.id, reason: messageOf(error) })
     }
   }
 
-  /** The turn is over; another goes on at once. A purge lets others have the lanes in between. */
+  /** Ends the turn; the next one starts at once. A purge gives up its lanes in between. */
   async #rest(): Promise<number> {
     const { state, ending } = this.#record
     if (state === 'purging') await this.#change({ lanes: 'leave' })
@@ -699,7 +711,7 @@ class Incarnation {
     return this.#options.clock.now()
   }
 
-  /** True when the turn's time is up, or fewer statements are left than the next piece of work may send. */
+  /** True if the turn's time is up, or if fewer statements are left than the next piece of work may send. */
   #isSpent(statements: number): boolean {
     return this.#options.clock.now() >= this.#endsAt || !this.#hasStatements(statements)
   }
@@ -708,7 +720,7 @@ class Incarnation {
     return this.#budget.left >= statements + limits.moveStatementsKept
   }
 
-  /** What the next step may send before it looks again. A cutover fences, and drains once more. */
+  /** How many statements the next step may send before it checks again. A cutover fences, then drains once more. */
   #statementsOfStep(): number {
     const { roundStatements, pieceStatements } = this.#carrier
     return this.#record.state === 'cutover' ? 2 * roundStatements : Math.max(roundStatements, pieceStatements)
@@ -719,21 +731,21 @@ class Incarnation {
   }
 }
 
-/** Of a piece of captured changes, and of the batch that stops the capture. */
+/** For one piece of captured changes, and for the batch that stops the capture. */
 const STOP_STATEMENTS = 3
 
-/** The shards with these bindings. Throws `Interrupted` where one is missing: a deployment brings it. */
+/** The shards with these bindings. Throws `Interrupted` if a binding is missing, because a deployment can add it. */
 function bound(shards: MoverOptions['shards'], bindings: string[]): Map<string, ShardDatabase> {
   const found = bindings.map((binding) => {
     const database = shards.get(binding)
     if (!database)
-      throw new Interrupted(`this version of the Worker has no binding ${binding}: deploy a version that has it`)
+      throw new Interrupted(`this version of the Worker has no binding ${binding}; deploy a version that has it`)
     return [binding, database] as const
   })
   return new Map(found)
 }
 
-/** What the shards hold of these slots that isn't the move's: in another state than its slots may be in, or of another move. */
+/** Describes slots at the shards that are not the move's: in a state its slots cannot have, or of another move. */
 function alienSlots(sides: [ShardSide, SideReport, SideState[]][]): string | null {
   const alien = sides.filter(([, { state }, own]) => state === 'mixed' || !own.includes(state))
   return alien.length === 0 ? null : alien.map(([side, { found }]) => side.describe(found)).join('; ')

@@ -1,26 +1,26 @@
 import type { Clock } from '../core/clock.ts'
 import { limits } from '../core/limits.ts'
 
-/** How much a move takes at once, and how long it rests in between, so that users hardly notice it. */
+/** Sets how many rows a move handles at once and how long it rests in between, so that users hardly notice it. */
 export class Pace {
   readonly #clock: Clock
   readonly #share: number
   #rowsMax: number = limits.moveChunkRowsFirst
 
-  /** `share`: of each database's time, above 0; 1 is no rest at all. */
+  /** `share`: the share of each database's time that the move may use. Above 0; 1 means no rest. */
   constructor(clock: Clock, share: number) {
     this.#clock = clock
     this.#share = share
   }
 
-  /** How many rows the next chunk may have. */
+  /** The most rows that the next chunk may have. */
   get rowsMax(): number {
     return this.#rowsMax
   }
 
   /**
-   * Runs one round, learns from its time, and rests in proportion to it. `isFull`: the chunk had as many rows as it
-   * might; where bytes end it, more rows would be looked at in vain.
+   * Runs one round, adapts the chunk size to the time it took, and rests in proportion. `isFull` tells whether the
+   * chunk had as many rows as allowed. If bytes ended the chunk, reading more rows would be wasted.
    */
   async round<T>(work: () => Promise<T>, isFull: (result: T) => boolean = () => true): Promise<T> {
     const startedAt = this.#clock.now()

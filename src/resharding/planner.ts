@@ -7,18 +7,18 @@ import type { SlotRange } from './record.ts'
 export interface PlannedShard {
   id: string
   state: ShardState
-  /** What one of its slots weighs: 1 to balance slots, its bytes a slot to balance bytes. */
+  /** The weight of one of its slots: 1 to balance slots, or its bytes per slot to balance bytes. */
   slotWeight: number
 }
 
 export interface SlotTable {
-  /** The owner of each slot, as an index of `shards`, when the moves that are under way have come to their end. */
+  /** The owner of each slot, as an index of `shards`, after the running moves have ended. */
   owners: Uint16Array
-  /** Slots that another move holds: they stay where `owners` says. */
+  /** Slots that another move holds. The plan does not move them. */
   held: Uint8Array
 }
 
-/** A move that a plan wants: it becomes a record when it is carried out. */
+/** A move in a plan. It becomes a record when it is carried out. */
 interface SlotTransfer {
   source: string
   target: string
@@ -27,22 +27,22 @@ interface SlotTransfer {
 
 export interface Plan {
   moves: SlotTransfer[]
-  /** Slots that should move too, and are held by moves that haven't ended. */
+  /** Slots that should also move but are held by open moves. */
   held: number
 }
 
 export interface Aim {
-  /** How far from the mean a shard may stay, as a fraction of it: 0 is as even as slots can be. */
+  /** How far a shard may stay from the mean, as a fraction of it. 0 balances as evenly as slots allow. */
   tolerance: number
-  /** Only this shard gives: all that it has. Null: whoever has more than its share. */
+  /** Only this shard gives slots, and it gives all. Null: every shard above its share gives. */
   drained: string | null
 }
 
 /**
- * The fewest slots that bring every serving shard within the tolerance, in as few moves as a greedy pairing of those that
- * have too much with those that have too little finds (at most givers + takers − 1). A draining shard gives all it has;
- * one that is read-only or restoring is left alone. Shards are visited in the order of `shards`, so that equal
- * input gives an equal plan.
+ * Moves the fewest slots that bring every serving shard within the tolerance. A greedy pairing of shards with too many
+ * slots and shards with too few keeps the moves few (at most givers + takers − 1). A draining shard gives all its
+ * slots. Read-only and restoring shards do not take part. Shards are visited in the order of `shards`, so equal input
+ * gives an equal plan.
  */
 export function planMoves(shards: PlannedShard[], { owners, held }: SlotTable, aim: Aim): Plan {
   const counted = zip(shards, countsOf(owners, shards.length)).map(([shard, count], index) => ({ index, shard, count }))
@@ -62,7 +62,7 @@ export function planMoves(shards: PlannedShard[], { owners, held }: SlotTable, a
   return plan
 }
 
-/** A shard, how many slots it has, and how many it should have in the end. */
+/** A shard, its number of slots, and the number it should have in the end. */
 interface ShardLoad {
   index: number
   shard: PlannedShard
@@ -70,7 +70,7 @@ interface ShardLoad {
   wanted: number
 }
 
-/** How many slots each shard should have in the end. */
+/** The number of slots that each shard should have in the end. */
 function wantedCounts(counted: Omit<ShardLoad, 'wanted'>[], { tolerance, drained }: Aim): ShardLoad[] {
   const isEmptied = ({ state, id }: PlannedShard) => (drained === null ? state === 'draining' : id === drained)
   const unchanged = counted.map((load) => ({ ...load, wanted: load.count }))
@@ -79,7 +79,7 @@ function wantedCounts(counted: Omit<ShardLoad, 'wanted'>[], { tolerance, drained
   if (takers.length === 0) return unchanged
   const weightOf = ({ count, shard }: ShardLoad) => count * shard.slotWeight
   const extra = loads.reduce((sum, load) => sum + (isEmptied(load.shard) ? weightOf(load) : 0), 0)
-  // To empty one shard, no other has to give.
+  // To empty one shard, no other shard has to give slots.
   const reach = drained === null ? tolerance : Number.POSITIVE_INFINITY
   const levels = zip(takers, levelled(takers.map(weightOf), extra, reach))
   const isBySlots = loads.every(({ shard }) => shard.slotWeight === 1)
@@ -101,7 +101,7 @@ function wantedCounts(counted: Omit<ShardLoad, 'wanted'>[], { tolerance, drained
   return loads
 }
 
-/** Whole numbers of the same sum: rounded down, and up again where the rank is highest. */
+/** Rounds to whole numbers with the same sum: all down, then up for those with the highest rank. */
 function rounded(shares: { exact: number; rank: number }[]): number[] {
   const down = shares.map(({ exact, rank }, place) => ({ exact, rank, place, whole: Math.floor(exact + ROUNDING) }))
   const total = Math.round(shares.reduce((sum, { exact }) => sum + exact, 0))
@@ -113,21 +113,23 @@ function rounded(shares: { exact: number; rank: number }[]): number[] {
   return down.map(({ whole }) => whole)
 }
 
-/** What bisecting leaves of 65,536 is less. */
+/** Larger than the error that bisecting leaves of 65,536. */
 const ROUNDING = 1e-6
 
-/** Loads pulled to within the tolerance of their mean with `extra` added, by as little as is needed. */
+/** Moves the loads within the tolerance of their mean, which includes `extra`, changing as little as possible. */
 export function levelled(loads: number[], extra: number, tolerance: number): number[] {
   const total = loads.reduce((sum, load) => sum + load, extra)
-  // A mean of nothing has no tolerance.
+  // A mean of zero has no tolerance.
   if (total === 0) return loads
   const mean = total / loads.length
   const clamp = (low: number, high: number) => loads.map((load) => Math.min(high, Math.max(low, load)))
   const sum = (values: number[]) => values.reduce((all, value) => all + value, 0)
   let low = mean * Math.max(0, 1 - tolerance)
-  // Finite for any tolerance, and never below the mean: adding a sixth six times may round to more than the total.
+  // Finite for any tolerance, and never below the mean, because a sixth added six times may round to more than the
+  // total.
   let high = Math.max(mean, Math.min(mean * (1 + tolerance), Math.max(...loads)))
-  // Too much is wanted: the highest give more. Too little: the lowest take more. The mean is between, so both end.
+  // If more is wanted than there is, the highest loads give more. Otherwise the lowest take more. The mean lies
+  // between, so both searches end.
   if (sum(clamp(low, high)) > total) high = bisect(mean, high, (x) => sum(clamp(low, x)) - total)
   else low = bisect(low, mean, (x) => sum(clamp(x, high)) - total)
   return clamp(low, high)
@@ -135,7 +137,7 @@ export function levelled(loads: number[], extra: number, tolerance: number): num
 
 const BISECTIONS = 60
 
-/** Where a rising function crosses zero between two places. */
+/** Where a rising function crosses zero between two points. */
 function bisect(from: number, to: number, at: (x: number) => number): number {
   let [low, high] = [from, to]
   for (let step = 0; step < BISECTIONS; step++) {
@@ -150,7 +152,7 @@ interface Share extends Pick<ShardLoad, 'index' | 'shard'> {
   slots: number
 }
 
-/** The greatest with the greatest, until none is left: each pair empties one of the two. */
+/** Pairs the largest giver with the largest taker until one side is empty. Each pair empties one of the two. */
 function* paired(givers: Share[], takers: Share[]): Generator<{ giver: Share; taker: Share; slots: number }> {
   const most = (shares: Share[]) => shares.reduce((best, share) => (share.slots > best.slots ? share : best))
   const giving = givers.filter(({ slots }) => slots > 0)
@@ -169,7 +171,7 @@ function* paired(givers: Share[], takers: Share[]): Generator<{ giver: Share; ta
 
 type Span = [first: number, last: number]
 
-/** Takes slots in long pieces, so that the map's runs stay few. */
+/** Takes slots in long pieces, so that the map keeps few runs. */
 class FreeSlots {
   readonly #owners: Uint16Array
   /** The free slots of each shard, in order. */
@@ -187,7 +189,7 @@ class FreeSlots {
     })
   }
 
-  /** Up to `count` free slots of the giver, which are the taker's from then on. Those aren't given on to a third. */
+  /** Takes up to `count` free slots from the giver for the taker. They are not moved again. */
   take(giver: number, taker: number, count: number): Span[] {
     const taken: Span[] = []
     for (let left = count; left > 0; ) {
@@ -201,7 +203,10 @@ class FreeSlots {
     return taken.sort(([a], [b]) => a - b)
   }
 
-  /** A piece that lengthens a run of the taker's; else the end of the smallest run that has enough; else the longest. */
+  /**
+   * Prefers a piece that extends a run of the taker. Otherwise, the end of the smallest run that has enough slots;
+   * otherwise, the longest run.
+   */
   #best(giver: number, taker: number, count: number): Span | null {
     const spans = this.#spansOf(giver)
     const cutFrom = ([first, last]: Span): Span => [Math.max(first, last - count + 1), last]

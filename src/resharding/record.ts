@@ -3,7 +3,7 @@ import { present } from '../core/present.ts'
 import { SLOT_COUNT } from '../sharding/shard-map.ts'
 import type { Keyspace } from '../sharding/sharded-table.ts'
 
-/** What a move goes through, in this order; the last two are other ways to end. */
+/** The states of a move, in order. The last two are the other ways to end. */
 export const moveStates = [
   'planned',
   'preparing',
@@ -23,7 +23,10 @@ export type MoveState = (typeof moveStates)[number]
 /** First and last slot, both included, as four hex digits. */
 export type SlotRange = [string, string]
 
-/** An attempt to cut over has a number, and so has the un-fence that ends it: whoever holds the one before can't commit it. */
+/**
+ * Attempts to cut over are numbered, and so are the un-fences that end them. The holder of an earlier number cannot
+ * commit.
+ */
 export type AttemptKind = 'fence' | 'un-fence'
 
 /** One of the two shards of a move. */
@@ -32,7 +35,7 @@ export interface MoveShard {
   binding: string
 }
 
-/** A move, as the directory holds it. A reverse turns the same record round: `source` and `target` change places. */
+/** A move, as the directory stores it. A reverse uses the same record and swaps `source` and `target`. */
 export interface MoveRecord {
   id: string
   keyspace: Keyspace
@@ -41,27 +44,27 @@ export interface MoveRecord {
   source: MoveShard
   target: MoveShard
   state: MoveState
-  /** Rises with each try to cut over, and never falls: the commit is a compare-and-set on it. */
+  /** Rises with each attempt to cut over, and never falls. The commit is a compare-and-set on it. */
   attempt: number
-  /** What the latest attempt was recorded before. */
+  /** What the latest attempt is for. */
   attemptIsFor: AttemptKind
-  /** How many attempts to fence came to nothing, in this direction. */
+  /** How many attempts to fence were given up in this direction. */
   attemptsGivenUp: number
-  /** How often source and target have changed places, also back: above 0 both shards have the rows. It never falls. */
+  /** How often source and target were swapped, including back. Above 0, both shards have the rows. Never falls. */
   reversals: number
-  /** True while it goes, or has gone, back to where the slots came from. */
+  /** True while the move returns, or after it has returned, the slots to their original shard. */
   reversed: boolean
-  /** Set while the move is being undone: the state that it will end in. A reverse goes back to `settling` instead. */
+  /** Set while the move is being undone: the state that it will end in. A reverse returns to `settling` instead. */
   ending: 'aborted' | 'failed' | null
   /** True while the move holds the lanes of both its shards. */
   hasLanes: boolean
-  /** The map's epoch since this move's latest commit. */
+  /** The map's epoch at this move's latest commit. */
   epoch: number | null
   rowsTotal: number
   rowsCopied: number
   rowsVerified: number
   cutoverMs: number | null
-  /** How many bytes it brings to its target, at most, by the size that its source had when it was planned; null: unknown. */
+  /** The most bytes that the move brings to its target, by the source's size when planned. Null if unknown. */
   bytesEstimated: number | null
   error: string | null
   createdAt: number
@@ -70,15 +73,15 @@ export interface MoveRecord {
   committedAt: number | null
   /** When the settling ends (ms). */
   settlesAt: number | null
-  /** Why the latest turn ended early; null when it went well. */
+  /** Why the latest turn ended early. Null if it succeeded. */
   interrupted: string | null
-  /** Why only a person can decide how the move continues. It has no lanes, and retries slowly. */
+  /** Why an operator must decide how the move continues. A stuck move holds no lanes and retries slowly. */
   stuck: string | null
-  /** Set by an operator's choice: the move continues with its own slots, and leaves these as they are. */
+  /** Set by an operator's choice. The move continues with its own slots and does not change the slots named here. */
   leftAlone: string | null
-  /** How many changes the target of a settled move has captured for a reverse: an estimate. */
+  /** Estimated number of changes that the target of a settled move has captured for a reverse. */
   captured: number
-  /** The target captured too many changes and stopped, so the move can't be reversed. It is never unset. */
+  /** The target captured too many changes and stopped, so the move can't be reversed. Never unset. */
   captureStopped: boolean
 }
 
@@ -91,68 +94,71 @@ export const commitTime = ({ committedAt }: MoveRecord): number => present(commi
 /** When the settling of a committed move ends (ms). */
 export const settleTime = ({ settlesAt }: MoveRecord): number => present(settlesAt, 'an end of the settling')
 
-/** What a compare-and-set of the record compares: all that another incarnation, or an operator, may have changed. */
+/**
+ * The fields that a compare-and-set of the record compares: all that another incarnation or an operator may have
+ * changed.
+ */
 export type SeenMove = Pick<MoveRecord, 'id' | 'state' | 'attempt' | 'reversals' | 'ending' | 'hasLanes'>
 
 export type MoveProgress = Pick<MoveRecord, 'rowsTotal' | 'rowsCopied' | 'rowsVerified'>
 
-/** What a mover tells the operators, beside its progress. Nothing depends on it. */
+/** What a mover tells operators besides its progress. Nothing depends on it. */
 export type MoveNotes = Partial<Pick<MoveRecord, 'interrupted' | 'captured'>>
 
-/** How a move that is stuck may continue (docs/resharding.md, "When only a person can decide"). */
+/** How a stuck move may continue (docs/resharding.md, "When only a person can decide"). */
 export const moveChoices = ['retry', 'undo', 'activate', 'purge'] as const
 export type MoveChoice = (typeof moveChoices)[number]
 
-/** What the mover wants of the record next. */
+/** A mover's change of the record. */
 export type MoveChange =
   | { to: 'preparing' | 'copying' | 'catching-up' | 'verifying' | 'settling' | 'purging' | 'done'; cutoverMs?: number }
-  /** The next attempt: recorded before the source is fenced, and before it is un-fenced. */
+  /** The next attempt, recorded before the source is fenced and before it is un-fenced. */
   | { to: 'cutover'; isFor?: AttemptKind }
   /** The point of no return: map, epoch and record in one transaction. */
   | { to: 'committed'; bookmark: string | null }
   | { to: 'failed'; error: string }
-  /** What was to be undone is undone. `leftAlone` names slots that are not the move's, and stay as they are. */
+  /** The undo is finished. `leftAlone` names slots that are not the move's and did not change. */
   | { to: 'ended'; leftAlone?: string | null }
   /** The lanes between two turns of a purge. */
   | { lanes: 'take' | 'leave' }
-  /** Only a person can decide: the lanes are left. */
+  /** An operator must decide. The move gives up its lanes. */
   | { stuck: string }
-  /** What a person decided. `leftAlone` names the slots that the move doesn't touch from now on. */
+  /** An operator's decision. `leftAlone` names the slots that the move no longer touches. */
   | { choice: 'activate' | 'purge'; leftAlone: string }
-  /** Recorded before the target of a settled move stops to capture changes. */
+  /** Recorded before the target of a settled move stops capturing changes. */
   | { capture: 'stop' }
 
 /**
- * `waits`: not now. Ask again at `retryAt` (ms); with null, do not ask: the directory wakes the move when its lanes are
- * free. `changed`: the record isn't what the caller saw.
+ * `waits`: not now. Ask again at `retryAt` (ms). If it is null, do not ask, because the directory wakes the move when
+ * its lanes are free. `changed`: the record is not what the caller saw.
  */
 export type MoveAnswer =
   | { outcome: 'changed' }
   | { outcome: 'recorded'; record: MoveRecord; retryAt: number }
   | { outcome: 'waits'; record: MoveRecord; retryAt: number | null }
 
-/** The directory's records of moves, as a mover sees it. Each call is one transaction there. */
+/** The directory's records of moves, as a mover sees them. Each call is one transaction there. */
 export interface RemoteMoveRecords {
   find(id: string): Promise<MoveRecord | null>
   change(seen: SeenMove, change: MoveChange, progress: MoveProgress | null): Promise<MoveAnswer>
-  /** Writes what operators see. `progress` null leaves it as it is. */
+  /** Writes what operators see. A null `progress` does not change the progress. */
   report(id: string, progress: MoveProgress | null, notes?: MoveNotes): Promise<void>
 }
 
-/** What a record from before December 2026 doesn't have, nor one from a directory of the version before. */
+/** Defaults for records from before December 2026 or from a directory of the previous version. */
 const noNotes = { interrupted: null, stuck: null, leftAlone: null, captured: 0, captureStopped: false }
 
 export const withNotes = (record: MoveRecord): MoveRecord => ({ ...noNotes, ...record })
 
-/** True when nothing is left to do, ever. */
+/** True if nothing is left to do. */
 export const isOver = ({ state }: Pick<MoveRecord, 'state'>): boolean =>
   state === 'done' || state === 'aborted' || state === 'failed'
 
-/** True where the next attempt that is recorded ends one that came to nothing. */
+/** True if the next recorded attempt ends a failed one. */
 export const endsAttempt = ({ state, attemptIsFor }: Pick<MoveRecord, 'state' | 'attemptIsFor'>): boolean =>
   state === 'cutover' && attemptIsFor === 'fence'
 
-/** States in which an operator may still abort: the map hasn't changed. */
+/** States in which an operator may still abort, because the map has not changed. */
 export const isBeforeCommit = ({ state }: Pick<MoveRecord, 'state'>): boolean =>
   moveStates.indexOf(state) < moveStates.indexOf('committed')
 
@@ -160,7 +166,7 @@ export const isBeforeCommit = ({ state }: Pick<MoveRecord, 'state'>): boolean =>
 export const isSettled = ({ state, hasLanes, ending }: Pick<MoveRecord, 'state' | 'hasLanes' | 'ending'>): boolean =>
   ending === null && (state === 'settling' || (state === 'purging' && !hasLanes))
 
-/** How far a move is, from 0 to 1: copying is half of the way, verifying most of the rest. */
+/** A move's progress from 0 to 1. Copying counts for half, verifying for most of the rest. */
 export function fractionDone({ state, rowsTotal, rowsCopied, rowsVerified }: MoveRecord): number {
   if (isOver({ state })) return 1
   const of = (rows: number) => (rowsTotal === 0 ? 1 : Math.min(1, rows / rowsTotal))
@@ -183,7 +189,7 @@ export function fractionDone({ state, rowsTotal, rowsCopied, rowsVerified }: Mov
 
 const SLOT_RANGE = /^([0-9a-f]{4})(?:-([0-9a-f]{4}))?$/
 
-/** Reads `0000-0fff`, `00ff`, or several of these with commas between; null where the text isn't that. */
+/** Parses `0000-0fff`, `00ff`, or several of these separated by commas. Null for any other text. */
 export function parseRanges(text: string): SlotRange[] | null {
   const ranges: SlotRange[] = []
   for (const part of text.split(',')) {
@@ -203,7 +209,7 @@ export const formatRanges = (ranges: SlotRange[]): string => ranges.map(([first,
 
 export const slotNumber = (slot: string): number => Number.parseInt(slot, 16)
 
-/** The ranges that these slots are; they come in order, each once. */
+/** The ranges that these slots form. The slots must be in order, without duplicates. */
 export function rangesOf(slots: string[]): SlotRange[] {
   const ranges: SlotRange[] = []
   for (const slot of slots) {
@@ -217,6 +223,6 @@ export function rangesOf(slots: string[]): SlotRange[] {
 export const countSlots = (ranges: SlotRange[]): number =>
   ranges.reduce((sum, [first, last]) => sum + slotNumber(last) - slotNumber(first) + 1, 0)
 
-/** The text that sorts right after every key of a slot: the next slot, or what follows `ffff`. */
+/** The text that sorts directly after every key of a slot: the next slot, or the text after `ffff`. */
 export const slotAfter = (slot: string): string =>
   slotNumber(slot) + 1 === SLOT_COUNT ? 'g' : slotText(slotNumber(slot) + 1)

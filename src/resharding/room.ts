@@ -3,22 +3,22 @@ import { limits } from '../core/limits.ts'
 import type { Keyspace } from '../sharding/sharded-table.ts'
 import { isBeforeCommit, type MoveRecord } from './record.ts'
 
-/** Rows that have yet to arrive at a shard. */
+/** Rows that have not yet arrived at a shard. */
 export interface Arrival {
   source: string
   keyspace: Keyspace
-  /** Null: unknown. */
+  /** Null if unknown. */
   bytes: number | null
 }
 
 /**
- * How many bytes some slots of a shard have, at most: their part of the keyspace's slots there, of the whole database. A
- * database does not tell how much of it belongs to which keyspace, so all of it counts for the one that moves.
+ * An upper bound for the bytes of some slots: their share of the keyspace's slots at the shard, times the whole
+ * database. D1 does not report bytes per keyspace, so the whole database is counted for the keyspace that moves.
  */
 export const bytesOfSlots = (databaseBytes: number | null, slots: number, slotsThere: number): number | null =>
   databaseBytes === null ? null : Math.ceil((databaseBytes * slots) / Math.max(slots, slotsThere))
 
-/** What an open move has yet to bring to the shard; null: nothing. A reverse finds its rows there. */
+/** What an open move has yet to bring to the shard. Null if nothing: in a reverse, the target already has the rows. */
 export function arrivalOf(move: MoveRecord, shard: string): Arrival | null {
   const { source, target, keyspace, bytesEstimated, rowsTotal, rowsCopied } = move
   if (target.id !== shard || !isBeforeCommit(move) || move.ending || move.reversals > 0) return null
@@ -26,7 +26,10 @@ export function arrivalOf(move: MoveRecord, shard: string): Arrival | null {
   return { source: source.id, keyspace, bytes: bytesEstimated === null ? null : bytesEstimated * left }
 }
 
-/** At most so many bytes arrive. From one source that is the larger keyspace's part: its database counts once. */
+/**
+ * The most bytes that may arrive. From one source, only the larger keyspace counts, because both estimates count its
+ * whole database.
+ */
 export function bytesArriving(arrivals: Arrival[]): number {
   const sources = new Map<string, Map<Keyspace, number>>()
   for (const { source, keyspace, bytes } of arrivals) {
@@ -37,7 +40,7 @@ export function bytesArriving(arrivals: Arrival[]): number {
   return [...sources.values()].reduce((sum, parts) => sum + Math.max(...parts.values()), 0)
 }
 
-/** Throws SHARD_LACKS_ROOM. A shard whose size is unknown is not refused. */
+/** Throws SHARD_LACKS_ROOM. Never refuses a shard of unknown size. */
 export function refuseLackOfRoom(shard: string, bytes: number | null, arrivals: Arrival[], bytesMax: number): void {
   if (bytes === null) return
   const arriving = bytesArriving(arrivals)

@@ -16,26 +16,29 @@ import { type ColumnRow, FIND_TABLES, type MovedTable, readTables } from './tabl
 
 export type SlotState = 'active' | 'moving' | 'fenced' | 'importing' | 'moved'
 
-/** A batch that didn't do what this incarnation meant: it starts anew, and derives where the move is. */
+/** A batch without the expected effect. The next incarnation starts from scratch and derives the move's position. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted'
 }
 
-/** Another incarnation is at work: the move goes well, and there is nothing to tell an operator. */
+/** Another incarnation is active. The move is healthy, so operators are not told. */
 export class Superseded extends Interrupted {}
 
-/** The shard refused a batch for what is in it. Before the commit the move fails for it, and says so. */
+/** The shard refused the content of a batch. Before the commit, the move fails with this reason. */
 export class Refused extends Error {
   override readonly name = 'Refused'
 }
 
-/** The shard is full, or read-only. Before the commit the move fails for it; later it is tried again until it takes writes. */
+/**
+ * The shard is full or read-only. Before the commit, the move fails. After it, the mover retries until the shard takes
+ * writes.
+ */
 export class Unwritable extends Interrupted {}
 
-/** `none`: no slot is known; `mixed`: slots are in several states, of others, or only some are known. */
+/** `none`: no slot has a row. `mixed`: slots are in several states, belong to another move, or only some have a row. */
 export type SideState = SlotState | 'none' | 'mixed'
 
-/** How many of the move's slots are in one state at a shard, and which move they are of there. */
+/** How many of the move's slots are in one state at a shard, and the move they belong to there. */
 export interface SlotCount {
   state: SlotState
   moveId: string | null
@@ -48,12 +51,12 @@ export interface Part {
   slots: number
 }
 
-/** What a shard says of a move, in one snapshot. */
+/** A shard's answer about a move, in one snapshot. */
 export interface SideReport {
-  /** The move whose cursors these are, and the cursors (JSON). */
+  /** The move that these cursors belong to, and the cursors (JSON). */
   moveId: string | null
   cursors: string
-  /** The state that all of the move's slots are in here. */
+  /** The state that all of the move's slots have here. */
   state: SideState
   found: SlotCount[]
   schema: string
@@ -67,12 +70,12 @@ interface MoverRow {
   version: string
 }
 
-/** Told of each batch before it leaves: so that a double can hold, fail or lose exactly one. */
+/** Called before each batch leaves, so that a test double can hold, fail or lose exactly one. */
 export interface BatchObserver {
   before(shard: string, operation: string): Promise<void>
 }
 
-/** Which migrations the shard has, as a text that is equal where schemas are. */
+/** Names the migrations that the shard has. Equal texts mean equal schemas. */
 export const SCHEMA_VERSION =
   "SELECT count(*) || ' migrations, ' || coalesce(max(name), 'none') AS version FROM d1_migrations"
 
@@ -80,13 +83,13 @@ export type Statement<Row = unknown> = Typed<Row, { sql: string; values: unknown
 
 export const statement = <Row = unknown>(sql: string, ...values: unknown[]): Statement<Row> => ({ sql, values })
 
-/** Where the moves' slots are counted by state and move: `?1` ranges as JSON, `?2` keyspace. */
+/** Counts the move's slots by state and move. `?1`: ranges as JSON; `?2`: keyspace. */
 export const COUNT_STATES = `SELECT state, move_id AS moveId, count(*) AS slots
    FROM json_each(?1) AS range CROSS JOIN slots ON keyspace = ?2
      AND slot BETWEEN json_extract(range.value, '$[0]') AND json_extract(range.value, '$[1]')
    GROUP BY state, move_id`
 
-/** The state that all of the move's slots are in, by their counts at a shard. */
+/** The state that all of the move's slots have at a shard, derived from their counts. */
 export function commonState(found: SlotCount[], move: Pick<MoveRecord, 'id' | 'slots'>): SideState {
   const [first, ...others] = found
   if (!first) return 'none'
@@ -94,7 +97,7 @@ export function commonState(found: SlotCount[], move: Pick<MoveRecord, 'id' | 's
   return others.length === 0 && isOwn && first.slots === move.slots ? first.state : 'mixed'
 }
 
-/** One shard, as one incarnation of the mover sees it: every batch carries the step, and raises it. */
+/** One shard, as one incarnation of the mover sees it. Every batch carries the step and raises it. */
 export class ShardSide {
   readonly shard: MoveShard
   readonly #database: ShardDatabase
@@ -124,12 +127,12 @@ export class ShardSide {
     this.#observer = observer
   }
 
-  /** Where this shard's history was after the latest batch that wanted to know: D1's bookmark. */
+  /** D1's bookmark after the latest batch that asked for it. */
   get bookmark(): string | null {
     return this.#bookmark
   }
 
-  /** Ends every earlier incarnation's say here. */
+  /** Raises the step, so that batches of earlier incarnations no longer apply here. */
   async raise(): Promise<void> {
     const { raised } = await this.#send('raise', {
       raised: statement<{ step: number }>('UPDATE mover SET step = step + 1 WHERE id = 1 RETURNING step'),
@@ -139,7 +142,7 @@ export class ShardSide {
     this.#step = mover.step
   }
 
-  /** Throws `Interrupted` when the step isn't the one that this incarnation raised. */
+  /** Throws `Superseded` if the step is not the one that this incarnation raised. */
   async read(): Promise<SideReport> {
     const { keyspace } = this.#move
     const { mover, counts, tables } = await this.#send('read', {
@@ -148,7 +151,7 @@ export class ShardSide {
       tables: statement<ColumnRow>(FIND_TABLES, keyspace),
     })
     const { step, moveId, cursors, version } = onlyRow(mover)
-    if (step !== this.#step) throw new Superseded(`${this.shard.id}: the step was raised by another`)
+    if (step !== this.#step) throw new Superseded(`${this.shard.id}: another incarnation raised the step`)
     this.#schema = version
     const found = counts.results
     return {
@@ -177,7 +180,10 @@ export class ShardSide {
     return found.results.map(({ slot }) => slot)
   }
 
-  /** One transaction: the step, then the statements. Resolves to their answers by name. `wantsBookmark` keeps D1's. */
+  /**
+   * One transaction: the step, then the statements. Resolves to the answers by name. `wantsBookmark` keeps D1's
+   * bookmark.
+   */
   async batch<Batch extends NamedBatch<Statement>>(
     operation: string,
     batch: Batch,
@@ -193,8 +199,8 @@ export class ShardSide {
   }
 
   /**
-   * The statements that bring all of the move's slots from one of these states into another. They abort the batch unless
-   * every slot was in one of them, or had been brought there before.
+   * The statements that bring all of the move's slots from one of these states into another. They abort the batch
+   * unless every slot was in one of these states, or already in the new one.
    */
   become(from: SlotState[], to: SlotState, epoch: number | null = null, part = this.whole): Statement[] {
     const { id, keyspace } = this.#move
@@ -216,8 +222,8 @@ export class ShardSide {
   }
 
   /**
-   * The statements that bring those slots into a state that are in one of these and of this move. They abort the batch
-   * unless none of the move's own is left in these; slots of nobody, or of another move, stay as they are.
+   * The statements that change the state of this move's slots that are in one of these states. They abort the batch
+   * unless none of the move's slots is left in these states. Slots of no move, or of another one, do not change.
    */
   release(from: SlotState[], to: SlotState): Statement[] {
     const { id, keyspace } = this.#move
@@ -236,7 +242,10 @@ export class ShardSide {
     ]
   }
 
-  /** The statements that make the move's slots known here, `importing`. They abort where one of them is known as anything else. */
+  /**
+   * The statements that add the move's slots here as `importing`. They abort the batch if a slot already has another
+   * state.
+   */
   arrive(): Statement[] {
     const { id, keyspace, ranges } = this.#move
     return [
@@ -254,7 +263,7 @@ export class ShardSide {
     ]
   }
 
-  /** The statements after which none of the move's own slots that were in this state is known here. */
+  /** The statements that delete the move's slots that are in this state here. They abort the batch if one is left. */
   leave(from: SlotState): Statement[] {
     const { id, keyspace } = this.#move
     return [
@@ -269,12 +278,12 @@ export class ShardSide {
     ]
   }
 
-  /** Aborts the batch unless all of these slots are in the state, and of this move. */
+  /** Aborts the batch unless all of these slots are in this state and of this move. */
   expect(state: SlotState, part = this.whole): Statement {
     return this.#expectation(part.ranges, state, state === 'active' ? null : this.#move.id, part.slots)
   }
 
-  /** Aborts the batch unless none of the move's own slots is in the state. */
+  /** Aborts the batch if any of the move's slots is in this state. */
   #expectNone(state: SlotState): Statement {
     return this.#expectation(this.#move.ranges, state, this.#move.id, 0)
   }
@@ -290,7 +299,7 @@ export class ShardSide {
     )
   }
 
-  /** For people: what is here of the move's slots. */
+  /** Describes the move's slots here, for operators. */
   describe(found: SlotCount[]): string {
     const { id, slots } = this.#move
     const whose = ({ state, moveId }: SlotCount) => {
@@ -304,7 +313,7 @@ export class ShardSide {
     return `${this.shard.id}, of the move's ${slots} slots: ${all.join(', ')}`
   }
 
-  /** Rows may be written here by a mover from `open` to `shut`, both in one batch: nobody else ever sees it open. */
+  /** Between `open` and `shut` in one batch, a mover may write rows here. No other batch ever sees it open. */
   readonly open = statement('UPDATE mover SET open = 1 WHERE id = 1')
   readonly shut = statement('UPDATE mover SET open = 0 WHERE id = 1')
 
@@ -319,7 +328,7 @@ export class ShardSide {
     try {
       const statements = statementsOf<Statement>(batch)
       const answer = connection.batch(statements.map(({ sql, values }) => connection.prepare(sql).bind(...values)))
-      // Late, it is refused by its step: this incarnation ends here, and the next one raises it.
+      // If the batch arrives late, its step refuses it, because the next incarnation raises the step.
       const answers = await inTime(this.#clock, limits.moveCallMs, answer)
       if (session) this.#bookmark = session.getBookmark()
       return answersByName(batch, answers.values())
@@ -329,20 +338,23 @@ export class ShardSide {
   }
 }
 
-/** It starts every batch. The schema comes with it: a statement of its own would count against the invocation's budget. */
+/**
+ * Starts every batch. It also returns the schema, because a separate statement would count against the invocation's
+ * budget.
+ */
 const STEP = `INSERT INTO mover_step (expected) VALUES (?) RETURNING (${SCHEMA_VERSION}) AS version`
 
-/** The part of a move's slots that these are; they come in order. */
+/** The part of a move that these slots form. The slots must be in order. */
 export function partOf(slots: string[]): Part {
   const ranges = rangesOf(slots)
   return { ranges, slots: countSlots(ranges) }
 }
 
-/** CROSS JOIN keeps SQLite from looking at every slot of the keyspace (13 ms instead of 20 µs for 16 of them). */
+/** CROSS JOIN keeps SQLite from scanning every slot of the keyspace (13 ms instead of 20 µs for 16 slots). */
 export const slotsInRanges = `SELECT known.slot FROM json_each(?2) AS range CROSS JOIN slots AS known ON known.keyspace = ?1
   AND known.slot BETWEEN json_extract(range.value, '$[0]') AND json_extract(range.value, '$[1]')`
 
-/** Refused: what was sent can't be applied, now or later. Anything else: nobody knows, so what is there is to be asked. */
+/** `Refused`: the batch cannot apply, now or later. Otherwise the outcome is unknown, and the shards must be read. */
 function interruption(shard: string, operation: string, error: unknown): Error {
   const answer = answerOf(error)
   const where = `${operation} at ${shard}`

@@ -14,11 +14,11 @@ import {
 } from './shard-side.ts'
 import { type ColumnRow, FIND_TABLES, readTables } from './tables.ts'
 
-/** What a shard holds of a move's slots. */
+/** A shard's part of a move's slots. */
 interface ShardSlots {
   shard: string
   slots: SlotCount[]
-  /** Rows of these slots; of each table at most `limits.moveCountRowsMax` are counted. */
+  /** Rows of these slots. At most `limits.moveCountRowsMax` per table are counted. */
   rows: number
   isMore: boolean
 }
@@ -31,7 +31,7 @@ export interface MoveSides {
 /** The move's own slots at a shard, with their states. */
 type OwnSlots = ReadonlyMap<string, SlotState>
 
-/** Reads both shards, for a person. It raises no step, so the mover looks again before it does anything. */
+/** Reads both shards, for operators. It raises no step, so the mover checks again before it acts. */
 export async function readSides(record: MoveRecord, shards: ReadonlyMap<string, ShardDatabase>): Promise<MoveSides> {
   const [source, target] = await Promise.all([
     readSide(record, record.source, shards),
@@ -45,7 +45,8 @@ export async function readSides(record: MoveRecord, shards: ReadonlyMap<string, 
 
 async function readSide(record: MoveRecord, shard: MoveShard, shards: ReadonlyMap<string, ShardDatabase>) {
   const database = shards.get(shard.binding)
-  if (!database) throw new Error(`this version of the Worker has no binding ${shard.binding}`)
+  if (!database)
+    throw new Error(`this version of the Worker has no binding ${shard.binding}; deploy a version that has it`)
   const ranges = JSON.stringify(record.ranges)
   const own = `SELECT slot, state FROM slots WHERE keyspace = ?1 AND slot IN (${slotsInRanges}) AND move_id = ?3`
   const { counts, found, ownSlots } = await batchByName(database, {
@@ -72,7 +73,7 @@ async function readSide(record: MoveRecord, shard: MoveShard, shards: ReadonlyMa
   return { side, own: new Map(ownSlots.results.map(({ slot, state }) => [slot, state])) }
 }
 
-/** How the move may continue, by what the shards hold. Each choice touches the move's own slots only. */
+/** The operator's safe choices, given what the shards hold. Each choice touches only the move's own slots. */
 function safeChoices(record: MoveRecord, found: [SlotCount[], SlotCount[]], own: [OwnSlots, OwnSlots]): MoveChoice[] {
   if (isOver(record)) return []
   const canUndo = isBeforeCommit(record) && record.ending === null
@@ -80,7 +81,7 @@ function safeChoices(record: MoveRecord, found: [SlotCount[], SlotCount[]], own:
   const isRegular = zip(found, ownStates(record)).every(([counts, states]) =>
     states.includes(commonState(counts, record)),
   )
-  // An undo leaves the slots of others as they are, so it can always be tried again.
+  // An undo does not change other moves' slots, so it can always be retried.
   if (isRegular || record.ending !== null) return ['retry']
   if (record.leftAlone !== null) return []
   return ownChoices(record, own)
@@ -100,7 +101,7 @@ function ownChoices({ state }: MoveRecord, [atSource, atTarget]: [OwnSlots, OwnS
   return []
 }
 
-/** In which states the move's slots may be at source and target, where no batch is refused for them. */
+/** The states that the move's slots may have at source and target without any batch being refused. */
 export function ownStates({
   state,
   ending,

@@ -1,7 +1,7 @@
 import { present } from '../core/present.ts'
 import type { Keyspace } from '../sharding/sharded-table.ts'
 
-/** A sharded table as a shard itself has it: found, never named by hand. */
+/** A sharded table as a shard defines it. Tables are discovered, never listed by hand. */
 export interface MovedTable {
   name: string
   keyspace: Keyspace
@@ -12,12 +12,13 @@ export interface MovedTable {
 }
 
 /**
- * Every fenced table of a keyspace and its columns, in one statement: what has no fence is not sharded, and what has one
- * moves. Columns of a migration that only one shard has yet would differ; a move is refused until versions are equal.
+ * Finds every fenced table of a keyspace and its columns in one statement. A table without a fence is not sharded;
+ * every table with one moves. Columns would differ after a migration that only one shard has, so a move is refused
+ * until versions are equal.
  *
- * Names may read like a fence of the other keyspace. So the keyspace is looked for right behind the table's own name: a
- * name has quotes in pairs only, so no other one reads like that place. `pragma_table_info` leaves out generated columns,
- * which each shard computes.
+ * A name may look like a fence of the other keyspace. Therefore the keyspace is matched directly after the table's own
+ * name. A quoted name has quotes only in pairs, so no other text looks like that place. `pragma_table_info` omits
+ * generated columns, which each shard computes.
  */
 export const FIND_TABLES = `
   SELECT tables.name AS name, columns.name AS column, columns.pk AS place
@@ -35,7 +36,7 @@ export const FIND_TABLES = `
 export interface ColumnRow {
   name: string
   column: string
-  place: number // 0: not in the primary key; else its place there, from 1
+  place: number // 0: not in the primary key; otherwise its place there, from 1
 }
 
 /** The tables that `FIND_TABLES` found. */

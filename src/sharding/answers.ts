@@ -6,29 +6,31 @@ export type Answer =
   | { kind: 'refused'; code: string } // RAISE(ABORT, code): the batch rolled back whole
   | { kind: 'constraint'; sqliteCode: string }
   | { kind: 'not-migrated' }
-  | { kind: 'statement'; sqliteCode: string } // a bug: nothing was applied
-  | { kind: 'full' } // the database has no room left: nothing was applied
-  | { kind: 'overloaded' } // its queue did not take the call: nothing was applied
-  | { kind: 'unsent' } // the invocation has sent all that it may: nothing was applied
-  | { kind: 'daily-limit' } // the free plan's: nothing was applied, nor will be before midnight UTC
-  | { kind: 'transient' } // a network or storage error, or no answer in time: it may have been applied
+  | { kind: 'statement'; sqliteCode: string } // a bug; nothing was applied
+  | { kind: 'full' } // the database has no room left; nothing was applied
+  | { kind: 'overloaded' } // the database's queue was full; nothing was applied
+  | { kind: 'unsent' } // the invocation's budget is spent; nothing was applied
+  | { kind: 'daily-limit' } // the free plan's limit; nothing can be applied before midnight UTC
+  | { kind: 'transient' } // a network or storage error, or no answer in time; it may have been applied
 
-/** Answers that say nothing of the statements: none was applied, and each may be sent again when the cause is over. */
+/** Answers that do not depend on the statements. None was applied; each may be sent again once the cause is over. */
 export type Unapplied = Extract<Answer, { kind: 'full' | 'overloaded' | 'unsent' | 'daily-limit' }>
 
 const REFUSED = /^D1_ERROR: ([A-Z][A-Z_]+): SQLITE_CONSTRAINT/
 const SQLITE_CODE = /\b(SQLITE_[A-Z]+)\b(?:.*\bextended: (SQLITE_[A-Z_]+))?/
 /**
- * A statement that never ran, and has no SQLite code: a value that can't be bound, not as many as there are places, or a text
- * that the runtime does not take. The runtime says these before it runs the statement, and the batch rolls back whole.
+ * A statement that never ran and has no SQLite code: a value that can't be bound, a wrong number of values, or a text
+ * that the runtime rejects. The runtime reports these before it runs the statement, and the batch rolls back as a
+ * whole.
  */
 const MISUSE =
   /^D1_(TYPE|EXEC)_ERROR|^D1_ERROR: (Wrong number of parameter bindings|No SQL statements detected|To execute a transaction|SQL code did not contain a statement|A prepared SQL statement must contain only one statement|When executing multiple SQL statements in a single call|A SQL prepared statement can only be executed once at a time)/
 /**
- * What D1 says of itself, as Cloudflare publishes it: the error list (developers.cloudflare.com/d1/observability/debug-d1),
- * and the changelog of 2026-09-01 for the daily limits. The local runtime says none of it but SQLite's own text.
- * A text that is not here stays unknown: it may have been applied. So does "D1 DB is overloaded. Requests queued for too
- * long.", because nothing published says that no part of such a request has run.
+ * D1's own error texts, as Cloudflare publishes them: the error list
+ * (developers.cloudflare.com/d1/observability/debug-d1), and the changelog of 2026-09-01 for the daily limits. The
+ * local runtime produces only SQLite's texts. A text that is not listed is treated as unknown, so the batch may have
+ * been applied. That includes "D1 DB is overloaded. Requests queued for too long.", because nothing published says that
+ * such a request did not run in part.
  */
 const PUBLISHED: [RegExp, Unapplied['kind']][] = [
   [/\bSQLITE_FULL\b|\bdatabase or disk is full\b/, 'full'],
@@ -47,7 +49,7 @@ const APPLIED_NOTHING = new Set([
   'SQLITE_READONLY',
 ])
 
-/** Reads D1's error. D1 gives text only; its form is held by test/workerd/sharding/answers.test.ts. */
+/** Classifies D1's error. D1 gives only text; test/workerd/sharding/answers.test.ts checks its form. */
 export function answerOf(error: unknown): Answer {
   if (error instanceof BudgetSpent) return { kind: 'unsent' }
   const message = messageOf(error)
@@ -69,8 +71,8 @@ export const isUnapplied = (answer: Answer): answer is Unapplied =>
   answer.kind === 'full' || answer.kind === 'overloaded' || answer.kind === 'unsent' || answer.kind === 'daily-limit'
 
 /**
- * A statement that the database refused, with the message and the cause of D1's own error. `code` of the SQLite result, and
- * the table's constraint where one was met.
+ * A statement that the database refused, with the message and cause of D1's own error. `sqliteCode` is SQLite's result
+ * code, extended if D1 reports it.
  */
 export class DatabaseError extends BanyanError {
   readonly sqliteCode: string
@@ -83,20 +85,20 @@ export class DatabaseError extends BanyanError {
 
 const causeOf = (error: unknown): unknown => (error instanceof Error ? error.cause : undefined)
 
-/** A statement or a value that D1 would refuse, in its words; it is not sent. */
+/** The error for a statement or value that D1 would refuse, with D1's message. The statement is not sent. */
 export function misuse(text: string, prefix = 'D1_ERROR'): DatabaseError {
   const error = new Error(`${prefix}: ${text}`, { cause: new Error(text) })
   return new DatabaseError('DATABASE_ERROR', 'SQLITE_MISUSE', error)
 }
 
-/** A table that is not there: a migration is pending, or the name is wrong. */
+/** A missing table: a migration is pending, or the name is wrong. */
 export const notMigrated = (error: unknown) =>
   new BanyanError('MIGRATIONS_PENDING', messageOf(error), {
     cause: causeOf(error),
     hint: `If a migration creates the table, run: ${MIGRATE}`,
   })
 
-/** A write that may or may not have been applied. It is never sent again unless the caller said that it is idempotent. */
+/** A write that may have been applied. It is sent again only if the caller declared it idempotent. */
 export class OutcomeUnknownError extends BanyanError {
   readonly outcome = 'unknown'
 
@@ -108,10 +110,10 @@ export class OutcomeUnknownError extends BanyanError {
   }
 }
 
-/** What Banyan's own triggers refuse, and answers have texts of their own for. */
+/** Refusals of Banyan's own triggers that have their own error texts. */
 const ownRefusals = ['SESSION_ENDED', 'ROW_TOO_LARGE'] as const
 
-/** A trigger's `RAISE(ABORT, 'OUT_OF_STOCK')`: `refusal` is its text, and the message is D1's. */
+/** The error of a trigger's `RAISE(ABORT, 'OUT_OF_STOCK')`. `refusal` is that text; the message is D1's. */
 export class RefusedError extends DatabaseError {
   readonly refusal: string
 
@@ -121,16 +123,16 @@ export class RefusedError extends DatabaseError {
   }
 }
 
-/** The error for what a trigger refused. */
+/** The error for a trigger's refusal. */
 export function refusedError(refusal: string, error: unknown): BanyanError {
   const own = ownRefusals.find((code) => code === refusal)
   return own ? new BanyanError(own, undefined, { cause: error }) : new RefusedError(refusal, error)
 }
 
-/** The last where D1's text lacks the extended code. A sharded table has no other UNIQUE than its key. */
+/** The last entry covers D1 texts without the extended code. A sharded table has no UNIQUE other than its key. */
 const keyIsTaken = new Set(['SQLITE_CONSTRAINT_PRIMARYKEY', 'SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_CONSTRAINT'])
 
-/** True when a batch failed because a row with this table's key is there already. */
+/** True if a batch failed because a row with this table's key already exists. */
 export const isTaken = (error: unknown, table: string): boolean =>
   error instanceof DatabaseError &&
   keyIsTaken.has(error.sqliteCode) &&

@@ -1,8 +1,9 @@
 import { misuse } from './answers.ts'
 
 /**
- * The values as they are now: D1 copies buffers when they are bound, and a statement may be sent much later, or again. What
- * D1 refuses is refused at once, in its words. Numbers, texts and booleans can't change, and stay as they are.
+ * Copies the values as they are now. D1 copies buffers when they are bound, but a routed statement may be sent much
+ * later, or again. Values that D1 refuses are refused at once, with D1's message. Numbers, texts and booleans are
+ * immutable and not copied.
  */
 export function copyBound(values: unknown[]): unknown[] {
   for (let index = 0; index < values.length; index++) {
@@ -21,13 +22,13 @@ function copyOf(value: unknown): unknown {
     return value.slice(0)
   } else if (ArrayBuffer.isView(value)) {
     const items: unknown[] = Array.from(value as unknown as ArrayLike<unknown>)
-    // D1 takes others, too, and can't put them into JSON.
+    // D1 also accepts other numbers, but can't put them into JSON.
     if (items.every(Number.isFinite)) return sameView(value)
   }
   throw misuse(`Type '${typeof value}' not supported for value '${value}'`, 'D1_TYPE_ERROR')
 }
 
-/** Of the same type, so that D1 makes of it what it makes of the original. A `Buffer`'s own `slice` is no copy. */
+/** A copy of the same type, so that D1 treats it like the original. A `Buffer`'s own `slice` does not copy. */
 function sameView(view: ArrayBufferView): ArrayBufferView {
   if (view instanceof DataView) return new DataView(new ArrayBuffer(0))
   return Uint8Array.prototype.slice.call(view)

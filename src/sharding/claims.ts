@@ -6,16 +6,16 @@ import type { GroupDatabase, Slotted } from './grouped-batches.ts'
 import { batchByName, onlyRow, rowsOf } from './named-batch.ts'
 import { affordable, type ShardDatabase, type ShardStatement, type Shards, type ShardWindow } from './shards.ts'
 
-/** `external`: the id that an imported user had elsewhere. */
+/** `external`: the id that an imported user had in the previous system. */
 export type ClaimKind = 'email' | 'handle' | 'external'
 
-/** A value that one account wants for itself. `value` is normalised. */
+/** A value that must belong to one account. `value` is normalised. */
 export interface ClaimSpec {
   kind: ClaimKind
   value: string
 }
 
-/** Who reserves: the account to be, and this attempt to make it. */
+/** The future account that reserves a value, and its attempt to sign up. */
 export interface ClaimAttempt {
   ownerId: string
   attemptId: string
@@ -23,7 +23,7 @@ export interface ClaimAttempt {
 
 export interface SettledClaims {
   settled: number
-  /** What could not be settled this time, and why. */
+  /** The reasons why some claims could not be settled this time. */
   failures: string[]
 }
 
@@ -37,29 +37,30 @@ interface ExpiredClaim extends ClaimAttempt, Slotted {
   expiresAt: number
 }
 
-/** What an attempt came to; `id` is its row's. */
+/** The outcome of an attempt. `id` is its row's id. */
 export interface AttemptOutcome {
   id: string
   outcome: 'taken' | 'barred'
 }
 
-/** Settling, for a shard with claims: the query, releasing, confirming and putting back, each of these with its guard. */
+/** Statements per shard with claims: the query, and a guarded release, confirmation and postponement. */
 const CLAIM_SHARD_STATEMENTS = 1 + 2 + 2 + 2
-/** For a shard with owners: the guard and the bar's two. */
+/** Statements per shard with owners: the guard and the bar's two. */
 const OWNER_SHARD_STATEMENTS = 3
 
 /** The claim's row key, whose first four digits are its slot. */
 export const claimKey = ({ kind, value }: ClaimSpec): string => sha256Hex(`${kind}\0${value}`)
 
-/** The row in the owner's slot that an attempt takes, or a bar. */
+/** The id of the row in the owner's slot that an attempt, or a bar, inserts. */
 export const attemptRowId = ({ ownerId, attemptId }: ClaimAttempt) => `${ownerId}.${attemptId}`
 
 /**
- * Values that are unique across all shards (INV-4): reserved with an expiry, then the owner's batch, then confirmed.
+ * Makes values unique across all shards (INV-4): reserve with an expiry, commit the owner's batch, then confirm.
  *
- * A reservation that ran out may belong to a sign-up that is frozen, or done and not yet confirmed. Looking whether the
- * owner exists would race with it; so the owner's batch inserts a row under its attempt (`takeStatement`), and whoever
- * meets the expired reservation first tries to insert a bar under the same key. Exactly one wins.
+ * An expired reservation may belong to a sign-up that is frozen, or committed but not yet confirmed. A check whether
+ * the owner exists would race with it. Therefore the owner's batch inserts a row for its attempt (`takeStatement`), and
+ * a process that finds the expired reservation first tries to insert a bar under the same key. Exactly one of the two
+ * inserts succeeds.
  */
 export class Claims {
   readonly #shards: Shards
@@ -70,7 +71,10 @@ export class Claims {
     this.#clock = clock
   }
 
-  /** Reserves a value; false when another account has it, or is just about to. Repeating it with one attempt is harmless. */
+  /**
+   * Reserves a value. False if another account has it, or is about to get it. Repeating it with the same attempt is
+   * harmless.
+   */
   async reserve(spec: ClaimSpec, attempt: ClaimAttempt): Promise<boolean> {
     const key = claimKey(spec)
     const database = this.#shards.of(key, {
@@ -100,26 +104,29 @@ export class Claims {
     return this.#contest(spec, key, claim, attempt)
   }
 
-  /** The row that makes a reservation the owner's: for the batch that makes the account. */
+  /** Makes a reservation the owner's. Put it in the batch that creates the account. */
   takeStatement(database: ShardDatabase, attempt: ClaimAttempt): ShardStatement {
     return database
       .prepare("INSERT INTO claim_attempts (id, outcome, created_at) VALUES (?, 'taken', ?)")
       .bind(attemptRowId(attempt), this.#clock.now())
   }
 
-  /** True when a batch failed because its attempt was barred, or had succeeded before. */
+  /** True if a batch failed because its attempt was barred, or had already committed. */
   isAttemptDecided(error: unknown): boolean {
     return isTaken(error, 'claim_attempts')
   }
 
-  /** After the owner's batch: the claim is the owner's until released. Conditional on owner and attempt; repeatable. */
+  /**
+   * Run after the owner's batch. The claim then belongs to the owner until released. Conditional on owner and attempt,
+   * and repeatable.
+   */
   confirmStatement(database: ShardDatabase, key: string, attempt: ClaimAttempt): ShardStatement {
     return database
       .prepare("UPDATE claims SET state = 'confirmed' WHERE key = ? AND owner_id = ? AND attempt_id = ?")
       .bind(key, attempt.ownerId, attempt.attemptId)
   }
 
-  /** Gives back a reservation of an attempt that came to nothing. */
+  /** Releases the reservation of an attempt that failed. */
   async release(spec: ClaimSpec, attempt: ClaimAttempt): Promise<void> {
     const key = claimKey(spec)
     const operation = `claims.release-${spec.kind}`
@@ -127,7 +134,7 @@ export class Claims {
     await this.#releaseStatement(database, key, attempt).run()
   }
 
-  /** Who holds a value, or is about to: the account may not exist (yet). */
+  /** The account that holds a value, or is about to. It may not exist (yet). */
   async findOwner(spec: ClaimSpec): Promise<string | null> {
     const key = claimKey(spec)
     return this.#shards
@@ -138,9 +145,9 @@ export class Claims {
   }
 
   /**
-   * Settles reservations that ran out, the oldest first, so that no claim stays without its account: those whose attempt
-   * never committed go, the others are confirmed. Those that can't be settled now, since their owners' shard takes no
-   * writes, queue behind the others.
+   * Settles expired reservations, oldest first, so that no claim stays without its account. Reservations of attempts
+   * that never committed are released; the others are confirmed. If a claim cannot be settled now because its owner's
+   * shard takes no writes, it is queued behind the others.
    */
   async settleExpired(window?: ShardWindow): Promise<SettledClaims> {
     const { values, failed } = await this.#shards.each(
@@ -166,7 +173,7 @@ export class Claims {
     return { settled: chosen.length - unsettled.size, failures }
   }
 
-  /** They are as expired as before, to whoever contests them; but the oldest no more. */
+  /** Moves these claims to the end of the queue. They stay expired for any contender. */
   async #queueAnew(claims: Slotted[]): Promise<void> {
     const now = this.#clock.now()
     await this.#shards.group(claims, { keyspace: 'claims', operation: 'claims.queue-anew' }, (database, some) => ({
@@ -179,7 +186,10 @@ export class Claims {
     }))
   }
 
-  /** In one batch per shard: bars the attempts, then releases or confirms their claims. Resolves to the others, with the reason. */
+  /**
+   * Bars the attempts, then releases or confirms their claims, in one batch per shard. Resolves to the unsettled claims
+   * and the reasons.
+   */
   async #settle(claims: ExpiredClaim[]): Promise<Map<ExpiredClaim, string>> {
     const unsettled = new Map<ExpiredClaim, string>()
     const attempts = claims.map((claim) => ({ key: claim.ownerId, claim }))
@@ -250,7 +260,7 @@ export class Claims {
       .bind(key, attempt.ownerId, attempt.attemptId)
   }
 
-  /** True when the attempt can never commit: this bar, or an earlier one, stands where its row would have to. */
+  /** True if the attempt can never commit, because this bar or an earlier one has its row's key. */
   async bar(attempt: ClaimAttempt): Promise<boolean> {
     const database = this.#shards.of(attempt.ownerId, { operation: 'claims.bar', idempotent: true })
     const { found } = await batchByName(database, {
@@ -269,7 +279,7 @@ export class Claims {
 
 // ── statements for the claims and attempts of one shard ───────────────────────────────────────────
 
-/** Bars what isn't decided, and answers how each attempt stands (`AttemptOutcome`). */
+/** Bars undecided attempts, and returns the outcome of each attempt (`AttemptOutcome`). */
 export function barStatements(database: GroupDatabase, attempts: ClaimAttempt[], now: number) {
   const ids = JSON.stringify(attempts.map(attemptRowId))
   return {
@@ -285,11 +295,11 @@ export function barStatements(database: GroupDatabase, attempts: ClaimAttempt[],
   }
 }
 
-/** What the groups of `barStatements` answered: the outcome of each attempt, by its row's id. */
+/** The answers of `barStatements`: the outcome of each attempt, by its row's id. */
 export const outcomesOf = (answers: { outcomes: D1Result<AttemptOutcome> }[]): Map<string, string> =>
   new Map(answers.flatMap(({ outcomes }) => outcomes.results.map(({ id, outcome }) => [id, outcome])))
 
-/** As `Claims.confirmStatement`. */
+/** Like `Claims.confirmStatement`, for several claims. */
 export const confirmStatement = (database: GroupDatabase, claims: (ClaimAttempt & Slotted)[]): ShardStatement =>
   database
     .prepare(
@@ -299,7 +309,7 @@ export const confirmStatement = (database: GroupDatabase, claims: (ClaimAttempt 
     )
     .bind(JSON.stringify(claims))
 
-/** Gives back reservations of attempts that can't commit any more: bar them first. */
+/** Releases reservations of attempts that can no longer commit. Bar these attempts first. */
 export const releaseStatement = (database: GroupDatabase, claims: (ClaimAttempt & Slotted)[]): ShardStatement =>
   database
     .prepare(

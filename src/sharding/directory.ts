@@ -29,7 +29,7 @@ export interface DirectoryOptions {
   /** The bound shards, by binding name. */
   shards: ReadonlyMap<string, D1Database>
   clock: Clock
-  /** Draws the deployment's id, once. */
+  /** Generates the deployment's id. Called once. */
   newDeploymentId: () => string
 }
 
@@ -37,9 +37,9 @@ export interface DirectoryOptions {
 const shardId = (binding: string): string => binding.toLowerCase().replace('_', '-')
 
 /**
- * The only authority for the shard map. First boot spreads the slots evenly over the bound shards; it is planned in one
- * transaction, carried out in steps that may each be repeated, and published last, so a crash in it or a second first
- * request changes nothing.
+ * The only authority for the shard map. The first boot spreads the slots evenly over the bound shards. It is planned in
+ * one transaction, carried out in repeatable steps, and published last. Therefore neither a crash nor a concurrent
+ * first request changes the result.
  */
 export class Directory {
   readonly #options: DirectoryOptions
@@ -51,16 +51,16 @@ export class Directory {
     this.#createTables()
   }
 
-  /** The map as it is now. Throws MIGRATIONS_PENDING, SHARD_FOREIGN or SHARD_UNAVAILABLE while the first boot can't finish. */
+  /** The current map. Throws MIGRATIONS_PENDING, SHARD_FOREIGN or SHARD_UNAVAILABLE if the first boot can't finish. */
   async map(): Promise<MapWire> {
     await this.#booted()
     return this.#readMap()
   }
 
-  /** The same, ready to be sent: an epoch's map is made and encoded once. Throws as `map`. */
+  /** The current map, encoded once per epoch. Throws like `map`. */
   async encodedMap(): Promise<EncodedMap> {
     await this.#booted()
-    // Read each time: an object that was replaced may not know it until it touches storage.
+    // Read on each call, because a replaced object may not notice until it touches storage.
     const epoch = Number(this.#meta('epoch'))
     if (this.#encoded?.epoch !== epoch) {
       const { issuedAt: _, ...map } = this.#readMap()
@@ -92,12 +92,12 @@ export class Directory {
     return found && entryOf(found)
   }
 
-  /** The shard that a record or a plan names. */
+  /** A shard that a record or plan names, so it must exist. */
   getShard(id: string): ShardEntry {
     return present(this.findShard(id), `the shard ${id}`)
   }
 
-  /** How many slots of a keyspace each shard has, by its id. */
+  /** The number of slots of a keyspace per shard id. */
   slotCounts(keyspace: Keyspace): Map<string, number> {
     const counts = this.#options.storage.rows<{ id: string; slots: number }>(
       `SELECT id, sum(slots) AS slots FROM shards JOIN (
@@ -118,8 +118,9 @@ export class Directory {
   }
 
   /**
-   * Gives slots (`[first, last]`) to a shard: the only way in which the map changes after the first boot. To be called
-   * inside a transaction. `minBookmark`: from where on a replica of that shard knows of them. Returns the new epoch.
+   * Gives slots (`[first, last]`) to a shard. After the first boot, only this changes the map. Call it inside a
+   * transaction. `minBookmark`: a replica of that shard from this bookmark on knows of the slots. Returns the new
+   * epoch.
    */
   reassign(keyspace: Keyspace, slots: [number, number][], shardId: string, minBookmark: string | null): number {
     const { storage } = this.#options
@@ -135,7 +136,7 @@ export class Directory {
     return this.#raiseEpoch()
   }
 
-  /** Changes only the runs at these slots: a map has thousands, and users wait for the commit. */
+  /** Changes only the runs at these slots, because a map has thousands and users wait for the commit. */
   #give(keyspace: Keyspace, first: number, last: number, ordinal: number): void {
     const { storage } = this.#options
     const ownerOf = (slot: number) => {
@@ -149,7 +150,7 @@ export class Directory {
     const before = first > 0 ? ownerOf(first - 1) : null
     const behind = last + 1 < SLOT_COUNT ? ownerOf(last + 1) : ordinal
     storage.rows('DELETE FROM runs WHERE keyspace = ? AND start BETWEEN ? AND ?', keyspace, first, last + 1)
-    // Neighbours of one owner are one run.
+    // Adjacent runs of the same owner are merged.
     if (before !== ordinal) this.#insertRun(keyspace, first, ordinal)
     if (behind !== ordinal) this.#insertRun(keyspace, last + 1, behind)
   }
@@ -160,8 +161,8 @@ export class Directory {
   }
 
   /**
-   * Registers a bound, empty database as a shard without slots; one that is registered already stays as it is.
-   * `check` may refuse it. Throws SHARD_UNKNOWN, SHARD_FOREIGN, SHARD_NOT_EMPTY, MIGRATIONS_PENDING, SHARD_UNAVAILABLE.
+   * Registers a bound, empty database as a shard without slots. A registered shard is returned unchanged. `check` may
+   * refuse it. Throws SHARD_UNKNOWN, SHARD_FOREIGN, SHARD_NOT_EMPTY, MIGRATIONS_PENDING, SHARD_UNAVAILABLE.
    */
   async join(binding: string, check: (entry: ShardEntry) => Promise<void>): Promise<ShardEntry> {
     const entry: ShardEntry = { id: shardId(binding), binding, state: 'serving' }
@@ -171,14 +172,14 @@ export class Directory {
     if (!this.#options.shards.has(binding))
       throw new BanyanError(
         'SHARD_UNKNOWN',
-        `The live version has no binding ${binding}. Bind it, deploy, and try again.`,
+        `The live version has no binding ${binding}. Add the binding, deploy, and try again.`,
       )
     const deployment = this.#deployment()
     const { marked } = await this.#batch(entry, (database) => ({ marked: identityStatement(database) }))
     refuseForeign(entry, deployment, marked.results)
     await check(entry)
     await this.#refuseRows(entry)
-    // Marked when nothing is left to refuse it for: else it could join under no other number, and nowhere else.
+    // Marked only after all checks, because a marked database can't join under another number or another deployment.
     await this.#takeShard(entry, deployment)
     return this.#options.storage.transaction(() => {
       const meanwhile = known()
@@ -189,7 +190,7 @@ export class Directory {
     })
   }
 
-  /** The routers know of it when they take the next map. The shard must be there. */
+  /** Routers learn the state with their next map. The shard must exist. */
   setState(id: string, state: ShardState): ShardEntry {
     return this.#options.storage.transaction(() => {
       const entry = this.getShard(id)
@@ -200,14 +201,17 @@ export class Directory {
     })
   }
 
-  /** Forgets a shard without slots; those after it move up in the map's indexes. Throws SHARD_NOT_EMPTY. */
+  /** Removes a shard without slots. The indexes of later shards in the map shift by one. Throws SHARD_NOT_EMPTY. */
   remove(id: string): void {
     const { storage } = this.#options
     storage.transaction(() => {
       const ordinal = this.shardEntries().findIndex((shard) => shard.id === id)
       const left = keyspaces.filter((keyspace) => this.runs(keyspace).some(([, shard]) => shard === ordinal))
       if (left.length > 0)
-        throw new BanyanError('SHARD_NOT_EMPTY', `${id} still has slots of ${left.join(' and ')}. Drain it first.`)
+        throw new BanyanError(
+          'SHARD_NOT_EMPTY',
+          `${id} still has slots of ${left.join(' and ')}. Drain it first: banyan shards drain ${id}`,
+        )
       storage.rows('DELETE FROM shards WHERE ordinal = ?', ordinal)
       storage.rows('DELETE FROM bookmarks WHERE shard = ?', ordinal)
       storage.rows('UPDATE shards SET ordinal = ordinal - 1 WHERE ordinal > ?', ordinal)
@@ -238,11 +242,13 @@ export class Directory {
     const shards = this.shardEntries()
     const runs = perKeyspace((keyspace) => this.runs(keyspace))
     const epoch = Number(this.#meta('epoch'))
-    // After the reads: an object that was replaced may not know it until it touches storage.
+    // Taken after the reads, because a replaced object may not notice until it touches storage.
     return { epoch, shards, runs, issuedAt: clock.now() }
   }
 
-  /** In pieces: an invocation may send 1,000 statements, and a shard takes four. The next request continues. */
+  /**
+   * Runs in pieces, because an invocation may send 1,000 statements and a shard takes four. The next request resumes.
+   */
   async #boot(): Promise<void> {
     const { shards, deployment } = this.#plan()
     const from = Number(this.#meta('prepared') ?? 0)
@@ -254,14 +260,14 @@ export class Directory {
       this.#setMeta('prepared', String(to))
       throw new BanyanError(
         'DIRECTORY_UNAVAILABLE',
-        `The first boot has prepared ${to} of ${shards.length} shards. The next request continues it. Try again.`,
+        `The first boot has prepared ${to} of ${shards.length} shards. Try again; the next request continues the boot.`,
         { retryAfterSeconds: 1 },
       )
     }
     this.#setMeta('booted', 'yes')
   }
 
-  /** Decided once: a boot that is repeated with another number of bindings still carries out the first plan. */
+  /** Planned once. A repeated boot carries out the first plan, even if the number of bindings has changed. */
   #plan(): { deployment: string; shards: ShardEntry[] } {
     const { storage, shards, newDeploymentId } = this.#options
     storage.transaction(() => {
@@ -281,7 +287,10 @@ export class Directory {
     }
   }
 
-  /** Marks the database as this shard of this deployment, unless it is marked. Throws SHARD_FOREIGN where it is another's. */
+  /**
+   * Marks the database as this shard of this deployment, unless it is marked. Throws SHARD_FOREIGN if another one
+   * marked it.
+   */
   async #takeShard(shard: ShardEntry, deployment: string): Promise<void> {
     const { found } = await this.#batch(shard, (database) => ({
       marked: database
@@ -315,8 +324,8 @@ export class Directory {
   }
 
   /**
-   * Only while no mover has been at the shard: a batch that was given up, and arrives when slots have left, would bring
-   * them back beside their owner.
+   * Only before any mover has used the shard. Otherwise a late batch of an abandoned boot could bring back slots that
+   * have since moved to another shard.
    */
   async #seedSlots(shard: ShardEntry, ordinal: number): Promise<void> {
     const seed = `INSERT INTO slots (keyspace, slot, state, epoch)
@@ -340,7 +349,7 @@ export class Directory {
     if (!database)
       throw new BanyanError(
         'SHARD_UNKNOWN',
-        `The first boot planned ${shard.binding}, which is not bound. Bind it again.`,
+        `The first boot planned ${shard.binding}, which is no longer bound. Add the binding again and deploy.`,
       )
     try {
       const batch = build(database)
@@ -404,11 +413,11 @@ interface Identity {
 const identityStatement = (database: D1Database) =>
   rowsOf<Identity>(database.prepare('SELECT deployment, shard FROM shard_identity'))
 
-/** `found` is the row by which a database is marked; one that isn't marked has none. */
+/** `found` is the row that marks a database. An unmarked database has none. */
 function refuseForeign(shard: ShardEntry, deployment: string, [identity]: Identity[]): void {
   if (!identity || (identity.deployment === deployment && identity.shard === shard.id)) return
   throw new BanyanError(
     'SHARD_FOREIGN',
-    `The database bound as ${shard.binding} belongs to another deployment (${identity.shard} of ${identity.deployment}). Bind an empty one, or the directory it belongs to.`,
+    `The database bound as ${shard.binding} belongs to another deployment (${identity.shard} of ${identity.deployment}). Bind an empty database, or deploy with the directory that this one belongs to.`,
   )
 }

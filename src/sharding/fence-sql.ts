@@ -3,32 +3,32 @@ import { limits } from '../core/limits.ts'
 import { chainOf, foldedName, jsonArrayOf, quotedName, textLiteral } from '../core/sql-text.ts'
 import { findRegistration, type ShardObject } from './sharded-table.ts'
 
-/** What the generator must know of a table: taken from its Drizzle definition, never written by hand. */
+/** A table's shape as the generator needs it. Taken from its Drizzle definition, never written by hand. */
 export interface FencedTable {
   name: string
   keyspace: string
   /** Primary key columns in key order; the first starts with the owner's slot. */
   key: [string, ...string[]]
-  /** Without generated columns: they are computed at each shard. */
+  /** Without generated columns, which each shard computes. */
   columns: string[]
   objects: ShardObject[]
 }
 
-/** D1's: https://developers.cloudflare.com/d1/platform/limits/ */
+/** D1's limits: https://developers.cloudflare.com/d1/platform/limits/ */
 const columnsMax = 100
 export const statementBytesMax = 100_000
 
-/** Functions have 32 arguments at most, and a key is one `json_array`. */
+/** SQLite functions have at most 32 arguments, and a key is one `json_array`. */
 const keyColumnsMax = 32
 
-/** Of a table and its columns together: so long, each statement of its moves is below 100 KB. */
+/** The limit for the names of a table and its columns together. It keeps each statement of a move below 100 KB. */
 const nameBytesMax = 12_000
 
-/** Every shard has these, and the platform owns the last two kinds. */
+/** Names that every shard already uses. The platform owns the last two kinds. */
 const reservedNames =
   /^(slots|slot_changes|mover|slot_guard|mover_step|slot_expectation|shard_identity|d1_migrations|sqlite_.*|_cf_.*)$/i
 
-/** Reads a sharded table's shape. Throws an error that says how to fix a table that a shard could not hold or move. */
+/** Reads a sharded table's shape. Throws an error with a fix if a shard could not hold or move the table. */
 export function fencedTable(table: SQLiteTable): FencedTable {
   const config = getTableConfig(table)
   const { name } = config
@@ -37,10 +37,11 @@ export function fencedTable(table: SQLiteTable): FencedTable {
     throw new Error(`Table ${name} can't be sharded: ${why} (docs/building/tables.md, "Sharded tables")`)
   }
   const registration = findRegistration(table) ?? refuse("declare it with sharded('users' | 'claims', sqliteTable(…))")
-  if (config.foreignKeys.length > 0) refuse('foreign keys break moves; check in the noun instead')
+  if (config.foreignKeys.length > 0) refuse('foreign keys break moves; check references in the noun instead')
   if (config.uniqueConstraints.length > 0 || config.columns.some((column) => column.isUnique))
-    refuse('a secondary UNIQUE holds in one shard only; use a claim')
-  if (config.indexes.some((index) => index.config.unique)) refuse('a unique index holds in one shard only; use a claim')
+    refuse('a secondary UNIQUE is enforced in one shard only; use a claim')
+  if (config.indexes.some((index) => index.config.unique))
+    refuse('a unique index is enforced in one shard only; use a claim')
   if (config.columns.some((column) => 'autoIncrement' in column && column.autoIncrement))
     refuse('AUTOINCREMENT ids collide across shards; use an owned id')
   refuseNames(
@@ -51,13 +52,12 @@ export function fencedTable(table: SQLiteTable): FencedTable {
   const key = primaryKey(table)
   const first = config.columns.find((column) => column.name === key[0])
   if (!first) return refuse('it has no primary key')
-  if (key.length > keyColumnsMax)
-    refuse(`its primary key has ${key.length} columns, and a key that moves has ${keyColumnsMax} at most`)
+  if (key.length > keyColumnsMax) refuse(`its primary key has ${key.length} columns, and the limit is ${keyColumnsMax}`)
   if (first.getSQLType() !== 'text')
     refuse(`its primary key starts with ${key[0]}, which isn't an owner-slotted text id`)
   for (const column of config.columns.filter((one) => key.includes(one.name))) {
     if (column.generated !== undefined)
-      refuse(`${column.name} is in the primary key and generated; SQLite takes no such key`)
+      refuse(`${column.name} is in the primary key and generated, which SQLite does not allow`)
     if (!column.notNull) refuse(`${column.name} is in the primary key and may be NULL; add notNull()`)
     if (!['text', 'integer'].includes(column.getSQLType()))
       refuse(`${column.name} is in the primary key and neither text nor integer`)
@@ -88,12 +88,12 @@ function refuseNames(name: string, columns: string[], refuse: (why: string) => n
   const bad = names.find((one) => one === '' || controlOrBacktick.test(one) || !one.isWellFormed())
   if (bad !== undefined)
     refuse(
-      `${JSON.stringify(bad)} is no usable name; rename it without control characters and backticks (drizzle-kit writes names between backticks)`,
+      `${JSON.stringify(bad)} is not a usable name; rename it without control characters and backticks (drizzle-kit writes names between backticks)`,
     )
   if (names.some((one) => one.includes('--> statement-breakpoint')))
-    refuse('a name has the text at which migrations are cut; rename it')
+    refuse('a name contains "--> statement-breakpoint", which separates the statements of a migration; rename it')
   const seen = new Set(columns.map(foldedName))
-  if (seen.size < columns.length) refuse('two columns differ only in case, and SQLite takes them for one; rename one')
+  if (seen.size < columns.length) refuse('two columns differ only in case, which SQLite ignores; rename one')
   const bytes = names.reduce((sum, one) => sum + Buffer.byteLength(quotedName(one)), 0)
   if (bytes > nameBytesMax)
     refuse(
@@ -110,15 +110,15 @@ function primaryKey(table: SQLiteTable): string[] {
 }
 
 /**
- * The triggers that fence, capture and bound one table, as name and CREATE statement.
+ * The triggers that fence, capture and bound one table, each with its name and CREATE statement.
  *
- * The `WHEN` of each is one primary-key look-up in `slots`; while the slot is active nothing more runs.
- * - `moving`: the row's key is appended to `slot_changes` (capture).
+ * The `WHEN` of each is one primary-key look-up in `slots`. While the slot is active, nothing more runs.
+ * - `moving`: appends the row's key to `slot_changes` (capture).
  * - `importing`, `moved`: only the mover writes, inside a batch that opened its window.
- * - `fenced`: nobody. No row: nobody.
+ * - `fenced`, or no row: no writes.
  *
- * Each is one line, with upper-case keywords and each CASE in parentheses. D1's HTTP API cuts a text into statements itself,
- * and reports name triggers that it cut in other forms (docs/decisions/0019).
+ * Each trigger is one line, with upper-case keywords and each CASE in parentheses. D1's HTTP API splits a text into
+ * statements itself, and there are reports that it splits triggers in other forms (docs/decisions/0019).
  */
 export function fenceTriggers(table: FencedTable): ShardObject[] {
   return [
@@ -128,7 +128,7 @@ export function fenceTriggers(table: FencedTable): ShardObject[] {
   ]
 }
 
-/** A row that this holds for is refused with the code, in whatever state its slot is. */
+/** A row that meets the condition is refused with the code, whatever the state of its slot. */
 interface Bound {
   code: 'PRIMARY_KEY_CHANGED' | 'ROW_TOO_LARGE'
   condition: string
@@ -169,7 +169,7 @@ const keyChanged = (table: FencedTable): Bound => ({
   ),
 })
 
-/** A trigger and not a CHECK: a CHECK can't learn of a column that is added later without rebuilding the table. */
+/** A trigger, not a CHECK, because a CHECK cannot cover a column added later without rebuilding the table. */
 function tooLarge(table: FencedTable): Bound {
   const sizes = table.columns.map((column) => `coalesce(length(CAST(NEW.${quotedName(column)} AS BLOB)), 0)`)
   return { code: 'ROW_TOO_LARGE', condition: `${chainOf(sizes, '+')} > ${limits.rowBytesMax}` }

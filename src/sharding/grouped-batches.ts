@@ -19,7 +19,7 @@ import { mapAfter, observed, type Routing } from './routing.ts'
 import type { ShardEntry, ShardMap } from './shard-map.ts'
 import type { Keyspace } from './sharded-table.ts'
 
-/** What concerns one slot: the first four characters of its key. */
+/** An item that concerns one slot, given by the first four characters of its key. */
 export interface Slotted {
   key: string
 }
@@ -29,23 +29,23 @@ export interface GroupOptions {
   operation: string
 }
 
-/** Where the statements of a batch are prepared. */
+/** Prepares the statements of a batch. */
 export type GroupDatabase = Pick<D1Database, 'prepare'>
 
 /**
- * The statements for some of the items, which are all of one shard. It is called again when they are grouped anew; the
- * statements must be for these items' slots only, and harmless when they are applied twice.
+ * Builds the statements for some of the items, all of one shard. It is called again when items are regrouped. The
+ * statements must concern only these items' slots, and must be harmless if applied twice.
  */
 export type BuildBatch<I, Batch extends NamedBatch> = (database: GroupDatabase, items: I[]) => Batch
 
 export interface GroupOutcome<I, Batch extends NamedBatch> {
-  /** Whose batch was applied. */
+  /** The items whose batch was applied. */
   done: I[]
-  /** What each batch that was applied gave. */
+  /** The answers of the applied batches. */
   answers: AnswersOf<Batch>[]
   /**
-   * The others, each with the reason. OUTCOME_UNKNOWN: its batch may have been applied. BATCH_REFUSED: it isn't known
-   * whether it is at fault; sent again with those that failed so, it goes on.
+   * The other items, each with the reason. OUTCOME_UNKNOWN: the batch may have been applied. BATCH_REFUSED: it is not
+   * known whether this item caused the refusal. Sending the items that failed this way again makes progress.
    */
   failed: Map<I, BanyanError>
 }
@@ -55,16 +55,16 @@ interface Refused<I> {
   code: SlotRefusalCode
 }
 
-/** The single guard's trigger, asked for each slot. */
+/** The single guard's trigger, evaluated for each slot. */
 const GUARD = 'INSERT INTO slot_guard (keyspace, slot) SELECT ?, value FROM json_each(?)'
 const STATES =
   'SELECT slot, state FROM slots WHERE keyspace = ? AND slot IN (SELECT value FROM json_each(?)) ORDER BY slot'
 
 /**
- * Batches for many slots: the items that one shard has go in one, atomic and led by a guard for all their slots. An item
- * that a shard refuses doesn't take the others with it: after a slot's refusal the shard is asked which slots it serves,
- * their items go at once, and the others by a newer map or after a wait; after any other refusal the batch is halved.
- * So reads are exact. Answers that are lost are asked for again, which is why batches must be idempotent.
+ * Batches for many slots. The items of one shard go in one atomic batch, which starts with a guard for all their slots.
+ * A refused item does not fail the others. After a slot's refusal, the shard is asked which slots it serves. Their
+ * items are sent at once, and the others with a newer map or after a wait. After any other refusal, the batch is
+ * halved. Reads are therefore exact. A batch whose answer is lost is sent again, so batches must be idempotent.
  */
 export class GroupedBatches<I extends Slotted, Batch extends NamedBatch> {
   readonly #routing: Routing
@@ -98,7 +98,7 @@ export class GroupedBatches<I extends Slotted, Batch extends NamedBatch> {
     return { done: this.#done, failed: this.#failed, answers: this.#answers }
   }
 
-  /** A batch a shard, some shards at a time. Resolves to what was refused because of its slot. */
+  /** Sends one batch per shard, a few shards at a time. Resolves to the items refused because of their slots. */
   async #sendAll(items: I[], map: ShardMap): Promise<Refused<I>[]> {
     const groups = Map.groupBy(items, (item) => map.ownerOf(this.#options.keyspace, slotOf(item.key)))
     const refused: Refused<I>[] = []
@@ -150,7 +150,10 @@ export class GroupedBatches<I extends Slotted, Batch extends NamedBatch> {
     return observed(this.#routing, call, send, limits.shardCallMs)
   }
 
-  /** The guard names no slot. Which are served is a hint only: the batch of their items is guarded again. */
+  /**
+   * The guard does not name the refused slot. The served slots are only a hint, because the batch of their items is
+   * guarded again.
+   */
   async #sendServed(shard: ShardEntry, database: D1Database, items: I[], code: SlotRefusalCode): Promise<Refused<I>[]> {
     const [item] = items
     if (item !== undefined && items.length === 1) return [{ item, code }]
@@ -166,12 +169,15 @@ export class GroupedBatches<I extends Slotted, Batch extends NamedBatch> {
       if (refusal) refused.push({ item, code: refusal })
       else served.push(item)
     }
-    // All are served by now: they go in the next round, so that a slot that comes and goes can't hold this one.
+    // All slots are served by now. Their items go in the next round, so that a slot that changes state repeatedly can't
+    // hold up this one.
     if (refused.length === 0) return items.map((item) => ({ item, code }))
     return served.length === 0 ? refused : [...refused, ...(await this.#send(shard, served))]
   }
 
-  /** One item may have been too much for all: each half by itself, until it is alone with its error. */
+  /**
+   * One item may have caused the refusal of all. Sends each half separately, until one item is alone with its error.
+   */
   async #halve(
     shard: ShardEntry,
     items: I[],
@@ -186,7 +192,7 @@ export class GroupedBatches<I extends Slotted, Batch extends NamedBatch> {
     return [...(await this.#send(shard, items.slice(0, middle))), ...(await this.#send(shard, items.slice(middle)))]
   }
 
-  /** Nothing was written this time; what an earlier try may have written is said instead. */
+  /** Nothing was written this time. If an earlier try may have written, that error is reported instead. */
   #giveUp(items: I[], error: BanyanError): [] {
     for (const item of items) this.#failed.set(item, this.#maybeApplied.get(item) ?? error)
     return []
@@ -205,12 +211,16 @@ export class GroupedBatches<I extends Slotted, Batch extends NamedBatch> {
 const slotsOf = (items: Slotted[]): string => JSON.stringify([...new Set(items.map(({ key }) => slotOf(key)))])
 
 const notSplit = (cause: unknown) =>
-  new BanyanError('BATCH_REFUSED', 'One of the items of its batch was refused, and with it all. Send it again.', {
-    cause,
-    retryAfterSeconds: 1,
-  })
+  new BanyanError(
+    'BATCH_REFUSED',
+    'Another item of the same batch may have been refused, which refuses all of them. Send this item again.',
+    {
+      cause,
+      retryAfterSeconds: 1,
+    },
+  )
 
-/** A slot that isn't here asks for a newer map; one that is fenced only for patience. */
+/** A slot that is not here needs a newer map. A fenced slot only needs a wait. */
 const gravest = (refused: Refused<unknown>[]): SlotRefusalCode =>
   refused.some(({ code }) => code === 'SLOT_NOT_OWNED') ? 'SLOT_NOT_OWNED' : 'SLOT_FENCED'
 

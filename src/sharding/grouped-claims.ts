@@ -17,19 +17,19 @@ import type { BuildBatch, GroupDatabase, Slotted } from './grouped-batches.ts'
 import type { NamedBatch, Typed } from './named-batch.ts'
 import type { Shards } from './shards.ts'
 
-/** One of many claims that are asked for together. `key` is the claim's own. */
+/** One of many claims that are requested together. `key` is the claim's own. */
 export interface GroupedClaim extends Slotted, ClaimAttempt {
   kind: ClaimKind
 }
 
 /**
- * How a claim stands after it was asked for. `held`: by its attempt. `taken`: confirmed for another account.
- * `contended`: another attempt has reserved it. `lost`: another attempt had, and its time has run out: to be asked for
- * singly, with `Claims.reserve`.
+ * The status of a claim after a request. `held`: held by its attempt. `taken`: confirmed for another account.
+ * `contended`: reserved by another attempt. `lost`: reserved by another attempt, but expired. Request a lost claim
+ * individually with `Claims.reserve`.
  */
 export type ClaimStatus = 'held' | 'taken' | 'contended' | 'lost'
 
-/** Who has a claim, as it stands in its row. */
+/** The holder of a claim, as stored in its row. */
 export interface ClaimHolder extends ClaimAttempt {
   state: 'reserved' | 'confirmed'
   expiresAt: number
@@ -42,7 +42,7 @@ export const groupedClaim = (spec: ClaimSpec, { ownerId, attemptId }: ClaimAttem
   attemptId,
 })
 
-/** What `Claims` does, for many claims in one batch a shard. The same rows, the same conditions. */
+/** `Claims` for many claims, in one batch per shard, with the same rows and conditions. */
 export class GroupedClaims {
   readonly #shards: Shards
   readonly #clock: Clock
@@ -52,7 +52,7 @@ export class GroupedClaims {
     this.#clock = clock
   }
 
-  /** Reserves each, the first of several first, and says how it stands and who has it. */
+  /** Reserves each claim, in order. Returns the status and the holder of each. */
   async reserve<C extends GroupedClaim>(
     claims: C[],
   ): Promise<{ status: Map<C, ClaimStatus>; holders: Map<string, ClaimHolder>; failed: Map<C, BanyanError> }> {
@@ -73,7 +73,7 @@ export class GroupedClaims {
     return { status, holders, failed: outcome.failed }
   }
 
-  /** Exactly who has each now, reserved or confirmed; by the claim's key. */
+  /** The current holder of each claim, reserved or confirmed, by the claim's key. An exact read. */
   async holders<C extends GroupedClaim>(claims: C[]) {
     const outcome = await this.#group(claims, 'claims.holders-group', (database, some) => ({
       holders: holdersStatement(database, some),
@@ -81,7 +81,7 @@ export class GroupedClaims {
     return { holders: holdersOf(outcome), failed: outcome.failed }
   }
 
-  /** After the owners' batches. Conditional on owner and attempt, as `Claims.confirmStatement`. */
+  /** Run after the owners' batches. Conditional on owner and attempt, like `Claims.confirmStatement`. */
   async confirm<C extends GroupedClaim>(claims: C[]): Promise<Map<C, BanyanError>> {
     const { failed } = await this.#group(claims, 'claims.confirm-group', (database, some) => ({
       confirmed: confirmStatement(database, some),
@@ -89,7 +89,7 @@ export class GroupedClaims {
     return failed
   }
 
-  /** Gives back reservations of attempts that can't commit any more: bar them first. */
+  /** Releases reservations of attempts that can no longer commit. Bar these attempts first. */
   async release<C extends GroupedClaim>(claims: C[]): Promise<Map<C, BanyanError>> {
     const { failed } = await this.#group(claims, 'claims.release-group', (database, some) => ({
       released: releaseStatement(database, some),
@@ -97,7 +97,7 @@ export class GroupedClaims {
     return failed
   }
 
-  /** Which of the attempts can never commit, as `Claims.bar`. Of those that failed nothing is known. */
+  /** Tells which attempts can never commit, like `Claims.bar`. Attempts whose batch failed are in neither list. */
   async bar<A extends ClaimAttempt>(attempts: A[]): Promise<{ barred: A[]; committed: A[] }> {
     const rows = attempts.map((attempt) => ({ key: attempt.ownerId, attempt }))
     const outcome = await this.#shards.group(

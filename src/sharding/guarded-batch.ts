@@ -10,19 +10,19 @@ export interface SentStatement extends Sql {
   isRead: boolean
 }
 
-/** How many rows the capture has ever written in this shard: AUTOINCREMENT counts them, also those that are pruned. */
+/** How many rows the capture has ever written in this shard. AUTOINCREMENT counts pruned rows too. */
 const CAPTURED = "SELECT seq FROM sqlite_sequence WHERE name = 'slot_changes'"
 export const GUARD = `INSERT INTO slot_guard (keyspace, slot) VALUES (?, ?) RETURNING (${CAPTURED}) AS seq`
 
 // ── a guarded batch: guard, statement, CAPTURED, statement, CAPTURED, … ───────────────────────────
 
-/** Where a statement's answer stands, and where the count of captured rows after it does (a read has none). */
+/** The index of a statement's answer, and of the count of captured rows after it. A read has no count. */
 interface Place {
   at: number
   countAt: number | null
 }
 
-/** `guards`: how many statements are sent before them. */
+/** `guards`: how many statements are sent before these. */
 export function guardedBatch(statements: SentStatement[], guards: number) {
   const sent: Sql[] = []
   const own = statements.map(({ sql, values, isRead }): Place => {
@@ -34,8 +34,8 @@ export function guardedBatch(statements: SentStatement[], guards: number) {
 }
 
 /**
- * `meta.changes` counts what triggers wrote, too. What a user's trigger or a cascade wrote is the statement's, as in D1; what
- * the capture wrote while the slot moves is not.
+ * Corrects `meta.changes`, which includes rows written by triggers. Rows written by a user's trigger or a cascade count
+ * for the statement, as in D1. Rows written by the capture while the slot moves do not.
  */
 export function withOwnChanges<T>(answers: D1Result<T>[], own: Place[]): D1Result<T>[] {
   const capturedAt = (place: number) => (answers[place]?.results[0] as { seq: number | null } | undefined)?.seq ?? 0
@@ -50,7 +50,10 @@ export function withOwnChanges<T>(answers: D1Result<T>[], own: Place[]): D1Resul
   })
 }
 
-/** Refuses, in D1's words, what a batch can't hold. D1 leaves an empty text out of its answers, and all after it would shift. */
+/**
+ * Refuses statements that a batch can't hold, with D1's messages. D1 omits an empty text from its answers, which would
+ * shift all later answers.
+ */
 export function refuseUnsendable(statements: Sql[]): void {
   for (const { sql } of statements) {
     if (typeof sql !== 'string') throw misuse(`Type '${typeof sql}' not supported for a statement`, 'D1_TYPE_ERROR')

@@ -5,7 +5,7 @@ import { limits } from '../core/limits.ts'
 import { isTaken } from './answers.ts'
 import { always, type ShardDatabase, type ShardStatement, type Shards, type SqlCondition } from './shards.ts'
 
-/** The `Idempotency-Key` of a request, and what it was sent for. `request` is method, path and body. */
+/** The `Idempotency-Key` of a request, and the request it was sent with: method, path and body. */
 export interface RetryKey {
   key: string
   request: string
@@ -14,10 +14,10 @@ export interface RetryKey {
 export const keyReused = (): BanyanError =>
   new BanyanError(
     'IDEMPOTENCY_KEY_REUSED',
-    'This Idempotency-Key was sent with another request before. Send a new key with a new request.',
+    'This Idempotency-Key was already used for another request. Send a new key with each new request.',
   )
 
-/** The first answer, as it was kept: without secrets. */
+/** The first answer as it was stored, without secrets. */
 export interface KeptAnswer<Answer = unknown> {
   userId: string
   attemptId: string
@@ -34,8 +34,8 @@ interface KeptRow {
 }
 
 /**
- * One effect and one answer a key (24 h). The key's row is inserted in the effect's own batch, in the slot the effect
- * acts on, so it moves with it. Bodies are kept as a keyed HMAC: they may hold a password.
+ * One effect and one answer per key (24 h). The key's row is inserted in the effect's own batch, in the slot that the
+ * effect changes, so it moves with that slot. Bodies are stored as a keyed HMAC, because they may hold a password.
  */
 export class Idempotency {
   readonly #shards: Shards
@@ -43,7 +43,10 @@ export class Idempotency {
   readonly #signingKey: string
   readonly #onReplay: () => void
 
-  /** `onReplay` is told when a kept answer is given again: its client may never have had what came with the first. */
+  /**
+   * `onReplay` is called when a stored answer is returned again. Its client may have lost what came with the first
+   * answer.
+   */
   constructor(shards: Shards, clock: Clock, signingKey: string, onReplay: () => void = () => undefined) {
     this.#shards = shards
     this.#clock = clock
@@ -51,15 +54,15 @@ export class Idempotency {
     this.#onReplay = onReplay
   }
 
-  /** The row id of a signed-in user's key: in the user's slot. */
+  /** The row id of a signed-in user's key, in the user's slot. */
   ownedId = (userId: string, { key }: RetryKey): string => `${userId}.${sha256Hex(key)}`
 
-  /** The row id of a sign-up's key: there is no user yet, so it lives in the slot of its own hash. */
+  /** The row id of a sign-up's key. No user exists yet, so the row lives in the slot of its own hash. */
   signUpId = ({ key }: RetryKey): string => sha256Hex(`sign-up\0${key}`)
 
   /**
-   * Statements that make a second batch with this key fail as a whole. An expired row of the same key gives way. With a
-   * condition, only an effect that comes about is kept.
+   * Statements that make a second batch with this key fail as a whole. They delete an expired row of the same key.
+   * `onlyIf` keeps the answer only if the effect happens.
    */
   statements(
     database: ShardDatabase,
@@ -89,12 +92,12 @@ export class Idempotency {
     ]
   }
 
-  /** True when a batch failed because its key was used before. */
+  /** True if a batch failed because its key was already used. */
   isUsed(error: unknown): boolean {
     return isTaken(error, 'idempotency_keys')
   }
 
-  /** What was kept under a key, or null. Throws IDEMPOTENCY_KEY_REUSED when it was used for another request. */
+  /** The answer stored under a key, or null. Throws IDEMPOTENCY_KEY_REUSED if the key was used for another request. */
   async find<Answer = unknown>(id: string, retry: RetryKey): Promise<KeptAnswer<Answer> | null> {
     const row = await this.#shards
       .of(id, { read: 'exact', operation: 'idempotency.find' })
@@ -111,8 +114,9 @@ export class Idempotency {
   }
 
   /**
-   * Commits a signed-in user's batch once per key. `commit` is given the statements to put in its batch, after its proof.
-   * Resolves to `committed`, what `commit` has just resolved to; or to `kept`, the first answer of a key that was used before.
+   * Commits a signed-in user's batch once per key. `commit` gets the statements to add to its batch, after its proof.
+   * Resolves to `committed` with the result of `commit`, or to `kept` with the first answer if the key was already
+   * used.
    */
   async once<T, Answer>(
     userId: string,
@@ -131,12 +135,14 @@ export class Idempotency {
       if (!this.isUsed(error)) throw error
       const kept = await this.find<Answer>(id, retry)
       if (!kept)
-        throw new BanyanError('CONFLICT', 'This Idempotency-Key has just run out. Send a new one.', { cause: error })
+        throw new BanyanError('CONFLICT', 'This Idempotency-Key has just expired. Send the request with a new key.', {
+          cause: error,
+        })
       return { kept }
     }
   }
 
-  /** Gives a sign-up's key back: the attempt came to nothing. */
+  /** Releases a sign-up's key after the attempt failed. */
   async release(id: string, attemptId: string): Promise<void> {
     await this.#shards
       .of(id, { operation: 'idempotency.release', idempotent: true })

@@ -2,11 +2,11 @@ import type { MapCopies } from './map-holder.ts'
 import type { MapWire } from './shard-map.ts'
 
 /**
- * The data centre's copy of the map, in the Cache API. `deployment` keeps two deployments in one zone apart: the zone's
- * cache is shared. Rejects where the cache does; its user takes that for a miss.
+ * The data centre's copy of the map, in the Cache API. `deployment` separates two deployments in one zone, because they
+ * share the zone's cache. Rejects if the cache does; the caller treats that as a miss.
  */
 export function mapCopies(cache: Cache, deployment: string): MapCopies {
-  // A host that doesn't exist: its URLs are keys, and are never fetched.
+  // A host that doesn't exist. Its URLs are only keys and are never fetched.
   const keyUrl = (key: string) => `https://shard-map.invalid/${deployment}/${encodeURIComponent(key)}`
   return {
     async get(key) {

@@ -9,13 +9,13 @@ export interface MapSource {
   map(): Promise<MapWire>
 }
 
-/** The data centre's copy of the map. One that fails, or does not answer in time, is a miss and is logged. */
+/** The data centre's copy of the map. A failure or timeout is logged and treated as a miss. */
 export interface MapCopies {
   get(key: string): Promise<MapWire | null>
   put(key: string, map: MapWire, ttlSeconds: number): Promise<void>
 }
 
-/** What of the request in hand a load needs. */
+/** The parts of the current request that loading a map needs. */
 export interface MapRequest {
   source: MapSource
   copies: MapCopies
@@ -25,15 +25,15 @@ export interface MapRequest {
 
 export interface HeldMap {
   map: ShardMap
-  /** Until when (ms) it vouches for unguarded reads; 0 when its lease has run out and the directory doesn't answer. */
+  /** Until when (ms) the map permits unguarded reads. 0 if the lease has expired and the directory does not answer. */
   leaseUntil: number
 }
 
 /**
- * The map an isolate holds, with its lease. A warm isolate answers from memory: routing costs no call.
+ * The map that an isolate holds, with its lease. A warm isolate answers from memory, so routing costs no call.
  *
- * The lease is counted from `issuedAt`, or from the moment this isolate asked, whichever is earlier: a fresh answer is
- * then never trusted for longer by an isolate whose clock is behind the directory's.
+ * The lease starts at `issuedAt` or when this isolate asked, whichever is earlier. Therefore an isolate whose clock is
+ * behind the directory's never trusts a fresh answer for longer than the lease.
  */
 export class MapHolder {
   readonly #clock: Clock
@@ -48,8 +48,8 @@ export class MapHolder {
   }
 
   /**
-   * The map to route by. `atLeastEpoch` is the newest epoch the caller knows of (its causal token's).
-   * Throws DIRECTORY_UNAVAILABLE, or what the directory said, when this isolate has never had a map.
+   * The map to route by. `atLeastEpoch` is the newest epoch that the caller knows, from its causal token. If this
+   * isolate has never had a map, throws DIRECTORY_UNAVAILABLE or the directory's error.
    */
   async current(request: MapRequest, atLeastEpoch = 0): Promise<HeldMap> {
     const held = this.#held
@@ -67,7 +67,7 @@ export class MapHolder {
     }
   }
 
-  /** True when this isolate has had a map: the databases were migrated and given out. */
+  /** True if this isolate has ever had a map, so the databases are migrated and assigned. */
   get hasMap(): boolean {
     return this.#held !== null
   }
@@ -76,20 +76,20 @@ export class MapHolder {
     return this.#held?.map.epoch ?? null
   }
 
-  /** True while a map that was taken from here may name a shard for an unguarded read. Asked before the read is sent. */
+  /** True while this map may name a shard for an unguarded read. Check it before the read is sent. */
   vouchesFor({ leaseUntil }: HeldMap): boolean {
     return isWithin(leaseUntil - this.#clock.now(), this.#leaseMs)
   }
 
   /**
-   * Asked again when the read's answer has arrived. Its own lease must still run, or the same epoch must have been
-   * renewed since: a newer map says nothing of what a read that was held back met at the shard that the old one named.
+   * Check it again when the read's answer has arrived. Its own lease must still be valid, or the same epoch must have
+   * been renewed since. A newer map does not say what a delayed read met at the shard that the old map named.
    */
   stillVouchesFor(held: HeldMap): boolean {
     return this.vouchesFor(held) || (this.#isLeased() && this.#held?.map.epoch === held.map.epoch)
   }
 
-  /** A map newer than `epoch`, or null when the directory has none yet or doesn't answer. */
+  /** A map newer than `epoch`. Null if the directory has none yet or does not answer. */
   async newerThan(epoch: number, request: MapRequest): Promise<ShardMap | null> {
     if (this.#held && this.#held.map.epoch > epoch) return this.#held.map
     try {
@@ -102,7 +102,10 @@ export class MapHolder {
     }
   }
 
-  /** After a response: loads a fresh map when a third of the lease has gone, so that warm requests never wait for one. */
+  /**
+   * Called after a response. Loads a fresh map once a third of the lease has passed, so warm requests never wait for
+   * one.
+   */
   async refreshIfDue(request: MapRequest): Promise<void> {
     if (!this.#held || this.#clock.now() < this.#held.refreshFrom || this.#isResting()) return
     try {
@@ -114,15 +117,15 @@ export class MapHolder {
   }
 
   /**
-   * One load of a kind an isolate at a time. On workerd a promise belongs to the request that made it: should that
-   * request end, everyone who waits for the promise hangs. So it is given to `waitUntil`, a waiter that has waited
-   * enough loads for itself, and a load that is that old is waited for by nobody.
+   * Runs one load of each kind per isolate at a time. On workerd, a promise belongs to the request that created it, and
+   * all waiters hang if that request ends. Therefore the promise is passed to `waitUntil`, a waiter that has waited
+   * long enough starts its own load, and no caller waits for a load of that age.
    */
   async #shared(request: MapRequest, newerThan: number | null): Promise<ShardMap> {
     const key = copyKey(newerThan)
     const loading = this.#loading.get(key)
     if (loading && this.#clock.now() - loading.startedAt < limits.mapWaitMs) {
-      const late = new Error('waited enough')
+      const late = new Error('waited long enough')
       try {
         return await inTime(this.#clock, limits.mapWaitMs, loading.promise, () => late)
       } catch (error) {
@@ -138,7 +141,10 @@ export class MapHolder {
     return own.promise
   }
 
-  /** From the data centre's copy, else from the directory. With `newerThan` null, whichever still has a lease. */
+  /**
+   * Loads the data centre's copy, or otherwise the directory's map. If `newerThan` is null, any copy with a valid lease
+   * will do.
+   */
   async #load(request: MapRequest, newerThan: number | null): Promise<ShardMap> {
     const key = copyKey(newerThan)
     const askedAt = this.#clock.now()
@@ -155,7 +161,7 @@ export class MapHolder {
     return this.#hold(map, askedAt)
   }
 
-  /** A data centre's cache that does not answer is a miss: the directory is asked instead. */
+  /** If the data centre's cache does not answer, that is a miss, and the directory is asked. */
   async #copy<T>({ log }: MapRequest, call: () => Promise<T>): Promise<T | null> {
     try {
       return await inTime(this.#clock, limits.cacheWaitMs, call())
@@ -167,17 +173,19 @@ export class MapHolder {
 
   async #ask(source: MapSource): Promise<MapWire> {
     const late = () =>
-      new BanyanError('DIRECTORY_UNAVAILABLE', 'The directory did not answer in time.', { retryAfterSeconds: 1 })
+      new BanyanError('DIRECTORY_UNAVAILABLE', 'The directory did not answer in time. Try again.', {
+        retryAfterSeconds: 1,
+      })
     try {
       return await inTime(this.#clock, limits.mapLoadTimeoutMs, source.map(), late)
     } catch (error) {
       if (error instanceof BanyanError) throw error
-      const detail = `The directory does not answer (${messageOf(error)}).`
+      const detail = `The directory does not answer (${messageOf(error)}). Try again.`
       throw new BanyanError('DIRECTORY_UNAVAILABLE', detail, { cause: error, retryAfterSeconds: 1 })
     }
   }
 
-  /** Epochs never fall: an older map than the held one is not taken up, a map of the same epoch renews the lease. */
+  /** Epochs never fall. An older map than the held one is ignored. A map of the same epoch renews the lease. */
   #hold(wire: MapWire, askedAt: number): ShardMap {
     const held = this.#held
     if (held && held.map.epoch > wire.epoch) return held.map
@@ -192,7 +200,7 @@ export class MapHolder {
     return this.#held !== null && this.vouchesFor(this.#held)
   }
 
-  /** True for a moment after the directory didn't answer: it isn't asked again before. */
+  /** True shortly after the directory failed to answer. It is not asked again during that time. */
   #isResting(): boolean {
     return isWithin(this.#retryAt - this.#clock.now(), limits.mapRetryMs)
   }
@@ -202,7 +210,7 @@ export class MapHolder {
   }
 }
 
-/** True while there is time left; more than there was at first means that the clock has stepped back since. */
+/** True while there is time left. More time than at the start means that the clock has stepped back. */
 const isWithin = (leftMs: number, wholeMs: number): boolean => leftMs > 0 && leftMs <= wholeMs
 
 const copyKey = (newerThan: number | null): string => (newerThan === null ? 'current' : `newer-than=${newerThan}`)

@@ -2,18 +2,18 @@ import { present } from '../core/present.ts'
 
 declare const ROW: unique symbol
 
-/** A statement whose rows have this type. The mark is the compiler's only: no such property exists. */
+/** A statement whose rows have this type. Only the compiler sees the mark; no such property exists. */
 export type Typed<Row, Statement = D1PreparedStatement> = Statement & { readonly [ROW]?: Row }
 
-/** Declares what a statement's rows are. */
+/** Declares the type of a statement's rows. */
 export const rowsOf = <Row>(statement: D1PreparedStatement): Typed<Row> => statement
 
 type RowOf<Statement> = Statement extends { readonly [ROW]?: infer Row } ? Row : unknown
 
-/** Statements by name, in their order. A name is not a whole number: JavaScript puts such keys first. */
+/** Statements by name, in order. A name must not be a whole number, because JavaScript puts such keys first. */
 export type NamedBatch<Statement = D1PreparedStatement> = Readonly<Record<string, Statement | readonly Statement[]>>
 
-/** The answer to each name; to a list, a list. */
+/** The answer to each name, or a list of answers to a list of statements. */
 export type AnswersOf<Batch> = {
   [Name in keyof Batch]: Batch[Name] extends readonly (infer Statement)[]
     ? D1Result<RowOf<Statement>>[]
@@ -31,7 +31,7 @@ export async function batchByName<Batch extends NamedBatch>(
 export const statementsOf = <Statement>(batch: NamedBatch<Statement>): Statement[] =>
   Object.values(batch).reduce<Statement[]>((all, one) => all.concat(one), [])
 
-/** Takes the answers to `statementsOf(batch)` from those that are left. */
+/** Takes the answers to `statementsOf(batch)` from the remaining answers. */
 export function answersByName<Batch extends NamedBatch<unknown>>(
   batch: Batch,
   answers: Iterator<D1Result>,
@@ -41,5 +41,5 @@ export function answersByName<Batch extends NamedBatch<unknown>>(
   return Object.fromEntries(entries) as AnswersOf<Batch>
 }
 
-/** The row of a statement that always gives one, such as a count. */
+/** The row of a statement that always returns one, such as a count. */
 export const onlyRow = <Row>({ results }: D1Result<Row>): NonNullable<Row> => present(results[0], 'a row')

@@ -4,21 +4,21 @@ import { messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import { answerOf, DatabaseError, isTaken } from './answers.ts'
 
-/** What one database answered to one batch, and what the router makes of its text. */
+/** One database's answer to one batch, and how the router classifies its text. */
 export interface ProbeResult {
   binding: string
   /** The name of the batch. */
   case: string
   expected: string
   met: string
-  /** The error's text, as the binding threw it; empty where there was none. */
+  /** The error's text as the binding threw it. Empty if there was none. */
   text: string
   ok: boolean
 }
 
 export interface ProbePage {
   items: ProbeResult[]
-  /** Bindings that were left out, because their shards are being restored. */
+  /** Bindings that were skipped because their shards are being restored. */
   leftOut: string[]
   /** The last binding of this page, if there are more. */
   next: string | null
@@ -26,7 +26,7 @@ export interface ProbePage {
 
 export interface ProbeOptions {
   databases: ReadonlyMap<string, D1Database>
-  /** The last binding of the page before, or null. */
+  /** The last binding of the previous page, or null. */
   after: string | null
   isLeftOut(binding: string): boolean
   clock: Clock
@@ -34,14 +34,14 @@ export interface ProbeOptions {
 
 interface ProbeCase {
   name: string
-  /** The last one is refused. */
+  /** The last statement is refused. */
   statements: string[]
   expected: string
 }
 
 type Send = (statements: string[]) => Promise<D1Result<{ rows: number }>[]>
 
-/** No id has it: slots are four hex digits. Its rows exist inside a batch of the probe only. */
+/** No id has this slot, because slots are four hex digits. Its rows exist only inside a batch of the probe. */
 const SLOT = 'zzzz'
 const ROW = `${SLOT}probe`
 
@@ -57,7 +57,7 @@ const UPDATE = `UPDATE claim_attempts SET created_at = 1 WHERE id = '${ROW}'`
 const DELETE = `DELETE FROM claim_attempts WHERE id = '${ROW}'`
 const CLAIM = `INSERT INTO claims (key, kind, owner_id, attempt_id, state, expires_at) VALUES ('${ROW}', 'email', '', '', 'reserved', 0)`
 
-/** Every refusal that the router acts on, by the guard and by the triggers of rows. */
+/** Every refusal that the router acts on, from the guard and from the row triggers. */
 const cases: ProbeCase[] = [
   { name: 'guard, no slot', statements: [GUARD], expected: 'SLOT_NOT_OWNED' },
   { name: 'guard, moved slot', statements: [slot('users', 'moved'), GUARD], expected: 'SLOT_NOT_OWNED' },
@@ -108,11 +108,11 @@ const cases: ProbeCase[] = [
   { name: 'missing column', statements: ['SELECT probe_missing_column FROM slots'], expected: 'statement' },
 ]
 
-/** Written first in every batch, so that each shows whether an aborted batch leaves something. */
+/** The first statement of every batch. It shows whether an aborted batch leaves something behind. */
 const MARK = slot('claims', 'active')
 /**
- * Ends every batch. It needs no trigger: the CHECK of the table refuses it. So nothing is applied, also where the statement
- * before it was not refused because a trigger is missing.
+ * The last statement of every batch. The table's CHECK refuses it, without a trigger. Therefore nothing is applied,
+ * even if a trigger is missing and the statement before was not refused.
  */
 const ABORT = "INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('users', 'probe', 'probe', 0)"
 
@@ -120,9 +120,9 @@ const LEFT = `SELECT (SELECT count(*) FROM slots WHERE keyspace IN ('users', 'cl
   + (SELECT count(*) FROM claim_attempts WHERE id >= '${SLOT}') + (SELECT count(*) FROM claims WHERE key >= '${SLOT}') AS rows`
 
 /**
- * Sends each database a batch for each refusal, and reads the answers as the router does. A text that the router would
- * misread is found before a user meets it: the local runtime may word its errors differently. Every batch is aborted, so
- * nothing is written. Never throws: a database that does not answer is a result.
+ * Sends each database a batch per refusal, and classifies the answers like the router. This finds a text that the
+ * router would misread before a user meets it, because the local runtime may word its errors differently. Every batch
+ * is aborted, so nothing is written. Never throws: a database that does not answer is a result.
  */
 export async function probeShards({ databases, after, isLeftOut, clock }: ProbeOptions): Promise<ProbePage> {
   const rest = [...databases].filter(([binding]) => after === null || binding > after)
@@ -140,7 +140,7 @@ export async function probeShards({ databases, after, isLeftOut, clock }: ProbeO
   }
 }
 
-/** Stops at a batch that is not answered: the others would wait as long. */
+/** Stops at the first batch without an answer, because the others would wait as long. */
 async function probeShard(database: D1Database, binding: string, clock: Clock): Promise<ProbeResult[]> {
   const until = clock.now() + limits.probeShardMs
   const send: Send = (statements) => {
@@ -156,7 +156,7 @@ async function probeShard(database: D1Database, binding: string, clock: Clock): 
   return [...results, await leftBehind(binding, send)]
 }
 
-/** The last result: aborted batches have left nothing. */
+/** The last result: whether aborted batches left nothing behind. */
 async function leftBehind(binding: string, send: Send): Promise<ProbeResult> {
   const about = { binding, case: 'aborted batches', expected: '0 rows left' }
   try {
@@ -168,7 +168,7 @@ async function leftBehind(binding: string, send: Send): Promise<ProbeResult> {
   }
 }
 
-/** A passing fault looks like a text that is not known, and does not stay. */
+/** A transient fault looks like an unknown text, but does not persist, so it is retried. */
 async function refusalOf(clock: Clock, send: () => Promise<unknown>): Promise<{ met: string; text: string }> {
   for (let sent = 1; ; sent++) {
     try {
@@ -182,7 +182,7 @@ async function refusalOf(clock: Clock, send: () => Promise<unknown>): Promise<{ 
   }
 }
 
-/** What the router makes of an error. */
+/** How the router classifies an error. */
 function metBy(error: unknown): string {
   if (error instanceof NoAnswer) return NO_ANSWER
   const answer = answerOf(error)

@@ -17,13 +17,13 @@ export class SlotRefusal extends Error {
   }
 }
 
-/** A fenced source doesn't answer exact reads: the target may be writable already. */
+/** A fenced source does not answer exact reads, because the target may already be writable. */
 export function refuseUnlessOwned(state: string | undefined): void {
   const refusal = refusalOf(state)
   if (refusal) throw new SlotRefusal(refusal)
 }
 
-/** What a slot in this state says to the application, or null when it is served. */
+/** The refusal that the application gets for a slot in this state, or null if the slot is served. */
 export function refusalOf(state: string | undefined): SlotRefusalCode | null {
   if (state === 'active' || state === 'moving') return null
   return state === 'fenced' || state === 'importing' ? 'SLOT_FENCED' : 'SLOT_NOT_OWNED'
@@ -35,7 +35,7 @@ export const isSlotRefusal = (answer: Answer): answer is { kind: 'refused'; code
 const slotDetail = {
   SLOT_FENCED: 'The data is being moved to another database. Nothing was written. Try again in a moment.',
   SLOT_NOT_OWNED:
-    'The data has moved, and its new place is not known here yet. Nothing was written. Try again in a moment.',
+    'The data has moved, and this server does not know its new database yet. Nothing was written. Try again in a moment.',
 }
 
 export const slotRefused = (code: SlotRefusalCode) => new BanyanError(code, slotDetail[code], { retryAfterSeconds: 1 })
@@ -57,10 +57,14 @@ export function typedError(
         cause,
       })
     case 'overloaded':
-      return new BanyanError('SHARD_UNAVAILABLE', `The database is overloaded (${messageOf(cause)}). ${UNWRITTEN}`, {
-        cause,
-        retryAfterSeconds: limits.unavailableRetryAfterSeconds,
-      })
+      return new BanyanError(
+        'SHARD_UNAVAILABLE',
+        `The database is overloaded (${messageOf(cause)}). ${UNWRITTEN} Try again.`,
+        {
+          cause,
+          retryAfterSeconds: limits.unavailableRetryAfterSeconds,
+        },
+      )
     case 'daily-limit':
       return new BanyanError(
         'D1_DAILY_LIMIT',
@@ -68,7 +72,7 @@ export function typedError(
         { cause, retryAfterSeconds: secondsToMidnight(clock.now()) },
       )
     case 'unsent':
-      return new BanyanError('BUDGET_SPENT', `${messageOf(cause)} Nothing was written. Send less at a time.`, {
+      return new BanyanError('BUDGET_SPENT', `${messageOf(cause)} Nothing was written. Send fewer items per request.`, {
         cause,
         retryAfterSeconds: 1,
       })
@@ -78,24 +82,28 @@ export function typedError(
 }
 
 export const shardUnknown = (shard: ShardEntry) =>
-  new BanyanError('SHARD_UNKNOWN', `This version of the Worker has no binding ${shard.binding}. Deploy one that has.`, {
-    retryAfterSeconds: 5,
-  })
+  new BanyanError(
+    'SHARD_UNKNOWN',
+    `This version of the Worker has no binding ${shard.binding}. Deploy a version that has it.`,
+    {
+      retryAfterSeconds: 5,
+    },
+  )
 
-/** What an operator has taken out by `banyan shards read-only` or a restore. Known here within a lease. */
+/** The error for a shard that is read-only or being restored. Every router knows the state within a lease. */
 export function stateRefusal({ id, state }: ShardEntry, kind: CallKind): BanyanError | null {
   if (state === 'restoring')
     return new BanyanError('SHARD_RESTORING', `${id} is being restored. Try again later.`, {
       retryAfterSeconds: limits.restoringRetryAfterSeconds,
     })
   if (state === 'read-only' && kind === 'write')
-    return new BanyanError('SHARD_READ_ONLY', `${id} takes no writes now. Nothing was written. Try again later.`, {
+    return new BanyanError('SHARD_READ_ONLY', `${id} is read-only. Nothing was written. Try again later.`, {
       retryAfterSeconds: limits.readOnlyRetryAfterSeconds,
     })
   return null
 }
 
-/** When the invocation's time is up, nothing more is sent. */
+/** Once the invocation's time is up, nothing more is sent. */
 export function timeRefusal({ time }: { time?: TimeBudget }): BanyanError | null {
   if (!time?.isSpent) return null
   return new BanyanError('SHARD_UNAVAILABLE', `The request has used up its time. ${UNWRITTEN} Try again.`, {
@@ -106,11 +114,14 @@ export function timeRefusal({ time }: { time?: TimeBudget }): BanyanError | null
 export const unavailable = (shard: ShardEntry, kind: CallKind, cause: unknown) =>
   new BanyanError(
     'SHARD_UNAVAILABLE',
-    `${shard.id} does not answer (${messageOf(cause)}).${kind === 'write' ? ` ${UNWRITTEN}` : ''}`,
+    `${shard.id} does not answer (${messageOf(cause)}).${kind === 'write' ? ` ${UNWRITTEN}` : ''} Try again.`,
     { cause, retryAfterSeconds: limits.unavailableRetryAfterSeconds },
   )
 
 const UNWRITTEN = 'Nothing was written.'
 
-/** The free plan's limits start again at midnight UTC. At least a second: it may be over when the client is told. */
+/**
+ * Seconds until the free plan's limits reset at midnight UTC. At least one, because midnight may pass before the client
+ * reads this.
+ */
 const secondsToMidnight = (now: number): number => Math.max(1, Math.ceil((DAY_MS - (now % DAY_MS)) / 1_000))

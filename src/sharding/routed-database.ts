@@ -4,7 +4,7 @@ import { copyBound } from './bound-values.ts'
 import type { Router } from './router.ts'
 import { statementKind } from './statement-kind.ts'
 
-/** A statement for the slot of its database; what it is sent to is decided when it runs. */
+/** A statement for the slot of its database. Its shard is chosen when it runs. */
 export class RoutedStatement implements D1PreparedStatement {
   readonly router: Router
   readonly sql: string
@@ -20,7 +20,10 @@ export class RoutedStatement implements D1PreparedStatement {
     return statementKind(this.sql).isRead
   }
 
-  /** Throws at once what D1 would throw. Buffers and arrays are copied: their bytes may change before the statement is sent. */
+  /**
+   * Throws at once what D1 would throw. Copies buffers and arrays, because their bytes may change before the statement
+   * is sent.
+   */
   bind(...values: unknown[]): RoutedStatement {
     return new RoutedStatement(this.router, this.sql, copyBound(values))
   }
@@ -58,8 +61,8 @@ function columnNotFound(column: string): DatabaseError {
 }
 
 /**
- * A `D1Database` for the owner of one slot: Drizzle, Kysely and raw SQL work on it unchanged. A batch is atomic, as
- * D1's; `exec` and `dump` are refused, since neither can be guarded.
+ * A `D1Database` for the owner of one slot. Drizzle, Kysely and raw SQL work on it unchanged. A batch is atomic, as in
+ * D1. `exec` and `dump` are refused, because neither can be guarded.
  */
 export class RoutedDatabase implements D1Database {
   readonly #router: Router
@@ -78,7 +81,7 @@ export class RoutedDatabase implements D1Database {
   }
 
   /**
-   * A session on the shard that owns the slot. Its bookmark names that shard; when the slot moves, the session
+   * A session on the shard that owns the slot. Its bookmark names that shard. When the slot moves, the session
    * continues at the new owner's primary.
    */
   withSession(constraintOrBookmark?: string): D1DatabaseSession {
@@ -110,6 +113,6 @@ function ownStatement(router: Router, statement: D1PreparedStatement): RoutedSta
   if (statement instanceof RoutedStatement && statement.router.mayGoBy(router)) return statement
   throw new BanyanError(
     'DATABASE_ERROR',
-    'A batch takes statements prepared on the same routed database only: one batch, one slot',
+    'A batch accepts only statements prepared on the same routed database, because a batch writes to one slot.',
   )
 }

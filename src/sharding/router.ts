@@ -31,23 +31,23 @@ import { type ArraysForm, arraysForm, type Sql } from './row-arrays.ts'
 import type { ShardEntry } from './shard-map.ts'
 import { ShardSession } from './shard-session.ts'
 
-/** Rows as arrays, without or with the names of their columns. */
+/** Rows as arrays, with or without column names. */
 type Shape = 'arrays' | 'named-arrays'
 type Arrays = [string[], ...unknown[][]]
 type Row = Record<string, unknown>
 
 const STATE = 'SELECT state FROM slots WHERE keyspace = ? AND slot = ?'
-/** Ends a batch that must leave nothing. */
+/** Ends a batch that must leave no changes. */
 const ABORT = "SELECT json('')"
 const ABORTED = 'malformed JSON'
 
-/** Names like `1`, as of `SELECT text, 1`: JavaScript puts such keys of an object first. */
+/** Names such as `1`, from `SELECT text, 1`. JavaScript puts such keys of an object first. */
 const WHOLE_NUMBER = /^\d+$/
 
 /** The answer to a batch of one statement. */
 const only = <T>([answer]: D1Result<T>[]): D1Result<T> => present(answer, 'an answer to the statement')
 
-/** Sends statements to the shard that owns a slot, and handles what it answers. */
+/** Sends statements to the shard that owns a slot, and handles its answers. */
 export class Router {
   readonly #routing: Routing
   readonly #slot: string
@@ -70,13 +70,13 @@ export class Router {
     return this.#session?.bookmark ?? null
   }
 
-  /** True if a statement of this one may be sent by the other. */
+  /** True if the other router may send a statement of this one. */
   mayGoBy(other: Router): boolean {
     return (
       this.#routing === other.#routing &&
       this.#slot === other.#slot &&
       this.#options.keyspace === other.#options.keyspace &&
-      // The other would send it without what must hold for it.
+      // The other router would send it without this router's condition.
       (this.#options.mustHold === undefined || this.#options.mustHold === other.#options.mustHold)
     )
   }
@@ -85,7 +85,7 @@ export class Router {
     return only(await this.batch<T>([statement]))
   }
 
-  /** One statement's column names, where they are wanted, and its rows as arrays. */
+  /** A statement's rows as arrays, preceded by its column names if the shape asks for them. */
   async arrays<T>(statement: SentStatement, shape: Shape): Promise<[string[], ...T[]]> {
     refuseUnsendable([statement])
     const arrays = statement.isRead ? this.#readArrays(statement, shape) : this.#writeArrays(statement, shape)
@@ -118,13 +118,13 @@ export class Router {
     const form = arraysForm(statement)
     const send = async () => only(await this.#write<Row>([{ ...form, isRead: false }])).results
     const rows = await this.#inOwnWords(form, send, () => this.#aborted(statement))
-    // Its rows are written: a failure from here on is a lost answer.
+    // The rows are written, so a failure from here on is a lost answer.
     const arrays = await attempt(() => this.#arraysOf(form, rows, shape))
     if ('error' in arrays) throw new OutcomeUnknownError(arrays.error)
     return arrays.value
   }
 
-  /** Sends a write so that nothing of it stays. Throws D1's error for it, if it has one. */
+  /** Sends a write in a batch that is rolled back. Throws D1's error for the write, if it has one. */
   async #aborted(statement: Sql): Promise<void> {
     const outcome = await attempt(() =>
       this.#route('exact-read', 1, (shard) =>
@@ -173,7 +173,7 @@ export class Router {
     return rows.map((row) => keys.map((key) => row[key]))
   }
 
-  /** Column names in their order: of no rows, and of rows as objects, they can't be told. */
+  /** Column names in order. They can't be derived from zero rows, or from rows as objects. */
   async #columnNames(asked: Sql | null): Promise<string[]> {
     if (asked === null) return []
     return this.#route('read', 1, async (shard) => {
@@ -182,7 +182,10 @@ export class Router {
     })
   }
 
-  /** The error of a form that was sent in the statement's place speaks of another text: the statement is asked for its own. */
+  /**
+   * If a rewritten form fails, its error refers to a different text. Therefore the original statement is run to get its
+   * own error.
+   */
   async #inOwnWords<R>(form: ArraysForm, send: () => Promise<R>, askOwn: () => Promise<unknown>): Promise<R> {
     const sent = await attempt(send)
     if ('value' in sent) return sent.value
@@ -192,8 +195,8 @@ export class Router {
   }
 
   /**
-   * A read the lease vouches for, or null when it must be exact. The lease is checked before, and again when the answer
-   * has arrived: a read that was held back may have met a purged shard, so its answer is thrown away.
+   * A read under the map's lease, or null if it must be exact. The lease is checked before the read and again when the
+   * answer arrives. A delayed read may have met a purged shard, so its answer is then discarded.
    */
   async #leased<R>(statements: number, read: (database: Connection) => Promise<R>): Promise<R | null> {
     if (this.#options.read === 'exact') return null
@@ -204,7 +207,7 @@ export class Router {
     return holder.stillVouchesFor(held) ? answer : null
   }
 
-  /** The state of the slot and the statements in one batch, at the primary. */
+  /** The slot's state and the statements in one batch, at the primary. */
   #exact<T>(statements: Sql[]): Promise<D1Result<T>[]> {
     return this.#route('exact-read', statements.length, async (shard) => {
       const send = (database: Connection) =>
@@ -222,8 +225,9 @@ export class Router {
   // ── the answer table ──────────────────────────────────────────────────────────────────────────
 
   /**
-   * Calls the owner, and handles refusals inside the budget. A batch is sent again only when nothing of it was applied,
-   * or when it is idempotent: then it may have been, and no later refusal may say that nothing was written.
+   * Calls the owner and handles refusals within the budget. A batch is sent again only if nothing of it was applied, or
+   * if it is idempotent. In the latter case it may have been applied, so no later refusal may say that nothing was
+   * written.
    */
   async #route<R>(
     kind: CallKind,
@@ -278,7 +282,7 @@ export class Router {
     return present(this.#routing.shards.get(shard.binding), 'the database of a shard that the route has checked')
   }
 
-  /** In the session, where there is one. */
+  /** Uses the session if there is one. */
   #ask<R>(shard: ShardEntry, send: (database: Connection) => Promise<R>): Promise<R> {
     const database = this.#primary(shard)
     return this.#session?.ask(shard, database, send) ?? send(database)

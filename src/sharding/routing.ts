@@ -11,7 +11,7 @@ import type { Keyspace } from './sharded-table.ts'
 export interface ShardCall {
   shard: string
   slot: string
-  /** What the caller named it, so that a double can fail exactly one. */
+  /** The caller's name for the call, so that a test double can fail exactly one. */
   operation: string
   kind: CallKind
   statements: number
@@ -22,16 +22,16 @@ export interface ShardObserver {
   after?(call: ShardCall, ms: number, error: unknown): void | Promise<void>
 }
 
-/** What every router of a request shares. */
+/** The state that all routers of a request share. */
 export interface Routing {
   holder: MapHolder
   request: MapRequest
   shards: Pick<ReadonlyMap<string, D1Database>, 'get' | 'has'>
   clock: Clock
   random: Random
-  /** The invocation's: no call of a shard begins after its end. */
+  /** The invocation's time. No call of a shard starts after its end. */
   time?: TimeBudget
-  /** The newest epoch the client knows of. */
+  /** The newest epoch that the client knows. */
   atLeastEpoch: number
   observer: ShardObserver
 }
@@ -40,17 +40,17 @@ export interface RouteOptions {
   keyspace: Keyspace
   /** `exact`: linearizable, from the primary. `lease`: bounded by the map's lease. */
   read: 'lease' | 'exact'
-  /** The batch may be applied twice without harm, so an answer that was lost is asked for again. */
+  /** The batch may be applied twice without harm, so it is sent again if its answer is lost. */
   idempotent: boolean
   operation: string
-  /** Sent in every batch that writes, right after the guard. It aborts the batch where what must hold does not. */
+  /** Sent in every batch that writes, directly after the guard. It aborts the batch if the condition does not hold. */
   mustHold?: Sql
 }
 
-/** With full jitter, about half a second. */
+/** With full jitter, these take about half a second. */
 const FENCED_TRIES_BEFORE_ASKING = 6
 
-/** The map to try again with, after a slot's refusal; null when the budget is used up. */
+/** The map to retry with after a slot's refusal, or null if the budget is used up. */
 export async function mapAfter(
   { clock, holder, request, random, atLeastEpoch }: Routing,
   code: SlotRefusalCode,
@@ -58,11 +58,11 @@ export async function mapAfter(
 ): Promise<ShardMap | null> {
   const leftMs = () => deadline - clock.now()
   if (leftMs() <= 0) return null
-  // Fenced for so long, the slot may be writable at its next owner already, and the source not yet retired.
+  // After this long, the slot may already be writable at its next owner although the source is not retired yet.
   if (code === 'SLOT_NOT_OWNED' || attempt >= FENCED_TRIES_BEFORE_ASKING) {
     const newer = await holder.newerThan(map.epoch, request)
     if (newer) return newer
-    // A directory that does not answer has taken its time out of the budget.
+    // Waiting for a directory that does not answer uses up the budget.
     if (leftMs() <= 0) return null
   }
   const waitMs = backoffMs(random, attempt, limits.routeBackoffBaseMs, limits.routeBackoffCapMs)
@@ -70,7 +70,7 @@ export async function mapAfter(
   return (await holder.current(request, atLeastEpoch)).map
 }
 
-/** One call of a shard, told to the observer before and after. It has `ms` to answer. */
+/** Makes one call of a shard, which has `ms` to answer. The observer is called before and after it. */
 export async function observed<R>(
   { clock, observer }: Routing,
   call: ShardCall,

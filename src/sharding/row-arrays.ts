@@ -20,23 +20,26 @@ export interface Sql {
 }
 
 /**
- * How a statement is sent in a batch so that its rows can be told as arrays. D1's batch answers with objects: columns of
- * one name are one, and names that are numbers come first.
+ * The form in which a statement is sent in a batch so that its rows can be returned as arrays. D1's batch answers with
+ * objects, in which columns with equal names are merged and numeric names come first.
  */
 export interface ArraysForm extends Sql {
-  /** The statement as its caller wrote it: an error speaks of that text. */
+  /** The statement is as its caller wrote it, so its errors refer to that text. */
   isOwn: boolean
-  /** Asked with `raw({ columnNames })`, it gives the objects' keys in their order. Null: there are no columns. */
+  /**
+   * A query whose column names, read with `raw({ columnNames })`, are the objects' keys in order. Null if there are no
+   * columns.
+   */
   keys: Sql | null
-  /** As `keys`, the names of the columns as D1 names them. */
+  /** Like `keys`, but gives the column names as D1 names them. */
   names: Sql | null
-  /** The objects' keys are the columns' names. */
+  /** The objects' keys equal the column names. */
   isNamed: boolean
-  /** One key stands for several columns. */
+  /** One key may stand for several columns. */
   repeatsKeys: boolean
 }
 
-/** Several statements in one text answer with the last one's rows, and it has all values. */
+/** If a text has several statements, the answer has the last one's rows, and it takes all values. */
 export function arraysForm({ sql, values }: Sql): ArraysForm {
   const statement = present(sqlStatements(sql).at(-1), 'a statement: empty texts are refused before')
   const own = { sql, values, isOwn: true, keys: null, names: null, isNamed: true, repeatsKeys: false }
@@ -54,7 +57,7 @@ function wrapped({ sql, values }: Sql, statement: SqlStatement, text: Sql): Arra
   const subquery = `SELECT * FROM (${text.sql}\n)`
   const comments = blanksAfter(sql, end)
   return {
-    // D1 refuses some of what may follow a semicolon: then it refuses the form, too.
+    // D1 refuses some text after a semicolon. It then refuses this form, too.
     sql: sql.slice(0, statement[0].start) + subquery + sql.slice(end + comments.length),
     values,
     isOwn: false,
@@ -66,7 +69,7 @@ function wrapped({ sql, values }: Sql, statement: SqlStatement, text: Sql): Arra
   }
 }
 
-/** The blanks and comments there. */
+/** The blanks and comments at this position. */
 const blanksAfter = (sql: string, at: number): string =>
   /^(?:\s|--[^\n]*|\/\*[\s\S]*?(?:\*\/|$))*/.exec(sql.slice(at))?.[0] ?? ''
 
@@ -77,9 +80,9 @@ const isClosed = (blanks: string): boolean => /^(?:\s|--[^\n]*|\/\*[\s\S]*?\*\/)
 interface Column {
   tokens: SqlToken[]
   isStar: boolean
-  /** Its name, where the text says it; null: an expression's. */
+  /** Its name if the text states it. Null for an expression. */
   name: string | null
-  /** Where its alias starts, AS included; its end where it has none. */
+  /** Where its alias starts, including AS. Without an alias, the column's end. */
   aliasAt: number
 }
 
@@ -135,19 +138,19 @@ function columnOf(tokens: SqlToken[]): Column {
   return { tokens, isStar, name: isReference && isName ? last.value : null, aliasAt: end }
 }
 
-/** It has the name of the primary key where that is one INTEGER. */
+/** A row id takes the name of the primary key if that is one INTEGER. */
 const isRowid = (token: SqlToken): boolean => isWord(token, 'ROWID', 'OID', '_ROWID_')
 
-/** After one of these comes an operand. */
+/** An operand follows each of these. */
 const operators =
   'AND OR NOT IS IN BETWEEN LIKE GLOB MATCH REGEXP COLLATE ESCAPE FROM DISTINCT CASE WHEN THEN ELSE EXISTS'.split(' ')
 
-/** `expression AS name`, and `expression name`: a name after what can end an expression. */
+/** Matches `expression AS name`, and `expression name`: a name after a token that can end an expression. */
 function hasAlias(tokens: SqlToken[]): boolean {
   const [before, last] = [tokens.at(-2), tokens.at(-1)]
   if (!before || !last || !['word', 'name', 'text'].includes(last.kind)) return false
   if (isWord(before, 'AS')) return true
-  // These are names, too, where no operator can stand.
+  // These are names too if no operator can stand here.
   if (tokens.length === 2 && isWord(before, 'LIKE', 'GLOB', 'MATCH', 'REGEXP')) return true
   if (isWord(last, 'NULL', 'ISNULL', 'NOTNULL') || (isWord(last, 'END') && isInsideCase(tokens))) return false
   return before.kind === 'sign' ? before.value === ')' : !isWord(before, ...operators)
@@ -157,7 +160,7 @@ const isInsideCase = (tokens: SqlToken[]): boolean =>
   tokens.filter((token) => isWord(token, 'CASE')).length >
   tokens.slice(0, -1).filter((token) => isWord(token, 'END')).length
 
-/** True where an object keeps all columns apart, in their order: distinct names, none a number; or one `*`. */
+/** True if an object keeps all columns apart and in order: distinct names, none of them a number; or one `*`. */
 function isPlain(columns: Column[]): boolean {
   if (columns.some(({ isStar }) => isStar)) return columns.length === 1
   const names = columns.map(({ name }) => (name === null ? null : foldedName(name)))
@@ -172,12 +175,12 @@ function sourceOf(sql: string, statement: SqlStatement): { before: string; table
   if (isWord(statement[at], 'INTO', 'FROM')) at++
   const { after } = nameAt(statement, at)
   const name = sql.slice(statement[at]?.start, statement[after - 1]?.end)
-  // A common table expression of the same name is not meant.
+  // Not a common table expression of the same name.
   const table = isSign(statement[at + 1], '.') ? name : `main.${name}`
   return { before: sql.slice(statement[0].start, statement[verb]?.start), table }
 }
 
-/** How many values a statement takes: `?` takes the next place, and a name has one. */
+/** How many values a statement takes. `?` takes the next place, and each name takes one. */
 function parametersOf(sql: string): number {
   let count = 0
   const named = new Set<string>()

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm'
 import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import { sharded } from './sharded-table.ts'
 
-/** Who holds an e-mail address, a handle or an id from elsewhere. The key is a hash, so the value itself is not here. */
+/** The holder of an e-mail address, a handle or an external id. The key is a hash, so the value is not stored. */
 export const claims = sharded(
   'claims',
   sqliteTable(
@@ -19,7 +19,7 @@ export const claims = sharded(
   ),
 )
 
-/** The one place where a frozen sign-up and a contender for its claim meet: exactly one inserts the row. */
+/** Decides between a frozen sign-up and a contender for its claim: exactly one of them inserts the row. */
 export const claimAttempts = sharded(
   'users',
   sqliteTable(
@@ -42,7 +42,7 @@ export const idempotencyKeys = sharded(
       id: text().primaryKey().notNull(), // <user id>.<SHA-256 of the key>, or that SHA-256 alone for a sign-up
       bodyHmac: text('body_hmac').notNull(),
       userId: text('user_id').notNull(),
-      attemptId: text('attempt_id').notNull(), // of a sign-up; else empty
+      attemptId: text('attempt_id').notNull(), // of a sign-up; otherwise empty
       status: integer().notNull(), // 0 until answered
       answer: text().notNull(), // JSON
       expiresAt: integer('expires_at').notNull(),

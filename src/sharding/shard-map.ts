@@ -9,11 +9,14 @@ export interface ShardEntry {
   id: string // 'shard-000'
   binding: string // 'SHARD_000'
   state: ShardState
-  /** A replica that is behind this D1 bookmark may not know of slots that were moved here. */
+  /** A replica that has not reached this D1 bookmark may not know of slots that moved here. */
   minBookmark?: string
 }
 
-/** Consecutive slots of one shard: `[first slot, shard's index]`. It reaches to the next run's start. Tuples don't survive RPC's types. */
+/**
+ * Consecutive slots of one shard: `[first slot, shard's index]`, up to the start of the next run. RPC's types do not
+ * keep tuples.
+ */
 export type Run = number[]
 
 /** The map as the directory sends it. Runs are sorted, start at 0, and so cover every slot. */
@@ -24,7 +27,7 @@ export interface MapWire {
   runs: Record<Keyspace, Run[]>
 }
 
-/** A map in the form in which the directory keeps it for an epoch: JSON, without the moment at which it is given out. */
+/** A map as the directory keeps it for an epoch: JSON, without the time at which it is handed out. */
 export interface EncodedMap {
   encoded: string
   issuedAt: number // ms, taken after the directory read its storage
@@ -62,14 +65,14 @@ export class ShardMap {
   }
 }
 
-/** How many slots each shard has, by the owner of each slot. */
+/** The number of slots of each shard, given the owner of each slot. */
 export function countsOf(owners: Uint16Array, shardCount: number): number[] {
   const counts: number[] = Array(shardCount).fill(0)
   for (const shard of owners) counts[shard] = (counts[shard] ?? 0) + 1
   return counts
 }
 
-/** The owner of each slot, as the shard's index. Throws INTERNAL for runs that aren't in order. */
+/** The owner of each slot, as the shard's index. Throws INTERNAL if the runs are not in order. */
 export function expandRuns(runs: Run[], shardCount: number): Uint16Array {
   const owners = new Uint16Array(SLOT_COUNT)
   if (runs[0]?.[0] !== 0) throw new BanyanError('INTERNAL', 'the shard map does not start at slot 0000')
@@ -81,13 +84,13 @@ export function expandRuns(runs: Run[], shardCount: number): Uint16Array {
   return owners
 }
 
-/** The runs with their ends: the first slot of each, the one after its last, and the shard's index. */
+/** The runs with their ends: each run's first slot, the slot after its last, and the shard's index. */
 export const spansOf = (runs: Run[]): { first: number; after: number; shard: number }[] =>
   runs.map((run, index) => {
     const [first, shard] = run as [number, number]
     return { first, after: runs[index + 1]?.[0] ?? SLOT_COUNT, shard }
   })
 
-/** The runs that give each of `shardCount` shards its even share: contiguous, within one slot of each other. */
+/** Runs that give each of `shardCount` shards an even share: contiguous, and within one slot of each other. */
 export const evenRuns = (shardCount: number): Run[] =>
   Array.from({ length: shardCount }, (_, shard) => [Math.floor((shard * SLOT_COUNT) / shardCount), shard])

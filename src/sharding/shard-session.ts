@@ -1,18 +1,18 @@
 import type { ShardEntry } from './shard-map.ts'
 
 /**
- * A session over the shards that own a slot one after the other. D1's own session covers one database; this one opens them,
- * and keeps the latest bookmark of all answers, also of those that went around an open session.
+ * A session over the shards that own a slot in turn. D1's session covers one database. This one opens D1's sessions,
+ * and keeps the latest bookmark of all answers, including answers that bypassed an open session.
  */
 export class ShardSession {
   readonly #start: string
   #shard = ''
   #open: D1DatabaseSession | null = null
-  /** Where it was opened: what it has seen at least, until its first answer. */
+  /** The bookmark at which `#open` was opened: the minimum that it has seen until its first answer. */
   #openedAt = ''
-  /** The latest answer of `#shard`. */
+  /** The bookmark of `#shard`'s latest answer. */
   #seen: string | null = null
-  /** As a caller sees it. */
+  /** The bookmark that the caller sees. */
   #bookmark: string | null
 
   constructor(constraintOrBookmark: string) {
@@ -20,18 +20,21 @@ export class ShardSession {
     this.#bookmark = isConstraint(this.#start) ? null : this.#start
   }
 
-  /** `<shard id>:<D1 bookmark>` of the latest answer; before the first, the bookmark that it was opened with. */
+  /**
+   * `<shard id>:<D1 bookmark>` of the latest answer. Before the first answer, the bookmark that the session was opened
+   * with.
+   */
   get bookmark(): string | null {
     return this.#bookmark
   }
 
-  /** Asks a database that has seen all that this session has. */
+  /** Sends to a database that has seen everything this session has. */
   ask<R>(shard: ShardEntry, database: D1Database, send: (database: D1DatabaseSession) => Promise<R>): Promise<R> {
     this.#enter(shard)
     return this.#note(shard, this.#on(shard, database), send)
   }
 
-  /** Asks the primary. */
+  /** Sends to the primary. */
   askPrimary<R>(
     shard: ShardEntry,
     database: D1Database,
@@ -52,7 +55,7 @@ export class ShardSession {
   #on(shard: ShardEntry, database: D1Database): D1DatabaseSession {
     const known = this.#open?.getBookmark() ?? this.#openedAt
     const latest = this.#seen !== null && (isConstraint(known) || known < this.#seen) ? this.#seen : known
-    // Slots may have left and come back since it was opened: a replica in between lacks them.
+    // Slots may have left and returned since the session was opened, and a replica in between lacks them.
     const start = laterOf(latest, shard)
     if (this.#open && start === known) return this.#open
     this.#openedAt = start
@@ -67,7 +70,7 @@ export class ShardSession {
   ): Promise<R> {
     const answer = await send(session)
     const bookmark = session.getBookmark()
-    // An answer of a shard that the session has left tells nothing of the one that it is at.
+    // An answer of a shard that the session has left says nothing about the current shard.
     if (bookmark === null || shard.id !== this.#shard) return answer
     if (this.#seen === null || this.#seen < bookmark) this.#seen = bookmark
     this.#bookmark = `${shard.id}:${this.#seen}`
@@ -77,7 +80,7 @@ export class ShardSession {
 
 const isConstraint = (start: string): boolean => start === 'first-primary' || start === 'first-unconstrained'
 
-/** A bookmark means something to its own shard only; another shard is read at its primary. */
+/** A bookmark is valid for its own shard only. Any other shard is read at its primary. */
 function startFor(constraintOrBookmark: string, shard: ShardEntry): string {
   if (isConstraint(constraintOrBookmark)) return laterOf(constraintOrBookmark, shard)
   const prefix = `${shard.id}:`
@@ -86,8 +89,8 @@ function startFor(constraintOrBookmark: string, shard: ShardEntry): string {
 }
 
 /**
- * The start, or the map's `minBookmark` of the shard where that is later: where slots were moved to the shard, a replica
- * must have seen them come. D1's bookmarks are lexicographically sortable (developers.cloudflare.com/d1/reference/glossary).
+ * The start, or the shard's `minBookmark` in the map if that is later, because a replica must have seen the slots that
+ * moved there. D1's bookmarks sort lexicographically (developers.cloudflare.com/d1/reference/glossary).
  */
 function laterOf(start: string, { minBookmark }: ShardEntry): string {
   if (minBookmark === undefined || start === 'first-primary') return start

@@ -19,11 +19,11 @@ import type { ShardEntry, ShardMap } from './shard-map.ts'
 import type { Keyspace } from './sharded-table.ts'
 import type { Allowance } from './statement-budget.ts'
 
-/** The names the other rooms use for what is D1's. */
+/** Names for D1's types that other folders use. */
 export type ShardDatabase = D1Database
 export type ShardStatement = D1PreparedStatement
 
-/** SQL that is true or false, with its values: for statements that only do something where it holds. */
+/** An SQL condition with its values, for statements that act only if it is true. */
 export interface SqlCondition {
   sql: string
   values: unknown[]
@@ -31,11 +31,11 @@ export interface SqlCondition {
 
 export const always: SqlCondition = { sql: '1', values: [] }
 
-/** One shard, for housekeeping over many slots. Its row triggers are on; it takes no guard, since it names no slot. */
+/** One shard, for housekeeping over many slots. Its row triggers apply. It has no guard, because it names no slot. */
 export interface ShardVisit {
   id: string
   binding: string
-  /** SQL that is true for rows whose slot takes writes here: every housekeeping statement must carry it. */
+  /** SQL that is true for rows whose slot takes writes here. Every housekeeping statement must include it. */
   ownedHere(column: string): string
   run<T = Record<string, unknown>>(sql: string, ...values: unknown[]): Promise<D1Result<T>>
 }
@@ -45,19 +45,19 @@ export interface ShardFailure {
   error: string
 }
 
-/** Which shards a turn visits: an invocation has 1,000 queries, and there may be 1,000 shards. */
+/** The shards that a turn visits. An invocation has 1,000 queries, and there may be 1,000 shards. */
 export interface ShardWindow {
   turn: number
   size: number
-  /** Leaves out those that an operator has made read-only, or is restoring. */
+  /** Skips shards that are read-only or being restored. */
   takesWrites?: boolean
-  /** What the turn may send. */
+  /** The statements that the turn may send. */
   budget?: Allowance
-  /** Visits only the first so many of the window. */
+  /** Visits only this many shards of the window. */
   visitsMax?: number
 }
 
-/** The window, cut to the shards that its budget is enough for at so many statements per shard. */
+/** Limits the window to the shards that its budget can pay for, at `statementsPerShard` each. */
 export const affordable = (window: ShardWindow | undefined, statementsPerShard: number): ShardWindow | undefined =>
   window?.budget ? { ...window, visitsMax: Math.floor(window.budget.left / statementsPerShard) } : window
 
@@ -72,12 +72,13 @@ export class Shards {
   }
 
   /**
-   * The database of the shard that owns `id`'s slot (its first four characters): a `D1Database`, guarded, fenced and
-   * routed anew when the slot moves.
+   * The database of the shard that owns `id`'s slot (the id's first four characters): a `D1Database` that is guarded,
+   * fenced, and routed again when the slot moves.
    */
   of(id: string, options: Partial<RouteOptions> = {}): ShardDatabase {
     const slot = slotOf(id)
-    if (!/^[0-9a-f]{4}$/.test(slot)) throw new BanyanError('NOT_FOUND', 'The id is malformed.')
+    if (!/^[0-9a-f]{4}$/.test(slot))
+      throw new BanyanError('NOT_FOUND', 'The id is malformed. An id starts with four hex digits.')
     return new RoutedDatabase(
       new Router(this.#routing, slot, {
         keyspace: 'users',
@@ -90,8 +91,9 @@ export class Shards {
   }
 
   /**
-   * One idempotent batch a shard, for many slots: guarded for all of them, and routed anew, item by item, when slots
-   * move. See `GroupedBatches`. Each item's key starts with its slot. Never throws for an item: `failed` says why.
+   * Sends one idempotent batch per shard for many slots. Each batch is guarded for all its slots, and items are routed
+   * again individually when slots move. See `GroupedBatches`. Each item's key starts with its slot. Never throws for an
+   * item; `failed` has the reasons.
    */
   group<I extends Slotted, Batch extends NamedBatch>(
     items: I[],
@@ -102,8 +104,8 @@ export class Shards {
   }
 
   /**
-   * Visits every shard, at most six at a time. A shard that fails is named in `failed`, so that a partial answer never
-   * looks complete. With a `window` it visits the shards whose turn it is.
+   * Visits every shard, at most six at a time. `failed` names the shards that failed, so a partial answer never looks
+   * complete. With a `window`, visits only the shards whose turn it is.
    */
   async each<T>(
     keyspace: Keyspace,
@@ -132,22 +134,22 @@ export class Shards {
     return { values, failed }
   }
 
-  /** The same databases; `each` visits those of this map, whatever map the isolate holds. */
+  /** The same databases, but `each` visits the shards of this map instead of the isolate's. */
   by(map: ShardMap): Shards {
     return new Shards(this.#routing, map)
   }
 
-  /** True when this isolate has had a map: the databases were migrated and given out. */
+  /** True if this isolate has ever had a map, so the databases are migrated and assigned. */
   get hasMap(): boolean {
     return this.#routing.holder.hasMap
   }
 
-  /** The newest epoch that this isolate knows of; null where it has never had a map. */
+  /** The newest epoch that this isolate knows, or null if it has never had a map. */
   get epoch(): number | null {
     return this.#routing.holder.epoch
   }
 
-  /** The map this request routes by. */
+  /** The map that this request routes by. */
   async map(): Promise<ShardMap> {
     if (this.#given) return this.#given
     const { holder, request, atLeastEpoch } = this.#routing
@@ -157,7 +159,11 @@ export class Shards {
   #runner(id: string, binding: string): ShardVisit['run'] {
     return async <T>(sql: string, ...values: unknown[]) => {
       const database = this.#routing.shards.get(binding)
-      if (!database) throw new BanyanError('SHARD_UNKNOWN', `This version of the Worker has no binding ${binding}.`)
+      if (!database)
+        throw new BanyanError(
+          'SHARD_UNKNOWN',
+          `This version of the Worker has no binding ${binding}. Deploy a version that has it.`,
+        )
       const call = { shard: id, slot: '*', operation: 'shards.each', kind: 'write', statements: 1 } as const
       const refusal = timeRefusal(this.#routing)
       if (refusal) throw refusal
@@ -174,8 +180,8 @@ export class Shards {
 const takesWrites = ({ state }: ShardEntry) => state === 'serving' || state === 'draining'
 
 /**
- * The condition that a row's slot takes writes in this shard. A bare `column` is looked up in `slots` first, whose columns
- * therefore have names here that it does not contain.
+ * The condition that a row's slot takes writes in this shard. A bare `column` would be looked up in `slots` first.
+ * Therefore the columns of `slots` get names that `column` does not contain.
  */
 export function ownedHere(keyspace: Keyspace, column: string): string {
   let own = 'known'

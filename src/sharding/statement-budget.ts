@@ -1,18 +1,18 @@
 import { limits } from '../core/limits.ts'
 
-/** Thrown before a call is sent that would exceed the budget: nothing of it was applied. */
+/** Thrown before a call that would exceed the budget is sent, so nothing of the call was applied. */
 export class BudgetSpent extends Error {
   override readonly name = 'BudgetSpent'
 }
 
-/** What one piece of work may still send. */
+/** How many statements a piece of work may still send. */
 export interface Allowance {
   readonly left: number
 }
 
 /**
- * Counts the statements that one invocation sends to its shards. The platform allows an invocation 1,000 queries, and each
- * statement of a batch is one. This is the only place that counts: give each invocation a budget of its own, hand out
+ * Counts the statements that one invocation sends to its shards. The platform allows an invocation 1,000 queries, and
+ * each statement of a batch counts as one. Nothing else counts them. Give each invocation its own budget, use
  * `meter(shards)` instead of the bindings, and stop when `left` is less than the next piece of work needs.
  */
 export class StatementBudget {
@@ -31,7 +31,7 @@ export class StatementBudget {
     return this.#max - this.#sent
   }
 
-  /** What is left for a piece of work when so many statements are kept for the work after it. */
+  /** What a piece of work may send if `kept` statements are reserved for the work after it. */
   allowance(kept: number): Allowance {
     const left = () => Math.max(0, this.left - kept)
     return {
@@ -41,12 +41,12 @@ export class StatementBudget {
     }
   }
 
-  /** The same databases, by binding name; each statement is counted when it is sent. */
+  /** The same databases by binding name. Each statement is counted when it is sent. */
   meter(shards: ReadonlyMap<string, D1Database>): Map<string, D1Database> {
     return new Map([...shards].map(([binding, database]) => [binding, new MeteredDatabase(this, database)]))
   }
 
-  /** As `meter`, for a request that uses few of a thousand databases: each is wrapped when it is first asked for. */
+  /** Like `meter`, for a request that uses few of a thousand databases. Wraps each database on first use. */
   meterOnUse(shards: ReadonlyMap<string, D1Database>): Pick<ReadonlyMap<string, D1Database>, 'get' | 'has'> {
     const metered = new Map<string, D1Database>()
     return {
@@ -61,7 +61,7 @@ export class StatementBudget {
     }
   }
 
-  /** Throws `BudgetSpent` when fewer are left. */
+  /** Throws `BudgetSpent` if fewer are left. */
   spend(statements: number): void {
     if (statements > this.left)
       throw new BudgetSpent(`This invocation has sent ${this.#sent} of its ${this.#max} statements.`)

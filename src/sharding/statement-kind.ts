@@ -1,19 +1,19 @@
 import { isSign, isWord, type SqlToken, sqlTokens, verbAt } from '../core/sql-tokens.ts'
 
-/** What the router must know of a statement before a database does. */
+/** The properties of a statement that the router must know before a database sees it. */
 export interface StatementKind {
-  /** It can't write. A wrong `false` costs a read two statements; a wrong `true` would cost a write its guard. */
+  /** It cannot write. A wrong `false` costs a read two statements. A wrong `true` would drop a write's guard. */
   isRead: boolean
-  /** There is no statement in the text: blanks, comments and semicolons only. */
+  /** The text has no statement, only blanks, comments and semicolons. */
   isEmpty: boolean
 }
 
-/** An application has some hundreds of texts; one with its values written into it isn't worth keeping. */
+/** An application has a few hundred distinct texts. A text with inlined values is not worth keeping. */
 const kindsMax = 1_000
 const keptCharactersMax = 4_000
 const kinds = new Map<string, StatementKind>()
 
-/** Reads the text with SQLite's own rules for tokens, once for each distinct text. */
+/** Classifies the text by SQLite's token rules, once per distinct text. */
 export function statementKind(sql: string): StatementKind {
   const known = kinds.get(sql)
   if (known) return known
@@ -35,7 +35,7 @@ function readKind(sql: string): StatementKind {
 }
 
 /**
- * False for a text whose tokens SQLite may see otherwise: it ends at a NUL, a quote that nothing closes is no token, and
+ * False for a text that SQLite may tokenise differently: it ends at a NUL, an unclosed quote is not a token, and
  * `$name(…)` is one token in some builds and several in others.
  */
 const isCertain = (sql: string, tokens: SqlToken[]): boolean =>
@@ -49,14 +49,14 @@ function reads(statement: SqlToken[]): boolean {
   if (!isWord(statement[0], 'EXPLAIN')) return isQuery(statement)
   const explained = statement.slice(isWord(statement[1], 'QUERY') ? 3 : 1)
   const isWrite = isWord(explained[verbAt(explained)], 'INSERT', 'UPDATE', 'DELETE', 'REPLACE')
-  // Some pragmas take effect while they are compiled.
+  // Some pragmas take effect when they are compiled.
   return isWrite || (isWord(explained[0], 'PRAGMA') ? reports(explained) : isQuery(explained))
 }
 
-/** True for SELECT and VALUES, also after WITH. */
+/** True for SELECT and VALUES, including after WITH. */
 export const isQuery = (statement: SqlToken[]): boolean => isWord(statement[verbAt(statement)], 'SELECT', 'VALUES')
 
-/** What these report doesn't depend on whether a value follows. */
+/** Pragmas that only report, with or without a value. */
 const reportsOfSchema = new Set([
   'foreign_key_check',
   'foreign_key_list',
@@ -69,7 +69,7 @@ const reportsOfSchema = new Set([
   'table_list',
   'table_xinfo',
 ])
-/** These report a setting; with a value they change it. */
+/** Pragmas that report a setting, but change it if a value follows. */
 const settings = new Set([
   'data_version',
   'defer_foreign_keys',

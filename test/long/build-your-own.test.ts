@@ -14,5 +14,6 @@ test('posts is replaced by the noun of docs/building/noun.md: one line changes o
     maxBuffer: 64 * 1_024 * 1_024,
   })
   expect(status, `${stdout}\n${stderr}`).toBe(0)
+  expect(stdout).toContain('All checks and tests are green without posts, and with bookmarks.')
   expect(stdout).toContain("Lines outside the nouns' folders and generated files: src/app/nouns.ts: +1 −1")
 })

@@ -58,7 +58,7 @@ test('a shard more: its database is made in its place, migrated, bound, deployed
   const token = /The operators’ token: (\S+)/.exec(deployed)![1]!
   const added = await cli.run('shards', 'add', '--remote', '--location', 'weur', '--token', token)
   expect(added.exitCode, added.stderr).toBe(0)
-  expect(added.stderr).toMatch(/SHARD_002 is shard-002, with no slots yet\.$/m)
+  expect(added.stderr).toMatch(/SHARD_002 is now shard-002, without slots\.$/m)
   expect(shardBindings(readFileSync(cli.configPath, 'utf8')).map(({ databaseName }) => databaseName)).toEqual([
     'banyan-shard-000',
     'banyan-shard-001',
@@ -67,7 +67,7 @@ test('a shard more: its database is made in its place, migrated, bound, deployed
   const made = platform.databases.databases.at(-1)!
   expect(made).toMatchObject({ name: 'banyan-shard-002', locationHint: 'weur' })
   const status = await cli.run('migrations', 'status', '--remote')
-  expect(status.stdout).toContain('3 shards, all migrated.')
+  expect(status.stdout).toContain('3 shards, all with the newest migration.')
   const headers = { authorization: `Bearer ${token}` }
   const listed = await bearer(new URL(platform.siteUrl)).get('/operator/v1/shards', { headers })
   expect(listed.json()).toMatchObject({ items: [{ slots: 32_768 }, { slots: 32_768 }, { slots: 0 }] })

@@ -32,7 +32,7 @@ async function shards(): Promise<Shard[]> {
 test('a shard is drained, removed, taken in again and given its share', async () => {
   const drained = await banyan('shards', 'drain', 'shard-002', '--until', 'done')
   expect(drained.code, drained.stderr).toBe(0)
-  expect(drained.stdout).toContain('Nothing of them is left at shard-002.')
+  expect(drained.stdout).toContain('shard-002 has deleted its rows.')
   expect((await shards()).map(({ id, state, slots }) => [id, state, slots])).toEqual([
     ['shard-000', 'serving', 32_768],
     ['shard-001', 'serving', 32_768],
@@ -68,5 +68,5 @@ test('a shard is drained, removed, taken in again and given its share', async ()
   expect(after.map(({ slots }) => slots).toSorted()).toEqual([21_845, 21_845, 21_846])
   expect(after.reduce((sum, { users }) => sum + users, 0)).toBe(PEOPLE)
   await expectRowsInPlace(stack, people)
-  expect((await banyan('rebalance')).stdout).toBe('The shards are even: nothing to move.\n')
+  expect((await banyan('rebalance')).stdout).toBe('The shards are balanced: nothing to move.\n')
 })

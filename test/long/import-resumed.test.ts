@@ -62,7 +62,7 @@ test('2,000 users of a dump: killed, then a quarter of the slots moves while it 
   expect(started.code, started.stderr).toBe(0)
   const resumed = await banyan(stack.url, 'import', file, '--json')
   expect(resumed.code, resumed.stderr + resumed.stdout).toBe(0)
-  expect(resumed.stderr).toContain(`Going on after ${acknowledged} of 2,003 users.`)
+  expect(resumed.stderr).toContain(`Resuming after ${acknowledged} of 2,003 users.`)
   const { imported, there, ...rest } = JSON.parse(resumed.stdout) as Record<string, number>
   expect(imported! + there!).toBe(1_999)
   expect(rest).toMatchObject({ read: 2_003, refused: 4, asked: 1_999, verified: 1_999, missing: 0, differing: 0 })
@@ -107,7 +107,7 @@ test('run again, without its place: all are there, nothing changes, and who diff
   const before = [await read('SELECT * FROM profiles'), await read('SELECT * FROM claims')]
   const again = await banyan(stack.url, 'import', file)
   expect(again.code).toBe(1)
-  expect(again.stdout, again.stderr).toContain('Read 2,003, imported 0, already there 1,999, refused 4.')
+  expect(again.stdout, again.stderr).toContain('Read 2,003, imported 0, already imported 1,999, refused 4.')
   expect(again.stdout).toContain('Verified 1,998 of 1,999')
   expect(again.stdout).toContain('9000: displayName')
   expect([await read('SELECT * FROM profiles'), await read('SELECT * FROM claims')]).toEqual(before)

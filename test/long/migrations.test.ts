@@ -48,5 +48,8 @@ test('64 shards by one command, killed half-way, run again, done; once more, not
   const migrated = /^Applied (\d+) migrations to (\d+) shards\.\n$/.exec(again.stdout)
   expect(Number(migrated?.[2]), again.stdout).toBe(lagging)
   expect((await status()).every(({ pending }) => pending.length === 0)).toBe(true)
-  expect(await banyan(nowhere, ...apply)).toMatchObject({ code: 0, stdout: 'Every shard is migrated.\n' })
+  expect(await banyan(nowhere, ...apply)).toMatchObject({
+    code: 0,
+    stdout: 'Every shard already has all migrations.\n',
+  })
 })

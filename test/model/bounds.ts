@@ -1,6 +1,6 @@
 import type { Bounds, Safeguard } from './protocol.ts'
 
-/** The smallest world: one mover that may crash and start again, one writer, one attempt to cut over, one move. */
+/** The smallest world: one mover that may crash and restart, one writer, one cutover attempt, one move. */
 export const smallest: Bounds = {
   moves: 1,
   raises: 3,
@@ -13,7 +13,7 @@ export const smallest: Bounds = {
   writers: 1,
 }
 
-/** The smallest bounds in which the model finds what goes wrong without each safeguard. */
+/** For each safeguard, the smallest bounds in which the model finds the violation without it. */
 export const mutants: Record<Safeguard, Partial<Bounds>> = {
   'step check on data': {},
   'step check on purge': { movers: 2, moves: 2 },
@@ -26,22 +26,22 @@ export const mutants: Record<Safeguard, Partial<Bounds>> = {
   'final drain': {},
   'idempotency keys travel': { tries: 2 },
   guard: {},
-  'raised steps are still one’s own': { movers: 2, attempts: 2 },
+  'raised steps are still the incarnation’s own': { movers: 2, attempts: 2 },
   'exact reads refused by a fenced source': {},
   'abort of a reverse keeps the rows': { reverses: 1, aborts: 1 },
   'lease read checked on arrival': {},
   'purge waits for the leases': {},
-  'reverse turns the same record round': { reverses: 1 },
+  'reverse keeps the same record': { reverses: 1 },
   'capture stops after it is recorded': { reverses: 1, stops: 1 },
   'reverse refused once the capture stopped': { reverses: 1, stops: 1 },
   'stop of the capture names its move': { moves: 2, stops: 1 },
 }
 
-/** Those that take seconds: two incarnations over two moves. */
+/** Safeguards whose search takes seconds: two incarnations over two moves. */
 export const isSlow = (safeguard: Safeguard): boolean =>
   mutants[safeguard].moves === 2 && mutants[safeguard].movers === 2
 
-/** Worlds that are visited whole, with every safeguard in place: small ones, and those that take a minute. */
+/** Worlds that are explored completely with every safeguard in place: small ones, and ones that take a minute. */
 export const quickWorlds: Partial<Bounds>[] = [
   { attempts: 2, tries: 2, aborts: 1, reverses: 1 },
   { moves: 2, aborts: 1 },

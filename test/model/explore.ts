@@ -2,17 +2,17 @@ import { type Bounds, firstState, keyOf, type Safeguard, type State, successors,
 
 export interface Exploration {
   states: number
-  /** What was violated, and the steps that lead to it; null when every reachable state is sound. */
+  /** What was violated, and the steps that lead there. Null if every reachable state is sound. */
   found: { violation: string; trace: string[]; state: State } | null
 }
 
 interface Visited {
-  state: State | null // let go of once its successors are known
+  state: State | null // dropped once its successors are known
   label: string
   before: number
 }
 
-/** Visits every state that is reachable within the bounds, breadth first, so that a trace is as short as can be. */
+/** Explores every state that is reachable within the bounds, breadth first, so that a trace is as short as possible. */
 export function explore(bounds: Bounds, out: ReadonlySet<Safeguard> = new Set()): Exploration {
   const first: Visited = { state: firstState(), label: 'start', before: -1 }
   const absolute = out.has('step row stays')

@@ -4,8 +4,8 @@
  * lost, readers, aborts, a reverse, a second move back, and a capture that stops while the move settles. One slot with
  * one row.
  *
- * A state is a flat array of small integers; `successors` lists what may happen next. The checker (explore.ts) visits
- * every reachable state. Safeguards can be taken out by name: each must then lead to a violation.
+ * A state is a flat array of small integers. `successors` lists the possible next states. The checker (explore.ts)
+ * visits every reachable state. Safeguards can be removed by name, and each removal must lead to a violation.
  */
 
 export const safeguards = [
@@ -20,12 +20,12 @@ export const safeguards = [
   'final drain',
   'idempotency keys travel',
   'guard',
-  'raised steps are still one’s own',
+  'raised steps are still the incarnation’s own',
   'exact reads refused by a fenced source',
   'abort of a reverse keeps the rows',
   'lease read checked on arrival',
   'purge waits for the leases',
-  'reverse turns the same record round',
+  'reverse keeps the same record',
   'capture stops after it is recorded',
   'reverse refused once the capture stopped',
   'stop of the capture names its move',
@@ -69,10 +69,10 @@ const moveNames = [
 
 interface Database {
   slot: number
-  /** The number of the move whose changes are captured here, while the slot is moving; else 0. */
+  /** The number of the move whose changes are captured here while the slot is moving; otherwise 0. */
   of: number
   step: number
-  /** Whether the row is here, the writes it holds and the idempotency keys it came with: a bit a writer. */
+  /** Whether the row is here, the writes it holds, and the idempotency keys it came with: one bit per writer. */
   has: boolean
   mask: number
   keys: number
@@ -80,27 +80,27 @@ interface Database {
 
 interface Batch {
   kind: string
-  at: number // which database
-  expected: number // its step
-  /** The number of its move, where the batch begins a capture; else 0. */
+  at: number // the database's index
+  expected: number // the expected step
+  /** The number of its move if the batch starts a capture; otherwise 0. */
   of: number
   mask: number
   keys: number
 }
 
-/** The batch that stops the capture of a settled move. It carries no step: its sender has no lanes. */
+/** The batch that stops the capture of a settled move. It carries no step, because its sender has no lanes. */
 interface Stop {
   at: number
   of: number
 }
 
 interface Mover {
-  /** 0 idle, 1 raised one step, 2 raised both, 3 knows where it is. */
+  /** 0: idle. 1: raised one step. 2: raised both. 3: knows its place. */
   mode: number
-  /** It has the source only: the target doesn't answer. */
+  /** It uses only the source, because the target does not answer. */
   isAlone: boolean
   steps: [number, number]
-  /** The record as it was when the mover derived its place, and how far it is in that state. */
+  /** The record when the mover derived its place, and how far the mover is in that state. */
   sees: number
   reverse: boolean
   attempt: number
@@ -127,7 +127,7 @@ export interface State {
   stop: Stop | null
   acked: number
   tries: [number, number]
-  /** Whether a lease that names this database may still run, and what was acknowledged when it lost the slot. */
+  /** Whether a lease that names this database may still be valid, and what was acknowledged when it lost the slot. */
   leases: [boolean, boolean]
   left: [number, number]
   raises: number
@@ -138,11 +138,11 @@ export interface State {
 
 export interface Bounds {
   moves: number
-  /** Starts of a mover, where steps may fall. */
+  /** Starts of a mover, if steps may fall. */
   raises: number
   aborts: number
   reverses: number
-  /** Of the capture, while a move settles. */
+  /** How often the capture was stopped while a move settles. */
   stops: number
   attempts: number
   tries: number
@@ -209,10 +209,10 @@ const kindNumber = (kind: string): number => {
 }
 
 /**
- * A state as a short text, the same for states that behave alike. Steps only rise, so what counts is whether a number is
- * still the database's step: that makes the states finite, however often movers start again. Where the step's row is
- * made anew (`absolute`), the numbers themselves count, and starts are bounded. Which mover is the first makes no
- * difference: their texts are sorted, which halves the states.
+ * A state as a short text, equal for states that behave alike. Steps only rise, so only whether a number is still the
+ * database's step matters. That keeps the states finite, however often movers restart. If the step's row is recreated
+ * (`absolute`), the numbers themselves matter, and starts are bounded. The order of the movers makes no difference, so
+ * their texts are sorted, which halves the states.
  */
 export function keyOf(state: State, absolute: boolean): string {
   const step = (at: number, number: number) => (absolute ? number : Number(number === state.databases[at]!.step))
@@ -242,7 +242,7 @@ export interface Step {
   state: State
 }
 
-/** Everything that may happen next. `out` are the safeguards that were taken out. */
+/** Everything that may happen next. `out` are the removed safeguards. */
 export function successors(state: State, bounds: Bounds, out: ReadonlySet<Safeguard>): Step[] {
   const steps: Step[] = []
   const may: May = (label, change) => {
@@ -265,8 +265,8 @@ const name = (database: number) => 'AB'[database]!
 // ── clients ───────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * A writer sends its batch to either database, since its map may be of any age; its answer may be lost, and it retries.
- * Writers are alike, so the first one to write may as well be the first one.
+ * A writer sends its batch to either database, because its map may be of any age. Its answer may be lost, and then it
+ * retries. Writers are alike, so the first to write may always be the first one.
  */
 function writersAct(state: State, bounds: Bounds, out: ReadonlySet<Safeguard>, may: May): void {
   for (let writer = 0; writer < bounds.writers; writer++) {
@@ -276,7 +276,7 @@ function writersAct(state: State, bounds: Bounds, out: ReadonlySet<Safeguard>, m
     for (const at of [0, 1]) {
       const { slot, has } = state.databases[at]!
       const isWritable = slot === ACTIVE || slot === MOVING
-      // Without the guard only the row triggers refuse, and they don't fire where the statement meets no row.
+      // Without the guard, only the row triggers refuse, and they do not fire if the statement matches no row.
       const isAccepted = isWritable || (out.has('guard') && !has)
       if (!isAccepted) continue
       for (const answered of [true, false])
@@ -291,7 +291,7 @@ function writersAct(state: State, bounds: Bounds, out: ReadonlySet<Safeguard>, m
 
 const DOUBLED = 1 << 4
 
-/** The write and its idempotency key, in one batch; a second time the key is there and nothing is written. */
+/** The write and its idempotency key in one batch. The second time, the key exists and nothing is written. */
 function apply(database: Database, bit: number): void {
   if (!database.has || database.keys & bit) return
   if (database.mask & bit) database.mask |= DOUBLED
@@ -302,7 +302,7 @@ function apply(database: Database, bit: number): void {
 function leasesRunOut(state: State, may: May): void {
   for (const at of [0, 1])
     if (state.leases[at] && state.owner !== at)
-      may(`leases naming ${name(at)} run out`, (next) => next.leases.splice(at, 1, false))
+      may(`leases naming ${name(at)} expire`, (next) => next.leases.splice(at, 1, false))
 }
 
 function operatorsAct(state: State, bounds: Bounds, out: ReadonlySet<Safeguard>, may: May): void {
@@ -326,10 +326,10 @@ function operatorsAct(state: State, bounds: Bounds, out: ReadonlySet<Safeguard>,
     may('reverse', (next) => {
       next.reverses++
       next.move = { ...next.move, state: PREPARING, reverse: true, source: 1 - move.source }
-      if (!out.has('reverse turns the same record round')) return
+      if (!out.has('reverse keeps the same record')) return
       next.move.stray = true
     })
-  // The first record's timer, which a second record would leave alive: it purges its source.
+  // The first record's timer, which a second record would leave alive. It purges its source.
   if (move.stray)
     may('the first record’s timer purges', (next) => {
       const purged = next.databases[move.reverse ? 1 - move.source : move.source]!
@@ -341,8 +341,8 @@ function operatorsAct(state: State, bounds: Bounds, out: ReadonlySet<Safeguard>,
 }
 
 /**
- * The log of a settled move's target is full: the directory records that the capture stops, and only then the batch that
- * stops it leaves. It may be lost, or arrive in any later state, also of a later move.
+ * The log of a settled move's target is full. The directory records that the capture stops, and only then does the
+ * batch that stops it leave. The batch may be lost, or arrive in any later state, including that of a later move.
  */
 function captureStops(state: State, bounds: Bounds, out: ReadonlySet<Safeguard>, may: May): void {
   const { move, stop } = state
@@ -408,12 +408,15 @@ function moverActs(state: State, index: number, bounds: Bounds, out: ReadonlySet
   proceed(state, index, bounds, out, may)
 }
 
-/** Reads the directory and both databases with their steps; a step that isn't the one it raised is another's. */
+/**
+ * Reads the directory and both databases with their steps. A different step than the raised one belongs to another
+ * incarnation.
+ */
 function derive(state: State, index: number, out: ReadonlySet<Safeguard>): void {
   const mover = state.movers[index]!
   const isMeant = (at: number) => !mover.isAlone || at === state.move.source
   const isOwn = state.databases.every(({ step }, at) => !isMeant(at) || step === mover.steps[at])
-  if (!isOwn && !out.has('raised steps are still one’s own')) {
+  if (!isOwn && !out.has('raised steps are still the incarnation’s own')) {
     state.movers[index] = idleMover()
     return
   }
@@ -424,12 +427,12 @@ function derive(state: State, index: number, out: ReadonlySet<Safeguard>): void 
     else if (mover.sees !== ABORTING) state.movers[index] = idleMover()
     return
   }
-  // A cutover that is found fenced goes on with its attempt: the tail is read, and is applied next.
+  // If the source is already fenced, the cutover continues with its attempt: the tail is read, and applied next.
   if (mover.sees === CUTOVER && source.slot === FENCED)
     Object.assign(mover, { place: 1, mask: source.mask, keys: source.keys })
 }
 
-/** Where the record stands: each state's work is repeatable, so it begins at the state's first batch. */
+/** The position of the record. Each state's work is repeatable, so it starts at the state's first batch. */
 function see(state: State, mover: Mover, place = 0): void {
   const { move } = state
   Object.assign(mover, {
@@ -448,7 +451,7 @@ type Instruction = { send: string; to: 'source' | 'target' } | { record: number 
 const send = (kind: string, to: 'source' | 'target'): Instruction => ({ send: kind, to })
 const record = (state: number): Instruction => ({ record: state })
 
-/** The table of steps: what the mover does in each state of the record, read straight down. The cutover is apart. */
+/** The table of steps: what the mover does in each state of the record, from top to bottom. The cutover is separate. */
 const program: Record<number, Instruction[]> = {
   [PLANNED]: [record(PREPARING)],
   [PREPARING]: [send('prepare', 'target'), record(COPYING)],
@@ -460,7 +463,7 @@ const program: Record<number, Instruction[]> = {
   [ABORTING]: [send('restore', 'source'), send('drop', 'target'), record(DONE)],
 }
 
-/** A reverse keeps the rows, so there is nothing to copy; its abort goes back to settling. */
+/** A reverse keeps the rows, so there is nothing to copy. Its abort returns to settling. */
 const reverseProgram: Record<number, Instruction[]> = {
   ...program,
   [PREPARING]: [send('prepare-reverse', 'target'), record(CATCHING_UP)],
@@ -476,7 +479,7 @@ function proceed(state: State, index: number, bounds: Bounds, out: ReadonlySet<S
   else carryOut(desk, (mover.reverse ? reverseProgram : program)[mover.sees]![mover.place]!, out)
 }
 
-/** The source of the record as the mover saw it: a reverse turns it round. */
+/** The source of the record as the mover saw it. A reverse swaps it with the target. */
 const sourceSeen = ({ move }: State, { reverse }: Mover): number =>
   reverse === move.reverse ? move.source : 1 - move.source
 
@@ -513,7 +516,7 @@ function sendBatch({ mover, index, may }: Desk, kind: string, at: number): void 
   })
 }
 
-/** A compare-and-set of the record: on its state, its attempt and its direction. */
+/** A compare-and-set of the record's state, attempt and direction. */
 function setRecord(
   { state, mover, index, may }: Desk,
   label: string,
@@ -531,7 +534,9 @@ function setRecord(
     })
 }
 
-/** Fence with the tail, apply it, commit; or give the attempt up: the directory first, then the source. */
+/**
+ * Fences with the tail, applies it and commits; or gives the attempt up, first in the directory, then at the source.
+ */
 function cutOver(desk: Desk, bounds: Bounds, out: ReadonlySet<Safeguard>): void {
   const { state, mover, source } = desk
   const target = 1 - source
@@ -564,7 +569,10 @@ function cutOver(desk: Desk, bounds: Bounds, out: ReadonlySet<Safeguard>): void 
   if (mover.place !== 0) giveUp(desk, bounds, out)
 }
 
-/** Only who has recorded the next attempt may un-fence: before, another incarnation may be about to commit this one. */
+/**
+ * Only the incarnation that recorded the next attempt may un-fence. Before that, another incarnation may be about to
+ * commit this one.
+ */
 function giveUp(desk: Desk, bounds: Bounds, out: ReadonlySet<Safeguard>): void {
   const { mover, index, may } = desk
   if (mover.attempt >= bounds.attempts) return
@@ -576,8 +584,8 @@ function giveUp(desk: Desk, bounds: Bounds, out: ReadonlySet<Safeguard>): void {
 const GIVEN_UP = 9
 
 /**
- * With the source only: a fenced one whose attempt is given up takes writes again, and so does that of a move that is being
- * undone. Then nothing is left to do without the target.
+ * Uses only the source. A fenced source whose attempt was given up takes writes again, as does the source of a move
+ * that is being undone. After that, nothing can be done without the target.
  */
 function release(desk: Desk, bounds: Bounds, out: ReadonlySet<Safeguard>): void {
   const { mover, index, source, may } = desk
@@ -589,7 +597,7 @@ function release(desk: Desk, bounds: Bounds, out: ReadonlySet<Safeguard>): void 
 }
 
 const GIVING_UP = 8
-/** In a state's key: apart from the modes. */
+/** In a state's key, a value separate from the modes. */
 const ALONE = 4
 /** A step that no database has. */
 const NO_STEP = -1
@@ -625,7 +633,7 @@ function lateArrives(state: State, out: ReadonlySet<Safeguard>): void {
   applyBatch(state.databases[batch.at]!, batch, out)
 }
 
-/** One transaction: the step, the from-state, the effect. False: nothing of it was applied. */
+/** One transaction: the step, the from-state, the effect. False if nothing was applied. */
 function applyBatch(database: Database, batch: Batch, out: ReadonlySet<Safeguard>): boolean {
   const isChecked = !out.has(stepCheckOf[batch.kind] ?? ('' as Safeguard))
   if (isChecked && database.step !== batch.expected) return false
@@ -665,7 +673,7 @@ function effect(database: Database, { kind, of, mask, keys }: Batch, out: Readon
     case 'retire':
       return turn([FENCED, MOVED], MOVED)
     case 'purge':
-      // The window is open: the row triggers let the mover write wherever the slot is moved or importing.
+      // The window is open, so the row triggers let the mover write if the slot is moved or importing.
       if (database.slot !== MOVED && database.slot !== IMPORTING && database.slot !== NONE) return false
       return Boolean(clear())
     case 'forget':
@@ -712,12 +720,12 @@ export function violation(state: State, out: ReadonlySet<Safeguard>): string | n
   const { state: moveState, reverse, source } = state.move
   const reads = moveState === CATCHING_UP || moveState === CUTOVER || (reverse && moveState === PREPARING)
   if (reads && databases[source]!.slot === ACTIVE)
-    return 'M6: the source takes writes that nobody captures, so the move can neither cut over nor go back'
+    return 'M6: the source takes writes that are not captured, so the move can neither cut over nor be undone'
   if (state.move.state === DONE && databases[1 - owner]!.has) return 'M7: a row outside its owner after the move'
   return null
 }
 
-/** A state for people. */
+/** A readable form of a state. */
 export function describeState({ databases, owner, move, acked }: State): string {
   const database = (at: number) => {
     const { slot, step, has, mask } = databases[at]!

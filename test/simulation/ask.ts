@@ -4,23 +4,23 @@ import type { SimulatedRequest, World } from './world.ts'
 
 const TIMEOUT_MS = 7_000
 
-/** A client that waits no longer doesn't know what happened. */
+/** After this long, a client stops waiting and does not know the outcome. */
 class NoAnswer extends Error {}
 
-/** What came of a request: its value and the newest epoch, or an error. */
+/** The outcome of a request: its value and the newest epoch, or an error. */
 export type Answered<T> = { value: T; epoch: number } | { error: unknown }
 
 export interface Asking {
-  /** Who asks. */
+  /** The client that asks. */
   name: string
-  /** The newest epoch that the client has met. */
+  /** The newest epoch that the client knows. */
   epoch: number
   effect: Effect | null
 }
 
 /**
- * One request to any isolate. It fails when the isolate dies, or doesn't answer in time. Shards may be slow for longer than
- * that; but no request waits so long for caches or for the map.
+ * Sends one request to any isolate. It fails if the isolate dies or does not answer in time. Shards may be slow for
+ * longer than that, but no request waits that long for caches or for the map.
  */
 export function ask<T>(
   world: World,
@@ -37,10 +37,10 @@ export function ask<T>(
       resolve(answered)
     }
     const fail = (why: string) => answer({ error: new NoAnswer(why) })
-    isolate.process.onDeath(() => fail('the isolate is gone'))
+    isolate.process.onDeath(() => fail('the isolate died'))
     world.scheduler.after(TIMEOUT_MS, () => {
       if (isOpen && request.invocation.sent === 0 && isolate.process.isAlive && isolate.frozenUntil < startedAt)
-        world.checker.report(`M6: a request sent nothing to a shard in ${TIMEOUT_MS} ms, and got no answer`)
+        world.checker.report(`M6: a request got no answer although it sent nothing to a shard for ${TIMEOUT_MS} ms`)
       fail('no answer in time')
     })
     isolate.process.after(1, () => {
@@ -58,6 +58,6 @@ export function ask<T>(
   })
 }
 
-/** Told that nothing was written. */
+/** The client was told that nothing was written. */
 export const isRefused = (error: unknown): boolean =>
   hasCode(error, 'SLOT_FENCED', 'SLOT_NOT_OWNED', 'SESSION_ENDED', 'SHARD_FULL', 'DATABASE_ERROR')

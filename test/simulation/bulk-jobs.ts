@@ -1,20 +1,20 @@
 import type { JobKind } from '../../src/jobs/dispatch.ts'
 import type { Job } from '../../src/jobs/outbox.ts'
 
-/** The kind of jobs that carry many bytes. */
+/** The kind of jobs with large bodies. */
 export const BULK = 'simulation.bulk'
 
 /** A job whose cause was acknowledged. */
 export interface BulkJob {
   id: string
-  /** No message takes it, so it must become a dead letter. */
+  /** It fits no message, so it must become a dead letter. */
   isTooLarge: boolean
 }
 
-/** Of the row that is the job's effect: a table that housekeeping leaves alone, and a key that nobody else uses. */
+/** The key of the row that is the job's effect, in a table that housekeeping ignores. Nothing else uses the key. */
 export const effectIdOf = ({ id, ownerId }: Pick<Job, 'id' | 'ownerId'>): string => `${ownerId}.effect-${id}`
 
-/** Its effect counts how often it came. */
+/** The effect counts how often it happened. */
 export const bulkJob: JobKind = {
   queue: 'jobs',
   attemptsMax: 100,

@@ -7,8 +7,8 @@ import { CACHE_SILENT_MS } from './scale.ts'
 import type { World } from './world.ts'
 
 /**
- * A data centre's cache. What it holds is the copy as it was put, until its time to live is over. A put may be lost; a
- * slow one is over within the second by which the last lease is longer than a copy's age.
+ * A data centre's cache. It holds each copy as it was put, until its time to live is over. A put may be lost. A slow
+ * put ends within the second by which the last lease exceeds a copy's age.
  */
 export class DataCentre {
   readonly held = new Map<string, { text: string; until: number }>()
@@ -19,7 +19,7 @@ export class DataCentre {
   }
 }
 
-/** The cache as one isolate sees it: as the Worker's own, it logs its failures and reads them as "no copy". */
+/** The cache as one isolate sees it. Like the Worker's own, it logs its failures and treats them as "no copy". */
 export function copiesOf(world: World, process: Process, centre: DataCentre, log: Log): MapCopies {
   const { scheduler, faults } = world
   const isDue = (probability: number) => {
@@ -30,7 +30,7 @@ export function copiesOf(world: World, process: Process, centre: DataCentre, log
   return {
     async get(key) {
       await process.clock.sleep(scheduler.between(1, 3))
-      // Its answer is as old as the question, however late it comes.
+      // The answer is as old as the question, however late it arrives.
       const copy = centre.get(key, scheduler.now())
       if (isDue(0.03)) {
         log.warn('map.copy-unreadable', { reason: 'the cache failed' })
@@ -51,7 +51,7 @@ export function copiesOf(world: World, process: Process, centre: DataCentre, log
   }
 }
 
-/** KV as one isolate sees it: it takes its time, and now and then never answers. */
+/** KV as one isolate sees it. It is slow, and sometimes never answers. */
 export function kvOf(world: World, process: Process, kv: UnkindKv): KVNamespace {
   const { scheduler, faults } = world
   const later = async <T>(call: () => Promise<T>): Promise<T> => {

@@ -13,7 +13,7 @@ import { STRANGE_PRINT, STRANGE_TABLE } from './strange-rows.ts'
 import { neighbourhood, SHARD_COUNT } from './template.ts'
 import type { Shard, World } from './world.ts'
 
-/** What a mover's batch may make of a slot; `-`: it is not known. */
+/** The state changes that a mover's batch may make. `-`: the slot has no row. */
 const turns: Record<string, readonly string[]> = {
   prepare: ['- importing', 'moved importing'],
   capture: ['active moving'],
@@ -21,7 +21,7 @@ const turns: Record<string, readonly string[]> = {
   'un-fence': ['fenced moving'],
   activate: ['importing moving'],
   retire: ['fenced moved'],
-  // While it settles, and only after the directory knows that nobody can reverse it any more.
+  // While the move settles, and only after the directory has recorded that it cannot be reversed any more.
   stop: ['moving active'],
   forget: ['moved -'],
   finish: ['moving active'],
@@ -29,11 +29,11 @@ const turns: Record<string, readonly string[]> = {
   drop: ['importing -', 'importing moved'],
 }
 
-/** What a client's request is to change: a row of the table, and the register of the one that it did change. */
+/** The row that a client's request is meant to change, and the register of the row that it did change. */
 export interface Effect {
   table: string
   write: Write
-  /** Null: that is not the row that was meant. */
+  /** Null if this is not the intended row. */
   registerOf(key: string): Register | null
 }
 
@@ -41,7 +41,7 @@ export interface Effect {
 export interface Executed {
   shard: Shard
   process: Process
-  /** The operation's name, as a mover or the router calls it. */
+  /** The operation's name, as the mover or the router calls it. */
   step: string
   appCall: ShardCall | null
   call: SimulatedCall
@@ -51,8 +51,8 @@ export interface Executed {
 }
 
 /**
- * Holds the invariants. M1, M2 and M7 are asked whenever something could have broken them: after each write that a shard
- * accepted, each batch of a mover, each change of the map. What is left is asked at the end.
+ * Checks the invariants. M1, M2 and M7 are checked whenever something could have broken them: after each write that a
+ * shard accepted, each batch of a mover, and each change of the map. The rest is checked at the end.
  */
 export class Checker {
   violation: string | null = null
@@ -88,12 +88,12 @@ export class Checker {
     this.#world.note(() => `VIOLATION: ${violation}`)
   }
 
-  /** The shard that the directory names. */
+  /** The shard that the directory names as owner. */
   ownerOf(keyspace: Keyspace, slot: string): Shard {
     return this.#world.shards[this.#owners[keyspace][slotNumber(slot)]!]!
   }
 
-  /** A batch was applied at a shard. */
+  /** A shard has applied a batch. */
   executed(batch: Executed): void {
     if (batch.process.name.startsWith('mover')) this.#moved(batch)
     else {
@@ -102,7 +102,7 @@ export class Checker {
     }
   }
 
-  /** From now on nobody changes this row but for a client that asked for it. */
+  /** From now on, only requests of clients may change this row. */
   watch(register: Register): Register {
     this.#registers.set(`${register.table} ${register.id}`, register)
     return register
@@ -116,7 +116,7 @@ export class Checker {
     return this.#registers.get(`${table} ${id}`)
   }
 
-  /** A mover's change of the record was made. */
+  /** A mover has changed the record. */
   recorded(record: MoveRecord): void {
     if (record.state !== 'committed' || record.epoch === null || record.epoch <= this.#epoch) return
     if (record.epoch !== this.#epoch + 1) this.report(`M7: the epoch went from ${this.#epoch} to ${record.epoch}`)
@@ -137,7 +137,7 @@ export class Checker {
     this.oneOwner()
   }
 
-  /** All of a table's rows in these slots, as a text that is equal where they are. */
+  /** All of a table's rows in these slots, as a text. Equal rows give equal texts. */
   fingerprint(shard: Shard, table: MovedTable, ranges: [string, string][]): string {
     const columns = table.columns.map((column) => `quote("${column}")`).join(` || ',' || `)
     const sql = `SELECT coalesce(group_concat(line, ' ; '), '') AS text FROM (SELECT ${columns} AS line FROM "${table.name}" WHERE "${table.key[0]}" >= ? AND "${table.key[0]}" < ? ORDER BY ${table.key.map((column) => `"${column}"`).join(', ')})`
@@ -170,17 +170,17 @@ export class Checker {
     return statement
   }
 
-  /** M1 of the slots that a batch names, changed or not: its client is told that the shard has taken it. */
+  /** M1 for the slots that a batch names, changed or not, because the client is told that the shard accepted it. */
   #guarded({ shard, step, call }: Executed): void {
     const [keyspace, named] = call.statements[0]!.values
-    // By itself it is a question for the states of slots.
+    // Checked separately from the states of slots.
     if (call.statements.length === 1 || !keyspaces.includes(keyspace as Keyspace)) return
     const slots = String(named)
     for (const slot of slots.startsWith('[') ? (JSON.parse(slots) as string[]) : [slots])
       this.#takesWrites(shard, step, keyspace as Keyspace, slot)
   }
 
-  /** M1 of the rows that a batch changed, whoever sent it and whatever it names; M3 of those that are watched. */
+  /** M1 for the rows that a batch changed, regardless of its sender and of the slots that it names. M3 for the watched rows. */
   #changed({ shard, step, effect }: Executed, { keyspace, table, key }: ChangedRow): void {
     this.#takesWrites(shard, step, keyspace, slotOf(key))
     const column = watchedColumn(table, key)
@@ -188,21 +188,21 @@ export class Checker {
     const asked = effect?.table === table ? effect.registerOf(key) : null
     const register = asked ?? this.find(table, key)
     if (register && asked) {
-      // A password's hash doesn't tell the password.
+      // A password's hash does not reveal the password.
       const value = table === 'accounts' ? effect!.write.value : this.#valueOf(shard, column, register)
       const problem = register.apply(effect!.write, value, this.#world.scheduler.now())
       if (problem) this.report(`${problem} (${step} at ${shard.id})`)
     } else if (register) this.#changedUnasked(shard, step, register)
-    // An account has a register once its owner was told of it.
-    else if (table !== 'accounts') this.report(`M3: ${step} wrote ${table} ${key}, and nobody asked for it`)
+    // An account has a register once its owner was told about it.
+    else if (table !== 'accounts') this.report(`M3: ${step} wrote ${table} ${key}, but no client requested it`)
   }
 
-  /** Housekeeping deletes rows that have expired, and nothing else happens to a row by itself. */
+  /** Housekeeping deletes expired rows. Nothing else may change a row without a request. */
   #changedUnasked(shard: Shard, step: string, register: Register): void {
     const now = this.#world.scheduler.now()
     const isExpired = register.table === FLEETING && register.value !== null && Number(register.value) <= now
     if (!isExpired || step !== 'shards.each')
-      this.report(`M3: ${step} at ${shard.id} changed ${register.table} ${register.id}, and nobody asked for it`)
+      this.report(`M3: ${step} at ${shard.id} changed ${register.table} ${register.id}, but no client requested it`)
     register.apply(null, null, now)
   }
 
@@ -211,7 +211,7 @@ export class Checker {
     return found ? String(found.value) : null
   }
 
-  /** What stands in a watched row at its owner. */
+  /** The value of a watched row at its owner. */
   stored(register: Register): string | null {
     const { table, id } = register
     return this.#valueOf(this.ownerOf('users', slotOf(id)), watchedColumn(table, id)!, register)
@@ -220,7 +220,7 @@ export class Checker {
   #takesWrites(shard: Shard, step: string, keyspace: Keyspace, slot: string): void {
     const owner = this.ownerOf(keyspace, slot)
     if (owner.id !== shard.id)
-      this.report(`M1: ${shard.id} accepted a write (${step}) of ${keyspace} ${slot}, and ${owner.id} owns it`)
+      this.report(`M1: ${shard.id} accepted a write (${step}) of ${keyspace} ${slot}, but ${owner.id} owns it`)
   }
 
   #moved({ shard, step, rows, turned }: Executed): void {
@@ -251,12 +251,12 @@ export class Checker {
         `M1: ${step} at ${shard.id} made ${keyspace} ${slot} ${to ?? 'unknown'}, and it was ${from ?? 'unknown'}`,
       )
     if (step === 'stop' && !this.#world.directory.records.find(moveId!)?.captureStopped)
-      this.report(`M2: the capture of ${moveId} stopped at ${shard.id}, and it can be reversed`)
+      this.report(`M2: the capture of ${moveId} stopped at ${shard.id}, but the move can still be reversed`)
   }
 
   /**
-   * Between the commit and the activation nobody writes at the new owner. An incarnation that had looked before a commit
-   * that arrived late may carry the last tail once more: then both sides must be equal still, row by row.
+   * Between the commit and the activation, nothing writes at the new owner. An incarnation that read the record before
+   * a late commit may carry the last tail again. Both sides must then still be equal, row by row.
    */
   #isStillTheCopy(shard: Shard, keyspace: Keyspace, slot: string): boolean {
     const stateAt = (one: Shard) =>
@@ -275,7 +275,10 @@ export class Checker {
 /** The table of rows that expire. */
 export const FLEETING = 'mail_tokens'
 
-/** SQL: what a watched row holds, as a text; null where nobody watches such rows. Strange and fleeting keys have a dot. */
+/**
+ * SQL for the content of a watched row, as a text. Null if such rows are not watched. Keys of strange and fleeting rows
+ * contain a dot.
+ */
 function watchedColumn(table: string, key: string): string | null {
   if (table === 'posts') return 'text'
   if (table === 'accounts') return 'password_hash'
@@ -285,7 +288,7 @@ function watchedColumn(table: string, key: string): string | null {
 
 const preparedOf = new WeakMap<object, Map<string, StatementSync>>()
 
-/** Kept with the database, over all seeds. */
+/** Kept with the database, across all seeds. */
 function prepared({ sqlite }: Shard, sql: string): StatementSync {
   const statements = preparedOf.get(sqlite) ?? new Map<string, StatementSync>()
   preparedOf.set(sqlite, statements)

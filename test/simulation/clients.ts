@@ -15,7 +15,7 @@ import { expectedStrange, odd, STRANGE_TABLE, strangeTriples } from './strange-r
 import type { SimulatedRequest, World } from './world.ts'
 
 const TRIES_MAX = 8
-/** How long a fleeting row lives (ms): some expire while their slot moves. */
+/** How long a fleeting row lives (ms). Some expire while their slot moves. */
 const FLEETING_MS = [300, 2_000, 8_000]
 
 interface Account {
@@ -24,36 +24,36 @@ interface Account {
   handle: string
   token: string
   sessionId: string
-  /** The newest epoch that its client has met. */
+  /** The newest epoch that the client knows. */
   epoch: number
 }
 
-/** What a signed-in client's request does. */
+/** The action of a signed-in client's request. */
 type AsUser<T> = (request: SimulatedRequest, session: Session) => Promise<T>
 
-/** A post that somebody asked for: each request of one, however often it is sent, is to make one. */
+/** A requested post. Its requests, however often sent, must create one post. */
 interface Creation {
   /** Set as soon as a shard has executed it. */
   post: Register | null
 }
 
-/** What clients did, and what they were told. */
+/** What clients did, and the answers they got. */
 export class History {
   operations = 0
-  /** Who has done this many together goes on at leisure. */
+  /** After this many operations in total, a client slows down. */
   readonly operationsWanted: number
-  /** Posts whose authors know of them. */
+  /** Posts that their authors know of. */
   readonly posts = new Map<string, Register>()
   readonly accounts: Account[] = []
-  /** Users from elsewhere, by their id there: as they are sent. */
+  /** Users of another application, by their id there, as sent. */
   readonly records = new Map<string, ImportRecord>()
-  /** By their id here: as they were when an importer was told that they are here. */
+  /** By their id here, as they were when an importer was told that they exist here. */
   readonly imported = new Map<string, ImportRecord>()
   /** Jobs whose cause was acknowledged, by the row of their effect. */
   readonly jobs = new Map<string, BulkJob>()
-  /** By handle and by address: who was told that it is theirs. */
+  /** By handle and by address: the user who was told that it is theirs. */
   readonly told = new Map<string, string>()
-  /** Users who have ended sessions of theirs: one that is gone proves nothing. */
+  /** Users who have ended their own sessions. For them, a missing session proves nothing. */
   readonly ending = new Set<string>()
 
   constructor(operationsWanted: number) {
@@ -61,7 +61,7 @@ export class History {
   }
 }
 
-/** Somebody with an account, or about to have one, who does one thing after the other. */
+/** A user with an account, or about to create one, who does one thing after another. */
 export class Client {
   readonly #world: World
   readonly #history: History
@@ -164,7 +164,7 @@ export class Client {
     this.#world.checker.watch(register)
   }
 
-  /** Nobody is left to be: some other's account, from another device. */
+  /** If no free user is left: another user's account, from another device. */
   async #takeOver(): Promise<void> {
     const account = this.#world.scheduler.pick(this.#history.accounts)
     const signedIn = await this.#logIn(account, this.#passwordOf(account).value!, 'another device')
@@ -177,7 +177,7 @@ export class Client {
     return this.#world.checker.find('accounts', userId)!
   }
 
-  /** A password opens a session only while it is the account's, and is refused only where another was. */
+  /** A password opens a session only while it is the account's, and is refused only if another one was. */
   async #logIn(account: Account, password: string, device: string): Promise<(SignedIn & { epoch: number }) | null> {
     const { scheduler, checker } = this.#world
     const startedAt = scheduler.now()
@@ -214,7 +214,7 @@ export class Client {
         if (!outcome.value) return this.#lost(account, write)
         const { id } = outcome.value
         if (creation.post?.id !== id) {
-          this.#world.checker.report(`M3: ${text} became ${id}, and what was written is ${creation.post?.id}`)
+          this.#world.checker.report(`M3: ${text} became ${id}, but ${creation.post?.id} was written`)
           return
         }
         // A retry gets the answer of the try that was applied.
@@ -236,7 +236,7 @@ export class Client {
       write,
       registerOf: (key) => {
         if (creation.post)
-          this.#world.checker.report(`M3: ${write.value} was made as ${creation.post.id} and as ${key}`)
+          this.#world.checker.report(`M3: ${write.value} was created as ${creation.post.id} and as ${key}`)
         creation.post ??= this.#world.checker.watch(new Register('posts', key))
         return creation.post
       },
@@ -247,13 +247,13 @@ export class Client {
     if (problem) this.#world.checker.report(problem)
   }
 
-  /** Nothing of the write was applied, nor will be. */
+  /** Nothing of the write was applied, or will be. */
   #refuse(register: Register | null, write: Write): void {
     if (register) this.#note(register.refuse(write))
     else write.isRefused = true
   }
 
-  /** Another device may have ended the session; nobody else may. */
+  /** Only another device of the user may have ended the session. */
   #lost(account: Account, write?: Write): void {
     if (write) this.#refuse(null, write)
     if (!this.#history.ending.has(account.userId))
@@ -274,7 +274,7 @@ export class Client {
     if (isDone) this.#mine.delete(post.id)
   }
 
-  /** One write of a row that is there, told of in its register. True when it was acknowledged. */
+  /** One write of an existing row, recorded in its register. True if it was acknowledged. */
   async #change(account: Account, register: Register, value: string | null, body: AsUser<unknown>): Promise<boolean> {
     const { scheduler, checker } = this.#world
     const startedAt = scheduler.now()
@@ -300,7 +300,10 @@ export class Client {
     return false
   }
 
-  /** With its own token a client reads its own writes; without one it may be a lease behind, and never misses a row for a move. */
+  /**
+   * With its own token, a client reads its own writes. Without one, a read may be a lease behind, but never misses a
+   * row because of a move.
+   */
   async #read(account: Account, post: Register, isOwn: boolean): Promise<void> {
     const { scheduler } = this.#world
     const startedAt = scheduler.now()
@@ -309,7 +312,7 @@ export class Client {
     if ('value' in outcome) judge(this.#world, post, outcome.value?.text ?? null, from)
   }
 
-  /** Rows of every kind that a column takes, under keys that sort oddly: written, written over, deleted, written again. */
+  /** Rows with every kind of value, under keys that sort oddly: written, overwritten, deleted, written again. */
   async #writeStrange(account: Account): Promise<void> {
     const { scheduler } = this.#world
     const id = `${account.userId}.${scheduler.pick(odd)}`
@@ -321,7 +324,7 @@ export class Client {
     await this.#writeRow(account, STRANGE_TABLE, id, literals && expectedStrange(literals), sql, [id])
   }
 
-  /** A row that housekeeping is to delete, sooner or later; some are given more time. */
+  /** A row that housekeeping will delete sooner or later. Some get more time. */
   async #writeFleeting(account: Account): Promise<void> {
     const { scheduler } = this.#world
     const id = `${account.userId}.fleeting ${scheduler.below(6)}`
@@ -362,13 +365,15 @@ export class Client {
     }
   }
 
-  /** A full disk is no unknown outcome: nothing was written. */
+  /** A full disk is not an unknown outcome, because nothing was written. */
   #judgeFull(write: Write, error: unknown): void {
     if (write.isToldFull && hasCode(error, 'OUTCOME_UNKNOWN'))
-      this.#world.checker.report('M3: a full disk had refused a write, and its client was told that nobody knows')
+      this.#world.checker.report(
+        'M3: a full disk had refused a write, but its client was told that the outcome is unknown',
+      )
   }
 
-  /** Several at once, of so many bytes that no batch takes them all; now and then one that no message takes. */
+  /** Several jobs at once, too large for one batch together. Sometimes one is too large for any message. */
   async #causeJobs(account: Account): Promise<void> {
     const { scheduler } = this.#world
     const count = scheduler.between(1, 6)
@@ -392,7 +397,7 @@ export class Client {
       })
   }
 
-  /** From another device. Whoever still holds an ended session must be refused, at once and permanently. */
+  /** From another device. A holder of an ended session must be refused, immediately and permanently. */
   async #endOtherSessions(account: Account): Promise<void> {
     const begun = await this.#logIn(account, this.#passwordOf(account).value!, 'a second device')
     if (!begun) return
@@ -412,13 +417,14 @@ export class Client {
     await this.#world.scheduler.sleep(5)
   }
 
-  /** After an acknowledged change neither the old password nor a session of before opens anything. */
+  /** After an acknowledged change, neither the old password nor an earlier session opens anything. */
   async #changePassword(account: Account): Promise<void> {
     const { scheduler } = this.#world
     const register = this.#passwordOf(account)
     const current = register.value!
     const device = 'a second device'
-    // Before the change, or beside it: then the password is checked before, and its session may begin after.
+    // Before the change, or at the same time. In that case the password is checked first, and the session may start
+    // later.
     const isBeside = scheduler.chance(0.6)
     const begun = this.#logIn(account, current, device)
     if (isBeside) await scheduler.sleep(scheduler.between(0, 12))
@@ -431,7 +437,7 @@ export class Client {
     const other = await begun
     if (!isDone) return
     if (other) await this.#haunt(account, sessionIdOf(other))
-    await this.#logIn(account, current, 'whoever knew the old password')
+    await this.#logIn(account, current, 'an attacker with the old password')
   }
 
   /** Writes with a session that has ended. */
@@ -450,12 +456,12 @@ export class Client {
 
   // ── a request ─────────────────────────────────────────────────────────────────────────────────
 
-  /** Authenticates, then does it; resolves to null when the session has ended. */
+  /** Authenticates, then runs the action. Resolves to null if the session has ended. */
   async #asUser<T>(account: Account, body: AsUser<T>, effect: Effect): Promise<Answered<T | null>> {
     const outcome = await this.#ask(
       account.epoch,
       async (request): Promise<{ did: T } | null> => {
-        // Mostly, as with a copy and a fresh stamp: nobody is asked.
+        // Usually as with a copy and a fresh stamp: no shard is asked.
         const { session } = this.#world.scheduler.chance(0.3)
           ? await request.tiers.sessions.authenticate(account.token, null)
           : { session: { id: account.sessionId, userId: account.userId } }
@@ -478,7 +484,7 @@ export class Client {
   }
 }
 
-/** Somebody without an account who reads what is there, and waits as long as it takes. */
+/** A user without an account who reads, and waits as long as it takes. */
 export function visit(world: World, history: History): void {
   const { scheduler } = world
   const again = () => {
@@ -504,7 +510,7 @@ function judge(world: World, post: Register, found: string | null, from: number)
   if (allowed.has(found)) return
   const ageMs = Math.round(world.scheduler.now() - from)
   world.checker.report(
-    `M4: ${post.id} reads ${JSON.stringify(found)}, and was in the last ${ageMs} ms ${JSON.stringify([...allowed])}`,
+    `M4: ${post.id} reads ${JSON.stringify(found)}, but had in the last ${ageMs} ms only ${JSON.stringify([...allowed])}`,
   )
 }
 

@@ -1,40 +1,41 @@
 /**
- * D1 over node:sqlite: what the binding does, says and refuses, with the network left to who simulates it. Errors, types
- * and counts were taken from the local D1; test/workerd/sharding/answers.test.ts holds the texts that the router reads.
+ * D1 over node:sqlite: the binding's behaviour, texts and refusals, with the network left to the caller. Errors, types
+ * and counts were taken from the local D1. test/workerd/sharding/answers.test.ts checks the texts that the router
+ * reads.
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { FIND_TABLES } from '../../src/resharding/tables.ts'
 import { limitLikeD1 } from '../support/d1-limits.ts'
 
 export interface SimulatedCall {
-  /** Values as they go over the wire: numbers, texts, blobs and nulls. */
+  /** Values as they travel: numbers, texts, blobs and nulls. */
   statements: { sql: string; values: unknown[] }[]
 }
 
 /**
- * How a round trip gets there and back: it may wait, fail before or after `execute`, call it much later, more than once
- * or never. `execute` runs the whole call as one transaction, synchronously, and returns its answers or throws D1's
- * error. The answers are handed through as they are: for `raw()` their rows are arrays, the first one the names.
+ * The network of a round trip. It may wait, fail before or after `execute`, or call it much later, several times or
+ * never. `execute` runs the whole call as one synchronous transaction. It returns its answers or throws D1's error. The
+ * answers are passed through unchanged. For `raw()`, their rows are arrays, the first of which has the names.
  */
 export type Transport = (call: SimulatedCall, execute: () => D1Result<unknown>[]) => Promise<D1Result<unknown>[]>
 
 type Shape = 'objects' | 'arrays'
 type Row = unknown[]
 
-/** The texts of a simulated application are some hundreds. */
+/** A simulated application has a few hundred texts. */
 const preparedMax = 2_000
 
 interface Prepared {
   statement: StatementSync
   isRead: boolean
-  /** It asks about the schema, and says the same until that changes. */
+  /** A statement about the schema, whose answer stays the same until the schema changes. */
   asksSchema: boolean
   changesSchema: boolean
   parameters: number
   names: string[]
 }
 
-/** One database, shared by many connections. Nobody else writes to it while a call runs: a call is one step. */
+/** One database, shared by many connections. Nothing else writes to it while a call runs, so a call is one step. */
 export class SimulatedShard {
   readonly #sqlite: DatabaseSync
   readonly #prepared = new Map<string, Prepared>()
@@ -63,12 +64,12 @@ export class SimulatedShard {
     return new Connection(this, transport)
   }
 
-  /** How many calls changed something: what a bookmark stands for. */
+  /** How many calls changed something. A bookmark stands for this number. */
   get commits(): number {
     return this.#commits
   }
 
-  /** Remembers the state as it is now, for `reset()`. */
+  /** Remembers the current state for `reset()`. */
   mark(): void {
     if (this.#marked) this.#sqlite.exec('COMMIT')
     this.#sqlite.exec('BEGIN')
@@ -76,9 +77,9 @@ export class SimulatedShard {
     this.#schemaChanged = false
   }
 
-  /** Back to the state at `mark()`: at the cost of the pages that were written since, and prepared statements stay. */
+  /** Returns to the state at `mark()`. Costs only the pages written since then, and prepared statements stay valid. */
   reset(): void {
-    if (!this.#marked) throw new Error('reset() goes back to a mark(), and there is none')
+    if (!this.#marked) throw new Error('reset() needs an earlier mark()')
     this.#sqlite.exec('ROLLBACK')
     this.#sqlite.exec('BEGIN')
     this.#commits = this.#marked.commits
@@ -86,7 +87,7 @@ export class SimulatedShard {
     this.#schemaChanged = false
   }
 
-  /** Runs the statements as one transaction. Throws D1's error, and then none of them has happened. */
+  /** Runs the statements as one transaction. If it throws D1's error, none of them has taken effect. */
   execute({ statements }: SimulatedCall, shape: Shape = 'objects'): D1Result<unknown>[] {
     const answers: D1Result<unknown>[] = []
     const last = statements.length - 1
@@ -105,7 +106,7 @@ export class SimulatedShard {
           continue
         }
         if (changesBefore < 0) changesBefore = this.#countChanges()
-        // A statement that fails undoes itself. Only what was written before it in its call needs the savepoint.
+        // A failing statement undoes itself. Only earlier writes of the same call need the savepoint.
         if (!isOpen && index < last) {
           this.#savepoint.get()
           isOpen = true
@@ -130,7 +131,7 @@ export class SimulatedShard {
     return answers
   }
 
-  /** With the rows that triggers wrote, which changes() leaves out and D1's meta doesn't. */
+  /** Includes rows written by triggers, which D1's meta counts and changes() does not. */
   #countChanges(): number {
     return (this.#totalChanges.get() as unknown as [number])[0]
   }
@@ -142,7 +143,7 @@ export class SimulatedShard {
     const names = statement.columns().map(({ name }) => name)
     const isRead = READ.test(sql)
     returnArrays(statement)
-    // node:sqlite won't round an integer over 2^53. A read that meets one is done again; a write can't be.
+    // node:sqlite does not round an integer over 2^53. A read that finds one is run again; a write can't be.
     if (!isRead) statement.setReadBigInts(true)
     const prepared = {
       statement,
@@ -157,14 +158,14 @@ export class SimulatedShard {
     return prepared
   }
 
-  /** `SELECT *` may have other columns from now on. */
+  /** `SELECT *` may return other columns from now on. */
   #forgetSchema(): void {
     this.#schemaChanged = true
     this.#prepared.clear()
     this.#schemaAnswers.clear()
   }
 
-  /** Movers ask it with every incarnation, and SQLite reads every table's description anew. */
+  /** Every incarnation of a mover asks this, and SQLite reads every table's description each time. */
   #readSchema(sql: string, prepared: Prepared, values: unknown[]): Row[] {
     const question = `${sql} ${JSON.stringify(values)}`
     let rows = this.#schemaAnswers.get(question)
@@ -176,7 +177,7 @@ export class SimulatedShard {
   }
 }
 
-/** No word that writes is in it: meta.changes is 0 without being counted. All else is taken for a write. */
+/** The text has no word that writes, so meta.changes is 0 without counting. Every other text is treated as a write. */
 const READ = /^\s*(?:select\b|with\b(?![\s\S]*\b(?:insert|update|delete|replace)\b))/i
 const SCHEMA = /^\s*(?:create|alter|drop)\b/i
 const TRANSACTION = /^\s*(?:begin|commit|end|rollback|savepoint|release)\b/i
@@ -189,7 +190,7 @@ function refuseStatement(sql: string): void {
   if (UNAUTHORIZED.test(sql)) throw new D1Refusal('not authorized: SQLITE_AUTH')
 }
 
-/** SQLite would leave it out without a word. D1 takes several statements, and answers with the last one's rows. */
+/** SQLite would silently ignore the rest. D1 accepts several statements and answers with the last one's rows. */
 function refuseRest(rest: string): void {
   if (rest.trim() === '') return
   if (/^\s*(?:--|\/\*)/.test(rest)) throw new D1Refusal('SQL code did not contain a statement.')
@@ -198,7 +199,10 @@ function refuseRest(rest: string): void {
 
 const PLACES = /'(?:[^']|'')*'|"[^"]*"|`[^`]*`|\[[^\]]*\]|--[^\n]*|\/\*[\s\S]*?\*\/|\?(\d*)/g
 
-/** The largest number of a place for a value: `?` takes the next one. node:sqlite doesn't tell, and takes too few. */
+/**
+ * The highest number of a place for a value; `?` takes the next one. node:sqlite does not report it, and accepts too
+ * few values.
+ */
 function countParameters(sql: string): number {
   let count = 0
   for (const [, digits] of sql.matchAll(PLACES))
@@ -226,7 +230,7 @@ const NO_ROWS: Row[] = []
 
 function write({ statement, names }: Prepared, values: unknown[]): Row[] {
   if (names.length > 0) return statement.all(...(values as SQLInputValue[])) as unknown as Row[]
-  // Without RETURNING the first step is the whole statement.
+  // Without RETURNING, the first step runs the whole statement.
   statement.get(...(values as SQLInputValue[]))
   return NO_ROWS
 }
@@ -244,7 +248,7 @@ function shaped({ names }: Prepared, rows: Row[], shape: Shape): unknown[] {
   return objects
 }
 
-/** An answer travels as JSON: blobs are arrays of bytes, integers are rounded, and there is no infinity. */
+/** An answer travels as JSON: blobs are arrays of bytes, integers are rounded, and infinity does not exist. */
 function asJson(value: unknown): unknown {
   if (typeof value === 'string' || value === null) return value
   if (typeof value === 'number') return Number.isFinite(value) ? value : null
@@ -267,7 +271,7 @@ const answer = (results: unknown[], changes: number): D1Result<unknown> => ({
 
 // ── errors ──────────────────────────────────────────────────────────────────────────────────────
 
-/** What D1 refuses, and SQLite wouldn't. */
+/** Refuses what D1 refuses and SQLite would accept. */
 class D1Refusal extends Error {}
 
 const resultCodes: Record<number, string> = {
@@ -291,7 +295,10 @@ const constraintCodes: Record<number, string> = {
   3091: 'SQLITE_CONSTRAINT_DATATYPE',
 }
 
-/** An error in D1's words. What neither D1 nor SQLite refused is a mistake of this file, and stays as it is. */
+/**
+ * An error with D1's text. An error that neither D1 nor SQLite would raise is a fault of this file, and stays
+ * unchanged.
+ */
 function asD1Error(error: unknown): unknown {
   if (error instanceof D1Refusal) return d1Error(error.message)
   const { code, errcode, message } = error as { code?: string; errcode?: number; message: string }
@@ -303,7 +310,7 @@ function asD1Error(error: unknown): unknown {
 const d1Error = (text: string): Error => new Error(`D1_ERROR: ${text}`, { cause: new Error(text) })
 
 function sqliteCode(errcode: number): string {
-  // The extended code has the plain one in its low byte; 19 is SQLITE_CONSTRAINT.
+  // The extended code has the plain code in its low byte; 19 is SQLITE_CONSTRAINT.
   if ((errcode & 0xff) !== 19) return resultCodes[errcode & 0xff] ?? 'SQLITE_ERROR'
   const extended = constraintCodes[errcode]
   return extended ? `SQLITE_CONSTRAINT (extended: ${extended})` : 'SQLITE_CONSTRAINT'
@@ -328,7 +335,7 @@ class Connection implements D1Database {
     return this.batchIn<T>(null, statements)
   }
 
-  /** There is one copy of the data, so that every constraint is met by it. */
+  /** There is one copy of the data, so it meets every constraint. */
   withSession(constraintOrBookmark = 'first-unconstrained'): D1DatabaseSession {
     const session: Session = { bookmark: constraintOrBookmark.startsWith('first-') ? null : constraintOrBookmark }
     return {
@@ -426,7 +433,7 @@ class Statement implements D1PreparedStatement {
 
 const isByte = (value: unknown): value is number => typeof value === 'number' && value >= 0 && value < 256
 
-/** A value as it goes over the wire, as JSON; blobs are copied, since a call may run much later. */
+/** A value as it travels, as JSON. Blobs are copied, because a call may run much later. */
 function asBound(value: unknown): unknown {
   if (typeof value === 'string' || value === null) return value
   if (typeof value === 'number') return Number.isFinite(value) ? value : null

@@ -1,32 +1,32 @@
 /**
- * Seeds that once found something, and what it was. A seed stands for an interleaving only as long as nothing changes what
- * is drawn before it; they are run all the same, as seeds like any other.
+ * Seeds that once found a fault, and the fault. A seed stands for an interleaving only while the draws before it stay
+ * the same. They still run, like any other seeds.
  */
 export const failedSeeds: [number, string][] = [
-  [3, 'cursors of the source were taken for the target’s when a move was turned round twice'],
-  [25, 'a move that was turned round a second time was prepared as if the target had no rows'],
+  [3, 'cursors of the source were taken for the target’s when a move was reversed twice'],
+  [25, 'a move that was reversed a second time was prepared as if the target had no rows'],
   [204, 'the same, after a lost answer of the commit'],
-  [2420, 'a sign-up that its client had given up took the token away that the retry had got'],
+  [2420, 'an abandoned sign-up revoked the token that its retry had received'],
   [4281, 'the same'],
-  [5021, 'turns that ended before their first step: a verification that never went on'],
-  [
-    96951,
-    'a commit that arrived late, and a tail that was carried once more to the owner: the checker took it for a loss',
-  ],
-  [169, 'turns that ended in the cutover before the fence: the tail was carried from the same place for ever'],
+  [5021, 'turns that ended before their first step, so a verification never continued'],
+  [96951, 'a late commit, after which a tail was carried again to the owner; the checker took it for a loss'],
+  [169, 'turns that ended in the cutover before the fence, so the tail was carried from the same place forever'],
   [294, 'the same'],
-  [2489, 'a mail whose attempts faults used up within 40 s: the simulation shortens the waits between them'],
+  [
+    2489,
+    'a mail whose attempts were used up by faults within 40 s, because the simulation shortens the waits between them',
+  ],
   [
     3035,
-    'a purge whose slot was changed by hand until the others were forgotten: nobody carried out the choice that it offers',
+    'a purge with a slot changed by hand until the other slots were deleted; no operator carried out the offered choice',
   ],
   [
     3157,
-    'a bar that a slow clock dated was deleted before a late sign-up came: the simulation kept bars for less than clocks differ',
+    'a bar dated by a slow clock was deleted before a late sign-up, because the simulation kept bars for less than clocks differ',
   ],
   [
     9803,
-    'a full disk whose answer met a frozen isolate when the router had stopped waiting: the checker expected it to know',
+    'a full disk whose answer reached a frozen isolate after the router had stopped waiting; the checker expected it to know',
   ],
-  [15428, 'a slot that was given back to a move at the moment when it ended: nobody read that slots were left'],
+  [15428, 'a slot that was returned to a move just when it ended; no operator read that slots had been left'],
 ]

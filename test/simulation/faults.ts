@@ -1,17 +1,17 @@
 import type { Scheduler } from './scheduler.ts'
 
-/** What may happen to one call. */
+/** The faults of a single call. */
 const callFaults = ['failed before', 'answer lost', 'held back', 'slow', 'crash', 'freeze'] as const
-/** What may happen around a move, at whatever step it is. */
+/** The faults around a move, at any of its steps. */
 const worldFaults = [
   'twin',
   'abort',
   'directory evicted',
-  'directory away',
-  'shard away',
+  'directory unavailable',
+  'shard unavailable',
   'shard restarted',
   'isolate frozen',
-  'isolate gone',
+  'isolate replaced',
   'clock step',
   'disk full',
   'cache fault',
@@ -22,7 +22,7 @@ export type CallFault = (typeof callFaults)[number]
 export type Fault = CallFault | (typeof worldFaults)[number]
 export const faults: readonly Fault[] = [...callFaults, ...worldFaults]
 
-/** The steps of a move, as its batches and its calls of the directory are named. */
+/** The steps of a move, named like its batches and its calls of the directory. */
 export const moverSteps = [
   'find',
   'to preparing',
@@ -67,7 +67,7 @@ export const moverSteps = [
 ] as const
 export type MoverStep = (typeof moverSteps)[number]
 
-/** Steps at which an operator has no abort to give: the map has changed, or the move is being undone already. */
+/** Steps at which an operator cannot abort, because the map has changed or the move is already being undone. */
 const beyondAbort: readonly MoverStep[] = [
   ...([
     'look',
@@ -86,13 +86,13 @@ const beyondAbort: readonly MoverStep[] = [
   ...(['restore', 'drop', 'part', 'to ended', 'to stuck', 'sides'] as const),
 ]
 
-/** True where there is such a thing as this fault at this step. */
+/** True if this fault can occur at this step. */
 export const isPossible = (step: MoverStep, fault: Fault): boolean => fault !== 'abort' || !beyondAbort.includes(step)
 
-/** How often each fault met each step: `table[step][fault]`. */
+/** How often each fault occurred at each step: `table[step][fault]`. */
 export type FaultTable = Record<string, Record<string, number>>
 
-/** Draws faults, and counts them. After `calm()` none comes any more. */
+/** Draws faults and counts them. After `calm()`, there are no more faults. */
 export class Faults {
   readonly table: FaultTable = {}
   readonly #scheduler: Scheduler
@@ -116,12 +116,12 @@ export class Faults {
     row[fault] = (row[fault] ?? 0) + 1
   }
 
-  /** What happens to a call of an isolate: seldom anything. */
+  /** The fault of an isolate's call. Rarely any. */
   ofCall(): CallFault | null {
     return this.#draw([0.008, 0.008, 0.006, 0.02, 0, 0])
   }
 
-  /** What happens to a batch of a mover, or to its call of the directory. */
+  /** The fault of a mover's batch or of its call of the directory. */
   ofMover(): CallFault | null {
     return this.#draw([0.006, 0.009, 0.009, 0.02, 0.01, 0.004])
   }

@@ -9,7 +9,7 @@ import { STRANGE_TABLE } from './strange-rows.ts'
 import { neighbourhood } from './template.ts'
 import type { Shard, World } from './world.ts'
 
-/** What must hold once everything has come to rest. */
+/** The checks that must hold once everything has come to rest. */
 export async function finalChecks(world: World, history: History): Promise<void> {
   progress(world)
   places(world)
@@ -20,28 +20,28 @@ export async function finalChecks(world: World, history: History): Promise<void>
   jobs(world, history)
 }
 
-/** M6, and that nothing is left behind. */
+/** M6: all moves have ended, and nothing is left behind. */
 function progress(world: World): void {
   for (const { id, state, ending, error } of world.openMoves())
     if (!isOver({ state }))
-      world.checker.report(`M6: ${id} is ${state}${ending ? ` (${ending})` : ''} for ever: ${error}`)
-  if (world.held > 0 || world.queued > 0) world.checker.report('M6: calls or messages are under way for ever')
+      world.checker.report(`M6: ${id} is ${state}${ending ? ` (${ending})` : ''} and never ends: ${error}`)
+  if (world.held > 0 || world.queued > 0) world.checker.report('M6: calls or messages never end')
   for (const shard of world.shards) {
     const waiting = "SELECT id, state FROM outbox WHERE state <> 'dead'"
     for (const { id, state } of all<{ id: string; state: string }>(world, shard, waiting))
-      world.checker.report(`M5: the job ${id} is ${state} for ever`)
+      world.checker.report(`M5: the job ${id} stays ${state}`)
     for (const { tbl } of all<{ tbl: string }>(world, shard, 'SELECT tbl FROM slot_changes'))
       world.checker.report(`a change of ${tbl} is still captured at ${shard.id}`)
   }
 }
 
-/** A move that failed says why. */
+/** A failed move states its reason. */
 function reasons(world: World): void {
   for (const { id, state, error } of world.directory.records.list({ limit: 100, before: null }))
-    if (state === 'failed' && !error) world.checker.report(`M6: ${id} failed, and says no reason`)
+    if (state === 'failed' && !error) world.checker.report(`M6: ${id} failed without a reason`)
 }
 
-/** M5 of jobs: each has its effect once, or is a dead letter with a reason because no message takes it. */
+/** M5 for jobs: each job takes effect once, or becomes a dead letter with a reason because it fits no message. */
 function jobs(world: World, history: History): void {
   const effects = new Map<string, number>()
   const dead = new Map<string, string>()
@@ -59,12 +59,12 @@ function jobs(world: World, history: History): void {
   for (const [effectId, { id, isTooLarge }] of history.jobs) {
     const times = effects.get(effectId) ?? 0
     if (times !== (isTooLarge ? 0 : 1)) world.checker.report(`M5: the job ${id} had its effect ${times} times`)
-    if (isTooLarge && !dead.has(id)) world.checker.report(`M5: the job ${id} is too large, and nobody is told`)
+    if (isTooLarge && !dead.has(id)) world.checker.report(`M5: the job ${id} is too large, but is not a dead letter`)
   }
   for (const [id, times] of effects) if (times !== 1) world.checker.report(`M5: ${id} came ${times} times`)
 }
 
-/** M7: every slot is active at its owner and unknown elsewhere, and so are its rows. */
+/** M7: every slot, with its rows, is active at its owner and unknown elsewhere. */
 function places(world: World): void {
   for (const keyspace of keyspaces) {
     const [first, last] = neighbourhood[keyspace]
@@ -102,9 +102,9 @@ function places(world: World): void {
 }
 
 /**
- * M3: each watched row holds what was written last, by the order in which shards executed the writes, and each post has
- * been edited as often as an edit was executed. Whether each execution was asked for, and each acknowledged write executed,
- * was judged at the time.
+ * M3: each watched row holds the value that was written last, in the order in which shards executed the writes, and
+ * each post was edited as often as an edit was executed. Whether each execution had been requested, and each
+ * acknowledged write executed, was checked at the time.
  */
 function rows(world: World): void {
   const { checker } = world
@@ -122,13 +122,13 @@ function rows(world: World): void {
   for (const [id, copies] of Map.groupBy(found, (row) => row.id)) {
     const register = checker.find('posts', id)
     if (copies.length > 1) checker.report(`M3: ${id} is there ${copies.length} times`)
-    if (!register) checker.report(`M3: nobody wrote ${id}`)
+    if (!register) checker.report(`M3: no client wrote ${id}`)
     else if (copies[0]!.version !== register.values)
       checker.report(`M3: ${id} has version ${copies[0]!.version}, and was written ${register.values} times`)
   }
 }
 
-/** The password that was set last is the account's. */
+/** The account has the password that was set last. */
 async function passwords({ checker }: World): Promise<void> {
   for (const register of checker.registers('accounts')) {
     const { fits } = await checkPassword(register.value!, checker.stored(register) ?? NO_PASSWORD)
@@ -142,16 +142,16 @@ interface Claim {
   state: string
 }
 
-/** M5: two accounts never hold the same claim, no claim stays without its account, none of an account's is missing. */
+/** M5: two accounts never hold the same claim, no claim stays without its account, and every account has its claims. */
 function claims(world: World, history: History): void {
   const held = new Map<string, Claim>()
   for (const shard of world.shards)
     for (const claim of all<Claim>(world, shard, 'SELECT key, owner_id AS ownerId, state FROM claims')) {
-      if (held.has(claim.key)) world.checker.report(`M5: the claim ${claim.key} is there twice`)
+      if (held.has(claim.key)) world.checker.report(`M5: the claim ${claim.key} exists twice`)
       held.set(claim.key, claim)
     }
   const accounts = new Set<string>()
-  /** Whose each claim is, by what the accounts are. */
+  /** The owner of each claim, derived from the accounts. */
   const due = new Map(world.template.externals.map(({ claim, id }) => [claim, id]))
   for (const shard of world.shards)
     for (const { id, email, handle } of all<{ id: string; email: string; handle: string }>(
@@ -159,7 +159,7 @@ function claims(world: World, history: History): void {
       shard,
       'SELECT accounts.id, email, handle FROM accounts JOIN profiles USING (id)',
     )) {
-      if (accounts.has(id)) world.checker.report(`M3: the account ${id} is there twice`)
+      if (accounts.has(id)) world.checker.report(`M3: the account ${id} exists twice`)
       accounts.add(id)
       for (const key of [claimKey({ kind: 'email', value: email }), claimKey({ kind: 'handle', value: handle })]) {
         const claim = held.get(key)
@@ -169,16 +169,19 @@ function claims(world: World, history: History): void {
       }
     }
   for (const { key, ownerId } of held.values())
-    if (due.get(key) !== ownerId) world.checker.report(`M5: the claim ${key} is held by ${ownerId}, whose it isn't`)
-    else if (!accounts.has(ownerId)) world.checker.report(`M5: the claim ${key} is held by ${ownerId}, who isn't there`)
+    if (due.get(key) !== ownerId)
+      world.checker.report(`M5: the claim ${key} is held by ${ownerId}, which does not own it`)
+    else if (!accounts.has(ownerId))
+      world.checker.report(`M5: the claim ${key} is held by ${ownerId}, which does not exist`)
   for (const { userId, handle } of history.accounts)
     if (!accounts.has(userId)) world.checker.report(`M3: the account ${handle} (${userId}) is gone`)
   for (const [id, { externalId, email }] of history.imported) {
-    if (!accounts.has(id)) world.checker.report(`M3: the imported account ${externalId} (${id}) is gone`)
-    if (world.mails.some(({ to }) => to === email)) world.checker.report(`${externalId} was imported, and was mailed`)
+    if (!accounts.has(id)) world.checker.report(`M3: the imported account ${externalId} (${id}) is missing`)
+    if (world.mails.some(({ to }) => to === email))
+      world.checker.report(`${externalId} was imported, but received a mail`)
   }
   for (const { userId, email } of history.accounts) {
-    // One that is sent twice carries the same id both times.
+    // A mail that is sent twice carries the same id both times.
     const mails = new Set(world.mails.filter(({ to }) => to === email).map(({ messageId }) => messageId))
     if (mails.size !== 1) world.checker.report(`M5: ${mails.size} mails were sent to ${userId}`)
   }

@@ -11,8 +11,8 @@ import type { SimulatedRequest, World } from './world.ts'
 const USERS_MAX = 5
 
 /**
- * An operator who brings users from another application, in batches over all shards, again and again; some requests come
- * twice at once, some after a correction, and some want what somebody who signs up wants too.
+ * An operator who imports users from another application, in batches over all shards, repeatedly. Some requests are
+ * sent twice at once, some after a correction, and some want values that a user who signs up also wants.
  */
 export class Importer {
   readonly #world: World
@@ -57,12 +57,12 @@ export class Importer {
     for (const [index, record] of users.entries()) this.#judge(record, outcome.value[index]!)
   }
 
-  /** The same each time, but for a correction now and then. */
+  /** The same record each time, except for an occasional correction. */
   #recordOf({ externalId, createdAt }: External): ImportRecord {
     const { scheduler, template } = this.#world
     const known = this.#history.records.get(externalId)
     if (known && !scheduler.chance(0.1)) return known
-    // Of these, some are wanted by who signs up.
+    // Some of these values are also wanted by users who sign up.
     const handle = scheduler.pick(template.handles.slice(10, 34))
     const email = scheduler.pick(template.emails.slice(16, 50))
     const record = { externalId, createdAt, handle, email }
@@ -93,12 +93,12 @@ export class Importer {
     }
   }
 
-  /** Who was told that a user is here finds it here, with all that it was given. */
+  /** A client that was told that a user exists here finds it, with all its values. */
   async #verify(record: ImportRecord): Promise<void> {
     const outcome = await this.#ask(({ tiers }) => verifyUsers(tiers, { source: SOURCE, users: [record] }))
     if (!('value' in outcome)) return
     const { isHere, differences } = outcome.value[0]!
-    if (!isHere) this.#world.checker.report(`M4: ${record.externalId} was imported, and is not found`)
+    if (!isHere) this.#world.checker.report(`M4: ${record.externalId} was imported, but is not found`)
     if (differences.length > 0)
       this.#world.checker.report(`M4: ${record.externalId} was imported, and differs: ${differences.join(', ')}`)
   }

@@ -4,7 +4,7 @@ import type { Shard, World } from './world.ts'
 
 const BY_HAND = 'changed by hand'
 
-/** A slot that a person gave to a move that there isn't. */
+/** A slot that an operator assigned to a move that does not exist. */
 interface Meddled {
   shard: Shard
   keyspace: Keyspace
@@ -13,23 +13,23 @@ interface Meddled {
 }
 
 /**
- * A person who changes slots of open moves by hand, so that movers find a mixture; and who puts them right later. Only slots
- * that take no writes are changed, since what such a person does to others no program can undo.
+ * An operator who changes slots of open moves by hand, so that movers find a mixture, and who repairs them later. Only
+ * slots that take no writes are changed, because no program can undo such a change to the others.
  */
 export class Meddling {
   readonly #world: World
   readonly #open = new Set<Meddled>()
-  /** Given back to a move that was not over yet. */
+  /** Returned to a move that had not ended yet. */
   readonly #givenBack: Meddled[] = []
 
   constructor(world: World) {
     this.#world = world
   }
 
-  /** True when there was such a slot. */
+  /** True if there was such a slot. */
   meddle(repairsAfterMs: number): boolean {
     const { scheduler, shards, checker, directory } = this.#world
-    // Before the commit a move fails for it, and nothing more can be learnt from that one.
+    // A move before its commit fails because of it, so it is no longer interesting.
     const failsMoves = scheduler.chance(0.1)
     const slots = shards
       .flatMap((shard) =>
@@ -54,8 +54,8 @@ export class Meddling {
   }
 
   /**
-   * Once all is over. A move that was just ending does not see what it is given back, and its record says that slots were
-   * left as they are: whoever reads that looks after them.
+   * Runs once everything is over. A move that was just ending does not see what was returned to it, and its record says
+   * that slots were not changed. An operator who reads that repairs them.
    */
   lookAfterLeft(): void {
     for (const meddled of this.#givenBack) {
@@ -66,18 +66,18 @@ export class Meddling {
       const { state, leftAlone, error } = this.#world.directory.records.find(moveId)!
       if (!isLeft || !isOver({ state })) continue
       if (leftAlone === null && !error?.includes('left as they are'))
-        this.#world.checker.report(`M6: ${moveId} left ${slot} at ${shard.id}, and says nothing of it`)
+        this.#world.checker.report(`M6: ${moveId} left ${slot} at ${shard.id} without reporting it`)
       this.#settle(meddled)
     }
   }
 
-  /** The step is raised, so that a mover at work looks again. */
+  /** Raises the step, so that a running mover checks again. */
   #repair(meddled: Meddled): void {
     if (!this.#open.delete(meddled)) return
     const { shard, keyspace, slot, moveId } = meddled
     const { directory } = this.#world
     const state = stateAt(meddled)
-    this.#world.note(() => `by hand: ${keyspace} ${slot} at ${shard.id} is put right (${state})`)
+    this.#world.note(() => `by hand: ${keyspace} ${slot} at ${shard.id} is repaired (${state})`)
     if (state === null) return
     shard.sqlite.exec('UPDATE mover SET step = step + 1 WHERE id = 1')
     const set = (become: string, owner: string | null) =>
@@ -87,14 +87,14 @@ export class Meddling {
     const move = directory.records.find(moveId)!
     const isSource = move.source.id === shard.id
     if (!isOver(move)) {
-      // A reverse that came to nothing left it as it was.
+      // A reverse that was undone left it unchanged.
       const isLeft = state === 'importing' && isSource && (move.state === 'settling' || move.state === 'purging')
       set(isLeft ? 'moved' : state, moveId)
       this.#givenBack.push(meddled)
     } else this.#settle(meddled)
   }
 
-  /** Of a move that is over. */
+  /** For a move that has ended. */
   #settle(meddled: Meddled): void {
     const { shard, keyspace, slot } = meddled
     const activate = "UPDATE slots SET state = 'active', move_id = NULL WHERE keyspace = ? AND slot = ?"

@@ -3,32 +3,32 @@ import type { CallFault } from './faults.ts'
 import type { Process } from './processes.ts'
 import type { Scheduler } from './scheduler.ts'
 
-/** Somebody who can be called: a shard, or the directory. */
+/** Something that can be called: a shard, or the directory. */
 export interface Place {
   name: string
-  /** Until when it doesn't answer (true time, ms). */
-  awayUntil: number
-  /** Calls that it has taken and not answered, to be lost when it restarts. */
+  /** Until when it does not answer (true time, ms). */
+  unavailableUntil: number
+  /** Calls that it has received and not answered. A restart loses them. */
   pending: Set<() => void>
 }
 
-export const newPlace = (name: string): Place => ({ name, awayUntil: 0, pending: new Set() })
+export const newPlace = (name: string): Place => ({ name, unavailableUntil: 0, pending: new Set() })
 
 export interface Trip {
   from: Process
   to: Place
   fault: CallFault | null
-  /** How long each way takes (ms), without faults. */
+  /** How long each direction takes (ms), without faults. */
   delay(): number
 }
 
-/** A call that is held back arrives in the midst of what comes next, or when whole moves have come and gone. */
+/** A delayed call arrives in the middle of later work, or after whole moves have come and gone. */
 const heldMs = (scheduler: Scheduler): number => scheduler.between(10, scheduler.pick([150, 600, 25_000]))
 
-/** Mostly a little, now and then for so long that a lease runs out. */
+/** Usually short, sometimes long enough for a lease to expire. */
 const slowMs = (scheduler: Scheduler): number => scheduler.between(40, scheduler.pick([300, 300, 1_200, 1_200, 12_000]))
 
-/** One round trip. `arrive` has the effect; what it returns or throws is the answer, unless that is lost. */
+/** One round trip. `arrive` has the effect. Its return value or error is the answer, unless the answer is lost. */
 export function travel<T>(
   scheduler: Scheduler,
   trip: Trip,
@@ -41,7 +41,7 @@ export function travel<T>(
     const lose = () => answer(() => reject(connectionLost()))
     const lateMs = fault === 'slow' ? slowMs(scheduler) : 0
     if (fault === 'crash') {
-      // Its last call may never have left, arrive all the same, or arrive much later.
+      // Its last call may never have left, may still arrive, or may arrive much later.
       from.die()
       const fate = scheduler.below(3)
       if (fate === 0) return
@@ -54,7 +54,7 @@ export function travel<T>(
       return hold(scheduler, late, arrive)
     }
     scheduler.after(delay() + lateMs, async () => {
-      if (fault === 'failed before' || to.awayUntil > scheduler.now()) return lose()
+      if (fault === 'failed before' || to.unavailableUntil > scheduler.now()) return lose()
       const restart = () => lose()
       to.pending.add(restart)
       const outcome = await attempt(arrive)
@@ -73,7 +73,7 @@ function hold(scheduler: Scheduler, late: (isOnTheWay: 1 | -1) => void, arrive: 
   })
 }
 
-/** It forgets whom it owes an answer. */
+/** Drops the calls that it has not answered. */
 export function restart(place: Place): void {
   for (const lose of place.pending) lose()
   place.pending.clear()

@@ -1,11 +1,14 @@
 import type { Clock } from '../../src/core/clock.ts'
 import type { Scheduler } from './scheduler.ts'
 
-/** Somebody who computes: an isolate, an incarnation of a mover, the directory's object. It may freeze, and it may die. */
+/**
+ * Something that computes: an isolate, an incarnation of a mover, the directory's object. It may freeze, and it may
+ * die.
+ */
 export class Process {
   readonly name: string
   readonly clock: Clock
-  /** How far its clock is from the true time (ms). */
+  /** How far its clock differs from the true time (ms). */
   skewMs = 0
   readonly #scheduler: Scheduler
   #isAlive = true
@@ -30,7 +33,7 @@ export class Process {
     return this.#isAlive
   }
 
-  /** Something reaches it. Who is dead goes on with nothing, whatever it waits for. */
+  /** Delivers something to the process. A dead process does not continue, whatever it waits for. */
   receive(run: () => void): void {
     if (!this.#isAlive) return
     const waitMs = this.#frozenUntil - this.#scheduler.now()
@@ -38,7 +41,7 @@ export class Process {
     else run()
   }
 
-  /** The answer cancels it. */
+  /** Returns a function that cancels it. */
   after(ms: number, run: () => void): () => void {
     return this.#scheduler.after(ms, () => this.receive(run))
   }
@@ -47,7 +50,7 @@ export class Process {
     this.#frozenUntil = Math.max(this.#frozenUntil, this.#scheduler.now() + ms)
   }
 
-  /** Told when it dies: who waits for its answer. */
+  /** Called when the process dies, for callers that wait for its answer. */
   onDeath(run: () => void): void {
     this.#mourners.push(run)
   }

@@ -1,13 +1,13 @@
-/** One write of a row. `null` deletes it. */
+/** One write of a row. `null` deletes the row. */
 export interface Write {
   readonly value: string | null
-  /** When its client was told that it is done. */
+  /** When the client was told that the write is done. */
   ackedAt: number | null
   /** When a shard executed it. */
   appliedAt: number | null
-  /** True once its client was told that nothing was written. */
+  /** True once the client was told that nothing was written. */
   isRefused: boolean
-  /** True once its isolate was told that the disk is full. */
+  /** True once the isolate was told that the disk is full. */
   isToldFull: boolean
 }
 
@@ -20,16 +20,16 @@ export const newWrite = (value: string | null): Write => ({
 })
 
 /**
- * Which values one row has had, and when. The checker is told of each write at the moment when a shard executes it, so a
- * write whose answer was lost is not in doubt: from its execution on it counts, and before it doesn't. Each judgement
- * returns what is wrong, or null.
+ * The values of one row over time. The checker reports each write when a shard executes it. A write whose answer was
+ * lost is therefore not in doubt: it counts from its execution on, and not before. Each judgement returns what is
+ * wrong, or null.
  */
 export class Register {
   readonly table: string
   readonly id: string
   /** In the order of execution. */
   readonly #applied: { at: number; value: string | null; write: Write | null }[] = []
-  /** How often a write gave the row a value. */
+  /** How often a write set the row's value. */
   values = 0
 
   constructor(table: string, id: string) {
@@ -37,12 +37,12 @@ export class Register {
     this.id = id
   }
 
-  /** What the row must hold now. */
+  /** The value that the row must have now. */
   get value(): string | null {
     return this.#applied.at(-1)?.value ?? null
   }
 
-  /** A shard executed the write, and `value` stands there now. `write` is null where no client asked for it. */
+  /** A shard executed the write, and `value` is the row's value now. `write` is null if no client requested it. */
   apply(write: Write | null, value: string | null, at: number): string | null {
     this.#applied.push({ at, value, write })
     if (value !== null) this.values++
@@ -54,24 +54,24 @@ export class Register {
     return value === write.value ? null : `M3: ${this.id} was written as ${text(write.value)}, and is ${text(value)}`
   }
 
-  /** Its client was told that the write, begun at `startedAt`, is done. */
+  /** The client was told that the write, started at `startedAt`, is done. */
   acknowledge(write: Write, startedAt: number, now: number): string | null {
     write.ackedAt = now
     if (write.appliedAt !== null) return null
-    // A deletion of a row that isn't there changes nothing.
+    // Deleting a missing row changes nothing.
     const changesNothing = write.value === null && this.allowed(startedAt).has(null)
     return changesNothing ? null : `M3: a write of ${this.id} was acknowledged, and was never applied`
   }
 
-  /** Its client was told that nothing was written. */
+  /** The client was told that nothing was written. */
   refuse(write: Write): string | null {
     write.isRefused = true
     return write.appliedAt === null
       ? null
-      : `M3: a write of ${this.id} was applied, and its client was told that it wasn’t`
+      : `M3: a write of ${this.id} was applied, but its client was told that it was not`
   }
 
-  /** The values that the row had at some moment since `from`. */
+  /** The values that the row had at any time since `from`. */
   allowed(from: number): Set<string | null> {
     const next = this.#applied.findIndex(({ at }) => at > from)
     if (next < 0) return new Set([this.value])
@@ -80,8 +80,8 @@ export class Register {
   }
 
   /**
-   * From when on a read that began at `readAt` must know the row: it may be `staleMs` behind, and where `isOwn` it may miss
-   * no write that its client had been told of.
+   * The time from which a read that started at `readAt` must know the row. The read may be `staleMs` behind. If
+   * `isOwn`, it may not miss a write that its client was told of.
    */
   knownFrom(readAt: number, staleMs: number, isOwn: boolean): number {
     if (!isOwn) return readAt - staleMs

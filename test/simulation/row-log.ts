@@ -9,7 +9,10 @@ export interface ChangedRow {
   key: string
 }
 
-/** A slot that a call brought into another state; null: it is not known. `moveId` is the move's whose it was. */
+/**
+ * A slot whose state a call changed. Null means that the slot has no row. `moveId` is the move that the slot belonged
+ * to.
+ */
 export interface TurnedSlot {
   keyspace: Keyspace
   slot: string
@@ -19,14 +22,14 @@ export interface TurnedSlot {
 }
 
 /**
- * The rows of sharded tables that a call changed, whatever the form of its statements. Temporary triggers call a function
- * of this process. They write nothing, so `changes()` and `meta.changes` stay D1's.
+ * Logs the rows of sharded tables that a call changed, whatever the form of its statements. Temporary triggers call a
+ * function of this process. They write nothing, so `changes()` and `meta.changes` stay D1's.
  */
 export class RowLog {
   /** Since the latest `clear()`. */
   rows: ChangedRow[] = []
   turned: TurnedSlot[] = []
-  /** Rows that were inserted or rewritten since then, with the fence's own: these may need a new page. */
+  /** Rows that were inserted or rewritten since then, including the fence's own. These may need a new page. */
   grown = 0
 
   constructor(sqlite: DatabaseSync, tables: Record<Keyspace, MovedTable[]>) {

@@ -18,7 +18,7 @@ import { callDirectory, World } from './world.ts'
 const CLIENTS = 5
 const IMPORTERS = 2
 export const OPERATIONS_MIN = 300
-/** A move that isn't far enough by then goes on in the calm. */
+/** A move that has not progressed enough by then continues in the calm phase. */
 const TROUBLE_MS_MAX = 40_000
 const EVENTS_MAX = 400_000
 const CALM_MS_MAX = 240_000
@@ -27,20 +27,23 @@ export interface SeedReport {
   seed: number
   operations: number
   events: number
-  /** In which states the moves ended. */
+  /** How many moves ended in each state. */
   moves: Record<string, number>
-  /** To how many moves it happened. */
+  /** How many moves each of these happened to. */
   happened: Record<string, number>
-  /** Messages that a consumer's budget was too small for. */
+  /** Messages that were postponed because a consumer's budget was too small. */
   putOff: number
-  /** By kind of invocation: the most statements that one of it sent. */
+  /** The most statements that one invocation sent, by kind of invocation. */
   statements: Record<string, number>
   table: FaultTable
   violation: string | null
   trace: string[]
 }
 
-/** Runs one seed: clients, operator and faults until there were enough of each, then calm, then the last questions. */
+/**
+ * Runs one seed: clients, operator and faults until there were enough of each, then a calm phase, then the final
+ * checks.
+ */
 export async function runSeed(template: Template, seed: number, isTraced = false): Promise<SeedReport> {
   resetTemplate(template)
   const world = new World(template, seed, isTraced)
@@ -68,7 +71,7 @@ export async function runSeed(template: Template, seed: number, isTraced = false
       afterEach,
       eventsMax: EVENTS_MAX,
     })
-    world.note(() => 'from here on no fault')
+    world.note(() => 'no faults from here on')
     world.faults.calm()
     operator.stop()
     for (const client of [...clients, ...importers]) client.isStopped = true
@@ -109,7 +112,7 @@ export async function runSeed(template: Template, seed: number, isTraced = false
 
 class Violation extends Error {}
 
-/** Nothing is under way, and nothing is left behind. */
+/** True if nothing is running and nothing is left behind. */
 function isQuiet(world: World, events: number): boolean {
   if (events % 32 !== 0 || world.held > 0 || world.queued > 0 || world.openMoves().length > 0) return false
   return world.shards.every(
@@ -124,14 +127,14 @@ function isQuiet(world: World, events: number): boolean {
   )
 }
 
-/** Who moves slots: there and back, in both keyspaces, and changes her mind. */
+/** The operator: moves slots back and forth in both keyspaces, and sometimes aborts or reverses a move. */
 class Operator {
   readonly #world: World
   readonly #process: Process
   readonly #patience: 'committed' | 'done'
   #hasPlanned = false
   #requests = 0
-  /** Until a plan was never answered: it may come late, beside another. */
+  /** False once a plan got no answer, because it may be recorded late, next to another plan. */
   #isSure = true
   #asked = 0
   #isStopped = false
@@ -142,7 +145,7 @@ class Operator {
     this.#patience = world.scheduler.chance(0.4) ? 'done' : 'committed'
   }
 
-  /** At least one move was there, and got far enough while clients wrote. */
+  /** True if at least one move existed and progressed far enough while clients wrote. */
   get isContent(): boolean {
     if (this.#patience === 'committed' && this.#world.checker.epoch > 1) return true
     return ++this.#asked % 32 === 0 && this.#hasPlanned && this.#world.openMoves().length === 0
@@ -158,8 +161,8 @@ class Operator {
   }
 
   /**
-   * Looks after moves that are stuck, as long as there are any. Each is told to do what a person is offered: a purge that
-   * forgot its other slots while one was not its own needs that choice.
+   * Resolves stuck moves until none is left. Chooses what operators are offered. A purge that deleted its other slots
+   * while one was not its own needs that choice.
    */
   async attend(): Promise<void> {
     const { scheduler } = this.#world
@@ -206,7 +209,7 @@ class Operator {
     await this.#request(`${keyspace} ${ranges} ${target}`, (once, parts) => directory.planning.plan(wish, once, parts))
   }
 
-  /** As a rebalance does: moves that meet at shards, so that all but one wait for lanes. */
+  /** Plans like a rebalance: moves that share shards, so that all but one wait for lanes. */
   async #planSeveral(): Promise<void> {
     const { directory } = this.#world
     await this.#request('several', (once, parts) => {
@@ -218,7 +221,7 @@ class Operator {
     })
   }
 
-  /** Sent again with its key where no answer came: what an earlier attempt has recorded is in the answer. */
+  /** Retries with the same key if there was no answer. The answer includes what an earlier attempt recorded. */
   async #request(
     request: string,
     plan: (once: Once<MoveRecord[]>, parts: Parts) => Promise<MoveRecord[]>,
@@ -264,7 +267,7 @@ class Operator {
     return this.#world.directory.records.list({ limit: 1_000, before: null }).map(({ id }) => id)
   }
 
-  /** Runs of slots that one shard owns, each to another; what an open move holds is mostly left out. */
+  /** Runs of slots that one shard owns, each to another shard. Slots that an open move holds are mostly skipped. */
   #randomMoves(): PlannedMove[] {
     const { scheduler, checker, shards } = this.#world
     const planned: PlannedMove[] = []
@@ -304,10 +307,10 @@ class Operator {
         () => {
           const { captureStopped } = directory.records.find(move.id)!
           if (verb === 'reverse' && captureStopped)
-            happened['was not reversed since its capture had stopped'].add(move.id)
+            happened['was not reversed because its capture had stopped'].add(move.id)
           directory.records[verb](move.id)
           if (verb === 'reverse' && captureStopped)
-            checker.report(`M2: ${move.id} is reversed, and its target had stopped to capture changes`)
+            checker.report(`M2: ${move.id} was reversed although its target had stopped capturing changes`)
         },
       )
       this.#world.note(() => `operator: ${verb} ${move.id}`)
@@ -318,7 +321,7 @@ class Operator {
     }
   }
 
-  /** While slots are still to be put right by hand there is nothing to leave alone: then it is told to try again. */
+  /** While slots still wait for a manual repair, there is nothing to leave alone, so the choice is to retry. */
   async #resolve(id: string, how: 'retry' | 'as offered'): Promise<void> {
     const mover = this.#world.mover(id)
     try {
@@ -333,7 +336,7 @@ class Operator {
   }
 }
 
-/** What goes wrong around the moves. Each is counted at the step at which a move is just then. */
+/** The faults around the moves. Each is counted at the step that each open move has reached. */
 function trouble(world: World): void {
   const { scheduler, faults } = world
   const met = (fault: Fault) => world.strike(fault)
@@ -343,12 +346,12 @@ function trouble(world: World): void {
       world.directory.evict()
     },
     () => {
-      met('directory away')
-      world.directory.place.awayUntil = scheduler.now() + scheduler.between(50, 3_000)
+      met('directory unavailable')
+      world.directory.place.unavailableUntil = scheduler.now() + scheduler.between(50, 3_000)
     },
     () => {
-      met('shard away')
-      scheduler.pick(world.shards).place.awayUntil = scheduler.now() + scheduler.between(50, 900)
+      met('shard unavailable')
+      scheduler.pick(world.shards).place.unavailableUntil = scheduler.now() + scheduler.between(50, 900)
     },
     () => {
       met('shard restarted')
@@ -360,13 +363,13 @@ function trouble(world: World): void {
       isolate.freeze(scheduler.between(300, 5_000))
     },
     () => {
-      met('isolate gone')
+      met('isolate replaced')
       if (scheduler.chance(0.2)) world.replaceVisitors()
       else world.replaceIsolate(scheduler.below(world.isolates.length))
     },
     () => {
       met('clock step')
-      // Together less than the margin by which a lease's end is waited for.
+      // Together less than the margin that is added to a lease's end.
       const { process } = world.isolate()
       process.skewMs += scheduler.pick([-1, 1]) * scheduler.between(0, 120)
       world.directory.process.skewMs = scheduler.between(-250, 250)

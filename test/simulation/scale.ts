@@ -5,24 +5,27 @@ import type { Scheduler } from './scheduler.ts'
 export const LEASE_MS = 2_000
 export const GRACE_MS = 10_000
 
-/** What an invocation may send, each statement of a batch counted: of the platform's 1,000, as all is scaled down. A call beyond that fails, as the platform's does, and is a violation. */
+/**
+ * The scaled-down limit of statements per invocation; the platform's is 1,000. Each statement of a batch counts. A call
+ * beyond the limit fails, as on the platform, and is a violation.
+ */
 export const INVOCATION_STATEMENTS_MAX = 300
 
-/** Of Queues' limits: bytes of one message, with what Queues adds to it, and of one call. The queue refuses what is beyond. */
+/** Queues' limits, scaled down: bytes of one message, with overhead, and of one call. The queue refuses more. */
 export const QUEUE_MESSAGE_BYTES_MAX = 3_000
 export const QUEUE_BATCH_BYTES_MAX = 6_000
 export const QUEUE_MESSAGE_OVERHEAD_BYTES = 100
 export const QUEUE_BATCH_MESSAGES_MAX = 3
 
-/** How long a cache that says nothing takes (ms). */
+/** How long a silent cache takes (ms). */
 export const CACHE_SILENT_MS = 60_000
 
-/** The last lease (docs/resharding.md): a lease, a copy of the map as old as a data centre keeps it, and a second. */
+/** The last lease (docs/resharding.md): a lease, plus a map copy's maximum age in a data centre, plus a second. */
 export const STALE_MS = LEASE_MS + 1_000 + 1_000
 
 /**
- * Everything smaller, so that few rows make many chunks, and a second holds what takes minutes: the relations between
- * the numbers stay. To be called before anything else.
+ * Scales the limits down, so that few rows make many chunks and minutes become a second. The relations between the
+ * numbers stay. Call it before anything else.
  */
 export function scaleDown(): void {
   Object.assign(scryptCost, { ln: 1, r: 1, p: 1 })
@@ -81,18 +84,18 @@ export function scaleDown(): void {
     outboxSweepRowsMax: 8,
     movesRecordedAtOnce: 2,
     cronDutyStatementsMin: 60,
-    jobStatementsMax: 40, // ours send 10 to 15; six at once leave little of a scaled budget, so that some are put off
+    jobStatementsMax: 40, // the application's jobs send 10 to 15; six at once use up most of a scaled budget, so some are postponed
   })
 }
 
-/** What differs from seed to seed: else some steps would hardly ever come. */
+/** The limits that differ per seed. Otherwise some steps would hardly ever occur. */
 export function drawScale(scheduler: Scheduler): void {
   Object.assign(limits, {
     moveTailRowsMax: scheduler.pick([2, 4, 24]),
     moveCutoverBudgetMs: scheduler.pick([40, 120, 500]),
     moveTurnMs: scheduler.pick([100, 700, 4_000]),
     movePurgeRowsMax: scheduler.pick([4, 24]),
-    // A log of few changes stops the capture of settled moves, and fails others.
+    // A log of few changes stops the capture of settled moves, and fails other moves.
     moveLogRowsMax: scheduler.pick([30, 40, 80, 200_000, 200_000, 200_000, 200_000]),
   })
 }

@@ -9,45 +9,45 @@ interface Event {
 
 export interface RunOptions {
   isDone: () => boolean
-  /** After every event and what follows from it at once: the place for checks of what must always hold. */
+  /** Called after every event and everything that follows from it at once. Checks of permanent conditions go here. */
   afterEach?: () => void
   eventsMax: number
 }
 
 const STARTS_AT_MS = 1_700_000_000_000
 
-/** Resolves when no microtask is left: Node takes the next tick only then, however long a chain of awaits is. */
+/** Resolves when no microtask is left. Node takes the next tick only then, however long a chain of awaits is. */
 const drained = () => new Promise<void>((resolve) => process.nextTick(resolve))
 
-/** A turn of Node's own loop. Without one, nothing but this would run: no signal, no test's timeout, no report. */
+/** One turn of Node's own loop. Without it, nothing else would run: no signals, test timeouts or reports. */
 const turned = () => new Promise<void>((resolve) => setImmediate(resolve))
 
 /**
- * Virtual time and the order of everything that happens in it. What one `random` decides, a seed replays: nothing here
- * asks the machine's clock, and events of the same time run in the order in which they were made.
+ * Virtual time, and the order of everything that happens in it. A seed replays everything that one `random` decides:
+ * nothing here uses the machine's clock, and events of the same time run in the order of their creation.
  *
- * It waits for microtasks only. What resolves outside of them (`crypto.subtle`, timers, files) is no event, and would
- * come back at a time that the seed doesn't decide.
+ * It waits for microtasks only. What resolves outside of them (`crypto.subtle`, timers, files) is not an event, and
+ * would return at a time that the seed does not decide.
  */
 export class Scheduler {
   readonly random: Random
   #now = STARTS_AT_MS
   #sequence = 0
-  /** A binary heap, the earliest first. */
+  /** A binary heap, the earliest event first. */
   readonly #events: Event[] = []
 
   constructor(random: Random) {
     this.random = random
   }
 
-  /** The true time in ms, with a fraction where a wait had one. */
+  /** The true time in ms, possibly with a fraction. */
   now(): number {
     return this.#now
   }
 
-  /** The answer cancels it: a cancelled event takes no time, and nothing is checked after it. */
+  /** Returns a function that cancels the event. A cancelled event takes no time and triggers no checks. */
   after(ms: number, run: () => void): () => void {
-    if (!(ms >= 0 && ms < Infinity)) throw new Error(`an event can’t be ${ms} ms away`)
+    if (!(ms >= 0 && ms < Infinity)) throw new Error(`an event can’t be due in ${ms} ms`)
     const event: Event = { at: this.#now + ms, sequence: this.#sequence++, run }
     push(this.#events, event)
     return () => {
@@ -60,16 +60,17 @@ export class Scheduler {
   }
 
   /**
-   * Runs events in the order of their time until `isDone()`; resolves with their number. What an event or `afterEach`
-   * throws, it rejects with. Events that are left stay for a next run.
+   * Runs events in the order of their time until `isDone()`. Resolves to their number. Rejects with whatever an event
+   * or `afterEach` throws. Remaining events stay for the next run.
    */
   async run({ isDone, afterEach, eventsMax }: RunOptions): Promise<number> {
-    // Who was started before goes on as far as it can, too, and makes the first events.
+    // Processes that started earlier continue as far as they can, and create the first events.
     await turned()
     let count = 0
     while (!isDone()) {
       const event = pop(this.#events)
-      if (!event) throw new Error(`no event is left after ${count}, and it is not done: everybody waits for another`)
+      if (!event)
+        throw new Error(`no event is left after ${count}, but the run is not done: all processes wait for each other`)
       if (event.isCancelled) continue
       if (++count > eventsMax) throw new Error(`it is not done after ${eventsMax} events`)
       this.#now = event.at
@@ -82,17 +83,17 @@ export class Scheduler {
 
   // ── draws ─────────────────────────────────────────────────────────────────────────────────────
 
-  /** A whole number from 0 to n − 1. */
+  /** An integer from 0 to n − 1. */
   below(n: number): number {
     return Math.floor(this.random.fraction() * n)
   }
 
-  /** A whole number from `lowest` to `highest`, both included. */
+  /** An integer from `lowest` to `highest`, inclusive. */
   between(lowest: number, highest: number): number {
     return lowest + this.below(highest - lowest + 1)
   }
 
-  /** True with this probability. It draws always, so that another probability changes this decision only. */
+  /** True with this probability. It always draws, so another probability changes only this decision. */
   chance(probability: number): boolean {
     return this.random.fraction() < probability
   }

@@ -4,7 +4,7 @@ import { OPERATIONS_MIN, runSeed, type SeedReport } from './run.ts'
 import { scaleDown } from './scale.ts'
 import { makeTemplate, type Template } from './template.ts'
 
-/** What fits: `npm run simulate` runs as many as one likes. */
+/** As many seeds as fit into a test run. `npm run simulate` runs any number. */
 const TIME_MS = 8_000
 const SEEDS_MIN = 20
 
@@ -20,16 +20,16 @@ function expectSound({ seed, violation, operations, moves }: SeedReport): void {
   expect(Object.keys(moves).length).toBeGreaterThan(0)
 }
 
-test.each(failedSeeds)('seed %i is sound, which once found: %s', async (seed) => {
+test.each(failedSeeds)('seed %i, which once found a fault, is sound: %s', async (seed) => {
   expectSound(await runSeed(template, seed))
 })
 
-test('as many seeds as fit are sound', async () => {
+test('as many seeds as fit in the time are sound', async () => {
   const until = performance.now() + TIME_MS
   for (let seed = 1; seed <= SEEDS_MIN || performance.now() < until; seed++) expectSound(await runSeed(template, seed))
 })
 
-test('a seed decides everything: it runs twice in the same way', async () => {
+test('a seed decides everything, so two runs are equal', async () => {
   const first = await runSeed(template, 5, true)
   const second = await runSeed(template, 5, true)
   expect(second.trace).toEqual(first.trace)

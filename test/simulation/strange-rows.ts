@@ -1,6 +1,6 @@
 import { DatabaseSync } from 'node:sqlite'
 
-/** Ends of keys, and texts: JavaScript and SQLite order some of them differently, JSON escapes others. */
+/** Endings of keys, and texts. JavaScript and SQLite order some of them differently, and JSON escapes others. */
 export const odd = [
   '',
   ' ',
@@ -43,26 +43,26 @@ const strangeValues = [
   "printf('%.20000c', 'x')",
 ]
 
-/** Three values a row. Few combinations, since each is a statement of its own. */
+/** Three values per row. Few combinations, because each is a separate statement. */
 export const strangeTriples: string[][] = strangeValues.map((value, index) => [
   value,
   strangeValues[(index * 7 + 3) % strangeValues.length]!,
   strangeValues[(index * 5 + 1) % strangeValues.length]!,
 ])
 
-/** Of strange rows: housekeeping deletes nothing from it. */
+/** A table of strange rows that housekeeping never deletes from. */
 export const STRANGE_TABLE = 'profiles'
 
 const scratch = new DatabaseSync(':memory:')
 scratch.exec('CREATE TABLE profiles (display_name TEXT, bio TEXT, created_at INTEGER)')
 const known = new Map<string, string>()
 
-/** A strange row's values as a text: storage class and exact value of each. */
+/** A strange row's values as a text: the storage class and exact value of each. */
 export const STRANGE_PRINT = ['display_name', 'bio', 'created_at']
   .map((column) => `typeof(${column}) || ' ' || quote(${column}) || ' ' || hex(${column})`)
   .join(` || ', ' || `)
 
-/** What SQLite makes of three literals in a row's columns. */
+/** The result in SQLite of three literals in a row's columns. */
 export function expectedStrange(literals: string[]): string {
   const key = literals.join(', ')
   const found = known.get(key)

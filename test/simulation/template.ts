@@ -13,13 +13,13 @@ import { RowLog } from './row-log.ts'
 
 export const SHARD_COUNT = 3
 
-/** Where everything happens: slots of one shard at first, so that one move meets every user. */
+/** The neighbourhood: slots of one shard at first, so that one move concerns every user. */
 export const neighbourhood: Record<Keyspace, [string, string]> = { users: ['7a40', '7a4f'], claims: ['20c0', '21bf'] }
 
-/** Of a string in a Durable Object's storage. */
+/** The limit of a string in a Durable Object's storage. */
 const VALUE_BYTES_MAX = 2_097_152
 
-/** A Durable Object's SQLite storage. Several instances of an object may have it, one after the other. */
+/** A Durable Object's SQLite storage. Several instances of an object may use it, one after another. */
 export class SimulatedStorage implements DirectoryStorage {
   readonly #sqlite = new DatabaseSync(':memory:')
   readonly #statements = new Map<string, StatementSync>()
@@ -60,13 +60,16 @@ export interface TemplateShard {
   id: string
   binding: string
   simulated: SimulatedShard
-  /** To look at, past the simulation. */
+  /** For reading, outside the simulation. */
   sqlite: DatabaseSync
-  /** What the call changed that ran last. */
+  /** What the latest call changed. */
   changed: RowLog
 }
 
-/** Migrated databases after the directory's first boot: made once a process, and taken back to there for every seed. */
+/**
+ * Migrated databases after the directory's first boot. Created once per process, and reset to that state for every
+ * seed.
+ */
 export interface Template {
   shards: TemplateShard[]
   storage: SimulatedStorage
@@ -76,7 +79,7 @@ export interface Template {
   handles: string[]
   emails: string[]
   signUpKeys: string[]
-  /** Users of another application, whose ids here and whose external ids are in the neighbourhood. */
+  /** Users of another application whose ids here and whose external ids are in the neighbourhood. */
   externals: External[]
 }
 
@@ -90,7 +93,7 @@ export interface External {
   claim: string
 }
 
-/** What the other application is called. */
+/** The other application's name. */
 export const SOURCE = 'elsewhere'
 
 export async function makeTemplate(): Promise<Template> {
@@ -176,7 +179,7 @@ function drawExternals(count: number): External[] {
   })
 }
 
-/** Their ULIDs are counted, since it takes 4,096 of them to find one that is near. */
+/** Their ULIDs are counted up, because it takes 4,096 to find one in the neighbourhood. */
 const drawUserIds = (count: number): string[] =>
   numbered(
     count,

@@ -56,29 +56,29 @@ import type { Template, TemplateShard } from './template.ts'
 const ISOLATES = 3
 const SIGNING_KEY = 'a key of at least 32 characters, for tests only'
 const CRON_MS = 4_000
-/** How far an isolate's clock may be from the others'. */
+/** How far an isolate's clock may differ from the others'. */
 const SKEW_MS_MAX = 90_000
 /**
- * Nothing that is held back or frozen here lasts longer than 45 s, as nothing does for a day or a month elsewhere. The rest
- * is for rows that a slow clock dated: a day is longer than any clock is wrong.
+ * In the simulation, no delay or freeze lasts longer than 45 s, just as elsewhere none lasts a day or a month. The rest
+ * of the time is for rows dated by a slow clock. A day is longer than any clock is wrong.
  */
 const EXPIRES_AFTER_MS_MAX = SKEW_MS_MAX + 45_000
-/** A job is tried again within seconds here, so a fault that lasts some seconds must not use up its attempts. */
+/** Jobs are retried within seconds here, so a fault of some seconds must not use up their attempts. */
 const JOB_ATTEMPTS_MAX = 100
 const expiries = [...platformExpiries, ...accountExpiries].map((expiry) => ({
   ...expiry,
   afterMs: Math.min(expiry.afterMs, EXPIRES_AFTER_MS_MAX),
 }))
 
-/** A shard, and the way to it. */
+/** A shard and the network path to it. */
 export interface Shard extends TemplateShard {
   place: Place
   isReadOnly: boolean
-  /** No room is left: what would need some is refused, and all else is done. */
+  /** The disk is full. Calls that need room are refused, and all others are executed. */
   isFull: boolean
 }
 
-/** What one request, one turn of a mover, one batch of a queue or one run of the cron sends. */
+/** The statements that one invocation sends: a request, a turn of a mover, a batch of a queue or a run of the cron. */
 class Invocation {
   readonly kind: string
   sent = 0
@@ -88,18 +88,18 @@ class Invocation {
   }
 }
 
-/** What is counted of moves. */
+/** The events that are counted per move. */
 export type Happening =
   | 'waited for lanes'
   | 'stopped its capture'
-  | 'was not reversed since its capture had stopped'
+  | 'was not reversed because its capture had stopped'
   | 'was stuck'
   | 'was resolved'
   | 'was planned in an earlier attempt'
   | 'had a turn that spent its statements'
   | 'failed because a disk was full'
 
-/** The whole application around one template: what a seed decides happens here. */
+/** The whole application around one template. A seed decides everything that happens. */
 export class World {
   readonly scheduler: Scheduler
   readonly random: Random
@@ -110,38 +110,38 @@ export class World {
   readonly directory: DirectoryHost
   readonly movers = new Map<string, MoverHost>()
   readonly isolates: Isolate[] = []
-  /** One that nobody writes through: only the end of a lease tells it of a new map. */
+  /** An isolate that nothing writes through, so it learns of a new map only when its lease ends. */
   visitors!: Isolate
   readonly centres = [new DataCentre(), new DataCentre()]
   readonly kv: UnkindKv
   readonly mails: Mail[] = []
-  /** Calls that were given up by who sent them, and will arrive. */
+  /** Calls that their senders abandoned, and that will still arrive. */
   held = 0
-  /** Messages that the queue has and nobody has acknowledged. */
+  /** Messages in the queue that are not acknowledged. */
   queued = 0
-  /** Messages that a consumer's budget was too small for. */
+  /** Messages that were postponed because a consumer's budget was too small. */
   putOff = 0
   isQueueDown = false
-  /** What happened to moves, and to which. */
+  /** The moves that each event happened to. */
   readonly happened: Record<Happening, Set<string>> = {
     'waited for lanes': new Set(),
     'stopped its capture': new Set(),
-    'was not reversed since its capture had stopped': new Set(),
+    'was not reversed because its capture had stopped': new Set(),
     'was stuck': new Set(),
     'was resolved': new Set(),
     'was planned in an earlier attempt': new Set(),
     'had a turn that spent its statements': new Set(),
     'failed because a disk was full': new Set(),
   }
-  /** Moves that the directory has told to start, or to go on. */
+  /** Moves that the directory has told to start or continue. */
   readonly runnable = new Set<string>()
   readonly meddling = new Meddling(this)
-  /** By kind of invocation: the most statements that one of it sent. */
+  /** The most statements that one invocation sent, by kind of invocation. */
   readonly statements: Record<string, number> = {}
-  /** What happened, where somebody wants to read it. */
+  /** What happened, recorded if a trace is wanted. */
   readonly trace: string[] | null
   readonly userIds: string[]
-  /** What the queue hands to the next consumer. */
+  /** The messages that the queue hands to the next consumer. */
   readonly #messages: { job: Job; attempt: number }[] = []
   #isolateCount = 0
   #crons = 0
@@ -173,7 +173,7 @@ export class World {
     this.trace.push(`${((this.scheduler.now() - 1_700_000_000_000) / 1_000).toFixed(3).padStart(8)}  ${line()}`)
   }
 
-  /** A fault that is no call's: counted at the step at which each open move is just then. */
+  /** A fault that is not one call's. It is counted at the step that each open move has reached. */
   strike(fault: Fault): void {
     for (const { id } of this.openMoves()) {
       const { step } = this.mover(id)
@@ -182,13 +182,13 @@ export class World {
     this.note(() => `trouble: ${fault}`)
   }
 
-  /** Throws the platform's error where an invocation sends more than it may. */
+  /** Throws the platform's error if an invocation sends more than it may. */
   spend(invocation: Invocation, statements: number, step: string): void {
     invocation.sent += statements
     const { kind, sent } = invocation
     if (sent > (this.statements[kind] ?? 0)) this.statements[kind] = sent
     if (sent <= INVOCATION_STATEMENTS_MAX) return
-    this.checker.report(`a ${kind} sent ${sent} statements, and may send ${INVOCATION_STATEMENTS_MAX} (${step})`)
+    this.checker.report(`a ${kind} sent ${sent} statements, but may send ${INVOCATION_STATEMENTS_MAX} (${step})`)
     throw new Error('D1_ERROR: Too many API requests by single worker invocation.')
   }
 
@@ -196,10 +196,10 @@ export class World {
     this.held += change
   }
 
-  /** A cold isolate in the place of another, with a clock of its own. */
+  /** Replaces an isolate with a cold one that has its own clock. */
   replaceIsolate(index: number): void {
     this.isolates[index]?.process.die()
-    // Some clocks are wrong by much more than a lease; what matters is that they go at the same pace.
+    // Some clocks are wrong by much more than a lease. It only matters that they run at the same rate.
     const skewMs = this.scheduler.pick([0, 0, 0, 300, -300, -SKEW_MS_MAX, SKEW_MS_MAX])
     this.isolates[index] = new Isolate(this, new Process(this.scheduler, `isolate ${++this.#isolateCount}`, skewMs))
   }
@@ -214,7 +214,7 @@ export class World {
     return this.scheduler.pick(this.isolates)
   }
 
-  /** An isolate of its own, as a consumer or a cron has. */
+  /** A separate isolate, such as a consumer or the cron has. */
   freshIsolate(name: string): Isolate {
     return new Isolate(this, new Process(this.scheduler, name))
   }
@@ -227,7 +227,7 @@ export class World {
     return host
   }
 
-  /** Some wake-ups are lost: then the cron finds the move. */
+  /** Some wake-ups are lost. The cron then finds the move. */
   wakeMoves(ids: string[], from: Process): void {
     for (const id of ids) {
       const mover = this.mover(id)
@@ -254,7 +254,7 @@ export class World {
     })
   }
 
-  /** A consumer that dies acknowledges nothing: its messages come again. */
+  /** A consumer that dies acknowledges nothing, so its messages are delivered again. */
   #consume(): void {
     const isolate = this.freshIsolate('consumer')
     const messages = this.#messages.splice(0).map(({ job, attempt }) => {
@@ -291,7 +291,7 @@ export class World {
       this.scheduler.after(this.scheduler.between(1, 40), () => isolate.process.die())
   }
 
-  /** What housekeeping names takes writes, so no fence ever refuses it. */
+  /** Housekeeping names only slots that take writes, so no fence may ever refuse it. */
   #housekeepingLog({ log }: Isolate): Log {
     return {
       ...log,
@@ -299,7 +299,7 @@ export class World {
         log.error(event, fields)
         const { error } = (fields ?? {}) as { error?: string }
         if (error && /SLOT_(FENCED|NOT_OWNED)/.test(error))
-          this.checker.report(`M6: housekeeping was refused, and so deletes nothing: ${error}`)
+          this.checker.report(`M6: housekeeping was refused, so it deletes nothing: ${error}`)
       },
     }
   }
@@ -332,7 +332,7 @@ export class World {
   }
 }
 
-/** The directory's Durable Object: its storage stays, its instances come and go. */
+/** The directory's Durable Object. Its storage stays, while its instances are replaced. */
 export class DirectoryHost {
   readonly place = newPlace('directory')
   readonly #world: World
@@ -381,7 +381,7 @@ export class DirectoryHost {
     this.#process = new Process(world.scheduler, `directory ${++this.#instances}`, skewMs)
     const { clock } = this.#process
     const sleep: Clock['sleep'] = (ms, signal) => clock.sleep(ms + world.scheduler.between(0, 20), signal)
-    // Between two pieces of a plan others get on, and the object may be gone.
+    // Between two pieces of a plan, other calls run, and the object may be replaced.
     const common = { storage: world.template.storage, clock: { ...clock, sleep } }
     const shards = connections(
       world,
@@ -417,7 +417,7 @@ export class DirectoryHost {
   }
 }
 
-/** A move's Durable Object: an alarm, and incarnations of which more than one may be at work. */
+/** A move's Durable Object: an alarm, and incarnations, several of which may be active at once. */
 export class MoverHost {
   readonly #world: World
   readonly #moveId: string
@@ -426,7 +426,7 @@ export class MoverHost {
   #ringing = 0
   #count = 0
   #object: { process: Process; alarm: MoveAlarm; person(): Mover } | null = null
-  /** The step at which the latest incarnation is. */
+  /** The step that the latest incarnation has reached. */
   step = 'find'
 
   constructor(world: World, moveId: string) {
@@ -441,19 +441,22 @@ export class MoverHost {
     })
   }
 
-  /** Another incarnation beside the one that is at work, as when the object was replaced and doesn't know it yet. */
+  /** A second incarnation next to the active one, as when the object was replaced and does not know it yet. */
   twin(): void {
     if (this.#ringing === 0 || !this.#object) return
     this.#object = null
     this.#ring()
   }
 
-  /** What a person is told that may be chosen now. */
+  /** The choices that an operator is offered now. */
   async choices(): Promise<MoveChoice[]> {
     return (await this.#current().person().sides(this.#moveId))?.choices ?? []
   }
 
-  /** Carries out a person's choice, as the object does, beside a turn that may be at work. Resolves to whether it was safe. */
+  /**
+   * Carries out an operator's choice, like the object, next to a turn that may be running. Resolves to whether it was
+   * safe.
+   */
   async resolve(choice: MoveChoice): Promise<boolean> {
     const { alarm, person } = this.#current()
     try {
@@ -497,7 +500,7 @@ export class MoverHost {
       }
     }
     const mover = new Mover(options(() => turn.now, 'find'))
-    // A person's call is an invocation of its own.
+    // An operator's call is an invocation of its own.
     const person = () => {
       const invocation = new Invocation('resolve')
       return new Mover(options(() => invocation, 'sides'))
@@ -508,7 +511,7 @@ export class MoverHost {
         this.#kept = moveId
       },
       setAlarm: async (time: number) => {
-        // The object's clock may be off; the platform's alarm is not.
+        // The object's clock may be wrong; the platform's alarm is not.
         this.#setAlarm(time - process.skewMs)
       },
       deleteAlarm: async () => {
@@ -518,7 +521,7 @@ export class MoverHost {
     const alarm = new MoveAlarm(storage, process.clock, async (moveId) => {
       turn.now = new Invocation('turn')
       const comeBackAt = await mover.turn(moveId)
-      // It rests where the next round may not fit.
+      // The mover rests if the next round may not fit.
       if (mover.statementsSent > INVOCATION_STATEMENTS_MAX * 0.6)
         world.happened['had a turn that spent its statements'].add(moveId)
       return comeBackAt
@@ -538,12 +541,12 @@ export class MoverHost {
   #due(at: number): void {
     if (this.#alarmAt !== at) return
     if (this.#ringing > 0 && this.#object?.process.isAlive) {
-      // An alarm waits for the one that is at work, but for an object that was given up for dead.
+      // An alarm waits for the running one, unless the object was presumed dead.
       this.#world.scheduler.after(50, () => this.#due(at))
       return
     }
     const { scheduler, faults } = this.#world
-    // Retried too often: only cron wakes it.
+    // After too many retries, only the cron wakes it.
     if (scheduler.chance(0.02) && !faults.isCalm) return
     this.#alarmAt = null
     this.#ring()
@@ -563,16 +566,16 @@ export class MoverHost {
   }
 }
 
-/** What one request has. */
+/** The tiers of one request. */
 export type SimulatedRequest = ReturnType<Isolate['request']>
 
-/** An isolate of the Worker: the map it holds, and a request's tiers. */
+/** An isolate of the Worker: the map it holds, and the tiers of its requests. */
 export class Isolate {
   readonly process: Process
   readonly holder: MapHolder
   readonly stamps = new Stamps(100)
   readonly log: Log
-  /** Until when it computes nothing (true time, ms). */
+  /** Until when it is frozen (true time, ms). */
   frozenUntil = 0
   readonly #world: World
   readonly #copies: MapCopies
@@ -592,7 +595,7 @@ export class Isolate {
     this.process.freeze(ms)
   }
 
-  /** What one request has. `atLeastEpoch` is its client's; `effect` is what it is to change. */
+  /** The tiers of one request. `atLeastEpoch` is the client's; `effect` is what the request is meant to change. */
   request({
     atLeastEpoch = 0,
     effect = null,
@@ -683,7 +686,7 @@ export class Isolate {
         signingKey: SIGNING_KEY,
         waitUntil,
       }),
-      // Behind the response; where the isolate dies, the sweeper finds the rows.
+      // Runs after the response. If the isolate dies, the sweeper finds the rows.
       follow: (jobs) =>
         this.process.after(1, () => {
           time.restart(limits.afterResponseMs)
@@ -698,7 +701,7 @@ export class Isolate {
 const patientJobs = (kinds: JobKinds): JobKinds =>
   Object.fromEntries(Object.entries(kinds).map(([name, kind]) => [name, { ...kind, attemptsMax: JOB_ATTEMPTS_MAX }]))
 
-/** Queues counts the body as JSON; all of a call is refused. */
+/** Queues counts the body as JSON, and refuses a whole call. */
 function refuseTooLarge(messages: { body: Job }[]): void {
   const sizes = messages.map(({ body }) => Buffer.byteLength(JSON.stringify(body)) + QUEUE_MESSAGE_OVERHEAD_BYTES)
   const isTooLarge =
@@ -720,7 +723,7 @@ function idSource(world: World, clock: { now(): number }): IdSource {
   }
 }
 
-/** The shards' bindings as one process has them. `operation` is asked once a call, in the order of the calls. */
+/** The shards' bindings as one process sees them. `operation` is called once per call, in the order of the calls. */
 function connections(
   world: World,
   process: Process,
@@ -750,8 +753,8 @@ function connections(
             execution(world, { shard, process, step, appCall: shardCall, call, effect }, execute),
           )
         } catch (error) {
-          // What a request keeps of its session besides is no part of what it is to change.
-          // Where the isolate was frozen in the meantime the router has stopped waiting, and does not hear of it.
+          // What a request stores about its session is not part of its effect.
+          // If the isolate was frozen, the router has stopped waiting and does not see the error.
           const isHeard = world.scheduler.now() - sentAt < limits.shardCallMs
           if (effect && isHeard && error === diskFull && !step.startsWith('sessions.')) effect.write.isToldFull = true
           throw error
@@ -783,7 +786,7 @@ function execution(
 
 const diskFull = new Error('D1_ERROR: database or disk is full: SQLITE_FULL')
 
-/** Nothing of a call that needs room is done. */
+/** Nothing of a call that needs room is executed. */
 function onFullDisk({ sqlite, changed }: Shard, execute: () => D1Result<unknown>[]): D1Result<unknown>[] {
   sqlite.exec('SAVEPOINT disk')
   try {
@@ -841,7 +844,7 @@ function remoteRecords(world: World, process: Process, at: (step: string) => voi
         return answer
       }),
     report: async (id, progress, notes) => {
-      // An object of the version before doesn't know this call.
+      // An object of the previous version does not have this method.
       if (world.scheduler.chance(0.02) && !world.faults.isCalm)
         throw new TypeError('The RPC receiver does not implement the method "reportMove".')
       await call('find', () => world.directory.records.report(id, progress, notes))
@@ -849,7 +852,7 @@ function remoteRecords(world: World, process: Process, at: (step: string) => voi
   }
 }
 
-/** As the table of faults names a mover's call of the directory. */
+/** The name of a mover's directory call in the table of faults. */
 function callName(change: MoveChange): string {
   if ('to' in change) return `to ${change.to === 'failed' ? 'ended' : change.to}`
   if ('capture' in change) return 'to capture-stopped'

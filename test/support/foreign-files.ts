@@ -376,7 +376,7 @@ export const foreignFiles = (): ForeignFile[] => [
     by: 'PostgreSQL, COPY as text, escapes not said',
     name: 'users.txt',
     bytes: Buffer.from(postgresText),
-    fix: /^Pass --escape backslash if MySQL or COPY without CSV has written it .*otherwise --escape none\.$/,
+    fix: /^Pass --escape backslash if MySQL or COPY without CSV wrote the file .*otherwise --escape none\.$/,
   },
   {
     by: 'PostgreSQL, COPY … CSV NULL \\N',

@@ -163,11 +163,11 @@ const flaws: ((table: HostileTable) => void)[] = [
       table.columns.push({ name: `more ${more}`, type: 'text', isKey: false, isNotNull: false, generated: null })
   },
   (table) => {
-    table.flaw = /no usable name/
+    table.flaw = /not a usable name/
     table.name += '`'
   },
   (table) => {
-    table.flaw = /no usable name/
+    table.flaw = /not a usable name/
     table.columns.push({ name: 'a\nb', type: 'text', isKey: false, isNotNull: false, generated: null })
   },
   (table) => {
@@ -198,7 +198,7 @@ const flaws: ((table: HostileTable) => void)[] = [
     table.name = 'long'.repeat(4_500)
   },
   (table) => {
-    table.flaw = /a key that moves has 32 at most/
+    table.flaw = /key has 33 columns, and the limit is 32/
     table.columns = Array.from({ length: 33 }, (_, index) => ({
       name: `k${index}`,
       type: 'text' as const,

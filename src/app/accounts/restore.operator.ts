@@ -13,8 +13,8 @@ const claims: ClaimHolders<{ id: string; email: string; handle: string }> = {
     [emailClaim(email), handleClaim(handle)].map((spec) => ({ kind: spec.kind, key: claimKey(spec) })),
   names: { lacks: 'account', id: 'accountId', lacking: 'lackingAccounts', rows: 'accounts' },
   texts: {
-    orphans: (count) => `${count} of accounts that are gone: nobody can have those addresses and handles.`,
-    lacking: (count) => `${count} that accounts lack: another may take the same address or handle.`,
+    orphans: (count) => `${count} of missing accounts, whose addresses and handles no user can take.`,
+    lacking: (count) => `${count} missing for existing accounts, so another user may take the same address or handle.`,
     whole: 'Every claim has its account, and every account its claims.',
   },
 }
@@ -37,23 +37,23 @@ const credentials: Credentials = {
 
 function comparedText(listed: Listed, file: string): string[] {
   if (listed === null)
-    return ['Accounts were not compared, because the list of those before the restore is missing.', RESET_ALL]
+    return ['Accounts were not compared, because the list from before the restore is missing.', RESET_ALL]
   const { password = 0, email = 0, created = 0, deleted = 0 } = listed
   if (password + email + created + deleted === 0)
     return ['Every account has the same password and address as before the restore.']
   return [
-    `${counted(password, 'account')} with an older password, ${email} with an older e-mail address, ${deleted} deleted since and back, ${created} created since and gone.`,
+    `${counted(password, 'account')} with an older password, ${email} with an older e-mail address, ${deleted} deleted since (now back), ${created} created since (now lost).`,
     `They are listed in ${file}.`,
     ...(password + email > 0 ? [RESET] : []),
   ]
 }
 
 const RESET =
-  'Send these users a password reset. A password that was changed because somebody else knew it is valid again.'
+  'Send these users a password reset. A password that was changed because someone else knew it is valid again.'
 const RESET_ALL =
-  'A password that was changed since then is the older one again. Ask the users of this shard to reset their passwords.'
+  'Passwords changed since then are the older ones again. Ask the users of this shard to reset their passwords.'
 
-/** What a restore of a shard must know of the accounts in it. */
+/** The accounts' contribution to a restore of a shard. */
 export const operator: RestoreContribution = {
   claims,
   revoked: [{ table: 'mail_tokens', names: { row: 'mailed token', deleted: 'mailTokensDeleted' } }],

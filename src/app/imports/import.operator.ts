@@ -10,7 +10,7 @@ interface Items<Shape extends z.ZodType> {
   items: z.infer<Shape>[]
 }
 
-/** How users of another application are imported. */
+/** Imports users of another application. */
 export const operator: Importer<ImportRecord, z.infer<typeof importOutcome>> = {
   fields: {
     externalId: {
@@ -38,8 +38,8 @@ export const operator: Importer<ImportRecord, z.infer<typeof importOutcome>> = {
       isOfRecord: ({ passwordHash }) => !passwordHash?.startsWith('$scrypt$'),
       isOfOutcome: ({ outcome, hasPassword }) => outcome !== 'refused' && !hasPassword,
       texts: {
-        imported: (count) => `${count} without a password that can be checked here: they set a new one by mail.`,
-        dryRun: (count) => `${count} would have no password that can be checked here.`,
+        imported: (count) => `${count} have no password that this application can check. They must reset it by e-mail.`,
+        dryRun: (count) => `${count} would have no password that this application can check.`,
       },
     },
   ],

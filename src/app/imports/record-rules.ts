@@ -6,10 +6,10 @@ import { HANDLE } from '../profiles/profiles.ts'
 import { type Refusal, refusalCodes } from './fields.ts'
 import type { ImportRecord } from './records.ts'
 
-/** A row of a file, as text by field. */
+/** The fields of a row as strings. */
 type Row = Readonly<Record<string, string | null>>
 
-/** A longer text, or one with control characters, is not a supported hash. */
+/** Texts that are longer or contain control characters are no known form of a hash. */
 const PASSWORD_HASH = /^[^\p{Cc}\p{Cs}]{1,500}$/u
 const EXTERNAL_ID_CHARACTERS_MAX = 200
 const DISPLAY_NAME_CHARACTERS_MAX = 50
@@ -20,8 +20,8 @@ const refusalOf = (field: keyof typeof refusalCodes, detail: string): Refusal =>
 const charactersOf = (text: string): number => [...text].length
 
 /**
- * The user in a row of a file, or why it cannot be imported. The rules are those of `records.ts`, which decides. A test
- * checks that they are equal (test/unit/app/imports/record-rules.test.ts).
+ * The user of a row, or why the user can't be imported. The rules equal those of `records.ts`, which decides on the
+ * server. test/unit/app/imports/record-rules.test.ts checks that they are equal.
  */
 export function readRow(row: Row, now: number): ImportRecord | Refusal {
   const externalId = row.externalId ?? ''
@@ -58,7 +58,7 @@ export function readRow(row: Row, now: number): ImportRecord | Refusal {
   }
 }
 
-/** The fields that must be unique within a file. */
+/** The values that only one user of a file may have. */
 export const uniqueIn = ({ externalId, email, handle }: ImportRecord) => [
   { code: 'EXTERNAL_ID_TWICE', called: 'external id', value: externalId },
   { code: 'EMAIL_TWICE', called: 'e-mail address', value: normaliseEmail(email) },
@@ -70,19 +70,19 @@ const isPossible = (time: number | null, now: number): boolean => time === null 
 const timeRefusal = (field: 'createdAt' | 'emailVerifiedAt', text: string | null | undefined): Refusal =>
   refusalOf(
     field,
-    `"${(text ?? '').slice(0, TIME_CHARACTERS_SHOWN)}" is not a time since 1970. Write seconds, milliseconds, 2026-07-05 12:00:00 or 2026-07-05T12:00:00Z.`,
+    `"${(text ?? '').slice(0, TIME_CHARACTERS_SHOWN)}" is not a time since 1970 (seconds, milliseconds, 2026-07-05 12:00:00 or 2026-07-05T12:00:00Z).`,
   )
 
 const DECIMAL = /^(\d+)(?:\.(\d*))?$/
 const EXPONENT = /^\d+(?:\.\d+)?e\+?\d+$/i
-/** The formats of RFC 3339, ISO 8601, SQLite, PostgreSQL, MySQL and Rails. */
+/** The forms of RFC 3339, ISO 8601, SQLite, PostgreSQL, MySQL and Rails. */
 const DATE_TIME = /^(\d{4}-\d\d-\d\d)(?:(?:t| +)(\d\d:\d\d(?::\d\d(?:\.\d+)?)?) ?(z|utc|gmt|[+-]\d\d(?::?\d\d)?)?)?$/i
-/** In seconds, this is the year 5138; in milliseconds, 1973. */
+/** In seconds, this is the year 5138; in milliseconds, it is 1973. */
 const MILLISECONDS_FROM = 100_000_000_000
 
 /**
- * Milliseconds since 1970, null for an empty text, NaN for an invalid time. Without a zone it is UTC, as SQLite writes
- * it. Truncates to milliseconds.
+ * Milliseconds since 1970, null for an empty text, NaN for an invalid time. Without a zone, the time is in UTC, as
+ * SQLite writes it. Fractions of a millisecond are dropped.
  */
 function readTime(text: string): number | null {
   const trimmed = text.trim()
@@ -90,7 +90,7 @@ function readTime(text: string): number | null {
   const decimal = DECIMAL.exec(trimmed)
   if (decimal) {
     const whole = Number(decimal[1])
-    // Multiplication of 1700000000.678 would lose a millisecond.
+    // Multiplying 1700000000.678 by 1,000 would lose a millisecond.
     return whole >= MILLISECONDS_FROM ? whole : whole * 1_000 + Number((decimal[2] ?? '').padEnd(3, '0').slice(0, 3))
   }
   if (EXPONENT.test(trimmed)) {
@@ -101,20 +101,20 @@ function readTime(text: string): number | null {
   return date !== undefined && isDate(date) ? Date.parse(`${date}T${time}${offsetOf(zone)}`) : Number.NaN
 }
 
-/** `+05`, `+0530` and `+05:30` in the form of `Date.parse`, or `Z` for UTC. */
+/** Converts `+05`, `+0530` and `+05:30` to a form that `Date.parse` accepts; `Z` for UTC. */
 function offsetOf(zone: string): string {
   if (/^[a-z]/i.test(zone)) return 'Z'
   return `${zone.slice(0, 3)}:${zone.slice(3).replace(':', '') || '00'}`
 }
 
-/** False for dates such as 30 February, which `Date.parse` would read as a day of March. */
+/** True for a date that exists. `Date.parse` would read the 30th of February as a day in March. */
 const isDate = (date: string): boolean =>
   !Number.isNaN(Date.parse(date)) && new Date(Date.parse(date)).toISOString().startsWith(date)
 
 const NO = ['0', 'false', 'f', 'no', 'n']
 const YES = ['1', 'true', 't', 'yes', 'y']
 
-/** Reads a column of times, or of yes and no. Yes means the account's creation, or 1970 if that is unknown. */
+/** Reads a column of times, or of yes and no. For yes, the time is the account's creation, or 0 if that is unknown. */
 function readVerified(text: string, createdAt: number | null): number | null {
   const word = text.trim().toLowerCase()
   if (NO.includes(word)) return null

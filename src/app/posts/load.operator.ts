@@ -7,13 +7,13 @@ import { findMissing, unread } from '../../cli/load/oracle.ts'
 import { TextHistory } from '../../cli/load/text-history.ts'
 import { shownText } from '../../cli/load/texts.ts'
 
-/** Of the reads of a post, so many are of the reader's own newest one, and the rest of anybody's by Zipf's law. */
+/** The share of post reads that read the reader's own newest post. The rest read any post, by Zipf's law. */
 const OWN_NEWEST = 0.2
 
-// Among somebody's posts, so many draws for one that may be edited now.
+// Attempts to draw a post of an author that may be edited now.
 const DRAWS = 3
 
-// A page of a list has 20 posts; new ones come while it is read.
+// A page of a list has 20 posts, and more may be written while it is read.
 const LISTED_MAX = 30
 const PAGE_ITEMS = 100
 
@@ -57,7 +57,7 @@ export const operator: LoadNoun = (run) => {
   }
 }
 
-/** A post that was sent, under the number of its first text. */
+/** A post that was sent, identified by the number of its first text. */
 interface SentPost {
   number: number
   author: Person
@@ -68,15 +68,15 @@ interface SentPost {
 
 interface Post extends SentPost {
   id: string
-  /** By the clock of the run. */
+  /** By the run's clock. */
   acknowledgedAt: number
 }
 
-/** What a run sends about posts, what came of it, and what must be there at the end. */
+/** A run's requests for posts, their outcomes, and the checks at the end. */
 class PostRequests {
   readonly #run: LoadRun
   readonly #sent = new Map<number, SentPost>()
-  /** Acknowledged posts, oldest first: the oldest are read most. */
+  /** Acknowledged posts, oldest first. The oldest are read most. */
   readonly #acknowledged: Post[] = []
   /** Each author's acknowledged posts, oldest first. */
   readonly #byAuthor = new Map<Person, Post[]>()
@@ -92,7 +92,7 @@ class PostRequests {
     return count === 0 ? undefined : this.#acknowledged[zipfRank(random, count) - 1]
   }
 
-  /** A post that may be edited now; null if a few draws find none. */
+  /** A post that may be edited now; null if three draws find none. */
   drawEdit(author: Person, random: Random): Post | null {
     for (let draws = 0; draws < DRAWS; draws++) {
       const post = oneOf(random, this.#of(author))
@@ -127,7 +127,10 @@ class PostRequests {
     return text.write(number, () => author.client.request('PATCH', `/api/v1/posts/${id}`, { json }))
   }
 
-  /** The reader's own post shows at least what was acknowledged before; another's, anything that was sent to it, and soon. */
+  /**
+   * An own post must show every earlier acknowledged write. Another's post may show any text sent, but must appear
+   * soon.
+   */
   async read(reader: Person, { id, author, text, acknowledgedAt }: Post): Promise<Ended> {
     const { clock, texts, sightings } = this.#run
     const { floor } = text
@@ -138,13 +141,13 @@ class PostRequests {
     const number = texts.numberIn(postIn(ended.body)?.text)
     const what = `GET ${id}: ${isMissing ? 'not found' : shownText(number)}`
     if (author === reader) sightings.sawOwn(!isMissing && text.allows(number, floor), what)
-    // A reader with an older map, or of a replica, may not find a new post for a while.
+    // With an older map or a replica, a reader may not find a new post for a while.
     else if (isMissing) sightings.missedAnothers(isOverdue, what)
     else if (number === null || !text.knows(number)) sightings.sawUnexpected(what)
     return isMissing ? { ...ended, outcome: 'acknowledged' } : ended
   }
 
-  /** The reader's own list has everything that was acknowledged before, as far back as the page reaches. */
+  /** The reader's own list must contain every earlier acknowledged post, as far back as the page goes. */
   async list(reader: Person, author: Person): Promise<Ended> {
     const { texts, sightings } = this.#run
     const known = this.#of(author)
@@ -158,7 +161,7 @@ class PostRequests {
       return ended
     }
     const shown = new Map(page.items.map(({ id, text }) => [id, text]))
-    // The ids of one author sort by time, and the list begins with the newest.
+    // An author's ids sort by time, and the list starts with the newest.
     const oldest = page.next === null ? '' : (page.items.at(-1)?.id ?? '')
     const stale = known.find(({ post, floor }) => {
       const text = shown.get(post.id)
@@ -168,7 +171,7 @@ class PostRequests {
     return ended
   }
 
-  /** Reads each author's list from end to end, and each post by its id. */
+  /** Reads each author's whole list, and each post by its id. */
   readBack(reader: Reader): { count: number; checks: Check[] } {
     const checks = this.#run.people.flatMap((author) => [
       () => this.#checkList(reader, author),
@@ -195,7 +198,7 @@ class PostRequests {
   async #checkList(reader: Reader, author: Person): Promise<Finding[]> {
     const items: ReadPost[] = []
     const passed = new Set<string>()
-    // A list that repeats a cursor would never end. What it shows twice is found below.
+    // A list that repeats a cursor would never end. Posts that it shows twice are found below.
     for (let cursor: string | null = ''; cursor !== null && !passed.has(cursor); ) {
       passed.add(cursor)
       const path = `${listPath(author)}?limit=${PAGE_ITEMS}&cursor=${encodeURIComponent(cursor)}`
@@ -208,7 +211,7 @@ class PostRequests {
     return this.#compareList(items, author)
   }
 
-  /** A list has each acknowledged post once, a post of unknown outcome at most once, and nothing else. */
+  /** A list must contain each acknowledged post once, each post of unknown outcome at most once, and nothing else. */
   #compareList(items: ReadPost[], author: Person): Finding[] {
     const findings: Finding[] = []
     const known = new Map<string, SentPost>(this.#of(author).map((post) => [post.id, post]))
@@ -250,7 +253,7 @@ interface ReadPost {
   text: string
 }
 
-/** The post of an answer; null unless it is what the contract says, as far as a run looks at it. */
+/** The post in an answer; null if the fields that a run uses do not match the contract. */
 function postIn(body: string): ReadPost | null {
   const { post } = parsed<{ post: ReadPost }>(body)
   return isPost(post) ? post : null

@@ -36,7 +36,7 @@ export const operator: LoadNoun = (run) => {
   }
 }
 
-/** What a run sends about profiles: the handle is the person's name, and the bio is the text that changes. */
+/** A run's requests for profiles. The handle is the person's name, and the bio is the text that changes. */
 class ProfileRequests {
   readonly #run: LoadRun
   readonly #bios = new Map<Person, TextHistory>()
@@ -58,7 +58,7 @@ class ProfileRequests {
     return this.bioOf(person).write(number, () => person.client.request('PATCH', '/api/v1/me', { json }))
   }
 
-  /** A user's own profile shows at least what was acknowledged before the read. */
+  /** A user's own profile must show every write acknowledged before the read. */
   async read(reader: Person, person: Person): Promise<Ended> {
     const { floor } = this.bioOf(person)
     const ended = await reader.client.request('GET', pathOf(person))
@@ -79,7 +79,7 @@ class ProfileRequests {
     return [{ fault: 'lost', about, what }]
   }
 
-  /** A bio is right if it has a text that may be there, or is empty and no write was acknowledged. */
+  /** A bio is right if it has an allowed text, or if it is empty and no write was acknowledged. */
   #judge(person: Person, { body }: Ended, floor?: number) {
     const bio = this.bioOf(person)
     const text = parsed<{ user?: { bio?: unknown } }>(body).user?.bio

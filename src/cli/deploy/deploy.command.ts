@@ -6,11 +6,14 @@ import { openDeployment, PLATFORM_HELP } from './deployment.ts'
 
 export const command = defineCommand({
   name: 'deploy',
-  summary:
-    'creates missing Cloudflare resources, applies migrations, uploads the Worker, runs a health check and the probe; idempotent (also: npm run deploy)',
-  details: `${PLATFORM_HELP}
---token is the operators’ token to set if none is set. If omitted, the command generates one.`,
-  options: { 'dry-run': { help: 'say what it would do, and do nothing' }, config: configOption },
+  summary: 'creates missing Cloudflare resources, applies migrations, and uploads and checks the Worker',
+  details: [
+    'Idempotent: it changes only what is missing or outdated. If interrupted, run the command again to resume. It ends with ' +
+      'a health check and the probe. The same as: npm run deploy',
+    PLATFORM_HELP,
+    '--token is the operators’ token to set if none is set. If omitted, the command generates one.',
+  ].join('\n'),
+  options: { 'dry-run': { help: 'print what the command would do, and change nothing' }, config: configOption },
   examples: ['deploy --dry-run', 'deploy --config wrangler.second.toml'],
   async run(_connect, _operands, options) {
     const deployment = openDeployment({
@@ -21,7 +24,7 @@ export const command = defineCommand({
     })
     return deploy(deployment, {
       url: options.url,
-      // An unset secret of a build service is an empty variable.
+      // Build services pass an unset secret as an empty string.
       operatorToken: options.token || process.env.BANYAN_TOKEN || undefined,
       isDryRun: options['dry-run'] ?? false,
       screen: process.stderr,

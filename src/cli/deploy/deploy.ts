@@ -11,26 +11,29 @@ import { smokeCheck, warmCheck } from './site-checks.ts'
 import { type Check, runSteps, type Step } from './steps.ts'
 import { assetStep, migrationStep, triggerStep, versionStep } from './worker.ts'
 
-/** Known to everybody, so the Worker refuses it anywhere but on localhost. */
+/** Publicly known, so the Worker refuses it except on localhost. */
 const LOCAL_TOKEN = 'banyan-local'
 
 export interface DeployOptions {
-  /** Where the application is, where that isn't PUBLIC_ORIGIN or workers.dev. */
+  /** The application's address, if it is neither PUBLIC_ORIGIN nor its address on workers.dev. */
   url?: string | undefined
-  /** The operators' token: the one to set when none is, and to ask with. */
+  /** The operators' token: used for requests, and set if none is set. */
   operatorToken?: string | undefined
   isDryRun: boolean
   screen: Screen
 }
 
 /**
- * Brings the application about on the platform, or up to date: what is missing is made, what is there is left. A run
- * that was cut off goes on where it stopped. Throws UserError.
+ * Deploys or updates the application. Each step creates what is missing and leaves the rest, so that a run after an
+ * interruption resumes. Throws UserError.
  */
 export async function deploy(deployment: Deployment, options: DeployOptions): Promise<Output> {
   const { operatorToken, isDryRun, screen, url } = options
   if (operatorToken === LOCAL_TOKEN)
-    throw new UserError(`The token ${LOCAL_TOKEN} is the local one.`, 'Give another, or none: then one is drawn.')
+    throw new UserError(
+      `The token ${LOCAL_TOKEN} is publicly known, and only for local use.`,
+      'Pass another token, or omit --token to have one generated.',
+    )
   let address = ''
   const token = () => operatorToken ?? deployment.drawn.read().OPERATOR_TOKEN
   const { shards } = readConfig(deployment.readConfigText())
@@ -72,12 +75,15 @@ async function bindingsOfMap(address: string, token: string | undefined): Promis
 }
 
 function dryRunOutput(address: string, outcomes: unknown[], changes: number): Output {
-  const what = changes === 0 ? 'Nothing would be changed' : 'Nothing was changed; what has a · would be'
-  return { json: { address, steps: outcomes }, text: `\n${what}. The address: ${address}` }
+  const what =
+    changes === 0
+      ? 'A deployment would change nothing'
+      : 'Nothing was changed. A deployment would do the steps with a ·'
+  return { json: { address, steps: outcomes }, text: `\n${what}. Address: ${address}` }
 }
 
 const tokenAdvice = (address: string, token: string): string[] => [
   `The operators’ token: ${token}`,
-  'It opens the operators’ API and is shown this once: keep it where your team keeps its secrets.',
+  'It grants access to the operators’ API, and is shown only once. Keep it where your team keeps its secrets.',
   `  BANYAN_TOKEN=… npm run banyan -- shards list --url ${address}`,
 ]

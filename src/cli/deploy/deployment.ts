@@ -12,28 +12,31 @@ import { openWrangler, type Wrangler } from '../wrangler/subprocess.ts'
 import { buildStaticFiles, type StaticFile } from './static-files.ts'
 
 /** For the help of the commands that open an account. */
-export const PLATFORM_HELP = `It needs CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (docs/operating/deploying.md). --url is where the application answers, if that
-is neither PUBLIC_ORIGIN nor its address on workers.dev.`
+export const PLATFORM_HELP =
+  'It needs CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (docs/operating/deploying.md). Pass --url only if the address of ' +
+  'the application is neither PUBLIC_ORIGIN nor its address on workers.dev.'
 
-/** What `deploy`, `rollback` and `restore` work with: a configuration, an account, and the tools. */
+/** The configuration, account and tools of `deploy`, `rollback` and `restore`. */
 export interface Deployment {
   platform: Platform
   wrangler: Wrangler
   configPath: string
   readConfigText(): string
   writeConfigText(text: string): void
-  /** By binding: those that are there. */
+  /** Ids of the existing databases, by binding. */
   databaseIds: Map<string, string>
-  /** Secrets that were drawn and are not yet known to be kept by anybody. */
+  /** Generated secrets that the operator may not have seen yet. */
   drawn: DrawnSecrets
-  /** Builds them, and says what the store of this version must hold. */
+  /** Builds the static files, and lists those that this version needs in the store. */
   staticFiles(): Promise<StaticFile[]>
-  /** A line about what takes long. */
+  /** Prints a line about a long step. */
   say(line: string): void
   sleep(ms: number): Promise<unknown>
 }
 
-/** A file only its owner may read, in the project folder: a run that is cut off must not lose the token it has set. */
+/**
+ * A file in the project folder that only its owner can read. An interrupted run must not lose the token that it set.
+ */
 export interface DrawnSecrets {
   file: string
   read(): Record<string, string>
@@ -42,24 +45,24 @@ export interface DrawnSecrets {
 }
 
 interface DeploymentOptions {
-  /** From where the command is run; else the project's wrangler.toml. */
+  /** A path relative to the working directory. Default: the project's wrangler.toml. */
   config?: string | undefined
   environment: NodeJS.ProcessEnv
   sleep: (ms: number) => Promise<unknown>
   say: (line: string) => void
 }
 
-/** Reads the configuration and opens the account. Throws UserError for what is missing. */
+/** Reads the configuration and opens the account. Throws UserError if a file or setting is missing. */
 export function openDeployment({ config: given, environment, sleep, say }: DeploymentOptions): Deployment {
   const configPath = given === undefined ? path.join(root, 'wrangler.toml') : path.resolve(given)
   if (!existsSync(configPath))
-    throw new UserError(`There is no ${configPath}.`, 'Name the configuration with --config.')
+    throw new UserError(`There is no ${configPath}.`, 'Pass the path of the configuration with --config.')
   const config = readConfig(readFileSync(configPath, 'utf8'))
   const accountId = environment.CLOUDFLARE_ACCOUNT_ID || config.accountId
   if (config.accountId && accountId !== config.accountId)
     throw new UserError(
-      `CLOUDFLARE_ACCOUNT_ID is ${accountId}, and the configuration is of the account ${config.accountId}.`,
-      'Unset the one, or take the configuration of the other: --config FILE.',
+      `CLOUDFLARE_ACCOUNT_ID is ${accountId}, but the configuration belongs to the account ${config.accountId}.`,
+      'Unset CLOUDFLARE_ACCOUNT_ID, or pass the other account’s configuration with --config.',
     )
   const baseUrl = environment.CLOUDFLARE_API_BASE_URL
   const platform = openPlatform({ baseUrl, token: environment.CLOUDFLARE_API_TOKEN, accountId, sleep })
@@ -83,8 +86,8 @@ export function openDeployment({ config: given, environment, sleep, say }: Deplo
 }
 
 /**
- * Where the application is: `--url`, or `PUBLIC_ORIGIN` of the configuration, or its address on workers.dev. Throws
- * UserError where the account has none.
+ * The application's address: `--url`, or the configuration's `PUBLIC_ORIGIN`, or its address on workers.dev. Throws
+ * UserError if the account has none.
  */
 export async function addressOf(platform: Platform, config: WranglerConfig, url: string | undefined): Promise<string> {
   const given = url ?? config.publicOrigin

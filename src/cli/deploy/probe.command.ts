@@ -4,9 +4,9 @@ import { ADVICE, failedOf, failedText, passedText, probe } from './probe.ts'
 
 export const command = defineCommand({
   name: 'probe',
-  summary:
-    'sends each database batches that it must refuse, and checks that the deployed version understands the refusals; writes nothing',
-  details: 'deploy ends with it.',
+  summary: 'checks that the deployed version understands the refusals of each of its databases',
+  details:
+    'It sends each database batches that the database must refuse, and writes nothing. deploy ends with a probe.',
   async run(connect) {
     const report = await probe(connect())
     const failed = failedOf(report)

@@ -9,12 +9,12 @@ import type { Check } from './steps.ts'
 export type ProbeReport = Omit<ProbePage, 'next'>
 type ProbeItem = ProbeReport['items'][number]
 
-/** A version that was just uploaded may take a while until it answers everywhere; the one before may lack the route. */
+/** A new version may take a while until it answers everywhere, and the previous version may lack the route. */
 const WAITS_MAX = 30
 const WAIT_MS = 2_000
 const NAMED_MAX = 10
 
-/** Asks the deployed version to probe its databases, some per request. Throws UserError. */
+/** Asks the deployed version to probe its databases, a few per request. Throws UserError. */
 export async function probe(connection: Pick<Connection, 'post'>): Promise<ProbeReport> {
   const report: ProbeReport = { items: [], leftOut: [] }
   const pages = pagesOf((after) => connection.post<ProbePage>('/operator/v1/probe', after === null ? {} : { after }))
@@ -25,7 +25,7 @@ export async function probe(connection: Pick<Connection, 'post'>): Promise<Probe
   return report
 }
 
-/** The last step of a deployment: a version that misreads its databases' refusals must not serve. */
+/** The last step of a deployment, because a version that misreads its databases' refusals must not serve. */
 export function probeCheck(
   { sleep }: Pick<Deployment, 'sleep'>,
   address: () => string,
@@ -36,13 +36,13 @@ export function probeCheck(
     asks: '/operator/v1/probe',
     async check() {
       const known = token()
-      if (!known) return 'not done, because no operators’ token is known here: npm run banyan -- probe --token TOKEN'
+      if (!known) return 'skipped, because no operators’ token is known: npm run banyan -- probe --token TOKEN'
       const connection = connect({ url: address(), token: known, pause: sleep })
       const report = await whenThere(sleep, () => probe(connection))
       const failed = failedOf(report)
       if (failed.length === 0) return passedText(report)
       throw new UserError(
-        `The version is deployed, and it misreads the refusals of its databases.\n${failedText(report, failed)}`,
+        `The version is deployed, but misreads the refusals of its databases.\n${failedText(report, failed)}`,
         ADVICE,
       )
     },
@@ -55,7 +55,7 @@ async function whenThere(sleep: Deployment['sleep'], ask: () => Promise<ProbeRep
       return await ask()
     } catch (error) {
       const isMissing = error instanceof UserError && error.code === 'NOT_FOUND'
-      // A request whose answer was lost has been sent five times already.
+      // The client has already made five attempts if the answer was lost.
       const isComing = isMissing || (error instanceof NotNow && !(error instanceof AnswerLost))
       if (!isComing || waits === WAITS_MAX) throw error
       await sleep(WAIT_MS)
@@ -68,7 +68,7 @@ export const failedOf = ({ items }: ProbeReport): ProbeItem[] => items.filter(({
 export function passedText({ items, leftOut }: ProbeReport): string {
   const databases = counted(new Set(items.map(({ binding }) => binding)).size, 'database')
   const cases = counted(new Set(items.map(({ case: name }) => name)).size, 'case')
-  const restoring = leftOut.length === 0 ? '' : `; left out, because they are being restored: ${leftOut.join(', ')}`
+  const restoring = leftOut.length === 0 ? '' : `; skipped, because they are being restored: ${leftOut.join(', ')}`
   return `${databases} refused as expected in ${cases}, and nothing was written${restoring}`
 }
 
@@ -76,15 +76,15 @@ export function failedText({ items }: ProbeReport, failed: ProbeItem[]): string 
   const lines = failed
     .slice(0, NAMED_MAX)
     .map(({ binding, case: name, expected, met, text }) =>
-      [`  ${binding}, ${name}: expected ${expected}, met ${met}`, ...(text === '' ? [] : [`    ${text}`])].join('\n'),
+      [`  ${binding}, ${name}: expected ${expected}, got ${met}`, ...(text === '' ? [] : [`    ${text}`])].join('\n'),
     )
   const more = failed.length - NAMED_MAX
   return [
-    `${failed.length} of ${counted(items.length, 'probe')} failed. The texts are those that the databases gave:`,
+    `${failed.length} of ${counted(items.length, 'probe')} failed. The databases answered:`,
     ...lines,
     ...(more > 0 ? [`  and ${more} more: npm run banyan -- probe --json`] : []),
   ].join('\n')
 }
 
 export const ADVICE =
-  'Do not put this version into service: npm run banyan -- rollback makes the previous one live again. Report the texts; src/sharding/answers.ts must know each of them. "no answer" and "not-migrated" mean that the database itself needs attention: check it first. To probe again: npm run banyan -- probe'
+  'Make the previous version live again: npm run banyan -- rollback. Report the texts, because src/sharding/answers.ts must know each of them. "no answer" and "not-migrated" mean that the database itself needs attention, so check it first. To probe again: npm run banyan -- probe'

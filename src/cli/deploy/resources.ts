@@ -9,13 +9,13 @@ import type { Step } from './steps.ts'
 
 interface Wanted {
   name: string
-  /** What the configuration names it by, where that is an id; else null. */
+  /** The id in the configuration; null if the configuration refers to the resource by its name. */
   configuredId: string | null
-  /** Told once it is there. */
+  /** Called when the resource exists. */
   onFound(id: string): void
 }
 
-/** Makes what wrangler.toml names and the account lacks, then writes the ids it was given into wrangler.toml. */
+/** Creates the resources that wrangler.toml names and the account lacks, and writes their ids into wrangler.toml. */
 export function resourceSteps(deployment: Deployment): Step[] {
   const { platform } = deployment
   const ids = new Map<string, string>()
@@ -48,7 +48,7 @@ export function resourceSteps(deployment: Deployment): Step[] {
 function resourceStep(name: string, kind: ResourceKind, platform: Platform, wanted: () => Wanted[]): Step {
   return {
     name,
-    done: 'made',
+    done: 'created',
     async look() {
       const found = await inParallel(wanted(), async (resource) => {
         const id = await findConfigured(kind, platform, resource)
@@ -67,8 +67,8 @@ function resourceStep(name: string, kind: ResourceKind, platform: Platform, want
 }
 
 /**
- * The id of what the configuration names; null where it isn't there yet. Throws UserError where the configuration names it
- * by another id: it is another account's, or was deleted, and an empty one in its place would hide it.
+ * The id of a configured resource; null if it does not exist yet. Throws UserError if the configuration has another id:
+ * the resource belongs to another account or was deleted, and an empty one in its place would hide the mistake.
  */
 export async function findConfigured(
   kind: ResourceKind,
@@ -78,10 +78,10 @@ export async function findConfigured(
   const { called } = kind
   const id = await kind.find(platform, name)
   if (configuredId === null || isPlaceholder(configuredId) || configuredId === id) return id
-  const found = id === null ? `this account has no ${called} of that name` : `that of this account is ${id}`
+  const found = id === null ? `this account has no ${called} of that name` : `in this account its id is ${id}`
   throw new UserError(
-    `The configuration names the ${called} ${name} by the id ${configuredId}; ${found}.`,
-    'Is CLOUDFLARE_ACCOUNT_ID right? To deploy into another account, give it a configuration of its own: --config FILE.',
+    `The configuration has the id ${configuredId} for the ${called} ${name}, but ${found}.`,
+    'Check CLOUDFLARE_ACCOUNT_ID. To deploy to another account, give it its own configuration with --config FILE.',
   )
 }
 
@@ -98,7 +98,7 @@ function configStep(deployment: Deployment, ids: Map<string, string>): Step {
       return {
         lacking: unwritten.map(({ binding }) => `the id of ${binding}`),
         async carryOut() {
-          // Read again: what was written there meanwhile stays.
+          // Read again, to keep edits made meanwhile.
           let changed = deployment.readConfigText()
           for (const { binding, write } of unwritten)
             changed = write(changed, binding, present(ids.get(binding), `the id of ${binding}`))

@@ -10,14 +10,15 @@ import { rollback } from './rollback.ts'
 
 export const command = defineCommand({
   name: 'rollback',
-  summary: 'makes the previous version live again; idempotent',
-  details: PLATFORM_HELP,
+  summary: 'makes the previous version live again; databases stay as they are',
+  details: `Idempotent: after a rollback, a second run only checks that the application is ready.
+${PLATFORM_HELP}`,
   options: {
-    to: { value: 'VERSION', help: 'this version instead' },
+    to: { value: 'VERSION', help: 'id of the version to make live (default: the previous one)' },
     'without-map': {
-      help: 'if the live version is too broken to show the map: also to a version that binds fewer shards',
+      help: 'allow a version that binds fewer shards if the live version is too broken to show the map',
     },
-    'dry-run': { help: 'say which version it would be, and do nothing' },
+    'dry-run': { help: 'print which version would become live, and change nothing' },
     config: configOption,
   },
   async run(_connect, _operands, options) {
@@ -30,7 +31,10 @@ export const command = defineCommand({
       shards: async () => {
         const { items } = await listShards(connect({ url: address, token: options.token }))
         if (!Array.isArray(items))
-          throw new UserError(`${address} answers without a list of shards.`, 'Is it a Banyan?')
+          throw new UserError(
+            `${address} answered without a list of shards.`,
+            'Pass the address of a Banyan application with --url.',
+          )
         return items
       },
       to: options.to,

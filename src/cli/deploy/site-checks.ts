@@ -3,7 +3,7 @@ import { UserError } from '../shell/errors.ts'
 import type { Deployment } from './deployment.ts'
 import type { Check } from './steps.ts'
 
-/** A new address on workers.dev takes a minute or two until its certificate is there. */
+/** A new address on workers.dev takes a minute or two to get its certificate. */
 const WARM_MS_MAX = 180_000
 const WARM_PAUSE_MS = 2_000
 const TIMEOUT_MS = 30_000
@@ -12,8 +12,8 @@ const ANSWER_CHARACTERS_MAX = 300
 type Sleeping = Pick<Deployment, 'sleep'>
 
 /**
- * Waits until the application lives, and until all that it stands on answers: three minutes at most, for both. The first
- * request spreads the slots.
+ * Waits until the application is up and all its dependencies answer, three minutes in all. The first request creates
+ * the map.
  */
 export function warmCheck({ sleep }: Sleeping, address: () => string, waitMsMax = WARM_MS_MAX): Check {
   return {
@@ -37,14 +37,17 @@ async function answers(sleep: Sleeping['sleep'], url: string, patience: { leftMs
     patience.leftMs -= WARM_PAUSE_MS
     if (patience.leftMs <= 0)
       throw new UserError(
-        `It is deployed, and ${url} isn't well: ${status || 'no answer'}: ${text.slice(0, ANSWER_CHARACTERS_MAX)}`,
-        'Its logs: npx wrangler tail. To go back to the version before: npm run banyan -- rollback, and further: --to VERSION',
+        `The version is deployed, but ${url} is not healthy (${status || 'no answer'}): ${text.slice(0, ANSWER_CHARACTERS_MAX)}`,
+        SEE_LOGS,
       )
     await sleep(WARM_PAUSE_MS)
   }
 }
 
-/** Asks for what a visitor, a client and an operator would ask for. */
+const SEE_LOGS =
+  'See the logs: npx wrangler tail. To return to the previous version: npm run banyan -- rollback (or to an earlier one: --to VERSION)'
+
+/** Sends the requests of a visitor, a client and an operator. */
 export function smokeCheck(
   address: () => string,
   { token, shards }: { token: () => string | undefined; shards: string[] },
@@ -56,15 +59,15 @@ export function smokeCheck(
       await expectAnswer(`${address()}/`, (text) => text.includes('<html'))
       await expectAnswer(`${address()}/api/openapi.json`, (text) => readObject(text)?.paths !== undefined)
       const known = token()
-      if (!known) return 'the home page and the API answer (no operators’ token is known here: --token)'
+      if (!known) return 'the home page and the API answer (pass --token to check the operators’ API too)'
       const headers = { authorization: `Bearer ${known}` }
       const list = await expectAnswer(`${address()}/operator/v1/shards`, isList, headers)
       const { items } = readObject(list) as unknown as ShardList
       const foreign = items.filter(({ binding }) => !shards.includes(binding))
       if (foreign.length > 0)
         throw new UserError(
-          `The map names ${foreign.map(({ binding }) => binding).join(', ')}, which the configuration doesn't bind.`,
-          'Is this the configuration of this application, and as new as its last added shard?',
+          `The map names ${foreign.map(({ binding }) => binding).join(', ')}, which the configuration does not bind.`,
+          'Use the configuration of this application that includes its last added shard (--config FILE).',
         )
       return `the home page, the API and the operators’ API answer, with ${items.length} of ${shards.length} shards in the map`
     },
@@ -75,14 +78,14 @@ async function expectAnswer(url: string, isRight: (text: string) => boolean, hea
   const { status, text } = await ask(url, headers)
   if (status === 200 && isRight(text)) return text
   throw new UserError(
-    `It is deployed, and ${url} answers ${status || 'nothing'}: ${text.slice(0, ANSWER_CHARACTERS_MAX)}`,
+    `The version is deployed, but ${url} answers ${status || 'nothing'}: ${text.slice(0, ANSWER_CHARACTERS_MAX)}`,
     status === 401
-      ? 'The token isn’t the one that is set: give that with --token, or set another: npx wrangler secret put OPERATOR_TOKEN'
-      : 'Its logs: npx wrangler tail. To go back to the version before: npm run banyan -- rollback, and further: --to VERSION',
+      ? 'Pass the token that is set with --token, or set another one: npx wrangler secret put OPERATOR_TOKEN'
+      : SEE_LOGS,
   )
 }
 
-/** Null for what is no object in JSON. */
+/** Null if the text is not a JSON object. */
 function readObject(text: string): Record<string, unknown> | null {
   try {
     const read = JSON.parse(text) as unknown

@@ -1,23 +1,23 @@
 import type { Screen } from '../shell/screen.ts'
 
-/** What a step found: what isn't there yet, and how it comes about. The dry run prints the one and leaves the other. */
+/** What is missing, and the function that adds it. A dry run only prints what is missing. */
 interface Finding {
   lacking: string[]
   carryOut(): Promise<void>
 }
 
-/** A step that brings something about, once: it looks first, so that to run it again changes nothing. */
+/** A step that changes something. It looks first, so a second run changes nothing. */
 export interface Step {
   name: string
-  /** `made` */
+  /** A participle for the output: `created`. */
   done: string
   look(): Promise<Finding>
 }
 
-/** A step that changes nothing: it passes, or throws UserError. */
+/** A step that changes nothing. It passes, or throws UserError. */
 export interface Check {
   name: string
-  /** What is asked, for the dry run. */
+  /** The paths that it requests, for the dry run's output. */
   asks: string
   check(): Promise<string>
 }
@@ -31,7 +31,7 @@ export interface StepOutcome {
 const NAME_CHARACTERS = 14
 const NAMED_MAX = 4
 
-/** Carries out steps in order, saying each. The dry run takes the same looks. */
+/** Runs the steps in order, and prints each. A dry run looks in the same way, and changes nothing. */
 export async function runSteps(
   steps: (Step | Check)[],
   { isDryRun, screen }: { isDryRun: boolean; screen: Screen },
@@ -58,7 +58,7 @@ async function runStep(step: Step, isDryRun: boolean): Promise<{ outcome: StepOu
 async function runCheck(check: Check, isDryRun: boolean): Promise<{ outcome: StepOutcome; said: string }> {
   const { name, asks } = check
   if (isDryRun)
-    return { outcome: { step: name, result: 'would be asked', what: [asks] }, said: `would be asked: ${asks}` }
+    return { outcome: { step: name, result: 'would be asked', what: [asks] }, said: `would request: ${asks}` }
   const said = await check.check()
   return { outcome: { step: name, result: 'passed', what: [said] }, said }
 }

@@ -22,7 +22,7 @@ import type { Step } from './steps.ts'
 const SECRET_BYTES = 32
 const TAG_DIGITS = 16
 
-/** Migrates every shard: the first alone, so that a migration that fails does so in one database. */
+/** Migrates every shard. The first goes alone, so that a bad migration fails in one database only. */
 export function migrationStep(deployment: Deployment): Step {
   const migrations = readMigrations()
   return {
@@ -39,7 +39,7 @@ export function migrationStep(deployment: Deployment): Step {
         lacking: behind.map(({ binding, pending }) => `${pending.length} to ${binding}`),
         async carryOut() {
           const onProgress = (_done: number, _all: number, said: string) => deployment.say(`  ${said}`)
-          // Looked up again: what the step before has made has an id by now.
+          // Looked up again, because the previous step may have created databases.
           const shards = await remoteShards(deployment)
           const { failed } = await migrateShards(shards, {
             migrations,
@@ -50,8 +50,8 @@ export function migrationStep(deployment: Deployment): Step {
           const [first] = failed
           if (first)
             throw new UserError(
-              `${first.migration} failed on ${first.binding}, and nothing of it was applied: ${first.reason}`,
-              'No other shard was begun after it. Mend it and run it again: it goes on where it stopped.',
+              `${first.migration} failed on ${first.binding}, and was not applied there: ${first.reason}`,
+              'No other shard was started after it. Fix the migration, and run the command again to resume.',
             )
         },
       }
@@ -59,15 +59,16 @@ export function migrationStep(deployment: Deployment): Step {
   }
 }
 
-/** Fills the store of static files before the version that names them is live; those of earlier versions stay. */
+/** Uploads the static files before the version that names them is live. Those of earlier versions stay. */
 export function assetStep(deployment: Deployment): Step {
   const { platform } = deployment
   return {
     name: 'static files',
-    done: 'put',
+    done: 'uploaded',
     async look() {
       const [bucket] = readConfig(deployment.readConfigText()).buckets
-      if (!bucket) throw new UserError('No bucket is bound.', 'Bind one as BUCKET in the configuration.')
+      if (!bucket)
+        throw new UserError('The configuration binds no R2 bucket.', 'Bind one as BUCKET in the configuration.')
       const files = await deployment.staticFiles()
       const stored = await inParallel(files, async (file) => {
         const bytes = await readObject(platform, bucket, file.key)
@@ -92,13 +93,13 @@ export function assetStep(deployment: Deployment): Step {
 
 export interface VersionOptions {
   address(): string
-  /** To set where none is. */
+  /** Set if no token is set. */
   operatorToken: string | undefined
-  /** Bindings of the live map's shards; null where no token is known to ask with. */
+  /** Bindings of the live map's shards; null if no token is known for the request. */
   mapBindings(): Promise<string[] | null>
 }
 
-/** Uploads a version where the live one was made from something else, or lacks a secret. */
+/** Uploads a version if the live one was built from other sources, or lacks a secret. */
 export function versionStep(deployment: Deployment, { address, operatorToken, mapBindings }: VersionOptions): Step {
   const { platform, wrangler, drawn } = deployment
   return {
@@ -129,7 +130,7 @@ export function versionStep(deployment: Deployment, { address, operatorToken, ma
   }
 }
 
-/** Values for secrets that aren't set: what an earlier run has drawn and may have set is drawn no second time. */
+/** Generates values for secrets that are not set. Reuses values of an interrupted run, which may have set them. */
 function draw({ drawn }: Deployment, unset: string[], operatorToken: string | undefined): void {
   const before = drawn.read()
   const value = (name: string) =>
@@ -139,20 +140,20 @@ function draw({ drawn }: Deployment, unset: string[], operatorToken: string | un
   drawn.write(Object.fromEntries(unset.map((name) => [name, value(name)])))
 }
 
-/** The version that has all the traffic; null while there is none. Throws UserError during a gradual deployment. */
+/** The version with all the traffic; null if nothing is deployed. Throws UserError during a gradual deployment. */
 export async function liveVersion({ platform }: Pick<Deployment, 'platform'>, name: string): Promise<Version | null> {
   const [newest] = await listDeployments(platform, name)
   const [live, ...others] = newest?.versions ?? []
   if (!live) return null
   if (others.length > 0)
     throw new UserError(
-      'A gradual deployment is under way: two versions have part of the traffic each.',
-      'End it first: npx wrangler versions deploy',
+      'A gradual deployment is in progress, so two versions share the traffic.',
+      'Complete it first: npx wrangler versions deploy',
     )
   return findVersion(platform, name, live.version_id)
 }
 
-/** Bindings of shards that a version has, by binding: the database's id. */
+/** A version's shards: database ids by binding. */
 export const shardsOfVersion = ({ resources }: Version): Map<string, string> =>
   new Map(
     resources.bindings
@@ -160,7 +161,7 @@ export const shardsOfVersion = ({ resources }: Version): Map<string, string> =>
       .map(({ name, id }) => [name, id ?? '']),
   )
 
-/** A version without a shard of the map refuses that shard's users. One that was removed from the map may go. */
+/** Throws UserError if the map still has a shard that the new version would not bind: its users would get errors. */
 async function refuseLostShards(
   live: Version,
   shards: ShardBinding[],
@@ -172,21 +173,21 @@ async function refuseLostShards(
     if (isBound && (ids.get(binding) ?? id) === id) continue
     if (isBound)
       throw new UserError(
-        `${binding} is bound to the database ${id} in the live version, and to another one in the configuration.`,
-        `Name ${id} there: what its users have is in it.`,
+        `The live version binds ${binding} to the database ${id}, but the configuration binds it to another one.`,
+        `Write ${id} as its database_id in the configuration, because the users’ data is in that database.`,
       )
     const inMap = await mapBindings()
     if (inMap && !inMap.includes(binding)) continue
     throw new UserError(
-      `The live version has ${binding} bound (database ${id}), and the configuration lacks it.`,
+      `The live version binds ${binding} (database ${id}), but the configuration does not.`,
       inMap
-        ? `Bind it again: the map names it, and its users would get errors. To let it go: npm run banyan -- shards drain, then shards remove.`
-        : 'Bind it again, or give --token: then the map is asked whether it is a shard still.',
+        ? 'Bind it again, because the map names it and its users would get errors. To remove the shard first: npm run banyan -- shards drain, then shards remove'
+        : 'Bind it again, or pass --token so that the command can check whether the map still has the shard.',
     )
   }
 }
 
-/** What calls the Worker. An upload sets it as well; this finds what one that was cut off has left out. */
+/** Sets what calls the Worker: cron, queues and its address. An upload does so too, unless it was interrupted. */
 export function triggerStep(deployment: Deployment): Step {
   const { platform } = deployment
   return {

@@ -5,11 +5,11 @@ import { type CsvForm, type CsvRecord, CsvRecords } from './csv.ts'
 import { type CsvOptions, csvFormOf } from './csv-form.ts'
 import { CUT_OFF } from './odd-text.ts'
 
-/** The column that says why a record is no user's. */
+/** The column with the reason why a record is invalid. */
 export const PROBLEM = 'banyan problem'
 const COLUMNS_MAX = 1_000
 
-/** Fills a table from a file of records, whose first one names the columns. */
+/** Fills a table from a file of records. The first record names the columns. */
 export class CsvTable {
   readonly #database: DatabaseSync
   readonly #table: string
@@ -29,12 +29,12 @@ export class CsvTable {
     this.#options = options
   }
 
-  /** How the file is written; the RFC's form until its beginning was read. */
+  /** The file's form; null until its first piece was read. */
   get form(): CsvForm | null {
     return this.#reader?.form ?? null
   }
 
-  /** The first piece must have the whole header. Throws UserError. */
+  /** The first piece must contain the whole header. Throws UserError. */
   push(piece: string): void {
     let text = piece
     if (!this.#reader) {
@@ -47,11 +47,11 @@ export class CsvTable {
 
   end(): void {
     for (const record of this.#reader?.records.end() ?? []) this.#add(record)
-    if (!this.#insert) throw new UserError('The file is empty.', 'Its first line names the columns.')
+    if (!this.#insert) throw new UserError('The file is empty.', 'Pass a file whose first line names the columns.')
     if (this.#whole === 0 && this.#firstProblem)
       throw new UserError(
         `No record has as many fields as the header. ${this.#firstProblem}`,
-        'If another character is between the fields, name it with --delimiter. A field with it, or with a line break, is quoted.',
+        'If the fields have another delimiter, pass it with --delimiter. Quote fields that contain the delimiter or a line break.',
       )
   }
 
@@ -69,26 +69,26 @@ export class CsvTable {
     this.#insert.run(problem, ...fields)
   }
 
-  /** Why the record can't be a user's. It costs this user only. */
+  /** Why the record is invalid, or null. Only this record is refused. */
   #problemOf(record: CsvRecord): string | null {
     if (record.at(-1) === CUT_OFF) return `Record ${this.#number} has more than a million characters.`
-    // Excel writes delimiters behind the last column, too.
+    // Excel may write delimiters after the last column.
     const isShort = record.length < this.#width && !this.#options.isFilled
     const isWhole = !isShort && record.slice(this.#width).every((field) => !field)
     if (isWhole) return null
-    const counts = `Record ${this.#number} has ${record.length} fields, and the header has ${this.#width}:`
-    const fix = 'a field with the delimiter or a line break in it must be quoted.'
-    return isShort ? `${counts} ${fix} If only empty fields at its end are missing, pass --fill.` : `${counts} ${fix}`
+    const counts = `Record ${this.#number} has ${record.length} fields, but the header has ${this.#width}.`
+    const fix = 'A field that contains the delimiter or a line break must be quoted.'
+    return isShort ? `${counts} ${fix} If only empty fields at the end are missing, pass --fill.` : `${counts} ${fix}`
   }
 
-  /** A file with `\N` is PostgreSQL's or MySQL's. Whether its other backslashes are escapes nothing in it says. */
+  /** A file with `\N` comes from PostgreSQL or MySQL. It does not show whether its other backslashes are escapes. */
   #refuseUnclearEscapes(record: CsvRecord): void {
     this.#hasNull ||= record.includes(null)
     this.#hasBackslash ||= record.some((field) => field?.includes('\\'))
     if (this.#hasNull && this.#hasBackslash)
       throw new UserError(
-        `Record ${this.#number}: the file has \\N for NULL, and other fields with a backslash.`,
-        'Pass --escape backslash if MySQL or COPY without CSV has written it (\\n is a line break, \\\\ a backslash); otherwise --escape none.',
+        `Record ${this.#number}: the file has \\N for NULL and other backslashes, which may be escapes.`,
+        'Pass --escape backslash if MySQL or COPY without CSV wrote the file (\\n is a line break, \\\\ a backslash), otherwise --escape none.',
       )
   }
 
@@ -98,7 +98,10 @@ export class CsvTable {
     const isOdd = names.length === 0 || names.some((name) => name.includes('\0'))
     const isTwice = new Set([PROBLEM, ...names].map((name) => name.toLowerCase())).size <= names.length
     if (names.length > COLUMNS_MAX || isOdd || isTwice)
-      throw new UserError(`The first line doesn't name the columns: ${names.slice(0, 10).join(', ')}.`, 'Add a header.')
+      throw new UserError(
+        `The first line does not name the columns: ${names.slice(0, 10).join(', ')}.`,
+        `Add a header with at most ${COLUMNS_MAX.toLocaleString('en')} different names.`,
+      )
     this.#width = names.length
     const columns = [PROBLEM, ...names].map((name) => `${quotedName(name)} TEXT`)
     this.#database.exec(`CREATE TABLE ${quotedName(this.#table)} (${columns.join(', ')})`)

@@ -1,35 +1,35 @@
 import { UserError } from '../shell/errors.ts'
 import { CUT_OFF } from './odd-text.ts'
 
-/** Of a longer record only the fields that end before this are kept, and `CUT_OFF` in place of the others. */
+/** A longer record keeps only the fields that end before this limit, with `CUT_OFF` in place of the others. */
 const RECORD_CHARACTERS_MAX = 1_048_576
 
-/** How a file of records is written. */
+/** The form of a file of records. */
 export interface CsvForm {
   /** One character. */
   delimiter: string
-  /** Fields may be quoted: then they hold delimiters, line breaks, and quotes (doubled). */
+  /** Fields may be quoted. A quoted field may contain delimiters, line breaks and doubled quotes. */
   hasQuotes: boolean
-  /** A backslash escapes what follows it, as PostgreSQL's text format and MySQL write. */
+  /** A backslash escapes the next character, as in PostgreSQL's text format and in MySQL's files. */
   hasEscapes: boolean
-  /** Unquoted fields that are NULL, as they are written. */
+  /** Unquoted texts that mean NULL. */
   nulls: string[]
 }
 
 const RFC_4180: CsvForm = { delimiter: ',', hasQuotes: true, hasEscapes: false, nulls: [] }
 
-/** Null is a field that is NULL: an empty one is an empty text. */
+/** A null field is NULL. An empty field is an empty string. */
 export type CsvRecord = (string | null)[]
 
-/** Reads records (RFC 4180, or another form) as they come. */
+/** Reads a stream of records (RFC 4180, or another form). */
 export class CsvRecords {
   readonly #form: CsvForm
-  /** What ends or changes a field that is not quoted, and one that is. */
+  /** Characters that end or change an unquoted field, and a quoted one. */
   readonly #plainStop: RegExp
   readonly #quotedStop: RegExp
   #text = ''
   #line = 1
-  /** Set while a record is passed over that is too long to keep. */
+  /** Set while skipping a record that is too long to keep. */
   #long: LongRecord | null = null
 
   constructor(form: CsvForm = RFC_4180) {
@@ -45,7 +45,7 @@ export class CsvRecords {
     return this.#cut(false)
   }
 
-  /** The last record, where no line break follows it. Throws UserError for a quote that nothing closes. */
+  /** The last record, if no line break follows it. Throws UserError for an unclosed quote. */
   end(): CsvRecord[] {
     return this.#cut(true)
   }
@@ -60,7 +60,7 @@ export class CsvRecords {
         this.#long = { kept: record.fields, state: 'start', lines: 0 }
         continue
       }
-      // However the pieces fall, the same records are too long.
+      // The limit must not depend on where the pieces end.
       const isLong = record.end - at > RECORD_CHARACTERS_MAX
       records.push(isLong ? [...record.fields.slice(0, -1), CUT_OFF] : record.fields)
       this.#line += record.lines
@@ -70,7 +70,7 @@ export class CsvRecords {
     return records.filter((fields) => fields.length > 1 || fields[0] !== '')
   }
 
-  /** The record that begins at `at`. Its `end` is null when that hasn't come yet; the fields are those that have. */
+  /** The record that starts at `at`. If it is incomplete, `end` is null and `fields` holds its complete fields. */
   #record(at: number, isEnd: boolean): { fields: CsvRecord; end: number | null; lines: number } {
     const text = this.#text
     const fields: CsvRecord = []
@@ -79,7 +79,7 @@ export class CsvRecords {
     for (;;) {
       const isQuoted = this.#form.hasQuotes && text[position] === '"'
       const close = isQuoted ? this.#closingQuote(position) : this.#plainEnd(position)
-      // A quote at the very end may be the first of two; behind a field the delimiter may still come.
+      // A quote at the very end may be the first of two, and the delimiter of the last field may still come.
       if (close < 0 || (!isEnd && close >= (isQuoted ? text.length - 1 : text.length))) {
         if (isEnd && isQuoted) throw this.#unclosed(lines)
         if (!isEnd) return { fields, end: null, lines }
@@ -100,13 +100,13 @@ export class CsvRecords {
         throw new UserError(
           `Line ${this.#line + lines}: "${after}" follows a quoted field.`,
           raw.endsWith('\\')
-            ? 'If the file writes \\" for a quote, as MySQL does, pass --escape backslash.'
-            : 'A field with a quote in it is quoted, and the quote doubled.',
+            ? 'If the file has \\" for a quote, as MySQL writes it, pass --escape backslash.'
+            : 'Quote a field that contains a quote, and double that quote.',
         )
     }
   }
 
-  /** Where the quoted field that begins at `opening` ends, or -1. */
+  /** The end of the quoted field that starts at `opening`, or -1. */
   #closingQuote(opening: number): number {
     const stop = this.#quotedStop
     stop.lastIndex = opening + 1
@@ -118,7 +118,7 @@ export class CsvRecords {
     return -1
   }
 
-  /** Where the field that begins at `from` ends: the text's length where nothing ends it, -1 within an escape. */
+  /** The end of the field that starts at `from`: the text's length if nothing ends it, -1 inside an escape. */
   #plainEnd(from: number): number {
     const stop = this.#plainStop
     stop.lastIndex = from
@@ -136,7 +136,7 @@ export class CsvRecords {
     return this.#form.hasEscapes ? unescaped(value) : value
   }
 
-  /** Passes over a record that is too long: a huge field costs its own record, and memory for one piece. */
+  /** Skips the rest of a record that is too long, so that a huge field takes memory for one piece only. */
   #restOfLong(long: LongRecord, at: number, isEnd: boolean): { fields: CsvRecord; end: number | null; lines: number } {
     for (let position = at; position < this.#text.length; position++) {
       const character = this.#text.charAt(position)
@@ -157,14 +157,14 @@ export class CsvRecords {
     new UserError(`Line ${this.#line + lines}: a quote is not closed.`, 'Fix the quote on that line of the file.')
 }
 
-/** One of which no more is kept. */
+/** A record that is too long, with the fields that are kept. */
 interface LongRecord {
   kept: CsvRecord
   state: SkipState
   lines: number
 }
 
-/** Where in a field a character stands. */
+/** The position of a character in a field. */
 type SkipState = 'start' | 'plain' | 'quoted' | 'closing' | 'escaped' | 'quoted escaped'
 
 function afterCharacter(state: SkipState, character: string, form: CsvForm): SkipState {
@@ -178,7 +178,7 @@ function afterCharacter(state: SkipState, character: string, form: CsvForm): Ski
   return state === 'start' && form.hasQuotes && character === '"' ? 'quoted' : 'plain'
 }
 
-/** Those of PostgreSQL and MySQL; before any other character the backslash only takes its meaning away. */
+/** The escapes of PostgreSQL and MySQL. Before any other character, the backslash is dropped. */
 const escapes: Record<string, string> = {
   '0': '\0',
   b: '\b',

@@ -11,28 +11,31 @@ export const encodingNames: Record<Encoding, string> = {
   'windows-1252': 'Windows-1252',
 }
 
-/** Of `--encoding`. Latin-1 is read as Windows-1252, which has letters where Latin-1 has control characters. */
+/** Reads `--encoding`. Latin-1 is read as Windows-1252, which has letters in place of Latin-1's control characters. */
 export function readEncoding(text: string | undefined): Encoding | null {
   if (text === undefined) return null
   const name = text.toLowerCase() === 'latin1' ? 'windows-1252' : text.toLowerCase()
   if (Object.hasOwn(encodingNames, name)) return name as Encoding
   throw new UserError(
     `--encoding is "${text}".`,
-    `It may be ${Object.keys(encodingNames).join(', ')}. For another, convert the file: iconv -f ENCODING -t UTF-8`,
+    `Pass one of ${Object.keys(encodingNames).join(', ')}. If the file has another, convert it: iconv -f ENCODING -t UTF-8`,
   )
 }
 
-/** Told from the first bytes: a byte order mark, or the zeros that UTF-16 has beside ASCII. Throws UserError for UTF-32. */
+/** Detects the encoding from a byte order mark or from UTF-16's zero bytes. Throws UserError for UTF-32. */
 export function encodingOf(head: Buffer): Encoding {
   const [a, b, c, d] = head
   if ((a === 0xff && b === 0xfe && c === 0 && d === 0) || (a === 0 && b === 0 && c === 0xfe && d === 0xff))
-    throw new UserError('The file is UTF-32.', 'Convert it: iconv -f UTF-32 -t UTF-8 FILE > NEW_FILE')
+    throw new UserError(
+      'The file is UTF-32, which an import does not read.',
+      'Convert it: iconv -f UTF-32 -t UTF-8 FILE > NEW_FILE',
+    )
   if ((a === 0xff && b === 0xfe) || (a && b === 0 && c && d === 0)) return 'utf-16le'
   if ((a === 0xfe && b === 0xff) || (a === 0 && b && c === 0 && d)) return 'utf-16be'
   return 'utf-8'
 }
 
-/** Decodes as the bytes come. What is no text becomes `NOT_TEXT`; all other text stays as it is. */
+/** Decodes a stream of bytes. Invalid bytes become `NOT_TEXT`; all other text stays as it is. */
 export interface Decoder {
   readonly hasOddBytes: boolean
   push(chunk: Buffer): string
@@ -43,12 +46,12 @@ export function decoderOf(encoding: Encoding): Decoder {
   if (encoding === 'utf-8') return new WholeCharacters(unfinishedUtf8, decodeUtf8)
   if (encoding === 'utf-16le') return new WholeCharacters(unfinishedUtf16(1), decodeUtf16)
   if (encoding === 'utf-16be') return new WholeCharacters(unfinishedUtf16(0), (bytes) => decodeUtf16(swapped(bytes)))
-  // Each byte is a character: nothing is odd, and nothing is left for the end.
+  // Each byte is a character, so no byte is invalid and none is left for the end.
   const decoder = new TextDecoder(encoding)
   return { hasOddBytes: false, push: (chunk) => decoder.decode(chunk), end: () => '' }
 }
 
-/** Keeps the last bytes of a chunk back where they are a character's beginning. */
+/** Decodes whole characters. Keeps the incomplete character at the end of a chunk for the next chunk. */
 class WholeCharacters implements Decoder {
   readonly #unfinished: (bytes: Buffer) => number
   readonly #decode: (bytes: Buffer) => string
@@ -67,7 +70,7 @@ class WholeCharacters implements Decoder {
     return this.#read(bytes.subarray(0, whole))
   }
 
-  /** Half a character at the end is no text. */
+  /** An incomplete character at the end of the file is invalid. */
   end(): string {
     return this.#kept.length > 0 ? this.#read(this.#kept) : ''
   }
@@ -93,7 +96,7 @@ const REPLACEMENT = Buffer.from('\ufffd')
 
 function decodeUtf8(bytes: Buffer): string {
   if (isUtf8(bytes)) return bytes.toString()
-  // A decoder puts U+FFFD for what it can't read. Where the file itself has one, the bytes between are read apart.
+  // A decoder writes U+FFFD for invalid bytes. To keep those of the file itself, decode the bytes between them apart.
   const parts: string[] = []
   for (let start = 0; ; ) {
     const end = bytes.indexOf(REPLACEMENT, start)
@@ -104,7 +107,9 @@ function decodeUtf8(bytes: Buffer): string {
   }
 }
 
-/** Half a unit, and a high surrogate before its low one. `high`: where in a unit its high byte stands. */
+/**
+ * Counts the bytes of half a unit, or of a high surrogate without its low one. `high`: the high byte's index in a unit.
+ */
 const unfinishedUtf16 =
   (high: 0 | 1) =>
   (bytes: Buffer): number => {
@@ -113,13 +118,13 @@ const unfinishedUtf16 =
     return odd + (last !== undefined && last >= 0xd8 && last <= 0xdb ? 2 : 0)
   }
 
-/** With the bytes of each unit turned round; half a unit stays. */
+/** Swaps the bytes of each unit. Half a unit at the end stays. */
 function swapped(bytes: Buffer): Buffer {
   const whole = bytes.length - (bytes.length % 2)
   return Buffer.concat([Buffer.from(bytes.subarray(0, whole)).swap16(), bytes.subarray(whole)])
 }
 
-/** Half a surrogate pair, or half a unit, is no text. */
+/** A lone surrogate and half a unit are invalid. */
 function decodeUtf16(bytes: Buffer): string {
   const text = bytes.toString('utf16le').replaceAll(/\p{Cs}/gu, NOT_TEXT)
   return bytes.length % 2 === 0 ? text : text + NOT_TEXT

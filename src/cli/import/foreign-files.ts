@@ -3,25 +3,25 @@ import { UserError } from '../shell/errors.ts'
 
 interface Foreign {
   is: string
-  /** What to do, for a file that is named, and columns that it may have. */
+  /** The fix for a file. `columns` are likely columns, for an example. */
   fix: (file: string, columns: readonly string[]) => string
 }
 
 const without = (file: string): string => file.slice(0, file.length - path.extname(file).length) || file
-/** As a command takes it. */
+/** Quotes a file name for a shell command. */
 export const inShell = (file: string): string => (/^[\w./-]+$/.test(file) ? file : `'${file.replaceAll("'", "'\\''")}'`)
 const EXPORT_POSTGRES = `psql DATABASE -c "\\copy users TO 'users.csv' WITH (FORMAT csv, HEADER)"`
 const EXPORT_MYSQL =
   "mysql --batch -e 'SELECT * FROM users' DATABASE > users.tsv\nand import that with --escape backslash --null NULL."
 const importThen = (command: string, file: string): string => `${command}\nand import ${file}.`
 
-/** By their first bytes, at an offset. */
+/** Recognised by their first bytes at an offset. */
 const byBytes: (Foreign & { at: number; bytes: string })[] = [
   {
     at: 0,
     bytes: 'SQLite format 3\0',
     is: 'a SQLite database',
-    fix: (file) => importThen(`Make a dump of it: sqlite3 ${inShell(file)} .dump > users.sql`, 'users.sql'),
+    fix: (file) => importThen(`Dump it: sqlite3 ${inShell(file)} .dump > users.sql`, 'users.sql'),
   },
   {
     at: 0,
@@ -38,13 +38,13 @@ const byBytes: (Foreign & { at: number; bytes: string })[] = [
     bytes: 'PK\u0003\u0004',
     is: 'a zip archive, or an Excel workbook',
     fix: (file) =>
-      `Unpack it: unzip ${inShell(file)}. Of a workbook (.xlsx), save the sheet in Excel as “CSV UTF-8”. Import the file that comes of it.`,
+      `Unpack an archive: unzip ${inShell(file)}. In Excel, save the sheet of a workbook (.xlsx) as “CSV UTF-8”. Then import the resulting file.`,
   },
   {
     at: 0,
     bytes: '\xd0\xcf\x11\xe0',
     is: 'an Excel workbook (.xls)',
-    fix: () => 'Save the sheet in Excel as “CSV UTF-8”, and import that.',
+    fix: () => 'Save the sheet in Excel as “CSV UTF-8”, and import that file.',
   },
   {
     at: 0,
@@ -79,7 +79,7 @@ const byBytes: (Foreign & { at: number; bytes: string })[] = [
   },
 ]
 
-/** By their text. */
+/** Recognised by their text. */
 const byText: (Foreign & { pattern: RegExp })[] = [
   {
     pattern: /^\s*(?:\{\s*"|\[\s*\{)/,
@@ -92,17 +92,17 @@ const byText: (Foreign & { pattern: RegExp })[] = [
   },
   {
     pattern: /^--\s*PostgreSQL database (?:cluster )?dump/m,
-    is: 'a PostgreSQL dump, which SQLite can’t read',
+    is: 'a PostgreSQL dump, which SQLite cannot read',
     fix: () => importThen(`Export the table instead: ${EXPORT_POSTGRES}`, 'users.csv'),
   },
   {
     pattern: /^(?:--\s*(?:MySQL|MariaDB|phpMyAdmin SQL) dump|\/\*!\d{5}|\/\*M!\d{6})/im,
-    is: 'a MySQL or MariaDB dump, which SQLite can’t read',
+    is: 'a MySQL or MariaDB dump, which SQLite cannot read',
     fix: () => `Export the table instead: ${EXPORT_MYSQL}`,
   },
 ]
 
-/** Throws UserError with the command that makes the file readable, for those that are known and can't be read here. */
+/** Throws UserError for known formats that an import does not read, with the command that converts the file. */
 export function refuseForeignBytes(head: Buffer, file: string, columns: readonly string[]): void {
   const text = head.toString('latin1', 0, 512)
   refuse(
@@ -112,7 +112,7 @@ export function refuseForeignBytes(head: Buffer, file: string, columns: readonly
   )
 }
 
-/** The same, by the beginning of its text. */
+/** The same, for formats recognised by their first characters. */
 export function refuseForeignText(text: string, file: string, columns: readonly string[]): void {
   const head = text.slice(0, 4_096)
   refuse(

@@ -10,12 +10,14 @@ const mappings = importers.map(({ examples }) => `import users.sql --map ${examp
 
 export const command = defineCommand({
   name: 'import',
-  summary: 'imports users from another application',
-  details: 'If stopped or killed, run the command again to resume. Users that are there already stay as they are.',
+  summary: 'imports users from another application, and verifies them',
+  details:
+    'Idempotent: users that already exist stay as they are. If interrupted, run the command again to resume. Users that ' +
+    'cannot be imported are written to FILE.refused.csv with the reason.',
   operands: [
     {
       name: 'FILE',
-      help: 'a .sql dump (wrangler d1 export, sqlite3 .dump), or a .csv or .tsv with a header; also in gzip and UTF-16',
+      help: '.sql dump (wrangler d1 export, sqlite3 .dump), or .csv or .tsv with a header; may be gzipped or in UTF-16',
     },
   ],
   options: importOptions(importers.flatMap(({ fields }) => Object.keys(fields))),
@@ -23,10 +25,10 @@ export const command = defineCommand({
   async run(connect, [file], options) {
     if (!importer || importers.length > 1)
       throw new UserError(
-        `${importers.length} nouns of this application import records, and an import needs one.`,
-        'Write src/app/<noun>/import.operator.ts in one of them.',
+        `${importers.length} nouns of this application import records, but an import needs exactly one.`,
+        'Add src/app/<noun>/import.operator.ts to exactly one noun.',
       )
-    // Loaded when it is asked for: SQLite would slow all other commands down.
+    // Loaded on demand, because loading SQLite would slow down all other commands.
     const { importFile } = await import('./run.ts')
     return importFile(importer, connect, file, options)
   },

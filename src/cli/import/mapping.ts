@@ -3,14 +3,14 @@ import type { Importer, ImportField } from './noun.ts'
 
 type Fields = Importer['fields']
 
-/** Which column each field is read from. */
+/** The column of each field. */
 export type Mapping = Readonly<Record<string, string>>
 
 const plain = (name: string): string => name.toLowerCase().replaceAll(/[^a-z0-9]/g, '')
 
 /**
- * Reads `--map FIELD=COLUMN,…`: what it doesn't name is guessed from the columns' names, and `FIELD=` leaves a field out.
- * Throws UserError for an unknown field or column, and for a required field that nothing is found for.
+ * Reads `--map FIELD=COLUMN,…`. Other fields are guessed from the columns' names, and `FIELD=` omits a field. Throws
+ * UserError for an unknown field or column, and for a required field without a column.
  */
 export function readMapping(fields: Fields, text: string, columns: string[]): Mapping {
   const given = new Map<string, string>()
@@ -18,8 +18,8 @@ export function readMapping(fields: Fields, text: string, columns: string[]): Ma
     const [field = '', column = ''] = pair.split('=').map((part) => part.trim())
     if (!pair.includes('=') || !Object.hasOwn(fields, field))
       throw new UserError(
-        `--map has "${pair.trim()}".`,
-        `Write FIELD=COLUMN; the fields are ${Object.keys(fields).join(', ')}.`,
+        `--map has "${pair.trim()}", which ${pair.includes('=') ? 'does not name a field' : 'has no ='}.`,
+        `Write FIELD=COLUMN with one of the fields ${Object.keys(fields).join(', ')}.`,
       )
     given.set(field, column === '' ? '' : columnNamed(column, columns))
   }
@@ -31,8 +31,8 @@ export function readMapping(fields: Fields, text: string, columns: string[]): Ma
   const missing = Object.keys(fields).filter((name) => fields[name]?.isRequired && !mapping[name])
   if (missing.length > 0)
     throw new UserError(
-      `No column is known for ${missing.join(' and ')}.`,
-      `Say which it is: --map ${missing.map((field) => `${field}=COLUMN`).join(',')}\nThe columns are ${columns.join(', ')}.`,
+      `No column was found for ${missing.join(' and ')}.`,
+      `Pass it: --map ${missing.map((field) => `${field}=COLUMN`).join(',')}\nThe columns are ${columns.join(', ')}.`,
     )
   return mapping
 }
@@ -47,7 +47,7 @@ function guessed(field: ImportField, columns: string[]): string | undefined {
 
 function columnNamed(name: string, columns: string[]): string {
   const found = columns.find((column) => column === name) ?? columns.find((column) => plain(column) === plain(name))
-  if (!found) throw new UserError(`There is no column "${name}".`, `The columns are ${columns.join(', ')}.`)
+  if (!found) throw new UserError(`The file has no column "${name}".`, `Use one of its columns ${columns.join(', ')}.`)
   return found
 }
 

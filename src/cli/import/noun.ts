@@ -1,27 +1,27 @@
-/** A record as it is sent: texts by the names of its fields. `externalId` is its id in the source. */
+/** A record to send: strings by field name. `externalId` is its id in the source. */
 export interface ImportRecord {
   externalId: string
   [field: string]: string | undefined
 }
 
-/** Why a record isn't imported; the others are. */
+/** Why a record is not imported. Other records still are. */
 export interface Refusal {
   code: string
   detail: string
 }
 
-/** What the mapped columns of a row hold, as text, by the names of fields. */
+/** The mapped columns of a row as strings, by field name. */
 export type SourceRow = Readonly<Record<string, string | null>>
 
 export interface ImportField {
-  /** What a column of it is often called, the likeliest first. */
+  /** Common column names of the field, the likeliest first. */
   columns: readonly string[]
   isRequired?: boolean
-  /** Of a record whose field is no text. Without a code such a field is left out. */
+  /** The refusal's code if the value is not valid text. Without a code, such a value is omitted. */
   code?: string
 }
 
-/** What the server says of a record. `there`: imported before. `busy`: nothing is decided, to be sent again. */
+/** The server's answer for a record. `there`: it already exists. `busy`: not decided yet; send it again. */
 export interface ImportOutcome {
   externalId: string
   outcome: 'imported' | 'there' | 'refused' | 'busy'
@@ -32,21 +32,21 @@ export interface ImportOutcome {
 export interface ImportVerification {
   externalId: string
   isHere: boolean
-  /** What isn't as it was sent. */
+  /** Fields and claims that differ from what was sent. */
   differences: string[]
 }
 
-/** A value that one record of a file has for itself. */
+/** A value that only one record of a file may have. */
 interface UniqueValue {
-  /** Of a second record with it. */
+  /** The refusal's code for a second record with the value. */
   code: string
   called: string
   value: string
 }
 
-/** Something that is counted, and said at the end. */
+/** Something that is counted and reported at the end. */
 export interface Remark<R, O> {
-  /** In --json and in the file of the place. */
+  /** Its name in --json and in the place file. */
   name: string
   isOfRecord(record: R): boolean
   isOfOutcome(outcome: O): boolean
@@ -54,7 +54,7 @@ export interface Remark<R, O> {
 }
 
 export interface RecordRules<R extends ImportRecord> {
-  /** The record in a row, or why it can't be imported. `now`: a time after it, by more than a day, is refused. */
+  /** The record of a row, or why it can't be imported. A time more than a day after `now` is refused. */
   readRow(row: SourceRow, now: number): R | Refusal
   uniqueIn(record: R): UniqueValue[]
 }
@@ -62,22 +62,24 @@ export interface RecordRules<R extends ImportRecord> {
 /** Sends a request to the operators' API; resolves to the answer's body. */
 type Post = <T>(path: string, body: object) => Promise<T>
 
-/** How a noun's records come from other applications (`src/app/<noun>/import.operator.ts`). One noun has it. */
+/**
+ * A noun's import of records from other applications (`src/app/<noun>/import.operator.ts`). Exactly one noun has it.
+ */
 export interface Importer<R extends ImportRecord = ImportRecord, O extends ImportOutcome = ImportOutcome> {
-  /** By name, in the order of the table in which they are kept meanwhile. */
+  /** By name, in the order of the staging table's columns. */
   fields: Readonly<Record<string, ImportField> & { externalId: ImportField }>
-  /** Fields that the list of refused records has, `externalId` first. */
+  /** Fields in the file of refused records, `externalId` first. */
   reported: readonly ['externalId', ...string[]]
   source: { pattern: RegExp; rule: string }
   remarks: readonly Remark<R, O>[]
-  /** What a verification has compared. */
+  /** What a verification compares, as text. */
   verified: string
   examples: {
     mapping: string
-    /** Columns that such a table often has. */
+    /** Common columns of such a table. */
     columns: readonly string[]
   }
-  /** The rules may be slow to load, and other commands read this file, too. */
+  /** Loads the rules on demand, because other commands also load this file. */
   loadRules(): Promise<RecordRules<R>>
   send(post: Post, source: string, records: R[]): Promise<O[]>
   verify(post: Post, source: string, records: R[]): Promise<ImportVerification[]>

@@ -1,33 +1,33 @@
 import type { OptionDefinitions, OptionValues } from '../shell/options.ts'
 
-/** `fields`: what a record of the application has. */
+/** `fields`: names of a record's fields. */
 export const importOptions = (fields: string[]) =>
   ({
-    table: { value: 'NAME', help: 'the dump’s table (default: users)' },
+    table: { value: 'NAME', help: 'table in the dump (default: users)' },
     map: {
       value: 'FIELD=COLUMN,…',
-      help: `fields: ${fields.join(' ')}; those not named are guessed from the columns’ names, and FIELD= leaves one out`,
+      help: `columns of the fields ${fields.join(' ')} (default: guessed from the columns’ names; FIELD= omits a field)`,
     },
     source: {
       value: 'NAME',
-      help: 'the application that the users come from, permanently part of the ids (default: the file’s name)',
+      help: 'name of the application that the users come from, a permanent part of their ids (default: the file’s name)',
     },
     'dry-run': { help: 'read and check everything, and send nothing' },
     delimiter: {
       value: 'CHARACTER',
-      help: 'between the fields, or tab (default: the one that the first line has)',
+      help: 'character between the fields, or the word tab (default: taken from the first line)',
     },
     escape: {
       value: 'HOW',
-      help: 'backslash or none: whether a backslash escapes, as in files of MySQL and COPY (default: none)',
+      help: 'backslash if backslashes escape, as in files of MySQL and COPY, or none (default: none)',
     },
-    null: { value: 'TEXT', help: 'an unquoted field that is NULL, besides \\N' },
-    fill: { help: 'take fields that are missing at the end of a record as empty; Excel leaves them out' },
+    null: { value: 'TEXT', help: 'unquoted text that means NULL, in addition to \\N (default: only \\N)' },
+    fill: { help: 'treat fields missing at the end of a record as empty, because Excel omits them' },
     encoding: {
       value: 'NAME',
-      help: 'utf-8, utf-16le, utf-16be or windows-1252 (default: UTF-8, and UTF-16 where the file shows it)',
+      help: 'utf-8, utf-16le, utf-16be or windows-1252 (default: utf-8, or UTF-16 if detected)',
     },
-    verify: { value: 'HOW', help: 'ask the server, when done, of all users (the default), a sample of 1,000, or none' },
+    verify: { value: 'HOW', help: 'users to verify at the end: all, sample (1,000 users) or none (default: all)' },
   }) as const satisfies OptionDefinitions
 
 export type ImportOptions = OptionValues<ReturnType<typeof importOptions>>

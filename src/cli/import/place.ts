@@ -1,35 +1,37 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { replaceFile } from '../shell/replace-file.ts'
 
-/** What makes one import: with another of these it is another one, and begins anew. */
+/** Identifies an import. If any of these differs, the import starts from scratch. */
 export interface ImportIdentity {
   /** SHA-256 of the file. */
   fingerprint: string
   url: string
   source: string
   table: string
-  /** As text. */
+  /** The mapping as text. */
   mapping: string
-  /** How the file is read, as text. A version before had none: it read some files otherwise. */
+  /** The reading options as text. Earlier versions had none, and read some files differently. */
   reading: string
 }
 
-/** How far an import has come. */
+/** The position of an import. */
 export interface Place {
-  /** When it began: the file is checked by that time whenever it goes on, so that the same users are refused. */
+  /** When the import started. A resumed import checks the file with this time, so that it refuses the same users. */
   now: number
-  /** All users up to this one were answered for. */
+  /** The server has answered for all users up to this one. */
   acknowledged: number
   imported: number
   there: number
   refused: number
-  /** How many records each remark is of, by its name. */
+  /** Number of records per remark. */
   remarked: Record<string, number>
-  /** How long the file of refused users is; what is behind that was not yet answered for. */
+  /** Length of the file of refused users. Later bytes belong to users that are not acknowledged. */
   refusedBytes: number
 }
 
-/** The place, in a file beside the input. To lose it costs time only: what is sent again changes nothing. */
+/**
+ * Stores the place in a file beside the input. Losing it only costs time, because sending users again changes nothing.
+ */
 export class PlaceFile {
   readonly file: string
   readonly #identity: ImportIdentity
@@ -39,17 +41,17 @@ export class PlaceFile {
     this.#identity = identity
   }
 
-  /** Where to go on; null to begin. `isOther`: there is the place of another import. */
+  /** The place to resume from; null to start. `isOther`: the file holds the place of another import. */
   read(): { place: Place | null; isOther: boolean } {
     if (!existsSync(this.file)) return { place: null, isOther: false }
     const kept = parsed(readFileSync(this.file, 'utf8'))
-    // A version before kept no time: by which one it had checked nobody knows.
+    // Earlier versions did not store the time with which they checked.
     const isSame =
       JSON.stringify(kept?.identity) === JSON.stringify(this.#identity) && typeof kept?.place?.now === 'number'
     return { place: isSame && kept ? placeOf(kept.place) : null, isOther: !isSame }
   }
 
-  /** At once or not at all: a kill leaves the place before. */
+  /** Writes atomically, so that a killed process leaves the previous place. */
   write(place: Place): void {
     const { remarked, ...rest } = place
     const kept = { identity: this.#identity, place: { ...rest, ...remarked } }
@@ -61,7 +63,7 @@ export class PlaceFile {
   }
 }
 
-/** In the file, the remarks are beside the other counts. */
+/** In the file, the remarks are on the same level as the other counts. */
 type Counts = Omit<Place, 'remarked'>
 
 const placeOf = ({ now, acknowledged, imported, there, refused, refusedBytes, ...remarked }: Counts): Place => ({

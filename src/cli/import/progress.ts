@@ -3,7 +3,7 @@ import { bar, type Screen, type Timer } from '../shell/screen.ts'
 const BAR_MS = 100
 const LINE_MS = 5_000
 
-/** What is being done and how far it has come: on a terminal a bar, redrawn in place; elsewhere a line every 5 s. */
+/** Shows the progress of a stage: a bar redrawn in place on a terminal, otherwise a line every 5 s. */
 export class Progress {
   readonly #screen: Screen
   readonly #timer: Timer

@@ -16,20 +16,22 @@ import type { Refusal } from './noun.ts'
 const BUFFER_CHARACTERS = 65_536
 
 export interface RefusedRow extends Refusal {
-  /** What it holds of the fields that the file has. */
+  /** The record's values of the reported fields. */
   values: string[]
 }
 
-/** Who was refused and why: first those that the check of the file found, then those that the server refused. */
+/**
+ * A file of refused records with the reasons: first those refused by the local check, then those refused by the server.
+ */
 export class RefusedFile {
   readonly file: string
-  /** How long it is. */
+  /** The file's length. */
   bytes = 0
   readonly #next: number
   readonly #header: string
   #buffer: string
 
-  /** `fields`: those that it has of a record; the first one is its external id. */
+  /** `fields`: the reported fields; the first is the external id. */
   constructor(input: string, fields: readonly string[]) {
     this.#header = csvLine([...fields, 'code', 'reason'])
     this.#buffer = this.#header
@@ -37,20 +39,20 @@ export class RefusedFile {
     this.#next = openForWriting(`${this.file}.new`)
   }
 
-  /** One that the check has found. */
+  /** Adds a record that the local check refused. */
   found(row: RefusedRow): void {
     this.#buffer += lineOf(row)
     if (this.#buffer.length > BUFFER_CHARACTERS) this.#flush()
   }
 
-  /** True when the file before has what was refused until a place. */
+  /** True if the previous file has everything that was refused up to a place. */
   reaches(bytes: number): boolean {
     return existsSync(this.file) && statSync(this.file).size >= bytes
   }
 
   /**
-   * What the check found is whole; of the file before, what the server had refused until a place (`bytes`) stays. Returns
-   * the external ids of those.
+   * Replaces the file after the local check. Keeps the rows that the server refused up to a place (`bytes`), and
+   * returns their external ids.
    */
   open(bytes: number): string[] {
     this.#flush()
@@ -69,7 +71,7 @@ export class RefusedFile {
     this.bytes += lines.length
   }
 
-  /** Nobody was refused: then there is no file. */
+  /** Removes the file if no record was refused. */
   removeIfEmpty(): void {
     if (this.bytes === Buffer.byteLength(this.#header)) rmSync(this.file, { force: true })
   }
@@ -84,7 +86,7 @@ function openForWriting(file: string): number {
   try {
     return openSync(file, 'w')
   } catch (error) {
-    throw new UserError((error as Error).message, 'Copy the input to a folder in which files may be made beside it.')
+    throw new UserError((error as Error).message, 'Copy the input to a folder in which the command may create files.')
   }
 }
 

@@ -1,7 +1,10 @@
 import type { Importer, ImportRecord, RecordRules, Refusal, SourceRow } from './noun.ts'
 import { oddityOf } from './odd-text.ts'
 
-/** The record in a row, or why it can't be imported. The rules see texts only: what is none is refused here, or left out. */
+/**
+ * The record of a row, or why it can't be imported. Invalid text is refused or omitted here, so the rules see valid
+ * text.
+ */
 export function readRow<R extends ImportRecord>(
   fields: Importer['fields'],
   rules: RecordRules<R>,
@@ -17,5 +20,5 @@ export function readRow<R extends ImportRecord>(
   return rules.readRow({ ...row, ...left }, now)
 }
 
-/** No record has a field called `code`. */
+/** True for a refusal. No record has a field called `code`. */
 export const isRefusal = (read: ImportRecord | Refusal): read is Refusal => 'code' in read

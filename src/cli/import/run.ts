@@ -28,14 +28,15 @@ const start: Omit<Place, 'now' | 'remarked'> = {
   refusedBytes: 0,
 }
 
-/** `banyan import FILE`: reads and checks the whole file, then sends it from where it had come to, then verifies. */
+/** `banyan import FILE`: reads and checks the whole file, sends it from the last place, and then verifies. */
 export async function importFile<R extends ImportRecord, O extends ImportOutcome>(
   importer: Importer<R, O>,
   connect: () => Connection,
   file: string,
   options: ImportOptions,
 ): Promise<Output> {
-  if (!existsSync(file)) throw new UserError(`There is no file ${file}.`, 'Name a .sql dump or a .csv with a header.')
+  if (!existsSync(file))
+    throw new UserError(`There is no file ${file}.`, 'Pass the path of a .sql dump or of a .csv with a header.')
   const how = readVerify(options)
   const source = readSource(importer, file, options)
   const table = options.table ?? 'users'
@@ -45,7 +46,7 @@ export async function importFile<R extends ImportRecord, O extends ImportOutcome
   const staging = new Staging(importer, await importer.loadRules(), table, reading)
   try {
     const fingerprint = await staging.load(file, (fraction) => progress.show(`reading ${file}`, fraction))
-    if (staging.form.length > 0) progress.say(`The file: ${staging.form.join(', ')}.`)
+    if (staging.form.length > 0) progress.say(`Form of the file: ${staging.form.join(', ')}.`)
     const mapping = readMapping(importer.fields, options.map ?? '', staging.columns())
     progress.say(`Source ${source}: ${mappingText(mapping)}`)
     const identity = {
@@ -79,22 +80,25 @@ export async function importFile<R extends ImportRecord, O extends ImportOutcome
 
 function readVerify({ verify = 'all' }: ImportOptions): 'all' | 'sample' | 'none' {
   if (verify === 'all' || verify === 'sample' || verify === 'none') return verify
-  throw new UserError(`--verify is "${verify}".`, 'It may be all, sample or none.')
+  throw new UserError(`--verify is "${verify}".`, 'Pass all, sample or none.')
 }
 
-/** The file's name, if it isn't given. */
+/** The source's name. Default: the file's name. */
 function readSource({ source: names }: Pick<Importer, 'source'>, file: string, { source }: ImportOptions): string {
   const unzipped = file.replace(/\.gz$/i, '')
   const name = source ?? path.basename(unzipped, path.extname(unzipped)).toLowerCase()
   if (names.pattern.test(name)) return name
-  throw new UserError(`"${name}" can't name a source.`, `Name where the users come from with --source: ${names.rule}.`)
+  throw new UserError(
+    `"${name}" is not a valid name of a source.`,
+    `Pass the name of the application that the users come from with --source: ${names.rule}.`,
+  )
 }
 
 interface Sending<R extends ImportRecord, O extends ImportOutcome> {
   importer: Importer<R, O>
   staging: Staging<R>
   checked: Checked
-  /** By which it was checked. */
+  /** The time with which the file was checked. */
   now: number
   source: string
   sender: Sender<R, O>
@@ -103,14 +107,18 @@ interface Sending<R extends ImportRecord, O extends ImportOutcome> {
   progress: Progress
 }
 
-/** Some requests at once, and then the place is kept: what a kill cuts off is sent again, and is there already. */
+/**
+ * Sends a few requests at a time, and then stores the place. After a kill, some users are sent twice, which is
+ * harmless.
+ */
 async function sendAll<R extends ImportRecord, O extends ImportOutcome>(sending: Sending<R, O>): Promise<Place> {
   const { staging, checked, source, sender, places, refusedFile, progress } = sending
   const { place, isOther } = startFrom(sending)
-  if (isOther) progress.say(`${places.file} doesn’t fit the file, the options, or ${refusedFile.file}: beginning anew.`)
+  if (isOther)
+    progress.say(`${places.file} does not match the file, the options or ${refusedFile.file}. Starting from scratch.`)
   staging.markRefused(refusedFile.open(place.refusedBytes))
   if (place.acknowledged > 0)
-    progress.say(`Going on after ${place.acknowledged.toLocaleString('en')} of ${counted(checked.read, 'user')}.`)
+    progress.say(`Resuming after ${place.acknowledged.toLocaleString('en')} of ${counted(checked.read, 'user')}.`)
   for (;;) {
     const page = staging.page(place.acknowledged, USERS_A_REQUEST * REQUESTS_AT_ONCE)
     if (page.length === 0) break
@@ -136,7 +144,9 @@ async function sendAll<R extends ImportRecord, O extends ImportOutcome>(sending:
   return place
 }
 
-/** Who was refused before the place must be known, too: else they would be missed at the end. */
+/**
+ * Resumes only if the users refused before the place are known, because a verification would report them as missing.
+ */
 function startFrom<R extends ImportRecord, O extends ImportOutcome>({
   importer,
   places,
@@ -189,8 +199,8 @@ function report<R, O>(
   const refused = checked.refused + place.refused
   const json = { read: checked.read, imported, there, refused, ...remarked, ...verified }
   const lines = [
-    `Read ${number(checked.read)}, imported ${number(imported)}, already there ${number(there)}, refused ${number(refused)}.`,
-    ...(refused > 0 ? [`  Who was refused, and why: ${file}`] : []),
+    `Read ${number(checked.read)}, imported ${number(imported)}, already imported ${number(there)}, refused ${number(refused)}.`,
+    ...(refused > 0 ? [`  The refused users and the reasons: ${file}`] : []),
     ...remarkLines(remarks, remarked, ({ texts }) => texts.imported),
     ...verifiedLines(what, verified),
   ]
@@ -219,9 +229,9 @@ function verifiedLines(what: string, { asked, verified, missing, differing, exam
   if (missing + differing === 0) return [whole]
   return [
     whole,
-    `  ${number(missing)} are missing, ${number(differing)} differ; people may have changed what is theirs since. For example:`,
+    `  ${number(missing)} are missing, and ${number(differing)} differ, perhaps because users have changed their data since. For example:`,
     ...examples.map(({ externalId, differences }) => `    ${externalId}: ${differences.join(', ') || 'missing'}`),
-    '  To send all again, which changes nothing of what is there: remove the .import-state.json file and run it again.',
+    '  To send all users again, remove the .import-state.json file and run the command again. Existing users stay as they are.',
   ]
 }
 
@@ -230,7 +240,7 @@ function dryRun<R, O>({ remarks }: Reporting<R, O>, checked: Checked, { file }: 
   const json = { read, importable: read - refused, refused, ...remarked }
   const lines = [
     `Read ${number(read)}: ${number(read - refused)} can be imported, ${number(refused)} are refused. Nothing was sent.`,
-    ...(refused > 0 ? [`  Who is refused, and why: ${file}`] : []),
+    ...(refused > 0 ? [`  The refused users and the reasons: ${file}`] : []),
     ...remarkLines(remarks, remarked, ({ texts }) => texts.dryRun),
   ]
   return { json, text: lines.join('\n') }

@@ -4,16 +4,16 @@ import { NotNow, UserError } from '../shell/errors.ts'
 import type { Timer } from '../shell/screen.ts'
 import type { Importer, ImportOutcome, ImportRecord, ImportVerification } from './noun.ts'
 
-/** Its milliseconds are since 1970. */
+/** Milliseconds since 1970. */
 export const systemTimer: Timer = { now: () => Math.floor(performance.timeOrigin + performance.now()), sleep }
 
 const LOST_MS_MAX = 30_000
-/** Without any user decided. A reservation of a sign-up that came to nothing lasts a minute. */
+/** Limit of the time in which no user is decided. The reservation of an abandoned sign-up lasts a minute. */
 const BUSY_MS_MAX = 90_000
 const WAIT_MS_FIRST = 500
 const WAIT_MS_MAX = 4_000
 
-/** Sends to a server that may be away for a while. All that is sent may be sent again. */
+/** Sends records, and retries while the server is unavailable. Records may be sent again without harm. */
 export class Sender<R extends ImportRecord, O extends ImportOutcome> {
   readonly #importer: Pick<Importer<R, O>, 'send' | 'verify'>
   readonly #connection: Connection
@@ -33,29 +33,26 @@ export class Sender<R extends ImportRecord, O extends ImportOutcome> {
     this.#timer = timer
   }
 
-  /** One request. A server that doesn't answer is asked again for 30 s. */
+  /** Sends a request, and retries for 30 s if the server does not answer. */
   #post = async <T>(path: string, body: object): Promise<T> => {
     for (let tries = 0; ; tries++) {
       try {
         const answer = await this.#connection.post<T>(path, body)
-        if (this.#lostAt !== null) this.#say('It answers again.')
+        if (this.#lostAt !== null) this.#say('The server answers again.')
         this.#lostAt = null
         return answer
       } catch (error) {
         if (!(error instanceof NotNow)) throw error
-        if (this.#lostAt === null) this.#say(`${error.message} Trying again for ${LOST_MS_MAX / 1_000} s.`)
+        if (this.#lostAt === null) this.#say(`${error.message} Retrying for ${LOST_MS_MAX / 1_000} s.`)
         this.#lostAt ??= this.#timer.now()
         if (this.#timer.now() - this.#lostAt >= LOST_MS_MAX)
-          throw new UserError(
-            error.message,
-            'When it answers, run the same command again: it goes on where it stopped.',
-          )
+          throw new UserError(error.message, 'When the server answers again, run the same command again to resume.')
         await this.#timer.sleep(waitMs(tries))
       }
     }
   }
 
-  /** Imports records. Those that are busy are sent again, for 90 s after one was decided; resolves when each is. */
+  /** Imports records, and resolves when each is decided. Sends busy records again, for up to 90 s without progress. */
   async importRecords(source: string, records: R[]): Promise<O[]> {
     const decided = new Map<string, O>()
     let progressAt = this.#timer.now()
@@ -71,14 +68,14 @@ export class Sender<R extends ImportRecord, O extends ImportOutcome> {
       const { externalId, code, detail } = first
       if (this.#timer.now() - progressAt >= BUSY_MS_MAX)
         throw new UserError(
-          `${busy.length} users could not be imported for ${BUSY_MS_MAX / 1_000} s; of ${externalId}: ${code}: ${detail}`,
-          'Nothing is lost. Run the same command again in a minute: it goes on where it stopped.',
+          `The server could not import ${busy.length} users for ${BUSY_MS_MAX / 1_000} s. The reason for ${externalId} is ${code}: ${detail}`,
+          'Nothing is lost. Run the same command again in a minute to resume.',
         )
       if (code !== 'TOO_MANY') await this.#timer.sleep(waitMs(tries))
     }
   }
 
-  /** What the server says of records that were sent. */
+  /** Asks the server to verify records that were sent. */
   verifyRecords(source: string, records: R[]): Promise<ImportVerification[]> {
     return this.#importer.verify(this.#post, source, records)
   }

@@ -7,11 +7,11 @@ import { type Decoder, decoderOf, type Encoding, encodingNames, encodingOf } fro
 import { inShell, refuseForeignBytes, refuseForeignText } from './foreign-files.ts'
 
 const PIECE_BYTES = 1_048_576
-/** What the kind of a file is told from. Enough for a tar's mark, and for the first lines of a dump. */
+/** The bytes that show a file's kind. Enough for a tar's mark and for the first lines of a dump. */
 const HEAD_BYTES = 4_096
 const GZIP = [0x1f, 0x8b]
 
-/** A file's text as it comes: gunzipped, and decoded from the encoding that it has. */
+/** Streams a file's text: decompressed and decoded. */
 export class SourceFile {
   readonly #file: string
   readonly #encoding: Encoding | null
@@ -21,31 +21,31 @@ export class SourceFile {
   #decoder: Decoder | null = null
   #isUtf8 = false
 
-  /** `encoding`: what the user says it is. `columns`: some that it may have, for an example. */
+  /** `encoding`: the user's choice, if any. `columns`: likely columns, for an example in an error. */
   constructor(file: string, encoding: Encoding | null, columns: readonly string[]) {
     this.#file = file
     this.#columns = columns
     this.#encoding = encoding
   }
 
-  /** What is special about it: `gzip`, `UTF-16 LE`. */
+  /** The file's special properties: `gzip`, `UTF-16 LE`. */
   get form(): string[] {
     return this.#form
   }
 
-  /** The file's SHA-256, when all of it was read. */
+  /** The file's SHA-256, after all of it was read. */
   fingerprint(): string {
     return this.#hash.digest('hex')
   }
 
-  /** It was read as UTF-8, and something in it is none: `NOT_TEXT` stands in its place. */
+  /** True if the file was read as UTF-8 and had invalid bytes, which became `NOT_TEXT`. */
   get hasOddUtf8(): boolean {
     return this.#isUtf8 && (this.#decoder?.hasOddBytes ?? false)
   }
 
   /**
-   * The first piece has the first 4 kB at least. Throws UserError for what can't be read, and for files of other programs
-   * with the command that makes them readable.
+   * The first piece has at least the first 4 kB. Throws UserError for an unreadable file, and for a file of another
+   * format, with the command that converts it.
    */
   async *pieces(told: (fraction: number) => void): AsyncGenerator<string> {
     try {
@@ -74,7 +74,7 @@ export class SourceFile {
       const all = continued(first, chunks)
       if (!GZIP.every((byte, index) => first[index] === byte)) return yield* all
       this.#form.push('gzip')
-      // Its errors come out where it is read.
+      // The reader gets the errors, so the callback ignores them.
       yield* pipeline(all, createGunzip({ chunkSize: PIECE_BYTES }), () => undefined) as AsyncIterable<Buffer>
     } finally {
       await chunks.return(undefined)
@@ -109,7 +109,7 @@ async function* continued(first: Buffer, rest: AsyncGenerator<Buffer>): AsyncGen
   yield* rest
 }
 
-/** The same bytes, the first 4 kB in one piece. */
+/** The same bytes, with the first 4 kB in one piece. */
 async function* withHead(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let head: Buffer | null = Buffer.alloc(0)
   for await (const chunk of chunks) {
@@ -125,12 +125,12 @@ function explained(error: unknown, file: string): unknown {
   if (syscall)
     return new UserError(
       `${file} can't be read: ${message}.`,
-      'Name a .sql dump or a .csv with a header, as a file that you may read.',
+      'Pass a .sql dump or a .csv with a header that you have permission to read.',
     )
   if (code === 'Z_BUF_ERROR' || code === 'Z_DATA_ERROR')
     return new UserError(
       `${file} is compressed with gzip and damaged: ${message}.`,
-      `Copy or export it again. This command checks a copy: gzip -t ${inShell(file)}`,
+      `Copy or export it again. To check a copy: gzip -t ${inShell(file)}`,
     )
   return error
 }

@@ -1,24 +1,27 @@
 import { quotedName } from '../../core/sql-text.ts'
 import { UserError } from '../shell/errors.ts'
 
-/** A statement that is longer is no row's: it would be held in memory whole. */
+/** Limits a statement's length, because it is held in memory as a whole. */
 const STATEMENT_CHARACTERS_MAX = 67_108_864
 
-/** What begins a stretch in which a semicolon ends nothing, and what ends it. A doubled quote ends one and begins another. */
+/**
+ * Openings and closings of strings, names and comments, in which a semicolon ends nothing. A doubled quote closes and
+ * reopens.
+ */
 const closings: Record<string, string> = { "'": "'", '"': '"', '`': '`', '[': ']', '--': '\n', '/*': '*/' }
 
-/** A statement of this length that is not wanted is passed over, and of it this much is kept. */
+/** An unwanted statement of this length is skipped, and only its beginning is kept. */
 const DECIDED_CHARACTERS = 4_194_304
 const BEGINNING_CHARACTERS = 1_000
 
-/** Cuts SQL into its statements, as it comes: each with its semicolon. */
+/** Splits a stream of SQL into statements, each with its semicolon. */
 export class SqlStatements {
   readonly #isWanted: (statement: string) => boolean
   #text = ''
   #at = 0
   #closing: string | null = null
 
-  /** Of a statement that is too long to keep and not wanted, which its beginning decides, only the beginning is kept. */
+  /** `isWanted` decides by a statement's beginning. A long statement that is not wanted is reduced to its beginning. */
   constructor(isWanted: (statement: string) => boolean = () => true) {
     this.#isWanted = isWanted
   }
@@ -30,23 +33,23 @@ export class SqlStatements {
     if (this.#text.length > DECIDED_CHARACTERS && !this.#isWanted(this.#text)) this.#passOver()
     if (this.#text.length > STATEMENT_CHARACTERS_MAX)
       throw new UserError(
-        `A statement has more than ${STATEMENT_CHARACTERS_MAX / 1_048_576} million characters.`,
+        `A statement has more than ${STATEMENT_CHARACTERS_MAX / 1_048_576} million characters, the limit of an import.`,
         'Close the quote that is open in it, or export the table again with fewer rows per statement.',
       )
     return whole
   }
 
-  /** Keeps the statement's beginning only. Comments before it go, but for the one that is open. */
+  /** Keeps only the statement's beginning. Drops comments before it, except an open one. */
   #passOver(): void {
     const statement = withoutBlanks(this.#text)
     const isComment = statement === '' && this.#closing !== null
     const beginning = isComment ? '--' : statement.slice(0, BEGINNING_CHARACTERS)
-    if (statement !== '' && statement.length < BEGINNING_CHARACTERS) return // what it is may show later
+    if (statement !== '' && statement.length < BEGINNING_CHARACTERS) return // its kind may show later
     this.#text = beginning + this.#text.slice(this.#at)
     this.#at = beginning.length
   }
 
-  /** What is left: a statement without its semicolon, or blanks and comments. */
+  /** The remaining text: a statement without its semicolon, or blanks and comments. */
   rest(): string {
     return this.#text
   }
@@ -88,10 +91,10 @@ export class SqlStatements {
 
 const BLANKS = /^(?:\s+|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)+/
 
-/** The statement from its first word on. */
+/** The statement from its first word. */
 export const withoutBlanks = (statement: string): string => statement.replace(BLANKS, '')
 
-/** A trigger has statements of its own, and ends with END. */
+/** True inside a trigger, which contains statements and ends with END. */
 function isWithinTrigger(statement: string): boolean {
   if (!/trigger/i.test(statement.slice(0, 1_000))) return false
   return /^create\s+(?:temp(?:orary)?\s+)?trigger\b/i.test(withoutBlanks(statement)) && !/;\s*end\s*;$/i.test(statement)
@@ -103,13 +106,13 @@ const TABLE = new RegExp(
   'i',
 )
 
-/** Which table a statement makes, or puts rows into; null for any other statement. */
+/** The table that a statement creates or inserts into; null for any other statement. */
 export function tableOf(statement: string): { table: string; makes: boolean } | null {
   const [, create, name] = TABLE.exec(withoutBlanks(statement)) ?? []
   return name === undefined ? null : { table: unquoted(name), makes: create !== undefined }
 }
 
-/** The same statement, of another table. */
+/** The same statement for another table. */
 export function retargeted(statement: string, table: string): string {
   const text = withoutBlanks(statement)
   const [beginning = '', , name = ''] = TABLE.exec(text) ?? []

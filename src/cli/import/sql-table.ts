@@ -9,7 +9,7 @@ import { retargeted, SqlStatements, tableOf, withoutBlanks } from './sql-stateme
 export const CONFLICTING = 'banyan conflicting'
 const SQLITE_CONSTRAINT = 19
 
-/** Fills a table from a dump: only the statements are run that make it or put rows into it. */
+/** Fills a table from a dump. Runs only the statements that create the table or insert rows into it. */
 export class SqlTable {
   readonly #database: DatabaseSync
   readonly #table: string
@@ -31,15 +31,18 @@ export class SqlTable {
 
   end(): void {
     if (tableOf(this.#statements.rest()))
-      throw new UserError('The file ends in the middle of a statement.', 'Export it again.')
+      throw new UserError(
+        'The file ends in the middle of a statement, so the export is incomplete.',
+        'Export the table again.',
+      )
     if (!this.#isMade)
       throw new UserError(
-        `There is no table "${this.#table}" in the file.`,
-        `Name it with --table. The file has: ${[...this.#others].sort().join(', ') || 'none'}.`,
+        `The file has no table "${this.#table}".`,
+        `Pass the users’ table with --table. The file has these tables: ${[...this.#others].sort().join(', ') || 'none'}.`,
       )
   }
 
-  /** SQLite takes names for equal whose letters differ in case only. */
+  /** SQLite compares names without regard to case. */
   #isOwn = (table: string | undefined): boolean => table?.toLowerCase() === this.#table.toLowerCase()
 
   #run(statement: string): void {
@@ -47,7 +50,7 @@ export class SqlTable {
     const into = tableOf(statement)
     if (!into) return
     if (!this.#isOwn(into.table)) return void this.#others.add(into.table)
-    // SQLite would read no further than a NUL.
+    // SQLite would stop reading at a NUL.
     const text = statement.replaceAll('\0', NUL)
     try {
       if (into.makes) this.#create(text)
@@ -61,7 +64,7 @@ export class SqlTable {
     this.#isMade = true
   }
 
-  /** A schema may use what only its application has: functions, collations. Then the columns' names have to do. */
+  /** If a schema uses functions or collations that only its application has, keeps only the columns' names. */
   #create(statement: string): void {
     try {
       this.#database.exec(statement)
@@ -73,8 +76,8 @@ export class SqlTable {
   }
 
   /**
-   * A row that conflicts with another costs itself, not the import: its statement's rows go into a table without
-   * constraints, and the check of the rows decides.
+   * A conflicting row must not stop the import. The rows of its statement go into a table without constraints, and the
+   * later check of the rows decides.
    */
   #insert(statement: string): void {
     try {
@@ -86,7 +89,7 @@ export class SqlTable {
     }
   }
 
-  /** Generated columns are left out, as a dump's rows leave them out. */
+  /** Without generated columns, because a dump's rows do not contain them. */
   #createConflicting(): void {
     if (this.#hasConflicting) return
     this.#hasConflicting = true
@@ -97,7 +100,7 @@ export class SqlTable {
   }
 }
 
-/** The columns of CREATE TABLE that hold something of their own, by name; null where they can't be told. */
+/** The columns of a CREATE TABLE that are not generated; null if they can't be determined. */
 function plainColumns(statement: string): string[] | null {
   const tokens = sqlTokens(statement)
   const open = tokens.findIndex((token) => isSign(token, '('))
@@ -127,7 +130,7 @@ const isConstraint = (token: SqlToken | undefined): boolean =>
 const isGenerated = (definition: SqlToken[]): boolean =>
   definition.some((token, at) => isWord(token, 'AS') && isSign(definition[at + 1], '('))
 
-/** An INTEGER PRIMARY KEY orders the rows, and numbers those without a number of their own. */
+/** Keeps INTEGER PRIMARY KEY, which orders the rows and numbers those without a value. */
 function plainColumn([name, type, ...more]: SqlToken[]): string {
   if (!name) throw new Error('a column has no name')
   const isKey =

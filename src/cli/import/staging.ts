@@ -12,7 +12,7 @@ import { isRefusal, readRow } from './rows.ts'
 import { SourceFile } from './source-file.ts'
 import { CONFLICTING, SqlTable } from './sql-table.ts'
 
-/** Should SQLite see two statements where one was cut: none reaches another file (VACUUM INTO attaches, too). */
+/** Denies access to other files, in case SQLite sees two statements in a cut text. VACUUM INTO attaches a file too. */
 function refuseOtherFiles(database: DatabaseSync): void {
   const { SQLITE_ATTACH, SQLITE_DENY, SQLITE_OK } = constants as unknown as Record<
     'SQLITE_ATTACH' | 'SQLITE_DENY' | 'SQLITE_OK',
@@ -22,30 +22,30 @@ function refuseOtherFiles(database: DatabaseSync): void {
   guarded.setAuthorizer((action) => (action === SQLITE_ATTACH ? SQLITE_DENY : SQLITE_OK))
 }
 
-/** A user of the file that may be imported. `n` counts all of the table's rows from 1. */
+/** A user of the file that can be imported. `n` is the row's number in the table, from 1. */
 export interface Staged<R extends ImportRecord> {
   n: number
   record: R
 }
 
-/** What the check of all rows has found. */
+/** The result of checking all rows. */
 export interface Checked {
   read: number
   refused: number
-  /** Of how many records each remark is, by its name. */
+  /** Number of records per remark. */
   remarked: Record<string, number>
 }
 
 const BLOB_SQL = 'char(0xfdd2)'
 
-/** SQL: a column as text. Of an external id the bytes are one, in hex; elsewhere they are none. */
+/** SQL for a column as text. A blob becomes hex in an external id, and `BLOB` in other fields. */
 function text(name: string, field: string): string {
   const column = quotedName(name)
   const ofBytes = field === 'externalId' ? `lower(hex(${column}))` : BLOB_SQL
   return `CASE typeof(${column}) WHEN 'blob' THEN ${ofBytes} ELSE CAST(${column} AS TEXT) END`
 }
 
-/** What is known of a file before it is read. */
+/** The user's options for reading a file. */
 export interface Reading extends CsvOptions {
   encoding: Encoding | null
 }
@@ -53,14 +53,14 @@ export interface Reading extends CsvOptions {
 const NOTHING_SAID: Reading = { encoding: null, delimiter: null, escape: null, nullText: null, isFilled: false }
 const SQL_BEGINNING = /^\s*(?:--|\/\*|(?:pragma|begin|create|insert|replace|drop|alter|set)\b)/i
 
-/** By the file's name, and by its beginning where the name doesn't tell. */
+/** Decides by the file's name or, if the name does not show it, by the file's beginning. */
 function isSql(file: string, beginning: string): boolean {
   const name = file.toLowerCase().replace(/\.gz$/, '')
   if (/\.(?:csv|tsv|tab)$/.test(name)) return false
   return beginning === '' || /\.(?:sql|dump)$/.test(name) || SQL_BEGINNING.test(beginning)
 }
 
-/** What of an importer the staging uses. */
+/** The parts of an importer that the staging uses. */
 type StagingImporter<R extends ImportRecord> = Pick<Importer, 'fields' | 'reported' | 'examples'> & {
   remarks: readonly { name: string; isOfRecord(record: R): boolean }[]
 }
@@ -68,14 +68,14 @@ type StagingImporter<R extends ImportRecord> = Pick<Importer, 'fields' | 'report
 interface StagedRow {
   n: number
   source: SourceRow
-  /** Why its record can't be read. */
+  /** Why the record is invalid, or null. */
   problem: string | null
 }
 
 /**
- * The file's users in a temporary SQLite database: SQLite itself reads SQL, sorts, and finds what comes twice. Of a dump
- * only the statements are run that make the one table or fill it, so nothing else in the file is done. The disk needs
- * about the table's size, memory a piece of the file and its longest statement.
+ * The file's users in a temporary SQLite database, which reads SQL, sorts, and finds duplicates. From a dump, it runs
+ * only the statements that create or fill the one table. It needs disk space for about the table's size, and memory for
+ * a piece of the file and its longest statement.
  */
 export class Staging<R extends ImportRecord> {
   readonly #importer: StagingImporter<R>
@@ -84,7 +84,7 @@ export class Staging<R extends ImportRecord> {
   readonly #database: DatabaseSync
   readonly #table: string
   readonly #reading: Reading
-  /** Of what is special about the file, as it is said: `gzip`, `UTF-16 LE`, `";" between fields`. */
+  /** The file's special properties, as text: `gzip`, `UTF-16 LE`, `";" between fields`. */
   form: string[] = []
   #hasOddUtf8 = false
   #now = Number.NaN
@@ -95,20 +95,21 @@ export class Staging<R extends ImportRecord> {
     this.#fields = Object.keys(importer.fields)
     this.#table = table
     this.#reading = reading
-    // Without a name it is a temporary file that has no name either: it is gone when the process is, however that ends.
+    // An unnamed database is an unlinked temporary file, which disappears with the process, however it ends.
     this.#database = new DatabaseSync('', {
       enableForeignKeyConstraints: false,
-      // As the sqlite3 command and D1 do: a schema's CHECK (role IN ("admin")) has a text there.
+      // The sqlite3 command and D1 also allow strings in double quotes, as in CHECK (role IN ("admin")).
       enableDoubleQuotedStringLiterals: true,
     })
     refuseOtherFiles(this.#database)
-    // With the journal, a statement that fails leaves none of its rows; it holds little, since pages that are new are not in it.
+    // With the journal, a failed statement leaves no rows. The journal stays small, because it does not contain new
+    // pages.
     this.#database.exec(
       'PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; PRAGMA ignore_check_constraints = ON; BEGIN',
     )
   }
 
-  /** Reads the file. Resolves to its SHA-256. Throws UserError for what can't be read, and then nothing was sent. */
+  /** Reads the file, and resolves to its SHA-256. Throws UserError for an unreadable file, before anything is sent. */
   async load(file: string, told: (fraction: number) => void): Promise<string> {
     const source = new SourceFile(file, this.#reading.encoding, this.#importer.examples.columns)
     let reader: SqlTable | CsvTable | null = null
@@ -144,8 +145,8 @@ export class Staging<R extends ImportRecord> {
   }
 
   /**
-   * Takes what is mapped, in the table's order, which is the same each time, and lets the table go. `now`: what is later
-   * than that, by more than a day, is no time of creation; an import that goes on must be given the same one.
+   * Copies the mapped columns in the table's order, which is the same in each run, and drops the table. Times of
+   * creation more than a day after `now` are refused. A resumed import must pass the same `now`.
    */
   stage(mapping: Mapping, now: number): void {
     this.#now = now
@@ -170,7 +171,7 @@ export class Staging<R extends ImportRecord> {
     if (this.#hasOddUtf8 && this.#reading.encoding === null) this.#refuseOtherEncoding()
   }
 
-  /** SQL: the mapped columns of a table, as text, and what is wrong with the record. */
+  /** SQL for the mapped columns of a table as text, and for the record's problem. */
   #selection(table: string, mapping: Mapping): string {
     const columns = this.#columnsOf(table)
     const has = (name: string) => columns.includes(name)
@@ -182,8 +183,8 @@ export class Staging<R extends ImportRecord> {
   }
 
   /**
-   * One odd value costs one user. Where such users are more than those whose letters beyond ASCII are in order, it is the
-   * file that has another encoding.
+   * A single invalid value only refuses its user. If more users have invalid text than valid text beyond ASCII, the
+   * whole file has another encoding.
    */
   #refuseOtherEncoding(): void {
     const anyOf = (test: (column: string) => string) =>
@@ -198,12 +199,12 @@ export class Staging<R extends ImportRecord> {
       .get() as { odd: number; inOrder: number }
     if (odd < 2 || odd <= inOrder) return
     throw new UserError(
-      `The file is not UTF-8: ${odd} users have bytes that are no text in it.`,
-      'If it is Latin-1 or Windows-1252, pass --encoding windows-1252, or convert it: iconv -f LATIN1 -t UTF-8\nIf it is UTF-8 and these users are damaged, pass --encoding utf-8, which refuses them only.',
+      `The file is not UTF-8, because ${odd} users have bytes that are invalid in it.`,
+      'If it is Latin-1 or Windows-1252, pass --encoding windows-1252, or convert it: iconv -f LATIN1 -t UTF-8\nIf it is UTF-8 and only these users are damaged, pass --encoding utf-8, which refuses only them.',
     )
   }
 
-  /** Checks every row; `refuse` is told of each that can't be imported: it is wrong, or what it wants is an earlier one's. */
+  /** Checks every row. Calls `refuse` for each that is invalid or repeats a unique value of an earlier row. */
   check(refuse: (row: RefusedRow) => void): Checked {
     const { remarks, reported } = this.#importer
     const remarked = Object.fromEntries(remarks.map(({ name }) => [name, 0]))
@@ -225,13 +226,13 @@ export class Staging<R extends ImportRecord> {
     return checked
   }
 
-  /** How many users may be imported. */
+  /** The number of users that can be imported. */
   importable(): number {
     const count = (table: string) => this.#numberIn(`SELECT count(*) FROM ${quotedName(table)}`)
     return count('banyan staged') - count('banyan refused')
   }
 
-  /** Of a query that has one row of one column. */
+  /** The result of a query with one row and one column. */
   #numberIn(sql: string, ...values: string[]): number {
     const [value] = Object.values(this.#database.prepare(sql).get(...values) ?? {})
     return Number(value)
@@ -242,21 +243,22 @@ export class Staging<R extends ImportRecord> {
     return readRow(this.#importer.fields, this.#rules, source, this.#now)
   }
 
-  /** Users that may be imported, `limit` of them, after the one that `n` is. */
+  /** Up to `limit` users that can be imported, after row `n`. */
   page(n: number, limit: number): Staged<R>[] {
     const rows = this.#rows('n > ? AND n NOT IN (SELECT n FROM "banyan refused")', n, limit)
     return [...rows].map((row) => {
       const record = this.#read(row)
-      if (isRefusal(record)) throw new Error(`row ${row.n} could be imported when it was checked, and now it can't`)
+      if (isRefusal(record)) throw new Error(`row ${row.n} passed the check, but is refused now`)
       return { n: row.n, record }
     })
   }
 
-  /** `size` of them, evenly from all. */
+  /** `size` users that can be imported, evenly spaced. */
   sample(size: number): Staged<R>[] {
     const all = BigInt(this.importable())
     const count = all < size ? all : BigInt(size)
-    // In SQL, since tens of millions of numbers don't fit into memory: of `all` the k-th one chosen is number k * all / count.
+    // In SQL, because tens of millions of numbers do not fit into memory. The k-th sample is number k * all / count of
+    // `all`.
     const chosen = this.#database.prepare(`
       SELECT n FROM (
         SELECT n, row_number() OVER (ORDER BY n) - 1 AS place
@@ -265,7 +267,7 @@ export class Staging<R extends ImportRecord> {
     return chosen.all({ all, count }).flatMap(({ n }) => this.page(Number(n) - 1, 1))
   }
 
-  /** The server refused these: they are not verified. */
+  /** Marks users that the server refused, so that they are not verified. */
   markRefused(externalIds: string[]): void {
     const mark = this.#database.prepare(
       `INSERT INTO "banyan refused" (n)
@@ -288,7 +290,7 @@ export class Staging<R extends ImportRecord> {
     }
   }
 
-  /** U+FFFD may be in the file, or stand for bytes of a text that are no UTF-8: `CAST(x'ff' AS TEXT)`. */
+  /** U+FFFD may come from the file, or stand for bytes that are not UTF-8, as in `CAST(x'ff' AS TEXT)`. */
   #asStored(n: number, source: SourceRow): SourceRow {
     const columns = this.#fields.map((field) => `hex(${quotedName(field)}) AS ${quotedName(field)}`).join(', ')
     const bytes = this.#database.prepare(`SELECT ${columns} FROM "banyan staged" WHERE n = ?`).get(n) ?? {}
@@ -300,7 +302,7 @@ export class Staging<R extends ImportRecord> {
     return Object.fromEntries(entries)
   }
 
-  /** Takes what a record has for itself, unless an earlier one has it. */
+  /** Returns a function that reserves a record's unique values, or refuses it if an earlier record has one of them. */
   #taker() {
     const isTaken = this.#database.prepare('SELECT 1 FROM "banyan taken" WHERE value = ?')
     const take = this.#database.prepare('INSERT INTO "banyan taken" (value) VALUES (?)')

@@ -12,11 +12,11 @@ export interface Verified {
   verified: number
   missing: number
   differing: number
-  /** Some of those that are missing or differ. */
+  /** Up to ten users that are missing or differ. */
   examples: { externalId: string; differences: string[] }[]
 }
 
-/** Asks the server of all users that it has not refused, or of a sample, whether they are there as they were sent. */
+/** Asks the server whether all users that it did not refuse, or a sample of them, exist as they were sent. */
 export async function verify<R extends ImportRecord, O extends ImportOutcome>(options: {
   staging: Staging<R>
   source: string

@@ -1,4 +1,4 @@
-/** The JSON object of an answer, whose fields the reader has yet to check; empty if the body is anything else. */
+/** The JSON object of an answer; empty if the body is anything else. The caller must check the fields. */
 export function parsed<T extends object>(body: string): Partial<T> {
   try {
     return (JSON.parse(body) ?? {}) as Partial<T>

@@ -4,17 +4,17 @@ import { parsed } from './answer-body.ts'
 import type { Random } from './draws.ts'
 
 export interface Clock extends Timer {
-  /** A signal that aborts after so many milliseconds. */
+  /** A signal that aborts after `ms` milliseconds. */
   timeout(ms: number): AbortSignal
 }
 
 export interface ClientOptions {
   fetch(url: URL, init: RequestInit): Promise<Response>
   clock: Clock
-  /** For the jitter between tries. */
+  /** For the jitter between attempts. */
   random: Random
   onRetry(): void
-  /** A request was acknowledged, and not at its first try. */
+  /** A request was acknowledged after a retry. */
   onRecovered(): void
 }
 
@@ -24,29 +24,30 @@ export interface RequestOptions {
   giveUpMs?: number
 }
 
-/** What came of a request, with all its tries. */
+/** The outcome of a request, with all its attempts. */
 export interface Ended {
-  /** `refused`: told so, for good or until it was given up. `unknown`: nobody has answered. */
+  /** `refused`: the server refused it, permanently or until the client gave up. `unknown`: there was no answer. */
   outcome: 'acknowledged' | 'refused' | 'unknown'
-  /** Its answer, when there was one. */
+  /** The answer's status; 0 without an answer. */
   status: number
   body: string
-  /** Why it isn't acknowledged, like `503 SLOT_FENCED` or `ECONNRESET`; why the try before failed, when it is. */
+  /** Why the last failed attempt failed, like `503 SLOT_FENCED` or `ECONNRESET`. Empty if none failed. */
   reason: string
   tries: number
-  /** Some try may have had its effect without anybody having been told. */
+  /** True if an unanswered attempt may have taken effect. */
   wasUncertain: boolean
-  /** Nobody was there, at the last try: the server's end, rather than its answer. */
+  /** True if the server could not be reached at the last attempt. */
   isGone: boolean
 }
 
-// A try: more than the 5 s a write may wait for a move. No new one begins after GIVE_UP_MS, so a request ends within 25 s.
+// An attempt may take longer than the 5 s that a write may wait for a move. No attempt starts after GIVE_UP_MS, so a
+// request ends within 25 s.
 const TRY_MS = 10_000
 const GIVE_UP_MS = 15_000
 const BACKOFF_BASE_MS = 50
 const BACKOFF_CAP_MS = 2_000
 
-/** A program that calls the API: keeps its token and the newest causal token, and tries again what may be tried again. */
+/** An API client that keeps its token and the newest causal token, and retries requests that may be retried. */
 export class Client {
   readonly #base: URL
   readonly #options: ClientOptions
@@ -59,8 +60,8 @@ export class Client {
   }
 
   /**
-   * Sends a request until it is answered with anything but "not now", with jittered waits between the tries, for 15 s or
-   * `giveUpMs`. Every POST needs a `key`: the same one goes with each try, so that there is one effect.
+   * Sends a request, and retries it with jitter for 15 s or `giveUpMs` while the server is unavailable or asks to
+   * retry. Every POST needs a `key`, which all attempts share so that the request takes effect once.
    */
   async request(method: string, path: string, options: RequestOptions = {}): Promise<Ended> {
     const { json, key, giveUpMs = GIVE_UP_MS } = options
@@ -102,7 +103,7 @@ export class Client {
       return answered(response.status, body, Number(response.headers.get('retry-after')) || 0)
     } catch (error) {
       const { message, cause } = error as Error & { cause?: { code?: string; message?: string } }
-      if (!signal.aborted && !cause) throw error // fetch names a cause for what the network did; all else is a bug
+      if (!signal.aborted && !cause) throw error // fetch sets a cause for network errors; any other error is a bug
       return unanswered(signal.aborted ? null : (cause?.code ?? cause?.message ?? message))
     }
   }
@@ -114,7 +115,7 @@ interface Tried extends Omit<Ended, 'tries' | 'wasUncertain'> {
   retryAfterMs: number
 }
 
-/** A 5xx without a code isn't the application's: whatever stands before it has lost the request, or its answer. */
+/** A 5xx without a code comes from a gateway, not from the application, so the request or its answer was lost. */
 function answered(status: number, body: string, retryAfterSeconds: number): Tried {
   const code = codeOf(body)
   const isLost = status >= 500 && code === null
@@ -131,7 +132,7 @@ function answered(status: number, body: string, retryAfterSeconds: number): Trie
   }
 }
 
-/** `reason` is null when it took too long. */
+/** `reason` is null after a timeout. */
 function unanswered(reason: string | null): Tried {
   const isGone = reason !== null && NEVER_SENT.includes(reason)
   return {
@@ -146,7 +147,7 @@ function unanswered(reason: string | null): Tried {
   }
 }
 
-/** The stable code of a problem (RFC 9457) of the application, or null. */
+/** The code of the application's problem (RFC 9457), or null. */
 function codeOf(body: string): string | null {
   const { code } = parsed<{ code: unknown }>(body)
   return typeof code === 'string' ? code : null

@@ -1,7 +1,7 @@
 /** A number in [0, 1). */
 export type Random = () => number
 
-/** The same numbers for the same seed (mulberry32): for choosing, not for secrets. */
+/** A generator (mulberry32) with the same numbers for the same seed. Not for secrets. */
 export function seededRandom(seed: number): Random {
   let state = seed >>> 0
   return () => {
@@ -15,21 +15,23 @@ export function seededRandom(seed: number): Random {
 /** A whole number from 0 to `count` − 1. */
 export const below = (random: Random, count: number): number => Math.floor(random() * count)
 
-/** One of all; undefined if there is none. */
+/** A random item; undefined if there is none. */
 export const oneOf = <T>(random: Random, all: readonly T[]): T | undefined => all[below(random, all.length)]
 
 const OWN = 0.25
 
-/** Whose things somebody reads: mostly anybody's, and a quarter of the time the reader's own, which must be up to date. */
+/**
+ * The owner of the thing to read: the reader in a quarter of the draws (own reads must be current), otherwise anyone.
+ */
 export const ownerFor = <T>(reader: T, random: Random, people: readonly T[]): T =>
   random() < OWN ? reader : (oneOf(random, people) ?? reader)
 
-// YCSB's: of 1,000 things the first has 13 % of the reads, the first ten 38 %.
+// YCSB's exponent: of 1,000 things, the first gets 13 % of the reads and the first ten get 38 %.
 const EXPONENT = 0.99
 
 /**
- * A rank from 1 to `count`, drawn by Zipf's law: the k-th with a probability proportional to 1 ÷ k^0.99. Needs no table,
- * so that `count` may grow between draws (rejection-inversion: Hörmann and Derflinger, 1996).
+ * Draws a rank from 1 to `count` by Zipf's law: rank k with a probability proportional to 1 ÷ k^0.99. It needs no
+ * table, so `count` may grow between draws (rejection-inversion: Hörmann and Derflinger, 1996).
  */
 export function zipfRank(random: Random, count: number): number {
   const first = integral(1.5) - 1
@@ -42,9 +44,9 @@ export function zipfRank(random: Random, count: number): number {
   }
 }
 
-/** Of x^−EXPONENT, from 1. */
+/** The integral of x^−EXPONENT from 1. */
 const integral = (x: number): number => (x ** (1 - EXPONENT) - 1) / (1 - EXPONENT)
 const inverse = (y: number): number => (1 + y * (1 - EXPONENT)) ** (1 / (1 - EXPONENT))
 
-// Whoever is this near to its rank is under the curve: no second look.
+// A value this close to its rank is under the curve, so it needs no second check.
 const SQUEEZE = 2 - inverse(integral(2.5) - 2 ** -EXPONENT)

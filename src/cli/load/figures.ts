@@ -2,11 +2,11 @@ import type { Clock, Ended } from './client.ts'
 import { Histogram } from './histogram.ts'
 import type { DrawnRequest } from './mix.ts'
 
-/** What happened since the tick before, and what is going on now. */
+/** Figures since the previous tick, and the requests in flight now. */
 export interface Tick {
-  /** Since the load began. */
+  /** Time since the load started. */
   seconds: number
-  /** Requests that ended, whatever with. */
+  /** Requests that ended, with any outcome. */
   requestsPerSecond: number
   p50Ms: number
   p99Ms: number
@@ -17,7 +17,7 @@ export interface Tick {
 }
 
 export interface KindFigures {
-  /** Its name, or `all`. */
+  /** The kind's name, or `all`. */
   kind: string
   n: number
   p50Ms: number
@@ -33,7 +33,7 @@ interface Sums {
 
 const newSums = (): Sums => ({ times: new Histogram(), failed: 0 })
 
-/** Counts a run's requests. A time runs from the planned start to the last answer, with all waits and tries between. */
+/** Counts a run's requests. Times run from the planned start to the last answer, including waits and retries. */
 export class Figures {
   readonly #clock: Clock
   readonly #sums: Map<string, Sums>
@@ -45,7 +45,7 @@ export class Figures {
   inFlight = 0
   retries = 0
   recovered = 0
-  /** Failures that an answer, or too long a silence, is behind: not those of a server that was gone. */
+  /** Failures with an answer or a timeout, without those of an unreachable server. */
   faults = 0
   #interval = { ...newSums(), retries: 0, dropped: 0, since: 0 }
   #startedAt = 0
@@ -78,7 +78,7 @@ export class Figures {
     this.failures.set(reason, (this.failures.get(reason) ?? 0) + 1)
   }
 
-  /** Figures since the tick before; starts the next interval. */
+  /** Returns the figures since the previous tick, and starts the next interval. */
   tick(): Tick {
     const now = this.#clock.now()
     const { times, failed, retries, dropped, since } = this.#interval

@@ -3,8 +3,8 @@ import { createHistogram } from 'node:perf_hooks'
 const MOST_MICROSECONDS = 600_000_000
 
 /**
- * Times in an HDR histogram, which Node brings: 26 kB, however many times are counted. A quantile is off by 1 % at most up to
- * 10 minutes; the maximum is exact.
+ * Times in Node's HDR histogram, which takes 26 kB for any number of values. Quantiles are accurate to 1 % up to 10
+ * minutes; the maximum is exact.
  */
 export class Histogram {
   readonly #times = createHistogram({ lowest: 1, highest: MOST_MICROSECONDS, figures: 2 })
@@ -19,10 +19,10 @@ export class Histogram {
     this.maxMs = Math.max(this.maxMs, ms)
   }
 
-  /** The time that a share of all is not over, in ms; 0 when there are none. */
+  /** The time in ms that a `share` of all times does not exceed; 0 if there are none. */
   quantile(share: number): number {
     if (this.count === 0) return 0
-    // Node rounds a percentile to the nearest rank: asked for a whole rank, it gives that one.
+    // Node rounds a percentile to the nearest rank, so a percentile of a whole rank is exact.
     const rank = Math.max(1, Math.ceil(share * this.count))
     return Math.min(this.maxMs, this.#times.percentile((100 * rank) / this.count) / 1_000)
   }

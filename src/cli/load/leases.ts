@@ -6,19 +6,21 @@ import type { Connection } from '../shell/client.ts'
 import type { Clock } from './client.ts'
 
 /**
- * So long a stranger may be answered by the shard that a slot was moved away from, which keeps its rows for that: a lease
- * of the map (30 s; `LEASE_MS`), a data centre's copy of it (10 s), and a second.
+ * For this long after a move, a reader without a token may still be answered by the slot's previous shard, which
+ * keeps its rows for that time: a lease of the map (30 s, `LEASE_MS`), a data centre's copy of the map (10 s), and 1 s.
+ *
+ * @public For nouns.
  */
 export const STALE_MS_MAX = 30_000 + MAP_COPY_MS
 
-/** Moves that follow each other change the map again and again: then this is enough. */
+/** Limits the wait, because successive moves may change the map again and again. */
 const WAIT_MS_MAX = 300_000
 const POLL_MS = 1_000
 
 type SeenMove = Pick<Move, 'id' | 'state' | 'settlesAt'>
 export type FindMoves = () => Promise<SeenMove[]>
 
-/** Moves that aren't over, by the operators' API. Throws where it can't be asked. */
+/** Finds the open moves through the operators' API. The result throws if the API can't be reached. */
 export const openMoves =
   (connect: () => Connection): FindMoves =>
   async () => {
@@ -27,13 +29,15 @@ export const openMoves =
     for await (const { items } of movePages(connection)) {
       const open = items.filter((move) => !isOver(move))
       found.push(...open)
-      // Newest first: behind a page of moves that are all over there is none that isn't.
+      // Newest first: pages after one without open moves have none either.
       if (open.length === 0) break
     }
     return found
   }
 
-/** It is changing the map, has lately, or had and is on its way back: what has settled once has a time for it. */
+/**
+ * True for a move that changes the map, changed it recently, or is being reversed. A move that has settled has a time.
+ */
 const mayBeStale = ({ state, settlesAt }: SeenMove): boolean =>
   state === 'cutover' || state === 'committed' || (settlesAt !== null && state !== 'purging')
 
@@ -41,16 +45,16 @@ export interface LeaseWait {
   /** When the last write was answered. */
   writtenAt: number
   clock: Clock
-  /** Null where no token is known. */
+  /** Null if no token is known. */
   findMoves: FindMoves | null
   onProgress(doneMs: number, ofMs: number): void
 }
 
 /**
- * Waits until what is read is what the shards of the map have, not what a move has left at its source: for 41 s after the
- * last write, and after any change of the map that is seen meanwhile (for 5 minutes at most). Where the operators' API
- * tells that no move is being settled there is nothing to wait for: a source keeps its rows until the last lease. Resolves
- * to how many moves are yet to change the map; null where nobody tells.
+ * Waits until every read goes to the shards of the current map, not to the source of a move: 41 s after the last write
+ * and after any change of the map seen meanwhile, for at most 5 minutes. If the operators' API shows no settling move,
+ * there is no wait, because a source keeps its rows until the last lease expires. Resolves to the number of moves that
+ * have yet to change the map; null if it is unknown.
  */
 export async function untilLeasesEnd({ writtenAt, clock, findMoves, onProgress }: LeaseWait): Promise<number | null> {
   const endsAt = clock.now() + WAIT_MS_MAX
@@ -75,6 +79,6 @@ async function known(findMoves: FindMoves | null): Promise<Awaited<ReturnType<Fi
   try {
     return (await findMoves?.()) ?? null
   } catch {
-    return null // To wait is right whatever the reason is.
+    return null // Waiting is right, whatever the reason.
   }
 }

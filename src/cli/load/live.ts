@@ -3,7 +3,7 @@ import type { Tick } from './figures.ts'
 
 const LINE_EVERY_S = 5
 
-/** What a run is doing: on a terminal one line, redrawn in place; elsewhere a line every five seconds. */
+/** Shows a run's progress: one line redrawn in place on a terminal, otherwise a line every five seconds. */
 export class LiveFigures {
   readonly #screen: Screen
   #isDrawn = false
@@ -23,7 +23,7 @@ export class LiveFigures {
 
   showProgress(stage: string, done: number, of: number): void {
     const text = `${stage}: ${done.toLocaleString('en')} of ${of.toLocaleString('en')}`
-    // Elsewhere a line a quarter.
+    // Without a terminal: one line per quarter.
     const share = Math.floor((done / of) * 4)
     if (this.#screen.isTTY) this.#draw(text)
     else if (share !== this.#saidShare) this.say(text)
@@ -35,13 +35,13 @@ export class LiveFigures {
     this.#screen.write(`${text}\n`)
   }
 
-  /** Takes the line away. */
+  /** Clears the line. */
   end(): void {
     this.#clear()
   }
 
   #draw(text: string): void {
-    // A line that wraps can't be redrawn. A terminal that doesn't know its width says 0.
+    // A wrapped line can't be redrawn. A terminal that does not know its width reports 0.
     this.#screen.write(`\r\u001b[K${text.slice(0, (this.#screen.columns || 80) - 1)}`)
     this.#isDrawn = true
   }

@@ -7,16 +7,17 @@ import { loadOptions, readSettings } from './settings.ts'
 
 export const command = defineCommand({
   name: 'load',
-  summary: 'signs users up, sends requests at a rate, and reads back what was acknowledged',
-  details: `It reads back as soon as no move’s source may answer: 41 s after the last write, unless a token tells of no moves.
-Ctrl-C ends the sending only; twice, all of it.`,
+  summary: 'signs up users, sends requests at a fixed rate, and reads back all acknowledged writes',
+  details:
+    'Each run creates new users. Reading back starts 41 s after the last write, when no source of a move can still answer, or ' +
+    'sooner if the operators’ API shows that no move is settling. Ctrl-C ends the sending; a second Ctrl-C ends the command.',
   options: loadOptions,
   examples: ['load --rate 200 --duration 60', 'load --until-stopped --reads 0.5'],
   async run(connect, _operands, options) {
     const settings = readSettings(options)
     const stop = new AbortController()
     const onInterrupt = () => {
-      live.say('Stopping: requests under way are waited for, and what was written is read back. Ctrl-C again gives up.')
+      live.say('Stopping: waiting for open requests, then reading back the writes. Press Ctrl-C again to give up.')
       stop.abort()
     }
     const live = new LiveFigures(process.stderr)

@@ -24,7 +24,7 @@ export class Mix {
     return [...this.#reads, ...this.#writes].map(({ name }) => name)
   }
 
-  /** Draws a read with a probability of `reads`, otherwise a write; null if nobody can send one now. */
+  /** Draws a read with the probability `reads`, otherwise a write. Null if no user can send one now. */
   draw(random: Random, reads: number, people: readonly Person[]): DrawnRequest | null {
     if (random() < reads) {
       const reader = oneOf(random, people)
@@ -39,7 +39,7 @@ export class Mix {
 
 const heaviestFirst = (kinds: RequestKind[]): RequestKind[] => kinds.toSorted((a, b) => b.weight - a.weight)
 
-/** Draws by weight. If that kind has no request now, the heaviest one that has takes its place. */
+/** Draws a kind by weight. If it has no request now, the heaviest kind that has one takes its place. */
 function drawKind(kinds: RequestKind[], person: Person, random: Random) {
   let left = random() * kinds.reduce((sum, { weight }) => sum + weight, 0)
   const drawn = kinds.find(({ weight }) => {
@@ -53,7 +53,7 @@ function drawKind(kinds: RequestKind[], person: Person, random: Random) {
   return null
 }
 
-/** Somebody who is not writing, looked for from a random place on. */
+/** A user who is not writing. The search starts at a random position. */
 function freeOne(random: Random, people: readonly Person[]): Person | undefined {
   const first = below(random, people.length)
   return (

@@ -1,29 +1,31 @@
 import type { Clock } from './client.ts'
 
-/** More than this after its plan, a start is counted as late: the generator was too busy, not the server. */
+/**
+ * A start that is more than this behind its plan counts as late, because the generator was too busy, not the server.
+ */
 const LATE_MS = 50
 
-// After so many starts answers get their turn, also when the generator is behind its plan.
+// After this many starts, the loop yields so that answers are processed, even if it is behind its plan.
 const BURST = 50
 
 export interface OpenLoop {
-  /** Requests a second. */
+  /** Requests per second. */
   rate: number
   clock: Clock
-  /** How many may be planned. */
+  /** Limits the number of planned requests. */
   most: number
   inFlightMax: number
   isOver(now: number): boolean
-  /** Begins a request; null when there is none that may begin now. Resolves when it has ended. */
+  /** Starts a request, and resolves when it has ended. Returns null if none can start now. */
   start(plannedAt: number): Promise<void> | null
   counts: { planned: number; dropped: number; late: number; inFlight: number }
 }
 
 /**
- * Starts requests at the planned times, whether those before have been answered or not; resolves when all have ended.
- * Clients don't wait for each other: a loop that waits for answers before it sends more sends least when the server is
- * slowest, and never measures what the others would have waited ("coordinated omission"). Hence also times run from the
- * *planned* start, and what can't start, since too many are in flight, is counted as dropped.
+ * Starts requests at their planned times, even if earlier ones are unanswered. Resolves when all have ended. A loop
+ * that waits for answers sends least when the server is slowest, and so hides the waits of independent clients
+ * ("coordinated omission"). For the same reason, times run from the *planned* start, and a request that can't start
+ * because too many are in flight counts as dropped.
  */
 export async function openLoop({ rate, clock, most, inFlightMax, isOver, start, counts }: OpenLoop): Promise<void> {
   const running = new Set<Promise<void>>()

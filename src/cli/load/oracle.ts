@@ -8,10 +8,10 @@ const SETTLE_MS = 75_000
 const PAUSE_MS = 2_000
 
 export interface Verdict {
-  /** How many of each thing were acknowledged, by its plural. */
+  /** Number of acknowledged things, by plural name. */
   things: Record<string, number>
   findings: Finding[]
-  /** What was wrong at first, and right when it was read again. */
+  /** Findings that were gone when the thing was read again. */
   late: Finding[]
 }
 
@@ -23,8 +23,8 @@ export interface Oracle {
 }
 
 /**
- * Runs all nouns' checks, which read back everything that was acknowledged, by clients without a token. What is wrong is
- * read again for 75 s.
+ * Runs all nouns' checks, which read back everything that was acknowledged, with clients without a token. Wrong things
+ * are read again for 75 s.
  */
 export async function readBack({ base, clientOptions, parts, onProgress }: Oracle): Promise<Verdict> {
   const stranger = new Stranger(base, clientOptions)
@@ -40,12 +40,13 @@ export async function readBack({ base, clientOptions, parts, onProgress }: Oracl
   return { things, ...found }
 }
 
-/** What an answer in place of a thing means: lost if nobody finds it, unread if nobody answers; null if it is there. */
+/** The finding if an answer does not contain the thing: lost for a 404, unread without an answer. Otherwise null. */
 export function findMissing(about: string, ended: Ended, what = about): Finding | null {
   if (ended.status === 404) return { fault: 'lost', about, what: `${what}: not found` }
   return ended.outcome === 'acknowledged' ? null : unread(about, ended)
 }
 
+/** @public For nouns. */
 export const unread = (about: string, { reason }: Ended): Finding => ({
   fault: 'unread',
   about,
@@ -72,7 +73,7 @@ async function untilSettled(
   }
 }
 
-/** An unread thing is not late when it is there at last: nothing was known of it. */
+/** An unread thing that is found in the end was not late, because its state was unknown. */
 function lateOf(before: Finding[], findings: Finding[]): Finding[] {
   const wrong = new Set(findings.map(({ about }) => about))
   return before.filter(({ fault, about }) => fault !== 'unread' && !wrong.has(about))
@@ -83,7 +84,7 @@ interface Checked {
   findings: Finding[]
 }
 
-/** Eight at a time; resolves to the results in the order of the checks. */
+/** Runs eight checks at a time. Results are in the order of the checks. */
 async function runChecks(checks: Check[], onDone: (done: number) => void): Promise<Checked[]> {
   const checked: Checked[] = []
   const queue = checks.entries()
@@ -98,7 +99,7 @@ async function runChecks(checks: Check[], onDone: (done: number) => void): Promi
   return checked
 }
 
-/** A server that does not answer for 15 s is asked once per round, not once per thing. */
+/** A reader without a token. A server that does not answer for 15 s is asked once per round, not once per thing. */
 class Stranger implements Reader {
   readonly #base: URL
   readonly #options: ClientOptions
@@ -121,7 +122,7 @@ const SILENT: Ended = {
   outcome: 'unknown',
   status: 0,
   body: '',
-  reason: 'nobody answers',
+  reason: 'the server does not answer',
   tries: 0,
   wasUncertain: false,
   isGone: true,

@@ -7,37 +7,42 @@ import type { Sightings } from './sightings.ts'
 const EXAMPLES_EACH_MAX = 5
 
 export interface LoadReport {
-  /** What was asked for; `users` is how many signed up. */
+  /** The settings of the run. `users` is the number of users who signed up. */
   run: string
   url: string
   rate: number
   users: number
   reads: number
   seed: number
-  /** How long requests were begun, by the plan. */
+  /** The planned time from the first to the last start. */
   seconds: number
-  /** The last one is all of them. Times run from the planned start to the last answer. */
+  /** The last entry sums up all kinds. Times run from the planned start to the last answer. */
   kinds: KindFigures[]
   requests: { planned: number; dropped: number; late: number; retries: number; recovered: number; failed: number }
-  /** What became of each write, with all its tries. */
+  /** Outcomes of the writes, with all retries. */
   writes: { acknowledged: number; refused: number; unknown: number }
   /**
-   * What readers saw during the run: of their own, and of others'. `overdue`: what another wrote was not there more than
-   * 41 s after it was acknowledged; `notYetSeen`: before that.
+   * Results of reads during the run. `overdue`: another user's write was missing more than 41 s after its
+   * acknowledgement. `notYetSeen`: it was missing within that time.
    */
   sightings: { own: number; stale: number; unexpected: number; notYetSeen: number; overdue: number }
   /**
-   * What strangers saw at the end: first how many of each thing of the nouns were acknowledged, by its plural. `late`: lost
-   * or unexpected at first, and right within 75 s.
+   * Results of reading back at the end: the number of acknowledged things by plural name, then the faults. `late`:
+   * wrong at first, and right within 75 s.
    */
   readBack: Record<string, number> & { late: number } & Record<Fault, number>
-  /** Moves that had yet to change the map when reading back began: what they take along isn't judged. Null: nobody told. */
+  /**
+   * Moves that had yet to change the map when reading back started; the report ignores their later effect. Null:
+   * unknown.
+   */
   movesToCome: number | null
-  /** Why requests failed, and how often. */
+  /** Numbers of failed requests, by reason. */
   failures: Record<string, number>
-  /** Some of what is wrong or was late: up to 5 of each fault, and up to 5 of what readers saw. */
+  /** Examples of faults and delays: up to 5 of each fault, and up to 5 from the run's reads. */
   examples: string[]
-  /** Nothing is lost, doubled, unexpected, unread, stale or overdue, and no request failed but by a server that was gone. */
+  /**
+   * True if nothing is lost, doubled, unexpected, unread, stale or overdue, and requests failed only when unreachable.
+   */
   isSound: boolean
 }
 
@@ -87,7 +92,7 @@ function examplesOf({ findings, late }: Verdict): string[] {
   )
 }
 
-/** The report for people. */
+/** The report as text. */
 export function reportText(report: LoadReport): string {
   const { requests, writes, sightings } = report
   const { late, lost, doubled, unexpected, unread, ...things } = report.readBack
@@ -111,7 +116,7 @@ export function reportText(report: LoadReport): string {
     `own reads  ${sightings.own.toLocaleString('en')}, ${sightings.stale} of them stale`,
     ...(notYetSeen + overdue > 0 ? [`others’    ${notYetSeen} not yet seen, ${overdue} overdue`] : []),
     `read back  ${countedThings(things)}: ${lost} lost, ${doubled} doubled, ${unexpected + sightings.unexpected} unexpected, ${unread} unread${late > 0 ? `, ${late} late` : ''}`,
-    ...(movesToCome ? [`moves      ${movesToCome} under way: what they take along from now on isn’t judged`] : []),
+    ...(movesToCome ? [`moves      ${movesToCome} open: the report does not cover what they move from now on`] : []),
     ...(failures.length > 0 ? ['', 'failed', ...failures] : []),
     ...(report.examples.length > 0 ? ['', 'wrong', ...report.examples.map((example) => `  ${example}`)] : []),
   ].join('\n')

@@ -15,7 +15,7 @@ import { Sightings } from './sightings.ts'
 import { RunTexts } from './texts.ts'
 
 const IN_FLIGHT_MAX = 500
-/** Ends a run that has no other end: what was sent is kept in memory, some 200 bytes a write. */
+/** Limits a run without a duration, because each write is kept in memory (about 200 bytes). */
 export const REQUESTS_MAX = 2_000_000
 
 // A sign-up may cost the server 0.2 s of hashing a password.
@@ -24,34 +24,34 @@ const TICK_MS = 1_000
 
 export interface LoadOptions {
   url: string | URL
-  /** Requests a second. */
+  /** Requests per second. */
   rate: number
-  /** Ends the load after so long; or else `until` does, or 2,000,000 requests. */
+  /** Ends the load after this time. Without it, `until` or 2,000,000 requests end it. */
   durationMs?: number
-  /** Ends the load when it aborts; what was written is read back all the same. */
+  /** Ends the load when it aborts. The writes are still read back. */
   until?: AbortSignal
   users: number
   /** The share of requests that read, 0 to 1. */
   reads: number
-  /** Decides what is drawn; what a draw meets depends on how long answers take. */
+  /** Determines the draws. Their results also depend on how long answers take. */
   seed: number
-  /** Once a second, and at the end of the load. */
+  /** Called once per second, and at the end of the load. */
   onTick?(tick: Tick): void
-  /** How far signing up, the wait (seconds) and reading back are. */
+  /** Called with the progress of signing up, waiting (in seconds) and reading back. */
   onProgress?(stage: 'signing up' | 'seconds waited for leases' | 'reading back', done: number, of: number): void
-  /** Moves that aren't over. Without it, or where it throws, leases are waited for whether any slot moved or not. */
+  /** Finds open moves. Without it, or if it throws, the run waits for leases even if no slot moved. */
   findMoves?: FindMoves
   fetch?: ClientOptions['fetch']
   clock?: Clock
-  /** What requests are sent; all that the application's nouns contribute unless given. */
+  /** The nouns whose requests are sent. Default: all nouns of the application that contribute. */
   nouns?: LoadNoun[]
-  /** Distinguishes the runs on one server; begins their users' names. Up to 20 of `a-z 0-9 _`, first a letter. */
+  /** Prefix of the users' names, unique per run on a server. Up to 20 of `a-z 0-9 _`, starting with a letter. */
   run?: string
 }
 
 /**
- * Signs users up, sends requests at a rate, and reads back what was acknowledged. Throws UserError when the server isn't
- * ready, or doesn't sign users up; all else that fails is in the report.
+ * Signs up users, sends requests at a fixed rate, and reads back all acknowledged writes. Throws UserError if the
+ * server is not ready or does not sign up users. The report contains all other failures.
  */
 export async function runLoad(options: LoadOptions): Promise<LoadReport> {
   const { clock = systemClock, fetch = (url, init) => globalThis.fetch(url, init), run = drawnRun() } = options
@@ -63,8 +63,8 @@ export async function runLoad(options: LoadOptions): Promise<LoadReport> {
   const mix = new Mix(parts)
   if (mix.kinds.length === 0)
     throw new UserError(
-      'The application has no requests for a load.',
-      'Add src/app/<noun>/load.operator.ts to one of its nouns.',
+      'No noun of the application contributes requests to a load.',
+      'Add src/app/<noun>/load.operator.ts to one of the nouns.',
     )
   const figures = new Figures(clock, mix.kinds)
   const random = seededRandom(options.seed + 1)
@@ -96,7 +96,7 @@ export async function runLoad(options: LoadOptions): Promise<LoadReport> {
   return reportOf(asked, figures, sightings, { ...verdict, movesToCome })
 }
 
-/** Four at a time. When the load is told to end, users who have not signed up yet are left out. */
+/** Signs up four users at a time. Stops if the load is told to end. */
 async function signUpAll(
   { users, until, onProgress }: LoadOptions,
   people: Person[],
@@ -136,7 +136,7 @@ async function sendAll({ rate, reads, seed, durationMs, until }: LoadOptions, se
   await openLoop({ rate, clock, most: REQUESTS_MAX, inFlightMax: IN_FLIGHT_MAX, isOver, start, counts: figures })
 }
 
-/** Calls `tick` once a second until `work` has ended, and once more then. */
+/** Calls `tick` once per second until `work` has ended, and once more at the end. */
 async function ticking(work: Promise<void>, clock: Clock, tick: () => void): Promise<void> {
   let isRunning = true
   const ended = work.finally(() => {

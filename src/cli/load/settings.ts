@@ -10,28 +10,28 @@ const DURATION_S_MAX = 86_400
 export const loadOptions = {
   rate: {
     value: 'N',
-    help: 'requests a second, begun at their times whether others are answered or not (default: 50)',
+    help: 'requests to start per second, even if earlier ones are unanswered (default: 50)',
   },
-  duration: { value: 'SECONDS', help: 'for how long (default: 30)' },
-  'until-stopped': { help: 'until Ctrl-C instead' },
-  users: { value: 'N', help: 'who read and write (default: 20)' },
-  reads: { value: 'SHARE', help: 'the share of requests that read (default: 0.9)' },
-  seed: { value: 'N', help: 'draws the same requests again' },
+  duration: { value: 'SECONDS', help: 'length of the load in seconds (default: 30)' },
+  'until-stopped': { help: 'send requests until Ctrl-C, instead of --duration' },
+  users: { value: 'N', help: 'number of users who read and write (default: 20)' },
+  reads: { value: 'SHARE', help: 'share of requests that read, from 0 to 1 (default: 0.9)' },
+  seed: { value: 'N', help: 'seed of a previous run, to draw the same requests again (default: random)' },
 } as const satisfies OptionDefinitions
 
 type LoadOptions = OptionValues<typeof loadOptions> & { url?: string | undefined }
 
-/** The options as numbers. Throws UserError where one is out of bounds. */
+/** The options as numbers. Throws UserError if one is out of bounds. */
 export function readSettings(options: LoadOptions) {
   const isEndless = options['until-stopped'] === true
   if (isEndless && options.duration !== undefined)
-    throw new UserError('--until-stopped and --duration exclude each other.', 'Leave one of them out.')
+    throw new UserError('--until-stopped and --duration exclude each other.', 'Remove one of them.')
   const rate = numberOf('rate', options.rate ?? '50', { least: 0.1, most: 2_000 })
   const seconds = numberOf('duration', options.duration ?? '30', { least: 1, most: DURATION_S_MAX })
   if (!isEndless && rate * seconds > REQUESTS_MAX)
     throw new UserError(
-      `--rate ${rate} for --duration ${seconds} is more than ${REQUESTS_MAX.toLocaleString('en')} requests.`,
-      'Take a lower rate, or a shorter time.',
+      `--rate ${rate} for --duration ${seconds} exceeds the limit of ${REQUESTS_MAX.toLocaleString('en')} requests.`,
+      'Pass a lower --rate or a shorter --duration.',
     )
   return {
     url: addressOf(options),
@@ -48,7 +48,7 @@ function numberOf(name: string, text: string, bounds: { least: number; most: num
   const { least, most, isWhole } = bounds
   if (number !== null && number >= least && number <= most && (!isWhole || Number.isInteger(number))) return number
   const range = `from ${least.toLocaleString('en')} to ${most.toLocaleString('en')}`
-  throw new UserError(`--${name} is "${text}".`, `It takes a ${isWhole ? 'whole ' : ''}number ${range}.`)
+  throw new UserError(`--${name} is "${text}".`, `Pass a ${isWhole ? 'whole ' : ''}number ${range}.`)
 }
 
 function drawnSeed(): number {

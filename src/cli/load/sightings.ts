@@ -1,17 +1,17 @@
 const EXAMPLES_MAX = 5
 
-/** What readers saw during a run. */
+/** Counts the results of reads during a run. */
 export class Sightings {
-  /** Reads of the reader's own, and how many of them showed less than was acknowledged before. */
+  /** Reads of the reader's own data, and how many of them missed an earlier acknowledged write. */
   own = 0
   stale = 0
-  /** Reads that did not find what another wrote: allowed for as long as a lease, and those after it. */
+  /** Reads that missed another user's write: within the time of a lease, which is allowed, and after it. */
   notYetSeen = 0
   overdue = 0
   unexpected = 0
   readonly examples: string[] = []
 
-  /** A read of what the reader wrote. */
+  /** A read of the reader's own data. */
   sawOwn(isRight: boolean, what: string): void {
     this.own++
     if (isRight) return
@@ -19,14 +19,14 @@ export class Sightings {
     this.#keep(`stale: ${what}`)
   }
 
-  /** What another wrote is not there. `isOverdue`: it was acknowledged longer ago than a lease (`STALE_MS_MAX`). */
+  /** Another user's write is missing. `isOverdue`: it was acknowledged more than `STALE_MS_MAX` ago. */
   missedAnothers(isOverdue: boolean, what: string): void {
     if (!isOverdue) return void this.notYetSeen++
     this.overdue++
     this.#keep(`overdue: ${what}`)
   }
 
-  /** Something that nobody has sent. */
+  /** Content that was never sent. */
   sawUnexpected(what: string): void {
     this.unexpected++
     this.#keep(`unexpected: ${what}`)

@@ -1,9 +1,9 @@
 import type { Clock, Ended } from './client.ts'
 
 interface Write {
-  /** The text that was sent, by its number. */
+  /** The number of the text that was sent. */
   number: number
-  /** What became of it: `unknown` may have been applied or not, or may still be. */
+  /** The outcome. `unknown`: the write may have been applied, or may still be applied. */
   fate: 'pending' | Ended['outcome']
 }
 
@@ -11,8 +11,8 @@ interface Write {
 const REST_MS = 40_000
 
 /**
- * One text that one person writes, one write after the other, and what a reader may find there: the last acknowledged
- * write, or any later one that was not refused.
+ * The writes of one text by one person, one after the other. A reader may find the last acknowledged write, or any
+ * later one that was not refused.
  */
 export class TextHistory {
   readonly #clock: Clock
@@ -24,7 +24,7 @@ export class TextHistory {
     this.#clock = clock
   }
 
-  /** Sends a write of the text with this number, and keeps what became of it. */
+  /** Sends a write of the text with this number, and records its outcome. */
   async write(number: number, send: () => Promise<Ended>): Promise<Ended> {
     const write: Write = { number, fate: 'pending' }
     this.#writes.push(write)
@@ -35,23 +35,26 @@ export class TextHistory {
     return ended
   }
 
-  /** Whether no write may follow yet: a try of the last one got no answer, and could overtake the next write. */
+  /** True while no write may follow, because an unanswered attempt of the last write could overtake the next one. */
   get rests(): boolean {
     return this.#clock.now() < this.#restsUntil
   }
 
-  /** Where the last acknowledged write is. Take it before a read that must see it, and pass it to `allows` afterwards. */
+  /**
+   * The position of the last acknowledged write. Take it before a read that must see that write, and pass it to
+   * `allows`.
+   */
   get floor(): number {
     return this.#floor
   }
 
-  /** Whether a reader who began at `floor` may find this. `number` is null for what no write has left there. */
+  /** True if a read that started at `floor` may find this text. `number` is null for text that no write sent. */
   allows(number: number | null, floor = this.#floor): boolean {
     if (number === null) return floor < 0
     return this.#writes.some((write, index) => index >= floor && write.number === number && write.fate !== 'refused')
   }
 
-  /** Whether it was ever sent, and not refused. */
+  /** True if the text was sent and not refused. */
   knows(number: number): boolean {
     return this.#writes.some((write) => write.number === number && write.fate !== 'refused')
   }

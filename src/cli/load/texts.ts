@@ -5,11 +5,11 @@ const WORDS =
 const WORDS_MAX = 25
 
 /**
- * What a run writes, each text under a number. The number is in the text and decides its words. So what is read can be
- * compared with what was sent, to the character, and only numbers have to be kept.
+ * The numbered texts of a run. A text contains its number, which determines its words. A text that is read can
+ * therefore be compared exactly with the one that was sent, and a run only needs to keep numbers.
  */
 export class RunTexts {
-  /** The run's name, with which each text begins. */
+  /** The run's name, which starts each text. */
   readonly run: string
   #number = 0
 
@@ -17,7 +17,7 @@ export class RunTexts {
     this.run = run
   }
 
-  /** A number that no text has had yet. */
+  /** A new number. */
   nextNumber(): number {
     return ++this.#number
   }
@@ -40,6 +40,6 @@ export class RunTexts {
   }
 }
 
-/** A text as a report shows it: by its number, or by its beginning if no write has that text. */
+/** A text in a report: its number, or its first 80 characters if no write has that text. */
 export const shownText = (number: number | null, text?: string | null): string =>
   number === null ? `another text${text ? `: ${text.slice(0, 80)}` : ''}` : `text ${number}`

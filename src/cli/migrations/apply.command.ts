@@ -12,12 +12,16 @@ const AT_ONCE_MAX = 32
 
 export const command = defineCommand({
   name: 'migrations apply',
-  summary: 'applies missing migrations to every shard; starts no other shard once one has failed',
-  details: 'Idempotent: if interrupted, run the command again to resume.',
+  summary: 'applies missing migrations to every shard',
+  details: `It migrates one shard first, and then the others in parallel. If a shard fails, it starts no other.
+Idempotent: if interrupted, run the command again to resume.`,
   options: {
     ...databaseOptions,
-    canary: { value: 'BINDING', help: 'goes first, alone (default: the first that lacks some), like SHARD_003' },
-    'at-once': { value: 'N', help: `how many of the others at once (default: ${AT_ONCE})` },
+    canary: {
+      value: 'BINDING',
+      help: 'shard to migrate first, like SHARD_003 (default: the first that lacks a migration)',
+    },
+    'at-once': { value: 'N', help: `number of shards to migrate in parallel after the first (default: ${AT_ONCE})` },
   },
   examples: ['migrations apply --remote --canary SHARD_003'],
   async run(_connect, _operands, options) {
@@ -32,8 +36,8 @@ export const command = defineCommand({
 function applied(shards: MigratedShard[], migrations: Migration[], canary: string | null, atOnceMax: number) {
   if (canary !== null && !shards.some(({ binding }) => binding === canary))
     throw new UserError(
-      `There is no shard bound as ${canary}.`,
-      `Bound: ${shards.map(({ binding }) => binding).join(', ')}`,
+      `The configuration binds no shard ${canary}.`,
+      `Pass one of ${shards.map(({ binding }) => binding).join(', ')}.`,
     )
   const { stderr } = process
   const width = String(shards.length).length
@@ -48,11 +52,11 @@ function applied(shards: MigratedShard[], migrations: Migration[], canary: strin
 function outcome({ applied, done, failed, untouched }: MigrationRun): string {
   if (failed.length === 0)
     return applied === 0
-      ? 'Every shard is migrated.'
+      ? 'Every shard already has all migrations.'
       : `Applied ${counted(applied, 'migration')} to ${counted(done.length, 'shard')}.`
   const lines = failed.map(
-    ({ binding, migration, reason }) => `${migration} failed on ${binding}, and nothing of it was applied: ${reason}`,
+    ({ binding, migration, reason }) => `${migration} failed on ${binding}, and was not applied there: ${reason}`,
   )
-  const rest = untouched.length === 0 ? '' : ` ${counted(untouched.length, 'shard')} not touched.`
-  return `${lines.join('\n')}\n${counted(done.length, 'shard')} migrated.${rest} Mend it and run it again: it goes on where it stopped.`
+  const rest = untouched.length === 0 ? '' : ` ${counted(untouched.length, 'shard')} not started.`
+  return `${lines.join('\n')}\n${counted(done.length, 'shard')} migrated.${rest} Fix the cause, and run the command again to resume.`
 }

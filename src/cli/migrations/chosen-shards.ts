@@ -6,7 +6,7 @@ import { withLocalShards } from '../wrangler/local-shards.ts'
 import type { MigratedShard } from './migrate.ts'
 import { remoteShards } from './remote-shards.ts'
 
-/** The local databases; with `--remote` the deployed ones that the configuration names. */
+/** Opens the local databases or, with `--remote`, the configuration's deployed ones. */
 export async function withShards<T>(
   options: OptionValues<typeof databaseOptions>,
   use: (shards: MigratedShard[]) => Promise<T>,

@@ -4,42 +4,44 @@ import { UserError } from '../shell/errors.ts'
 import { refuseUnsafe } from './migration-rules.ts'
 import type { Migration } from './shard-migrations.ts'
 
-/** A shard's database, as migrations see it. */
+/** A shard's database and its migrations. */
 export interface MigratedShard {
   binding: string
-  /** Names of the migrations that it has, oldest first. */
+  /** Names of the applied migrations, oldest first. */
   applied(): Promise<string[]>
-  /** Applies one whole, or not at all. */
+  /** Applies a migration entirely or not at all. */
   apply(migration: Migration): Promise<void>
 }
 
 export interface ShardStatus {
   binding: string
-  /** The newest migration that it has; null: none. */
+  /** The newest applied migration; null if there is none. */
   newest: string | null
-  /** Names of those that it lacks, oldest first. */
+  /** Names of the missing migrations, oldest first. */
   pending: string[]
 }
 
 export interface MigrationRun {
-  /** How many migrations were applied. */
+  /** Number of migrations applied, over all shards. */
   applied: number
-  /** Shards that have all of them now. */
+  /** Shards that were migrated completely. */
   done: string[]
   failed: { binding: string; migration: string; reason: string }[]
-  /** Shards that still lack some and weren't tried, since another had failed. */
+  /** Shards that lack migrations and were not started, because another shard failed. */
   untouched: string[]
 }
 
 export interface MigrateOptions {
   migrations: Migration[]
-  /** The shard that goes first, alone; the others follow when it is done. */
+  /** The shard to migrate first, alone. Null: the first that lacks a migration. */
   canary: string | null
   atOnceMax: number
   onProgress: (done: number, all: number, said: string) => void
 }
 
-/** What each shard lacks. Throws UserError where one has a migration that isn't known here: it is of a newer version. */
+/**
+ * Each shard's missing migrations. Throws UserError if a shard has an unknown migration, which a newer version applied.
+ */
 export async function migrationStatus(
   shards: MigratedShard[],
   migrations: Migration[],
@@ -52,8 +54,8 @@ export async function migrationStatus(
     const unknown = applied.filter((name) => !names.includes(name))
     if (unknown.length > 0)
       throw new UserError(
-        `${shard.binding} has ${unknown.join(', ')}, which is not in migrations/shard.`,
-        'It was migrated by a newer version. Check that one out.',
+        `${shard.binding} has ${unknown.join(', ')}, which is not in migrations/shard, so a newer version migrated it.`,
+        'Check out that version, and run the command there.',
       )
     const pending = names.filter((name) => !applied.includes(name))
     statuses.set(shard, { binding: shard.binding, newest: applied.at(-1) ?? null, pending })
@@ -62,9 +64,9 @@ export async function migrationStatus(
 }
 
 /**
- * Applies what each shard lacks: the canary first, alone; then the others, some at a time. When one fails, no other is
- * begun. Each migration is whole or absent in a shard, so that a run that was ended anywhere goes on where it was. Throws
- * UserError, with nothing applied, for a migration that a sharded table can't take.
+ * Applies each shard's missing migrations: the canary first, alone, then the others, `atOnceMax` at a time. If one
+ * fails, it starts no other. Each migration applies entirely or not at all, so another run resumes after any
+ * interruption. Throws UserError, before it applies anything, for a migration that is not allowed on a sharded table.
  */
 export async function migrateShards(shards: MigratedShard[], options: MigrateOptions): Promise<MigrationRun> {
   const { migrations, canary, atOnceMax, onProgress } = options

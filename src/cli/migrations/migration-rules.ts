@@ -15,7 +15,7 @@ import {
 import { UserError } from '../shell/errors.ts'
 import type { Migration } from './shard-migrations.ts'
 
-/** What makes a trigger silent while a mover writes: to copy into its WHEN. */
+/** The condition that keeps a trigger silent while a mover writes, for its WHEN clause. */
 export const SILENT_WHILE_MOVING = '(SELECT open FROM mover) = 0'
 
 interface Refusal {
@@ -24,16 +24,16 @@ interface Refusal {
 }
 
 /**
- * Throws UserError for migrations that sharded tables can't take: one that rebuilds or drops, that writes their rows, or
- * that leaves a trigger which fires for a mover. `all` are the folder's: the fences in them say which tables are sharded,
- * at a migration by those up to it.
+ * Throws UserError for migrations that are not allowed on sharded tables: those that rebuild or drop a table, write its
+ * rows, or leave a trigger that fires for a mover. `all` are the folder's migrations. At each migration, the fences
+ * created so far show which tables are sharded.
  */
 export function refuseUnsafe(pending: Migration[], all: Migration[]): void {
   refuseStatements(pending, all)
   if (pending.length > 0) refuseTriggers(all)
 }
 
-/** The same for what single statements do; fences may still be missing. */
+/** Checks single statements only, because fences may still be missing. */
 export function refuseStatements(pending: Migration[], all: Migration[]): void {
   for (const migration of pending) {
     const known = new KnownObjects(all.slice(0, all.findIndex(({ name }) => name === migration.name) + 1))
@@ -47,14 +47,14 @@ export function refuseStatements(pending: Migration[], all: Migration[]): void {
 const SHOWN_CHARACTERS = 200
 
 interface ReadStatement {
-  /** The text that it stands in. */
+  /** The text that contains it. */
   sql: string
   statement: SqlStatement
 }
 
 const read = new WeakMap<Migration, ReadStatement[]>()
 
-/** Each migration is read once, though the rules look at it for every later one. */
+/** Parses each migration once, although the rules look at it again for every later migration. */
 function statementsOf(migration: Migration): ReadStatement[] {
   let statements = read.get(migration)
   if (!statements) {
@@ -80,12 +80,12 @@ interface KnownTrigger extends SqlTrigger {
 }
 
 class KnownObjects {
-  /** The triggers that the migrations leave behind, by name. */
+  /** The triggers that exist after the migrations, by name. */
   readonly live = new Map<string, KnownTrigger>()
-  /** Every fence that they ever created, by name. A table stays sharded. */
+  /** Every fence that a migration created, by name, including dropped ones. A table stays sharded. */
   readonly fences = new Map<string, KnownTrigger>()
   readonly #sharded = new Set<string>()
-  /** Tables and views whose triggers write to a sharded table, maybe by way of others. */
+  /** Tables and views whose triggers write to a sharded table, directly or through other triggers. */
   readonly #leadingTo = new Map<string, string>()
 
   constructor(migrations: Migration[]) {
@@ -123,7 +123,7 @@ class KnownObjects {
     return this.#sharded.has(foldedName(table))
   }
 
-  /** The sharded table whose rows a write to this table or view changes; null: none. */
+  /** The sharded table whose rows change on a write to this table or view; null if there is none. */
   shardedTable(name: string | undefined): string | null {
     if (name === undefined) return null
     return this.#sharded.has(foldedName(name)) ? foldedName(name) : (this.#leadingTo.get(foldedName(name)) ?? null)
@@ -133,14 +133,14 @@ class KnownObjects {
 // ── the rules ───────────────────────────────────────────────────────────────────────────────────
 
 const ONLY_ADD =
-  'Migrations of sharded tables only add. Add a new column or table, and stop reading the old one (docs/building/tables.md).'
+  'Migrations may only add to sharded tables. Add a new column or table, and stop reading the old one (docs/building/tables.md).'
 
-/** What drizzle-kit calls the table that it rebuilds another in. */
+/** True for drizzle-kit's temporary table of a rebuild. */
 const isRebuilt = (table: string | null | undefined): boolean => /^__new_/i.test(table ?? '')
 
 function refusedChange(statement: SqlToken[]): Refusal | null {
   const rebuild = {
-    what: 'rebuilds or drops a table, which would drop its fence and lose rows under a move',
+    what: 'rebuilds or drops a table, which would drop its fence and lose rows during a move',
     fix: ONLY_ADD,
   }
   const [first, second] = statement
@@ -157,11 +157,11 @@ function refusedChange(statement: SqlToken[]): Refusal | null {
   if (isWord(statement[after], 'RENAME'))
     return isWord(statement[after + 1], 'TO')
       ? rebuild
-      : { what: `renames a column of ${name}, and the version before this one still uses the old name`, fix: ONLY_ADD }
+      : { what: `renames a column of ${name}, but the previous version still uses the old name`, fix: ONLY_ADD }
   if (isWord(statement[after], 'DROP'))
     return {
-      what: 'drops a column, and the version before this one still reads it',
-      fix: 'Stop reading the column, and leave it in the table. A version that still reads it may run beside this one (docs/building/tables.md).',
+      what: 'drops a column, but the previous version still reads it',
+      fix: 'Stop reading the column, and keep it in the table, because an earlier version may run at the same time (docs/building/tables.md).',
     }
   return null
 }
@@ -173,10 +173,10 @@ function refusedWrite(statement: SqlToken[], known: KnownObjects): Refusal | nul
   const write = writeOf(statement)
   const table = known.shardedTable(write?.table)
   if (!write || table === null) return null
-  const way = known.isSharded(write.table) ? '' : ` by way of a trigger of ${write.table}`
+  const way = known.isSharded(write.table) ? '' : ` through a trigger of ${write.table}`
   return {
     what: `writes rows of the sharded table ${table}${way} (${write.verb})`,
-    fix: 'A slot that has moved, is arriving, or is being cut over refuses such a write, and the migration would fail at that shard. Write the rows in the application, slot by slot through shards.of(…) (docs/building/tables.md, "Changing existing rows").',
+    fix: 'Write the rows in the application, slot by slot through shards.of(…) (docs/building/tables.md, "Changing existing rows"). A migration would fail at a shard with a slot that has moved, is arriving or is in its cutover, because such a slot refuses the write.',
   }
 }
 
@@ -185,8 +185,8 @@ function refusedForm(statement: SqlStatement, sql: string): Refusal | null {
   const why = trigger && cutBecause(statement, sql)
   return why
     ? {
-        what: `has a trigger ${trigger.name} that D1's API may cut apart: ${why}`,
-        fix: 'Write it in one line, with BEGIN and END in upper case and each CASE … END in parentheses (docs/building/tables.md, "Triggers of your own").',
+        what: `has a trigger ${trigger.name} that D1's API may split, because ${why}`,
+        fix: 'Write the trigger in one line, with BEGIN and END in upper case and each CASE … END in parentheses (docs/building/tables.md, "Triggers of your own").',
       }
     : null
 }
@@ -197,17 +197,17 @@ function refuseTriggers(migrations: Migration[]): void {
     if (!known.live.has(name))
       refuse(migration, sql, {
         what: `creates the fence ${name} of the sharded table ${table}, and a later statement drops it`,
-        fix: 'Create it again: npm run migrations:generate',
+        fix: 'Create the fence again: npm run migrations:generate',
       })
   for (const trigger of known.live.values())
     if (known.isSharded(trigger.table) && !isFence(trigger) && !isSilent(trigger.when))
       refuse(trigger.migration, trigger.sql, {
         what: `has a trigger ${trigger.name} on the sharded table ${trigger.table} that would fire when a move writes its rows`,
-        fix: `Give it this WHEN, or join it with AND to its own in parentheses: WHEN ${SILENT_WHILE_MOVING} (docs/building/tables.md, "Triggers of your own").`,
+        fix: `Give the trigger WHEN ${SILENT_WHILE_MOVING}. If it has its own condition, put that in parentheses, and join the two with AND (docs/building/tables.md, "Triggers of your own").`,
       })
 }
 
-/** The forms that reports name: https://github.com/cloudflare/workers-sdk issues 4727, 10998, 14991 and 15690. */
+/** The forms reported as https://github.com/cloudflare/workers-sdk issues 4727, 10998, 14991 and 15690. */
 function cutBecause(statement: SqlStatement, sql: string): string | null {
   if (/[\r\n]/.test(textOf(sql, statement))) return 'it has more than one line'
   const bare = statement.find((token) => isWord(token, 'BEGIN', 'END') && token.value !== token.value.toUpperCase())
@@ -221,7 +221,9 @@ function cutBecause(statement: SqlStatement, sql: string): string | null {
   return null
 }
 
-/** True where a condition is false while a mover's window is open: it is `SILENT_WHILE_MOVING`, or that AND more. */
+/**
+ * True if a condition is false while a mover's window is open: it is `SILENT_WHILE_MOVING`, alone or joined with AND.
+ */
 function isSilent(condition: SqlToken[]): boolean {
   if (isTheCondition(condition)) return true
   const inner = unwrapped(condition)
@@ -238,7 +240,7 @@ function isTheCondition(tokens: SqlToken[]): boolean {
   )
 }
 
-/** What is between the brackets around the whole; null: there are none. */
+/** The tokens inside parentheses around the whole; null if there are none. */
 function unwrapped(tokens: SqlToken[]): SqlToken[] | null {
   if (!isSign(tokens[0], '(')) return null
   let depth = 0
@@ -249,7 +251,7 @@ function unwrapped(tokens: SqlToken[]): SqlToken[] | null {
   return null
 }
 
-/** What AND joins outside of brackets. One piece where OR, BETWEEN or CASE may give an AND another meaning. */
+/** The operands of AND outside parentheses. One piece if OR, BETWEEN or CASE may give an AND another meaning. */
 function conjunctsOf(tokens: SqlToken[]): SqlToken[][] {
   let depth = 0
   const outside = new Set<SqlToken>()

@@ -8,8 +8,8 @@ import { readConfig } from '../wrangler/config.ts'
 import type { MigratedShard } from './migrate.ts'
 
 /**
- * The deployed databases of the configuration's shards. Throws UserError where one isn't there, or isn't the one that the
- * configuration names by its id.
+ * The deployed databases of the configuration's shards. Throws UserError if one does not exist, or has another id than
+ * in the configuration.
  */
 export async function remoteShards(deployment: Deployment): Promise<MigratedShard[]> {
   const { platform, databaseIds } = deployment
@@ -18,13 +18,13 @@ export async function remoteShards(deployment: Deployment): Promise<MigratedShar
     shards.map(async ({ binding, databaseName: name, databaseId: configuredId }) => {
       const id = databaseIds.get(binding) ?? (await findConfigured(databases, platform, { name, configuredId }))
       if (id === null)
-        throw new UserError(`The account has no database ${name} (${binding}).`, 'Make it: npm run deploy')
+        throw new UserError(`The account has no database ${name} (${binding}).`, 'Create it: npm run deploy')
       return migratedDatabase(deployment, binding, id)
     }),
   )
 }
 
-/** One that isn't made yet has no migration. */
+/** A database by its id. A null id means that it does not exist yet, and has no migrations. */
 export const migratedDatabase = ({ platform }: Deployment, binding: string, id: string | null): MigratedShard => ({
   binding,
   applied: async () => (id === null ? [] : appliedMigrations(platform, id)),

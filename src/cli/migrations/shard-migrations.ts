@@ -12,8 +12,8 @@ export interface Migration {
 }
 
 /**
- * The numbered migrations, oldest first, cut at drizzle-kit's statement breakpoints, without the comments before statements.
- * Line ends are LF, however the files were checked out. Throws UserError for other carriage returns.
+ * The numbered migrations, oldest first, split at drizzle-kit's statement breakpoints, without comments before
+ * statements. CRLF becomes LF. Throws UserError for any other carriage return.
  */
 export function readMigrations(folder = migrationsFolder): Migration[] {
   return readdirSync(folder)
@@ -26,8 +26,8 @@ function splitStatements(name: string, text: string): string[] {
   const sql = text.replaceAll('\r\n', '\n')
   if (sql.includes('\r'))
     throw new UserError(
-      `${name} has a carriage return, at which D1's API cuts triggers apart.`,
-      'Save the file with LF line ends. In a text, write char(13) for a carriage return.',
+      `${name} has a carriage return, at which D1's API would split triggers.`,
+      'Save the file with LF line ends. In a string, write char(13) for a carriage return.',
     )
   return sql.split('--> statement-breakpoint').flatMap((piece) => {
     const [first] = sqlTokens(piece)

@@ -9,7 +9,7 @@ const AT_ONCE = 6
 
 export const command = defineCommand({
   name: 'migrations status',
-  summary: 'shows which migrations each shard’s database has, and lacks',
+  summary: 'shows the newest migration of each shard’s database and the missing ones; changes nothing',
   options: databaseOptions,
   async run(_connect, _operands, options) {
     const statuses = await withShards(options, (shards) => migrationStatus(shards, readMigrations(), AT_ONCE))
@@ -17,8 +17,8 @@ export const command = defineCommand({
     const lagging = statuses.filter(({ pending }) => pending.length > 0)
     const summary =
       lagging.length === 0
-        ? `${counted(statuses.length, 'shard')}, all migrated.`
-        : `${lagging.length} of ${counted(statuses.length, 'shard')} lag. Run: npm run banyan -- migrations apply${options.remote ? ' --remote' : ''}`
+        ? `${counted(statuses.length, 'shard')}, all with the newest migration.`
+        : `${lagging.length} of ${counted(statuses.length, 'shard')} lack migrations. To apply them: npm run banyan -- migrations apply${options.remote ? ' --remote' : ''}`
     return { json: { items: statuses }, text: `${table(['shard', 'newest', 'pending'], rows, 3)}\n\n${summary}` }
   },
 })

@@ -4,10 +4,13 @@ import { moveOperand, steering } from './requests.ts'
 
 export const command = defineCommand({
   name: 'moves complete',
-  summary: 'ends the settling as soon as no router can use the previous map',
+  summary: 'ends the settling of a move as soon as no router can use the previous map',
+  details:
+    'The source then deletes its rows of the slots, and the move can no longer be reversed. Idempotent while the move settles.',
   operands: [moveOperand],
   run: steering(
     'complete',
-    (move) => `The rows left at ${move.source} go at ${settleTime(move)}, when the last lease is over. ${watch(move)}`,
+    (move) =>
+      `${move.source} deletes its rows after ${settleTime(move)}, when the last lease has expired. ${watch(move)}`,
   ),
 })

@@ -15,8 +15,8 @@ export interface Following {
 }
 
 /**
- * Shows moves until each has reached `until`, or is over. On a terminal a bar a move, redrawn in place; elsewhere a line
- * whenever a state changes. A server that is away is asked again for 30 s. Resolves to the moves as they are then.
+ * Shows moves until each has reached `until` or has ended. On a terminal it redraws one bar per move; otherwise it
+ * prints a line for each change of state. It retries an unavailable server for 30 s. Resolves to the moves' last state.
  */
 export async function followMoves(
   moves: Move[],
@@ -34,11 +34,11 @@ export async function followMoves(
     pauseMs = POLL_MS
     try {
       newest = await read(ids)
-      if (lostAt !== null) display.say('It answers again.')
+      if (lostAt !== null) display.say('The server answers again.')
       lostAt = null
     } catch (error) {
       if (!(error instanceof NotNow)) throw error
-      if (lostAt === null) display.say(`${error.message} Trying again for ${LOST_MS_MAX / 1_000} s.`)
+      if (lostAt === null) display.say(`${error.message} Retrying for ${LOST_MS_MAX / 1_000} s.`)
       lostAt ??= timer.now()
       if (timer.now() - lostAt >= LOST_MS_MAX) throw gaveUp(error, ids)
       pauseMs = Math.max(POLL_MS, error.retryAfterMs)
@@ -46,11 +46,11 @@ export async function followMoves(
   }
 }
 
-/** A move goes on whether it is watched or not. */
+/** A move continues whether it is watched or not. */
 const gaveUp = ({ message, fix }: NotNow, ids: string[]) =>
   new UserError(
-    `${message} Watching has stopped; the moves haven’t.`,
-    [fix, ...ids.map((id) => `Then: npm run banyan -- moves show ${id} --follow`)].join('\n'),
+    `${message} The command stops watching; the moves continue.`,
+    [fix, ...ids.map((id) => `To watch again: npm run banyan -- moves show ${id} --follow`)].join('\n'),
   )
 
 function hasReached({ state }: Move, until: 'settling' | 'done'): boolean {
@@ -87,11 +87,11 @@ class Bars {
 
   constructor(screen: Screen) {
     this.#screen = screen
-    screen.write('Ctrl-C ends the watching, not the move.\n')
+    screen.write('Ctrl-C stops watching; the moves continue.\n')
   }
 
   show(moves: Move[]): void {
-    // A line that wraps is two, and one that has left the screen can't be redrawn.
+    // A wrapped line takes two rows, and a line that scrolled off the screen can't be redrawn.
     const width = (this.#screen.columns ?? 80) - 1
     const height = (this.#screen.rows ?? 24) - 2
     const lines = moves.slice(0, height).map((move) => barOf(move).slice(0, width))

@@ -7,10 +7,16 @@ import { MOVES } from './requests.ts'
 export const command = defineCommand({
   name: 'moves list',
   summary: 'lists moves of slots between shards, newest first',
-  options: { cursor: { value: 'CURSOR', help: 'start where a previous list ended' } },
+  options: {
+    cursor: {
+      value: 'CURSOR',
+      help: 'position to start from, as a previous list printed it (default: the newest move)',
+    },
+  },
   async run(connect, _operands, { cursor }) {
     const answer = await connect().get<MovePage>(cursor ? `${MOVES}?cursor=${encodeURIComponent(cursor)}` : MOVES)
-    if (answer.items.length === 0) return { json: answer, text: 'No moves. Start one: npm run banyan -- help' }
+    if (answer.items.length === 0)
+      return { json: answer, text: 'There are no moves. To start one: npm run banyan -- help moves start' }
     const rows = answer.items.map((move) => [
       move.id,
       move.keyspace,
@@ -23,7 +29,7 @@ export const command = defineCommand({
       move.cutoverMs === null ? '' : `${move.cutoverMs} ms`,
     ])
     const head = ['move', 'keyspace', 'slots', 'from', 'to', 'state', 'done', 'rows', 'cutover']
-    const more = answer.next ? `\n\nOlder ones: npm run banyan -- moves list --cursor ${answer.next}` : ''
+    const more = answer.next ? `\n\nOlder moves: npm run banyan -- moves list --cursor ${answer.next}` : ''
     return { json: answer, text: table(head, rows, 6) + more }
   },
 })

@@ -4,7 +4,7 @@ import { counted } from '../shell/table.ts'
 
 export const isOver = ({ state }: Pick<Move, 'state'>): boolean => ['done', 'aborted', 'failed'].includes(state)
 
-/** A reverse that was given up is settling again, with its error. */
+/** A reverse that failed leaves the move settling again, with an error. */
 export const hasFailed = ({ state, error }: Move): boolean =>
   state === 'failed' || state === 'aborted' || (state === 'settling' && error !== undefined)
 
@@ -16,12 +16,12 @@ export function stateOf({ state, ending, stuck }: Move): string {
 export const percent = ({ progress }: Move): string => `${Math.floor(progress * 100)}%`
 
 export function rowsOf({ rowsCopied, rowsTotal, rowsVerified }: Move): string {
-  // The total is what was counted before the copy: rows that came since are copied too.
+  // The total was counted before the copy. Rows written since are copied too.
   const copied = `${rowsCopied.toLocaleString('en')} of ${counted(Math.max(rowsTotal, rowsCopied), 'row')} copied`
   return rowsVerified === 0 ? copied : `${copied}, ${rowsVerified.toLocaleString('en')} verified`
 }
 
-/** The first of many ranges, and how many more there are. */
+/** The first range, and how many more there are: `0000-00ff +3`. */
 export function shortened(slots: string): string {
   const [first = '', ...others] = slots.split(',')
   const [from, to] = first.split('-')
@@ -35,29 +35,29 @@ export const planText = (move: Move) =>
 export const watch = ({ id }: Move) => `Watch it: npm run banyan -- moves show ${id} --follow`
 export const time = (rfc3339: string) => rfc3339.replace('T', ' ').replace(/(\.\d+)?Z$/, ' UTC')
 
-/** Until when a move settles. */
+/** When the settling ends. */
 export const settleTime = ({ settlesAt }: Move): string => time(present(settlesAt, 'an end of the settling'))
 
 export function outcome(move: Move): string {
   const { id, source, target, state, rowsTotal, cutoverMs, error } = move
   const head = `Move ${id}, ${slotsOf(move)}:`
-  if (state === 'aborted') return `${head} aborted, and all is at ${source}, as it was.${error ? ` ${error}` : ''}`
-  if (state === 'failed') return `${head} failed, and all is at ${source}, as it was. ${error}`
-  const held = cutoverMs === null ? '' : ` Their writes waited for ${cutoverMs} ms.`
+  if (state === 'aborted') return `${head} aborted. ${source} still has the slots.${error ? ` ${error}` : ''}`
+  if (state === 'failed') return `${head} failed. ${source} still has the slots. ${error}`
+  const held = cutoverMs === null ? '' : ` Writes waited for ${cutoverMs} ms.`
   const moved = `${head} ${target} has them, with ${counted(rowsTotal, 'row')}.${held}`
-  if (state === 'purging') return `${moved} Their rows at ${source} are going.`
-  if (state === 'done') return `${moved} Nothing of them is left at ${source}.`
-  const stayed = error === undefined ? moved : `${head} could not be taken back: ${error}`
+  if (state === 'purging') return `${moved} ${source} is deleting its rows.`
+  if (state === 'done') return `${moved} ${source} has deleted its rows.`
+  const stayed = error === undefined ? moved : `${head} could not be reversed: ${error}`
   return `${stayed}
-  Until ${settleTime(move)} it settles: ${source} keeps its rows for routers with the map before, and
-  npm run banyan -- moves reverse ${id} takes it back.`
+  It settles until ${settleTime(move)}: ${source} keeps its rows for routers with the previous map.
+  To reverse it until then: npm run banyan -- moves reverse ${id}`
 }
 
 export function details(move: Move): string {
   const lines: [string, string | null][] = [
     ['move', move.id],
     ['slots', `${move.slots} of ${move.keyspace}`],
-    ['from', move.reversed ? `${move.source} (it was turned round)` : move.source],
+    ['from', move.reversed ? `${move.source} (the move was reversed)` : move.source],
     ['to', move.target],
     ['state', move.state === 'settling' ? `settling until ${settleTime(move)}` : stateOf(move)],
     ['done', percent(move)],
@@ -76,22 +76,22 @@ export function details(move: Move): string {
     .join('\n')
 }
 
-/** How much of the log for a reverse is used, and what happens when it is full. */
+/** How full the log for a reverse is, and what happens when it is full. */
 function captureText({ captured, capturedMax, captureStopped }: Move): string | null {
-  if (captureStopped) return 'the capture has stopped, because its log was full: the move can no longer be reversed'
+  if (captureStopped) return 'the capture stopped because its log was full, so the move can no longer be reversed'
   if (captured === undefined || capturedMax === undefined) return null
   const max = capturedMax.toLocaleString('en')
   return `about ${captured.toLocaleString('en')} of ${max} changes; at ${max} the capture stops, and a reverse is refused`
 }
 
 const choiceTexts: Record<string, string> = {
-  retry: 'tries again at once; the slots are in regular states',
-  undo: 'gives the slots back to the source (as: moves abort)',
-  activate: 'hands over the slots that are as the commit left them at both shards, and leaves the others as they are',
-  purge: "deletes the rows of the move's own slots at the source, and leaves the other slots as they are",
+  retry: 'retries at once; the slots are in regular states',
+  undo: 'returns the slots to the source, like moves abort',
+  activate: 'hands over the slots that both shards still hold as the commit left them; leaves the others unchanged',
+  purge: "deletes the rows of the move's own slots at the source; leaves the other slots unchanged",
 }
 
-/** Both shards, the reason, and the choices. */
+/** Describes both shards' slots, the reason, and the choices. */
 export function sidesText({ move, sides, choices }: MoveSides): string {
   const slotsAt = ({ slots }: MoveSides['sides'][number]) =>
     slots.map(({ state, move: of, slots: count }) => `${count} ${state}${whose(of, move)}`).join(', ') || 'none known'

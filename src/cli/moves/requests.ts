@@ -9,14 +9,14 @@ const PAGE_MOVES = 100
 export const MOVES = '/operator/v1/moves'
 export const moveAt = (id: string): string => `${MOVES}/${encodeURIComponent(id)}`
 
-/** The moves, newest first, a page at a time. */
+/** Pages of all moves, newest first. */
 export const movePages = (connection: Pick<Connection, 'get'>): AsyncGenerator<MovePage> =>
   pagesOf((cursor) => {
     const after = cursor === null ? '' : `&cursor=${encodeURIComponent(cursor)}`
     return connection.get<MovePage>(`${MOVES}?limit=${PAGE_MOVES}${after}`)
   })
 
-/** Reads moves again. Several are read from the list: one request a page, however many there are. */
+/** Reads moves by their ids. Several moves are read from the list, which takes one request per 100 moves. */
 export const reader =
   (connection: Connection) =>
   async (ids: string[]): Promise<Move[]> => {
@@ -30,9 +30,9 @@ export const reader =
     return ids.map((id) => present(found.get(id), `the move ${id}`))
   }
 
-export const moveOperand = { name: 'ID', help: 'a move’s id, as moves list has it' }
+export const moveOperand = { name: 'ID', help: 'id of the move, from moves list' }
 
-/** Asks for one change of a move, and prints what `textOf` says of the move as it is then. */
+/** A command's `run` that requests one change of a move, and prints `textOf` the changed move. */
 export const steering =
   (verb: string, textOf: (move: Move) => string) =>
   async (connect: () => Connection, [id]: [string]): Promise<Output> => {

@@ -5,10 +5,14 @@ import { moveAt, moveOperand } from './requests.ts'
 
 export const command = defineCommand({
   name: 'moves resolve',
-  summary: 'shows what both shards hold of a move that is stuck, and the choices that are safe now',
+  summary: 'shows the state of a stuck move at both shards and the safe choices, or makes a choice',
+  details: 'Without --choice, it changes nothing.',
   operands: [moveOperand],
   options: {
-    choice: { value: 'NAME', help: 'carry out retry, undo, activate or purge; the move then continues by itself' },
+    choice: {
+      value: 'NAME',
+      help: 'choice to make: retry, undo, activate or purge; the move then continues by itself',
+    },
   },
   examples: ['moves resolve 01m87hxvkd3wzxmpkkcsete9zp', 'moves resolve 01m87hxvkd3wzxmpkkcsete9zp --choice retry'],
   async run(connect, [id], { choice }) {

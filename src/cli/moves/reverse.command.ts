@@ -4,10 +4,11 @@ import { moveOperand, steering } from './requests.ts'
 
 export const command = defineCommand({
   name: 'moves reverse',
-  summary: 'takes back a move that is settling, with what was written since',
+  summary: 'moves the slots of a settling move back to their source, with all writes since',
+  details: 'Only a settling move can be reversed. It is refused while another move works at one of the shards.',
   operands: [moveOperand],
   run: steering(
     'reverse',
-    (move) => `Slots ${shortened(move.slots)} go back from ${move.source} to ${move.target}. ${watch(move)}`,
+    (move) => `Slots ${shortened(move.slots)} move back from ${move.source} to ${move.target}. ${watch(move)}`,
   ),
 })

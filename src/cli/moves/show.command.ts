@@ -9,15 +9,16 @@ import { moveAt, moveOperand, reader } from './requests.ts'
 
 export const command = defineCommand({
   name: 'moves show',
-  summary: 'shows one move, and watches it if asked to',
+  summary: 'shows one move, and watches it with --follow',
   operands: [moveOperand],
   options: {
-    follow: { help: 'watch it until it settles, or is over' },
-    until: { ...watchOptions.until, help: 'with --follow: settling (the default) or done' },
+    follow: { help: 'watch the move until it settles or ends' },
+    until: { ...watchOptions.until, help: 'with --follow: the state to wait for (default: settling)' },
   },
   examples: ['moves show 01m87hxvkd3wzxmpkkcsete9zp --follow --until done'],
   async run(connect, [id], { follow, until }) {
-    if (until && !follow) throw new UserError('--until goes with --follow.', 'Add --follow.')
+    if (until && !follow)
+      throw new UserError('--until has no effect without --follow.', 'Add --follow, or remove --until.')
     const connection = connect()
     const answer = await connection.get<OneMove>(moveAt(id))
     if (!follow) return { json: answer, text: details(answer.move) }

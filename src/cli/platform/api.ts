@@ -7,20 +7,22 @@ const DEFAULT_BASE_URL = 'https://api.cloudflare.com/client/v4'
 const TIMEOUT_MS = 60_000
 const ATTEMPTS_MAX = 4
 const BACKOFF_MS = 500
-/** The API allows 1,200 calls in five minutes; who is told to wait longer than this is told so. */
+/**
+ * The API allows 1,200 calls in five minutes. If it asks for a longer wait than this, the command fails and says so.
+ */
 const RETRY_AFTER_MS_MAX = 30_000
 const LIST_PAGES_MAX = 100
 const LIST_PAGE_ROWS = 100
 
-/** What the API refused, or what became of a call unknown. */
+/** The API refused a call, or its outcome is unknown. */
 export class PlatformError extends UserError {
-  /** The HTTP status; 0 where there was no answer. */
+  /** The HTTP status; 0 if there was no answer. */
   readonly status: number
-  /** The API's own codes. */
+  /** The API's error codes. */
   readonly codes: number[]
-  /** False when the call may have been carried out all the same. */
+  /** False if the call may still have taken effect. */
   readonly isCertain: boolean
-  /** How long it asks to be left alone. */
+  /** The answer's Retry-After; 0 without one. */
   readonly retryAfterMs: number
 
   constructor(message: string, fix: string, about: About) {
@@ -41,10 +43,10 @@ interface About {
 
 interface Call {
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
-  /** Below the account: `/d1/database`. */
+  /** Relative to the account: `/d1/database`. */
   path: string
   query?: Record<string, string>
-  /** An object goes as JSON, bytes as they are. */
+  /** An object is sent as JSON, bytes unchanged. */
   body?: object | Uint8Array
   headers?: Record<string, string>
 }
@@ -54,11 +56,11 @@ export interface Platform {
   readonly accountId: string
   /** The answer's `result`. Throws PlatformError. */
   call<T>(call: Call): Promise<T>
-  /** The same, but null for what isn't there: a 404. */
+  /** The same, but null for a 404. */
   find<T>(call: Call): Promise<T | null>
   /** All pages of a list. */
   list<T>(path: string, query?: Record<string, string>): Promise<T[]>
-  /** Raw bytes, for what is no JSON; null for a 404. */
+  /** The raw bytes of an answer that is not JSON; null for a 404. */
   bytes(path: string): Promise<Uint8Array | null>
 }
 
@@ -75,19 +77,21 @@ interface Envelope {
   result: unknown
 }
 
-/** Opens the account named by CLOUDFLARE_ACCOUNT_ID or `account_id`. Throws UserError where token or account is missing. */
+/**
+ * Opens the account of CLOUDFLARE_ACCOUNT_ID or `account_id`. Throws UserError if the token or the account is missing.
+ */
 export function openPlatform(options: PlatformOptions): Platform {
   const baseUrl = (options.baseUrl || DEFAULT_BASE_URL).replace(/\/+$/, '')
   const { token, accountId, sleep = wait } = options
   if (!token)
     throw new UserError(
       'CLOUDFLARE_API_TOKEN is not set.',
-      'Make a token at https://dash.cloudflare.com/profile/api-tokens; which permissions it needs: docs/operating/deploying.md.',
+      'Create a token at https://dash.cloudflare.com/profile/api-tokens with the permissions in docs/operating/deploying.md.',
     )
   if (!accountId)
     throw new UserError(
       'CLOUDFLARE_ACCOUNT_ID is not set.',
-      'It is in the dashboard’s address, after dash.cloudflare.com/.',
+      'Set it to the id in the dashboard’s address, after dash.cloudflare.com/.',
     )
 
   async function attempt(call: Call): Promise<Response> {
@@ -100,7 +104,7 @@ export function openPlatform(options: PlatformOptions): Platform {
     try {
       const init = { method: call.method, headers, signal: AbortSignal.timeout(TIMEOUT_MS) }
       const response = await fetch(url, call.body ? { ...init, body } : init)
-      // Read here, so that an answer that breaks off half-way counts as one that didn't come.
+      // The body is read here, so that an answer that ends early counts as no answer.
       const content = await response.arrayBuffer()
       return new Response(NO_BODY.has(response.status) ? null : content, response)
     } catch (error) {
@@ -108,7 +112,7 @@ export function openPlatform(options: PlatformOptions): Platform {
     }
   }
 
-  /** Repeats what was surely not carried out, and what may be carried out twice. */
+  /** Retries calls that certainly had no effect, and calls that may take effect twice. */
   async function persistently(call: Call): Promise<Response> {
     for (let tried = 1; ; tried++) {
       try {
@@ -154,8 +158,8 @@ export function openPlatform(options: PlatformOptions): Platform {
         if (found.length < LIST_PAGE_ROWS) return rows
       }
       throw new UserError(
-        `${path} has more than ${LIST_PAGES_MAX * LIST_PAGE_ROWS} entries.`,
-        'Use an account of its own.',
+        `The account’s list ${path} has more than ${LIST_PAGES_MAX * LIST_PAGE_ROWS} entries, the limit of this command.`,
+        'Use a separate account for the application.',
       )
     },
     async bytes(path) {
@@ -167,17 +171,18 @@ export function openPlatform(options: PlatformOptions): Platform {
 
 const NO_BODY = new Set([204, 205, 304])
 
-/** Reasons with which no request has left. */
+/** Error codes after which no request was sent. */
 const NEVER_SENT = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']
 
 function unanswered(call: Call, url: URL, error: Error): PlatformError {
   const reason = (error.cause as { code?: string } | undefined)?.code ?? error.message
-  return new PlatformError(
-    `${url.origin} did not answer ${call.method} ${call.path} (${reason}).`,
-    'Run the same command again: it looks first at what is there.',
-    { status: 0, isCertain: NEVER_SENT.includes(reason) },
-  )
+  return new PlatformError(`${url.origin} did not answer ${call.method} ${call.path} (${reason}).`, RUN_AGAIN, {
+    status: 0,
+    isCertain: NEVER_SENT.includes(reason),
+  })
 }
+
+const RUN_AGAIN = 'Run the same command again; it first checks what already exists.'
 
 async function envelopeOf(response: Response): Promise<Envelope | null> {
   const text = await response.clone().text()
@@ -197,7 +202,7 @@ async function refused(call: Call, response: Response, envelope?: Envelope | nul
   const retryAfter = response.headers.get('retry-after')
   return new PlatformError(
     `Cloudflare answered ${status} to ${call.method} ${call.path}: ${reasons}.`,
-    mending(call, errors.some(({ code }) => BAD_TOKEN.includes(code)) ? 401 : status, retryAfter),
+    fixFor(call, errors.some(({ code }) => BAD_TOKEN.includes(code)) ? 401 : status, retryAfter),
     {
       status,
       codes: errors.map(({ code }) => code),
@@ -207,7 +212,7 @@ async function refused(call: Call, response: Response, envelope?: Envelope | nul
   )
 }
 
-/** By the path's beginning: the permission of a token that its calls need, as the dashboard calls it. */
+/** Token permissions by path prefix, with their names in the dashboard. */
 const permissions: [string, string][] = [
   ['/d1', 'D1: Edit'],
   ['/storage/kv', 'Workers KV Storage: Edit'],
@@ -216,17 +221,16 @@ const permissions: [string, string][] = [
   ['/workers', 'Workers Scripts: Edit'],
 ]
 
-/** Codes for a token that is malformed, unknown or expired, which come with 400 and 403 as well. */
+/** Codes for a malformed, unknown or expired token. They also occur with status 400 and 403. */
 const BAD_TOKEN = [1000, 6003, 6111]
 
-function mending({ path }: Call, status: number, retryAfter: string | null): string {
+function fixFor({ path }: Call, status: number, retryAfter: string | null): string {
   const permission = permissions.find(([start]) => path.startsWith(start))?.[1] ?? 'Account Settings: Read'
   if (status === 401)
-    return 'CLOUDFLARE_API_TOKEN is not valid (any more): make another at https://dash.cloudflare.com/profile/api-tokens.'
+    return 'CLOUDFLARE_API_TOKEN is invalid or expired. Create another at https://dash.cloudflare.com/profile/api-tokens.'
   if (status === 403)
-    return `The token needs the permission "${permission}" in this account: is CLOUDFLARE_ACCOUNT_ID right?`
+    return `Give the token the permission "${permission}" in this account, and check CLOUDFLARE_ACCOUNT_ID.`
   if (status === 429) return `Too many calls. Run the same command again in ${retryAfter ?? '60'} s.`
-  if (status >= 500)
-    return 'The platform has trouble (https://www.cloudflarestatus.com). Run the same command again: it looks first at what is there.'
-  return 'Nothing was changed by this call. What the reason says is the thing to mend.'
+  if (status >= 500) return `The platform has a problem; see https://www.cloudflarestatus.com. ${RUN_AGAIN}`
+  return 'This call changed nothing. Fix the cause that the message names.'
 }

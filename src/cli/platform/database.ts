@@ -22,7 +22,7 @@ export async function runBatch<T = Record<string, unknown>>(
   return results.map((result) => result.results)
 }
 
-/** Calls what may be carried out twice, and once more when the answer is lost. Throws PlatformError. */
+/** Makes a call that may take effect twice, and repeats it once if the answer is lost. Throws PlatformError. */
 export async function repeatable<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call()
@@ -32,7 +32,7 @@ export async function repeatable<T>(call: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Reads, which may be repeated when the answer is lost. */
+/** Reads rows, and repeats the read once if the answer is lost. */
 export const readRows = <T>(
   platform: Platform,
   databaseId: string,
@@ -44,7 +44,7 @@ export const readRows = <T>(
     return present(rows, 'an answer to the statement')
   })
 
-/** Names of the migrations that a database has, in the table that wrangler keeps as well. */
+/** Names of a database's migrations, from the table that wrangler also uses. */
 export async function appliedMigrations(platform: Platform, databaseId: string): Promise<string[]> {
   try {
     const rows = await readRows<{ name: string }>(platform, databaseId, 'SELECT name FROM d1_migrations ORDER BY id')
@@ -59,8 +59,8 @@ const MIGRATIONS_TABLE =
   'CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)'
 
 /**
- * Applies one migration and notes it, in one transaction: a database has all of it or nothing. When the answer is lost,
- * the note says which. Throws PlatformError.
+ * Applies one migration and records it in one transaction, so that a database has all of it or nothing. If the answer
+ * is lost, the record shows which. Throws PlatformError.
  */
 export async function applyMigration(
   platform: Platform,

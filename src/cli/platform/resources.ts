@@ -1,4 +1,4 @@
-/** What a deployment stands on: databases, namespaces, buckets, queues. Each is found by its name. */
+/** The resources of a deployment: databases, namespaces, buckets and queues. Each is found by its name. */
 import { UserError } from '../shell/errors.ts'
 import { type Platform, PlatformError } from './api.ts'
 
@@ -7,7 +7,7 @@ export interface Resource {
   id: string
 }
 
-/** A kind of resource: how one is found by its name, and made. Both answer with its id. */
+/** A kind of resource. `find` and `make` return the id. */
 export interface ResourceKind {
   /** `database` */
   called: string
@@ -15,7 +15,7 @@ export interface ResourceKind {
   make(platform: Platform, name: string): Promise<string>
 }
 
-/** Where a database is made: near a place, or inside a jurisdiction. */
+/** Where to create a database: near a region, or in a jurisdiction. */
 export interface Location {
   hint: string | null
   jurisdiction: string | null
@@ -28,19 +28,19 @@ const JURISDICTIONS = ['eu', 'fedramp']
 export function locationOf(options: { location?: string | undefined; jurisdiction?: string | undefined }): Location {
   const { location = null, jurisdiction = null } = options
   if (location !== null && jurisdiction !== null)
-    throw new UserError('--location and --jurisdiction exclude each other.', 'Leave one of them out.')
+    throw new UserError('--location and --jurisdiction exclude each other.', 'Remove one of them.')
   if (location !== null && !HINTS.includes(location))
-    throw new UserError(`--location is "${location}".`, `It may be ${HINTS.join(', ')}.`)
+    throw new UserError(`--location is "${location}".`, `Pass one of ${HINTS.join(', ')}.`)
   if (jurisdiction !== null && !JURISDICTIONS.includes(jurisdiction))
-    throw new UserError(`--jurisdiction is "${jurisdiction}".`, `It may be ${JURISDICTIONS.join(' or ')}.`)
+    throw new UserError(`--jurisdiction is "${jurisdiction}".`, `Pass ${JURISDICTIONS.join(' or ')}.`)
   return { hint: location, jurisdiction }
 }
 
-/** Databases that are made there; those that are there already are found wherever they are. */
+/** Databases. New ones are created at the location; existing ones are found anywhere. */
 export const databasesAt = ({ hint, jurisdiction }: Location): ResourceKind => ({
   called: 'database',
   async find(platform, name) {
-    // `name` narrows the list to those that contain it.
+    // The API's `name` filter also matches names that contain it.
     const found = await platform.list<{ uuid: string; name: string }>('/d1/database', { name })
     return found.find((database) => database.name === name)?.uuid ?? null
   },
@@ -55,8 +55,8 @@ export const databasesAt = ({ hint, jurisdiction }: Location): ResourceKind => (
 })
 
 /**
- * Refuses a database that is there already and isn't where it was asked for: it can't be taken elsewhere. Where nothing is
- * asked for, any place will do. Throws UserError.
+ * Refuses an existing database outside the requested location, because a database can't be moved. Without a requested
+ * location, any is accepted. Throws UserError.
  */
 export async function refuseElsewhere(
   platform: Platform,
@@ -73,8 +73,8 @@ export async function refuseElsewhere(
     (jurisdiction !== null && isIn !== jurisdiction) || (hint !== null && region?.toLowerCase() !== hint)
   if (!isElsewhere) return
   throw new UserError(
-    `The database ${name} is there already: it runs in ${region ?? 'an unknown region'}, under ${isIn ? `the jurisdiction ${isIn}` : 'no jurisdiction'}.`,
-    `Does it matter where it is? Delete it while it is empty (npx wrangler d1 delete ${name}), and run this again. Else leave ${jurisdiction === null ? '--location' : '--jurisdiction'} out.`,
+    `The database ${name} already exists, in ${region ?? 'an unknown region'} and ${isIn ? `the jurisdiction ${isIn}` : 'no jurisdiction'}, and cannot be moved.`,
+    `Remove ${jurisdiction === null ? '--location' : '--jurisdiction'} to use it there. Or delete it while it is empty (npx wrangler d1 delete ${name}), and run the command again.`,
   )
 }
 
@@ -120,8 +120,8 @@ export async function findQueue(platform: Platform, name: string): Promise<Found
 }
 
 /**
- * Makes what wasn't found. Where an answer is lost it may have been made all the same, and a second one of that name
- * would be a second database: so it is looked for again, and only what isn't there is made once more.
+ * Creates a resource that was not found. If the answer is lost, the resource may still have been created, and a second
+ * call could create a second database of that name. So it looks again, and repeats the call only if nothing is found.
  */
 export async function makeOne(kind: ResourceKind, platform: Platform, name: string): Promise<string> {
   try {

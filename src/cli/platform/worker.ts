@@ -1,10 +1,10 @@
-/** The deployed script: its versions, which of them is live, its secrets, what calls it. */
+/** The deployed script: its versions, deployments, secrets and triggers. */
 import type { Platform } from './api.ts'
 
 interface Binding {
   type: string
   name: string
-  /** Of a database. */
+  /** A database's id. */
   id?: string
   text?: string
 }
@@ -25,7 +25,7 @@ export interface WorkerDeployment {
 
 const script = (name: string): string => `/workers/scripts/${encodeURIComponent(name)}`
 
-/** Newest first; none while there is no script. */
+/** Newest first; empty if there is no script. */
 export async function listDeployments(platform: Platform, name: string): Promise<WorkerDeployment[]> {
   const found = await platform.find<{ deployments: WorkerDeployment[] }>({
     method: 'GET',
@@ -37,7 +37,7 @@ export async function listDeployments(platform: Platform, name: string): Promise
 export const findVersion = (platform: Platform, name: string, versionId: string): Promise<Version | null> =>
   platform.find<Version>({ method: 'GET', path: `${script(name)}/versions/${encodeURIComponent(versionId)}` })
 
-/** Sends all traffic to one version. Repeated, it is the same again. */
+/** Sends all traffic to one version. Idempotent. */
 export async function deployVersion(
   platform: Platform,
   name: string,
@@ -52,7 +52,7 @@ export async function deployVersion(
   await platform.call({ method: 'POST', path: `${script(name)}/deployments`, body })
 }
 
-/** Names of the script's secrets; none while there is no script. */
+/** Names of the script's secrets; empty if there is no script. */
 export async function secretNames(platform: Platform, name: string): Promise<string[]> {
   const found = await platform.find<{ name: string }[]>({ method: 'GET', path: `${script(name)}/secrets` })
   return (found ?? []).map((secret) => secret.name)
@@ -65,13 +65,13 @@ export async function listSchedules(platform: Platform, name: string): Promise<s
   return (found?.schedules ?? []).map(({ cron }) => cron)
 }
 
-/** Whether the script answers at its address on workers.dev. */
+/** True if the script answers at its address on workers.dev. */
 export async function isOnWorkersDev(platform: Platform, name: string): Promise<boolean> {
   const found = await platform.find<{ enabled: boolean }>({ method: 'GET', path: `${script(name)}/subdomain` })
   return found?.enabled ?? false
 }
 
-/** The account's own part of `….workers.dev`, or null where none is registered. */
+/** The account's subdomain of workers.dev; null if none is registered. */
 export async function accountSubdomain(platform: Platform): Promise<string | null> {
   const found = await platform.find<{ subdomain: string }>({ method: 'GET', path: '/workers/subdomain' })
   return found?.subdomain || null

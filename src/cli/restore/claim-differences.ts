@@ -3,12 +3,12 @@ import { readRows } from '../platform/database.ts'
 import type { ClaimHolders, HeldClaim } from './noun.ts'
 import { HERE_STATES, PAUSE_MS, pagesHere, type Read } from './rows-here.ts'
 
-/** What doesn't fit after a shard was taken back. Claims are named by their keys: the values are personal. */
+/** An inconsistency after a shard's restore. Claims are named by their keys, because the values are personal. */
 export interface ClaimDifference extends HeldClaim {
-  /** The claim's owner is gone, or a row lacks a claim that it should hold. */
+  /** The claim's owner no longer exists, or a row lacks a claim that it should hold. */
   lacks: 'owner' | 'claim'
   ownerId: string
-  /** Whose rows the owner is one of. */
+  /** The contribution with the owner's table. */
   holders: ClaimHolders
 }
 
@@ -17,7 +17,7 @@ export interface Comparison {
   holders: ClaimHolders[]
   /** All shards' databases. */
   databaseIds: string[]
-  /** That of the shard that was taken back. */
+  /** The restored shard's database. */
   restoredId: string
   sleep(ms: number): Promise<unknown>
   /** Called when a shard has been read. */
@@ -28,7 +28,7 @@ interface Claim extends HeldClaim {
   ownerId: string
 }
 
-/** Where a row should be: the database that has its slot; undefined if none has. */
+/** The database that has a row's slot; undefined if none has. */
 type HomeOf = (keyspace: 'users' | 'claims', id: string) => string | undefined
 
 interface Comparing {
@@ -38,10 +38,10 @@ interface Comparing {
 }
 
 /**
- * Compares claims and the rows that own them while they are in use, as far as the one shard has either: yields what doesn't
- * fit. It goes through all shards a page at a time, at most 200 calls a minute, and keeps a page and the map of slots. What
- * is written meanwhile is no difference: a claim is there before its owner, and is confirmed after it. A slot that moves
- * meanwhile may make some. Throws PlatformError.
+ * Compares claims with the rows that own them, if either is on the restored shard, and yields the inconsistencies. It
+ * runs while the shards are in use. It reads all shards in pages, with at most 200 calls per minute, and keeps one page
+ * and the map of slots in memory. Concurrent writes cause no false findings, because a claim exists before its owner
+ * and is confirmed after it. A concurrent move may cause some. Throws PlatformError.
  */
 export async function* claimDifferences(comparison: Comparison): AsyncGenerator<ClaimDifference[]> {
   const { platform, holders, databaseIds, restoredId, sleep, onShard } = comparison
@@ -60,7 +60,7 @@ export async function* claimDifferences(comparison: Comparison): AsyncGenerator<
   }
 }
 
-/** Claims that rows of this database should hold, and that somebody else holds or nobody. */
+/** Claims that rows of this database should hold, but that another row holds or that do not exist. */
 async function* lackingClaims(
   { read, homeOf, restoredId }: Comparing,
   databaseId: string,
@@ -83,7 +83,7 @@ async function* lackingClaims(
   }
 }
 
-/** Claims of this database whose owner is gone. */
+/** Claims of this database whose owner does not exist. */
 async function* orphans(
   { read, homeOf, restoredId }: Comparing,
   databaseId: string,
@@ -105,7 +105,7 @@ async function* orphans(
   }
 }
 
-// A reservation that has run out is settled by the cron.
+// Only confirmed claims: the cron settles expired reservations.
 const claimsOfKinds = (kinds: readonly string[]) => ({
   select: 'SELECT key AS id, key, kind, owner_id AS ownerId FROM claims',
   key: 'key',
@@ -130,7 +130,7 @@ async function readSlots(read: Read, databaseIds: string[]): Promise<Map<string,
   return slots
 }
 
-/** Rows by their keys, each asked for where it should be: a call a database. */
+/** Reads rows by their keys from the databases that should have them, with one call per database. */
 async function rowsAt<Row>(read: Read, sql: string, asked: { at: string | undefined; id: string }[]): Promise<Row[]> {
   const rows: Row[] = []
   for (const [databaseId, group] of Map.groupBy(asked, ({ at }) => at))

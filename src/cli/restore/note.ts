@@ -11,34 +11,38 @@ interface Begun {
   to: string
 }
 
-/** Written before the first change, and again when it was brought back: what the shard has may still change. */
+/**
+ * Written before the first change, and again after the shard was brought back. The shard's content may still change.
+ */
 interface TakenOut extends Begun {
   stage: 'taken-out'
 }
 
-/** Written before the time travel: what was, read while nobody writes and no move can come. `wayBack` is a bookmark. */
+/** Written before the time travel: the state read while there are no writes and no moves. `wayBack` is a bookmark. */
 export interface Travelling extends Begun, Ownership {
   stage: 'travelling'
   wayBack: string
-  /** The rows with credentials noted before, in the file under their own name. An older version noted none. */
+  /** The noted rows with credentials; the file stores them under the noun's name. Earlier versions noted none. */
   noted?: NotedRows
-  /** Set once they are compared: to compare them again, after their versions were raised, would find fewer. */
+  /** Set after they are compared. A second comparison, after the versions were raised, would find fewer. */
   listed?: Listed
 }
 
 export interface NotedRows {
-  /** Of their digests. */
+  /** The salt of their digests. */
   salt: string
   count: number
 }
 
-/** Written before it is put into service. From then on it may have new writes, and is not taken back by this restore. */
+/**
+ * Written before the shard returns to service. Then it may get new writes, so this restore does not change it any more.
+ */
 export interface Reconciled extends Begun, Ownership {
   stage: 'reconciled'
   wayBack: string
-  /** How many migrations were applied again. */
+  /** Number of migrations applied again. */
   migrated: number
-  /** What must not come back and was ended. An older version ended nothing. */
+  /** Revived rows that were ended. Earlier versions ended none. */
   ended?: Ended
 }
 
@@ -47,7 +51,7 @@ export interface Ended {
   listed: Listed
 }
 
-/** The place of a restore, so that a run that was cut off can be gone on with, or given up. */
+/** The position of a restore, so that an interrupted run can be resumed or abandoned. */
 export type Note = TakenOut | Travelling | Reconciled
 
 /** The note, and the files beside it. */
@@ -55,7 +59,7 @@ export class NoteFile {
   readonly file: string
   readonly #rows: string
 
-  /** `rows`: what the rows with credentials are called, in the note and in the names of files. */
+  /** `rows`: the name of the rows with credentials in the note and in file names. */
   constructor(file: string, rows = 'rows') {
     this.file = file
     this.#rows = rows
@@ -78,17 +82,17 @@ export class NoteFile {
     rmSync(this.file, { force: true })
   }
 
-  /** The rows with credentials as they were before the restore; goes with the note. */
+  /** The rows with credentials as they were before the restore. Deleted with the note. */
   get before(): string {
     return this.#beside(`${this.#rows}-before`)
   }
 
-  /** Those of them that the operator must look after; stays. */
+  /** The rows that the operator must check. Kept. */
   get listed(): string {
     return this.#beside(this.#rows)
   }
 
-  /** The claims that do not fit; stays. */
+  /** The inconsistent claims. Kept. */
   get claims(): string {
     return this.#beside('claims')
   }
@@ -101,13 +105,13 @@ export class NoteFile {
 export const goOn = ({ shard, to }: Begun): string => `npm run banyan -- restore ${shard} --to ${to}`
 export const giveUp = (shard: string): string => `npm run banyan -- restore ${shard} --abandon`
 
-/** For who ends it early: in what state it leaves the shard, and both ways from there. */
+/** After an interruption: the state of the shard, and the commands to resume and to abandon. */
 export function standing(note: Note): string {
   const { shard, to } = note
   const states: Record<Note['stage'], string> = {
-    'taken-out': `${shard} was taken out of service (its users get 503), or was about to be. Nothing in it was taken back.`,
-    travelling: `${shard} is out of service (its users get 503), and may be as it was at ${to} already.`,
-    reconciled: `${shard} is as it was at ${to}; it is in service again, or was about to be.`,
+    'taken-out': `${shard} was taken out of service (its users get 503), or was about to be. Its data was not restored.`,
+    travelling: `${shard} is out of service (its users get 503). Its data may already be restored to ${to}.`,
+    reconciled: `${shard} is restored to ${to}. It is in service again, or was about to be.`,
   }
-  return `${states[note.stage]}\nTo go on: ${goOn(note)}\nTo give it up: ${giveUp(shard)}`
+  return `${states[note.stage]}\nTo resume: ${goOn(note)}\nTo abandon the restore: ${giveUp(shard)}`
 }

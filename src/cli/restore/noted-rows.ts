@@ -7,23 +7,25 @@ import { replaceFile } from '../shell/replace-file.ts'
 import type { Credentials } from './noun.ts'
 import { PAUSE_MS, pagesHere, type Read } from './rows-here.ts'
 
-/** Where the rows with credentials are, and where their state before the restore is noted. */
+/** The place of the rows with credentials, and the file that notes their state before the restore. */
 export interface NotedPlace {
   platform: Platform
   databaseId: string
   credentials: Credentials
-  /** Readable by its owner only. A line per row: id, version, digest of the watched text. */
+  /** Readable by its owner only. One line per row: id, version, digest of the watched text. */
   file: string
-  /** Part of each digest, so that the file does not tell what the text is. */
+  /** Part of each digest, so that the file does not reveal the text. */
   salt: string
   sleep(ms: number): Promise<unknown>
 }
 
-/** What time travel did to a row. `created`: created since, so it is gone; `deleted`: deleted since, so it is back. */
+/**
+ * The effect of time travel on a row. `created`: created since, so it is lost. `deleted`: deleted since, so it is back.
+ */
 export interface RowDifference {
   id: string
   changes: ('olderVersion' | 'otherText' | 'created' | 'deleted')[]
-  /** Its version before the restore; null where it had none. */
+  /** Its version before the restore; null if the row did not exist. */
   version: number | null
 }
 
@@ -35,7 +37,7 @@ interface Noted {
   digest: string
 }
 
-/** Notes all rows, a page at a time. Returns how many there are. Throws PlatformError. */
+/** Notes all rows in pages, and returns their number. Throws PlatformError. */
 export async function noteRows(place: NotedPlace): Promise<number> {
   const { file } = place
   replaceFile(file, '', 0o600)
@@ -48,7 +50,7 @@ export async function noteRows(place: NotedPlace): Promise<number> {
   return count
 }
 
-/** False where the file has not as many rows as were noted: it was deleted, or not all of it reached the disk. */
+/** False if the file was deleted or has fewer rows than were noted, because not all of it reached the disk. */
 export async function isNoteWhole(file: string, count: number): Promise<boolean> {
   if (!existsSync(file)) return false
   let lines = 0
@@ -58,8 +60,8 @@ export async function isNoteWhole(file: string, count: number): Promise<boolean>
 }
 
 /**
- * Merges the rows of now, in the order of their ids, with those noted before: yields what differs, a page at a time. Where
- * it differs, the secret or the text of now is the older one. Throws PlatformError.
+ * Merges the current rows with the noted ones, both ordered by id, and yields pages of differences. If a row differs,
+ * its current secret or text is the older one. Throws PlatformError.
  */
 export async function* rowDifferences(place: NotedPlace): AsyncGenerator<RowDifference[]> {
   const before = linesOf(place.file)
@@ -91,9 +93,8 @@ const created = ({ id, version }: Noted): RowDifference => ({ id, changes: ['cre
 export type Outdated = [id: string, version: number]
 
 /**
- * Raises the versions of these rows above those that they had before, so that a version never names a second secret. A
- * log-in that checked the secret of before the restore then can't open a session for a later one. Repeated, it has the same
- * end.
+ * Raises the versions of these rows above their versions before the restore, so that no version names two secrets. A
+ * log-in that checked the secret from before the restore then can't open a session. Idempotent.
  */
 export async function raiseVersions(
   { platform, databaseId, credentials }: Pick<NotedPlace, 'platform' | 'databaseId' | 'credentials'>,
@@ -132,5 +133,5 @@ async function* linesOf(file: string): AsyncGenerator<Noted, void> {
 const digestOf = (salt: string, text: string): string =>
   createHash('sha256').update(`${salt}\0${text}`).digest('base64url')
 
-/** As SQLite compares text: by its bytes. */
+/** Compares by bytes, as SQLite compares text. */
 const order = (one: string, other: string): number => Buffer.compare(Buffer.from(one), Buffer.from(other))

@@ -1,16 +1,16 @@
 /**
- * What a noun says of its rows, so that a restore of their shard ends what must not come back and lists what no longer fits
- * (`src/app/<noun>/restore.operator.ts`). All tables are of the keyspace `users` and have the key `id`.
+ * A noun's contribution to a restore of a shard (`src/app/<noun>/restore.operator.ts`): rows that must not come back,
+ * and rows to check for consistency. All tables belong to the keyspace `users` and have the key `id`.
  */
 export interface RestoreContribution {
   claims?: ClaimHolders
-  /** Tables whose rows let somebody in: time travel may bring back one that was deleted for that reason. */
+  /** Tables whose rows grant access. Time travel may bring back a row that was deleted to revoke access. */
   revoked?: RevokedTable[]
-  /** At most one noun has them. */
+  /** At most one noun has credentials. */
   credentials?: Credentials
 }
 
-/** A claim of a row, named by its key: its value is personal. */
+/** A claim of a row, named by its key because its value is personal. */
 export interface HeldClaim {
   kind: string
   key: string
@@ -18,28 +18,28 @@ export interface HeldClaim {
 
 /** Rows that hold claims. */
 export interface ClaimHolders<Row extends { id: string } = { id: string }> {
-  /** Where the rows are. A claim whose owner has no row there is an orphan. */
+  /** The rows' table. A claim whose owner has no row there is an orphan. */
   table: string
-  /** SQL of rows with what they hold, each with its `id`: SELECT and FROM, with JOINs if need be. */
+  /** SQL for the rows with their claims' values and `id`: SELECT, FROM and JOINs. */
   select: string
-  /** All kinds of claims that the rows own. Claims of a kind that no noun names are not compared. */
+  /** All kinds of claims that the rows own. Claims of other kinds are not compared. */
   kinds: readonly string[]
-  /** What a row must hold. `row` is one of `select`. */
+  /** The claims that a row of `select` must hold. */
   claimsOf(row: Row): HeldClaim[]
   names: {
-    /** Of an orphan's missing row, in the list. */
+    /** An orphan's missing row, in the list. */
     lacks: string
-    /** Of the row's id, in the list. */
+    /** The row's id, in the list. */
     id: string
-    /** Of the number of orphans, in --json. */
+    /** The number of orphans, in --json. */
     lacking: string
-    /** Of the rows, in text. */
+    /** The rows, in text. */
     rows: string
   }
   texts: {
-    /** `claims`: how many are orphans. */
+    /** `claims`: the number of orphans, as text. */
     orphans(claims: string): string
-    /** `claims`: how many the rows lack. */
+    /** `claims`: the number of missing claims, as text. */
     lacking(claims: string): string
     whole: string
   }
@@ -48,57 +48,57 @@ export interface ClaimHolders<Row extends { id: string } = { id: string }> {
 export interface RevokedTable {
   table: string
   names: {
-    /** Of a row, in text. */
+    /** A row, in text. */
     row: string
-    /** Of the number of deleted rows, in --json. */
+    /** The number of deleted rows, in --json. */
     deleted: string
   }
 }
 
 /**
- * Rows by which users prove who they are. They are noted before a restore and compared after it. The version counts the
- * changes of the secret: it is raised above the noted one, so that a version never names a second secret.
+ * Rows with the users' secrets. They are noted before a restore and compared after it. The version counts the changes
+ * of the secret. It is raised above the noted one, so that no version names two secrets.
  */
 export interface Credentials {
   table: string
   columns: {
     version: string
-    /** A change of this text is listed, too. Only its digest is noted. */
+    /** A change of this text is listed too. Only its digest is noted. */
     watched: string
   }
   names: {
-    /** Of all of it, in the names of files, in the note and in --json: none that these have already. */
+    /** The rows, in file names, in the note and in --json. Must not collide with other names there. */
     rows: string
-    /** In the list. */
+    /** The id and the version, in the list. */
     id: string
     version: string
-    /** What a row's changes are called: an older version, another watched text. */
+    /** A row's changes, in the list: an older version, another watched text. */
     olderVersion: string
     otherText: string
   }
   texts: {
     noted(count: number): string
-    /** For the operator. `listed`: null if the noted rows are not known. `file`: where they are listed. */
+    /** For the operator. `listed`: null if the noted rows are unknown. `file`: the list's file. */
     compared(listed: Listed, file: string): string[]
   }
 }
 
-/** How many rows are listed for each change; null if the noted rows are not known. */
+/** Number of listed rows per change; null if the noted rows are unknown. */
 export type Listed = Record<string, number> | null
 
-/** What all nouns contribute. */
+/** The contributions of all nouns. */
 export interface Restored {
   holders: ClaimHolders[]
   revoked: RevokedTable[]
   credentials: Credentials | null
 }
 
-/** The engine's own. */
+/** The engine's own table. */
 const sessions: RevokedTable = { table: 'sessions', names: { row: 'session', deleted: 'sessionsDeleted' } }
 
 export function restoredBy(nouns: RestoreContribution[]): Restored {
   const [credentials = null, ...others] = nouns.flatMap((noun) => noun.credentials ?? [])
-  if (others.length > 0) throw new Error('two nouns have credentials, and a restore knows of one')
+  if (others.length > 0) throw new Error('two nouns have credentials, but a restore supports only one')
   return {
     holders: nouns.flatMap(({ claims }) => claims ?? []),
     revoked: [sessions, ...nouns.flatMap(({ revoked }) => revoked ?? [])],

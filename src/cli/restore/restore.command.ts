@@ -12,20 +12,23 @@ import { NoteFile, standing } from './note.ts'
 import type { RestoreContribution } from './noun.ts'
 import { abandon, compare, restore } from './restore.ts'
 
-/** The exit code of who was ended by Ctrl-C. */
+/** The exit code after Ctrl-C. */
 const INTERRUPTED = 130
 
 export const command = defineCommand({
   name: 'restore',
-  summary: 'takes one shard back to a moment of the last 30 days',
-  details: `What was written there since is gone, and its users log in again. Run the command again to resume an interrupted restore.
-${PLATFORM_HELP}`,
-  operands: [{ name: 'SHARD', help: 'a shard’s id' }],
+  summary: 'restores one shard to a time in the last 30 days, and loses its later writes',
+  details: [
+    'The shard’s users get 503 during the restore, and must log in again after it. If interrupted, run the command again to ' +
+      'resume. One of --to, --abandon and --compare is required.',
+    PLATFORM_HELP,
+  ].join('\n'),
+  operands: [{ name: 'SHARD', help: 'id of the shard, from shards list' }],
   options: {
-    to: { value: 'TIME', help: 'the moment: 2026-11-24T10:30:00Z' },
-    abandon: { help: 'instead of --to: gives up an interrupted restore; the shard is as it was before, and serves' },
+    to: { value: 'TIME', help: 'time to restore to, for example 2026-11-24T10:30:00Z' },
+    abandon: { help: 'abandon an interrupted restore: bring back the state before it, and return to service' },
     compare: {
-      help: 'instead of --to: compares its claims and accounts with all shards, as a restore does at its end',
+      help: 'only compare the shard’s claims and accounts with all shards, as a restore does at its end',
     },
     config: configOption,
   },
@@ -34,8 +37,8 @@ ${PLATFORM_HELP}`,
     const { to, abandon: isAbandoned, compare: isCompared } = options
     if ([to, isAbandoned, isCompared].filter(Boolean).length !== 1)
       throw new UserError(
-        to || isAbandoned ? '--to, --abandon and --compare exclude each other.' : 'To when?',
-        `Write: npm run banyan -- restore ${shard} --to 2026-11-24T10:30:00Z, or --abandon to give one up.`,
+        to || isAbandoned ? '--to, --abandon and --compare exclude each other.' : 'restore needs a time.',
+        `Pass only --to, for example: npm run banyan -- restore ${shard} --to 2026-11-24T10:30:00Z. To abandon an interrupted restore, pass only --abandon.`,
       )
     const say = (line: string) => console.error(line)
     const deployment = openDeployment({ config: options.config, environment: process.env, sleep, say })
@@ -51,7 +54,7 @@ ${PLATFORM_HELP}`,
   },
 })
 
-/** Ctrl-C. */
+/** On Ctrl-C, prints the state of the restore and exits. */
 function endEarly(noteFile: string): void {
   const note = new NoteFile(noteFile).read()
   if (note) console.error(standing(note))

@@ -18,7 +18,7 @@ import { type ClaimHolders, type RestoreContribution, type Restored, restoredBy 
 import { endedJson, endedText, endRevived, noteBefore } from './revived.ts'
 import { differenceFrom, ownershipOf, reconcile } from './shard-ownership.ts'
 
-/** Time Travel goes back 30 days on the paid plan, 7 on the free one. */
+/** Time Travel covers 30 days on the paid plan, and 7 on the free plan. */
 const DAYS_MAX = 30
 const DAY_MS = 86_400_000
 
@@ -26,7 +26,7 @@ export interface ShardOptions {
   shard: string
   /** The operators' API. */
   connection: Pick<Connection, 'get' | 'patch'>
-  /** Where the place is kept, so that a run that was cut off can be gone on with. */
+  /** The file with the restore's position, so that an interrupted run can be resumed. */
   noteFile: string
   nouns: RestoreContribution[]
 }
@@ -38,7 +38,7 @@ export interface RestoreOptions extends ShardOptions {
   now: number
 }
 
-/** One restore, or the look after it. */
+/** The context of a restore or a comparison. */
 interface Restoring {
   shard: string
   connection: ShardOptions['connection']
@@ -52,9 +52,9 @@ function open({ shard, connection, noteFile, nouns }: ShardOptions): Restoring {
 }
 
 /**
- * Takes one shard back to a moment: out of the map's service, time travel, reconciled, and into service again. What was
- * written there since is gone. Refused, with everything as it was, where its slots weren't the same ones then: it would
- * take writes for slots that another shard has, or lack slots that it got. Throws UserError.
+ * Restores one shard to a time. Takes it out of service, runs time travel, reconciles it, and returns it to service.
+ * Later writes are lost. If its slots were different at that time, it refuses and brings everything back, because the
+ * shard would take writes for slots of another shard, or lack slots that it received. Throws UserError.
  */
 export async function restore(deployment: Deployment, options: RestoreOptions): Promise<Output> {
   const { say } = deployment
@@ -72,10 +72,10 @@ export async function restore(deployment: Deployment, options: RestoreOptions): 
   return sayingWhereItStands(deployment, noteFile, async () => {
     if (found?.stage === 'reconciled' && entry.state !== 'restoring') {
       noteFile.forget()
-      say(`✓ the run before has ended it, and nothing was taken back now: ${shard} has what was written since`)
+      say(`✓ a previous run completed the restore, so nothing was restored now; ${shard} keeps its writes since`)
       return compared(deployment, restoring, found)
     }
-    // One that an older version has reconciled still has the sessions of then.
+    // A shard that an earlier version reconciled still has revived sessions.
     const isEnded = found?.stage === 'reconciled' && found.ended !== undefined
     const done = isEnded ? found : await travel(deployment, restoring, await outOfService())
     await backToService(connection, shard, noteFile)
@@ -83,15 +83,15 @@ export async function restore(deployment: Deployment, options: RestoreOptions): 
   })
 }
 
-/** Gives a restore up: the shard is as it was before, and serves. Throws UserError. */
+/** Abandons a restore: brings back the shard's previous state, and returns it to service. Throws UserError. */
 export async function abandon(deployment: Deployment, options: ShardOptions): Promise<Output> {
   const restoring = open(options)
   const { connection, shard, noteFile } = restoring
   const note = noteFile.read()
   if (!note)
     throw new UserError(
-      `No restore of ${shard} is under way here.`,
-      'Its place is kept in .wrangler/deploy on the machine where it was begun: give it up there.',
+      `There is no interrupted restore of ${shard} on this machine.`,
+      'Abandon it on the machine where it was started, which keeps its position in .wrangler/deploy.',
     )
   const { state } = await findShard(deployment, connection, shard)
   return sayingWhereItStands(deployment, noteFile, async () => {
@@ -99,7 +99,7 @@ export async function abandon(deployment: Deployment, options: ShardOptions): Pr
       return { json: { shard, state }, text: await leaveAsItIs(deployment, restoring, note, state) }
     if (note.stage !== 'taken-out') await takeBack(deployment, noteFile, note)
     await backToService(connection, shard, noteFile)
-    return { json: { shard, state: 'serving' }, text: `${shard} serves again, as it was before the restore.` }
+    return { json: { shard, state: 'serving' }, text: `${shard} is in service again, as it was before the restore.` }
   })
 }
 
@@ -118,8 +118,8 @@ async function sayingWhereItStands(
 }
 
 /**
- * Takes the shard out of service, waits until no router writes there by the map before, and notes what is then: where a
- * run before was cut off here, the shard may have served since, and a move may have touched it.
+ * Takes the shard out of service, waits until no router still writes with the previous map, and then notes its state.
+ * It reads the state again after an interruption, because the shard may have served and moved slots since.
  */
 async function takeOut(
   deployment: Deployment,
@@ -130,15 +130,15 @@ async function takeOut(
   const { platform } = deployment
   if (state !== 'serving' && !(state === 'restoring' && isOurs)) throw notServing(shard, state)
   await refuseOpenMoves(connection, shard)
-  // Read for nothing: where it can't be, that is known before anybody gets a 503.
+  // Fails here if the state can't be read, before any user gets a 503.
   await ownershipOf(platform, databaseId)
   const place = { databaseId, shard, to }
   noteFile.keep({ ...place, stage: 'taken-out' })
   await connection.patch(shardAt(shard), { state: 'restoring' })
-  deployment.say(`✓ ${shard} is out of service: its users get 503. Waiting until no router has the map before.`)
+  deployment.say(`✓ ${shard} is out of service, and its users get 503. Waiting until no router has the previous map.`)
   await deployment.sleep(readConfig(deployment.readConfigText()).leaseMs + MAP_COPY_MS)
   try {
-    // Looked at again: a move may have been planned between the look before and the state.
+    // Checked again, because a move may have been planned between the first check and the change of state.
     await refuseOpenMoves(connection, shard)
   } catch (error) {
     await backToService(connection, shard, noteFile)
@@ -152,13 +152,13 @@ async function takeOut(
   return noteFile.keep({ ...place, ...ownership, wayBack, ...(noted ? { noted } : {}), stage: 'travelling' as const })
 }
 
-/** Repeated, it has the same end: nobody writes meanwhile. */
+/** Runs the time travel and reconciles the shard. Idempotent, because there are no writes meanwhile. */
 async function travel(deployment: Deployment, restoring: Restoring, before: Travelling): Promise<Reconciled> {
   const { platform, say } = deployment
   const { connection, shard, noteFile, restored } = restoring
   const { databaseId, to } = before
   await restoreTo(platform, databaseId, await bookmarkAt(platform, databaseId, to))
-  say(`✓ it is as it was at ${to}`)
+  say(`✓ restored to ${to}`)
   const difference = await differenceFrom(platform, databaseId, before)
   if (difference) {
     await takeBack(deployment, noteFile, before)
@@ -166,20 +166,20 @@ async function travel(deployment: Deployment, restoring: Restoring, before: Trav
     throw notThen(before, difference)
   }
   const migrated = await reconcile(platform, databaseId, before)
-  say(`✓ reconciled: its slots are those of the map, the mover’s step goes on, ${migrated} migrations applied again`)
+  say(`✓ reconciled: slots match the map, the mover’s step continues, ${counted(migrated, 'migration')} applied again`)
   const ended = await endRevived(deployment, restored, noteFile, before)
   say(`✓ ended: ${endedText(ended, restored, noteFile.listed)}`)
   return noteFile.keep({ ...before, stage: 'reconciled' as const, migrated, ended })
 }
 
-/** As it was before: from here on nothing of the restore is left but the state. */
+/** Brings back the previous state. Only the shard's state in the map then remains to be changed. */
 async function takeBack({ platform }: Deployment, noteFile: NoteFile, note: Travelling | Reconciled): Promise<void> {
   const { shard, databaseId, to, wayBack } = note
   await restoreTo(platform, databaseId, wayBack)
   noteFile.keep({ shard, databaseId, to, stage: 'taken-out' })
 }
 
-/** Forgets a restore of a shard that isn't out of service any more: what was written there since stays. */
+/** Forgets a restore of a shard that is no longer out of service. Writes since then stay. */
 async function leaveAsItIs(
   deployment: Deployment,
   { connection, shard, noteFile, restored }: Restoring,
@@ -192,31 +192,31 @@ async function leaveAsItIs(
     await refuseOpenMoves(connection, shard)
     if (await differenceFrom(platform, note.databaseId, note)) throw otherNow(note, state, noteFile.file)
     await reconcile(platform, note.databaseId, note)
-    // It may have been taken back already, and then sessions that were ended live again.
+    // The shard may already be restored, so that sessions that were ended are valid again.
     ended.push(endedText(await endRevived(deployment, restored, noteFile, note), restored, noteFile.listed))
   }
   noteFile.forget()
   const what: Record<Note['stage'], string> = {
-    'taken-out': 'Nothing in it was taken back.',
-    travelling: 'It stays as it is, whether it was taken back already or not.',
-    reconciled: `The restore was over: it is as it was at ${note.to}, with what was written since it served again.`,
+    'taken-out': 'Its data was not restored.',
+    travelling: 'Its data stays as it is, restored or not.',
+    reconciled: `The restore was complete: it was restored to ${note.to}, and keeps the writes since it returned to service.`,
   }
   const wayBack = note.stage === 'taken-out' ? [] : [wayBackText(note)]
   return [`${shard} is ${state}. ${what[note.stage]}`, ...ended, ...wayBack].join('\n')
 }
 
-/** Only looks: it serves already, so a comparison that fails, or is ended, leaves a restore as done as it is. */
+/** Only reads. The shard is already in service, so the restore is complete even if the comparison fails. */
 async function compared(deployment: Deployment, restoring: Restoring, done: Reconciled): Promise<Output> {
   const { shard, to, wayBack, migrated, databaseId, ended } = done
   const { restored, noteFile } = restoring
-  const served = `${shard} serves again, as it was at ${to}. What was written there since is gone.`
+  const served = `${shard} is in service again, restored to ${to}. Its later writes are lost.`
   const hasClaims = restored.holders.length > 0
   const what = comparedRows(restored)
   deployment.say(
     [
       `✓ ${served}`,
       wayBackText(done),
-      ...(hasClaims ? [`Comparing its ${what} with all shards; Ctrl-C leaves that out.`] : []),
+      ...(hasClaims ? [`Comparing its ${what} with all shards. Press Ctrl-C to skip the comparison.`] : []),
     ].join('\n'),
   )
   const comparison = await compareClaims(deployment, restoring, databaseId).catch((error: unknown) => ({
@@ -229,13 +229,13 @@ async function compared(deployment: Deployment, restoring: Restoring, done: Reco
   return { json: { ...json, ...comparison.json }, text }
 }
 
-/** Lists what doesn't fit in a file, a line each. Throws UserError. */
+/** Lists the inconsistencies in a file, one per line. Throws UserError. */
 export async function compare(deployment: Deployment, options: ShardOptions): Promise<Output> {
   const { databaseId } = await findShard(deployment, options.connection, options.shard)
   return compareClaims(deployment, open(options), databaseId)
 }
 
-/** What is compared, in words. */
+/** The compared rows, as text. */
 const comparedRows = ({ holders }: Restored): string =>
   ['claims', ...holders.map(({ names }) => names.rows)].join(' and ')
 
@@ -270,7 +270,7 @@ const lineOf = ({ lacks, key, kind, ownerId, holders: { names } }: ClaimDifferen
   `${JSON.stringify({ lacks: lacks === 'owner' ? names.lacks : lacks, key, kind, [names.id]: ownerId })}\n`
 
 const wayBackText = ({ databaseId, wayBack }: Travelling | Reconciled): string =>
-  `The way back, while nobody has written: npx wrangler d1 time-travel restore ${databaseId} --bookmark=${wayBack}`
+  `To undo the restore before any new write: npx wrangler d1 time-travel restore ${databaseId} --bookmark=${wayBack}`
 
 function claimsText(
   shard: string,
@@ -284,20 +284,24 @@ function claimsText(
       : [texts.orphans(counted(owner, 'claim')), texts.lacking(counted(claim, 'claim'))],
   )
   const isWhole = [...found.values()].every(({ owner, claim }) => owner + claim === 0)
-  const moved = `The map has changed meanwhile, so look again: npm run banyan -- restore ${shard} --compare`
+  const moved = `The map changed during the comparison, so compare again: npm run banyan -- restore ${shard} --compare`
   return [
     ...lines,
-    ...(isWhole ? [] : [`They are listed in ${file}; nothing was done about them.`]),
+    ...(isWhole ? [] : [`They are listed in ${file}. The command changed none of them.`]),
     ...(hasMoved ? [moved] : []),
   ].join('\n')
 }
 
 function readTime(text: string, now: number): string {
   const at = /^\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)$/.test(text) ? Date.parse(text) : Number.NaN
-  if (Number.isNaN(at)) throw new UserError(`"${text}" is no time.`, 'Write it like 2026-11-24T10:30:00Z.')
-  if (at >= now) throw new UserError(`${text} hasn't been yet.`, 'Give a time in the past; Z is UTC.')
+  if (Number.isNaN(at))
+    throw new UserError(`--to is "${text}", which is not a time.`, 'Write it like 2026-11-24T10:30:00Z.')
+  if (at >= now) throw new UserError(`${text} is in the future.`, 'Pass a time in the past; Z means UTC.')
   if (now - at > DAYS_MAX * DAY_MS)
-    throw new UserError(`${text} is more than ${DAYS_MAX} days ago.`, 'The platform keeps no history before that.')
+    throw new UserError(
+      `${text} is more than ${DAYS_MAX} days ago, and the platform keeps no older history.`,
+      `Pass a time in the last ${DAYS_MAX} days.`,
+    )
   return new Date(at).toISOString()
 }
 
@@ -313,11 +317,15 @@ async function findShard(
 ): Promise<FoundShard> {
   const { items } = await listShards(connection)
   const entry = items.find(({ id }) => id === shard)
-  if (!entry) throw new UserError(`The map has no shard "${shard}".`, 'Its shards: npm run banyan -- shards list')
+  if (!entry)
+    throw new UserError(`The map has no shard "${shard}".`, 'To list its shards: npm run banyan -- shards list')
   const { shards } = readConfig(deployment.readConfigText())
   const bound = shards.find(({ binding }) => binding === entry.binding)
   if (!bound || isPlaceholder(bound.databaseId))
-    throw new UserError(`The configuration has no database for ${entry.binding}.`, 'npm run deploy writes it there.')
+    throw new UserError(
+      `The configuration has no deployed database for ${entry.binding}.`,
+      'Use the configuration of this application (--config FILE). npm run deploy writes the ids into it.',
+    )
   return { databaseId: bound.databaseId, state: entry.state }
 }
 
@@ -326,42 +334,42 @@ async function refuseOpenMoves(connection: ShardOptions['connection'], shard: st
     const open = items.find((move) => [move.source, move.target].includes(shard) && !isOver(move))
     if (open)
       throw new UserError(
-        `Move ${open.id} (${open.state}) is at ${shard}: it and the other shard would no longer agree.`,
-        `Wait until it is done, or take it back: npm run banyan -- moves show ${open.id}`,
+        `Move ${open.id} (${open.state}) works at ${shard}, so a restore would make it disagree with the other shard.`,
+        `Wait until the move is done, or abort or reverse it. To see its state: npm run banyan -- moves show ${open.id}`,
       )
   }
 }
 
 const notServing = (shard: string, state: string) =>
   new UserError(
-    `${shard} is ${state}.`,
+    `${shard} is ${state}, but only a serving shard can be restored.`,
     state === 'restoring'
-      ? 'A restore of it is under way. Cut off, it is gone on with where it was begun: its place is kept there, in .wrangler/deploy.'
-      : 'Only a serving shard is restored. Its state: npm run banyan -- shards list',
+      ? 'If its restore was interrupted, resume it on the machine where it was started, which keeps its position in .wrangler/deploy.'
+      : `Make it serving first: npm run banyan -- shards ${state === 'draining' ? 'drain' : 'read-only'} ${shard} --off`,
   )
 
 const notThen = ({ shard, to }: Travelling, difference: string) =>
   new UserError(
-    `At ${to} ${shard} can't be taken over: ${difference}. It is as it was before this command.`,
-    'Choose a time after its last move (npm run banyan -- moves list). Single rows of an older time: npx wrangler d1 time-travel, into a database beside it.',
+    `${shard} can't be restored to ${to}, because ${difference}. It is as it was before this command.`,
+    'Choose a time after its last move (npm run banyan -- moves list). To recover single rows from an earlier time, use npx wrangler d1 time-travel with a separate database.',
   )
 
 const halfDone = (note: Travelling | Reconciled) =>
   new UserError(
-    `A restore of ${note.shard} to ${note.to} was cut off and is not over.`,
-    `End it first: ${goOn(note)}\nOr give it up: ${giveUp(note.shard)}`,
+    `A restore of ${note.shard} to ${note.to} was interrupted and is not complete.`,
+    `Complete it first: ${goOn(note)}\nOr abandon it: ${giveUp(note.shard)}`,
   )
 
 const servesAlready = ({ shard, to }: Travelling, state: string) =>
   new UserError(
-    `${shard} is ${state}, though a restore of it to ${to} was not over: somebody has changed its state. Nothing was done, since what was written there meanwhile would be gone.`,
-    `To leave it as it is: ${giveUp(shard)}\nTo take it back all the same: after that, this command again.`,
+    `${shard} is ${state}, although its restore to ${to} is not complete, so its state was changed by other means. Nothing was done, because its writes since then would be lost.`,
+    `To keep it as it is: ${giveUp(shard)}\nTo restore it anyway, run this command again after that.`,
   )
 
 const otherNow = ({ shard }: Travelling, state: string, noteFile: string) =>
   new UserError(
-    `${shard} is ${state}, and its slots are not those it had when the restore began.`,
-    `Did a move touch it since (npm run banyan -- moves list)? Then it is well: delete ${noteFile}. If none did, it was taken back to before a move and takes writes for slots that another shard has: make it restoring (PATCH ${shardAt(shard)}), and this command brings it back.`,
+    `${shard} is ${state}, and its slots differ from those it had when the restore started.`,
+    `If a move has changed its slots since (npm run banyan -- moves list), the shard is correct: delete ${noteFile}. If not, it was restored to a time before a move, and takes writes for slots of another shard: set its state to restoring (PATCH ${shardAt(shard)}), and run this command again to bring it back.`,
   )
 
 async function backToService(connection: ShardOptions['connection'], shard: string, noteFile: NoteFile): Promise<void> {

@@ -15,7 +15,7 @@ const RAISED_MAX = 1_000
 
 type Working = Pick<Deployment, 'platform' | 'sleep'>
 
-/** Notes the rows with credentials as they are before a restore, while nobody writes. Throws PlatformError. */
+/** Notes the rows with credentials before a restore, while there are no writes. Throws PlatformError. */
 export async function noteBefore(
   { platform, sleep }: Working,
   databaseId: string,
@@ -27,8 +27,9 @@ export async function noteBefore(
 }
 
 /**
- * Ends what time travel has revived, before the shard serves: rows that let somebody in are deleted, rows with an older
- * secret or watched text are listed, and their versions raised. Repeated, it has the same end. Throws PlatformError.
+ * Ends access that time travel has revived, before the shard returns to service. Deletes rows that grant access, lists
+ * rows with an older secret or watched text, and raises the versions of older secrets. Idempotent. Throws
+ * PlatformError.
  */
 export async function endRevived(
   { platform, sleep }: Working,
@@ -46,7 +47,7 @@ export async function endRevived(
   return { revoked, listed }
 }
 
-/** A line per row that differs. The file has ids only, and only its owner can read it. */
+/** Lists the rows that differ, one per line. The file has only ids, and only its owner can read it. */
 async function list(
   working: Working,
   credentials: Credentials,
@@ -97,7 +98,7 @@ function outdatedIn(line: string, { names }: Credentials): Outdated[] {
   return isOutdated && typeof id === 'string' && typeof version === 'number' ? [[id, version]] : []
 }
 
-/** For the operator: what was ended, and whom to look after. */
+/** For the operator: the rows that were deleted, and the users to check. */
 export function endedText(
   { revoked, listed }: Ended,
   { revoked: tables, credentials }: Restored,

@@ -3,10 +3,10 @@ import { readRows, repeatable, runBatch } from '../platform/database.ts'
 import type { RevokedTable } from './noun.ts'
 import { here } from './rows-here.ts'
 
-/** How many rows of each table were deleted. */
+/** Number of deleted rows per table. */
 export type Revoked = Record<string, number>
 
-/** D1 stops a batch after 30 s and runs one query at a time. */
+/** Small, because D1 stops a batch after 30 s and runs one query at a time. */
 const PIECE_ROWS = 5_000
 
 interface Piece {
@@ -15,8 +15,8 @@ interface Piece {
 }
 
 /**
- * Deletes all rows of tables whose rows let somebody in, a piece at a time: time travel may have brought back a session that
- * was ended since. Repeated, it has the same end. Throws PlatformError.
+ * Deletes all rows of tables whose rows grant access, because time travel may have brought back a session that was
+ * ended since. Works in pieces. Idempotent. Throws PlatformError.
  */
 export async function revokeAll(platform: Platform, databaseId: string, tables: RevokedTable[]): Promise<Revoked> {
   const revoked: Revoked = {}
@@ -25,9 +25,9 @@ export async function revokeAll(platform: Platform, databaseId: string, tables: 
 }
 
 /**
- * Goes through the keys in order. Each batch deletes a piece, which is named by its first and last key, and finds the next
- * one, so a batch whose answer is lost can be sent again. Rows of slots that are not here are left: nobody can reach them,
- * and their fence would refuse the whole batch.
+ * Deletes rows in the order of their keys. Each batch deletes a piece, named by its first and last key, and finds the
+ * next one, so a batch whose answer is lost can be sent again. Rows of slots that are not here stay, because no user
+ * can reach them and their fence would refuse the whole batch.
  */
 async function deleteRows(platform: Platform, databaseId: string, table: string): Promise<number> {
   const isHere = here('id', 'users')

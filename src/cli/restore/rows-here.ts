@@ -1,12 +1,12 @@
-/** Of rows or claims. Their keys, when they are looked up, are a parameter of 700 kB; it may have 2 MB. */
+/** Rows or claims per page. A lookup of their keys has a parameter of 700 kB; the limit is 2 MB. */
 const PAGE_ROWS = 5_000
-/** Before a read: the API allows 1,200 calls in five minutes, to all who use the account. */
+/** The pause before a read, because the API allows 1,200 calls in five minutes to all users of the account. */
 export const PAUSE_MS = 300
 
-/** Of slots whose rows count. Rows of slots that moved away stay for a while, and no longer count. */
+/** States of slots whose rows are current. Rows of slots that have moved stay for a while, but are not current. */
 export const HERE_STATES = "'active', 'moving', 'fenced'"
 
-/** SQL that is true for rows whose slot is here. */
+/** SQL that is true for rows whose slot the database has. */
 export const here = (column: string, keyspace: string): string =>
   `substr(${column}, 1, 4) IN (SELECT slot FROM slots WHERE keyspace = '${keyspace}' AND state IN (${HERE_STATES}))`
 
@@ -21,7 +21,7 @@ export interface RowsHere {
   where?: string
 }
 
-/** Yields a database's rows that are here, in the order of their key, a page at a time. */
+/** Yields pages of the rows whose slots the database has, ordered by key. */
 export async function* pagesHere<Row extends { id: string }>(
   read: Read,
   databaseId: string,

@@ -17,8 +17,8 @@ const LIVE_MS = 120_000
 const POLL_MS = 500
 
 /**
- * Databases, migrations, bindings, and then the directory: in this order, so that a shard joins when the live version has
- * its binding. Bindings that a run before has left without a shard are gone on with first.
+ * Creates and migrates databases, binds them, and then registers the shards. In this order, a shard joins only when the
+ * live version has its binding. Bindings that an interrupted run left without a shard come first.
  */
 export async function addShards(host: ShardHost, count: number): Promise<Output> {
   const { connection } = host
@@ -27,14 +27,17 @@ export async function addShards(host: ShardHost, count: number): Promise<Output>
   const waiting = bound.filter(({ binding }) => !items.some((shard) => shard.binding === binding)).slice(0, count)
   const next = nextShardNumber(bound)
   if (next + count > SHARDS_MAX)
-    throw new UserError(`There are ${next} shards.`, `${SHARDS_MAX} is the most there can be.`)
+    throw new UserError(
+      `The configuration binds shards up to number ${next - 1}, so ${count} more exceed the limit of ${SHARDS_MAX}.`,
+      'Pass a smaller --count.',
+    )
   const fresh = numberedShards(next, count - waiting.length, bound)
   const added = [...waiting, ...fresh]
-  if (waiting.length > 0) say(`Going on with ${names(waiting)}, bound and not yet a shard.`)
+  if (waiting.length > 0) say(`Resuming with ${names(waiting)}: bound, but not a shard yet.`)
   await host.prepare(added)
   if (fresh.length > 0) {
-    // Read again, since making and migrating took a while: what was written there meanwhile stays. wrangler dev reads it
-    // as soon as it changes, and ends where it is empty.
+    // Read again, to keep edits made during the migrations. The file is replaced at once, because wrangler dev reads it
+    // as soon as it changes and exits if it is empty.
     replaceFile(host.configPath, withMoreShards(readFileSync(host.configPath, 'utf8'), fresh))
     say(`Bound ${names(fresh)} in ${path.relative(process.cwd(), host.configPath)}.`)
   }
@@ -43,15 +46,15 @@ export async function addShards(host: ShardHost, count: number): Promise<Output>
   for (const { binding } of added) {
     const shard = await join(connection, binding)
     shards.push(shard)
-    say(`${binding} is ${shard.id}, with no slots yet.`)
+    say(`${binding} is now ${shard.id}, without slots.`)
   }
   return {
     json: { shards },
-    text: `${counted(shards.length, 'shard')} added. They get their slots by: npm run banyan -- rebalance`,
+    text: `Added ${counted(shards.length, 'shard')}. To give them slots: npm run banyan -- rebalance`,
   }
 }
 
-/** Asks until the live version has the binding. That a server restarts for it is part of the waiting. */
+/** Retries until the live version has the binding. The server may restart meanwhile. */
 async function join(connection: Connection, binding: string): Promise<Shard> {
   for (const deadline = performance.now() + LIVE_MS; ; ) {
     try {
@@ -66,8 +69,8 @@ async function join(connection: Connection, binding: string): Promise<Shard> {
 
 const gaveUp = (binding: string, { message }: UserError) =>
   new UserError(
-    `After ${LIVE_MS / 1_000} s the live version does not have ${binding}: ${message}`,
-    'Locally: does npm run dev use this wrangler.toml? Deployed: npm run deploy. Then run it again: it goes on from here.',
+    `The live version still lacks ${binding} after ${LIVE_MS / 1_000} s: ${message}`,
+    'Locally, check that npm run dev uses this wrangler.toml. Deployed, run npm run deploy. Then run the command again to resume.',
   )
 
 export const names = (shards: ShardBinding[]): string => shards.map(({ binding }) => binding).join(', ')

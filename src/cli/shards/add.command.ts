@@ -11,13 +11,20 @@ import { openRemoteHost } from './remote-host.ts'
 export const command = defineCommand({
   name: 'shards add',
   summary: 'creates databases, migrates them, binds them, and registers them as shards without slots',
-  details: 'If interrupted, run the command again: it resumes with the bindings that have no shard yet.',
+  details:
+    'Each run adds more shards. If interrupted, run the command again: it resumes with the bindings that have no shard yet.',
   options: {
-    count: { value: 'N', help: 'how many (default: 1)' },
-    location: { value: 'NEAR', help: 'deployed only: wnam, enam, weur, eeur, apac or oc' },
-    jurisdiction: { value: 'WHERE', help: 'deployed only: eu or fedramp' },
+    count: { value: 'N', help: `number of shards to add, at most ${SHARDS_AT_ONCE_MAX} (default: 1)` },
+    location: {
+      value: 'NEAR',
+      help: 'deployed only: region near which to create them: wnam, enam, weur, eeur, apac or oc (default: Cloudflare’s choice)',
+    },
+    jurisdiction: {
+      value: 'WHERE',
+      help: 'deployed only: jurisdiction of the databases: eu or fedramp (default: none)',
+    },
     ...databaseOptions,
-    remote: { help: 'add to the deployed application of --config even if --url is local' },
+    remote: { help: 'add to the deployed application of --config, even if --url is local' },
   },
   examples: ['shards add --count 2', 'shards add --remote --location weur'],
   async run(connect, _operands, options) {

@@ -7,10 +7,11 @@ import { followed } from './started-moves.ts'
 
 export const command = defineCommand({
   name: 'shards drain',
-  summary: 'moves all slots of a shard to the others; the shard gets no new ones',
+  summary: 'moves all slots of a shard to the other shards; the shard gets no new slots',
+  details: 'Idempotent: a second run plans only the slots that are still there and in no move.',
   operands: [shardOperand],
   options: {
-    off: { help: 'let it take slots again; waiting moves of the drain are aborted' },
+    off: { help: 'cancel the drain: abort its waiting moves, and let the shard take slots again' },
     ...watchOptions,
   },
   async run(connect, [id], { off, until = 'settling', 'no-wait': isLeft = false }) {
@@ -19,7 +20,7 @@ export const command = defineCommand({
     const started = await connection.post<StartedMoves>(`${shardAt(id)}/drain`)
     const output = await followed(connection, started, { until, isLeft, nothing: `${id} has no slots.` })
     const isEmpty = started.held === 0 && !isLeft && !output.isFailure
-    const when = until === 'done' ? 'Then' : 'When its moves are done'
+    const when = until === 'done' ? 'To remove it' : 'To remove it when its moves are done'
     const next = isEmpty ? `\n${id} has no slots now. ${when}: npm run banyan -- shards remove ${id}` : ''
     return { ...output, text: output.text + next }
   },

@@ -5,7 +5,7 @@ import { listShards } from './requests.ts'
 
 export const command = defineCommand({
   name: 'shards list',
-  summary: 'lists each shard with its slots, users, size and load',
+  summary: 'lists the shards with their slots, users, sizes and load',
   examples: ['shards list --url https://banyan.example.com'],
   async run(connect) {
     const answer = await listShards(connect())
@@ -18,7 +18,7 @@ export const command = defineCommand({
       shard.bytes === null ? '–' : bytes(shard.bytes),
       shard.queriesPerSecond.toFixed(2),
     ])
-    // A version before sends no usersEstimated.
+    // Earlier versions do not send usersEstimated.
     const users = answer.items.some((shard) => shard.usersEstimated) ? 'users (estimated)' : 'users'
     const head = ['shard', 'binding', 'state', 'slots', users, 'size', 'queries/s']
     return { json: answer, text: `${table(head, rows, 3)}\n\n${summary(answer)}` }
@@ -29,9 +29,9 @@ function summary({ epoch, items }: ShardList): string {
   const users = items.flatMap((shard) => shard.users ?? [])
   const total = users.reduce((sum, count) => sum + count, 0)
   const unevenness =
-    total === 0 ? '' : `, the fullest has ${(Math.max(...users) / (total / users.length)).toFixed(2)} of the mean`
+    total === 0 ? '' : `, the fullest shard has ${(Math.max(...users) / (total / users.length)).toFixed(2)} of the mean`
   const silent = items.filter((shard) => shard.users === null).map(({ id }) => id)
-  const unknown = silent.length === 0 ? '' : `; not counted, since they don’t answer: ${silent.join(', ')}`
+  const unknown = silent.length === 0 ? '' : `; not counted, because they do not answer: ${silent.join(', ')}`
   const estimated = items.some((shard) => shard.usersEstimated) ? ' (estimated)' : ''
   return `epoch ${epoch}, ${counted(items.length, 'shard')}, ${counted(total, 'user')}${estimated}${unevenness}${unknown}`
 }

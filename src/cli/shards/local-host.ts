@@ -9,10 +9,10 @@ import { localBindings } from '../wrangler/shard-bindings.ts'
 import { names, SHARDS_AT_ONCE_MAX, say } from './add-shards.ts'
 import type { ShardHost } from './shard-host.ts'
 
-/** `npm run dev` takes a changed configuration by itself. */
+/** A local application. `npm run dev` reloads a changed configuration by itself. */
 export function localHost(connect: () => Connection, options: LocalOptions, location: Location): ShardHost {
   if (location.hint || location.jurisdiction)
-    throw new UserError('A local database has no location.', 'Leave --location and --jurisdiction out.')
+    throw new UserError('A local database has no location.', 'Remove --location and --jurisdiction.')
   const { configPath, persistTo } = localConfig(options)
   return {
     configPath,
@@ -22,7 +22,7 @@ export function localHost(connect: () => Connection, options: LocalOptions, loca
       await withDatabases(shards, persistTo, migrateNew)
       say(`Migrated ${names(shards)}.`)
     },
-    release: async () => say('Waiting for the version that has all of them.'),
+    release: async () => say('Waiting for the version that binds all of them.'),
   }
 }
 
@@ -33,6 +33,6 @@ async function migrateNew(databases: Parameters<typeof migrateShards>[0]): Promi
   if (failed)
     throw new UserError(
       `${failed.migration} failed on ${failed.binding}: ${failed.reason}`,
-      'Mend it, and run it again.',
+      'Fix the migration, and run the command again to resume.',
     )
 }

@@ -8,22 +8,26 @@ import { decimalOf } from '../shell/whole-number.ts'
 import { followed, withHeld } from './started-moves.ts'
 
 const REBALANCE = '/operator/v1/rebalance'
-const EVEN = 'The shards are even: nothing to move.'
+const EVEN = 'The shards are balanced: nothing to move.'
 
 export const command = defineCommand({
   name: 'rebalance',
-  summary: 'makes the shards even with the fewest slots, several moves at once',
+  summary: 'balances the shards by moving as few slots as possible, several moves at a time',
+  details: 'Idempotent: open moves count as done, and balanced shards stay as they are.',
   options: {
-    'dry-run': { help: 'print the plan, and do nothing' },
-    by: { value: 'WHAT', help: 'slots (the default), or bytes: even out the databases’ sizes; no move may be open' },
-    tolerance: { value: 'FRACTION', help: 'how far from the mean a shard may stay (slots: 0, bytes: 0.1)' },
-    keyspace: { ...keyspaceOption, help: 'only this keyspace: users or claims' },
+    'dry-run': { help: 'print the plan, and start nothing' },
+    by: { value: 'WHAT', help: 'slots, or bytes for the databases’ sizes, which needs no open move (default: slots)' },
+    tolerance: {
+      value: 'FRACTION',
+      help: 'distance from the mean, as a fraction of it, that a shard may keep (default: 0 for slots, 0.1 for bytes)',
+    },
+    keyspace: { ...keyspaceOption, help: 'keyspace to balance: users or claims (default: both)' },
     ...watchOptions,
   },
   examples: ['rebalance --dry-run', 'rebalance --by bytes --tolerance 0.2'],
   async run(connect, _operands, options) {
     const { by, tolerance, keyspace, until = 'settling', 'no-wait': isLeft = false } = options
-    // The server refuses what it does not know.
+    // The server refuses unknown values.
     const request = {
       ...(by === undefined ? {} : { by }),
       ...(tolerance === undefined ? {} : { tolerance: fraction('--tolerance', tolerance) }),
@@ -48,12 +52,12 @@ function planned({ moves, held }: Plan): string {
   const all = moves.reduce((sum, { slots }) => sum + countOf(slots), 0)
   const lines = table(['keyspace', 'slots', 'from', 'to', 'how many'], rows, 4)
   return withHeld(
-    `${lines}\n\n${counted(moves.length, 'move')}, ${counted(all, 'slot')}. Without --dry-run it starts: moves that share no shard run at once.`,
+    `${lines}\n\n${counted(moves.length, 'move')}, ${counted(all, 'slot')}. Run it without --dry-run to start them. Moves that share no shard run in parallel.`,
     held,
   )
 }
 
-/** Of `0000-00ff,0200-02ff`. */
+/** The number of slots in ranges like `0000-00ff,0200-02ff`. */
 function countOf(slots: string): number {
   return slots.split(',').reduce((sum, range) => {
     const [first = '0', last = first] = range.split('-')
@@ -64,5 +68,5 @@ function countOf(slots: string): number {
 function fraction(option: string, text: string): number {
   const number = decimalOf(text)
   if (number !== null && number <= 1) return number
-  throw new UserError(`${option} is "${text}".`, 'It is a fraction of the mean, from 0 to 1: 0.1 is ten percent.')
+  throw new UserError(`${option} is "${text}".`, 'Pass a fraction of the mean from 0 to 1; 0.1 is ten percent.')
 }

@@ -18,7 +18,9 @@ interface RemoteHostOptions {
   location: Location
 }
 
-/** The deployed application that the configuration is of. Throws UserError where there is none, or another is meant. */
+/**
+ * The configuration's deployed application. Throws UserError if there is none, or if BANYAN_URL is another's address.
+ */
 export async function openRemoteHost(
   options: { url?: string | undefined; token?: string | undefined; config?: string | undefined },
   location: Location,
@@ -35,8 +37,8 @@ export async function openRemoteHost(
 }
 
 /**
- * Where the live application answers, found as `deploy` finds it. Throws UserError where nothing is deployed yet, and
- * where `usual`, the address that commands usually go to, is another application's.
+ * The live application's address, found as `deploy` finds it. Throws UserError if nothing is deployed yet, or if
+ * `usual`, the default address of commands, belongs to another application.
  */
 export async function liveAddress(
   deployment: Deployment,
@@ -50,13 +52,13 @@ export async function liveAddress(
   const isOther = !url && usual && !isLocal(usual) && readAddress(usual).origin !== address
   if (isOther)
     throw new UserError(
-      `BANYAN_URL is ${usual}, and the configuration’s application is at ${address}.`,
-      'Which one is meant? Name it with --url, and its configuration with --config.',
+      `BANYAN_URL is ${usual}, but the configuration’s application is at ${address}.`,
+      'Pass the address of the one you mean with --url, and its configuration with --config.',
     )
   return address
 }
 
-/** A deployment does the most of it: it makes what the configuration names, migrates it, and makes the version live. */
+/** A deployed application. `release` runs a deployment, which also migrates the new databases. */
 export function remoteHost(
   deployment: Deployment,
   { connection, operatorToken, location }: RemoteHostOptions,
@@ -70,14 +72,14 @@ export function remoteHost(
     connection,
     bound: shardBindings,
     async prepare(shards) {
-      // All are looked at before any is made: in a wrong account, or elsewhere than it should be, none is.
+      // Check all databases before creating any, so that nothing is created in a wrong account or location.
       await inParallel(shardBindings(deployment.readConfigText()), find)
       const found = await inParallel(shards, async (shard) => ({ name: shard.databaseName, id: await find(shard) }))
       for (const { name, id } of found) if (id !== null) await refuseElsewhere(platform, { name, id }, location)
       for (const { name, id } of found) {
         if (id !== null) continue
         await makeOne(kind, platform, name)
-        say(`Made the database ${name}.`)
+        say(`Created the database ${name}.`)
       }
     },
     async release() {

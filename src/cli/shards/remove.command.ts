@@ -6,23 +6,24 @@ import { listShards, shardAt, shardOperand } from './requests.ts'
 
 export const command = defineCommand({
   name: 'shards remove',
-  summary: 'forgets a shard that has no slots',
+  summary: 'removes a shard without slots from the map; its database and binding stay',
+  details: 'It is refused while the shard has slots or open moves. The output says how to remove the binding.',
   operands: [shardOperand],
-  options: { config: { value: 'FILE', help: 'the configuration that binds it, if that is not wrangler.toml' } },
-  /** The directory forgets it first: a binding without a shard is harmless, a shard without a binding isn't. */
+  options: { config: { value: 'FILE', help: 'configuration that binds the shard (default: wrangler.toml)' } },
+  /** The map comes first: a binding without a shard is harmless, a shard without a binding is not. */
   async run(connect, [id], options) {
     const { configPath } = localConfig(options)
     const connection = connect()
     const { items } = await listShards(connection)
     const shard = items.find((item) => item.id === id)
     if (!shard)
-      throw new UserError(`There is no shard "${id}".`, `There are: ${items.map((item) => item.id).join(', ')}.`)
+      throw new UserError(`There is no shard "${id}".`, `Pass one of ${items.map((item) => item.id).join(', ')}.`)
     await connection.delete(shardAt(id))
     return {
       json: { removed: shard },
       text:
-        `${id} is no shard any more. Its database is still bound as ${shard.binding}: take its block out of ${path.relative(process.cwd(), configPath)}, deploy,\n` +
-        'and delete the database when no older version that binds it can come back.',
+        `${id} is no longer a shard. Its database is still bound as ${shard.binding}. Remove its block from ${path.relative(process.cwd(), configPath)}, and deploy.\n` +
+        'Delete the database when you no longer need to roll back to a version that binds it.',
     }
   },
 })

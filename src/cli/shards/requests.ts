@@ -6,4 +6,4 @@ export const shardAt = (id: string): string => `${SHARDS}/${encodeURIComponent(i
 
 export const listShards = (connection: Pick<Connection, 'get'>): Promise<ShardList> => connection.get(SHARDS)
 
-export const shardOperand = { name: 'ID', help: 'a shard’s id, as shards list has it' }
+export const shardOperand = { name: 'ID', help: 'id of the shard, from shards list' }

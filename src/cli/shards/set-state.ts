@@ -5,5 +5,5 @@ import { shardAt } from './requests.ts'
 
 export async function setState(connection: Connection, id: string, state: Shard['state']): Promise<Output> {
   const answer = await connection.patch<OneShard>(shardAt(id), { state })
-  return { json: answer, text: `${id} is ${state}. Every router knows within LEASE_MS.` }
+  return { json: answer, text: `${id} is ${state}. Every router learns it within LEASE_MS.` }
 }

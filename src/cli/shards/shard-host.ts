@@ -1,15 +1,15 @@
 import type { Connection } from '../shell/client.ts'
 import type { ShardBinding } from '../wrangler/shard-bindings.ts'
 
-/** Where the databases are made, and how the live version comes to have their bindings. */
+/** Creates the databases, and brings their bindings into the live version. */
 export interface ShardHost {
   configPath: string
-  /** To the application that they join. */
+  /** Leads to the application that the shards join. */
   connection: Connection
-  /** The shards of a configuration, with the ids that are used there. */
+  /** The shards of a configuration, with the database ids that this host uses. */
   bound(text: string): ShardBinding[]
-  /** Databases that are there and migrated, when it resolves. */
+  /** Creates and migrates the databases. */
   prepare(shards: ShardBinding[]): Promise<void>
-  /** After the configuration binds them: the version that does is live, or will be without further ado. */
+  /** Called after the configuration binds them. Makes the new version live, unless it becomes live by itself. */
   release(): Promise<void>
 }

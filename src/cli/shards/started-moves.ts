@@ -8,13 +8,13 @@ import { counted } from '../shell/table.ts'
 
 interface Following {
   until: 'settling' | 'done'
-  /** True where nobody waits for the moves. */
+  /** True with --no-wait. */
   isLeft: boolean
-  /** Said where there was nothing to start. */
+  /** The text if there was nothing to start. */
   nothing: string
 }
 
-/** Watches what a rebalance or a drain has started. */
+/** Watches the moves that a rebalance or a drain started. */
 export async function followed(
   connection: Connection,
   started: StartedMoves,
@@ -39,10 +39,10 @@ function outcomes(moves: Move[]): string {
     .toSorted()
     .at(-1)
   if (last === undefined) return lines.join('\n')
-  return `${lines.join('\n')}\nUntil ${time(last)} they settle, and each can be taken back: npm run banyan -- moves reverse ID`
+  return `${lines.join('\n')}\nThey settle until ${time(last)}. To reverse one until then: npm run banyan -- moves reverse ID`
 }
 
 export const withHeld = (text: string, held: number): string =>
   held === 0
     ? text
-    : `${text}\n${counted(held, 'slot')} more should move, and are in moves that haven’t ended: run it again then.`
+    : `${text}\n${counted(held, 'slot')} more should move, but are in open moves. Run the command again when these have ended.`

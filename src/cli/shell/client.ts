@@ -15,18 +15,18 @@ const PAUSE_MS = 500
 const RETRY_AFTER_MS_MAX = 30_000
 
 export interface Connection {
-  /** The application's. */
+  /** The application's address. */
   url: string
-  /** GETs a path of the operators' API. Throws UserError that says how to mend it; NotNow where that is to wait. */
+  /** GETs a path of the operators' API. Throws UserError with a fix; NotNow if the fix is to wait. */
   get<T>(path: string): Promise<T>
   /**
-   * POSTs to it under an `Idempotency-Key` of its own: when the answer is lost, the same again, five times at most in all.
-   * Throws AnswerLost where that helps nothing: then it is open what was done.
+   * POSTs with its own `Idempotency-Key`. If the answer is lost, it repeats the request, up to five attempts in all. If
+   * all fail, it throws AnswerLost: the operation may have happened.
    */
   post<T>(path: string, body?: object): Promise<T>
-  /** PATCHes, once. Throws AnswerLost. */
+  /** PATCHes once. Throws AnswerLost. */
   patch<T>(path: string, body: object): Promise<T>
-  /** DELETEs, once. Throws AnswerLost. */
+  /** DELETEs once. Throws AnswerLost. */
   delete(path: string): Promise<void>
 }
 
@@ -42,20 +42,21 @@ interface Answer {
   text: string
 }
 
-/** Where the application is. Throws UserError. */
+/** The application's address. Throws UserError. */
 export function addressOf(options: { url?: string | undefined }): string {
-  // An unset variable of a build service is an empty one.
+  // Build services pass an unset variable as an empty string.
   const url = options.url ?? (process.env.BANYAN_URL || DEFAULT_URL)
   readAddress(url)
   return url
 }
 
-/** A connection to the operators' API at `url`. Throws UserError where no token is known. */
+/** A connection to the operators' API at `url`. Throws UserError if no token is known. */
 export function connect(options: ConnectOptions): Connection {
   const url = addressOf(options)
   const { pause = sleep } = options
   const token = options.token ?? (process.env.BANYAN_TOKEN || localToken(url))
-  if (!token) throw new UserError('No operator’s token.', 'Give one with --token, or set BANYAN_TOKEN.')
+  if (!token)
+    throw new UserError(`No operators’ token is known for ${url}.`, 'Pass one with --token, or set BANYAN_TOKEN.')
   const authorization = `Bearer ${token}`
   async function request<T>(method: string, path: string, body?: object, key?: string): Promise<T> {
     const headers = new Headers({ authorization })
@@ -93,26 +94,26 @@ export function connect(options: ConnectOptions): Connection {
 }
 
 const MAY_BE_DONE =
-  'It may have been done all the same. Look before you try again: npm run banyan -- moves list, shards list'
+  'The operation may still have completed. Check before you repeat it: npm run banyan -- moves list (or shards list)'
 
 async function ask(url: URL, init: RequestInit): Promise<Answer> {
   try {
     const response = await fetch(url, { ...init, signal: AbortSignal.timeout(TIMEOUT_MS) })
-    // Read here, so that an answer that breaks off half-way counts as one that didn't come.
+    // The body is read here, so that an answer that ends early counts as no answer.
     return { status: response.status, headers: response.headers, text: await response.text() }
   } catch (error) {
     const { name, message, cause } = error as Error & { cause?: { code?: string } }
-    const reason = name === 'TimeoutError' ? `nothing in ${TIMEOUT_MS / 1_000} s` : (cause?.code ?? message)
+    const reason = name === 'TimeoutError' ? `no answer in ${TIMEOUT_MS / 1_000} s` : (cause?.code ?? message)
     const what = `${url.origin} does not answer (${reason}).`
     if (init.method !== 'GET' && !NEVER_SENT.includes(reason)) throw new AnswerLost(what, MAY_BE_DONE)
-    throw new NotNow(what, 'Is it running? Locally: npm run dev. Elsewhere: --url URL.')
+    throw new NotNow(what, 'Start it (locally: npm run dev), or pass the right address with --url.')
   }
 }
 
-/** Reasons with which no request has left. */
+/** Error codes after which no request was sent. */
 export const NEVER_SENT = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']
 
-/** Undefined for what is no JSON. */
+/** Undefined if the text is not JSON. */
 function parsed(text: string): unknown {
   try {
     return JSON.parse(text)
@@ -124,38 +125,39 @@ function parsed(text: string): unknown {
 
 const noApi = (url: string, { status, headers }: Answer): UserError =>
   new UserError(
-    `${url} answered ${status} with ${headers.get('content-type') ?? 'something'} that is no JSON.`,
-    'Is this the right --url? The operators’ API isn’t there.',
+    `${url} answered ${status} with ${headers.get('content-type') ?? 'an unknown content type'} instead of JSON.`,
+    'Check --url: this address does not serve the operators’ API.',
   )
 
-/** 5xx that end by no waiting. */
+/** Codes of 5xx answers that do not end by themselves. */
 const FINAL = ['LOCAL_SETTINGS', 'MIGRATIONS_PENDING', 'SETTING_MISSING', 'SHARD_FOREIGN', 'SHARD_FULL']
 
 function explain({ status, headers }: Answer, problem: Partial<Problem>, url: string, method: string): UserError {
   const { code = null, detail, title, requestId } = problem
   const seconds = Number(headers.get('retry-after')) || null
   const what = `${url} answered ${status} ${code ?? ''}: ${detail ?? title ?? 'no detail'}`
-  if (status === 401) return new UserError(what, 'Give the right token with --token or BANYAN_TOKEN.', code)
+  if (status === 401) return new UserError(what, 'Pass the right token with --token or BANYAN_TOKEN.', code)
   if (status === 404)
     return new UserError(
       what,
-      'Is it written right, is this the right --url, and is an OPERATOR_TOKEN configured there?',
+      'Check the id and --url. The operators’ API also answers 404 if no OPERATOR_TOKEN is configured there.',
       code,
     )
-  if (status === 422) return new UserError(what, 'How to write it: npm run banyan -- help', code)
+  if (status === 422) return new UserError(what, 'See the options of the command: npm run banyan -- help', code)
+  const later = seconds ? `Try again in ${seconds} s.` : 'Try again in a few seconds.'
   if (status === 409)
-    return new UserError(what, seconds ? `Try again in ${seconds} s.` : 'Its state: npm run banyan -- moves list', code)
-  if (code && FINAL.includes(code)) return new UserError(what, 'Waiting doesn’t mend it; what it names does.', code)
-  const later = `Try again in ${seconds ?? 'some'} s.`
+    return new UserError(what, seconds ? later : 'See the state of the moves: npm run banyan -- moves list', code)
+  if (code && FINAL.includes(code))
+    return new UserError(what, 'Waiting does not help. Fix the cause that the message names.', code)
   const retryAfterMs = Math.min((seconds ?? 0) * 1_000, RETRY_AFTER_MS_MAX)
-  // A gateway's error has no code: what it stands before may have had the request.
+  // A gateway's error has no code, and the application behind the gateway may have received the request.
   const isLost = method !== 'GET' && (code === 'OUTCOME_UNKNOWN' || (code === null && status >= 502))
   if (isLost) return new AnswerLost(what, MAY_BE_DONE, code, retryAfterMs)
   if (status === 429 || status >= 502) return new NotNow(what, later, code, retryAfterMs)
-  return new UserError(what, `Its logs have more under request ${requestId ?? '(no id)'}.`, code)
+  return new UserError(what, `See the application’s logs for request ${requestId ?? '(no id)'}.`, code)
 }
 
-/** On localhost, the token that the local Worker has from `.dev.vars`, where the first `npm run dev` put one. */
+/** On localhost, the token in `.dev.vars`, which the first `npm run dev` creates. Null if there is none. */
 function localToken(url: string): string | null {
   if (!isLocal(url)) return null
   return existsSync(path.join(root, '.dev.vars')) ? (readDevVars(root).OPERATOR_TOKEN ?? null) : null

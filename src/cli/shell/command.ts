@@ -1,11 +1,11 @@
 import type { Connection } from './client.ts'
 import type { commonOptions, OptionDefinitions, OptionValues } from './options.ts'
 
-/** What a command prints: rows for people, or the API's own answer with `--json`. */
+/** A command's result: `text` by default, or `json` with `--json`. */
 export interface Output {
   json: unknown
   text: string
-  /** What was asked for didn't come about: the exit code is 1. */
+  /** Sets the exit code to 1. */
   isFailure?: boolean
 }
 
@@ -18,19 +18,19 @@ export interface CommandDefinition<
   Options extends OptionDefinitions,
   Operands extends readonly OperandDefinition[] = readonly OperandDefinition[],
 > {
-  /** `moves start`: a noun and a verb; a few are a verb alone. */
+  /** A noun and a verb, like `moves start`, or a verb alone. */
   name: string
-  /** One line, which begins with a verb. */
+  /** Starts with a verb in the third person, has no full stop, and is at most 100 characters long. */
   summary: string
-  /** Further lines for its own help. */
+  /** Sentences for the command's own help: effect, idempotence, limits. */
   details?: string
-  /** What follows the name, in order; all of them are needed. */
+  /** Follow the name in this order. All are required. */
   operands?: Operands
-  /** Those of its own; `commonOptions` go with every command. */
+  /** The command's own options; `commonOptions` are added to every command. */
   options?: Options
-  /** What follows `npm run banyan --`. */
+  /** Arguments after `npm run banyan --`. */
   examples?: readonly string[]
-  /** `connect` opens the operators' API; throws UserError where no token is known. */
+  /** `connect` opens the operators' API. Throws UserError if no token is known. */
   run(
     connect: () => Connection,
     operands: { -readonly [Index in keyof Operands]: string },
@@ -38,10 +38,10 @@ export interface CommandDefinition<
   ): Promise<Output>
 }
 
-/** A command, whichever options it has. */
+/** A command with any options. */
 export type Command = CommandDefinition<OptionDefinitions>
 
-/** Types a command's `run` by the operands and options that it defines. */
+/** Infers the parameter types of `run` from the command's operands and options. */
 export const defineCommand = <
   const Options extends OptionDefinitions = Record<never, never>,
   const Operands extends readonly OperandDefinition[] = readonly [],

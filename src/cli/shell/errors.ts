@@ -1,7 +1,7 @@
-/** Something its user can mend: what happened, and how. Anything else that is thrown is a bug and shows its stack. */
+/** An error that the user can fix: what happened and why, and the fix. Any other error is a bug and shows its stack. */
 export class UserError extends Error {
   readonly fix: string
-  /** The API's code, where it was the API that refused. */
+  /** The API's code, if the API refused the request. */
   readonly code: string | null
 
   constructor(message: string, fix: string, code: string | null = null) {
@@ -12,9 +12,9 @@ export class UserError extends Error {
   }
 }
 
-/** The server isn't there, or asks to come back later: who only waits may try again. */
+/** The server is unavailable, or asks to retry later. Callers that only wait may retry. */
 export class NotNow extends UserError {
-  /** How long it asks to be left alone; 30 s where it asks for more. */
+  /** The server's Retry-After, at most 30 s. */
   readonly retryAfterMs: number
 
   constructor(message: string, fix: string, code: string | null = null, retryAfterMs = 0) {
@@ -23,5 +23,5 @@ export class NotNow extends UserError {
   }
 }
 
-/** The answer is lost: what was asked for may have been done. */
+/** The answer is lost, so the operation may have happened. */
 export class AnswerLost extends NotNow {}

@@ -1,11 +1,11 @@
 import { eachAtMost } from '../../core/bounded.ts'
 
-/** As many connections as a Worker may have at once, and well within the API's 1,200 calls in five minutes. */
+/** A Worker's limit of simultaneous connections. It also stays well below the API's 1,200 calls in five minutes. */
 export const AT_ONCE_MAX = 6
 
 /**
- * Runs `work` on each, a few at a time; the results are in the order of the items. After a failure nothing new is
- * begun, what was begun is waited for, and the first failure is thrown.
+ * Runs `work` on each item, a few at a time. Results are in the order of the items. After a failure it starts no more
+ * work, waits for the work that has started, and throws the first failure.
  */
 export async function inParallel<T, R>(items: T[], work: (item: T) => Promise<R>): Promise<R[]> {
   const results: R[] = []

@@ -1,16 +1,16 @@
-/** An option of a command. One that takes no value is a flag. */
+/** An option of a command. An option without `value` is a flag. */
 export interface OptionDefinition {
-  /** What its value is called in the help. */
+  /** The value's name in the help. */
   value?: string
-  /** Any other value is refused. */
+  /** The only values that are allowed. */
   choices?: readonly string[]
   help: string
 }
 
-/** By their long names, without the dashes. */
+/** Keyed by long name, without the dashes. */
 export type OptionDefinitions = Record<string, OptionDefinition>
 
-/** What was given: texts of the options that take one, and true for flags. */
+/** The options that were passed: strings for those with a value, true for flags. */
 export type OptionValues<Options extends OptionDefinitions> = {
   [Name in keyof Options]?:
     | (Options[Name] extends { choices: readonly (infer Choice)[] }
@@ -23,30 +23,30 @@ export type OptionValues<Options extends OptionDefinitions> = {
 
 /** Options that every command takes. */
 export const commonOptions = {
-  url: { value: 'URL', help: 'the application (default: $BANYAN_URL, or http://localhost:8787)' },
+  url: { value: 'URL', help: 'address of the application (default: $BANYAN_URL, or http://localhost:8787)' },
   token: {
     value: 'TOKEN',
-    help: 'an operator’s token (default: $BANYAN_TOKEN; on localhost, the one in .dev.vars)',
+    help: 'operators’ token (default: $BANYAN_TOKEN; on localhost, the token in .dev.vars)',
   },
-  json: { help: 'print the API’s answer as JSON; progress goes to the error output' },
+  json: { help: 'print the result as JSON; progress goes to standard error' },
 } as const satisfies OptionDefinitions
 
-/** Of commands that watch moves. */
+/** Options of commands that watch moves. */
 export const watchOptions = {
-  'no-wait': { help: 'only plan; the moves continue by themselves' },
+  'no-wait': { help: 'plan the moves and exit; they continue by themselves' },
   until: {
     value: 'STATE',
     choices: ['settling', 'done'],
-    help: 'watch until the moves settle (the default), or until the rows are gone from their source',
+    help: 'watch until the moves settle, or until the source’s rows are deleted (default: settling)',
   },
 } as const satisfies OptionDefinitions
 
 export const keyspaceOption = {
   value: 'KEYSPACE',
-  help: 'slots of users (the default) or claims',
+  help: 'keyspace of the slots: users or claims (default: users)',
 } as const
 
 export const configOption = {
   value: 'FILE',
-  help: 'another wrangler.toml, for another account or a second application',
+  help: 'configuration of another account or application (default: wrangler.toml)',
 } as const

@@ -1,4 +1,4 @@
-/** Every page of a list that comes in pages, in order: `ask` gets the `next` of the page before, and null at first. */
+/** Yields every page of a paged list, in order. `ask` gets the previous page's `next`, and null for the first page. */
 export async function* pagesOf<Page extends { next: string | null }>(
   ask: (after: string | null) => Promise<Page>,
 ): AsyncGenerator<Page> {

@@ -15,19 +15,20 @@ const nouns: Record<string, string> = {
 }
 
 const FOOTER = `
-The exit code is 1 when a move that was watched has failed or was aborted; when a load lost or doubled a write, served a stale
-read of the writer's own data or an overdue one, or had requests refused; when an import's users are not there as sent; and when
-a probe has failed.
+The exit code is 1 if the command fails; if a watched move fails or is aborted;
+if a load finds a lost or doubled write, a stale read of the writer's own data,
+an overdue read or a refused request; if an import finds users that are missing
+or differ; or if a probe fails.
 
-From the clone, run it as: npm run banyan -- <noun> <verb>. For example:
+Run it from your clone as: npm run banyan -- <noun> <verb>. For example:
   npm run banyan -- shards list --url https://banyan.example.com
   npm run banyan -- moves start 0000-0fff shard-001
   npm run banyan -- help moves start`
 
-/** commander's program of these commands: a noun is a command that has its verbs as commands. */
+/** Builds commander's program: each noun is a command with its verbs as subcommands. */
 export function programOf(commands: Command[], carryOut: CarryOut): Program {
   const program = new Program('banyan')
-    .description('Operates a Banyan: its shards, moves, migrations and deployments.')
+    .description('Operates a Banyan application: its shards, moves, migrations and deployments.')
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({
       outputError: (text, write) => write(text.replace(/^error: (.)/, (_, first) => first.toUpperCase())),
@@ -56,7 +57,10 @@ function nounOf(program: Program, noun: string): Program {
 
 function add(made: Program, command: Command, carryOut: CarryOut): void {
   const { name, summary, details, operands = [], options = {}, examples = [] } = command
-  made.summary(summary).description(details ? `${summary}\n\n${details}` : summary)
+  made.summary(summary).description(summary)
+  // The shell completion prints the description, which must be one line. The details belong only in the command's help.
+  const description = details ? `${summary}\n\n${details}` : summary
+  made.configureHelp({ ...made.configureHelp(), commandDescription: () => description })
   made.showHelpAfterError(`Options and examples: npm run banyan -- help ${name}`)
   for (const operand of operands) made.argument(`<${operand.name}>`, operand.help)
   const own = optionsOf(options)
@@ -74,7 +78,7 @@ const optionsOf = (definitions: OptionDefinitions): Option[] =>
     return choices ? option.choices(choices) : option
   })
 
-/** By the names that they are defined by. commander has `wait: false` for `--no-wait`. */
+/** Keyed by the options' defined names. commander stores `--no-wait` as `wait: false`. */
 function valuesOf(made: Program, options: Option[]): Parameters<CarryOut>[2] {
   const given = made.optsWithGlobals()
   const values = options.flatMap((option) => {
@@ -85,7 +89,7 @@ function valuesOf(made: Program, options: Option[]): Parameters<CarryOut>[2] {
   return Object.fromEntries(values)
 }
 
-/** `help moves start` asks for the help of `moves start`; without arguments it is the whole program's. */
+/** Rewrites `help moves start` to `moves start --help`, and no arguments to `--help`. */
 export function withHelpFirst(program: Program, args: string[]): string[] {
   if (args.length === 0) return ['--help']
   if (args[0] !== 'help') return args

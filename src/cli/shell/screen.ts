@@ -1,6 +1,6 @@
 const BAR_CHARACTERS = 24
 
-/** Where progress goes: the error output, so that the answer has the other one for itself. */
+/** The output for progress: standard error, so that standard output holds only the result. */
 export interface Screen {
   isTTY?: boolean
   columns?: number
@@ -9,12 +9,12 @@ export interface Screen {
 }
 
 export interface Timer {
-  /** Milliseconds since some moment. */
+  /** Milliseconds since an arbitrary start. */
   now(): number
   sleep(ms: number): Promise<unknown>
 }
 
-/** As full as the fraction, from 0 to 1, of what is being done. */
+/** A progress bar for a fraction from 0 to 1. */
 export function bar(fraction: number): string {
   const full = Math.round(fraction * BAR_CHARACTERS)
   return '█'.repeat(full) + '░'.repeat(BAR_CHARACTERS - full)

@@ -1,4 +1,4 @@
-/** Columns as wide as their widest cell; those from `numbersFrom` on are flush right. */
+/** Columns are as wide as their widest cell. Columns from index `numbersFrom` are right-aligned. */
 export function table(head: string[], rows: string[][], numbersFrom: number): string {
   const lines = [head, ...rows]
   const widths = head.map((_, column) => Math.max(...lines.map((cells) => cells[column]?.length ?? 0)))

@@ -3,22 +3,22 @@ import { UserError } from '../shell/errors.ts'
 import { blocksOf, required, type ShardBinding, shardsIn } from './shard-bindings.ts'
 import { checkedEdit, keyOf, linesOf, readTables, type Table, withLinesBehind, withValue } from './tables.ts'
 
-/** What a deployment needs to know of a wrangler.toml. */
+/** The parts of a wrangler.toml that a deployment uses. */
 export interface WranglerConfig {
   name: string
   accountId: string | null
-  /** `PUBLIC_ORIGIN` of `[vars]`, else null: then the address is the one on workers.dev. */
+  /** `PUBLIC_ORIGIN` of `[vars]`. Null means the address on workers.dev. */
   publicOrigin: string | null
-  /** For how long a router may use the map it holds: `LEASE_MS` of `[vars]`. */
+  /** How long a router may use its copy of the map: `LEASE_MS` of `[vars]`. */
   leaseMs: number
   shards: ShardBinding[]
   kvNamespaces: { binding: string; id: string }[]
   buckets: string[]
-  /** Every queue that is sent to, consumed, or takes another's dead letters; without doubles, in order. */
+  /** Every queue that is produced to, consumed, or a dead-letter queue. Without duplicates, in order. */
   queues: string[]
   consumedQueues: string[]
   crons: string[]
-  /** Whether it is to answer on workers.dev: as wrangler decides, unless it has routes. */
+  /** True if the Worker answers on workers.dev. Wrangler's default: only without routes. */
   workersDev: boolean
 }
 
@@ -29,17 +29,17 @@ const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const PLACEHOLDER_DATABASE = /^00000000-0000-4000-8000-0{9}\d{3}$/
 const PLACEHOLDER_NAMESPACE = /^0{28}\d{4}$/
 
-/** True for the ids that are shipped: they work locally and name nothing on the platform. */
+/** True for the shipped ids, which work locally and exist nowhere on the platform. */
 export const isPlaceholder = (id: string): boolean => PLACEHOLDER_DATABASE.test(id) || PLACEHOLDER_NAMESPACE.test(id)
 
-/** Reads a wrangler.toml. Throws UserError with the line that can't be read, or what is missing. */
+/** Reads a wrangler.toml. Throws UserError with the unreadable line or the missing key. */
 export function readConfig(text: string): WranglerConfig {
   const tables = readTables(text)
   const values = (name: string, key: string) =>
     tables.filter((table) => table.name === name).flatMap((table) => table.values.get(key) ?? [])
   const first = (name: string, key: string): string | null => values(name, key)[0] ?? null
   const name = first('', 'name')
-  if (!name) throw new UserError('The configuration has no name.', 'Write name = "…" at its top.')
+  if (!name) throw new UserError('The configuration has no name.', 'Write name = "…" at the top of the file.')
   const hasRoutes = tables.some(
     (table) => table.name === 'routes' || table.values.has('routes') || table.values.has('route'),
   )
@@ -68,30 +68,30 @@ export function readConfig(text: string): WranglerConfig {
   }
 }
 
-/** As the Worker reads it (workers/settings.ts). Throws UserError. */
+/** Reads LEASE_MS as the Worker does (workers/settings.ts). Throws UserError. */
 function leaseIn(written: string | null): number {
   const leaseMs = Number(written || LEASE_MS)
   if (Number.isSafeInteger(leaseMs) && leaseMs >= LEASE_MS_MIN) return leaseMs
   throw new UserError(
-    `LEASE_MS is "${written}"; it must be a number of milliseconds, at least ${LEASE_MS_MIN}.`,
-    `Write it in [vars] like LEASE_MS = "${LEASE_MS}".`,
+    `LEASE_MS is "${written}", but must be a number of milliseconds of at least ${LEASE_MS_MIN}.`,
+    `Write it in [vars], for example LEASE_MS = "${LEASE_MS}".`,
   )
 }
 
 /**
- * Writes a database's id beside its binding; all else stays as it is. The id that was there stays as
- * `preview_database_id`, by which local development goes on finding its data.
+ * Writes a database's id into its block, and leaves all other text unchanged. A placeholder id is kept as
+ * `preview_database_id`, so that local development still finds its data.
  */
 export const withDatabaseId = (text: string, binding: string, id: string): string => {
   if (!UUID.test(id)) throw new Error(`not a database's id: ${id}`)
   return withId(text, { table: 'd1_databases', binding, key: 'database_id', localKey: 'preview_database_id' }, id)
 }
 
-/** The same for a KV namespace: `preview_id` is the local one. */
+/** The same for a KV namespace, with `preview_id`. */
 export const withKvId = (text: string, binding: string, id: string): string =>
   withId(text, { table: 'kv_namespaces', binding, key: 'id', localKey: 'preview_id' }, id)
 
-/** Without comments, blank lines and local ids: what of it decides how the Worker runs. */
+/** The text without comments, blank lines and local ids, which do not affect how the Worker runs. */
 export const significantText = (text: string): string =>
   text
     .split('\n')
@@ -113,7 +113,7 @@ function withId(text: string, { table: name, binding, key, localKey }: IdPlace, 
   if (!block || typeof old !== 'string')
     throw new UserError(
       `The configuration has no ${key} for ${binding}.`,
-      `Write it as [[${name}]] with a line each for binding and ${key}.`,
+      `Write a block [[${name}]] with one line for binding and one for ${key}.`,
     )
   if (old === id) return text
   const lines = linesOf(text)
@@ -121,7 +121,7 @@ function withId(text: string, { table: name, binding, key, localKey }: IdPlace, 
   const [at, line] = present(lines.entries().find(isWanted), `the line of ${key}`)
   lines[at] = withValue(line, id)
   const isLocal = isPlaceholder(old) && !block.values.has(localKey)
-  const local = isLocal ? [`${localKey} = "${old}" # local data goes by this one`] : []
+  const local = isLocal ? [`${localKey} = "${old}" # the id of the local data`] : []
   const values = new Map([...(isLocal ? [[localKey, old] as const] : []), ...block.values, [key, id]])
   const intended: Table[] = tables.with(tables.indexOf(block), { ...block, values })
   return checkedEdit(withLinesBehind(lines.join(''), at + 1, local), intended)

@@ -1,6 +1,6 @@
 /**
- * Imported first, before wrangler: what wrangler and the runtime keep of their own (settings, registry, logs, temporary
- * files) stays inside the project folder.
+ * Imported before wrangler. Keeps the files of wrangler and the runtime (settings, registry, logs, temporary files)
+ * inside the project folder.
  */
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'

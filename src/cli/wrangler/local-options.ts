@@ -6,12 +6,12 @@ import { wholeNumber } from '../shell/whole-number.ts'
 import { configFor, type LocalConfig } from './local-shards.ts'
 import { shardBindings } from './shard-bindings.ts'
 
-/** Which databases a command is about. */
+/** Options that select the databases of a command. */
 export const databaseOptions = {
-  remote: { help: 'the deployed databases instead of the local ones' },
-  shards: { value: 'N', help: 'local: as for npm run dev -- --shards N' },
-  'persist-to': { value: 'DIR', help: 'local: as for npm run dev -- --persist-to DIR' },
-  config: { value: 'FILE', help: 'another wrangler.toml' },
+  remote: { help: 'use the deployed databases instead of the local ones' },
+  shards: { value: 'N', help: 'local only: number of shards passed to npm run dev (default: those in wrangler.toml)' },
+  'persist-to': { value: 'DIR', help: 'local only: folder passed to npm run dev (default: the one that it uses)' },
+  config: { value: 'FILE', help: 'configuration of another account or application (default: wrangler.toml)' },
 } as const satisfies OptionDefinitions
 
 export type LocalOptions = Omit<OptionValues<typeof databaseOptions>, 'remote'>
@@ -20,7 +20,8 @@ export type LocalOptions = Omit<OptionValues<typeof databaseOptions>, 'remote'>
 export function localConfig(options: LocalOptions): LocalConfig {
   const config = configFor(options.shards === undefined ? null : wholeNumber('--shards', options.shards, 1, 64))
   const configPath = options.config === undefined ? config.configPath : path.resolve(options.config)
-  if (!existsSync(configPath)) throw new UserError(`There is no ${configPath}.`, 'Give the one that npm run dev uses.')
+  if (!existsSync(configPath))
+    throw new UserError(`There is no ${configPath}.`, 'Pass the configuration that npm run dev uses with --config.')
   return {
     configPath,
     persistTo: options['persist-to'] === undefined ? config.persistTo : path.resolve(options['persist-to']),
@@ -28,12 +29,12 @@ export function localConfig(options: LocalOptions): LocalConfig {
   }
 }
 
-/** For the deployed databases these options say nothing. Throws UserError. */
+/** Refuses options that have no meaning for deployed databases. Throws UserError. */
 export function refuseLocalOptions(options: LocalOptions): void {
   for (const name of ['shards', 'persist-to'] as const)
     if (options[name] !== undefined)
       throw new UserError(
-        `--${name} is about local databases, and these are the deployed ones.`,
-        'Leave it out; --config FILE says which.',
+        `--${name} selects local databases, but this command uses the deployed ones.`,
+        `Remove --${name}, and select the configuration with --config FILE.`,
       )
 }

@@ -12,7 +12,7 @@ import { blockOf, localBindings, localShards, type ShardBinding, shardBindings, 
 
 const SHARDS_MAX = 64
 
-/** Where `wrangler dev` keeps local state, for a `--persist-to` folder. */
+/** The folder of `wrangler dev`'s local state, for a `--persist-to` folder. */
 const stateFolder = (persistTo: string) => path.join(persistTo, 'v3')
 
 export interface LocalConfig {
@@ -22,8 +22,9 @@ export interface LocalConfig {
 }
 
 /**
- * The wrangler configuration that binds `count` shards: `wrangler.toml` itself when it has as many, else one made from
- * it beside it, and `shards add` may have bound more there. Each number keeps its state apart, since a map that names a shard needs that shard bound.
+ * The wrangler configuration that binds `count` shards: `wrangler.toml` itself if it has that many, otherwise a file
+ * generated beside it, in which `shards add` may have bound more. Each count has its own state, because every shard in
+ * a map must be bound.
  */
 export function configFor(count: number | null): LocalConfig {
   const shipped = path.join(root, 'wrangler.toml')
@@ -32,7 +33,10 @@ export function configFor(count: number | null): LocalConfig {
   if (count === null || count === bound)
     return { configPath: shipped, persistTo: path.join(root, '.wrangler/state'), shards: bound }
   if (!Number.isInteger(count) || count < 1 || count > SHARDS_MAX)
-    throw new UserError(`--shards takes a whole number from 1 to ${SHARDS_MAX}.`, 'More are for a deployed Banyan.')
+    throw new UserError(
+      `--shards is ${count}, but a local application has from 1 to ${SHARDS_MAX} shards.`,
+      `Pass a whole number from 1 to ${SHARDS_MAX}. For more shards, deploy the application.`,
+    )
   const configPath = path.join(root, `wrangler.shards-${count}.toml`)
   const before = existsSync(configPath) ? readFileSync(configPath, 'utf8') : null
   const made = configOf(count, text, before)
@@ -45,8 +49,8 @@ export function configFor(count: number | null): LocalConfig {
 }
 
 /**
- * The configuration of `count` shards, made anew from the shipped one. What was put into the one before stays: shards
- * that were added, and all of one that was deployed.
+ * The configuration of `count` shards, generated from the shipped one. It keeps shards that were added to the previous
+ * one, and a configuration that was deployed stays as it is.
  */
 export function configOf(count: number, shipped: string, before: string | null): string {
   const first = localShards(0, count)
@@ -58,7 +62,7 @@ export function configOf(count: number, shipped: string, before: string | null):
   return withShards(shipped, [...first, ...added])
 }
 
-/** Opens the local databases that a configuration binds, and closes them when `use` has ended. */
+/** Opens the local databases that a configuration binds, and closes them after `use`. */
 export function withLocalShards<T>(
   { configPath, persistTo }: Pick<LocalConfig, 'configPath' | 'persistTo'>,
   use: (shards: MigratedShard[]) => Promise<T>,
@@ -66,16 +70,16 @@ export function withLocalShards<T>(
   return withDatabases(localBindings(readFileSync(configPath, 'utf8')), persistTo, use)
 }
 
-/** Opens these local databases, bound or not; they are made where they aren't there. */
+/** Opens these local databases, bound or not, and creates those that do not exist. */
 export async function withDatabases<T>(
   shards: ShardBinding[],
   persistTo: string,
   use: (shards: MigratedShard[]) => Promise<T>,
 ): Promise<T> {
-  // Here, not above: they take half a second to load, and most commands have no use for them.
+  // Loaded on demand: it takes half a second, and most commands do not need it.
   await import('./local-environment.ts')
   const { getPlatformProxy } = await import('wrangler')
-  // A configuration of nothing else: wrangler warns of Durable Objects that it can't run here.
+  // A configuration with only the databases, because wrangler warns of Durable Objects that it can't run here.
   const folder = mkdtempSync(path.join(tmpdir(), 'banyan-shards-'))
   const configPath = path.join(folder, 'wrangler.toml')
   writeFileSync(
@@ -96,7 +100,7 @@ export async function withDatabases<T>(
   }
 }
 
-/** Applies what is missing to every bound shard. Returns how many migrations were applied. */
+/** Applies missing migrations to every bound shard. Returns the number of migrations applied. */
 export function migrateLocalShards(
   configPath: string,
   persistTo: string,
@@ -116,7 +120,7 @@ export function migrateLocalShards(
   })
 }
 
-/** A migration and its row in wrangler's table go in one batch: both are there, or neither. */
+/** Writes a migration and its row in wrangler's table in one batch, so that both exist or neither. */
 function localShard(binding: string, database: D1Database): MigratedShard {
   return {
     binding,
@@ -134,6 +138,6 @@ function localShard(binding: string, database: D1Database): MigratedShard {
   }
 }
 
-/** As wrangler makes it. */
+/** The same statement as wrangler's. */
 const MIGRATIONS_TABLE =
   'CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)'

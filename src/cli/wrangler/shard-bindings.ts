@@ -1,4 +1,4 @@
-/** The shards of a `wrangler.toml`, read and edited as text: comments and order stay as they are. */
+/** The shards of a `wrangler.toml`, read and edited as text so that comments and order stay. */
 import { present } from '../../core/present.ts'
 import { UserError } from '../shell/errors.ts'
 import { checkedEdit, linesOf, readTables, type Table, withLinesBehind } from './tables.ts'
@@ -9,22 +9,22 @@ export interface ShardBinding {
   databaseId: string
 }
 
-/** In the order of their bindings. Throws UserError where one can't be read, lacks a name or an id, or is bound twice. */
+/** Ordered by binding. Throws UserError if a block is unreadable, lacks a name or an id, or repeats a binding. */
 export const shardBindings = (text: string): ShardBinding[] => shardsIn(readTables(text))
 
-/** The same, of tables that have been read. */
+/** The same, for parsed tables. */
 export function shardsIn(tables: Table[]): ShardBinding[] {
   const shards = shardBlocks(tables).map(shardOf)
   const twice = shards.find(({ binding }, index) => shards.findIndex((other) => other.binding === binding) !== index)
   if (twice)
     throw new UserError(
       `The configuration binds ${twice.binding} twice.`,
-      'Which of the two databases holds its users? Take the other block out.',
+      'Remove the block whose database does not hold the shard’s users.',
     )
   return shards.sort(byBinding)
 }
 
-/** The shards with the ids that local data goes by: a deployment leaves the placeholder beside the id it writes. */
+/** The shards with the ids of their local data, which a deployment keeps as `preview_database_id`. */
 export function localBindings(text: string): ShardBinding[] {
   const blocks = shardBlocks(readTables(text))
   const localIds = new Map(blocks.map((block) => [shardOf(block).binding, block.values.get('preview_database_id')]))
@@ -34,12 +34,12 @@ export function localBindings(text: string): ShardBinding[] {
   }))
 }
 
-/** The blocks of an array of tables. Throws UserError where it is written as a list instead. */
+/** The blocks of an array of tables. Throws UserError if it is written as an inline list. */
 export function blocksOf(tables: Table[], name: string): Table[] {
   if (tables[0]?.values.has(name))
     throw new UserError(
-      `${name} is written as a list.`,
-      `Write a block [[${name}]] each, as the shipped wrangler.toml does.`,
+      `The configuration has ${name} as an inline list, which this command cannot read.`,
+      `Write one block [[${name}]] per entry, as the shipped wrangler.toml does.`,
     )
   return tables.filter((table) => table.name === name)
 }
@@ -48,7 +48,7 @@ export function blocksOf(tables: Table[], name: string): Table[] {
 export function required(table: Table, key: string): string {
   const value = table.values.get(key)
   if (typeof value !== 'string')
-    throw new UserError(`A [[${table.name}]] has no ${key}.`, 'Every binding needs it: compare with the shipped ones.')
+    throw new UserError(`A block [[${table.name}]] has no ${key}.`, `Add ${key}, as in the shipped wrangler.toml.`)
   return value
 }
 
@@ -63,7 +63,7 @@ const shardOf = (block: Table): ShardBinding => ({
 
 const byBinding = (a: ShardBinding, b: ShardBinding): number => (a.binding < b.binding ? -1 : 1)
 
-/** The same configuration with these shards and no others, where the first one's block was. */
+/** The configuration with these shards instead of its own, in the place of the first shard's block. */
 export function withShards(text: string, shards: ShardBinding[]): string {
   const tables = readTables(text)
   const blocks = shardBlocks(tables)
@@ -78,15 +78,18 @@ export function withShards(text: string, shards: ShardBinding[]): string {
 }
 
 /**
- * The configuration with more shards behind those that it has. Blocks that are there stay as they were written. Throws
- * UserError where one is bound already.
+ * The configuration with more shards after its own, whose blocks stay as they are. Throws UserError if a binding
+ * already exists.
  */
 export function withMoreShards(text: string, more: ShardBinding[]): string {
   const tables = readTables(text)
   const bound = shardsIn(tables)
   const double = more.find(({ binding }) => bound.some((shard) => shard.binding === binding))
   if (double)
-    throw new UserError(`${double.binding} is bound already.`, 'Was the configuration changed meanwhile? Run it again.')
+    throw new UserError(
+      `${double.binding} is already bound, so the configuration has changed meanwhile.`,
+      'Run the command again.',
+    )
   const last = firstBlock(shardBlocks(tables).toReversed())
   const added = more.flatMap((shard) => ['', ...linesOfBlock(shard).slice(0, -1)])
   return checkedEdit(
@@ -97,10 +100,10 @@ export function withMoreShards(text: string, more: ShardBinding[]): string {
 
 function firstBlock([block]: Table[]): Table {
   if (block) return block
-  throw new UserError('The configuration binds no shard.', 'Bind SHARD_000 as the shipped wrangler.toml does.')
+  throw new UserError('The configuration binds no shard.', 'Bind SHARD_000, as the shipped wrangler.toml does.')
 }
 
-/** A shard's block, with an empty line behind it. */
+/** A shard's block, followed by an empty line. */
 export const blockOf = (shard: ShardBinding): string => `${linesOfBlock(shard).join('\n')}\n`
 
 const linesOfBlock = ({ binding, databaseName, databaseId }: ShardBinding): string[] => [
@@ -114,10 +117,10 @@ const linesOfBlock = ({ binding, databaseName, databaseId }: ShardBinding): stri
 
 const contentOf = (shard: ShardBinding): Table => present(readTables(blockOf(shard))[1], 'the table of a block')
 
-/** Shards as they are shipped: their ids are placeholders, which name a local file each. */
+/** Shards as shipped. Their ids are placeholders, each of which names a local file. */
 export const localShards = (from: number, count: number): ShardBinding[] => numberedShards(from, count, [])
 
-/** More of them, whose databases are named as those that are bound are. A deployment writes their ids. */
+/** New shards whose databases are named like the bound ones. A deployment replaces their placeholder ids. */
 export function numberedShards(from: number, count: number, bound: ShardBinding[]): ShardBinding[] {
   const last = bound.at(-1)
   const stem = last?.databaseName.endsWith(last.binding.slice(-3)) ? last.databaseName.slice(0, -3) : 'banyan-shard-'
@@ -131,6 +134,6 @@ export function numberedShards(from: number, count: number, bound: ShardBinding[
   })
 }
 
-/** The number after the highest that is bound. */
+/** The number after the highest bound one. */
 export const nextShardNumber = (bound: ShardBinding[]): number =>
   Math.max(-1, ...bound.map(({ binding }) => Number(binding.slice('SHARD_'.length)))) + 1

@@ -1,4 +1,4 @@
-/** wrangler as a subprocess: it bundles the Worker and uploads it. */
+/** wrangler as a subprocess, which bundles and uploads the Worker. */
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { globSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
@@ -14,20 +14,20 @@ export interface Upload {
   tag: string
   message: string
   vars: Record<string, string>
-  /** JSON: secrets that this version brings with it. */
+  /** A JSON file with secrets to set with this version. */
   secretsFile: string | null
 }
 
 export interface Wrangler {
-  /** Bundles as an upload would. Returns the SHA-256 of what would be uploaded, in hex. */
+  /** Bundles as an upload would. Returns the SHA-256 of the bundle in hex. */
   bundle(): Promise<string>
-  /** Uploads a version, makes it live, and sets what calls it. Throws UserError with wrangler's words. */
+  /** Uploads a version, makes it live, and sets its triggers. Throws UserError with wrangler's message. */
   deploy(upload: Upload): Promise<void>
-  /** Sets what calls the live version: its address, the cron, the queues it consumes. */
+  /** Sets the triggers of the live version: its address, cron and queues. */
   deployTriggers(): Promise<void>
 }
 
-/** wrangler for one configuration. `environment` goes to it beside our own: where the API is, and whose. */
+/** wrangler for one configuration. `environment` adds the API's address and account to our environment. */
 export function openWrangler(configPath: string, environment: Record<string, string>): Wrangler {
   const run = (args: string[]) => runWrangler([...args, '--config', configPath], environment)
   return {
@@ -49,7 +49,7 @@ export function openWrangler(configPath: string, environment: Record<string, str
   }
 }
 
-/** Of the modules alone: the folder holds a source map and a note for people as well. */
+/** A hash of the modules only, without the source map and README.md in the folder. */
 function hashOf(folder: string): string {
   const hash = createHash('sha256')
   const files = globSync('**/*.*', { cwd: folder }).filter((file) => !/\.map$|README\.md$/.test(file))
@@ -59,7 +59,7 @@ function hashOf(folder: string): string {
 
 async function runWrangler(args: string[], environment: Record<string, string>): Promise<void> {
   const command = [
-    // What wrangler keeps of its own stays inside the project folder.
+    // Keeps wrangler's own files inside the project folder.
     '--import',
     path.join(root, 'src/cli/wrangler/local-environment.ts'),
     path.join(root, 'node_modules/wrangler/bin/wrangler.js'),
@@ -68,7 +68,7 @@ async function runWrangler(args: string[], environment: Record<string, string>):
   const bin = path.join(root, 'node_modules/.bin')
   const child = spawn(process.execPath, command, {
     cwd: root,
-    // CI: nobody is there to be asked. No colours: what it says may end in our error.
+    // CI prevents prompts. NO_COLOR, because our error may contain the output.
     env: { ...process.env, ...environment, CI: '1', NO_COLOR: '1', PATH: `${bin}:${process.env.PATH ?? ''}` },
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: TIMEOUT_MS,
@@ -82,11 +82,11 @@ async function runWrangler(args: string[], environment: Record<string, string>):
   if (code === 0) return
   throw new UserError(
     `wrangler ${args.slice(0, 2).join(' ')} failed:\n${lastWords(Buffer.concat(said).toString())}`,
-    'Mend what it names, and run the same command again: it goes on where this one stopped.',
+    'Fix the cause that the message names, and run the same command again to resume.',
   )
 }
 
-/** From its first error on, without the decoration. */
+/** The output from the first error, without decoration. */
 function lastWords(said: string): string {
   const lines = stripVTControlCharacters(said)
     .split('\n')

@@ -1,22 +1,27 @@
 import { isDeepStrictEqual } from 'node:util'
 import { UserError } from '../shell/errors.ts'
 
-/** One `[table]` or `[[array of tables]]` of a wrangler.toml; the first one, without a name, is what stands above them. */
+/**
+ * One `[table]` or `[[array of tables]]` of a wrangler.toml. The first table has no name and holds the top-level keys.
+ */
 export interface Table {
   name: string
-  /** As they are written: what one line holds, and lists of strings. */
+  /** Values of one line as written, and lists of strings. */
   values: Map<string, string | string[]>
-  /** Its head's line, and the line after its last one (`linesOf`). Blank lines belong to no table; for comments: `endOf`. */
+  /**
+   * The head's line, and the line after the last one (`linesOf`). Blank lines belong to no table; comments, see
+   * `endOf`.
+   */
   start: number
   end: number
 }
 
-/** With their line ends: joined, they are the text again. */
+/** The lines with their line ends, so that joining them gives the text. */
 export const linesOf = (text: string): string[] => (text === '' ? [] : text.split(/(?<=\n)/))
 
 /**
- * Reads the part of TOML that wrangler.toml is written in: a value a line, and lists that may take several. Throws
- * UserError with the line that can't be read.
+ * Reads the subset of TOML that wrangler.toml uses: one value per line, and lists that may span several lines. Throws
+ * UserError with the unreadable line.
  */
 export function readTables(text: string): Table[] {
   const lines = linesOf(text)
@@ -46,25 +51,25 @@ export function readTables(text: string): Table[] {
     if (/=\s*\[[^\]]*$/.test(code)) open = { key, text: code }
     else table.values.set(key, writtenValue(code) ?? unreadable(index, code))
   }
-  if (open) throw new UserError(`The list ${open.key} has no end.`, 'Close it with ].')
+  if (open) throw new UserError(`The list ${open.key} in the configuration has no end.`, 'Close the list with ].')
   return tables.map((table) => ({ ...table, end: endOf(lines, table.end) }))
 }
 
 function unreadable(index: number, line: string): never {
   throw new UserError(
-    `Line ${index + 1} can't be read: ${line.trim()}`,
-    'Write it as key = value, on a line of its own.',
+    `Line ${index + 1} of the configuration can't be read: ${line.trim()}`,
+    'Write it as key = value on its own line.',
   )
 }
 
-/** A comment right behind the last value belongs to it, unless it stands right before what follows. */
+/** A comment directly after the last value belongs to the table, unless the next table follows it directly. */
 function endOf(lines: string[], afterValues: number): number {
   let end = afterValues
   while (/^\s*#/.test(lines[end] ?? '')) end++
   return (lines[end] ?? '').trim() === '' ? end : afterValues
 }
 
-/** The text with lines put in behind a line, with the line ends that it has. */
+/** Inserts lines after a line, with the text's line ends. */
 export function withLinesBehind(text: string, end: number, more: string[]): string {
   const lines = linesOf(text)
   const lineEnd = text.includes('\r\n') ? '\r\n' : '\n'
@@ -73,21 +78,21 @@ export function withLinesBehind(text: string, end: number, more: string[]): stri
   return before + gap + more.map((line) => line + lineEnd).join('') + lines.slice(end).join('')
 }
 
-/** A line with another value in the place of its own, which is no list. */
+/** Replaces a line's value, which is not a list. */
 export const withValue = (line: string, value: string): string =>
   line.replace(/^([^=]*=\s*)(?:"[^"]*"|'[^']*'|[^\s#]+)/, (_, key: string) => `${key}"${value}"`)
 
-/** An edited text, read again: throws UserError where it says anything but what these tables do. */
+/** Reads an edited text again, and throws UserError unless its contents equal the intended tables. */
 export function checkedEdit(text: string, intended: Table[]): string {
   const contents = (tables: Table[]) => tables.map(({ name, values }) => ({ name, values }))
   if (isDeepStrictEqual(contents(readTables(text)), contents(intended))) return text
   throw new UserError(
-    'The configuration can’t be edited as it is written, and stays as it was.',
-    'Write its blocks like the shipped wrangler.toml’s: one key = "value" a line.',
+    'The configuration has a form that this command cannot edit. It was not changed.',
+    'Write its blocks like those of the shipped wrangler.toml, with one key = "value" per line.',
   )
 }
 
-/** `a = "b" # c` → `a = "b" `: a # within quotes is no comment. */
+/** `a = "b" # c` → `a = "b" `. A # within quotes is not a comment. */
 const withoutComment = (line: string): string => /^(?:[^"'#]|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')*/.exec(line)?.[0] ?? ''
 
 const headOf = (code: string): string | null => /^\[{1,2}\s*([\w.-]+)\s*\]{1,2}$/.exec(code)?.[1] ?? null
@@ -99,7 +104,7 @@ const LITERAL = "'[^']*'"
 const WHOLE_STRING = new RegExp(`^(?:${BASIC}|${LITERAL})$`)
 const STRINGS = new RegExp(`${BASIC}|${LITERAL}`, 'g')
 
-/** Strings and lists of strings as what they say, all else as it is written; null for what is no value of one line. */
+/** Strings and lists of strings are unquoted, other values stay as written. Null if it is not a value of one line. */
 function writtenValue(line: string): string | string[] | null {
   const value = withoutComment(line)
     .replace(/^[^=]*=/, '')
@@ -114,7 +119,7 @@ function stringsIn(list: string): string[] | null {
   return strings.some((text) => text === null) ? null : (strings as string[])
 }
 
-/** TOML's escapes are JSON's, but for `\/` and `\U0001f333`; a tab may stand as it is. */
+/** TOML's escapes are JSON's except `\/` and `\U0001f333`. A literal tab is allowed. */
 function stringOf(written: string): string | null {
   if (written.startsWith("'")) return written.slice(1, -1)
   if (/\\[^btnfr"\\u]/.test(written.replaceAll('\\\\', ''))) return null

@@ -82,7 +82,7 @@ const isEmptyText = (sql: string) => /^(?:\s|--[^\n]*(?:\n|$))*$/.test(sql)
 const forms: Record<string, Form> = {
   exec: refusedAlways(/^exec\(\) .*Use prepare\(sql\)\.run\(\).*batch/s),
   dump: refusedAlways(/^dump\(\) .*wrangler d1 export/s),
-  'foreign-statement': refusedAlways(/^A batch takes statements prepared on the same routed database only/),
+  'foreign-statement': refusedAlways(/^A batch accepts only statements prepared on the same routed database/),
   'empty-in-batch': (plain, row, { isBatch, texts }) =>
     isBatch && 'value' in plain && texts.some(isEmptyText)
       ? repeated(row, /^D1_ERROR: No SQL statements detected\.$/)

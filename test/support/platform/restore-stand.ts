@@ -93,7 +93,7 @@ export function restoreStand(nouns: RestoreContribution[]) {
         if (state === 'serving') await map.onServing()
         map.state = state
         map.changes.push(map.state)
-        if (how === 'lost') throw new NotNow('does not answer', 'It may have been done all the same.')
+        if (how === 'lost') throw new NotNow('does not answer', 'The operation may still have completed.')
         return {} as never
       },
     },

@@ -3,7 +3,7 @@ import { windowOf } from '../../../src/core/bounded.ts'
 
 const items = (count: number) => Array.from({ length: count }, (_, index) => index)
 
-test.each([1, 7, 40, 41, 64, 80, 100, 1_000])('of %i items, consecutive turns go round all', (count) => {
+test.each([1, 7, 40, 41, 64, 80, 100, 1_000])('consecutive turns visit all of %i items', (count) => {
   const turns = Math.ceil(count / Math.min(40, count))
   const met = items(turns).flatMap((turn) => windowOf(items(count), { turn: turn + 12_345 * turns, size: 40 }))
   expect(new Set(met).size).toBe(count)
@@ -11,9 +11,9 @@ test.each([1, 7, 40, 41, 64, 80, 100, 1_000])('of %i items, consecutive turns go
   for (const turn of items(turns)) expect(windowOf(items(count), { turn, size: 40 }).length).toBeLessThanOrEqual(40)
 })
 
-// A turn whose budget is too small for its window: the rest comes in a later round, not never.
+// If a turn's budget is too small for its window, the rest is visited in a later round.
 test.each([1, 7, 40, 41, 64, 80, 120, 1_000])(
-  'of %i items, turns that stop after a quarter of their window reach all in four rounds',
+  'turns that stop after a quarter of their window reach all of %i items in four rounds',
   (count) => {
     const turns = 4 * Math.ceil(count / 40)
     const met = items(turns).flatMap((turn) => {
@@ -24,6 +24,6 @@ test.each([1, 7, 40, 41, 64, 80, 120, 1_000])(
   },
 )
 
-test('of none, none', () => {
+test('no items give an empty window', () => {
   expect(windowOf([], { turn: 5, size: 40 })).toEqual([])
 })

@@ -12,13 +12,13 @@ test.each([
       throw new Error('failed')
     },
   ],
-])('no timer is left behind when the work %s', async (_, work) => {
+])('no timer stays behind when the work %s', async (_, work) => {
   vi.useFakeTimers()
   await inTime(systemClock, 5_000, work()).catch((error) => error)
   expect(vi.getTimerCount()).toBe(0)
 })
 
-test('what does not answer is late after its time, and not before', async () => {
+test('work without an answer is late after its time, and not before', async () => {
   const clock = new ManualClock()
   let outcome = 'waits'
   const waited = inTime(clock, 2_000, silence()).catch((error: Error) => {
@@ -32,7 +32,7 @@ test('what does not answer is late after its time, and not before', async () => 
   expect([outcome, clock.pending]).toEqual(['no answer within 2000 ms', 0])
 })
 
-test('an error that comes after the time is up is nobody’s', async () => {
+test('an error that arrives after the time is up is ignored', async () => {
   const unhandled = vi.fn()
   process.on('unhandledRejection', unhandled)
   const clock = new ManualClock()
@@ -46,13 +46,13 @@ test('an error that comes after the time is up is nobody’s', async () => {
   expect(unhandled).not.toHaveBeenCalled()
 })
 
-test('a sleep that is given up before it begins sets no timer', () => {
+test('a sleep aborted before it starts sets no timer', () => {
   vi.useFakeTimers()
   void systemClock.sleep(1_000, AbortSignal.abort())
   expect(vi.getTimerCount()).toBe(0)
 })
 
-test('what is not counted takes nothing of a budget of time', async () => {
+test('uncounted work takes nothing from a time budget', async () => {
   const clock = new ManualClock()
   const time = new TimeBudget(clock, 100)
   clock.time += 30
@@ -63,7 +63,7 @@ test('what is not counted takes nothing of a budget of time', async () => {
   expect([await received, time.leftMs]).toEqual(['a body', 70])
 })
 
-test('a budget of time is spent when its time is over, and may be given another', () => {
+test('a time budget is spent when its time is over, and can be restarted', () => {
   const clock = new ManualClock()
   const time = new TimeBudget(clock, 100)
   clock.time += 99

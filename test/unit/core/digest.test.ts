@@ -16,7 +16,7 @@ describe('a signed value', () => {
   const [body, proof] = text.split('.') as [string, string]
   const forged = Buffer.from(JSON.stringify({ ...value, epoch: 4 })).toString('base64url')
 
-  test('is what it was, with the same key and purpose', () => {
+  test('is verified with the same key and purpose', () => {
     expect(verifySigned('key', 'causal', text)).toEqual(value)
   })
 
@@ -37,7 +37,7 @@ describe('a signed value', () => {
   })
 })
 
-test('equality of texts of one length, of other lengths, and of none', () => {
+test('equality of texts of equal, different and zero lengths', () => {
   expect([constantTimeEqual('ab', 'ab'), constantTimeEqual('ab', 'ac'), constantTimeEqual('ab', 'abc')]).toEqual([
     true,
     false,

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { hash16 } from '../../../src/core/hash16.ts'
 
-/** CRC-16/XMODEM. The first is the catalogue's check value; the others are the division carried out bit by bit below. */
+/** CRC-16/XMODEM. The first is the catalogue's check value. The others come from the bit-by-bit division below. */
 test.each([
   ['123456789', 0x31c3],
   ['', 0x0000],
@@ -10,7 +10,7 @@ test.each([
   expect(hash16(text)).toBe(crc)
 })
 
-/** The remainder of the message · x^16 divided by x^16 + x^12 + x^5 + 1, with no table. */
+/** The remainder of the message · x^16 divided by x^16 + x^12 + x^5 + 1, without a table. */
 function remainder(text: string): number {
   let bits = 0n
   for (const letter of text) bits = (bits << 8n) | BigInt(letter.charCodeAt(0))

@@ -19,15 +19,15 @@ test('a user’s id is 30 lowercase characters, and starts with the hash of the 
   )
 })
 
-describe('what is no user’s id', () => {
+describe('texts that are not user ids', () => {
   const id = sourceOf(1).userId()
-  /** The same change with the right hash, so that nothing but the form is wrong. */
+  /** The same change with the correct hash, so that only the form is wrong. */
   const rehashed = (ulid: string) => slotText(hash16(ulid)) + ulid
 
   test.each([
     ['', ''],
-    ['a character less', rehashed(id.slice(4, -1))],
-    ['a character more', rehashed(`${id.slice(4)}0`)],
+    ['one character less', rehashed(id.slice(4, -1))],
+    ['one character more', rehashed(`${id.slice(4)}0`)],
     ['uppercase', id.toUpperCase()],
     ['an uppercase ULID', rehashed(id.slice(4).toUpperCase())],
     ['a ULID past the largest', rehashed(`8${id.slice(5)}`)],
@@ -52,7 +52,7 @@ describe('what is no user’s id', () => {
 })
 
 describe('users spread over the slots, for any seed', () => {
-  test('any 16 in a row cover the 16 sixteenths', () => {
+  test('any 16 consecutive ids cover the 16 sixteenths', () => {
     fc.assert(
       fc.property(seeds, (seed) => {
         const source = sourceOf(seed)
@@ -64,7 +64,7 @@ describe('users spread over the slots, for any seed', () => {
     )
   })
 
-  test.each([1, 2, 4])('200 users on %i shards: the fullest has at most 1.25 of the mean', (shards) => {
+  test.each([1, 2, 4])('with 200 users on %i shards, the fullest has at most 1.25 times the mean', (shards) => {
     fc.assert(
       fc.property(seeds, (seed) => {
         const source = sourceOf(seed)
@@ -78,7 +78,7 @@ describe('users spread over the slots, for any seed', () => {
   })
 })
 
-test('what a user owns is in the user’s slot, and sorts by time', () => {
+test('owned ids are in the user’s slot, and sort by time', () => {
   fc.assert(
     fc.property(seeds, fc.array(fc.integer({ min: 1, max: 10 ** 9 }), { maxLength: 20 }), (seed, steps) => {
       const clock = new ManualClock(1_760_000_000_000)
@@ -95,7 +95,7 @@ test('what a user owns is in the user’s slot, and sorts by time', () => {
 })
 
 describe('a derived id', () => {
-  test('is a user’s id with the given time, the same for the same origin, and another for any other', () => {
+  test('is a user id with the given time, equal for equal origins, and different for different ones', () => {
     fc.assert(
       fc.property(fc.nat(), fc.string(), fc.string(), (time, one, other) => {
         const id = derivedUserId(time, one)
@@ -107,14 +107,14 @@ describe('a derived id', () => {
     )
   })
 
-  test('has the first 80 bits of the origin’s SHA-256 behind its time', () => {
-    // FIPS 180-2's vector: SHA-256("abc") = ba7816bf8f01cfea4141…, five bits a digit: 10111 01001 11100 00001 …
+  test('has the first 80 bits of the origin’s SHA-256 after its time', () => {
+    // FIPS 180-2's vector: SHA-256("abc") = ba7816bf8f01cfea4141…, five bits per digit: 10111 01001 11100 00001 …
     const id = derivedUserId(0, 'abc')
     expect(id.slice(4, 14)).toBe('0000000000')
     expect(id.slice(14, 18)).toBe('q9w1')
   })
 
-  test('spreads over the slots as drawn ones do: 20,000 of them over 16 sixteenths', () => {
+  test('20,000 of them spread evenly over 16 sixteenths, like generated ids', () => {
     const counts = Array<number>(16).fill(0)
     for (let n = 0; n < 20_000; n++) counts[Number.parseInt(derivedUserId(0, `old\0${n}`)[0]!, 16)]!++
     // A sixteenth is 1,250 ± 34 (one standard deviation).

@@ -25,7 +25,7 @@ test.each(stated)('$formula is $seconds s', ({ formula, seconds }) => {
   expect(terms.reduce((sum, term) => sum + term, 0)).toBe(seconds * 1_000)
 })
 
-test('what follows a response ends before the platform ends it, 30 s after', () => {
+test('work after a response ends before the platform stops it, 30 s after the response', () => {
   expect(longest.follow()).toBeLessThan(30_000)
 })
 
@@ -33,7 +33,7 @@ test('a run of the cron ends before the next one starts', () => {
   expect(longest.cron()).toBeLessThan(60_000)
 })
 
-test('a read fits its budget three times with the waits between', () => {
+test('three reads with the waits between them fit a route’s budget', () => {
   const waits = limits.readRetriesMax * limits.routeBackoffCapMs
   const attempts = limits.readRetriesMax * limits.shardCallMs + waits
   expect(attempts).toBeLessThanOrEqual(limits.routeBudgetMs)

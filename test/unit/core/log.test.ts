@@ -20,13 +20,13 @@ test.each([
   ['after a line break', `to\nada@example.com\tfailed`],
   ['in JSON in a text', JSON.stringify({ email: 'ada@example.com', next: 'x' })],
   ['before a backslash', 'ada@example.com\\'],
-])('an e-mail address %s is cut out, and the line stays JSON', (_, text) => {
+])('an e-mail address %s is redacted, and the line stays JSON', (_, text) => {
   const line = logged({ reason: text })
   expect(line).not.toContain('ada@example.com')
   expect((JSON.parse(line) as { reason: string }).reason).toContain('[e-mail]')
 })
 
-test('an e-mail address or a token never appears, wherever it stands', () => {
+test('an e-mail address or a token never appears, wherever it is', () => {
   const around = fc.string({ unit: 'grapheme', maxLength: 12 })
   const secret = fc.oneof(fc.emailAddress(), fc.constant(TOKEN))
   fc.assert(

@@ -6,11 +6,11 @@ test.each([0, '', false])('%j is present', (value) => {
   expect(present(value, 'a value')).toBe(value)
 })
 
-test.each([undefined, null])('%j is not, and the error says what was expected', (value) => {
+test.each([undefined, null])('%j is not present, and the error says what was expected', (value) => {
   expect(() => present(value, 'the shard of a run')).toThrow('Expected the shard of a run, and there is none.')
 })
 
-test('lists of one length are joined item by item', () => {
+test('lists of equal length are joined item by item', () => {
   expect(zip(['a', 'b'], [1, 2])).toEqual([
     ['a', 1],
     ['b', 2],
@@ -18,6 +18,6 @@ test('lists of one length are joined item by item', () => {
   expect(zip([], [])).toEqual([])
 })
 
-test.each([[[1]], [[1, 2, 3]]])('a list of another length is refused: %j', (others) => {
+test.each([[[1]], [[1, 2, 3]]])('a list of different length is refused: %j', (others) => {
   expect(() => zip(['a', 'b'], others)).toThrow(`Expected 2 others, and there are ${others.length}.`)
 })

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { Serial } from '../../../src/core/serial.ts'
 
-test('works one after another, in the order of the calls, also behind one that failed', async () => {
+test('runs one piece of work after another in the order of the calls, even after a failed one', async () => {
   const serial = new Serial()
   const trace: string[] = []
   const work = (name: string, fails = false) =>

@@ -44,7 +44,7 @@ test('a hundred terms are no deeper than 21', () => {
   expect(shallow.prepare(`SELECT ${chainOf(terms, '+')} AS sum`).get()).toEqual({ sum: 100 })
 })
 
-test('a name and a text are taken as they are', () => {
+test('names and texts keep their exact value', () => {
   const strange = `a"b'c`
   expect(
     evaluate(`(SELECT ${quotedName(strange)} FROM (SELECT ${textLiteral(strange)} AS ${quotedName(strange)}))`),

@@ -41,7 +41,7 @@ describe('tokens', () => {
     expect(words(sql)).toEqual(wanted)
   })
 
-  test('say where they stand', () => {
+  test('have their positions', () => {
     const sql = `SELECT "a""b" /* no */ FROM t`
     expect(sqlTokens(sql).map(({ start, end }) => sql.slice(start, end))).toEqual(['SELECT', '"a""b"', 'FROM', 't'])
   })
@@ -66,7 +66,7 @@ describe('statements', () => {
   })
 })
 
-describe('what a statement writes', () => {
+describe('the table that a statement writes', () => {
   test.each([
     ['INSERT INTO posts VALUES (1)', { verb: 'INSERT', table: 'posts' }],
     ['insert or replace into main."po""sts" (a) select 1', { verb: 'INSERT', table: 'po"sts' }],
@@ -94,7 +94,7 @@ describe('what a statement writes', () => {
     expect(sqlStatements(sql).length === 0 ? null : write(sql)).toEqual(wanted)
   })
 
-  test('is what SQLite writes: the table of a statement is the one whose rows it changes', () => {
+  test('is the table whose rows SQLite changes', () => {
     const sqlite = new DatabaseSync(':memory:')
     sqlite.exec(
       'CREATE TABLE posts (a); CREATE TABLE other (a); INSERT INTO posts VALUES (1); INSERT INTO other VALUES (1)',

@@ -11,11 +11,11 @@ import {
 interface Called {
   name: string
   given: unknown[]
-  /** How long the runtime may repeat the call. */
+  /** How long the runtime may retry the call. */
   repeatsForMs: number
 }
 
-/** A client of a directory that answers every operation by `answer`. */
+/** A client of a directory that answers every operation with `answer`. */
 function clientOf(answer: (name: string) => Promise<unknown>, ms = 60_000) {
   const calls: Called[] = []
   let counted = 0
@@ -39,7 +39,7 @@ function clientOf(answer: (name: string) => Promise<unknown>, ms = 60_000) {
       counted++
     },
   })
-  /** As a caller that knows the operation by its name only. */
+  /** For a caller that knows the operation only by its name. */
   const call = (name: keyof DirectoryOperations): Promise<unknown> =>
     (client[name] as (...given: unknown[]) => Promise<unknown>)('first', 'second')
   return { call, client, calls, counted: () => counted }
@@ -53,7 +53,7 @@ afterEach(() => vi.useRealTimers())
 describe.each(directoryOperationNames.map((name) => [name, directoryOperations[name]] as const))('%s', (name, rule) => {
   const isRead = rule.kind === 'read'
 
-  test('is asked once, with what it was given, within its own limit', async () => {
+  test('is called once, with its arguments, within its own limit', async () => {
     const { call, calls, counted } = clientOf(async () => ({ map, encoded: JSON.stringify(map), issuedAt: 5 }))
     await call(name)
     const asked = name === 'map' ? { name: 'encodedMap', given: [] } : { name, given: ['first', 'second'] }
@@ -61,12 +61,12 @@ describe.each(directoryOperationNames.map((name) => [name, directoryOperations[n
     expect(counted()).toBe(1)
   })
 
-  test(`without an answer is ${isRead ? 'unavailable' : 'unknown'}`, async () => {
+  test(`without an answer throws ${isRead ? 'unavailable' : 'unknown'}`, async () => {
     const { call } = clientOf(() => Promise.reject(new Error('Network connection lost.')))
     await expect(call(name)).rejects.toEqual(failsSo(isRead ? 'DIRECTORY_UNAVAILABLE' : 'OUTCOME_UNKNOWN'))
   })
 
-  test('is not waited for longer than its limit', async () => {
+  test('waits no longer than its limit', async () => {
     vi.useFakeTimers()
     const { call } = clientOf(() => new Promise(() => undefined))
     const failure = expect(call(name)).rejects.toThrow(`no answer within ${limits[rule.limit]} ms`)
@@ -74,24 +74,24 @@ describe.each(directoryOperationNames.map((name) => [name, directoryOperations[n
     await failure
   })
 
-  test('throws a refusal as the error that it was', async () => {
+  test('throws a refusal as its original error', async () => {
     const { call } = clientOf(async () => ({ code: 'SHARD_IN_MOVE', detail: 'Wait.', retryAfterSeconds: 7 }))
     await expect(call(name)).rejects.toMatchObject({ code: 'SHARD_IN_MOVE', message: 'Wait.', retryAfterSeconds: 7 })
   })
 
-  test('begins no call after the end of its request', async () => {
+  test('starts no call after the end of its request', async () => {
     const { call, calls, counted } = clientOf(async () => ({}), 0)
     await expect(call(name)).rejects.toEqual(failsSo('DIRECTORY_UNAVAILABLE'))
     expect([calls.length, counted()]).toEqual([0, 0])
   })
 })
 
-test('a move that is not there is an answer, not a refusal', async () => {
+test('a missing move is an answer, not a refusal', async () => {
   expect(await clientOf(async () => null).client.findMove('0000')).toBeNull()
   expect(await clientOf(async () => []).client.listMoves({ limit: 1, before: null })).toEqual([])
 })
 
-test('only what changes nothing is a read, which the runtime may repeat', () => {
+test('only operations that change nothing are reads, which the runtime may repeat', () => {
   const reads = directoryOperationNames.filter((name) => directoryOperations[name].kind === 'read')
   expect(reads).toEqual(['map', 'encodedMap', 'listMoves', 'findMove', 'openMoves'])
 })

@@ -4,14 +4,14 @@ import { wakeOpenMoves } from '../../../src/objects/movers.ts'
 import type { MapWire } from '../../../src/sharding/shard-map.ts'
 import { quietLog } from '../../support/sharding-doubles.ts'
 
-/** What the runtime says of a method that the object's version does not have. */
+/** The runtime's error for a method that the object's version does not have. */
 const lacks = (method: string) => async () => {
   throw new TypeError(`The RPC receiver does not implement the method "${method}".`)
 }
 
 const idFromName = (name: string) => name as unknown as DurableObjectId
 
-/** A directory and its movers; `woken` has the moves whose movers were called. */
+/** A directory and its movers. `woken` has the moves whose movers were called. */
 function engineWith(directory: object) {
   const woken: string[] = []
   const wake = (id: DurableObjectId) => async () => void woken.push(String(id))
@@ -22,20 +22,20 @@ function engineWith(directory: object) {
   return { engine, woken }
 }
 
-test('the cron wakes the moves that the directory names, and asks for no more than it may wake', async () => {
+test('the cron wakes the moves that the directory returns, and asks for no more than it may wake', async () => {
   const { engine, woken } = engineWith({ movesToWake: async (limit: number) => [`a of ${limit}`, 'b'] })
   expect(await wakeOpenMoves(engine, quietLog, 7)).toBe(2)
   expect(woken).toEqual(['a of 400', 'b'])
 })
 
-test('of a directory of the version before it takes all open moves, as many a minute as it may, in turn', async () => {
+test('with a directory of the previous version, it wakes all open moves in turn, as many per minute as it may', async () => {
   const open = Array.from({ length: 1_000 }, (_, index) => ({ id: `move-${index}` }))
   const { engine, woken } = engineWith({ movesToWake: lacks('movesToWake'), openMoves: async () => open })
   for (const turn of [0, 1, 2]) expect(await wakeOpenMoves(engine, quietLog, turn)).toBeLessThanOrEqual(400)
   expect(new Set(woken).size).toBe(1_000)
 })
 
-test('a directory that does not answer is not taken for an older one', async () => {
+test('a directory that does not answer is not mistaken for an older one', async () => {
   const fails = async () => {
     throw new Error('Network connection lost.')
   }
@@ -43,14 +43,14 @@ test('a directory that does not answer is not taken for an older one', async () 
   await expect(wakeOpenMoves(engine, quietLog, 0)).rejects.toThrow('Network connection lost.')
 })
 
-test('a mover that can’t be woken keeps no other from it', async () => {
+test('a mover that can’t be woken does not stop the others from being woken', async () => {
   const { engine } = engineWith({ movesToWake: async () => ['a', 'b', 'c'] })
   const { get } = engine.mover
   engine.mover.get = (id) => (String(id) === 'b' ? { wake: lacks('wake') } : get(id))
   expect(await wakeOpenMoves(engine, quietLog, 0)).toBe(2)
 })
 
-test('the map of a directory of the version before is taken as that version sends it', async () => {
+test('the map of a directory of the previous version is read in that version’s form', async () => {
   const map: MapWire = { epoch: 3, issuedAt: 5, shards: [], runs: { users: [], claims: [] } }
   expect(await readMap({ encodedMap: lacks('encodedMap'), map: async () => ({ map }) })).toEqual({ map })
   const { issuedAt, ...rest } = map

@@ -3,7 +3,7 @@ import { readEngineSettings } from '../../../src/objects/settings.ts'
 
 const read = (SHARD_BYTES_MAX: string) => readEngineSettings({ SHARD_BYTES_MAX }).shardBytesMax
 
-test('a shard may have 10 GB where nothing is set, and what is set otherwise', () => {
+test('a shard may have 10 GB by default, and otherwise the configured size', () => {
   expect(readEngineSettings({}).shardBytesMax).toBe(10_000_000_000)
   expect(read('')).toBe(10_000_000_000)
   expect(read('500000000')).toBe(500_000_000)

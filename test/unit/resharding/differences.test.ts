@@ -22,9 +22,14 @@ const equal = [1, '00aa', 'x']
 
 test.each<[string, PackedRows, PackedRows, string]>([
   ['a changed value', packed([equal]), packed([[1, '00aa', 'y']]), 'notes ["00aa",1] differs'],
-  ['a value of another class', packed([equal]), packed([], [['i1', hex('00aa'), 'b78']]), 'notes ["00aa",1] differs'],
+  [
+    'a value of another storage class',
+    packed([equal]),
+    packed([], [['i1', hex('00aa'), 'b78']]),
+    'notes ["00aa",1] differs',
+  ],
   ['a lost row', packed([equal]), packed([]), 'notes ["00aa",1] is missing at the target'],
-  ['a row too many', packed([equal]), packed([equal, [2, '00aa', 'x']]), 'notes ["00aa",2] is at the target only'],
+  ['an extra row', packed([equal]), packed([equal, [2, '00aa', 'x']]), 'notes ["00aa",2] is at the target only'],
   [
     'several',
     packed([equal, [2, '00aa', 'x']]),
@@ -41,7 +46,7 @@ test('equal rows are equal, in any order', () => {
   compareRows(table, packed(rows), packed(rows.toReversed()))
 })
 
-test('keys that JavaScript can’t tell apart are told apart all the same', () => {
+test('keys that JavaScript can’t tell apart are still distinguished', () => {
   const large = (value: string) =>
     packed(
       [],
@@ -62,7 +67,7 @@ test('keys that JavaScript can’t tell apart are told apart all the same', () =
   expect(() => compareRows(table, notUtf8('r0.5'), notUtf8('r0.25'))).toThrow('notes ["t30FF",1] differs')
 })
 
-test('a report names ten at the most, and says how many there are', () => {
+test('a report names at most ten differences, and states the total', () => {
   const rows = Array.from({ length: 30 }, (_, part) => [part, '00aa', 'x'])
   const report = new RegExp(`^(notes [^;]+; ){${limits.moveDifferencesMax}}and ${30 - limits.moveDifferencesMax} more$`)
   expect(() => compareRows(table, packed(rows), packed([]))).toThrow(report)

@@ -20,7 +20,7 @@ async function joined(binding: string): Promise<ShardEntry> {
 }
 
 describe('a shard that joins', () => {
-  test('has no slots, and the map says so one epoch on', async () => {
+  test('has no slots, and the map shows it one epoch later', async () => {
     const { epoch, runs } = await directory.map()
     expect(await joined('SHARD_002')).toEqual({ id: 'shard-002', binding: 'SHARD_002', state: 'serving' })
     const map = await directory.map()
@@ -29,7 +29,7 @@ describe('a shard that joins', () => {
     expect(map.runs).toEqual(runs)
   })
 
-  test('and joins again, as after a lost answer, is the same one: nothing changes', async () => {
+  test('and joins again, as after a lost answer, changes nothing', async () => {
     await joined('SHARD_002')
     const { epoch, shards } = await directory.map()
     expect(await fleet.join('SHARD_002')).toMatchObject({ id: 'shard-002' })
@@ -51,19 +51,19 @@ describe('a shard that joins', () => {
     expect((await directory.map()).shards).toHaveLength(2)
   })
 
-  test('must be nobody else’s', async () => {
+  test('must not belong to another deployment', async () => {
     bound.set('SHARD_002', migratedShard())
     await run('SHARD_002', "INSERT INTO shard_identity (id, deployment, shard) VALUES (1, 'theirs', 'shard-002')")
     await expect(fleet.join('SHARD_002')).rejects.toMatchObject({ code: 'SHARD_FOREIGN' })
   })
 
-  test('must have the others’ schema', async () => {
+  test('must have the schema of the others', async () => {
     bound.set('SHARD_002', migratedShard({ isOld: true }))
     await expect(fleet.join('SHARD_002')).rejects.toMatchObject({ code: 'SCHEMA_VERSIONS_DIFFER' })
     expect((await directory.map()).shards).toHaveLength(2)
   })
 
-  test('is nobody’s when it was refused: mended, it joins under another number', async () => {
+  test('stays unmarked when it is refused, so once fixed it can join under another number', async () => {
     const filled = migratedShard()
     bound.set('SHARD_002', filled)
     await run('SHARD_002', "INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('claims', '0000', 'active', 1)")
@@ -77,13 +77,13 @@ describe('a shard that joins', () => {
     expect(await fleet.join('SHARD_003')).toMatchObject({ id: 'shard-003' })
   })
 
-  test('and whose joining broke off between its mark and the map joins by the same call again', async () => {
+  test('and was interrupted between its mark and the map joins when the call is repeated', async () => {
     bound.set('SHARD_002', migratedShard())
     await run('SHARD_002', "INSERT INTO shard_identity (id, deployment, shard) VALUES (1, 'ours', 'shard-002')")
     expect(await fleet.join('SHARD_002')).toMatchObject({ id: 'shard-002' })
   })
 
-  test('marks its database: no other deployment, and no other number, has it from then on', async () => {
+  test('marks its database, which then cannot join another deployment or under another number', async () => {
     await joined('SHARD_002')
     bound.set('SHARD_003', bound.get('SHARD_002')!)
     await expect(fleet.join('SHARD_003')).rejects.toMatchObject({
@@ -93,7 +93,7 @@ describe('a shard that joins', () => {
   })
 })
 
-test('slots that an open move holds are in no other move: a plan and a queue refuse them', async () => {
+test('slots that an open move holds cannot be in another move: planning and queueing refuse them', async () => {
   await planning.plan({ keyspace: 'users', ranges: [['0000', '00ff']], target: 'shard-001' })
   const inMove = expect.objectContaining({ code: 'SLOTS_IN_MOVE' })
   await expect(planning.plan({ keyspace: 'users', ranges: [['00ff', '0100']], target: 'shard-001' })).rejects.toEqual(
@@ -107,7 +107,7 @@ test('slots that an open move holds are in no other move: a plan and a queue ref
 })
 
 describe('rebalancing', () => {
-  test('a dry run plans what a real one then records, and records nothing', async () => {
+  test('a dry run plans what a real run then records, and records nothing', async () => {
     await joined('SHARD_002')
     const dry = await fleet.rebalance({ ...wish(), dryRun: true })
     expect(dry.moves).toEqual([])
@@ -117,11 +117,11 @@ describe('rebalancing', () => {
     expect(real.moves.map(({ source, target, ranges }) => [source.id, target.id, ranges])).toEqual(
       dry.planned.map(({ source, target, ranges }) => [source, target, ranges]),
     )
-    // Two give to one, in each keyspace.
+    // Two shards give to one, in each keyspace.
     expect(records.open()).toHaveLength(4)
   })
 
-  test('again while it is under way: what is planned is taken for done', async () => {
+  test('a rebalance during another one counts the planned moves as done', async () => {
     await joined('SHARD_002')
     await fleet.rebalance(wish())
     expect(await fleet.rebalance(wish())).toMatchObject({ planned: [], held: 0, moves: [] })
@@ -131,7 +131,7 @@ describe('rebalancing', () => {
     { state: 'planned', reached: [] },
     { state: 'settling', reached: ['preparing', 'copying', 'catching-up', 'cutover', 'committed', 'settling'] },
   ] as const)(
-    'by bytes while a move is $state is refused, dry too: sizes say nothing now',
+    'by bytes while a move is $state is refused, even as a dry run, because sizes are not meaningful then',
     async ({ state, reached }) => {
       const bytes = { 'shard-000': 4_000_000, 'shard-001': 1_000_000 }
       const [move] = await planning.plan({ keyspace: 'claims', ranges: [['0000', '00ff']], target: 'shard-001' })
@@ -146,7 +146,7 @@ describe('rebalancing', () => {
     },
   )
 
-  test('by bytes when the moves are over goes by the sizes', async () => {
+  test('by bytes, once the moves have ended, uses the sizes', async () => {
     const bytes = { 'shard-000': 4_000_000, 'shard-001': 1_000_000 }
     const [move] = await planning.plan({ keyspace: 'claims', ranges: [['0000', '00ff']], target: 'shard-001' })
     records.abort(move!.id)
@@ -156,7 +156,7 @@ describe('rebalancing', () => {
     ])
   })
 
-  test('moves that meet at a shard wait for its lanes, the first one has them', async () => {
+  test('moves that share a shard wait for its lanes, which the first one has', async () => {
     await joined('SHARD_002')
     const { moves } = await fleet.rebalance(wish())
     const [first, second] = moves
@@ -164,7 +164,7 @@ describe('rebalancing', () => {
     expect(records.change(second!, { to: 'preparing' }, null).outcome).toBe('waits')
   })
 
-  test('the lanes of a move that has settled are free for the next, and the end is even', async () => {
+  test('the lanes of a settled move are free for the next, and the result is even', async () => {
     await joined('SHARD_002')
     const { moves } = await fleet.rebalance(wish())
     for (const { id } of moves) settle(records, id)
@@ -179,7 +179,7 @@ describe('rebalancing', () => {
     }
   })
 
-  test('shards that are equal and behind the Worker are refused: a migration is pending', async () => {
+  test('equal shards that are behind the Worker are refused, because a migration is pending', async () => {
     await joined('SHARD_002')
     for (const binding of bound.keys())
       await run(binding, 'DELETE FROM d1_migrations WHERE id = (SELECT max(id) FROM d1_migrations)')
@@ -190,7 +190,7 @@ describe('rebalancing', () => {
     expect(records.open()).toEqual([])
   })
 
-  test('each shard is asked for its schema once, a few of them at a time', async () => {
+  test('each shard is asked for its schema once, a few shards at a time', async () => {
     const asked: string[] = []
     let [now, most] = [0, 0]
     const shardFacts = async (shard: ShardEntry) => {
@@ -203,7 +203,7 @@ describe('rebalancing', () => {
     for (let index = 2; index < 9; index++) await joined(`SHARD_00${index}`)
     const watched = new Fleet({ directory, records, planning: new MovePlanning({ ...options, records, shardFacts }) })
     const { planned } = await watched.drain('shard-000')
-    // One gives to seven, in each keyspace.
+    // One shard gives to seven, in each keyspace.
     expect(planned).toHaveLength(14)
     expect(asked.toSorted()).toEqual([...new Set(planned.flatMap(({ source, target }) => [source, target]))].toSorted())
     expect(most).toBe(6)
@@ -218,7 +218,7 @@ describe('rebalancing', () => {
 })
 
 describe('draining', () => {
-  test('empties the shard, which takes nothing any more, and then it can be removed', async () => {
+  test('empties the shard, which takes no more slots and can then be removed', async () => {
     await joined('SHARD_002')
     const { moves } = await fleet.drain('shard-000')
     expect(directory.shardEntries()[0]!.state).toBe('draining')
@@ -226,45 +226,48 @@ describe('draining', () => {
     expect(new Set(moves.map(({ source }) => source.id))).toEqual(new Set(['shard-000']))
     for (const { id } of moves) settle(records, id)
     for (const { id } of moves) {
-      // The grace period is over, and the rows have gone.
+      // The grace period is over, and the rows have been purged.
       const settled = records.find(id)!
       expect(records.change(settled, { to: 'purging' }, null).outcome).toBe('waits')
     }
     expect(directory.runs('users').some(([, shard]) => shard === 0)).toBe(false)
   })
 
-  test('the last shard that serves can’t be', async () => {
+  test('is refused for the last serving shard', async () => {
     fleet.setState('shard-001', 'read-only')
     await expect(fleet.drain('shard-000')).rejects.toMatchObject({ code: 'SHARD_NOT_SERVING' })
     expect(directory.shardEntries()[0]!.state).toBe('serving')
   })
 
-  test('ends the moves to the shard that haven’t begun: its slots go to others, and theirs stay', async () => {
+  test('aborts planned moves to the shard, whose slots then stay, and moves the shard’s own slots to others', async () => {
     await joined('SHARD_002')
     const { moves } = await fleet.rebalance(wish())
     const [begun, ...waiting] = moves
     record(records, begun!.id, ['preparing'])
     const drained = await fleet.drain('shard-002')
-    // All it will have is what has begun to arrive: that is held.
+    // The shard will only have the slots whose move has started. They are held.
     expect(drained).toMatchObject({ planned: [], held: begun!.slots })
     expect(records.find(begun!.id)!.state).toBe('preparing')
     for (const { id } of waiting)
-      expect(records.find(id)).toMatchObject({ state: 'aborted', error: 'shard-002 is draining: it takes no slots.' })
+      expect(records.find(id)).toMatchObject({
+        state: 'aborted',
+        error: 'shard-002 is draining, so it takes no slots.',
+      })
   })
 
-  test('is known to a move that begins, however the shard came to it: it ends, and nobody is touched', async () => {
+  test('is seen by a move that starts, however the shard’s state changed: it ends without touching a shard', async () => {
     const [move] = await planning.plan({ keyspace: 'users', ranges: [['0000', '00ff']], target: 'shard-001' })
     directory.setState('shard-001', 'draining')
     const answer = records.change(move!, { to: 'preparing' }, null)
     expect(answer).toMatchObject({ outcome: 'waits', retryAt: clock.now(), record: { state: 'aborted' } })
     expect(records.find(move!.id)).toMatchObject({
       hasLanes: false,
-      error: 'shard-001 is draining: it takes no slots.',
+      error: 'shard-001 is draining, so it takes no slots.',
     })
     expect(records.open()).toEqual([])
   })
 
-  test('takes back its word: serving again, it takes slots, and keeps those whose moves haven’t begun', async () => {
+  test('can be cancelled: serving again, the shard takes slots, and keeps those whose moves have not started', async () => {
     await joined('SHARD_002')
     const { moves } = await fleet.drain('shard-000')
     const [begun, ...waiting] = moves
@@ -274,11 +277,11 @@ describe('draining', () => {
     for (const { id } of waiting)
       expect(records.find(id)).toMatchObject({
         state: 'aborted',
-        error: 'shard-000 takes slots again: it isn’t drained any more.',
+        error: 'shard-000 takes slots again, because its drain was cancelled.',
       })
   })
 
-  test('a shard that serves, told to serve, goes on with what it gives', async () => {
+  test('a serving shard that is set to serving continues its outgoing moves', async () => {
     await joined('SHARD_002')
     const { moves } = await fleet.rebalance(wish())
     await fleet.setState('shard-000', 'serving')
@@ -286,7 +289,7 @@ describe('draining', () => {
   })
 })
 
-test('a move of a drain is reversed once the drain is called off, and the lanes are free', async () => {
+test('a move of a drain can be reversed once the drain is cancelled and the lanes are free', async () => {
   await joined('SHARD_002')
   await joined('SHARD_003')
   const [settled, begun, ...waiting] = (await fleet.drain('shard-000')).moves
@@ -297,7 +300,9 @@ test('a move of a drain is reversed once the drain is called off, and the lanes 
   expect(() => records.reverse(settled!.id)).toThrow(refused(expect.stringContaining('come first (2)')))
   await fleet.setState('shard-000', 'serving')
   expect(() => records.reverse(settled!.id)).toThrow(
-    refused(`Move ${begun!.id} (preparing) is at shard-000 or ${settled!.target.id}.`),
+    refused(
+      `Move ${begun!.id} (preparing) uses shard-000 or ${settled!.target.id}, and a shard takes part in one move at a time. Wait until it is done.`,
+    ),
   )
   records.abort(begun!.id)
   records.change(records.find(begun!.id)!, { to: 'ended' }, null)
@@ -305,11 +310,11 @@ test('a move of a drain is reversed once the drain is called off, and the lanes 
 })
 
 describe('removing', () => {
-  test('moves the later shards up, and every slot stays where it was', async () => {
+  test('shifts the indexes of the later shards, and every slot keeps its owner', async () => {
     await joined('SHARD_002')
     await joined('SHARD_003')
     const before = (await directory.map()).epoch
-    // The lower half goes from the first shard to the last; the first is then empty.
+    // The lower half moves from the first shard to the last. The first is then empty.
     const moves = planning.enqueue(
       (['users', 'claims'] as const).map((keyspace) => ({
         keyspace,
@@ -336,7 +341,7 @@ describe('removing', () => {
   })
 })
 
-test.each(['read-only', 'restoring'] as const)('a shard with a move at it can’t become %s', async (state) => {
+test.each(['read-only', 'restoring'] as const)('a shard with an open move can’t become %s', async (state) => {
   await joined('SHARD_002')
   await fleet.rebalance(wish())
   await expect(fleet.setState('shard-000', state)).rejects.toMatchObject({ code: 'SHARD_IN_MOVE' })

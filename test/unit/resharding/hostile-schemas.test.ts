@@ -8,13 +8,13 @@ import { seededRandom } from '../../support/sharding-doubles.ts'
 
 const fleet = await bootedFleet()
 let used = 0
-/** A slot of its own for each, and the one after it. */
+/** A separate slot for each schema, and the slot after it. */
 function slot(): string {
   used += 2
   return slotText(used)
 }
 
-test('a table whose names are as long as the generator takes them moves under writes', async () => {
+test('a table with the longest names that the generator accepts moves under writes', async () => {
   const random = seededRandom(5)
   const table = drawTable(random, 'long', 100)
   const long = new Map(table.columns.map(({ name }, place) => [name, `${place}`.padEnd(157, '"é')]))
@@ -35,7 +35,7 @@ test('a table whose names are as long as the generator takes them moves under wr
   expect(await moveHostile(fleet, [table], slot(), random)).toEqual({ moved: 1, refused: 0 })
 })
 
-/** Its key has a text and an integer, which may be greater than any number of bytes or rows. */
+/** Its key has a text and an integer, which may be larger than any number of bytes or rows. */
 function keyedBy(name: string): HostileTable {
   const column = { type: 'text', isKey: false, isNotNull: true, generated: null } as const
   return {
@@ -54,7 +54,7 @@ function keyedBy(name: string): HostileTable {
 }
 
 test.each(Array.from({ length: 60 }, (_, seed) => seed))(
-  'schema %i moves exactly under writes, or the generator refuses it and says why',
+  'schema %i moves exactly under writes, or the generator refuses it with a reason',
   async (seed) => {
     const random = seededRandom(seed)
     const tables = drawSchema(random)
@@ -70,7 +70,7 @@ test.each([32, 33, 43, 64, 99, 100])('a table of %i columns moves under writes',
 })
 
 test.each(['bytes', 'size', 'seq', 'value', 'end', 'slot', 'excluded', 'rowid', 'c0', 'k0', 't'])(
-  'a table called %s, like a column of its key, moves under writes',
+  'a table named %s, like a column of its key, moves under writes',
   async (name) => {
     for (const seed of [1, 2, 3])
       expect(await moveHostile(fleet, [keyedBy(name)], slot(), seededRandom(seed))).toEqual({ moved: 1, refused: 0 })

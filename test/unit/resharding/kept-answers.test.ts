@@ -27,7 +27,7 @@ describe('a key', () => {
     expect(effects).toBe(1)
   })
 
-  test('of two that come at once has one effect: both have looked before either acted', async () => {
+  test('has one effect even if two requests arrive at once and both look before either acts', async () => {
     const both = [1, 2].map(() =>
       answers.answer(retry, async (once) => {
         await new Promise((resolve) => setImmediate(resolve))
@@ -37,14 +37,14 @@ describe('a key', () => {
     expect(await Promise.all(both)).toEqual([1, 1])
   })
 
-  test('with another request is refused, and nothing happens', async () => {
+  test('with another request is refused without an effect', async () => {
     await effect()
     const other = answers.answer({ ...retry, request: 'another' }, async (once) => once(() => ++effects))
     await expect(other).rejects.toMatchObject({ code: 'IDEMPOTENCY_KEY_REUSED' })
     expect(effects).toBe(1)
   })
 
-  test('is anybody’s again a day later, with any request', async () => {
+  test('can be used again a day later, with any request', async () => {
     await effect()
     clock.advance(DAY_MS - 1)
     expect(await effect()).toEqual({ number: 1 })
@@ -52,7 +52,7 @@ describe('a key', () => {
     expect(await effect()).toEqual({ number: 2 })
   })
 
-  test('whose effect was refused is free: nothing was done, and nothing is kept', async () => {
+  test('can be reused if its effect was refused, because nothing was done or kept', async () => {
     const refused = answers.answer(retry, async (once) =>
       once(() => {
         storage.rows('CREATE TABLE half (id INTEGER)')
@@ -65,7 +65,7 @@ describe('a key', () => {
   })
 
   test.each([499_998, 499_999, 500_000, 2_000_000])(
-    'keeps an answer of %i characters, which one row may not hold',
+    'keeps an answer of %i characters, which may not fit in one row',
     async (length) => {
       const text = '…'.repeat(length)
       const long = () => answers.answer(retry, async (once) => once(() => ({ number: ++effects, text })))
@@ -79,13 +79,13 @@ describe('a key', () => {
     },
   )
 
-  test('is no key where none was sent', async () => {
+  test('is not required', async () => {
     const free = () => answers.answer(null, async (once) => once(() => ++effects))
     expect([await free(), await free()]).toEqual([1, 2])
   })
 })
 
-test('a rebalance whose answer was lost is asked for again: the same moves, and no others', async () => {
+test('a rebalance that is retried after a lost answer returns the same moves, and no others', async () => {
   const { fleet, records, planning, storage, directory } = await bootedFleet()
   planning.enqueue([{ keyspace: 'users', source: 'shard-000', target: 'shard-001', ranges: [['0000', '0fff']] }])
   records.abort(records.open()[0]!.id)

@@ -16,7 +16,7 @@ let records: MoveRecords
 let planning: MovePlanning
 let storage: ReturnType<typeof wideFleet>['storage']
 let directory: ReturnType<typeof wideFleet>['directory']
-/** The moves whose movers were woken since the test last looked. */
+/** The moves whose movers were woken since the test last asked. */
 let woken: string[]
 const wokenNow = () => woken.splice(0)
 
@@ -29,7 +29,7 @@ beforeEach(() => {
 })
 
 let slot = 0
-/** Moves between these shards, by their numbers, each of one slot of its own that the source may well not have. */
+/** Moves between these shards, by their numbers, each of one separate slot that the source may not own. */
 function planned(...pairs: [from: number, to: number][]): string[] {
   return planning
     .enqueue(
@@ -47,7 +47,7 @@ const begin = (id: string) => record(records, id, ['preparing'])
 const toSettling: MoveState[] = ['copying', 'catching-up', 'cutover', 'committed', 'settling']
 
 describe('moves that wait for lanes', () => {
-  test('are told not to come back, and are woken when both lanes are free: only those, oldest first', () => {
+  test('are told not to retry, and only moves with both lanes free are woken, oldest first', () => {
     const [first, sameSource, sameTarget, both, elsewhere] = planned([0, 8], [0, 9], [1, 8], [0, 8], [2, 10])
     expect(wokenNow()).toEqual([first, elsewhere])
     begin(first!)
@@ -63,7 +63,7 @@ describe('moves that wait for lanes', () => {
     expect(wokenNow()).toEqual([both])
   })
 
-  test.each(['abort', 'fail'] as const)('are woken when the one with the lanes is undone (%s)', (how) => {
+  test.each(['abort', 'fail'] as const)('are woken when the move with the lanes is undone (%s)', (how) => {
     const [first, second] = planned([0, 8], [0, 9])
     begin(first!)
     wokenNow()
@@ -74,7 +74,7 @@ describe('moves that wait for lanes', () => {
     expect(wokenNow()).toEqual([second])
   })
 
-  test('one that was woken and is aborted before it came leaves the lanes to the next', () => {
+  test('a woken move that is aborted before it starts leaves the lanes to the next', () => {
     const [first, second] = planned([0, 8], [0, 9])
     wokenNow()
     records.abort(first!)
@@ -82,7 +82,7 @@ describe('moves that wait for lanes', () => {
     begin(second!)
   })
 
-  test('so does one that comes and finds its target draining', () => {
+  test('so does a move that finds its target draining', () => {
     const [first, second] = planned([0, 8], [0, 9])
     wokenNow()
     directory.setState(shardName(8), 'draining')
@@ -90,7 +90,7 @@ describe('moves that wait for lanes', () => {
     expect(wokenNow()).toEqual([second])
   })
 
-  test('a younger one does not snatch the lanes from one that was woken for them, unless that one does not come', () => {
+  test('a younger move does not take the lanes from a woken one, unless that one does not start', () => {
     const [first, second] = planned([0, 8], [0, 9])
     expect(ask(second!)).toMatchObject({ outcome: 'waits', retryAt: null })
     clock.advance(OFFER_MS)
@@ -98,7 +98,7 @@ describe('moves that wait for lanes', () => {
     expect(ask(first!)).toMatchObject({ outcome: 'waits', retryAt: null })
   })
 
-  test('one that waits for the leases of its target keeps no lane meanwhile, and learns when to come', () => {
+  test('a move that waits for the leases of its target holds no lane meanwhile, and is told when to retry', () => {
     const [there] = planned([0, 8])
     settle(records, there!)
     clock.advance(1)
@@ -114,7 +114,7 @@ describe('moves that wait for lanes', () => {
     expect(wokenNow()).toEqual([back!.id])
   })
 
-  test('a rebalance of hundreds of moves wakes one for each pair of free shards', async () => {
+  test('a rebalance of hundreds of moves wakes one move for each pair of free shards', async () => {
     const wide = wideFleet({ from: 50, to: 90, clock })
     const ids: string[] = []
     wide.wakes.of = (id) => void ids.push(id)
@@ -133,8 +133,8 @@ describe('moves that wait for lanes', () => {
   })
 })
 
-describe('a move that has settled', () => {
-  /** One that is due while another holds the lane of its source. */
+describe('a settled move', () => {
+  /** A settled move whose time is over while another move holds the lane of its source. */
   function dueBehind(): { due: string; holder: string; waiting: string } {
     const [due, holder, waiting] = planned([0, 8], [0, 9], [0, 10])
     settle(records, due!)
@@ -155,7 +155,7 @@ describe('a move that has settled', () => {
     expect(wokenNow()).toEqual([waiting])
   })
 
-  test('keeps planned moves from the lane that it waits for, also while its other lane is held', () => {
+  test('keeps planned moves from the lane that it waits for, even while its other lane is held', () => {
     const { due, holder } = dueBehind()
     const [atItsTarget, elsewhere] = planned([1, 8], [2, 10])
     expect(wokenNow()).toEqual([elsewhere])
@@ -164,7 +164,7 @@ describe('a move that has settled', () => {
     expect(wokenNow()).toEqual([due])
   })
 
-  test('takes the lanes that a planned move was woken for, where it comes first', () => {
+  test('takes the lanes that a planned move was woken for, if it asks first', () => {
     const [settled] = planned([0, 8])
     settle(records, settled!)
     clock.advance(GRACE_MS - 1)
@@ -175,7 +175,7 @@ describe('a move that has settled', () => {
     expect(ask(waiting!)).toMatchObject({ outcome: 'waits', retryAt: null })
   })
 
-  test('has its turn between two turns of another that purges, where it settled first', () => {
+  test('gets its turn between two turns of another purge, if it settled first', () => {
     const [first, second] = planned([0, 8], [0, 9])
     settle(records, first!)
     clock.advance(1_000)
@@ -196,11 +196,11 @@ describe('a move that has settled', () => {
   })
 })
 
-describe('a purge that is stuck', () => {
+describe('a stuck purge', () => {
   const change = (id: string, what: Parameters<MoveRecords['change']>[1]) =>
     records.change(records.find(id)!, what, null)
 
-  test('keeps no planned move from its lanes, and is not woken for them: a person has to decide', () => {
+  test('does not block planned moves, and is not woken for lanes, because an operator must decide', () => {
     const [stuck, waiting] = planned([0, 8], [0, 9])
     settle(records, stuck!)
     clock.advance(GRACE_MS)
@@ -212,13 +212,13 @@ describe('a purge that is stuck', () => {
     expect(change(stuck!, { lanes: 'take' })).toMatchObject({ outcome: 'waits', retryAt: null })
     record(records, waiting!, toSettling)
     expect(wokenNow()).toEqual([])
-    // Alone, it takes the lanes again as slowly as it retries: nothing wakes it at once.
+    // Alone, it takes the lanes again at its slow retries. Nothing wakes it at once.
     expect(change(stuck!, { lanes: 'take' }).outcome).toBe('recorded')
     change(stuck!, { stuck: 'somebody changed a slot' })
     expect(wokenNow()).toEqual([])
   })
 
-  test('is not woken by the cron before its own retry is due, and then if that was lost', () => {
+  test('is not woken by the cron before its own retry is due, but afterwards if the retry was lost', () => {
     const [stuck] = planned([0, 8])
     settle(records, stuck!)
     clock.advance(GRACE_MS)
@@ -230,14 +230,14 @@ describe('a purge that is stuck', () => {
     expect(records.movesToWake(10)).toEqual([stuck])
   })
 
-  test('needs lanes that it leaves: an operator’s choice that comes late does not make a settled move stuck', () => {
+  test('needs lanes to give up, so a late operator’s choice does not make a settled move stuck', () => {
     const [settled] = planned([0, 8])
     settle(records, settled!)
     expect(change(settled!, { stuck: 'activate is not safe now' }).outcome).toBe('changed')
     expect(records.find(settled!)).toMatchObject({ state: 'settling', stuck: null })
   })
 
-  test('is an ordinary purge again once a turn of it was not refused', () => {
+  test('becomes an ordinary purge again once one of its turns was not refused', () => {
     const [purge] = planned([0, 8])
     settle(records, purge!)
     clock.advance(GRACE_MS)
@@ -252,7 +252,7 @@ describe('a purge that is stuck', () => {
 })
 
 describe('the cron', () => {
-  test('wakes a move whose wake-up was lost, and none of those that rightly wait', () => {
+  test('wakes a move whose wake-up was lost, but none that waits for a reason', () => {
     const [first, ...waiting] = planned(
       [0, 8],
       [0, 9],
@@ -263,12 +263,12 @@ describe('the cron', () => {
     expect(records.movesToWake(100)).toEqual([])
     record(records, first!, toSettling)
     expect(records.movesToWake(100)).toEqual([waiting[0]])
-    // One that does not come keeps no other from the lanes.
+    // A move that does not start blocks no other.
     clock.advance(60_000)
     expect(records.movesToWake(100)).toEqual([waiting[1]])
   })
 
-  test('wakes a settled move that is due and whose alarm was lost, not one that is settling', () => {
+  test('wakes a settled move that is due and whose alarm was lost, but not one that is still settling', () => {
     const [settled] = planned([0, 8])
     settle(records, settled!)
     clock.advance(GRACE_MS - 1)
@@ -277,7 +277,7 @@ describe('the cron', () => {
     expect(records.movesToWake(100)).toEqual([settled])
   })
 
-  test('wakes a move with lanes that was not heard of for 30 s', () => {
+  test('wakes a move with lanes that was silent for 30 s', () => {
     const [first] = planned([0, 8])
     begin(first!)
     const progress = { rowsTotal: 2, rowsCopied: 1, rowsVerified: 0 }
@@ -290,7 +290,7 @@ describe('the cron', () => {
     expect(records.movesToWake(100)).toEqual([first])
   })
 
-  test('of an object that has just started wakes all that are at work, so many at a time, in turn', () => {
+  test('with an object that has just started, wakes all active moves in turn, up to the limit each time', () => {
     const ids = planned([0, 8], [1, 9], [2, 10])
     for (const id of ids) begin(id)
     const fresh = wideFleet({ from: 8, to: 16, clock, storage }).records
@@ -303,11 +303,11 @@ describe('the cron', () => {
   })
 })
 
-test('what an older version kept is used as it is: its open moves get lanes, and a long history is read once', () => {
+test('storage of an older version is used unchanged: its open moves get lanes, and a long history is read once', () => {
   const [first, second] = planned([0, 8], [0, 9])
   const kept = storage.rows<{ id: string; is_over: number; record: string }>('SELECT id, is_over, record FROM moves')
   storage.rows('DROP TABLE moves')
-  // As the version before made it.
+  // As the previous version created it.
   storage.rows(
     `CREATE TABLE moves (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
      is_over INTEGER NOT NULL, record TEXT NOT NULL)`,
@@ -324,7 +324,7 @@ test('what an older version kept is used as it is: its open moves get lanes, and
   // A second start changes nothing.
   ;({ records, planning } = wideFleet({ from: 8, to: 16, clock, storage }))
   expect(records.find(first!)!.state).toBe('preparing')
-  // And where the older version runs once more, what it writes counts.
+  // If the older version runs again, what it writes counts.
   storage.rows(
     `UPDATE moves SET is_over = 1, record = json_set(record, '$.state', 'failed', '$.hasLanes', json('false')) WHERE id = ?`,
     first!,
@@ -332,7 +332,7 @@ test('what an older version kept is used as it is: its open moves get lanes, and
   begin(second!)
 })
 
-test('every question about lanes is answered from an index of open moves alone', () => {
+test('every query about lanes uses only an index of open moves', () => {
   planned([0, 8])
   const asked: string[] = []
   const watching = Object.assign(Object.create(storage), {
@@ -363,8 +363,8 @@ test('every question about lanes is answered from an index of open moves alone',
   }
 })
 
-/** Movers that come only when they are woken, or when their own alarm rings; calls overtake each other. */
-test('whatever queues for lanes comes to its end without a poll and without the cron, and a lane has one holder', () => {
+/** Movers that run only when they are woken, or when their own alarm rings. Calls overtake each other. */
+test('every move that queues for lanes ends without polling and without the cron, and a lane has one holder', () => {
   const pair = fc.tuple(fc.nat({ max: 4 }), fc.nat({ max: 4 })).filter(([from, to]) => from !== to)
   fc.assert(
     fc.property(fc.array(pair, { minLength: 1, maxLength: 12 }), fc.infiniteStream(fc.nat()), (pairs, dice) => {
@@ -377,11 +377,11 @@ test('whatever queues for lanes comes to its end without a poll and without the 
       const ids = planned(...pairs)
       const next: Partial<Record<MoveState, MoveState[]>> = { preparing: toSettling, purging: ['done'] }
       for (let turns = 0; records.open().length > 0; turns++) {
-        if (turns > 1_000) throw new Error(`they wait for ever: ${JSON.stringify(records.open())}`)
+        if (turns > 1_000) throw new Error(`they wait forever: ${JSON.stringify(records.open())}`)
         const due = [...alarms].filter(([, at]) => at <= time.now()).map(([id]) => id)
         if (due.length === 0) {
           const at = Math.min(...alarms.values())
-          if (!Number.isFinite(at)) throw new Error(`nobody has an alarm: ${JSON.stringify(records.open())}`)
+          if (!Number.isFinite(at)) throw new Error(`no move has an alarm: ${JSON.stringify(records.open())}`)
           time.advance(at - time.now())
           continue
         }
@@ -400,7 +400,7 @@ test('whatever queues for lanes comes to its end without a poll and without the 
         const holders = records.open().filter(({ hasLanes }) => hasLanes)
         const busy = holders.flatMap(({ source, target }) => [source.id, target.id])
         expect(new Set(busy).size).toBe(busy.length)
-        // It works for a while, or has done so. Others come in between.
+        // It works for a while, or has finished. Others ask in between.
         time.advance(draw(3_000))
         const now = records.find(id)!
         if (now.state === 'purging' && draw(3) === 0) records.change(now, { lanes: 'leave' }, null)

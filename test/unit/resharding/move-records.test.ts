@@ -4,7 +4,7 @@ import { MoveRecords } from '../../../src/resharding/move-records.ts'
 import { bootedFleet, record, settle } from '../../support/fleet.ts'
 
 const LEASE_MS = 30_000
-/** The lease, a data-centre copy that is as old as one may be, and a second. */
+/** The lease, the maximum age of a data centre's copy, and a second. */
 const LAST_LEASE_MS = LEASE_MS + 10_000 + 1_000
 
 async function settling(graceMs: number) {
@@ -14,12 +14,12 @@ async function settling(graceMs: number) {
   return { ...fleet, id: move!.id }
 }
 
-test('the source keeps its rows for as long as is set', async () => {
+test('the source keeps its rows for the configured time', async () => {
   const { records, clock, id } = await settling(300_000)
   expect(records.find(id)!.settlesAt).toBe(clock.now() + 300_000)
 })
 
-test('and for less than the last lease that names it never, however little is set', async () => {
+test('the source never keeps its rows for less than the last lease that names it, however little is configured', async () => {
   const { records, clock, id } = await settling(LEASE_MS + 1)
   expect(records.find(id)!.settlesAt).toBe(clock.now() + LAST_LEASE_MS)
   clock.advance(LAST_LEASE_MS - 1)
@@ -28,7 +28,7 @@ test('and for less than the last lease that names it never, however little is se
   expect(records.change(records.find(id)!, { to: 'purging' }, null).outcome).toBe('recorded')
 })
 
-test('a move back waits for the leases that name its target, also by a LEASE_MS that was raised since', async () => {
+test('a move back waits for the leases that name its target, even if LEASE_MS was raised since', async () => {
   const { options, records, clock, id } = await settling(LEASE_MS)
   const { committedAt } = records.find(id)!
   clock.advance(LAST_LEASE_MS)
@@ -46,7 +46,7 @@ test('a move back waits for the leases that name its target, also by a LEASE_MS 
   record(later, back!.id, ['preparing'])
 })
 
-test('a reverse that is aborted leaves time for another: the settling begins anew', async () => {
+test('an aborted reverse restarts the settling, which leaves time for another', async () => {
   const { records, clock, id } = await settling(300_000)
   clock.advance(299_000)
   records.reverse(id)
@@ -57,7 +57,7 @@ test('a reverse that is aborted leaves time for another: the settling begins ane
   expect(records.reverse(id).state).toBe('preparing')
 })
 
-test('a reverse has all of its attempts, however many were given up on the way there', async () => {
+test('a reverse has all of its attempts, however many the move gave up before', async () => {
   const { records, id } = await settling(300_000)
   records.reverse(id)
   record(records, id, ['catching-up', 'cutover'])
@@ -74,7 +74,7 @@ test.each([
   { before: '{"turns":1}', reversals: 1 },
   { before: '{}', reversals: 0 },
 ])(
-  'a record that a version before kept with $before goes on: it has $reversals reversals',
+  'a record that an earlier version stored with $before continues with $reversals reversals',
   async ({ before, reversals }) => {
     const { storage, records, id } = await settling(300_000)
     storage.rows(
@@ -98,23 +98,23 @@ test.each([
   },
 )
 
-test('the end of the capture is recorded while a move settles and nobody has its lanes, and no reverse comes after it', async () => {
+test('the end of the capture is recorded while a move settles without lanes, and prevents a reverse', async () => {
   const { records, planning, clock, id } = await settling(300_000)
   const [other] = await planning.plan({ keyspace: 'users', ranges: [['0100', '01ff']], target: 'shard-001' })
   expect(records.change(other!, { capture: 'stop' }, null).outcome).toBe('changed')
   const before = records.find(id)!
   expect(records.change(before, { capture: 'stop' }, null)).toMatchObject({ record: { captureStopped: true } })
-  expect(() => records.reverse(id)).toThrow(/changes and stopped/)
+  expect(() => records.reverse(id)).toThrow(/stopped capturing after .* changes/)
   expect(records.complete(id).state).toBe('settling')
   clock.advance(300_000)
   record(records, id, ['purging'])
-  // With lanes the purge drops what was captured.
+  // With lanes, the purge drops the captured changes.
   expect(records.change(records.find(id)!, { capture: 'stop' }, null).outcome).toBe('changed')
   records.change(records.find(id)!, { lanes: 'leave' }, null)
   expect(records.change(records.find(id)!, { capture: 'stop' }, null).outcome).toBe('recorded')
 })
 
-test('the end of the capture is not recorded of a move that was reversed since it was seen', async () => {
+test('the end of the capture is not recorded for a move that was reversed since it was read', async () => {
   const { records, id } = await settling(300_000)
   const seen = records.find(id)!
   records.reverse(id)
@@ -122,7 +122,7 @@ test('the end of the capture is not recorded of a move that was reversed since i
   expect(records.find(id)!.captureStopped).toBe(false)
 })
 
-test('a move that is stuck leaves its lanes to others, and a choice is recorded only by who has them', async () => {
+test('a stuck move gives up its lanes, and only the holder of the lanes can record a choice', async () => {
   const { records, planning } = await bootedFleet()
   const wish = { keyspace: 'users', target: 'shard-001' } as const
   const [move] = await planning.plan({ ...wish, ranges: [['0000', '00ff']] })
@@ -144,7 +144,7 @@ test('a move that is stuck leaves its lanes to others, and a choice is recorded 
   expect(records.find(id)).toMatchObject({ stuck: null, leftAlone: 'one slot', hasLanes: true })
 })
 
-test('who saw an earlier attempt can’t commit any more: the source may have been un-fenced for the one since', async () => {
+test('an incarnation that saw an earlier attempt can’t commit, because the source may have been un-fenced since', async () => {
   const { records, planning } = await bootedFleet()
   const [move] = await planning.plan({ keyspace: 'users', ranges: [['0000', '00ff']], target: 'shard-001' })
   record(records, move!.id, ['preparing', 'copying', 'catching-up', 'cutover'])

@@ -17,21 +17,21 @@ async function after(roundMs: number, rounds: number, isFull = true): Promise<nu
   return pace.rowsMax
 }
 
-test('chunks grow while rounds are quick, up to a number', async () => {
+test('chunks grow while rounds are fast, up to a limit', async () => {
   expect(await after(10, 1)).toBe(first * 2)
   expect(await after(10, 20)).toBe(limits.moveChunkRowsMax)
 })
 
-test('they don’t while bytes end them sooner than rows', async () => {
+test('chunks don’t grow while bytes limit them before rows do', async () => {
   expect(await after(10, 20, false)).toBe(first)
 })
 
-test('they shrink while rounds are slow, down to a number, full or not', async () => {
+test('chunks shrink while rounds are slow, down to a limit, full or not', async () => {
   expect(await after(limits.moveBatchMs * 3, 1)).toBe(first >> 1)
   expect(await after(limits.moveBatchMs * 3, 20, false)).toBe(limits.moveChunkRowsMin)
 })
 
-test('they stay as they are while rounds take about what they should', async () => {
+test('chunks keep their size while rounds take about the target time', async () => {
   expect(await after(limits.moveBatchMs, 20)).toBe(first)
 })
 

@@ -12,14 +12,14 @@ const shards = (states: ShardState[], weights: number[] = []): PlannedShard[] =>
 
 const serving = (count: number) => shards(Array.from({ length: count }, () => 'serving' as const))
 
-/** The owners after the plan. Fails where a move takes a slot that its source doesn't have. */
+/** The owners after the plan. Fails if a move takes a slot that its source does not have. */
 function carriedOut(owners: Uint16Array, all: PlannedShard[], moves: ReturnType<typeof planMoves>['moves']): number[] {
   const after = owners.slice()
   const index = (id: string) => all.findIndex((shard) => shard.id === id)
   for (const { source, target, ranges } of moves)
     for (const [first, last] of ranges)
       for (let slot = slotNumber(first); slot <= slotNumber(last); slot++) {
-        if (after[slot] !== index(source)) throw new Error(`${source} has not got ${slot}`)
+        if (after[slot] !== index(source)) throw new Error(`${source} does not have ${slot}`)
         after[slot] = index(target)
       }
   return all.map((_, shard) => after.filter((owner) => owner === shard).length)
@@ -37,7 +37,7 @@ describe('adding shards', () => {
     [3, 1],
     [7, 5],
     [64, 1],
-  ])('to %i, %i more: even within a slot, and no more is moved than the new ones have', (before, more) => {
+  ])('%i shards and %i more are even within a slot, and only the new shards’ slots move', (before, more) => {
     const owners = expandRuns(evenRuns(before), before)
     const all = serving(before + more)
     const { moves, held } = planMoves(all, { owners, held: nothingHeld() }, even)
@@ -47,7 +47,7 @@ describe('adding shards', () => {
     expect(held).toBe(0)
   })
 
-  test('two to two: each old one gives to one new one, in one piece', () => {
+  test('two to two: each old shard gives to one new shard, in one piece', () => {
     const owners = expandRuns(evenRuns(2), 2)
     const { moves } = planMoves(serving(4), { owners, held: nothingHeld() }, even)
     expect(moves).toEqual([
@@ -57,7 +57,7 @@ describe('adding shards', () => {
   })
 })
 
-test('what is even stays as it is', () => {
+test('an even map does not change', () => {
   const owners = expandRuns(evenRuns(3), 3)
   expect(planMoves(serving(3), { owners, held: nothingHeld() }, even).moves).toEqual([])
 })
@@ -71,11 +71,11 @@ describe('tolerance', () => {
     2,
   )
 
-  test('who is within it gives nothing', () => {
+  test('a shard within it gives nothing', () => {
     expect(planMoves(serving(2), { owners, held: nothingHeld() }, { ...even, tolerance: 0.05 }).moves).toEqual([])
   })
 
-  test('who isn’t gives until it is, and no more', () => {
+  test('a shard outside it gives until it is within, and no more', () => {
     const { moves } = planMoves(serving(2), { owners, held: nothingHeld() }, { ...even, tolerance: 0.02 })
     const [most] = carriedOut(owners, serving(2), moves)
     expect(most).toBeLessThanOrEqual(32_768 * 1.02 + 1)
@@ -83,7 +83,7 @@ describe('tolerance', () => {
   })
 })
 
-test('bytes: a shard of heavy slots gives fewer of them', () => {
+test('by bytes, a shard with heavy slots gives fewer slots', () => {
   const owners = expandRuns(evenRuns(2), 2)
   const all = shards(['serving', 'serving', 'serving'], [300, 100, 100])
   const { moves } = planMoves(all, { owners, held: nothingHeld() }, even)
@@ -102,7 +102,7 @@ test('bytes: a shard of heavy slots gives fewer of them', () => {
 })
 
 describe('states', () => {
-  test('a draining shard gives all it has, to those that have least', () => {
+  test('a draining shard gives all its slots to the shards that have least', () => {
     const runs: Run[] = [
       [0, 0],
       [30_000, 1],
@@ -115,7 +115,7 @@ describe('states', () => {
     expect(carriedOut(owners, all, moves)).toEqual([32_768, 32_768, 0])
   })
 
-  test('to empty one, no other gives, however uneven they are', () => {
+  test('when one shard is emptied, no other gives, however uneven they are', () => {
     const owners = expandRuns(
       [
         [0, 0],
@@ -129,7 +129,7 @@ describe('states', () => {
     expect(moves).toEqual([{ source: 's2', target: 's1', ranges: [['ee48', 'ffff']] }])
   })
 
-  test('a shard without slots is drained: there is nothing to do, though the others have none either', () => {
+  test('draining a shard without slots plans nothing, even if the others have none either', () => {
     const owners = expandRuns([[0, 1]], 3)
     const all = shards(['serving', 'read-only', 'draining'])
     const drained = { tolerance: 0, drained: 's2' }
@@ -151,7 +151,7 @@ describe('states', () => {
     expect(carriedOut(owners, all, moves)).toEqual([22_500, 22_500, 20_536])
   })
 
-  test('takers that are all below the mean take everything, also where six sixths add up to more than the whole', () => {
+  test('takers that are all below the mean take everything, even if six sixths add up to more than the whole', () => {
     const owners = expandRuns(
       [
         [0, 0],
@@ -165,13 +165,13 @@ describe('states', () => {
     expect(carriedOut(owners, all, moves)).toEqual([162, 162, 162, 162, 162, 161, 0, SLOT_COUNT - 971])
   })
 
-  test('where nobody takes, nothing is planned', () => {
+  test('if no shard takes slots, nothing is planned', () => {
     const owners = expandRuns([[0, 0]], 2)
     expect(planMoves(shards(['draining', 'read-only']), { owners, held: nothingHeld() }, even).moves).toEqual([])
   })
 })
 
-test('slots that another move holds stay, and are counted', () => {
+test('slots that another move holds stay, and are counted as held', () => {
   const owners = expandRuns([[0, 0]], 2)
   const held = nothingHeld().fill(1, 0x1000, SLOT_COUNT)
   const plan = planMoves(serving(2), { owners, held }, even)
@@ -181,7 +181,7 @@ test('slots that another move holds stay, and are counted', () => {
   })
 })
 
-test('a piece next to the taker’s is preferred: the map’s runs stay few', () => {
+test('a piece next to the taker’s is preferred, so that the map keeps few runs', () => {
   const owners = expandRuns(
     [
       [0, 0],
@@ -196,7 +196,7 @@ test('a piece next to the taker’s is preferred: the map’s runs stay few', ()
   expect(moves[0]!.ranges[0]).toEqual(['0000', '4e1f'])
 })
 
-/** Any states, and any map over them: few runs leave shards without slots. */
+/** Any states, and any map over them. Few runs leave shards without slots. */
 const anyFleet = fc
   .tuple(
     fc.array(fc.constantFrom<ShardState>('serving', 'serving', 'serving', 'draining', 'read-only'), {
@@ -215,7 +215,7 @@ const anyFleet = fc
 const countsOf = (owners: Uint16Array, all: PlannedShard[]) =>
   all.map((_, shard) => owners.filter((owner) => owner === shard).length)
 
-test('any map and any states: no slot is taken from who hasn’t got it, and serving shards end even', () => {
+test('any map and any states: no slot is taken from a shard that does not have it, and serving shards end even', () => {
   fc.assert(
     fc.property(anyFleet, ({ states, owners }) => {
       const all = shards(states)
@@ -234,7 +234,7 @@ test('any map and any states: no slot is taken from who hasn’t got it, and ser
   )
 })
 
-test('any loads: what there is is dealt out, and all end within the tolerance', () => {
+test('any loads: the whole load is distributed, and all shards end within the tolerance', () => {
   const loads = fc
     .constantFrom(100, SLOT_COUNT)
     .chain((most) => fc.array(fc.nat(most), { minLength: 1, maxLength: 64 }))
@@ -250,7 +250,7 @@ test('any loads: what there is is dealt out, and all end within the tolerance', 
         expect(after.reduce((sum, load) => sum + load, 0)).toBeCloseTo(total, 3)
         for (const load of after) {
           expect(load).toBeGreaterThanOrEqual(mean * Math.max(0, 1 - tolerance) - 1e-3)
-          // A mean of nothing has no tolerance: 0 × ∞ is no number.
+          // A mean of zero has no tolerance: 0 × ∞ is not a number.
           expect(load).toBeLessThanOrEqual((total && mean * (1 + tolerance)) + 1e-3)
         }
       },
@@ -259,7 +259,7 @@ test('any loads: what there is is dealt out, and all end within the tolerance', 
   )
 })
 
-test('any map, any states and any shard that is drained: it gives all to those that serve, and no other gives', () => {
+test('any map, any states and any drained shard: it gives all to the serving shards, and no other shard gives', () => {
   fc.assert(
     fc.property(anyFleet, fc.nat(8), ({ states, owners }, nth) => {
       const all = shards(states)
@@ -277,7 +277,7 @@ test('any map, any states and any shard that is drained: it gives all to those t
   )
 })
 
-test('any map, any states and any sizes, also none: every plan ends, and takes no slot from who hasn’t got it', () => {
+test('any map, states and sizes, or no sizes: every plan ends, and takes no slot from a shard that does not have it', () => {
   const weight = fc.constantFrom(0, 0, 1, 0.3, 5_000)
   fc.assert(
     fc.property(anyFleet, fc.array(weight, { minLength: 9, maxLength: 9 }), ({ states, owners }, weights) => {

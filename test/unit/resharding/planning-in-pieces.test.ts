@@ -13,7 +13,7 @@ const wish = { keyspaces: ['users' as const, 'claims' as const], tolerance: 0, b
 const retry = { key: 'k', request: 'POST /operator/v1/rebalance\n{}' }
 const size = limits.movesRecordedAtOnce
 
-/** A clock whose pauses fail as soon as something is so: as when the object is evicted there. */
+/** A clock whose pauses fail once a condition is met, as when the object is evicted at that point. */
 class PausingClock extends ManualClock {
   isEvicted = () => false
 
@@ -24,7 +24,7 @@ class PausingClock extends ManualClock {
   }
 }
 
-/** Forty shards of eighty have slots. With `recorded`, the object is evicted when it has so many moves. */
+/** Forty of eighty shards have slots. With `recorded`, the object is evicted when it has that many moves. */
 function growing({
   recorded = Number.POSITIVE_INFINITY,
   ...given
@@ -37,7 +37,7 @@ function growing({
 
 const open = ({ records }: ReturnType<typeof growing>) => records.open()
 
-/** How many slots each shard has when these moves have ended. Fails where one takes what its source does not have. */
+/** How many slots each shard has after these moves. Fails if a move takes a slot that its source does not have. */
 function slotsAfter({ directory }: ReturnType<typeof growing>, moves: MoveRecord[], of: Keyspace): number[] {
   const shards = directory.shardEntries().map(({ id }) => id)
   const owners = expandRuns(directory.runs(of), shards.length)
@@ -52,7 +52,7 @@ function slotsAfter({ directory }: ReturnType<typeof growing>, moves: MoveRecord
 
 const ids = (moves: MoveRecord[]) => moves.map(({ id }) => id)
 
-test('a rebalance records its moves some tens at a time, and lets others use the object in between', async () => {
+test('a rebalance records a few dozen moves at a time, and lets others use the object in between', async () => {
   const grown = growing()
   const seen = new Set<number>()
   let isOver = false
@@ -72,14 +72,14 @@ test('a rebalance records its moves some tens at a time, and lets others use the
   expect([...seen].filter((count) => count > 0 && count < 80)).toEqual([size, 2 * size, 3 * size])
 })
 
-test('two plans at once are made one after the other: no slot is in two moves', async () => {
+test('two concurrent plans run one after the other, so no slot is in two moves', async () => {
   const grown = growing()
   const [first, second] = await Promise.all([grown.fleet.rebalance(wish), grown.fleet.rebalance(wish)])
   expect(first.moves).toHaveLength(80)
   expect(second).toEqual({ planned: [], held: 0, moves: [] })
 })
 
-test('a shard that is to drain waits until a rebalance to it is recorded, and then its moves are ended', async () => {
+test('a drain waits until a rebalance to the shard is recorded, and then aborts its moves', async () => {
   const grown = growing()
   const planning = grown.fleet.rebalance(wish)
   while (open(grown).length === 0) await new Promise((resolve) => setImmediate(resolve))
@@ -90,7 +90,7 @@ test('a shard that is to drain waits until a rebalance to it is recorded, and th
   for (const { id } of away) expect(grown.records.find(id)!.state).toBe('aborted')
 })
 
-test('hundreds of waiting moves of a drain that is called off end in pieces, and the state is set with the last', async () => {
+test('hundreds of waiting moves of a cancelled drain end in pieces, and the state is set with the last piece', async () => {
   const clock = new PausingClock()
   const { fleet, records, directory, storage } = wideFleet({ from: 60, to: 60, clock })
   const { moves } = await fleet.drain(shardName(0))
@@ -107,7 +107,7 @@ test('hundreds of waiting moves of a drain that is called off end in pieces, and
 })
 
 test.each([size, 3 * size])(
-  'an object that is evicted when it has recorded %i moves: the same request plans the rest, and answers with all',
+  'after an object was evicted with %i moves recorded, the same request plans the rest, and returns all',
   async (recorded) => {
     const grown = growing({ recorded })
     const send = (to: ReturnType<typeof growing>) =>
@@ -119,7 +119,7 @@ test.each([size, 3 * size])(
     expect(begun).toHaveLength(recorded)
     const next = growing({ storage: grown.storage })
     const answer = await send(next)
-    // It may take a few moves more: which shards have a slot more than others is decided again.
+    // It may take a few more moves, because it decides again which shards have an extra slot.
     expect(answer.planned).toHaveLength(answer.moves.length)
     for (const keyspace of wish.keyspaces) {
       const counts = slotsAfter(next, answer.moves, keyspace)
@@ -132,7 +132,7 @@ test.each([size, 3 * size])(
   },
 )
 
-test('so does a move from many shards to one that broke off', async () => {
+test('so does an interrupted move from many shards to one', async () => {
   const grown = growing({ recorded: size })
   const all = { keyspace: 'users' as const, ranges: [['0000', 'ffff']] as [string, string][], target: shardName(79) }
   const send = (to: ReturnType<typeof growing>) =>
@@ -150,7 +150,7 @@ test('so does a move from many shards to one that broke off', async () => {
   expect(await send(next)).toEqual(moves)
 })
 
-test('by bytes it answers with what was recorded: sizes weigh no slot while those move', async () => {
+test('by bytes, it returns the recorded moves, because sizes are not meaningful while those moves run', async () => {
   const grown = growing({ recorded: size })
   const bytes = Object.fromEntries(Array.from({ length: 80 }, (_, index) => [shardName(index), index < 40 ? 1_000 : 0]))
   const send = (to: ReturnType<typeof growing>) =>
@@ -163,7 +163,7 @@ test('by bytes it answers with what was recorded: sizes weigh no slot while thos
   expect([moves.length, held]).toEqual([size, 0])
 })
 
-test('a key that comes again while its request is at work waits for the answer', async () => {
+test('a retry with the same key during its request waits for the answer', async () => {
   const grown = growing()
   const answers = new KeptAnswers(grown.storage, grown.clock)
   const bytes = Object.fromEntries(Array.from({ length: 80 }, (_, index) => [shardName(index), index < 40 ? 1_000 : 0]))
@@ -176,7 +176,7 @@ test('a key that comes again while its request is at work waits for the answer',
   expect(first.moves).toHaveLength(40)
 })
 
-test('a shard that does not answer is named after a while, and nothing is recorded', async () => {
+test('a shard that does not answer is named after the time limit, and nothing is recorded', async () => {
   const clock = new ManualClock()
   const { options, directory, records } = wideFleet({ from: 2, to: 4, clock })
   const silent = new MovePlanning({

@@ -21,7 +21,7 @@ function shardWith(tables: { name: string; keyspace: Keyspace }[], change = (sql
     readTables(keyspace, shard.prepare(FIND_TABLES).all(keyspace) as never).filter(({ name }) => ours.has(name))
 }
 
-/** Names that read like a fence of a keyspace, whichever theirs is. */
+/** Names that look like a fence of a keyspace, whichever is theirs. */
 const names = keyspaces.flatMap((keyspace) => [
   `keyspace = '${keyspace}'`,
   `" WHEN (SELECT state FROM slots WHERE keyspace = '${keyspace}' `,
@@ -41,12 +41,12 @@ test('a table is found in its own keyspace, whatever its name looks like', () =>
   }
 })
 
-test('generated columns are left out: each shard computes them', () => {
+test('generated columns are skipped, because each shard computes them', () => {
   const find = shardWith([{ name: 'notes', keyspace: 'users' }])
   expect(find('users')).toEqual([{ name: 'notes', keyspace: 'users', key: ['id'], columns: ['id'] }])
 })
 
-test('a fence of an earlier version, in several lines and with a bare name, is found as well', () => {
+test('a fence of an earlier version, on several lines and with a bare name, is also found', () => {
   const earlier = (sql: string) =>
     sql.replace(/^CREATE TRIGGER "(\w+)"/, 'CREATE TRIGGER $1').replace(' WHEN (', '\nWHEN (')
   const find = shardWith([{ name: 'notes', keyspace: 'users' }], earlier)
@@ -54,7 +54,7 @@ test('a fence of an earlier version, in several lines and with a bare name, is f
   expect(find('claims')).toEqual([])
 })
 
-test('a fence made for a name in other case still makes its table a sharded one', () => {
+test('a fence created with the name in another case still makes its table a sharded one', () => {
   const find = shardWith([{ name: 'notes', keyspace: 'users' }], (sql) => sql.replaceAll('notes', 'NOTES'))
   expect(find('users')).toMatchObject([{ name: 'notes' }])
 })

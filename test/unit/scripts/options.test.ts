@@ -59,14 +59,10 @@ test('a script’s unknown option, and one without its value, name those that th
 })
 
 test.each([
-  ['scripts/dev.ts', ['--port', 'abc'], '--port is "abc".\nIt may be a whole number from 0 to 65535.\n'],
-  ['scripts/dev.ts', ['--shards', 'many'], '--shards is "many".\nIt may be a whole number from 1 to 64.\n'],
+  ['scripts/dev.ts', ['--port', 'abc'], '--port is "abc".\nPass a whole number from 0 to 65535.\n'],
+  ['scripts/dev.ts', ['--shards', 'many'], '--shards is "many".\nPass a whole number from 1 to 64.\n'],
   ['scripts/model.ts', ['--witout', 'x'], "Unknown option '--witout'\nOptions: --without.\n"],
-  [
-    'scripts/simulate.ts',
-    ['--seeds', '1e3'],
-    '--seeds is "1e3".\nIt may be a whole number from 1 to 9007199254740991.\n',
-  ],
+  ['scripts/simulate.ts', ['--seeds', '1e3'], '--seeds is "1e3".\nPass a whole number from 1 to 9007199254740991.\n'],
 ])('%s %o ends with a sentence, and without a stack', (script, args, said) => {
   const { status, stdout, stderr } = spawnSync(process.execPath, [path.join(root, script), ...args], {
     encoding: 'utf8',

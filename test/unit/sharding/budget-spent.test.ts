@@ -21,7 +21,7 @@ function metered(statementsMax: number) {
   return { all, shards, insert }
 }
 
-test('a write that exceeds the budget is not sent, and the error says so', async () => {
+test('a write that exceeds the budget is not sent, and the error states it', async () => {
   const { all, insert } = metered(5)
   await insert(SLOT_HERE, true)
   const error = { code: 'BUDGET_SPENT', message: expect.stringContaining('has sent 3 of its 5 statements') }
@@ -30,7 +30,7 @@ test('a write that exceeds the budget is not sent, and the error says so', async
   expect(all.statements()).toBe(3)
 })
 
-test('an earlier try of it may have been applied: the outcome is unknown', async () => {
+test('if an earlier try may have been applied, the outcome is unknown', async () => {
   const { all, insert } = metered(5)
   all.onCall(() => {
     throw new Error('D1_ERROR: Network connection lost.')
@@ -38,7 +38,7 @@ test('an earlier try of it may have been applied: the outcome is unknown', async
   await expect(insert(SLOT_HERE, true)).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' })
 })
 
-test('of a group, the shards that the budget is enough for are done, and the others’ items are said to be unsent', async () => {
+test('in a group, shards within the budget are done, and the items of the others are reported as unsent', async () => {
   const { all, shards } = metered(3)
   const items = [SLOT_HERE, SLOT_THERE].map((slot) => ({ key: id(slot) }))
   const { done, failed } = await shards.group(

@@ -13,7 +13,7 @@ beforeEach(() => {
   ;({ directory, storage } = wideFleet({ from: 5, to: 8, clock }))
 })
 
-/** The runs that give these owners, found slot by slot. */
+/** The runs for these owners, derived slot by slot. */
 function runsOf(owners: Uint16Array): Run[] {
   const runs: Run[] = []
   owners.forEach((owner, slot) => {
@@ -22,8 +22,8 @@ function runsOf(owners: Uint16Array): Run[] {
   return runs
 }
 
-describe('slots that are given to another shard', () => {
-  test('change the map as if each slot had been written by itself, and the runs stay as few as can be', () => {
+describe('reassigned slots', () => {
+  test('change the map as if each slot had been written separately, with the fewest runs possible', () => {
     const edge = fc.constantFrom(0, 1, 13_107, 13_108, 26_214, 26_215, SLOT_COUNT - 2, SLOT_COUNT - 1)
     const slot = fc.oneof(edge, fc.nat({ max: SLOT_COUNT - 1 }))
     const span = fc
@@ -49,16 +49,16 @@ describe('slots that are given to another shard', () => {
     )
   })
 
-  test('rewrite the runs beside them, and no others', () => {
+  test('rewrite the adjacent runs, and no others', () => {
     const before = storage.rows<{ changes: number }>('SELECT total_changes() AS changes')[0]!.changes
     directory.reassign('users', [[20_000, 20_099]], shardName(7), null)
     const after = storage.rows<{ changes: number }>('SELECT total_changes() AS changes')[0]!.changes
-    expect(after - before).toBe(3) // two runs begin there, and the epoch
+    expect(after - before).toBe(3) // two runs start there, and the epoch changes
   })
 })
 
 describe('the encoded map', () => {
-  test('says what the map says, with the moment at which it is given out', async () => {
+  test('equals the map, with the time at which it is handed out', async () => {
     clock.advance(5)
     const first = await directory.encodedMap()
     expect(decodeMap(first)).toEqual(await directory.map())
@@ -72,7 +72,7 @@ describe('the encoded map', () => {
     { what: 'slots are given away', change: () => directory.reassign('users', [[0, 9]], shardName(7), 'bookmark') },
     { what: 'a shard drains', change: () => directory.setState(shardName(3), 'draining') },
     { what: 'a shard leaves', change: () => directory.remove(shardName(6)) },
-  ])('is another as soon as $what', async ({ change }) => {
+  ])('changes as soon as $what', async ({ change }) => {
     const { encoded } = await directory.encodedMap()
     change()
     const after = await directory.encodedMap()
@@ -80,7 +80,7 @@ describe('the encoded map', () => {
     expect(decodeMap(after)).toEqual(await directory.map())
   })
 
-  test('of an object that was replaced is that of the storage: it reads the epoch before it says when', async () => {
+  test('of a replaced object comes from storage, because it reads the epoch before it sets the time', async () => {
     await directory.encodedMap()
     const other = new Directory({ storage, clock, shards: new Map(), newDeploymentId: () => 'other' })
     other.reassign('claims', [[0, 9]], shardName(7), null)

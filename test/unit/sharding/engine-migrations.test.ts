@@ -23,7 +23,7 @@ const applications = [
   })),
 ]
 
-/** Everything in a database that does not belong to these tables: their fences and indexes do. */
+/** Everything in a database that does not belong to these tables. A table's fences and indexes belong to it. */
 function besides(database: DatabaseSync, tables: string[]): string[] {
   const rows = database.prepare("SELECT type, name, tbl_name AS tbl, sql FROM sqlite_master WHERE sql <> ''").all()
   const others = (rows as { type: string; name: string; tbl: string; sql: string }[])
@@ -39,14 +39,14 @@ const fencedTables = (database: DatabaseSync): string[] =>
     .all()
     .map(({ name }) => String(name))
 
-test('there is an application beside the sample', () => {
+test('there is an application besides the sample', () => {
   expect(applications.map(({ name }) => name)).toContain('examples/notes')
 })
 
 describe.each(applications)('$name', ({ schemas, folder }) => {
   const migrations = readMigrations(folder)
 
-  test('has each of the engine’s migrations once, in their order', () => {
+  test('has each of the engine’s migrations once, in order', () => {
     const places = engineMigrations().map((wanted) =>
       migrations.flatMap((migration, index) => (isSameMigration(migration, wanted) ? [index] : [])),
     )
@@ -54,13 +54,13 @@ describe.each(applications)('$name', ({ schemas, folder }) => {
     expect(places.flat()).toEqual(places.flat().toSorted((a, b) => a - b))
   })
 
-  test('has every fence that its schema needs, by its own migrations', async () => {
+  test('creates every fence that its schema needs in its own migrations', async () => {
     const wanted = wantedObjects(await shardedTables(schemas))
     expect(missingObjects(migratedDatabase(migrations), wanted)).toEqual([])
   })
 })
 
-test('what a shard has besides its tables is the engine’s, and the same in every application', async () => {
+test('everything in a shard besides its tables comes from the engine, and is equal in every application', async () => {
   const found = await Promise.all(
     applications.map(async ({ schemas, folder }) => {
       const tables = await shardedTables(schemas)

@@ -13,7 +13,7 @@ import {
 const LEASE = 30_000
 const START = 1_000_000
 
-/** A holder, its clock, and a directory that answers epoch `epoch` as of `skew` ms off the isolate's clock. */
+/** A holder, its clock, and a directory that answers epoch `epoch` with a clock that is `skew` ms off the isolate's. */
 function stand({ epoch = 1, skew = 0, copies = new HeldCopies() } = {}) {
   const clock = new ManualClock(START)
   const directory = { epoch, skew, isAway: false }
@@ -25,25 +25,25 @@ function stand({ epoch = 1, skew = 0, copies = new HeldCopies() } = {}) {
   const request = mapRequest(source, copies)
   const noCopy = mapRequest(source)
   let last: HeldMap | null = null
-  /** What the holder gives a request now: its epoch, and whether unguarded reads may go by it. */
+  /** What the holder returns to a request now: the epoch, and whether unguarded reads may use it. */
   const given = async (atLeastEpoch = 0, asking = noCopy) => {
     last = await holder.current(asking, atLeastEpoch)
     return { epoch: last.map.epoch, leased: holder.vouchesFor(last) }
   }
-  /** Whether unguarded reads may still go by what was given last. */
+  /** Whether unguarded reads may still use the last returned map. */
   const isLeased = () => holder.vouchesFor(last!)
   return { clock, directory, source, holder, copies, request, noCopy, given, isLeased }
 }
 
-/** Lets everything run that waits for no time. */
+/** Runs everything that does not wait for time. */
 const settle = () => new Promise((resolve) => setImmediate(resolve))
 
 describe('the lease', () => {
   test.each([
     ['the same time', 0, LEASE],
-    ['a directory whose clock is behind: from issuedAt', -4_000, LEASE - 4_000],
-    ['a directory whose clock is ahead: from the moment of asking', 7_000, LEASE],
-    ['an answer that took 1.5 s: from the moment of asking', 0, LEASE - 1_500],
+    ['a directory whose clock is behind: counted from issuedAt', -4_000, LEASE - 4_000],
+    ['a directory whose clock is ahead: counted from the request', 7_000, LEASE],
+    ['an answer that took 1.5 s: counted from the request', 0, LEASE - 1_500],
   ])('%s', async (name, skew, lasts) => {
     const { clock, directory, source, given, isLeased } = stand({ skew })
     if (name.includes('took'))
@@ -59,7 +59,7 @@ describe('the lease', () => {
     expect(isLeased()).toBe(false)
   })
 
-  test('a warm isolate makes no call until the lease has run out, then one', async () => {
+  test('a warm isolate makes no call until the lease has expired, then one', async () => {
     const { clock, source, given } = stand()
     await given()
     for (let i = 0; i < 100; i++) {
@@ -72,7 +72,7 @@ describe('the lease', () => {
     expect(source.calls).toBe(2)
   })
 
-  test('refreshIfDue loads from a third of the lease on, once, and never for an isolate without a map', async () => {
+  test('refreshIfDue loads once after a third of the lease, and never for an isolate without a map', async () => {
     const { clock, source, holder, noCopy, given, isLeased } = stand()
     await holder.refreshIfDue(noCopy)
     expect(source.calls).toBe(0)
@@ -98,7 +98,7 @@ describe('one load at a time', () => {
     expect(new Set(held.map(({ map }) => map)).size).toBe(1)
   })
 
-  test('fifty refused writes that want a newer map', async () => {
+  test('fifty refused writes that need a newer map', async () => {
     const { directory, source, holder, noCopy, given } = stand()
     await given()
     directory.epoch = 2
@@ -120,7 +120,7 @@ describe('one load at a time', () => {
     ['current', 0],
     ['newerThan', 1],
   ])(
-    '%s: when the leader’s request ended and its load never settles, waiters load for themselves after 1 s',
+    '%s: if the leader’s request has ended and its load never settles, waiters load for themselves after 1 s',
     async (_, newerThan) => {
       const { clock, directory, source, holder, noCopy, given } = stand()
       if (newerThan) await given()
@@ -130,7 +130,7 @@ describe('one load at a time', () => {
         newerThan ? holder.newerThan(newerThan, noCopy) : holder.current(noCopy).then(({ map }) => map)
       const answering = source.reply
       const dead = new Promise<never>(() => undefined)
-      // A request that ended takes its timers with it: nothing of the leader's ever fires.
+      // A request that has ended takes its timers with it, so no timer of the leader ever fires.
       const frozen = mapRequest({ map: () => dead }, { get: () => dead, put: async () => undefined })
       void (newerThan ? holder.newerThan(newerThan, frozen) : holder.current(frozen))
       await settle()
@@ -141,7 +141,7 @@ describe('one load at a time', () => {
       clock.advance(1_000)
       expect((await waiters).map((map) => map?.epoch)).toEqual([1, 1, 1].map((one) => one + newerThan))
 
-      // Nor does the dead load stand in anybody's way later.
+      // The dead load does not block later requests either.
       if (newerThan) return
       clock.advance(10_000)
       await holder.refreshIfDue(noCopy)
@@ -160,7 +160,7 @@ describe('the data centre’s copy', () => {
   test.each([
     ['fresh', 1, START - 9_000, 0],
     ['of a newer epoch than the directory’s answer would be', 3, START - 1_000, 0],
-    ['whose lease has run out', 1, START - LEASE, 1],
+    ['whose lease has expired', 1, START - LEASE, 1],
   ])('%s: calls of the directory', async (_, epoch, issuedAt, calls) => {
     const copies = new HeldCopies()
     copies.held.set('current', mapWire(epoch, issuedAt, 0))
@@ -171,7 +171,7 @@ describe('the data centre’s copy', () => {
     expect(isLeased()).toBe(false)
   })
 
-  test('older than the held epoch is passed over, and a directory that answers an older one is not believed', async () => {
+  test('older than the held epoch is ignored, and so is an older answer of the directory', async () => {
     const { clock, directory, source, holder, copies, request, given } = stand({ epoch: 5 })
     await given(0, request)
     clock.advance(LEASE)
@@ -184,7 +184,7 @@ describe('the data centre’s copy', () => {
     expect(await given(0, request)).toEqual({ leased: false, epoch: 5 })
   })
 
-  test('under newer-than=1 it serves whoever was refused at epoch 1, unless it is not newer', async () => {
+  test('under newer-than=1, it serves a request that was refused at epoch 1, unless it is not newer', async () => {
     const { clock, directory, source, holder, copies, request, given } = stand()
     await given(0, request)
     copies.held.set('newer-than=1', mapWire(1, clock.now(), 0))
@@ -199,7 +199,7 @@ describe('the data centre’s copy', () => {
     expect(source.calls).toBe(2)
   })
 
-  test('an answer that is not newer is not put where others look for a newer one', async () => {
+  test('an answer that is not newer is not stored under the key for newer maps', async () => {
     const { holder, copies, request, given } = stand()
     await given(0, request)
     expect(await holder.newerThan(1, request)).toBeNull()
@@ -207,7 +207,7 @@ describe('the data centre’s copy', () => {
   })
 
   test.each(['cold', 'warm'])(
-    'a client that knows epoch 2 makes a %s isolate pass over the copy of epoch 1',
+    'a client that knows epoch 2 makes a %s isolate skip the copy of epoch 1',
     async (kind) => {
       const copies = new HeldCopies()
       const { clock, directory, source, request, given } = stand({ copies })
@@ -220,15 +220,15 @@ describe('the data centre’s copy', () => {
     },
   )
 
-  test('a client that knows an epoch the directory doesn’t is answered without a lease', async () => {
+  test('a client that knows a newer epoch than the directory is answered without a lease', async () => {
     const { given } = stand()
     expect(await given(9)).toEqual({ leased: false, epoch: 1 })
     expect(await given(1)).toEqual({ leased: true, epoch: 1 })
   })
 })
 
-describe('the directory away', () => {
-  test('for longer than the lease: the held map without a lease, asked again each second, leased once it is back', async () => {
+describe('the directory unavailable', () => {
+  test('for longer than the lease: the held map has no lease, the directory is asked each second, and the lease returns with it', async () => {
     const { clock, directory, source, given } = stand()
     await given()
     directory.isAway = true
@@ -244,7 +244,7 @@ describe('the directory away', () => {
     expect(source.calls).toBe(3)
   })
 
-  test('while the lease lasts: nobody notices, and the refresh waits a second between its tries', async () => {
+  test('while the lease lasts: no request is affected, and the refresh waits a second between tries', async () => {
     const { clock, directory, source, holder, noCopy, given } = stand()
     await given()
     directory.isAway = true
@@ -264,7 +264,7 @@ describe('the directory away', () => {
   test.each([
     ['fails', () => Promise.reject(new Error('Network connection lost.'))],
     ['doesn’t answer within 2 s', () => new Promise<never>(() => undefined)],
-  ])('%s, and there never was a map: DIRECTORY_UNAVAILABLE', async (_, reply) => {
+  ])('%s, and the isolate never had a map: DIRECTORY_UNAVAILABLE', async (_, reply) => {
     const { clock, source, holder, noCopy } = stand()
     source.reply = reply
     const asked = holder.current(noCopy).catch((error: unknown) => error)
@@ -273,7 +273,7 @@ describe('the directory away', () => {
     expect(await asked).toMatchObject({ code: 'DIRECTORY_UNAVAILABLE', status: 503, retryAfterSeconds: 1 })
   })
 
-  test('newerThan answers null, and the held map stays', async () => {
+  test('newerThan returns null, and the held map stays', async () => {
     const { directory, holder, noCopy, given } = stand()
     await given()
     directory.isAway = true
@@ -296,7 +296,7 @@ describe('the isolate’s clock', () => {
     expect(isLeased()).toBe(false)
   })
 
-  test('steps back an hour while the directory is away: it is asked again after a second, not after an hour', async () => {
+  test('steps back an hour while the directory is unavailable: it is asked again after a second, not after an hour', async () => {
     const { clock, directory, given } = stand()
     await given()
     directory.isAway = true
@@ -309,7 +309,7 @@ describe('the isolate’s clock', () => {
     expect((await given()).leased).toBe(true)
   })
 
-  test('steps forward an hour: the lease is over, and the next answer’s counts from issuedAt', async () => {
+  test('steps forward an hour: the lease is over, and the next one counts from issuedAt', async () => {
     const { clock, directory, given, isLeased } = stand()
     await given()
     clock.time += 3_600_000
@@ -318,7 +318,7 @@ describe('the isolate’s clock', () => {
     expect((await given()).leased).toBe(false)
   })
 
-  test('steps back within a lease: it never lasts longer than two', async () => {
+  test('steps back within a lease: the lease never lasts longer than two', async () => {
     const { clock, given, isLeased } = stand()
     await given()
     clock.advance(LEASE - 1)
@@ -329,7 +329,7 @@ describe('the isolate’s clock', () => {
   })
 })
 
-test('epochs never fall, whichever of two loads answers first', async () => {
+test('epochs never fall, whichever of two loads is answered first', async () => {
   const { clock, source, holder, noCopy, given } = stand()
   await given()
   const late = Promise.withResolvers<ReturnType<typeof mapWire>>()
@@ -347,7 +347,7 @@ describe('a data centre’s cache that never answers', () => {
   const { cacheWaitMs, mapLoadTimeoutMs } = limits
   const silentCopies = { get: silence, put: silence }
 
-  /** Lets time pass by a millisecond until the work is done; throws after `ms`. */
+  /** Advances time by single milliseconds until the work is done. Throws after `ms`. */
   async function within<T>(clock: ManualClock, ms: number, work: Promise<T>): Promise<T> {
     let isDone = false
     const done = work.finally(() => {
@@ -368,7 +368,7 @@ describe('a data centre’s cache that never answers', () => {
     expect([held.map.epoch, holder.vouchesFor(held), source.calls]).toEqual([1, true, 1])
   })
 
-  test('is a miss to a warm isolate past its lease, too, which has a lease again', async () => {
+  test('is also a miss for a warm isolate past its lease, which then has a lease again', async () => {
     const { clock, source, holder, given } = stand()
     await given()
     clock.advance(LEASE + 1)
@@ -376,7 +376,7 @@ describe('a data centre’s cache that never answers', () => {
     expect([holder.vouchesFor(held), source.calls]).toEqual([true, 2])
   })
 
-  test('and a directory that never answers: cold, it is unavailable in time; warm, the map is kept without a lease', async () => {
+  test('and a directory that never answers: a cold isolate reports it unavailable in time; a warm one keeps the map without a lease', async () => {
     const { clock, source, holder, given } = stand()
     source.reply = silence
     const request = mapRequest(source, silentCopies)
@@ -390,7 +390,7 @@ describe('a data centre’s cache that never answers', () => {
     expect([warm.map.epoch, holder.vouchesFor(warm)]).toEqual([1, false])
   })
 
-  test('keeps nothing open that the request would wait for when it has answered', async () => {
+  test('leaves nothing open that the request would wait for after its answer', async () => {
     const { clock, source, holder } = stand()
     const opened: Promise<unknown>[] = []
     const request = { ...mapRequest(source, silentCopies), waitUntil: (one: Promise<unknown>) => void opened.push(one) }

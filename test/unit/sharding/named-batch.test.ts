@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { batchByName, onlyRow, rowsOf } from '../../../src/sharding/named-batch.ts'
 
-/** A database whose statements answer with their own text, as many as it answers. */
+/** A database whose statements answer with their own text. It answers a given number of statements. */
 function echo(answered = Number.POSITIVE_INFINITY) {
   const sent: string[] = []
   const prepare = (sql: string) => ({ sql }) as unknown as D1PreparedStatement
@@ -19,7 +19,7 @@ const lists = [
   { name: 'three', before: ['a', 'b', 'c'] },
 ]
 
-test.each(lists)('a name has its own answer behind a list of $name, and the list has its own', async ({ before }) => {
+test.each(lists)('a name after a list of $name has its own answer, and so does the list', async ({ before }) => {
   const { sent, database } = echo()
   const answers = await batchByName(database, {
     before: before.map((text) => rowsOf<{ sql: string }>(database.prepare(text))),
@@ -34,12 +34,12 @@ test.each(lists)('a name has its own answer behind a list of $name, and the list
   expect(onlyRow(answers.ended).sql).toBe('ended')
 })
 
-test('a database that leaves an answer out is found out', async () => {
+test('a missing answer of the database is detected', async () => {
   const { database } = echo(1)
   const sent = batchByName(database, { changed: database.prepare('changed'), ended: database.prepare('ended') })
   await expect(sent).rejects.toThrow('Expected an answer to each statement, and there is none.')
 })
 
-test('a row that must be there, and is not, is said', () => {
+test('a missing row that must exist is reported', () => {
   expect(() => onlyRow({ results: [] as object[] } as D1Result<object>)).toThrow('Expected a row, and there is none.')
 })

@@ -14,7 +14,7 @@ const shard = new SimulatedShard(sqlite).connection(async (_, execute) => execut
 const { shards } = routedShards({ databases: { SHARD_000: shard } })
 const exact = shards.of(SLOT, { read: 'exact' })
 
-/** A statement's arrays with names, or the error's text. */
+/** A statement's arrays with names, or the text of its error. */
 async function answerOf(database: D1Database, sql: string): Promise<unknown> {
   try {
     const statement = database.prepare(sql)
@@ -98,11 +98,11 @@ const query = spaced(
 test.each([
   ['RETURNING', write],
   ['an exact query', query],
-])('%s gives the arrays and the names that the database gives', async (_, statement) => {
+])('%s returns the same arrays and names as the database', async (_, statement) => {
   let answers = 0
   await fc.assert(
     fc.asyncProperty(statement, tail, async (sql, end) => {
-      // A comment that is not closed is part of the last name, where that is an expression: this one name is left out.
+      // An unclosed comment is part of the last name if that is an expression. That one name is not compared.
       const text = sql.trimEnd() + end
       const expected = await answerOf(shard, text)
       const answer = await answerOf(exact, text)

@@ -4,14 +4,17 @@ import { mapWire } from '../../support/sharding-doubles.ts'
 
 const mapOf = (runs: Run[], shards: number) => new ShardMap(mapWire(1, 0, runs, shards))
 
-test.each([1, 2, 3, 4, 6, 7, 100, 1_000])('%i shards get even shares: within one slot, all 65,536', (shards) => {
-  const counts = mapOf(evenRuns(shards), shards).slotCounts('users')
-  expect(counts).toHaveLength(shards)
-  expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(1)
-  expect(counts.reduce((sum, count) => sum + count)).toBe(65_536)
-})
+test.each([1, 2, 3, 4, 6, 7, 100, 1_000])(
+  '%i shards get even shares of all 65,536 slots, within one slot',
+  (shards) => {
+    const counts = mapOf(evenRuns(shards), shards).slotCounts('users')
+    expect(counts).toHaveLength(shards)
+    expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(1)
+    expect(counts.reduce((sum, count) => sum + count)).toBe(65_536)
+  },
+)
 
-test('a run reaches to the next one’s start; the last to the end', () => {
+test('a run reaches to the start of the next one, and the last to the end', () => {
   const map = mapOf(
     [
       [0, 1],
@@ -24,7 +27,7 @@ test('a run reaches to the next one’s start; the last to the end', () => {
   expect(owners).toEqual(['shard-001', 'shard-000', 'shard-000', 'shard-001', 'shard-001'])
 })
 
-test('keyspaces have maps of their own', () => {
+test('each keyspace has its own map', () => {
   const wire = mapWire(1, 0, 0)
   const map = new ShardMap({ ...wire, runs: { users: [[0, 0]], claims: [[0, 1]] } })
   expect([map.ownerOf('users', '1234').id, map.ownerOf('claims', '1234').id]).toEqual(['shard-000', 'shard-001'])
@@ -43,7 +46,7 @@ describe('a map that is not total or not in order is refused', () => {
       ],
     ],
     [
-      'a run starts before the one before it',
+      'a run starts before the previous one',
       [
         [0, 0],
         [9, 1],

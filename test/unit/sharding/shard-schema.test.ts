@@ -18,13 +18,13 @@ const id = () => text().primaryKey().notNull()
 const parent = sharded('users', sqliteTable('parent', { id: id() }))
 
 describe('the migrations', () => {
-  test('make what the schema wants: nothing is missing, nothing has another form', async () => {
+  test('create what the schema defines, with nothing missing or different', async () => {
     const tables = await shardedTables()
     expect(tables.length).toBeGreaterThan(5)
     expect(missingObjects(migratedDatabase(), wantedObjects(tables))).toEqual([])
   })
 
-  test('without one fence, or with another one, are found out', async () => {
+  test('with a missing or different fence are detected', async () => {
     const wanted = wantedObjects(await shardedTables())
     const database = migratedDatabase()
     database.exec('DROP TRIGGER profiles_fence_delete')
@@ -46,7 +46,7 @@ describe('the migrations', () => {
 const textColumns = (count: number) =>
   Object.fromEntries(Array.from({ length: count }, (_, index) => [`c${index}`, text().notNull()]))
 
-test('so many columns in a keyspace that a statement of a move is too long are refused, with what to do', () => {
+test('are refused if a keyspace has so many columns that a statement of a move is too long, with a fix', () => {
   const wide = (count: number) =>
     Array.from({ length: count }, (_, index) =>
       fencedTable(sharded('users', sqliteTable(`wide${index}`, { id: id(), ...textColumns(99) }))),
@@ -55,7 +55,7 @@ test('so many columns in a keyspace that a statement of a move is too long are r
   expect(() => refuseLongTails(wide(40))).toThrow(/The 40 tables of the keyspace users make a statement of \d+ bytes/)
 })
 
-describe('a table that a shard can’t hold is refused, and the error says why', () => {
+describe('a table that a shard can’t hold is refused with the reason', () => {
   test.each([
     ['that is not declared', () => sqliteTable('t', { id: id() }), /declare it with sharded/],
     [
@@ -98,19 +98,23 @@ describe('a table that a shard can’t hold is refused, and the error says why',
           'users',
           sqliteTable('t', textColumns(33), (t) => [primaryKey({ columns: Object.values(t) as never })]),
         ),
-      /a key that moves has 32 at most/,
+      /key has 33 columns, and the limit is 32/,
     ],
     ['with long names', () => sharded('users', sqliteTable('t'.repeat(12_000), { id: id() })), /shorten them/],
-    ['with a backtick in its name', () => sharded('users', sqliteTable('t`', { id: id() })), /"t`" is no usable name/],
+    [
+      'with a backtick in its name',
+      () => sharded('users', sqliteTable('t`', { id: id() })),
+      /"t`" is not a usable name/,
+    ],
     [
       'with a control character in a column’s name',
       () => sharded('users', sqliteTable('t', { id: id(), a: text('a\u0085') })),
-      /no usable name; rename it/,
+      /not a usable name; rename it/,
     ],
     [
-      'with the mark of a cut in its name',
+      'with the statement separator in its name',
       () => sharded('users', sqliteTable('t --> statement-breakpoint', { id: id() })),
-      /at which migrations are cut/,
+      /separates the statements of a migration/,
     ],
     [
       'with two columns that differ only in case',
@@ -172,7 +176,7 @@ describe('a table that a shard can’t hold is refused, and the error says why',
     expect(() => fencedTable(sharded('users', sqliteTable(name, { id: id() })))).toThrow(/the platform reserves it/)
   })
 
-  test('but a plain index and a key of two columns are fine', () => {
+  test('a plain index and a key of two columns are accepted', () => {
     const table = sharded(
       'claims',
       sqliteTable('t', { id: text().notNull(), n: integer().notNull() }, (t) => [
@@ -184,7 +188,7 @@ describe('a table that a shard can’t hold is refused, and the error says why',
   })
 })
 
-describe('a key of two columns, of which the second is a number', () => {
+describe('a key of two columns, the second of which is a number', () => {
   const table = sharded(
     'users',
     sqliteTable('pairs', { id: text().notNull(), n: integer().notNull(), text: text() }, (t) => [
@@ -196,7 +200,7 @@ describe('a key of two columns, of which the second is a number', () => {
   for (const { sql } of fenceTriggers(fencedTable(table))) database.exec(sql)
   database.exec("INSERT INTO slots (keyspace, slot, state, epoch, move_id) VALUES ('users', '0a0b', 'moving', 1, 'm')")
 
-  test('is captured whole, in key order, and neither part may change', () => {
+  test('is captured completely, in key order, and neither part may change', () => {
     database.exec(`INSERT INTO pairs VALUES ('0a0b"x', 7, NULL)`)
     database.exec("UPDATE pairs SET text = 'é' WHERE n = 7")
     expect(() => database.exec('UPDATE pairs SET n = 8')).toThrow('PRIMARY_KEY_CHANGED')

@@ -10,7 +10,7 @@ const entry = (id: string, minBookmark?: string): ShardEntry => ({
 })
 const [a, b] = [entry('shard-000'), entry('shard-001')]
 
-/** D1's sessions as its client keeps them: the later of a bookmark that they start with and those of their answers. */
+/** D1's sessions as its client keeps them: the latest of the start bookmark and those of the answers. */
 class Sessions {
   readonly opened: string[] = []
 
@@ -28,7 +28,7 @@ class Sessions {
   } as unknown as D1Database
 }
 
-/** A call whose answer comes when it is told to. */
+/** A call whose answer arrives when told to. */
 function held() {
   const { promise, resolve } = Promise.withResolvers<string>()
   const send = async (session: D1DatabaseSession) =>
@@ -52,7 +52,7 @@ test.each([
   expect(new ShardSession(start).bookmark).toBe(bookmark)
 })
 
-test('an exact read advances it: a later read starts at what that has seen', async () => {
+test('an exact read advances it, so a later read starts at the read’s bookmark', async () => {
   const { database, opened } = new Sessions()
   const session = new ShardSession('first-unconstrained')
   await session.ask(a, database, at('0003'))
@@ -63,7 +63,7 @@ test('an exact read advances it: a later read starts at what that has seen', asy
   expect(opened).toEqual(['first-unconstrained', 'first-primary', '0009'])
 })
 
-test('an exact read that was first is not forgotten either', async () => {
+test('the bookmark of a first, exact read is also kept', async () => {
   const { database, opened } = new Sessions()
   const session = new ShardSession('shard-000:0005')
   await session.askPrimary(a, database, at('0009'))
@@ -87,7 +87,7 @@ test('answers that overtake each other leave the latest bookmark', async () => {
   expect(session.bookmark).toBe('shard-000:0012')
 })
 
-test('after a move it starts at the new owner’s primary, and late answers of the old one change nothing', async () => {
+test('after a move, it starts at the new owner’s primary, and late answers of the old one change nothing', async () => {
   const [first, second] = [new Sessions(), new Sessions()]
   const session = new ShardSession('first-unconstrained')
   await session.ask(a, first.database, at('0007'))
@@ -105,7 +105,7 @@ test('after a move it starts at the new owner’s primary, and late answers of t
   expect(second.opened).toEqual(['first-primary'])
 })
 
-test('slots that came to the shard meanwhile are seen: the map’s bookmark is later than the session’s', async () => {
+test('slots that moved to the shard meanwhile are visible, because the map’s bookmark is later than the session’s', async () => {
   const { database, opened } = new Sessions()
   const session = new ShardSession('shard-000:0005')
   await session.ask(a, database, at('0006'))
@@ -116,7 +116,7 @@ test('slots that came to the shard meanwhile are seen: the map’s bookmark is l
   expect(opened).toEqual(['0005', '0008', 'first-primary', '0010'])
 })
 
-test('a call that fails leaves the session as it was', async () => {
+test('a failing call does not change the session', async () => {
   const { database } = new Sessions()
   const session = new ShardSession('shard-000:0005')
   await expect(session.ask(a, database, () => Promise.reject(new Error('lost')))).rejects.toThrow('lost')

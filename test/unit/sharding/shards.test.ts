@@ -8,7 +8,7 @@ describe('the condition that a row is owned here', () => {
   shard.exec("INSERT INTO slots VALUES ('users', '0000', 'active', 1, NULL), ('users', '0001', 'moved', 1, NULL)")
 
   test.each(['id', 'slot', 'SLOT', 'state', 'keyspace', 'epoch', 'move_id', 'known_slot', 'known__slot'])(
-    'holds for those rows only, also where the key is called %s',
+    'is true for those rows only, even if the key is named %s',
     (name) => {
       shard.exec('DROP TABLE IF EXISTS rows_of')
       shard.exec(`CREATE TEMP TABLE rows_of (${quotedName(name)} TEXT PRIMARY KEY)`)

@@ -5,11 +5,11 @@ import { SimulatedStorage } from '../../simulation/template.ts'
 import { migratedShard } from '../../support/fleet.ts'
 import { linkedDatabase, ManualClock, silence } from '../../support/sharding-doubles.ts'
 
-// The directory's own calls of shards: one that never answers ends in time, and a batch that arrives late does no harm.
+// The directory's own calls of shards. A call without an answer ends in time, and a late batch does no harm.
 
 const settle = () => new Promise((resolve) => setImmediate(resolve))
 
-/** Two shards; what is sent to the first may be held back, its caller told nothing. */
+/** Two shards. Calls to the first may be held back, without an answer to the caller. */
 function stand() {
   const clock = new ManualClock()
   const held: (() => Promise<unknown>)[] = []
@@ -56,7 +56,7 @@ test.each([
   expect((await directory.map()).epoch).toBe(1)
 })
 
-test('a first boot’s slots that arrive when slots have left do not bring them back', async () => {
+test('a first boot’s late batch does not bring back slots that have left', async () => {
   const { clock, directory, first, held, silentFrom } = stand()
   silentFrom(1)
   const booted = directory.map().catch(() => null)
@@ -69,7 +69,7 @@ test('a first boot’s slots that arrive when slots have left do not bring them 
   await directory.map()
   const slots = () => first.prepare("SELECT count(*) AS n FROM slots WHERE slot = '0000'").first('n')
   expect(await slots()).toBe(2)
-  // A move takes the slot away, and is over.
+  // A move takes the slot away and ends.
   await first.batch([
     first.prepare('UPDATE mover SET step = step + 1 WHERE id = 1'),
     first.prepare("DELETE FROM slots WHERE slot = '0000'"),
@@ -78,7 +78,7 @@ test('a first boot’s slots that arrive when slots have left do not bring them 
   expect(await slots()).toBe(0)
 })
 
-test('a first boot of more shards than an invocation has statements for takes several requests', async () => {
+test('a first boot with more shards than an invocation has statements for takes several requests', async () => {
   const { bootShardsMax } = limits
   Object.assign(limits, { bootShardsMax: 2 })
   const shards = new Map(['SHARD_000', 'SHARD_001', 'SHARD_002'].map((binding) => [binding, migratedShard()] as const))

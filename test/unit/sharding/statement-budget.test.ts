@@ -15,7 +15,7 @@ function meteredShard(max: number) {
   return { budget, shards, shard, calls: () => calls }
 }
 
-test('each statement counts when it is sent: of a batch, of a session, and alone', async () => {
+test('each statement counts when it is sent, in a batch, in a session and alone', async () => {
   const { budget, shard } = meteredShard(10)
   const one = shard.prepare('SELECT ? AS n').bind(7)
   expect(budget.sent).toBe(0)
@@ -43,7 +43,7 @@ test('a call that would exceed the budget is not sent', async () => {
   expect(calls()).toBe(2)
 })
 
-test('databases that are metered on use are counted too, and are the same ones each time', async () => {
+test('databases metered on first use are counted too, and are the same objects each time', async () => {
   const { budget, shards, calls } = meteredShard(3)
   const metered = budget.meterOnUse(shards)
   expect(['SHARD_000', 'SHARD_001'].map((binding) => metered.has(binding))).toEqual([true, false])

@@ -4,8 +4,8 @@ import { expect, test } from 'vitest'
 import { statementKind } from '../../../src/sharding/statement-kind.ts'
 
 /**
- * node:sqlite has no `sqlite3_stmt_readonly()`. So a text is run, and what it did shows what it was: rows, schema and settings
- * are compared with those before.
+ * node:sqlite has no `sqlite3_stmt_readonly()`. Therefore a text is run, and rows, schema and settings are compared
+ * with those before.
  */
 const settings = ['user_version', 'application_id', 'foreign_keys', 'recursive_triggers', 'ignore_check_constraints']
 
@@ -29,7 +29,7 @@ function stateOf(database: DatabaseSync): string {
   ])
 }
 
-/** What a text does, as `sqlite3_exec()` runs all of its statements. */
+/** The effect of a text, when all of its statements run as in `sqlite3_exec()`. */
 function effectOf(sql: string): 'writes' | 'nothing' | 'error' {
   const database = newDatabase()
   const before = stateOf(database)
@@ -125,7 +125,7 @@ const writes = fc.oneof(
 
 const runs = { numRuns: 400 }
 
-test('a query that SQLite takes is a read', () => {
+test('a query that SQLite accepts is a read', () => {
   fc.assert(
     fc.property(reads, (sql) => {
       const effect = effectOf(sql)
@@ -136,7 +136,7 @@ test('a query that SQLite takes is a read', () => {
   )
 })
 
-test('a write is no read, whatever literals, comments and names are in it', () => {
+test('a write is not a read, whatever literals, comments and names are in it', () => {
   let written = 0
   fc.assert(
     fc.property(writes, (sql) => {
@@ -148,7 +148,7 @@ test('a write is no read, whatever literals, comments and names are in it', () =
   expect(written).toBeGreaterThan(runs.numRuns / 2)
 })
 
-/** Put in anywhere, these open and close quotes, comments and statements. */
+/** Inserted anywhere, these open and close quotes, comments and statements. */
 const noise = ["'", '"', '`', '[', ']', ';', '--', '/*', '*/', '\0', '(', ')', '$a(', '\n', ' \v', '\ufeff', "x'", '::']
 const cut = fc.tuple(fc.double({ min: 0, max: 1, noNaN: true }), fc.constantFrom(...noise, '; DELETE FROM t ;'))
 const broken = fc.tuple(fc.oneof(reads, writes), fc.array(cut, { minLength: 1, maxLength: 4 })).map(([sql, cuts]) =>
@@ -158,7 +158,7 @@ const broken = fc.tuple(fc.oneof(reads, writes), fc.array(cut, { minLength: 1, m
   }, sql),
 )
 
-test('a broken text that writes is no read', () => {
+test('a broken text that writes is not a read', () => {
   let written = 0
   fc.assert(
     fc.property(broken, (sql) => {

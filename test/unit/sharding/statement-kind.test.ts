@@ -77,11 +77,11 @@ test.each([
   // One token in some builds of SQLite, several in others.
   "SELECT $a('); DELETE FROM posts; --')",
   'SELECT $a::b',
-  // SQLite's text ends there.
+  // SQLite's text ends at the NUL.
   'SELECT 1 \0 FROM posts',
   '\0SELECT 1',
   ';SELECT 1',
-])('%j is no read', (sql) => {
+])('%j is not a read', (sql) => {
   expect(statementKind(sql).isRead).toBe(false)
 })
 
@@ -98,7 +98,7 @@ test.each([
   expect(statementKind(sql).isEmpty).toBe(empty)
 })
 
-test('what it said of a text, it says again, also after more texts than it remembers', () => {
+test('the answer for a text stays the same, even after more texts than are cached', () => {
   const texts = Array.from({ length: 2_500 }, (_, n) =>
     n % 2 === 0 ? `SELECT ${n}` : `DELETE FROM posts WHERE version = ${n}`,
   )

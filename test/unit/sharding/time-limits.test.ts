@@ -13,7 +13,7 @@ import {
   silence,
 } from '../../support/sharding-doubles.ts'
 
-// Without a limit these hang: their clocks are the tests' own.
+// Without a limit these tests hang, because the clocks are their own.
 vi.setConfig({ testTimeout: 2_000 })
 
 const SLOT = '00a7'
@@ -23,7 +23,7 @@ const UPDATE = "UPDATE profiles SET version = 9 WHERE id = 'nobody'"
 
 type Turn = 'silent' | 'answers' | Error
 
-/** A shard whose calls go as told; time passes while it is silent. The last turn stays. */
+/** A shard whose calls behave as listed. Time passes while it is silent. The last behaviour repeats. */
 async function stand(turns: Turn[], { time }: { time?: number } = {}) {
   const clock = new ManualClock()
   const shard = migratedShard()
@@ -65,30 +65,33 @@ const daily = new Error(
 )
 
 describe('a shard that never answers', () => {
-  test.each(['lease', 'exact'] as const)('a %s read is sent again within the budget, then 503', async (read) => {
-    const { shards, clock, startedAt, sent } = await stand(['silent'])
-    expect(await codeOf(shards.of(ID, { read }).prepare(SELECT).first())).toMatchObject({
-      code: 'SHARD_UNAVAILABLE',
-      status: 503,
-      retryAfterSeconds: limits.unavailableRetryAfterSeconds,
-    })
-    expect(sent()).toBeGreaterThan(1)
-    expect(clock.now() - startedAt).toBeLessThanOrEqual(limits.routeBudgetMs + limits.shardWriteMs)
-    expect(clock.pending).toBe(0)
-  })
+  test.each(['lease', 'exact'] as const)(
+    'a %s read is retried within the budget, then fails with 503',
+    async (read) => {
+      const { shards, clock, startedAt, sent } = await stand(['silent'])
+      expect(await codeOf(shards.of(ID, { read }).prepare(SELECT).first())).toMatchObject({
+        code: 'SHARD_UNAVAILABLE',
+        status: 503,
+        retryAfterSeconds: limits.unavailableRetryAfterSeconds,
+      })
+      expect(sent()).toBeGreaterThan(1)
+      expect(clock.now() - startedAt).toBeLessThanOrEqual(limits.routeBudgetMs + limits.shardWriteMs)
+      expect(clock.pending).toBe(0)
+    },
+  )
 
-  test('a read that is silent once is answered', async () => {
+  test('a read without an answer the first time is answered', async () => {
     const { shards } = await stand(['silent', 'answers'])
     expect(await shards.of(ID).prepare(SELECT).first('one')).toBe(1)
   })
 
-  test('a write has an unknown outcome, and is not sent again', async () => {
+  test('a write has an unknown outcome and is not retried', async () => {
     const { shards, sent } = await stand(['silent', 'answers'])
     expect(await codeOf(shards.of(ID).prepare(UPDATE).run())).toMatchObject({ code: 'OUTCOME_UNKNOWN', status: 503 })
     expect(sent()).toBe(1)
   })
 
-  test('an idempotent write is sent again, and unknown at last', async () => {
+  test('an idempotent write is retried, and unknown in the end', async () => {
     const once = await stand(['silent', 'answers'])
     await once.shards.of(ID, { idempotent: true }).prepare(UPDATE).run()
     expect(once.sent()).toBe(2)
@@ -97,7 +100,7 @@ describe('a shard that never answers', () => {
     expect(await outcome).toMatchObject({ code: 'OUTCOME_UNKNOWN' })
   })
 
-  test('a group’s items have an unknown outcome, in the same time', async () => {
+  test('a group’s items have an unknown outcome within the same time', async () => {
     const { shards, clock, startedAt } = await stand(['silent'])
     const items = [{ key: ID }]
     const { failed } = await shards.group(items, { keyspace: 'users', operation: 'test' }, (database) => ({
@@ -107,13 +110,13 @@ describe('a shard that never answers', () => {
     expect(clock.now() - startedAt).toBeLessThanOrEqual(limits.routeBudgetMs + limits.shardWriteMs)
   })
 
-  test('a visit fails by name', async () => {
+  test('a failed visit is reported with the shard', async () => {
     const { shards } = await stand(['silent'])
     const { failed } = await shards.each('users', ({ run }) => run(SELECT))
     expect(failed).toContainEqual({ shard: 'shard-000', error: `no answer within ${limits.shardCallMs} ms` })
   })
 
-  test('its late batch is never awaited by the next: the next batch’s answer counts', async () => {
+  test('a late batch does not delay the next one, whose answer counts', async () => {
     const { shards, sent } = await stand(['silent', 'answers', 'answers'])
     await codeOf(shards.of(ID).prepare(UPDATE).run())
     expect(await shards.of(ID).prepare(SELECT).first('one')).toBe(1)
@@ -122,7 +125,7 @@ describe('a shard that never answers', () => {
 })
 
 describe('when the time of a request is up', () => {
-  test('nothing more is sent, and the answer says that nothing was written', async () => {
+  test('nothing more is sent, and the error says that nothing was written', async () => {
     const { shards, clock, sent } = await stand(['answers'], { time: 1_000 })
     clock.time += 1_000
     const items = [{ key: ID }]
@@ -140,21 +143,21 @@ describe('when the time of a request is up', () => {
     expect(sent()).toBe(0)
   })
 
-  test('after an answer that was lost, the outcome is unknown, not "nothing was written"', async () => {
+  test('after a lost answer, the outcome is unknown, not "nothing was written"', async () => {
     const { shards } = await stand(['silent'], { time: 1_000 })
     const outcome = codeOf(shards.of(ID, { idempotent: true }).prepare(UPDATE).run())
     expect(await outcome).toMatchObject({ code: 'OUTCOME_UNKNOWN' })
   })
 })
 
-describe('an answer that says that nothing was applied', () => {
-  test('overloaded: a write is sent again, though it is not idempotent', async () => {
+describe('an answer that proves that nothing was applied', () => {
+  test('overloaded: a write is retried although it is not idempotent', async () => {
     const { shards, sent } = await stand([overloaded, overloaded, 'answers'])
     await shards.of(ID).prepare(UPDATE).run()
     expect(sent()).toBe(3)
   })
 
-  test('a statement beyond the invocation’s budget was never sent: nothing was written', async () => {
+  test('a statement beyond the invocation’s budget was never sent, so nothing was written', async () => {
     const { shards } = await stand([new BudgetSpent('this invocation has sent 1000 of its 1000 statements')])
     expect(await codeOf(shards.of(ID).prepare(UPDATE).run())).toMatchObject({
       code: 'BUDGET_SPENT',
@@ -162,7 +165,7 @@ describe('an answer that says that nothing was applied', () => {
     })
   })
 
-  test('overloaded to the end: 503, when to come back, and nothing was written', async () => {
+  test('overloaded until the end: 503 with Retry-After, and nothing was written', async () => {
     const { shards, sent } = await stand([overloaded])
     for (const work of [shards.of(ID).prepare(UPDATE).run(), shards.of(ID).prepare(SELECT).first()])
       expect(await codeOf(work)).toMatchObject({ code: 'SHARD_UNAVAILABLE', retryAfterSeconds: expect.any(Number) })
@@ -174,7 +177,7 @@ describe('an answer that says that nothing was applied', () => {
   test.each([
     ['the daily limit', daily, 'D1_DAILY_LIMIT', 503],
     ['a full database', full, 'SHARD_FULL', 507],
-  ])('%s is said at once, and is not asked for again', async (_, error, code, status) => {
+  ])('%s is reported at once, without a retry', async (_, error, code, status) => {
     const { shards, sent } = await stand([error])
     expect(await codeOf(shards.of(ID).prepare(UPDATE).run())).toMatchObject({ code, status })
     expect(sent()).toBe(1)
@@ -184,7 +187,7 @@ describe('an answer that says that nothing was applied', () => {
     ['an hour before midnight UTC', '2026-11-30T23:00:00.000Z', 3_600],
     ['a millisecond before', '2026-11-30T23:59:59.999Z', 1],
     ['at midnight', '2026-12-01T00:00:00.000Z', 86_400],
-  ])('the daily limit %s: Retry-After is what is left of the day', async (_, now, seconds) => {
+  ])('the daily limit %s: Retry-After is the rest of the day', async (_, now, seconds) => {
     const { shards, clock } = await stand([daily])
     await shards.map()
     clock.time = Date.parse(now)
@@ -196,7 +199,7 @@ describe('an answer that says that nothing was applied', () => {
     ['overloaded', overloaded],
     ['full', full],
     ['the daily limit', daily],
-  ])('%s, after an answer that was lost: the outcome is unknown', async (_, error) => {
+  ])('%s, after a lost answer: the outcome is unknown', async (_, error) => {
     const { shards } = await stand(['silent', error])
     const single = codeOf(shards.of(ID, { idempotent: true }).prepare(UPDATE).run())
     expect(await single).toMatchObject({ code: 'OUTCOME_UNKNOWN' })
@@ -208,7 +211,7 @@ describe('an answer that says that nothing was applied', () => {
     expect(failed.get(items[0]!)!.code).toBe('OUTCOME_UNKNOWN')
   })
 
-  test('a group that meets a full database fails whole, without halving, and says what it is', async () => {
+  test('a group fails as a whole at a full database, without halving, and reports the reason', async () => {
     const { shards, sent } = await stand([full])
     const items = ['1', '2', '3'].map((name) => ({ key: `${SLOT}.${name}` }))
     const { failed } = await shards.group(items, { keyspace: 'users', operation: 'test' }, (database) => ({
@@ -222,7 +225,7 @@ describe('an answer that says that nothing was applied', () => {
 describe('a session and the replicas', () => {
   const bookmark = (n: number) => `0000000${n}-00000000-00004e2b-ab`
 
-  /** A database whose replicas lag: a session sees what its start demands, and not a change more. */
+  /** A database whose replicas lag. A session sees what its start requires, and no later change. */
   function lagging(opened: string[]): D1Database {
     const primaryAt = 9
     const session = (start: string) => {
@@ -261,8 +264,8 @@ describe('a session and the replicas', () => {
   }
 
   test.each([
-    ['a client’s bookmark from before the slots came', `shard-000:${bookmark(3)}`, bookmark(5), bookmark(5)],
-    ['a client’s bookmark from after they came', `shard-000:${bookmark(7)}`, bookmark(5), bookmark(7)],
+    ['a client’s bookmark from before the slots arrived', `shard-000:${bookmark(3)}`, bookmark(5), bookmark(5)],
+    ['a client’s bookmark from after they arrived', `shard-000:${bookmark(7)}`, bookmark(5), bookmark(7)],
     ['the same', `shard-000:${bookmark(5)}`, bookmark(5), bookmark(5)],
     ['no bookmark', undefined, bookmark(5), bookmark(5)],
     ['a shard to which nothing was moved', `shard-000:${bookmark(3)}`, undefined, bookmark(3)],
@@ -273,12 +276,12 @@ describe('a session and the replicas', () => {
     expect(opened).toEqual([expected])
   })
 
-  test('a replica that has not seen the slots come is not read', async () => {
+  test('a replica that has not seen the slots arrive is not read', async () => {
     const { seenAt } = await opening(`shard-000:${bookmark(3)}`, bookmark(5))
     expect(seenAt).toBeGreaterThanOrEqual(5)
   })
 
-  test('a session that is open while slots leave and come back sees them come', async () => {
+  test('a session that is open while slots leave and return sees them arrive', async () => {
     const opened: string[] = []
     const clock = new ManualClock()
     let epoch = 1

@@ -7,7 +7,7 @@ import { connectionLost, ManualClock, mapWire, routedShards, ScriptedSource } fr
 
 const atOnce: Transport = async (_call, execute) => execute()
 
-/** A table with a trigger that writes, and a view whose trigger refuses. */
+/** A table with a trigger that writes, and a view with a trigger that refuses. */
 function tables() {
   const sqlite = new DatabaseSync(':memory:')
   sqlite.exec(`
@@ -59,7 +59,7 @@ describe('answers', () => {
     expect(Object.keys(result.results[0]!)).toEqual(['id', 'name', 'age'])
   })
 
-  test('meta.changes counts what triggers wrote, each statement’s own; changes() doesn’t', async () => {
+  test('meta.changes counts rows written by triggers, per statement; changes() does not', async () => {
     const { database, sql } = opened()
     const results = await database.batch([
       sql('INSERT INTO gate VALUES (1)'),
@@ -73,13 +73,13 @@ describe('answers', () => {
     expect(results[2]!.results).toEqual([{ changes: 1 }])
   })
 
-  test('RETURNING gives rows', async () => {
+  test('RETURNING returns rows', async () => {
     const { sql } = opened()
     const { results, meta } = await sql(`${INSERT} RETURNING id, age`, 'ada', 36).all()
     expect([results, meta.changes]).toEqual([[{ id: 1, age: 36 }], 3])
   })
 
-  test('first() gives a row, a column, or null; a column that is not there is an error', async () => {
+  test('first() returns a row, a column, or null; a missing column is an error', async () => {
     const { sql } = opened()
     expect(await sql('SELECT 1 AS one, 2 AS two').first()).toEqual({ one: 1, two: 2 })
     expect(await sql('SELECT 1 AS one, 2 AS two').first('two')).toBe(2)
@@ -87,7 +87,7 @@ describe('answers', () => {
     await expect(sql('SELECT 1 AS one').first('none')).rejects.toThrow('D1_COLUMN_NOTFOUND')
   })
 
-  test('raw() keeps the order of columns and two of one name; objects have the last', async () => {
+  test('raw() keeps the column order and duplicate names; objects have the last duplicate', async () => {
     const { sql } = opened()
     const twice = 'SELECT 1 AS b, 2 AS a, 3 AS b, 4 AS "1"'
     expect(await sql(twice).raw()).toEqual([[1, 2, 3, 4]])
@@ -100,7 +100,7 @@ describe('answers', () => {
     expect(await sql('DELETE FROM log').raw({ columnNames: true })).toEqual([[]])
   })
 
-  test('SELECT * has a new column’s name after the schema has changed, and not when that is undone', async () => {
+  test('SELECT * has a new column’s name after a schema change, and not after the change is undone', async () => {
     const { shard, database, sql } = opened()
     const names = async () => (await sql('SELECT * FROM log').raw({ columnNames: true }))[0]
     shard.mark()
@@ -116,7 +116,7 @@ describe('answers', () => {
 })
 
 describe('values', () => {
-  test('numbers are bound as reals, booleans as 0 and 1, what JSON has not as null, and blobs come back as bytes', async () => {
+  test('numbers are bound as reals, booleans as 0 and 1, values that JSON lacks as null, and blobs return as bytes', async () => {
     const { sql } = opened()
     const types = 'SELECT typeof(?1) AS type, ?1 AS value'
     const given = [1, 0.5, true, false, null, 'text', Number.NaN, Infinity, new Uint8Array([1, 255]), [1, 255]]
@@ -136,7 +136,7 @@ describe('values', () => {
     expect(await sql('SELECT 9e999 AS infinite').first('infinite')).toBeNull()
   })
 
-  test('numbered places take a value once, wherever it stands; texts, names and comments have no places', async () => {
+  test('numbered places take a value once, wherever they stand; texts, names and comments have no places', async () => {
     const { sql } = opened()
     const text = `SELECT ?2 AS two, ?1 AS one, ?2 AS again, '?9''?' AS "what?" -- ?
       /* ? */`
@@ -144,7 +144,7 @@ describe('values', () => {
     expect(await sql('SELECT ?2 AS two, ? AS next', 'a', 'b', 'c').raw()).toEqual([['b', 'c']])
   })
 
-  test('integers over 2^53 are rounded, at the first time and later, in a read and in what a write returns', async () => {
+  test('integers over 2^53 are rounded, on the first call and later, in a read and in a write’s returned rows', async () => {
     const { sql, count } = opened()
     const big = "SELECT 9223372036854775807 AS big, 1 AS small, 0.5 AS half, x'01' AS bytes"
     for (let time = 0; time < 2; time++)
@@ -153,7 +153,7 @@ describe('values', () => {
     expect(count('log')).toBe(1)
   })
 
-  test('2,000,000 bytes are bound, and not one more', async () => {
+  test('2,000,000 bytes can be bound, but not one more', async () => {
     const { sql } = opened()
     expect(await sql('SELECT length(?) AS length', 'x'.repeat(2_000_000)).first('length')).toBe(2_000_000)
     for (const value of ['ä'.repeat(1_000_001), new Uint8Array(2_000_001)]) {
@@ -162,7 +162,7 @@ describe('values', () => {
     }
   })
 
-  test('a value that is changed after bind() is sent as it was', async () => {
+  test('a value changed after bind() is sent unchanged', async () => {
     const { sql } = opened()
     const bytes = new Uint8Array([1])
     const statement = sql('SELECT ? AS bytes', bytes)
@@ -183,7 +183,7 @@ const statement = (sqliteCode: string): Answer => ({ kind: 'statement', sqliteCo
 const list = (count: number, between = ', ') => Array(count).fill('1').join(between)
 const names = (count: number) => Array.from({ length: count }, (_, index) => `c${index}`).join(', ')
 
-/** As test/workerd/sharding/answers.test.ts asks the real one. */
+/** The same questions that test/workerd/sharding/answers.test.ts asks the local D1. */
 const refused: [string, string, unknown[], Answer][] = [
   ['RAISE of a trigger', 'INSERT INTO gate VALUES (0)', [], { kind: 'refused', code: 'GATE_CLOSED' }],
   [
@@ -226,12 +226,12 @@ test.each([
   `SELECT 'a' LIKE '${'%'.repeat(50)}'`,
   Array(5).fill('SELECT 1').join(' UNION ALL '),
   'SELECT hex(zeroblob(999999))',
-])('what just fits D1’s limits is taken: %s', async (text) => {
+])('a statement at D1’s limits is accepted: %s', async (text) => {
   expect((await opened().sql(text).run()).success).toBe(true)
 })
 
 describe('refusals', () => {
-  test.each(refused)('%s, alone and in a batch, which is undone', async (_name, text, values, answer) => {
+  test.each(refused)('%s, alone and in a batch, which is rolled back', async (_name, text, values, answer) => {
     const { database, sql, count } = opened()
     expect(answerOf(await rejectionOf(sql(text, ...values).run()))).toEqual(answer)
     const batch = database.batch([sql('SELECT 1'), sql(INSERT, 'ada', 36), sql(text, ...values), sql('SELECT 1')])
@@ -239,7 +239,7 @@ describe('refusals', () => {
     expect([count('names'), count('log')]).toEqual([0, 0])
   })
 
-  test('the texts are D1’s, to the letter', async () => {
+  test('the texts equal D1’s exactly', async () => {
     const { sql } = opened()
     await sql(INSERT, 'ada', 36).run()
     expect((await rejectionOf(sql(INSERT, 'ada', 36).run())).message).toBe(
@@ -258,26 +258,26 @@ describe.each([false, true])('atomicity, marked: %s', (isMarked) => {
     return all
   }
 
-  test('a third statement that fails undoes the first two, and nothing before the batch', async () => {
+  test('a failing third statement undoes the first two, but nothing before the batch', async () => {
     const { sqlite, database, sql, count } = started()
     await sql(INSERT, 'ada', 36).run()
     await rejectionOf(database.batch([sql(INSERT, 'b', 1), sql(INSERT, 'c', 1), sql(INSERT, 'ada', 1)]))
     expect([count('names'), count('log')]).toEqual([1, 2])
     await database.batch([sql(INSERT, 'b', 1), sql(INSERT, 'c', 1)])
     expect(count('names')).toBe(3)
-    // Only the mark's own transaction is left open.
+    // Only the mark's own transaction is still open.
     if (isMarked) sqlite.exec('ROLLBACK')
     sqlite.exec('BEGIN')
     expect(count('names')).toBe(isMarked ? 0 : 3)
   })
 
-  test('a single statement undoes all its rows, and what its triggers wrote', async () => {
+  test('a failing statement undoes all its rows, and those that its triggers wrote', async () => {
     const { sql, count } = started()
     await rejectionOf(sql("INSERT INTO names (name, age) VALUES ('a', 1), ('b', 1), ('c', -1)").run())
     expect([count('names'), count('log')]).toEqual([0, 0])
   })
 
-  test('a write at the end of reads that fails is undone; a read that fails undoes the write before it', async () => {
+  test('a failing write after reads is undone; a failing read undoes the write before it', async () => {
     const { database, sql, count } = started()
     await rejectionOf(database.batch([sql('SELECT 1'), sql("INSERT INTO names VALUES (1, 'a', 1), (1, 'b', 1)")]))
     await rejectionOf(database.batch([sql(INSERT, 'a', 1), sql("SELECT json('{')")]))
@@ -286,7 +286,7 @@ describe.each([false, true])('atomicity, marked: %s', (isMarked) => {
 })
 
 describe('mark and reset', () => {
-  test('reset() brings back the rows, the sequences and the bookmarks of the mark, again and again', async () => {
+  test('reset() restores the rows, sequences and bookmarks of the mark, repeatedly', async () => {
     const sqlite = migratedDatabase()
     const shard = new SimulatedShard(sqlite)
     const session = shard.connection(atOnce).withSession()
@@ -303,7 +303,7 @@ describe('mark and reset', () => {
     }
   })
 
-  test('a second mark() is where reset() goes from then on', async () => {
+  test('after a second mark(), reset() returns to that one', async () => {
     const { shard, sql, count } = opened()
     shard.mark()
     await sql(INSERT, 'ada', 36).run()
@@ -313,13 +313,13 @@ describe('mark and reset', () => {
     expect(count('names')).toBe(1)
   })
 
-  test('reset() without a mark is a mistake', () => {
-    expect(() => opened().shard.reset()).toThrow('there is none')
+  test('reset() without a mark throws', () => {
+    expect(() => opened().shard.reset()).toThrow('needs an earlier mark()')
   })
 })
 
 describe('a connection', () => {
-  test('every round trip goes through its transport, with what it sends', async () => {
+  test('every round trip goes through its transport, with the statements that it sends', async () => {
     const sent: unknown[] = []
     const { database, sql } = opened(async (call, execute) => {
       sent.push(call.statements)
@@ -338,7 +338,7 @@ describe('a connection', () => {
     ])
   })
 
-  test('an answer that is lost after its effect, a call that never arrives, and one that arrives twice, late', async () => {
+  test('an answer lost after the effect, a call that never arrives, and a call that arrives twice, late', async () => {
     const late: (() => unknown)[] = []
     const transports: Record<string, Transport> = {
       lost: async (_call, execute) => {
@@ -367,7 +367,7 @@ describe('a connection', () => {
     expect(count('log')).toBe(3)
   })
 
-  test('connections of one shard see one database, and take no statement of another', async () => {
+  test('connections of one shard see one database, and refuse statements of another connection', async () => {
     const { shard, database, sql } = opened()
     const other = shard.connection(atOnce)
     await sql(INSERT, 'ada', 36).run()
@@ -377,7 +377,7 @@ describe('a connection', () => {
     expect(await database.withSession().batch([sql('SELECT 1')])).toHaveLength(1)
   })
 
-  test('a session’s bookmark is null before its first answer, and rises with every call that changes something', async () => {
+  test('a session’s bookmark is null before its first answer, and rises with every change', async () => {
     const session = opened().database.withSession()
     const bookmarks = [session.getBookmark()]
     for (const text of ["INSERT INTO log VALUES ('a')", 'SELECT 1', 'DELETE FROM log WHERE 0', 'DELETE FROM log']) {
@@ -401,7 +401,7 @@ describe('the real router over two simulated shards', () => {
   const INBOX = 'INSERT INTO inbox (id, done_at) VALUES (?, ?)'
   const ROW = '00aa-row'
 
-  /** Slot 00aa in a state at each of the two shards; null: no row. */
+  /** Gives slot 00aa a state at each of the two shards. Null: no row. */
   function routed(states: [string | null, string | null], { before = () => undefined }: { before?: () => void } = {}) {
     const sqlites = states.map((state) => {
       const sqlite = migratedDatabase()
@@ -430,7 +430,7 @@ describe('the real router over two simulated shards', () => {
     return { ...all, setState, rows, moved }
   }
 
-  test('a guarded insert is written at the owner, and read there leased and exact', async () => {
+  test('a guarded insert is written at the owner, and can be read there with a lease and exactly', async () => {
     const { shards, rows } = routed(['active', null])
     const written = await shards.of(ROW).prepare(INBOX).bind(ROW, 5).run()
     expect([written.meta.changes, rows(0).length, rows(1).length]).toEqual([1, 1, 0])
@@ -444,14 +444,14 @@ describe('the real router over two simulated shards', () => {
     }
   })
 
-  test('while its slot moves, the change is noted, and meta.changes is still the statement’s own', async () => {
+  test('while its slot moves, the change is captured, and meta.changes still counts only the statement’s own rows', async () => {
     const { shards, rows } = routed(['moving', null])
     const written = await shards.of(ROW).prepare(INBOX).bind(ROW, 5).run()
     expect([written.meta.changes, rows(0).length]).toEqual([1, 1])
     expect(rows(0, 'slot_changes')).toMatchObject([{ move_id: 'move-1', tbl: 'inbox', pk: `["${ROW}"]` }])
   })
 
-  test('a key that is taken fails the batch whole', async () => {
+  test('a taken key fails the whole batch', async () => {
     const { shards, rows } = routed(['active', null])
     const database = shards.of(ROW)
     const insert = (id: string) => database.prepare(INBOX).bind(id, 5)
@@ -463,7 +463,7 @@ describe('the real router over two simulated shards', () => {
     expect(rows(0).length).toBe(1)
   })
 
-  test('a fenced slot is tried again, and taken when the fence is gone', async () => {
+  test('a write to a fenced slot is retried, and succeeds when the fence is removed', async () => {
     let tries = 0
     const { shards, setState, rows } = routed(['fenced', null], {
       before: () => {
@@ -474,7 +474,7 @@ describe('the real router over two simulated shards', () => {
     expect([tries, rows(0).length]).toEqual([3, 1])
   })
 
-  test.each(['write', 'exact read'])('a slot that has moved on is found at its new owner: %s', async (kind) => {
+  test.each(['write', 'exact read'])('a moved slot is found at its new owner: %s', async (kind) => {
     const { shards, setState, rows, moved, calls } = routed(['active', 'importing'])
     await shards.of(ROW).prepare(INBOX).bind(ROW, 5).run()
     setState(0, 'moved')

@@ -11,7 +11,7 @@ function created() {
 }
 
 describe('what a read may find', () => {
-  test('an edit of unknown outcome that was executed is not allowed after a later, acknowledged edit', () => {
+  test('an executed edit with an unknown outcome is not allowed after a later, acknowledged edit', () => {
     const register = created()
     register.apply(newWrite('in doubt'), 'in doubt', 20)
     const later = newWrite('later')
@@ -21,7 +21,7 @@ describe('what a read may find', () => {
     expect(register.value).toBe('later')
   })
 
-  test('an edit of unknown outcome counts from its execution on, however late it arrives', () => {
+  test('an edit with an unknown outcome counts from its execution on, however late it arrives', () => {
     const register = created()
     const held = newWrite('held back')
     const later = newWrite('later')
@@ -34,14 +34,14 @@ describe('what a read may find', () => {
     expect(register.allowed(50)).toEqual(new Set(['held back']))
   })
 
-  test('an unacknowledged write may be missed by its own client for a lease, and by nobody for longer', () => {
+  test('any client, including its own, may miss an unacknowledged write for a lease, but not longer', () => {
     const register = created()
     register.apply(newWrite('in doubt'), 'in doubt', 20)
     expect(register.allowed(register.knownFrom(25, 10, true))).toEqual(new Set(['first', 'in doubt']))
     expect(register.allowed(register.knownFrom(31, 10, false))).toEqual(new Set(['in doubt']))
   })
 
-  test('a client’s own acknowledged write is never missed, another’s for a lease', () => {
+  test('a client never misses its own acknowledged write, and misses another’s for at most a lease', () => {
     const register = created()
     const edit = newWrite('edited')
     register.apply(edit, 'edited', 20)
@@ -50,7 +50,7 @@ describe('what a read may find', () => {
     expect(register.allowed(register.knownFrom(23, 10, false))).toEqual(new Set(['first', 'edited']))
   })
 
-  test('a deleted row is gone from the deletion on', () => {
+  test('a deleted row is missing from the deletion on', () => {
     const register = created()
     register.apply(newWrite(null), null, 20)
     expect(register.allowed(15)).toEqual(new Set(['first', null]))
@@ -59,13 +59,13 @@ describe('what a read may find', () => {
   })
 })
 
-describe('what is wrong', () => {
+describe('faults', () => {
   test('an acknowledged write that no shard executed', () => {
     const register = created()
     expect(register.acknowledge(newWrite('lost'), 19, 21)).toContain('was never applied')
   })
 
-  test('an acknowledged deletion changes nothing only where there is nothing', () => {
+  test('an acknowledged deletion may change nothing only if there is no row', () => {
     const register = created()
     expect(register.acknowledge(newWrite(null), 19, 21)).toContain('was never applied')
     register.apply(newWrite(null), null, 30)
@@ -79,17 +79,17 @@ describe('what is wrong', () => {
     expect(register.apply(edit, 'edited', 30)).toContain('applied twice')
   })
 
-  test('a write that was refused, and executed before or after', () => {
+  test('a write that was refused, but executed before or after', () => {
     const register = created()
     const early = newWrite('early')
     register.apply(early, 'early', 20)
-    expect(register.refuse(early)).toContain('was told that it wasn’t')
+    expect(register.refuse(early)).toContain('was told that it was not')
     const late = newWrite('late')
     expect(register.refuse(late)).toBeNull()
     expect(register.apply(late, 'late', 30)).toContain('told that nothing was written')
   })
 
-  test('a write that left another value behind', () => {
+  test('a write that stored a different value', () => {
     expect(created().apply(newWrite('edited'), 'edite', 20)).toContain('"edite"')
   })
 })

@@ -43,7 +43,7 @@ test('every changed row of a sharded table is logged, whatever changed it', () =
   expect(log.rows.map(({ key }) => key).toSorted()).toEqual(['a', 'b'])
 })
 
-test('only inserted and rewritten rows need room, and so do captured changes', () => {
+test('only inserted rows, rewritten rows and captured changes need room', () => {
   const { log, run } = opened()
   run(
     "INSERT INTO marks VALUES ('m', '')",
@@ -58,7 +58,7 @@ test('only inserted and rewritten rows need room, and so do captured changes', (
   expect(log.grown).toBe(1)
 })
 
-test('slots that become something else are logged, with what they were', () => {
+test('slots whose state changes are logged, with the previous state', () => {
   const { log, run } = opened()
   run("INSERT INTO slots VALUES ('users', '0000', 'importing', 'm')")
   expect(log.turned).toEqual([{ keyspace: 'users', slot: '0000', from: null, to: 'importing', moveId: 'm' }])
@@ -68,7 +68,7 @@ test('slots that become something else are logged, with what they were', () => {
   expect(log.turned).toEqual([{ keyspace: 'users', slot: '0000', from: 'active', to: null, moveId: null }])
 })
 
-test('the counts of changes stay D1’s', () => {
+test('the counts of changes equal D1’s', () => {
   const { run } = opened()
   const [inserted, , counted] = run(
     "INSERT INTO marks VALUES ('m', ''), ('n', '')",

@@ -6,7 +6,7 @@ const seeded = (seed = 1) => new Scheduler(seededRandom(seed))
 const eventsMax = 10_000
 
 describe('order', () => {
-  test('events run in the order of their time, those of the same time in the order in which they were made', async () => {
+  test('events run in the order of their time, and events of the same time in the order of creation', async () => {
     const scheduler = seeded()
     const start = scheduler.now()
     const ran: [string, number][] = []
@@ -30,7 +30,7 @@ describe('order', () => {
     ])
   })
 
-  test('a thousand events at random times come in order', async () => {
+  test('a thousand events at random times run in order', async () => {
     const scheduler = seeded()
     const made: { at: number; index: number }[] = []
     const ran: typeof made = []
@@ -43,7 +43,7 @@ describe('order', () => {
     expect(ran).toEqual(made.toSorted((one, other) => one.at - other.at || one.index - other.index))
   })
 
-  test.each([-1, Number.NaN, Infinity])('an event %s ms away is refused', (ms) => {
+  test.each([-1, Number.NaN, Infinity])('an event due in %s ms is refused', (ms) => {
     expect(() => seeded().after(ms, () => undefined)).toThrow('an event can’t be')
   })
 })
@@ -65,7 +65,7 @@ describe('microtasks', () => {
     expect(trace).toEqual(['the chain ends', 'after each', 'the next event', 'after each'])
   })
 
-  test('what was started before the run makes its first events, however many awaits it needs', async () => {
+  test('a process started before the run creates its first events, however many awaits it needs', async () => {
     const scheduler = seeded()
     let isDone = false
     const started = (async () => {
@@ -77,7 +77,7 @@ describe('microtasks', () => {
     await started
   })
 
-  test('Node’s own loop turns between two runs, so that a sweep over seeds starves nobody', async () => {
+  test('Node’s own loop turns between two runs, so that a sweep over seeds does not starve it', async () => {
     let turned = false
     setImmediate(() => {
       turned = true
@@ -88,7 +88,7 @@ describe('microtasks', () => {
 })
 
 describe('the end of a run', () => {
-  test('it stops when it is done; a later run goes on with what is left', async () => {
+  test('it stops when it is done; a later run continues with the remaining events', async () => {
     const scheduler = seeded()
     const ran: number[] = []
     for (const ms of [1, 2, 3]) scheduler.after(ms, () => void ran.push(ms))
@@ -97,13 +97,13 @@ describe('the end of a run', () => {
     expect(await scheduler.run({ isDone: () => ran.length === 3, eventsMax })).toBe(1)
   })
 
-  test('no event is left, and it is not done: everybody waits for another', async () => {
+  test('a run with no events left that is not done throws, because all processes wait for each other', async () => {
     const scheduler = seeded()
     scheduler.after(1, () => undefined)
     await expect(scheduler.run({ isDone: () => false, eventsMax })).rejects.toThrow('no event is left after 1')
   })
 
-  test('a run that goes round for ever ends at eventsMax', async () => {
+  test('an endless run stops at eventsMax', async () => {
     const scheduler = seeded()
     let count = 0
     const again = () => {
@@ -115,7 +115,7 @@ describe('the end of a run', () => {
     expect(count).toBe(8)
   })
 
-  test('what an event throws ends the run', async () => {
+  test('an event that throws ends the run', async () => {
     const scheduler = seeded()
     scheduler.after(1, () => {
       throw new Error('in an event')
@@ -123,7 +123,7 @@ describe('the end of a run', () => {
     await expect(scheduler.run({ isDone: () => false, eventsMax })).rejects.toThrow('in an event')
   })
 
-  test('what afterEach throws ends the run', async () => {
+  test('an afterEach that throws ends the run', async () => {
     const scheduler = seeded()
     scheduler.after(1, () => undefined)
     scheduler.after(2, () => undefined)
@@ -135,7 +135,7 @@ describe('the end of a run', () => {
 })
 
 describe('draws', () => {
-  /** Ten processes that wait, draw and wait again: who did what when. */
+  /** Ten processes that wait, draw and wait again. Returns who did what when. */
   async function traceOf(seed: number): Promise<string> {
     const scheduler = seeded(seed)
     const trace: string[] = []
@@ -152,13 +152,13 @@ describe('draws', () => {
     return trace.join('\n')
   }
 
-  test('one seed is one order; another seed is another', async () => {
+  test('one seed gives one order, and another seed another order', async () => {
     const first = await traceOf(1)
     expect(await traceOf(1)).toBe(first)
     expect(await traceOf(2)).not.toBe(first)
   })
 
-  test('they stay in their bounds, and reach them', () => {
+  test('draws stay within their bounds, and reach them', () => {
     const scheduler = seeded()
     const drawn = (draw: () => number) => [...new Set(Array.from({ length: 500 }, draw))].sort()
     expect(drawn(() => scheduler.below(3))).toEqual([0, 1, 2])
@@ -169,7 +169,7 @@ describe('draws', () => {
     expect(() => scheduler.pick([])).toThrow('nothing to pick from')
   })
 
-  test('another probability changes no draw after it', () => {
+  test('another probability does not change the draws after it', () => {
     const drawAfter = (probability: number) => {
       const scheduler = seeded()
       scheduler.chance(probability)

@@ -317,6 +317,7 @@ describe('a move whose mover sleeps', () => {
     const lose = () => Promise.reject(new Error('Network connection lost.'))
     const deaf = {
       map: () => real.map(),
+      encodedMap: (...known: Parameters<typeof real.encodedMap>) => real.encodedMap(...known),
       planMoves: (wish: Parameters<typeof real.planMoves>[0]) => real.planMoves(wish).then(lose),
       listMoves: lose,
     }
@@ -342,6 +343,7 @@ describe('an Idempotency-Key', () => {
     const lose = () => Promise.reject(new Error('Network connection lost.'))
     const deaf = {
       map: () => real.map(),
+      encodedMap: (...known: Parameters<typeof real.encodedMap>) => real.encodedMap(...known),
       planMoves: (...wish: Parameters<typeof real.planMoves>) => real.planMoves(...wish).then(lose),
     }
     const DIRECTORY = {

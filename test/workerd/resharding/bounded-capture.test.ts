@@ -5,7 +5,7 @@ import { CaptureWatch } from '../../../src/resharding/capture-watch.ts'
 import { movedClaims } from '../../support/moved-claims.ts'
 import { drive, leasesAreOver, mover, once, planMove, record, settleNow, shards, steer } from '../../support/moving.ts'
 
-// The target of a settled move captures changes for a reverse, as many as the log may hold and no more.
+// The target of a settled move captures changes for a reverse, up to the bound of the log.
 
 const claims = movedClaims(['kept'])
 const { at, insert } = claims
@@ -29,7 +29,7 @@ async function write(count: number, name = 'written') {
   for (let index = 0; index < count; index++) await insert(`${name}-${index}`)
 }
 
-test('below the bound the record says how much is captured, and the next look is soon enough', async () => {
+test('below the bound, the record states how much is captured, and the next check is early enough', async () => {
   await write(3)
   const comeBackAt = await mover().turn(id)
   expect(await record(id)).toMatchObject({ state: 'settling', captured: 3, captureStopped: false })
@@ -38,21 +38,21 @@ test('below the bound the record says how much is captured, and the next look is
   expect(await drive(id)).toMatchObject({ state: 'settling', reversed: true, captured: 0 })
 })
 
-test('at the bound the capture stops: writes go on, a reverse is refused with the reason, and the move ends', async () => {
+test('at the bound, the capture stops: writes continue, a reverse is refused with the reason, and the move ends', async () => {
   await write(4)
   await mover().turn(id)
   expect(await record(id)).toMatchObject({ state: 'settling', captureStopped: true })
   expect(await at('SHARD_001')).toMatchObject({ state: 'active', changes: 0 })
   await write(2, 'later')
   expect((await at('SHARD_001')).changes).toBe(0)
-  await expect(steer(id, 'reverse')).rejects.toThrow(/changes and stopped\. Complete it/)
+  await expect(steer(id, 'reverse')).rejects.toThrow(/stopped capturing after .* changes\. Complete it/)
   await settleNow(id)
   expect(await drive(id)).toMatchObject({ state: 'done' })
   expect((await at('SHARD_001')).rows.claims).toHaveLength(7)
   expect(await at('SHARD_000')).toEqual({ state: null, rows: {}, changes: 0 })
 })
 
-test('changes of another move between its own are not counted at the bound', async () => {
+test('at the bound, changes of another move between its own are not counted', async () => {
   await insert('first')
   await target()
     .prepare(
@@ -65,7 +65,7 @@ test('changes of another move between its own are not counted at the bound', asy
   await target().prepare("DELETE FROM slot_changes WHERE move_id = 'another'").run()
 })
 
-test('while it waits for a lane its log is bounded too, and no step is raised for that', async () => {
+test('while the move waits for a lane, its log is also bounded, and no step is raised for that', async () => {
   const other = await planMove('claims', (Number.parseInt(slot, 16) + 1).toString(16), 'shard-001')
   claims.skip(1)
   await mover({ pause: once('captured', crash) }).turn(other.id)
@@ -77,11 +77,11 @@ test('while it waits for a lane its log is bounded too, and no step is raised fo
   expect(await at('SHARD_001')).toMatchObject({ state: 'active', changes: 0 })
   expect([await stepAt(shards.get('SHARD_000')!), await stepAt(target())]).toEqual(steps)
   expect((await drive(other.id)).state).toBe('settling')
-  // A planned move would wait for one that is due.
+  // A planned move would wait for a settled one whose time is over.
   expect((await drive(id)).state).toBe('done')
 })
 
-test('the directory knows before the shard: between them a reverse is refused, and the next turn stops the capture', async () => {
+test('the directory records the stop before the shard: until then a reverse is refused, and the next turn stops the capture', async () => {
   await write(4)
   await mover({ pause: once('capture-stopped', crash) }).turn(id)
   expect(await at('SHARD_001')).toMatchObject({ state: 'moving', changes: 4 })
@@ -90,7 +90,7 @@ test('the directory knows before the shard: between them a reverse is refused, a
   expect(await at('SHARD_001')).toMatchObject({ state: 'active', changes: 0 })
 })
 
-test('a reverse that comes first keeps the capture', async () => {
+test('a reverse that is recorded first keeps the capture', async () => {
   await write(4)
   const observer = { before: async (_: string, operation: string) => void (operation === 'look' && (await reverse())) }
   let isReversed = false

@@ -40,7 +40,7 @@ const ids = [
 
 type Bounds = NonNullable<Parameters<typeof chunk>[1]>
 
-/** Every chunk of the slots, as the keys that each brought. */
+/** Every chunk of the slots, as the keys that each contained. */
 async function walk(bounds: Bounds): Promise<string[][]> {
   const chunks: string[][] = []
   for (let cursor: string | null = null; ; ) {
@@ -64,25 +64,22 @@ async function keysInOrder(): Promise<string[]> {
 describe('keys that sort oddly', () => {
   const parts = [-1, 2, 10, 9007199254740991]
 
-  test.each([1, 3, 1_000])(
-    'are walked %i rows at a time, each exactly once, in SQLite’s own order',
-    async (rowsMax) => {
-      await insert(ids.flatMap((id) => parts.map((part) => [id, part, "'x'"] as [string, number, string])))
-      const walked = await walk({ rowsMax, packing: 'mixed' })
-      expect(walked.every((keys) => keys.length <= rowsMax)).toBe(true)
-      expect(walked).toHaveLength(Math.ceil((ids.length * parts.length) / rowsMax))
-      // One chunk's plain rows come before its tagged ones; chunk after chunk they are in order.
-      const order = await keysInOrder()
-      let before = 0
-      for (const keys of walked) {
-        expect(keys.toSorted()).toEqual(order.slice(before, before + keys.length).toSorted())
-        before += keys.length
-      }
-      expect(before).toBe(order.length)
-    },
-  )
+  test.each([1, 3, 1_000])('are read %i rows at a time, each exactly once, in SQLite’s own order', async (rowsMax) => {
+    await insert(ids.flatMap((id) => parts.map((part) => [id, part, "'x'"] as [string, number, string])))
+    const walked = await walk({ rowsMax, packing: 'mixed' })
+    expect(walked.every((keys) => keys.length <= rowsMax)).toBe(true)
+    expect(walked).toHaveLength(Math.ceil((ids.length * parts.length) / rowsMax))
+    // In each chunk, plain rows come before tagged ones. Chunk by chunk, the keys are in order.
+    const order = await keysInOrder()
+    let before = 0
+    for (const keys of walked) {
+      expect(keys.toSorted()).toEqual(order.slice(before, before + keys.length).toSorted())
+      before += keys.length
+    }
+    expect(before).toBe(order.length)
+  })
 
-  test('a chunk holds the rows of its slots only, and ends where they end', async () => {
+  test('a chunk contains only rows of its slots, and ends where they end', async () => {
     await insert(ids.map((id) => [id, 1, "'x'"]))
     const slots = { first: '0001', after: '0002' }
     const { end, ...packs } = await chunk(null, slots)
@@ -94,20 +91,20 @@ describe('keys that sort oddly', () => {
     expect(keysOf(await pack('mixed', source, 'ffff', 'g'))).toEqual([['ffffz', 1]])
   })
 
-  test('a chunk of slots without rows is nothing, and the last', async () => {
+  test('a chunk of slots without rows is empty, and the last one', async () => {
     await insert(ids.map((id) => [id, 1, "'x'"]))
     const nothing = { rows: 0, plain: null, tagged: null, end: null }
     expect(await chunk(null, { first: '0100', after: '0200' })).toEqual(nothing)
   })
 
-  test('a chunk whose cursor’s row is gone goes on behind it', async () => {
+  test('a chunk whose cursor’s row was deleted continues after it', async () => {
     await insert(ids.map((id) => [id, 1, "'x'"]))
     const { end } = await chunk(null, { rowsMax: 5 })
     await source.prepare('DELETE FROM "strange ""table""" WHERE json_array(id, part) = ?').bind(end).run()
     expect(await chunk(end)).toMatchObject({ rows: ids.length - 5, end: null })
   })
 
-  test('rows that are inserted behind the cursor don’t come, before the end they do', async () => {
+  test('rows inserted before the cursor are not read, and rows inserted after it are', async () => {
     await insert(ids.map((id) => [id, 1, "'x'"]))
     const { end } = await chunk(null, { rowsMax: 5 })
     await insert([
@@ -118,43 +115,40 @@ describe('keys that sort oddly', () => {
   })
 })
 
-test.each([1, 3, 7, 1_000])(
-  'a chunk that is counted %i rows at a time has the rows of both ends once',
-  async (rowsMax) => {
-    await insert(ids.flatMap((id) => [1, 2].map((part) => [id, part, "'x'"] as [string, number, string])))
-    await insert([['0100', 1, "'of another slot'"]])
-    const slots = { first: '0000', after: '0100' }
-    const counts: number[] = []
-    for (let cursor: string | null = null; ; ) {
-      const { rows, end } = await countChunk(cursor, { ...slots, rowsMax })
-      expect(await countUpTo(cursor, end, slots)).toBe(rows)
-      counts.push(rows)
-      if (end === null) break
-      cursor = end
-    }
-    const all = ids.filter((id) => id < '0100').length * 2
-    expect(counts.reduce((sum, rows) => sum + rows, 0)).toBe(all)
-    expect(counts).toHaveLength(Math.ceil(all / rowsMax))
-    expect(await countChunk(null, { first: '0200', after: '0300', rowsMax })).toEqual({ rows: 0, end: null })
-  },
-)
+test.each([1, 3, 7, 1_000])('counting %i rows at a time counts the rows at both ends once', async (rowsMax) => {
+  await insert(ids.flatMap((id) => [1, 2].map((part) => [id, part, "'x'"] as [string, number, string])))
+  await insert([['0100', 1, "'of another slot'"]])
+  const slots = { first: '0000', after: '0100' }
+  const counts: number[] = []
+  for (let cursor: string | null = null; ; ) {
+    const { rows, end } = await countChunk(cursor, { ...slots, rowsMax })
+    expect(await countUpTo(cursor, end, slots)).toBe(rows)
+    counts.push(rows)
+    if (end === null) break
+    cursor = end
+  }
+  const all = ids.filter((id) => id < '0100').length * 2
+  expect(counts.reduce((sum, rows) => sum + rows, 0)).toBe(all)
+  expect(counts).toHaveLength(Math.ceil(all / rowsMax))
+  expect(await countChunk(null, { first: '0200', after: '0300', rowsMax })).toEqual({ rows: 0, end: null })
+})
 
-describe('a chunk bounded by bytes', () => {
+describe('a chunk limited by bytes', () => {
   const sized = (sizes: number[]) =>
     insert(sizes.map((size, part) => ['0000', part, `replace(hex(zeroblob(${size})), '00', 'x')`]))
   const lengths = async (bounds: Bounds) => (await walk(bounds)).map((keys) => keys.length)
 
-  test('holds as many rows as fit', async () => {
+  test('contains as many rows as fit', async () => {
     await sized(Array(10).fill(1_000))
     expect(await lengths({ bytesMax: 3_500 })).toEqual([3, 3, 3, 1])
   })
 
-  test('holds one row that is larger alone, wherever it stands', async () => {
+  test('contains a larger row alone, wherever it is', async () => {
     await sized([10, 5_000, 10, 10, 9_000, 9_000, 10])
     expect(await lengths({ bytesMax: 1_000 })).toEqual([1, 1, 2, 1, 1, 1])
   })
 
-  test('counts the bytes of any class, not characters, and not what is NULL', async () => {
+  test('counts the bytes of values of any class, not their characters, and nothing for NULL', async () => {
     await insert([
       ['0000', 1, "replace(hex(zeroblob(250)), '00', '🌳')"],
       ['0000', 2, 'zeroblob(1000)'],
@@ -164,8 +158,8 @@ describe('a chunk bounded by bytes', () => {
     expect(await lengths({ bytesMax: 1_050 })).toEqual([1, 1, 2])
   })
 
-  // Also as the source reads it: SQL's own values have the limit, and one that is longer never arrives to be packed anew.
-  test('keeps below the longest value of D1, however JSON writes it', async () => {
+  // Also as the source reads it. SQL's own values have the limit, and a longer value never arrives to be packed again.
+  test('stays below D1’s longest value, however JSON writes it', async () => {
     await insert(
       Array.from({ length: 12 }, (_, part) => ['0000', part, "replace(hex(zeroblob(36000)), '00', char(1))"]),
     )
@@ -176,7 +170,7 @@ describe('a chunk bounded by bytes', () => {
   })
 })
 
-test('rows are purged and counted in several ranges, and in these only', async () => {
+test('rows are purged and counted only in the given ranges', async () => {
   await insert(
     ['0000', '0001', '0001a', '0002', '0005', '0006', '0007', 'ffff'].flatMap((id) => [
       [id, 1, "'x'"],
@@ -215,7 +209,7 @@ describe('the tail of captured changes', () => {
     ])
   })
 
-  /** As the fence's triggers write them; the first has `seq` 1. */
+  /** Like the fence's triggers write them. The first has `seq` 1. */
   const capture = (changes: [pk: unknown[], move?: string, table?: string][]) =>
     source.batch(
       changes.map(([pk, move = MOVE, table = strange.name]) =>
@@ -225,7 +219,7 @@ describe('the tail of captured changes', () => {
       ),
     )
 
-  /** What a mover's batch asks for, for all tables. */
+  /** The statements of a mover's batch, for all tables. */
   async function tail({ after = 0, rowsMax = 500, bytesMax = 100_000, since = 0, waitingMax = 1_000 } = {}) {
     const [, reach, ...tails] = await source.batch<never>([
       source.prepare(boundTailSql(tables, rowsMax)).bind(MOVE, after, bytesMax),
@@ -238,12 +232,12 @@ describe('the tail of captured changes', () => {
 
   const nothing = { keys: null, rows: 0, plain: null, tagged: null }
 
-  test('is nothing where nothing changed, and reaches to where it was', async () => {
+  test('is empty if nothing changed, and ends where it started', async () => {
     await insert([['0000', 1, "'x'"]])
     expect(await tail({ after: 7 })).toEqual({ seq: 7, isBehind: 0, waiting: 0, inbox: nothing, ours: nothing })
   })
 
-  test('brings changed rows as they are now, and the keys of those that are gone', async () => {
+  test('contains changed rows as they are now, and the keys of deleted ones', async () => {
     await insert([
       ['0000', 1, "'as it is now'"],
       ['0000', 2, "'unchanged'"],
@@ -264,20 +258,20 @@ describe('the tail of captured changes', () => {
     })
   })
 
-  test('brings a row that changed twice once', async () => {
+  test('contains a row that changed twice once', async () => {
     await insert([['0000', 1, "'x'"]])
     await capture([[['0000', 1]], [['0000', 1]], [['0000', 1]]])
     expect(await tail()).toMatchObject({ seq: 3, ours: { keys: '[["0000",1]]', rows: 1 } })
   })
 
-  test('brings each table’s rows with that table', async () => {
+  test('contains each table’s rows under that table', async () => {
     await insert([['0000', 1, "'x'"]])
     await capture([[['0000x'], MOVE, 'inbox'], [['0000', 1]]])
     const { inbox, ours } = await tail()
     expect([inbox.keys, ours.keys]).toEqual(['[["0000x"]]', '[["0000",1]]'])
   })
 
-  test('leaves out what the target has, and what another move captured', async () => {
+  test('skips changes that the target has, and changes of another move', async () => {
     await insert([1, 2, 3, 4].map((part) => ['0000', part, "'x'"]))
     await capture([[['0000', 1]], [['0000', 2], 'move-2'], [['0000', 3]], [['0000', 4], 'move-2']])
     expect(await tail({ after: 1 })).toMatchObject({
@@ -288,7 +282,7 @@ describe('the tail of captured changes', () => {
     })
   })
 
-  test('is bounded by rows; what waits behind it is counted, of this move only', async () => {
+  test('is limited by rows; the waiting changes of this move only are counted', async () => {
     await insert([1, 2, 3, 4, 5].map((part) => ['0000', part, "'x'"]))
     await capture([1, 2, 3, 4, 5].map((part) => [['0000', part]]))
     await capture([[['0000', 1], 'move-2']])
@@ -300,7 +294,7 @@ describe('the tail of captured changes', () => {
     expect(await tail({ after: 4, rowsMax: 2 })).toMatchObject({ seq: 5, isBehind: 0, waiting: 0, ours: { rows: 1 } })
   })
 
-  test('is bounded by the bytes of the rows as they are now, over all tables; one comes in any case', async () => {
+  test('is limited by the bytes of the current rows of all tables, but contains at least one', async () => {
     const kilobyte = "replace(hex(zeroblob(1000)), '00', 'x')"
     await insert([1, 2, 3].map((part) => ['0000', part, kilobyte]))
     await capture([[['0000', 1]], [['0000', 9]], [['0000x'], MOVE, 'inbox'], [['0000', 2]], [['0000', 3]]])
@@ -310,12 +304,12 @@ describe('the tail of captured changes', () => {
     expect(await tail({ after: 3, bytesMax: 3_000 })).toMatchObject({ seq: 5, isBehind: 0, waiting: 0 })
   })
 
-  test('ends at a table that isn’t known here no more than at any other', async () => {
+  test('does not end at a table that is unknown here', async () => {
     await capture([[['x'], MOVE, 'dropped'], [['0000', 1]]])
     expect(await tail()).toMatchObject({ seq: 2, isBehind: 0, waiting: 0, ours: { keys: '[["0000",1]]' } })
   })
 
-  test('names keys that sort oddly', async () => {
+  test('contains keys that sort oddly', async () => {
     await insert(ids.map((id) => [id, 1, "'x'"]))
     await capture(ids.map((id) => [[id, 1]]))
     const { ours } = await tail()

@@ -5,7 +5,7 @@ import { movedClaims } from '../../support/moved-claims.ts'
 import { drive, mover, once, planMove, record, shards, steer } from '../../support/moving.ts'
 import { fixedRandom } from '../../support/sharding-doubles.ts'
 
-// A database with no room left: it refuses whatever needs a page, and deletes. One that is read-only refuses each write.
+// A full database refuses statements that need a page, and accepts deletes. A read-only database refuses each write.
 
 const claims = movedClaims(['kept'])
 const { at, insert } = claims
@@ -19,7 +19,7 @@ beforeEach(async () => {
 const FULL = 'D1_ERROR: database or disk is full: SQLITE_FULL'
 const READ_ONLY = 'D1_ERROR: attempt to write a readonly database: SQLITE_READONLY'
 
-/** The shards, one of which refuses these statements, for want of room unless another reason is given. */
+/** The shards, one of which refuses these statements because it is full, or for the given reason. */
 function full(binding: string, refuses: RegExp, reason = FULL): Map<string, D1Database> {
   const database = shards.get(binding)!
   const texts = new WeakMap<object, string>()
@@ -52,14 +52,14 @@ function full(binding: string, refuses: RegExp, reason = FULL): Map<string, D1Da
   return new Map([...shards, [binding, connection(database)]])
 }
 
-/** Turns with these shards, until the move is over or has waited for a while. */
+/** Runs turns with these shards until the move has ended or has waited for a while. */
 async function turns(over: Map<string, D1Database>, count = 6) {
   const one = mover({ shards: over })
   for (let turn = 0; turn < count; turn++) if ((await one.turn(id)) === null) break
   return record(id)
 }
 
-test('rows that find no room fail the move', async () => {
+test('rows that do not fit fail the move', async () => {
   const before = await at('SHARD_000')
   const failed = await turns(full('SHARD_001', /^INSERT INTO "/))
   expect(failed).toMatchObject({ state: 'failed', hasLanes: false, interrupted: null })
@@ -69,7 +69,7 @@ test('rows that find no room fail the move', async () => {
   await insert('goes-on')
 })
 
-test('an undo that finds no room says so, and is tried again until there is some', async () => {
+test('an undo without room reports it, and is retried until there is some', async () => {
   await turns(full('SHARD_001', /^(INSERT INTO "|DELETE)/))
   expect(await record(id)).toMatchObject({
     ...{ ending: 'failed', stuck: null },
@@ -84,7 +84,7 @@ test.each([
   ['target', 'SHARD_001', 'activate'],
   ['source', 'SHARD_000', 'retire'],
 ])(
-  'after the commit a full %s loses nothing: the reason is visible, and the move continues when there is room',
+  'after the commit, a full %s loses nothing: the reason is visible, and the move continues when there is room',
   async (_, binding, step) => {
     const { rows } = await at('SHARD_000')
     await mover({ pause: once('committed', () => Promise.reject(new Error('crash'))) }).turn(id)
@@ -99,7 +99,7 @@ test.each([
   },
 )
 
-/** A turn of a mover that meets one read-only shard; how long it waits until the next, at the most. */
+/** One turn of a mover with a read-only shard. Resolves to the longest possible wait until the next turn. */
 async function turnReadOnly(binding: string): Promise<number> {
   const one = mover({ shards: full(binding, /^(INSERT|UPDATE|DELETE)/, READ_ONLY), random: fixedRandom(1) })
   for (let turn = 0; turn < 8; turn++) await one.turn(id)
@@ -107,7 +107,7 @@ async function turnReadOnly(binding: string): Promise<number> {
 }
 
 test.each(['SHARD_000', 'SHARD_001'])(
-  'after the commit a read-only %s needs nobody’s decision: it is asked again at once, since writers wait',
+  'after the commit, a read-only %s needs no decision: it is retried at once, because writers wait',
   async (binding) => {
     await mover({ pause: once('committed', () => Promise.reject(new Error('crash'))) }).turn(id)
     expect(await turnReadOnly(binding)).toBeLessThanOrEqual(limits.moveFencedRetryCapMs)
@@ -119,7 +119,7 @@ test.each(['SHARD_000', 'SHARD_001'])(
   },
 )
 
-test('an undo at a read-only source that is fenced is asked again at once, too', async () => {
+test('an undo at a read-only, fenced source is also retried at once', async () => {
   await mover({ pause: once('fenced', () => Promise.reject(new Error('crash'))) }).turn(id)
   await steer(id, 'abort')
   expect(await turnReadOnly('SHARD_000')).toBeLessThanOrEqual(limits.moveFencedRetryCapMs)

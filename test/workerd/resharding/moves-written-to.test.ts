@@ -18,11 +18,11 @@ import {
 } from '../../support/moving.ts'
 import { slotStatement } from '../../support/sharding-slots.ts'
 
-// Writes between two batches of a mover, where no pause point is; and what is left of writes when a move ends.
+// Writes between two batches of a mover, where there is no pause point; and the leftovers of writes when a move ends.
 
 const claims = movedClaims(['edited', 'deleted', 'kept'])
 const { run, at, insert } = claims
-/** Of each test's own. */
+/** Separate rows for each test. */
 let slot: string
 beforeEach(() => {
   slot = claims.slot()
@@ -37,7 +37,7 @@ const manyClaims = (database: Pick<D1Database, 'prepare'>, name: string, count: 
 const insertMany = async (name: string, count: number) =>
   void (await manyClaims(routed().of(slot, { keyspace: 'claims', operation: 'test.write' }), name, count).run())
 
-/** One of each: to be there, changed, and gone afterwards. */
+/** One row each, to exist, to be changed, and to be deleted. */
 async function writeOneOfEach(): Promise<void> {
   await insert('inserted')
   await run("UPDATE claims SET state = 'reserved' WHERE key = ?", `${slot}.edited`)
@@ -57,7 +57,7 @@ async function afterOneOfEach(): Promise<Record<string, string[]>> {
   }
 }
 
-/** Calls `body` before the first batch of that name leaves. */
+/** Calls `body` before the first batch with that name leaves. */
 function beforeBatch(batch: string, body: () => Promise<void> | void) {
   let isDone = false
   return {
@@ -69,7 +69,7 @@ function beforeBatch(batch: string, body: () => Promise<void> | void) {
   }
 }
 
-/** The mover's batches on the way to settling; from the target's part of the fence on, a writer waits. */
+/** The mover's batches until settling. From the target's part of the fence on, a writer waits. */
 const whileWritable = [
   ...['raise', 'read', 'capture', 'total', 'copy', 'catch-up', 'verify', 'count', 'fence'].map(
     (name) => `${name} at shard-000`,
@@ -79,7 +79,7 @@ const whileWritable = [
 const whileFenced = ['fence at shard-001', 'activate at shard-001']
 
 test.each([...whileWritable, ...whileFenced, 'retire at shard-000'])(
-  'an insert, an edit and a delete before "%s" are at the target afterwards',
+  'an insert, an edit and a delete before "%s" reach the target',
   async (batch) => {
     const expected = await afterOneOfEach()
     const { id } = await planMove('claims', slot, 'shard-001')
@@ -101,7 +101,7 @@ test.each([
   ['catch-up', 0],
   ['fence', 1],
 ])(
-  'more changes than one tail holds, right before the source’s "%s", are all carried, in %i drains',
+  'more changes than one tail holds, directly before the source’s "%s", are all carried in %i drains',
   async (batch, drains) => {
     const { id } = await planMove('claims', slot, 'shard-001')
     const many = limits.moveTailRowsMax + 50
@@ -127,7 +127,7 @@ test.each([
 describe('a move that is aborted', () => {
   const whileCaptured: PausePoint[] = ['captured', 'copied', 'caught-up', 'verified', 'attempt']
 
-  test.each(whileCaptured)('after writes at "%s" keeps them at the source, and no capture of them', async (point) => {
+  test.each(whileCaptured)('after writes at "%s" keeps them at the source, without captured changes', async (point) => {
     const expected = await afterOneOfEach()
     const { id } = await planMove('claims', slot, 'shard-001')
     const ended = await drive(
@@ -143,7 +143,7 @@ describe('a move that is aborted', () => {
     expect(await at('SHARD_001')).toEqual(nothing)
   })
 
-  test('while the source is fenced lets a writer go on there', async () => {
+  test('while the source is fenced lets a waiting writer continue there', async () => {
     const expected = await afterOneOfEach()
     const { id } = await planMove('claims', slot, 'shard-001')
     let written: Promise<void> = Promise.resolve()
@@ -160,8 +160,8 @@ describe('a move that is aborted', () => {
   })
 })
 
-describe('until the last lease has run out', () => {
-  test('a settling move purges nothing, and then all that it captured', async () => {
+describe('until the last lease has expired', () => {
+  test('a settling move purges nothing, and afterwards everything that it captured', async () => {
     const { rows } = await at('SHARD_000')
     const { id } = await planMove('claims', slot, 'shard-001')
     await drive(id)
@@ -178,7 +178,7 @@ describe('until the last lease has run out', () => {
     expect(await at('SHARD_001')).toEqual({ state: 'active', rows: left.rows, changes: 0 })
   })
 
-  test('what was captured meanwhile is dropped in pieces, and never in one statement that users would wait for', async () => {
+  test('changes captured meanwhile are dropped in pieces, never in one statement that users would wait for', async () => {
     const { id } = await planMove('claims', slot, 'shard-001')
     await drive(id)
     await insertMany('many', limits.movePurgeRowsMax + 50)
@@ -196,7 +196,7 @@ describe('until the last lease has run out', () => {
     expect((await at('SHARD_001')).changes).toBe(0)
   })
 
-  test('slots don’t come back to a shard that they have left', async () => {
+  test('slots don’t return to a shard that they have left', async () => {
     const { id } = await planMove('claims', slot, 'shard-001')
     await drive(id)
     await settleNow(id)
@@ -210,7 +210,7 @@ describe('until the last lease has run out', () => {
   })
 })
 
-describe('with little room for changes that wait', () => {
+describe('with a small limit for waiting changes', () => {
   const { moveLogRowsMax, moveTailRowsMax } = limits
   beforeAll(() => void Object.assign(limits, { moveLogRowsMax: 10, moveTailRowsMax: 5 }))
   afterAll(() => void Object.assign(limits, { moveLogRowsMax, moveTailRowsMax }))
@@ -225,7 +225,7 @@ describe('with little room for changes that wait', () => {
     expect(await at('SHARD_000')).toMatchObject({ state: 'active', changes: 0 })
   })
 
-  test('what was captured in the settling is carried back by a reverse, however much it is', async () => {
+  test('a reverse carries back all changes captured while settling, however many there are', async () => {
     const { id } = await planMove('claims', slot, 'shard-001')
     await drive(id)
     await insertMany('many', 20)
@@ -235,7 +235,7 @@ describe('with little room for changes that wait', () => {
   })
 })
 
-test('how many rows there are is told by how far a bounded number reaches, and exactly once they are counted', async () => {
+test('the number of rows is estimated from how far a limited number reaches, and exact once they are counted', async () => {
   const { moveCountRowsMax } = limits
   Object.assign(limits, { moveCountRowsMax: 3 })
   try {
@@ -254,14 +254,14 @@ test('how many rows there are is told by how far a bounded number reaches, and e
   }
 })
 
-describe('a turn ends in time, and the record is asked again', () => {
-  /** Time that jumps past a turn's end whenever somebody looks. */
+describe('a turn ends in time, and the next one reads the record again', () => {
+  /** Time that jumps past a turn's end on every read. */
   function hurrying(): Clock {
     let looks = 0
     return { ...systemClock, now: () => systemClock.now() + looks++ * limits.moveTurnMs }
   }
 
-  test('where the tail stays long before the fence: an abort is heard', async () => {
+  test('if the tail stays long before the fence, so an abort takes effect', async () => {
     const { id } = await planMove('claims', slot, 'shard-001')
     const { rows } = await at('SHARD_000')
     let isHot = false
@@ -287,7 +287,7 @@ describe('a turn ends in time, and the record is asked again', () => {
     expect(after.rows.claims).toHaveLength(rows.claims!.length + bursts * (limits.moveTailRowsMax + 1))
   })
 
-  test('where more was captured than one statement should delete: an abort drops it in pieces', async () => {
+  test('if more was captured than one statement should delete, and an abort drops it in pieces', async () => {
     const { id } = await planMove('claims', slot, 'shard-001')
     const pause = once('copied', async () => {
       await insertMany('many', limits.movePurgeRowsMax + 50)
@@ -308,7 +308,7 @@ describe('a turn ends in time, and the record is asked again', () => {
 
   const MANY = 250
 
-  test('where there is much to undo', async () => {
+  test('if there is much to undo', async () => {
     const { id } = await planMove('claims', slot, 'shard-001')
     await insertMany('many', MANY)
     const pause = once('copied', () => steer(id, 'abort'))
@@ -318,7 +318,7 @@ describe('a turn ends in time, and the record is asked again', () => {
     expect(await at('SHARD_001')).toEqual(nothing)
   })
 
-  test('where somebody left many rows at the target', async () => {
+  test('if the target has many leftover rows', async () => {
     const target = shards.get('SHARD_001')!
     await target.batch([
       slotStatement(target, 'claims', slot, 'importing'),
@@ -333,7 +333,7 @@ describe('a turn ends in time, and the record is asked again', () => {
     expect((await at('SHARD_001')).rows).toEqual((await at('SHARD_000')).rows)
   })
 
-  /** The next turn deletes some of the rows at the target, and not all. */
+  /** The next turn deletes only some of the rows at the target. */
   async function expectPieceByPiece(id: string, operation: string): Promise<void> {
     let pieces = 0
     const observer = {

@@ -15,10 +15,10 @@ import {
 } from '../../support/moving.ts'
 import { slotStatement } from '../../support/sharding-slots.ts'
 
-// The first boot gives the slots out.
+// The first boot assigns the slots.
 beforeAll(async () => void (await epoch()))
 
-/** A slot of each test's own: slots in the lower half are the first shard's at the start. */
+/** A separate slot for each test. Slots in the lower half belong to the first shard at the start. */
 let slot: string
 let number = 0x1000
 beforeEach(async () => {
@@ -51,16 +51,16 @@ const write = (text: string) =>
     .bind(`${slot}.${text}`, text)
     .run()
 
-/** Pause points that a move meets on its way to settling, and those on its way out. */
+/** The pause points of a move on its way to settling, and those on its way out. */
 const onTheWay: PausePoint[] = [
   ...(['raised', 'prepared', 'captured', 'copied', 'caught-up', 'verified', 'attempt', 'fenced', 'drained'] as const),
   ...(['committed', 'activated', 'retired', 'settling'] as const),
 ]
 const beforeCommit = onTheWay.slice(0, onTheWay.indexOf('committed'))
-/** While the slot takes no writes: a writer waits here. */
+/** While the slot takes no writes, a writer waits here. */
 const fenced: PausePoint[] = ['fenced', 'drained', 'committed']
 
-test('a move brings every row over exactly, and the source keeps them until nobody reads there', async () => {
+test('a move carries every row exactly, and the source keeps the rows until no lease reads there', async () => {
   const before = await at('SHARD_000')
   const epochBefore = await epoch()
   const { id } = await planMove('users', slot, 'shard-001')
@@ -81,7 +81,7 @@ test('a move brings every row over exactly, and the source keeps them until nobo
   expect(await at('SHARD_000')).toEqual({ state: null, rows: {}, changes: 0 })
 })
 
-test('rows that somebody left at the target are gone before others come', async () => {
+test('leftover rows at the target are deleted before others arrive', async () => {
   const before = await at('SHARD_000')
   await target().batch([
     slotStatement(target(), 'users', slot, 'importing'),
@@ -96,7 +96,7 @@ test('rows that somebody left at the target are gone before others come', async 
   expect(await at('SHARD_001')).toEqual({ ...before, state: 'moving' })
 })
 
-test('claims move by the same way', async () => {
+test('claims move in the same way', async () => {
   const key = `${slot}${'a'.repeat(60)}`
   await source().prepare("INSERT INTO claims VALUES (?, 'email', 'o', 'a', 'confirmed', 1)").bind(key).run()
   const before = await holdings('SHARD_000', 'claims', slot)
@@ -107,7 +107,7 @@ test('claims move by the same way', async () => {
 })
 
 test.each(onTheWay)(
-  'a write and a crash at the pause point "%s": the write is at the owner afterwards, once',
+  'after a write and a crash at the pause point "%s", the owner has the write exactly once',
   async (point) => {
     const { id } = await planMove('users', slot, 'shard-001')
     let written: Promise<unknown> = Promise.resolve()
@@ -127,22 +127,25 @@ test.each(onTheWay)(
   },
 )
 
-test.each(beforeCommit)('aborted at the pause point "%s", a move leaves map and source as they were', async (point) => {
-  const before = await at('SHARD_000')
-  const epochBefore = await epoch()
-  const { id } = await planMove('users', slot, 'shard-001')
-  const ended = await drive(
-    id,
-    once(point, () => steer(id, 'abort')),
-  )
-  expect(ended).toMatchObject({ state: 'aborted', hasLanes: false })
-  expect(await epoch()).toBe(epochBefore)
-  expect(await at('SHARD_000')).toEqual(before)
-  expect(await at('SHARD_001')).toEqual({ state: null, rows: {}, changes: 0 })
-  await write('goes-on')
-})
+test.each(beforeCommit)(
+  'aborted at the pause point "%s", a move leaves the map and the source unchanged',
+  async (point) => {
+    const before = await at('SHARD_000')
+    const epochBefore = await epoch()
+    const { id } = await planMove('users', slot, 'shard-001')
+    const ended = await drive(
+      id,
+      once(point, () => steer(id, 'abort')),
+    )
+    expect(ended).toMatchObject({ state: 'aborted', hasLanes: false })
+    expect(await epoch()).toBe(epochBefore)
+    expect(await at('SHARD_000')).toEqual(before)
+    expect(await at('SHARD_001')).toEqual({ state: null, rows: {}, changes: 0 })
+    await write('goes-on')
+  },
+)
 
-describe('a reverse in the settling', () => {
+describe('a reverse while settling', () => {
   async function settledWithWrites(): Promise<string> {
     const { id } = await planMove('users', slot, 'shard-001')
     await drive(id)
@@ -153,7 +156,7 @@ describe('a reverse in the settling', () => {
     return id
   }
 
-  test('brings back what the target was written meanwhile', async () => {
+  test('carries back the writes that the target has taken meanwhile', async () => {
     const id = await settledWithWrites()
     const written = (await at('SHARD_001')).rows
     await steer(id, 'reverse')
@@ -164,7 +167,7 @@ describe('a reverse in the settling', () => {
   })
 
   test.each(['caught-up', 'fenced'] as const)(
-    'aborted at "%s" goes back to settling, and keeps the rows',
+    'aborted at "%s" returns to settling, and keeps the rows',
     async (point) => {
       const id = await settledWithWrites()
       const written = (await at('SHARD_001')).rows
@@ -185,8 +188,8 @@ describe('a reverse in the settling', () => {
   )
 })
 
-describe('what is not equal at both sides fails the move, is named, and the source keeps serving', () => {
-  /** Past the fence, as nobody may. */
+describe('a difference between both sides fails the move and is named, and the source keeps serving', () => {
+  /** Bypasses the fence, which nothing else may do. */
   const corrupt = (sql: string) => async () => {
     await target().batch([
       target().prepare('UPDATE mover SET open = 1 WHERE id = 1'),
@@ -199,7 +202,7 @@ describe('what is not equal at both sides fails the move, is named, and the sour
     ['a changed row', "UPDATE posts SET text = 'changed' WHERE id = ?", /posts \["\w+\.plain"\] differs/],
     ['a lost row', 'DELETE FROM posts WHERE id = ?', /posts \["\w+\.plain"\] is missing at the target/],
     [
-      'a row too many',
+      'an extra row',
       "INSERT INTO posts VALUES (? || '.twin', 'nobody', '', 1, NULL, 1)",
       /posts \["\w+\.plain\.twin"\] is at the target only/,
     ],
@@ -214,7 +217,7 @@ describe('what is not equal at both sides fails the move, is named, and the sour
     await write('goes-on')
   })
 
-  test('a row that was lost after it had been compared', async () => {
+  test('a row that was lost after it was compared', async () => {
     const lose = corrupt('DELETE FROM posts WHERE id = ?')
     const observer = {
       before: async (shard: string, operation: string) =>
@@ -236,7 +239,7 @@ describe('a migration', () => {
   const back = (shard = target()) => shard.prepare("DELETE FROM d1_migrations WHERE name = '9999_later.sql'").run()
 
   test.each(['prepared', 'copied', 'attempt'] as const)(
-    'at one shard, at "%s", fails the move, which says why',
+    'at one shard, at "%s", fails the move with the reason',
     async (point) => {
       const before = await at('SHARD_000')
       const { id } = await planMove('users', slot, 'shard-001')
@@ -250,7 +253,7 @@ describe('a migration', () => {
     },
   )
 
-  test('at both shards, once rows were copied without its columns, fails the move, which says what to do', async () => {
+  test('at both shards, after rows were copied without its columns, fails the move with a fix', async () => {
     const before = await at('SHARD_000')
     const { id } = await planMove('users', slot, 'shard-001')
     const both = [source(), target()]
@@ -266,7 +269,7 @@ describe('a migration', () => {
     expect(await at('SHARD_001')).toEqual({ state: null, rows: {}, changes: 0 })
   })
 
-  test('at one shard, before anything was copied, is waited for: moves that queue must not fail all together', async () => {
+  test('at one shard, before anything was copied, makes the move wait, because queued moves must not all fail', async () => {
     const { id } = await planMove('users', slot, 'shard-001')
     await migrate()
     await mover().turn(id)
@@ -277,7 +280,7 @@ describe('a migration', () => {
     for (const shard of [source(), target()]) await back(shard)
   })
 
-  test('after the commit disturbs nothing, and no move is planned while the shards differ', async () => {
+  test('after the commit does no harm, and no move is planned while the shards differ', async () => {
     const { id } = await planMove('users', slot, 'shard-001')
     expect(
       await drive(

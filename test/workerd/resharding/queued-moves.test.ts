@@ -13,7 +13,7 @@ const { MOVER } = bindings
 const directory: DirectoryOperations = directoryStub({ directory: bindings.DIRECTORY }, 10_000)
 const moverOf = (id: string) => MOVER.get(MOVER.idFromName(id))
 
-/** What a mover's object keeps: which move it has, and its alarm. */
+/** A mover object's storage: the id of its move, and its alarm. */
 const keptBy = (id: string) =>
   runInDurableObject(moverOf(id), async (_: MoverObject, state) => ({
     move: await state.storage.get<string>('move'),
@@ -32,15 +32,15 @@ const find = async (id: string): Promise<MoveRecord> => (await directory.findMov
 
 afterEach(() => wakeMoversBy(null))
 
-test('a queued move has no alarm, and starts when the move before it leaves the lanes: no poll, no cron', async () => {
+test('a queued move has no alarm, and starts when the move before it gives up the lanes, without polling or the cron', async () => {
   await directory.map()
   await wakeMoversBy(async () => undefined)
   const reply = await directory.drainShard('shard-001')
   if (!('moves' in reply)) throw new Error(reply.detail)
-  // Users and claims, from the one shard to the other.
+  // Users and claims, from one shard to the other.
   const [first, second] = reply.moves as [MoveRecord, MoveRecord]
   expect(reply.moves).toHaveLength(2)
-  // D1 says how large a database is, in the answer that brings its schema.
+  // D1 reports a database's size in the answer that returns its schema.
   expect(first.bytesEstimated).toBeGreaterThan(0)
   const begun = await directory.changeMove(first, { to: 'preparing' }, null)
   expect(begun).toMatchObject({ outcome: 'recorded' })
@@ -60,11 +60,11 @@ test('a queued move has no alarm, and starts when the move before it leaves the 
     ({ state }) => state !== 'planned',
   )
   expect(started).toMatchObject({ source: { id: 'shard-001' }, target: { id: 'shard-000' }, ending: null, error: null })
-  // Half of all slots: nobody waits for these.
+  // Half of all slots. No test waits for these.
   await directory.steerMove(second.id, 'abort')
 })
 
-test('an object of the version before is asked as that version was: the runtime says that it lacks the method', async () => {
+test('an object of the previous version is called as that version expects, because the runtime reports the missing method', async () => {
   const stub = directory as unknown as { notYetThere(): Promise<number> }
   expect(
     await orOlder(

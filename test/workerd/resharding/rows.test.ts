@@ -17,7 +17,7 @@ import {
 
 beforeEach(makeStrangeTables)
 
-/** SQL literals: values that JavaScript or JSON would change, and plain ones; and how each travels. */
+/** SQL literals, and how each travels: values that JavaScript or JSON would change, and plain ones. */
 const values: Record<string, [literal: string, form: 'plain' | 'tagged']> = {
   'a small integer': ['-7', 'plain'],
   'the largest integer of JavaScript': ['9007199254740991', 'plain'],
@@ -49,7 +49,7 @@ const values: Record<string, [literal: string, form: 'plain' | 'tagged']> = {
   'a blob': ["x'00ff10'", 'tagged'],
 }
 
-test.each(Object.entries(values))('%s arrives as it left', async (_, [literal, form]) => {
+test.each(Object.entries(values))('%s arrives unchanged', async (_, [literal, form]) => {
   await insert([['0000a', 1, literal]])
   const { rows, plain, tagged } = await carry()
   expect([rows, plain === null, tagged === null]).toEqual([1, form === 'tagged', form === 'plain'])
@@ -57,7 +57,7 @@ test.each(Object.entries(values))('%s arrives as it left', async (_, [literal, f
   expect(await facts(target)).toHaveLength(1)
 })
 
-test('all of them arrive also when no row is plain, over rows that are there', async () => {
+test('all of them also arrive if no row is plain, over existing rows', async () => {
   const all = Object.values(values).map(([literal], part) => ['0000a', part, literal] as [string, number, string])
   await insert(all)
   await insert([['0000a', 3, "'old'"]], target)
@@ -68,7 +68,7 @@ test('all of them arrive also when no row is plain, over rows that are there', a
   expect(await facts(target)).toEqual(await facts(source))
 })
 
-test('rows of both forms beside each other each arrive once', async () => {
+test('rows of both forms together each arrive once', async () => {
   await insert([
     ['0000a', 1, "'plain'"],
     ['0000a', 2, '0.5'],
@@ -84,7 +84,7 @@ test('rows of both forms beside each other each arrive once', async () => {
   expect(await facts(target)).toEqual(await facts(source))
 })
 
-test('a thousand doubles of any size arrive bit for bit', async () => {
+test('a thousand doubles of any size arrive bit by bit', async () => {
   const bits = crypto.getRandomValues(new BigUint64Array(1_000))
   const doubles = [...new Float64Array(bits.buffer)].filter(Number.isFinite)
   await source
@@ -104,11 +104,11 @@ test('integers around every power of two arrive', async () => {
   expect(results).toEqual(integers.map((integer) => ({ digits: String(integer) })))
 })
 
-describe('what SQL takes for plain, and JavaScript would change', () => {
-  // As many characters as bytes to SQLite, and U+FFFD to JavaScript.
+describe('text that SQL treats as plain, but JavaScript would change', () => {
+  // As many characters as bytes in SQLite, but U+FFFD in JavaScript.
   const notUtf8 = ["CAST(x'ff' AS TEXT)", "CAST(x'61ff62' AS TEXT)", "CAST(x'c0' AS TEXT)", "CAST(x'80' AS TEXT)"]
 
-  test.each(notUtf8)('%s is recognised, and arrives tagged', async (literal) => {
+  test.each(notUtf8)('%s is detected, and arrives tagged', async (literal) => {
     await insert([
       ['0000a', 1, literal],
       ['0000a', 2, "'plain'"],
@@ -129,7 +129,7 @@ describe('what SQL takes for plain, and JavaScript would change', () => {
       )
       .bind(JSON.stringify(all))
       .run()
-    // Each alone too, since one mangled row has all of them packed anew.
+    // Each alone too, because one mangled row causes all of them to be packed again.
     for (let byte = 0; byte < 256; byte += 15) {
       const slot = byte.toString(16).padStart(4, '0')
       const alone = await pack('mixed', source, slot, `${slot}z`)
@@ -141,7 +141,7 @@ describe('what SQL takes for plain, and JavaScript would change', () => {
     expect(await facts(target)).toHaveLength(all.length)
   })
 
-  test('the replacement character itself, and its like, don’t make rows mangled', async () => {
+  test('the replacement character itself and similar text do not count as mangled', async () => {
     await insert([
       ['0000a', 1, 'char(65533)'],
       ['0000a', 2, "'\\ufffd'"],
@@ -151,7 +151,7 @@ describe('what SQL takes for plain, and JavaScript would change', () => {
     expect(mixed.plain).toBe('[["0000a",2,"\\\\ufffd"]]')
   })
 
-  test('control characters that JSON makes too long travel as hex', async () => {
+  test('control characters that would be too long in JSON travel as hex', async () => {
     const control = `replace(hex(zeroblob(90000)), '00', char(1))`
     await insert(Array.from({ length: 4 }, (_, part) => ['0000a', part, control]))
     const mixed = await pack('mixed')
@@ -174,8 +174,8 @@ test.each([
   expect(await facts(target)).toEqual(await facts(source))
 })
 
-describe('rows that are there already', () => {
-  test('are made equal, also to NULL, and others stay', async () => {
+describe('existing rows', () => {
+  test('become equal, including NULLs, and other rows stay', async () => {
     await insert([['0000a', 1, 'NULL']])
     await insert(
       [
@@ -189,7 +189,7 @@ describe('rows that are there already', () => {
     expect(await facts(target)).toHaveLength(2)
   })
 
-  test('stay as they are where a table has nothing but its key', async () => {
+  test('do not change if the table has only key columns', async () => {
     const bare = { ...strange, columns: strange.key }
     await insert([['0000a', 1, "'stays'"]], target)
     await target.prepare(upsertSql(bare, 'plain')).bind('[["0000a",1],["0000b",1]]').run()
@@ -201,12 +201,12 @@ describe('rows that are there already', () => {
   })
 })
 
-describe('rows named by their keys', () => {
+describe('rows selected by their keys', () => {
   const ids = ['0000', '0000A', '0000ä', '0000\u{10000}', '0000\'"\\']
 
   beforeEach(() => insert(ids.map((id) => [id, 1, "'x'"])))
 
-  test('are found and deleted by the key that the capture wrote', async () => {
+  test('are found and deleted with the key that the capture wrote', async () => {
     const all = keysOf(await pack('tagged'))
     const { results } = await source
       .prepare(`SELECT json_array(id, part) AS pk FROM "strange ""table""" ORDER BY id`)
@@ -219,7 +219,7 @@ describe('rows named by their keys', () => {
   })
 
   // D1 binds a number as REAL.
-  test('are found also by integers that JavaScript bound, and are integers at both sides', async () => {
+  test('are also found with integers that JavaScript bound, and are integers at both sides', async () => {
     const large = 9_007_199_254_740_991
     await insert([
       ['0001', 7, "'x'"],
@@ -239,7 +239,7 @@ describe('rows named by their keys', () => {
   })
 })
 
-test('the tables of each keyspace are found in the shard itself, with keys and columns in order', async () => {
+test('the tables of each keyspace are discovered in the shard, with keys and columns in order', async () => {
   const find = async (keyspace: 'users' | 'claims') =>
     readTables(keyspace, (await source.prepare(FIND_TABLES).bind(keyspace).all<never>()).results)
   const users = await find('users')

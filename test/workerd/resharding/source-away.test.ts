@@ -5,7 +5,7 @@ import { movedClaims } from '../../support/moved-claims.ts'
 import { drive, mover, once, planMove, record, shards } from '../../support/moving.ts'
 import { linkedDatabase, silence } from '../../support/sharding-doubles.ts'
 
-// A source, or a directory, that never answers: a turn ends in time, and the move goes its way when it is back.
+// A source or directory that never answers. A turn ends in time, and the move continues when it returns.
 
 const claims = movedClaims(['kept'])
 const { at } = claims
@@ -18,7 +18,7 @@ const { moveCallMs } = limits
 beforeAll(() => void Object.assign(limits, { moveCallMs: 100 }))
 afterAll(() => void Object.assign(limits, { moveCallMs }))
 
-/** The shards, with a source that falls silent after so many calls. */
+/** The shards, with a source that falls silent after a number of calls. */
 function silentAfter(calls: number) {
   let left = calls
   const source = linkedDatabase(shards.get('SHARD_000')!, (send) => (left-- > 0 ? send() : silence()))
@@ -33,7 +33,7 @@ test.each([0, 1, 2, 3])('a source that falls silent after %i calls ends the turn
   expect((await drive(id)).state).toBe('settling')
 })
 
-test('a fenced source that falls silent is fenced until it answers, and then handed over', async () => {
+test('a fenced source that falls silent stays fenced until it answers, and is then handed over', async () => {
   const crash = () => {
     throw new Error('crash')
   }

@@ -5,13 +5,13 @@ import type { BatchObserver } from '../../../src/resharding/shard-side.ts'
 import { movedClaims } from '../../support/moved-claims.ts'
 import { holdings, mover, once, planMove, record, settleNow, shards, steer } from '../../support/moving.ts'
 
-// The platform allows an invocation 1,000 queries, and each statement of a batch is one.
+// The platform allows an invocation 1,000 queries, and each statement of a batch counts as one.
 
 const claims = movedClaims(['kept'])
 const kept = { ...limits }
 afterEach(() => void Object.assign(limits, kept))
 
-/** The shards, counting by themselves what is sent to them. */
+/** The shards, which count the statements sent to them. */
 function counted() {
   const sent = { statements: 0 }
   const connection = <C extends Pick<D1Database, 'batch'>>(database: C): C =>
@@ -31,7 +31,7 @@ function counted() {
   return { sent, shards: new Map([...shards].map(([binding, database]) => [binding, connection(database)])) }
 }
 
-/** Turns until the move is over or settles; what each sent, as the shards counted it. */
+/** Runs turns until the move has ended or settles. Returns what each sent, as the shards counted it. */
 async function turns(
   id: string,
   pause: (point: PausePoint) => Promise<void> | void = () => undefined,
@@ -51,11 +51,11 @@ async function turns(
     if (source === 'fenced') throw new Error(`turn ${turn} ended with a fenced source`)
     if (comeBackAt === null || state === 'settling') return each
   }
-  throw new Error('no end of it')
+  throw new Error('the move does not end')
 }
 
 test('a move of many rows over slow databases, its undo and its purge: no turn exceeds the limit, and each uses it', async () => {
-  // As small as pieces become where databases are slow.
+  // The size of pieces when databases are slow.
   Object.assign(limits, { moveChunkRowsMax: 20, moveChunkRowsFirst: 20, movePurgeRowsMax: 5 })
   const slot = '0abc'
   await shards
@@ -71,7 +71,7 @@ test('a move of many rows over slow databases, its undo and its purge: no turn e
   const onTheWay = await turns(id)
   expect(Math.max(...onTheWay)).toBeLessThanOrEqual(1_000)
   expect(onTheWay.length).toBeGreaterThan(1)
-  // A turn that ends for its statements has used most of them.
+  // A turn that ends because of its statements has used most of them.
   expect(Math.min(...onTheWay.slice(0, -1))).toBeGreaterThan(800)
   await settleNow(id)
   const purge = await turns(id)
@@ -92,7 +92,7 @@ test('a move of many rows over slow databases, its undo and its purge: no turn e
 }, 30_000)
 
 test.each([112, 123, 134, 145])(
-  'with %i statements a turn it never ends with a fenced source, however much the fence meets',
+  'with %i statements, a turn never ends with a fenced source, however many changes the fence finds',
   async (statements) => {
     const { id } = await planMove('claims', claims.slot(), 'shard-001')
     Object.assign(limits, { invocationStatementsMax: statements, moveTailRowsMax: 1 })
@@ -107,7 +107,7 @@ test.each([112, 123, 134, 145])(
     const each = await turns(id, undefined, observer)
     expect(Math.max(...each)).toBeLessThanOrEqual(statements)
     const { state, attemptsGivenUp } = await record(id)
-    // The tail was longer than the statements: the attempt was given up before they were spent.
+    // The tail needed more statements than were left, so the attempt was given up before they were spent.
     expect(state).toBe('settling')
     expect(attemptsGivenUp).toBeGreaterThan(0)
     expect((await claims.at('SHARD_001')).rows.claims).toHaveLength(13)

@@ -5,7 +5,8 @@ import { movedClaims } from '../../support/moved-claims.ts'
 import { drive, mover, once, planMove, record, settleNow, shards, steer } from '../../support/moving.ts'
 import { linkedDatabase } from '../../support/sharding-doubles.ts'
 
-// Slots in states that no step of a move leaves behind: every move ends with a reason, or waits for a person without lanes.
+// Slots in states that no step of a move leaves behind. Every move ends with a reason, or waits for an operator without
+// lanes.
 
 const claims = movedClaims(['kept'])
 const { at, insert } = claims
@@ -34,7 +35,7 @@ const stateAt = (database: D1Database, one: string) =>
     .bind(one)
     .first()
 
-/** A row of the slot at the target, past its fence. */
+/** A row of the slot at the target, bypassing its fence. */
 const leftover = (one: string) =>
   target().batch([
     target().prepare('UPDATE mover SET open = 1 WHERE id = 1'),
@@ -50,7 +51,7 @@ describe('before the commit', () => {
   test.each([
     ['moved', null, '1 moved (of no move), 1 not known'],
     ['importing', 'another', '1 importing (of move another), 1 not known'],
-  ])('a slot left at the target as %s fails the move, which leaves it as it is', async (state, moveId, words) => {
+  ])('a slot at the target that is %s fails the move, which does not change the slot', async (state, moveId, words) => {
     await put(target(), slot, state, moveId)
     await leftover(slot)
     const before = await at('SHARD_001')
@@ -64,7 +65,7 @@ describe('before the commit', () => {
     await target().prepare("DELETE FROM slots WHERE keyspace = 'claims' AND slot = ?").bind(slot).run()
   })
 
-  test.each(['abort', 'failure'])('an undo after an %s touches only what belongs to its move', async (by) => {
+  test.each(['abort', 'failure'])('an undo after an %s touches only its own move’s slots', async (by) => {
     const { id } = await planMove('claims', slot, 'shard-001', last)
     await mover({ pause: once('copied', crash) }).turn(id)
     await put(target(), last, 'importing', 'another')
@@ -82,7 +83,7 @@ describe('before the commit', () => {
     expect(await stateAt(source(), last)).toEqual({ state: 'active', moveId: null })
   })
 
-  test('an undo gives the source back what is this move’s there, and names the rest', async () => {
+  test('an undo restores this move’s slots at the source, and names the rest', async () => {
     const { id } = await planMove('claims', slot, 'shard-001', last)
     await mover({ pause: once('copied', crash) }).turn(id)
     await put(source(), last, 'moving', 'another')
@@ -100,12 +101,12 @@ describe('before the commit', () => {
     await target().prepare('UPDATE mover SET cursors = ? WHERE id = 1').bind(cursors).run()
     expect(await drive(id)).toMatchObject({
       state: 'failed',
-      error: expect.stringContaining('cursors of the move can'),
+      error: expect.stringContaining('cursors cannot be read'),
     })
     expect((await at('SHARD_000')).state).toBe('active')
   })
 
-  test('a binding that this version lacks is a reason that operators see; with it the move goes on', async () => {
+  test('a missing binding is a reason that operators see; once it is added, the move continues', async () => {
     const { id } = await planMove('claims', slot, 'shard-001')
     await mover({ shards: new Map([['SHARD_000', source()]]) }).turn(id)
     expect(await record(id)).toMatchObject({
@@ -116,7 +117,7 @@ describe('before the commit', () => {
   })
 })
 
-/** A committed move of two slots, whose target has one of them in a state that no step leaves behind. */
+/** A committed move of two slots, one of which is in a state at the target that no step leaves behind. */
 async function stuckAfterCommit() {
   const { id } = await planMove('claims', slot, 'shard-001', last)
   await mover({ pause: once('committed', crash) }).turn(id)
@@ -125,21 +126,21 @@ async function stuckAfterCommit() {
   return { id, waitsMs: comeBackAt! - systemClock.now() }
 }
 
-describe('after the commit, where only a person can decide', () => {
-  test('the move says why, leaves its lanes, and retries slowly; nobody’s slots are touched', async () => {
+describe('after the commit, when an operator must decide', () => {
+  test('the move states the reason, gives up its lanes and retries slowly; it does not touch the slots of others', async () => {
     const { id, waitsMs } = await stuckAfterCommit()
     expect(waitsMs).toBeGreaterThan(limits.moveStuckRetryMs - 10_000)
     const stuck = await record(id)
     expect(stuck).toMatchObject({ state: 'committed', hasLanes: false })
     expect(stuck.stuck).toContain("shard-001, of the move's 2 slots: 1 importing, 1 importing (of move another)")
     expect(await stateAt(target(), last)).toEqual({ state: 'importing', moveId: 'another' })
-    // Another move has the lanes meanwhile.
+    // Another move takes the lanes meanwhile.
     const other = await planMove('claims', (Number.parseInt(last, 16) + 1).toString(16), 'shard-001')
     expect((await drive(other.id)).state).toBe('settling')
     claims.skip(1)
   })
 
-  test('regular again, it continues by itself, or at once by the choice "retry"', async () => {
+  test('once repaired, it continues by itself, or at once with the choice "retry"', async () => {
     const { id } = await stuckAfterCommit()
     expect((await mover().sides(id))!.choices).toEqual(['activate'])
     await put(target(), last, 'importing', id)
@@ -148,7 +149,7 @@ describe('after the commit, where only a person can decide', () => {
     expect(await drive(id)).toMatchObject({ state: 'settling', stuck: null })
   })
 
-  test('"activate" hands over the slots that are as the commit left them, and names the others', async () => {
+  test('"activate" hands over the slots that are in the state after the commit, and names the others', async () => {
     const { id } = await stuckAfterCommit()
     const { sides } = (await mover().sides(id))!
     expect(sides).toMatchObject([
@@ -174,16 +175,16 @@ describe('after the commit, where only a person can decide', () => {
     await insert('at-the-target')
   })
 
-  test('"activate" is refused when the slots have changed since they were shown', async () => {
+  test('"activate" is refused if the slots have changed since they were shown', async () => {
     const { id } = await stuckAfterCommit()
     await put(target(), slot, 'importing', 'another')
     expect(await mover().resolve(id, 'activate')).toBe(false)
     expect(await record(id)).toMatchObject({ state: 'committed', hasLanes: false, leftAlone: null })
   })
 
-  test('"activate" looks again with its own steps: what another incarnation did in between counts', async () => {
+  test('"activate" checks again after raising the steps, so it sees what another incarnation did in between', async () => {
     const { id } = await stuckAfterCommit()
-    // Between the reading for a person and the incarnation's own.
+    // Between the read for the operator and the incarnation's own.
     const observer = {
       before: async (shard: string, operation: string) => {
         if (shard === 'shard-000' && operation === 'raise') await put(target(), slot, 'importing', 'another')
@@ -193,7 +194,7 @@ describe('after the commit, where only a person can decide', () => {
     expect(await record(id)).toMatchObject({ stuck: expect.any(String), hasLanes: false, leftAlone: null })
   })
 
-  test('a purge that is refused waits for a person, and "purge" takes the move’s own slots', async () => {
+  test('a refused purge waits for an operator, and "purge" deletes the move’s own slots', async () => {
     const { id } = await planMove('claims', slot, 'shard-001', last)
     await drive(id)
     await put(source(), last, 'moved', 'another')
@@ -213,7 +214,7 @@ describe('after the commit, where only a person can decide', () => {
   })
 })
 
-test.each(['SHARD_000', 'SHARD_001'])('a turn ends although %s does not answer, and says so', async (binding) => {
+test.each(['SHARD_000', 'SHARD_001'])('a turn ends although %s does not answer, and reports it', async (binding) => {
   const { moveTurnMsMax } = limits
   const { id } = await planMove('claims', slot, 'shard-001')
   const silent = new Map([
@@ -230,7 +231,7 @@ test.each(['SHARD_000', 'SHARD_001'])('a turn ends although %s does not answer, 
   expect(await drive(id)).toMatchObject({ state: 'settling', interrupted: null })
 })
 
-test('before the commit a person may undo; a move that works has nothing else to decide', async () => {
+test('before the commit, an operator may undo; a working move offers no other choice', async () => {
   const { id } = await planMove('claims', slot, 'shard-001')
   expect((await mover().sides(id))!.choices).toEqual(['undo'])
   await drive(id)

@@ -7,7 +7,7 @@ import { movedClaims } from '../../support/moved-claims.ts'
 import { drive, mover, once, planMove, record, records, shards, steer } from '../../support/moving.ts'
 import { connectionLost, fixedRandom, linkedDatabase } from '../../support/sharding-doubles.ts'
 
-// A target that is away while the source is fenced: users of the source must not wait for it.
+// A target that is unavailable while the source is fenced. Users of the source must not wait for it.
 
 const claims = movedClaims(['kept'])
 const { at, insert } = claims
@@ -42,7 +42,7 @@ const overBudget: Clock = {
   now: () => systemClock.now() + limits.moveCutoverBudgetMs + 1,
 }
 
-/** A mover dies between the fence and the commit. */
+/** A mover crashes between the fence and the commit. */
 async function fenced(): Promise<void> {
   await mover({ pause: once('fenced', crash) }).turn(id)
   expect((await at('SHARD_000')).state).toBe('fenced')
@@ -53,7 +53,7 @@ test.each([
   ['does not answer at all', silent],
   ['falls silent after the first answer of a turn', silentAfterRaise],
 ])(
-  'a target that %s has its attempt given up, and the source takes writes; when it is back, the move goes on',
+  'when the target %s, the attempt is given up and the source takes writes; when the target returns, the move continues',
   async (_, away) => {
     await fenced()
     const { attempt } = await record(id)
@@ -63,7 +63,7 @@ test.each([
     await insert('inserted')
     const { rows } = await at('SHARD_000')
 
-    // Once is enough: no attempt is used up while nothing is fenced.
+    // Once is enough. No attempt is used up while nothing is fenced.
     await mover({ shards: away, clock: overBudget }).turn(id)
     expect((await record(id)).attempt).toBe(attempt + 1)
     expect((await drive(id)).state).toBe('settling')
@@ -71,8 +71,8 @@ test.each([
   },
 )
 
-describe('a target that is away', () => {
-  test('is waited for while the attempt is within its budget', async () => {
+describe('an unavailable target', () => {
+  test('makes the mover wait while the attempt is within its budget', async () => {
     await fenced()
     const { attempt } = await record(id)
     await mover({ shards: lost }).turn(id)
@@ -80,7 +80,7 @@ describe('a target that is away', () => {
     expect((await drive(id)).state).toBe('settling')
   })
 
-  test('does not keep an abort from the source, which is as it was; the target’s rows go when it is back', async () => {
+  test('does not delay an abort at the source, which is restored; the target’s rows are deleted when it returns', async () => {
     await fenced()
     const { rows } = await at('SHARD_000')
     await steer(id, 'abort')
@@ -92,7 +92,7 @@ describe('a target that is away', () => {
     expect(await at('SHARD_001')).toEqual({ state: null, rows: {}, changes: 0 })
   })
 
-  test('fails the move after the last attempt, and the source goes on', async () => {
+  test('fails the move after the last attempt, and the source continues', async () => {
     await fenced()
     const { attempt } = await record(id)
     const { moveCutoverAttemptsMax } = limits
@@ -102,14 +102,17 @@ describe('a target that is away', () => {
     } finally {
       Object.assign(limits, { moveCutoverAttemptsMax })
     }
-    expect(await record(id)).toMatchObject({ ending: 'failed', error: expect.stringContaining('attempts to cut over') })
+    expect(await record(id)).toMatchObject({
+      ending: 'failed',
+      error: expect.stringContaining('no cutover attempt finished'),
+    })
     await mover({ shards: lost }).turn(id)
     expect((await at('SHARD_000')).state).toBe('active')
     expect((await drive(id)).state).toBe('failed')
   })
 })
 
-test('a target that falls silent inside the pause ends it in time', async () => {
+test('the pause ends in time when the target falls silent in it', async () => {
   let isSilent = false
   const falling = withTarget((send) => (isSilent ? new Promise(() => undefined) : send()))
   const startedAt = systemClock.now()
@@ -123,13 +126,13 @@ test('a target that falls silent inside the pause ends it in time', async () => 
   expect((await drive(id)).state).toBe('settling')
 })
 
-describe('a turn that fails', () => {
-  test('is followed at once where the source is fenced, however many have failed before; else the next ones wait', async () => {
+describe('a failing turn', () => {
+  test('is retried at once while the source is fenced, however many turns have failed; otherwise the retries wait', async () => {
     let failsAt: PausePoint = 'raised'
     const pause = (point: PausePoint) => {
       if (point === failsAt) crash()
     }
-    // Of each wait the longest.
+    // The longest of each wait.
     const one = mover({ pause, random: fixedRandom(1) })
     const wait = async () => (await one.turn(id))! - systemClock.now()
     for (let failures = 0; failures < 8; failures++) await one.turn(id)
@@ -141,7 +144,7 @@ describe('a turn that fails', () => {
   })
 })
 
-test('a directory that is away in a cutover is asked again at once, however long it has been away', async () => {
+test('a directory that is unavailable in a cutover is retried at once, however long it has been unavailable', async () => {
   let isAway = false
   const ask = <T>(call: () => Promise<T>) => (isAway ? Promise.reject(new Error('away')) : call())
   const falling: RemoteMoveRecords = {
@@ -160,7 +163,7 @@ test('a directory that is away in a cutover is asked again at once, however long
   expect((await drive(id)).state).toBe('settling')
 })
 
-test('changes that pile up while the target is away fail the move, and the source goes on without them', async () => {
+test('too many waiting changes while the target is unavailable fail the move, and the source continues without the capture', async () => {
   await mover({ pause: once('copied', crash) }).turn(id)
   for (const name of ['a', 'b', 'c']) await insert(name)
   const { moveLogRowsMax } = limits
@@ -176,7 +179,7 @@ test('changes that pile up while the target is away fail the move, and the sourc
   expect((await at('SHARD_000')).changes).toBe(0)
 })
 
-describe('a target that is slow', () => {
+describe('a slow target', () => {
   const slow = withTarget(async (send) => {
     await systemClock.sleep(60)
     return send()
@@ -186,8 +189,8 @@ describe('a target that is slow', () => {
   afterAll(() => void Object.assign(limits, { moveTargetWaitMs, moveTargetPatienceMs: 100 }))
 
   test.each([
-    ['is moved to all the same', null, 'settling'],
-    ['doesn’t keep an abort from its end', 'copied', 'aborted'],
+    ['still receives the move', null, 'settling'],
+    ['does not prevent an abort from finishing', 'copied', 'aborted'],
   ] as const)('%s', async (_, point, end) => {
     const pause = once(point ?? 'dropped', () => (point ? steer(id, 'abort') : undefined))
     const one = mover({ shards: slow, pause })

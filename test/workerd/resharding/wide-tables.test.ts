@@ -4,7 +4,7 @@ import { fencedTable, fenceTriggers } from '../../../src/sharding/fence-sql.ts'
 import { createSql, drizzleTable, type HostileTable } from '../../support/hostile-schemas.ts'
 import { drive, once, planMove, shards } from '../../support/moving.ts'
 
-/** Its key has an integer column called `bytes`. */
+/** Its key has an integer column named `bytes`. */
 const wide = (count: number): HostileTable => ({
   name: `wide "${count}"`,
   keyspace: 'users',
@@ -21,7 +21,7 @@ const wide = (count: number): HostileTable => ({
   flaw: null,
 })
 
-test.each([3, 43, 100])('a table of %i columns moves on the local runtime, written to meanwhile', async (count) => {
+test.each([3, 43, 100])('a table of %i columns moves on the local runtime under writes', async (count) => {
   const table = wide(count)
   const name = quotedName(table.name)
   const slot = `0e${String(count).padStart(3, '0').slice(-2)}`

@@ -8,7 +8,7 @@ const constraint = (sqliteCode: string): Answer => ({ kind: 'constraint', sqlite
 const statement = (sqliteCode: string): Answer => ({ kind: 'statement', sqliteCode })
 const SLOT_ROW = "INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('users', '00aa', 'active', 1)"
 
-/** What D1 really says, and what it means: each is sent alone and as the second statement of a batch. */
+/** D1's real errors and their meaning. Each statement is sent alone and as the second statement of a batch. */
 const refused: [string, string, unknown[], Answer][] = [
   [
     'RAISE of a view’s trigger',
@@ -68,13 +68,13 @@ test.each([
   new Error('no answer within 2000 ms'),
   new Error('D1_ERROR: Internal error in D1 DB storage caused object to be reset.'),
   new Error('D1_ERROR: database is locked: SQLITE_BUSY'),
-  new Error('something nobody has seen yet'),
+  new Error('an error that is not known yet'),
   'not even an error',
 ])('%s may have been applied', (error) => {
   expect(answerOf(error)).toEqual({ kind: 'transient' })
 })
 
-/** What the runtime says, too, of texts that it does not take; which of its ways a text goes depends on its version. */
+/** More texts of the runtime for statements that it refuses. Its version decides which one it uses. */
 test.each([
   'D1_ERROR: A prepared SQL statement must contain only one statement.',
   'D1_ERROR: A SQL prepared statement can only be executed once at a time.',
@@ -83,7 +83,7 @@ test.each([
   expect(answerOf(new Error(text))).toEqual(statement('SQLITE_MISUSE'))
 })
 
-/** As Cloudflare publishes them: the list of errors of D1, and the changelog of 2026-09-01. */
+/** As published by Cloudflare: D1's list of errors, and the changelog of 2026-09-01. */
 test.each([
   ['D1_ERROR: database or disk is full: SQLITE_FULL', 'full'],
   ['D1_ERROR: Exceeded maximum DB size.', 'full'],
@@ -104,12 +104,12 @@ test.each([
   expect(answerOf(new Error(text))).toEqual({ kind })
 })
 
-test('a constraint that quotes such a text is a constraint', () => {
+test('a constraint error that quotes such a text is still a constraint error', () => {
   const quoted = new Error('D1_ERROR: CHECK constraint failed: D1 DB is overloaded: SQLITE_CONSTRAINT')
   expect(answerOf(quoted).kind).toBe('constraint')
 })
 
-test('a taken key is told from another table’s, and from another constraint', async () => {
+test('a taken key is distinguished from another table’s, and from another constraint', async () => {
   const error = await rejectionOf(shard.prepare(`${SLOT_ROW}, ('users', '00aa', 'active', 1)`).run())
   const taken = new DatabaseError('DATABASE_CONSTRAINT', 'SQLITE_CONSTRAINT_PRIMARYKEY', error)
   expect([isTaken(taken, 'slots'), isTaken(taken, 'slot'), isTaken(taken, 'claims')]).toEqual([true, false, false])

@@ -36,7 +36,7 @@ const scratch: Value[] = [
 ]
 
 describe.each(routed)('%s', (_, database) => {
-  test.each(scratch)('%s: what it held when it was bound', async (_, make, overwrite) => {
+  test.each(scratch)('%s: keeps the values from when it was bound', async (_, make, overwrite) => {
     const expected = await shard.prepare('SELECT hex(?) AS data, typeof(?1) AS type').bind(make()).first()
     const value = make()
     const statement = database.prepare('SELECT hex(?) AS data, typeof(?1) AS type').bind(value)
@@ -55,7 +55,7 @@ describe.each(routed)('%s', (_, database) => {
     expect(results).toEqual([{ data: '0101' }, { data: '0202' }, { data: '0303' }])
   })
 
-  test('a buffer that is overwritten while a statement is sent again', async () => {
+  test('a buffer that is overwritten while a statement is retried', async () => {
     const value = new Uint8Array([1])
     let isFirst = true
     const { shards: flaky } = routedShards({
@@ -71,9 +71,9 @@ describe.each(routed)('%s', (_, database) => {
     expect(answer).toBe('01')
   })
 
-  // D1 takes these, and fails with a text that says nothing of the statement.
+  // D1 accepts these, but fails with a text that does not mention the statement.
   test.each([new BigUint64Array([1n]), new Float64Array([Number.NaN]), Array(2)])(
-    'what can’t be put into JSON is refused at once: case %#',
+    'a value that can’t be put into JSON is refused at once: case %#',
     (value) => {
       expect(() => database.prepare('SELECT ?').bind(value)).toThrow(/^D1_TYPE_ERROR: Type 'object' not supported/)
     },

@@ -14,7 +14,7 @@ let objects = 0
 /** A Durable Object that has never been used. */
 const newObject = () => DIRECTORY.get(DIRECTORY.idFromName(`directory-${objects++}`))
 
-/** The map's part of an answer, without the moment it was given at. */
+/** The map in an answer, without the time at which it was handed out. */
 function mapOf(reply: Reply<{ map: MapWire }>): Omit<MapWire, 'issuedAt'> {
   if (!('map' in reply)) throw new Error(`${reply.code}: ${reply.detail}`)
   const { epoch, shards, runs } = structuredClone(reply.map)
@@ -32,7 +32,7 @@ beforeEach(async () => {
 })
 
 describe('the first boot', () => {
-  test('gives every slot of each keyspace to one shard, evenly, and the map says what the shards say', async () => {
+  test('gives every slot of each keyspace to one shard, evenly, and the map equals the shards’ slots', async () => {
     const { epoch, shards, runs } = mapOf(await newObject().map())
     expect(epoch).toBe(1)
     expect(shards.map(({ id, binding, state }) => [id, binding, state])).toEqual([
@@ -51,7 +51,7 @@ describe('the first boot', () => {
             .first(),
         ),
       )
-      // Two halves of 65,536: even, disjoint and total.
+      // Two halves of 65,536: even, disjoint and complete.
       expect(owned).toEqual([
         { n: 32_768, first: '0000', last: '7fff', states: 'active', epoch: 1 },
         { n: 32_768, first: '8000', last: 'ffff', states: 'active', epoch: 1 },
@@ -63,7 +63,7 @@ describe('the first boot', () => {
     }
   })
 
-  test('of twenty first requests at once is one boot', async () => {
+  test('runs once for twenty concurrent first requests', async () => {
     const object = newObject()
     const maps = await Promise.all(Array.from({ length: 20 }, async () => mapOf(await object.map())))
     expect(new Set(maps.map((map) => JSON.stringify(map))).size).toBe(1)
@@ -83,10 +83,10 @@ describe('the first boot', () => {
       await Promise.all(Array.from({ length: 20 }, () => directory.map()))
       await directory.map()
     })
-    expect(sent.batches).toBe(4) // two shards, taken and seeded
+    expect(sent.batches).toBe(4) // two shards, each taken and seeded
   })
 
-  test('is remembered by an object that was evicted, and a second directory can’t take its databases', async () => {
+  test('is not repeated by a new object after an eviction, and a second directory can’t take its databases', async () => {
     const object = newObject()
     const before = mapOf(await object.map())
     const owners = await identities()
@@ -99,7 +99,7 @@ describe('the first boot', () => {
     expect(await both[0]!.prepare('SELECT count(*) AS n FROM slots').first('n')).toBe(0)
   })
 
-  test('refuses a database that is another deployment’s: SHARD_FOREIGN names the binding, and no slot is given', async () => {
+  test('refuses a database of another deployment: SHARD_FOREIGN names the binding, and no slot is assigned', async () => {
     await databases.SHARD_001.prepare("INSERT INTO shard_identity VALUES (1, 'stranger', 'shard-001')").run()
     const object = newObject()
     for (let attempt = 0; attempt < 2; attempt++) {
@@ -111,7 +111,7 @@ describe('the first boot', () => {
     expect(mapOf(await object.map()).epoch).toBe(1)
   })
 
-  test('waits for migrations: MIGRATIONS_PENDING names the binding, and then it boots', async () => {
+  test('waits for migrations: MIGRATIONS_PENDING names the binding, and after them it boots', async () => {
     await databases.SHARD_001.prepare('ALTER TABLE shard_identity RENAME TO later').run()
     const object = newObject()
     const reply = await object.map()
@@ -139,10 +139,10 @@ function directoryOn(state: DurableObjectState, shards: ReadonlyMap<string, D1Da
 
 /** A database that must not be used. */
 const untouched = linkedDatabase(databases.SHARD_000, async () => {
-  throw new Error('it was not in the plan')
+  throw new Error('this database is not in the plan')
 })
 
-describe('a crash in the first boot, then a boot', () => {
+describe('a crash in the first boot, followed by a boot', () => {
   const bound = new Map(Object.entries(databases))
   const lost = (fails: (call: number) => boolean, when: 'before' | 'after') => {
     let call = 0
@@ -180,7 +180,7 @@ describe('a crash in the first boot, then a boot', () => {
     })
   })
 
-  test('with two bindings swapped: SHARD_FOREIGN, though both databases are this deployment’s', async () => {
+  test('with two bindings swapped: SHARD_FOREIGN, although both databases belong to this deployment', async () => {
     await runInDurableObject(newObject(), async (_, state) => {
       await rejectionOf(
         directoryOn(
@@ -198,7 +198,7 @@ describe('a crash in the first boot, then a boot', () => {
     })
   })
 
-  test('with a binding less it says which one to bind again', async () => {
+  test('with a binding missing, it says which one to add again', async () => {
     await runInDurableObject(newObject(), async (_, state) => {
       await rejectionOf(directoryOn(state, bound, 'booted').map())
       const fewer = new Map([['SHARD_000', databases.SHARD_000]])
@@ -208,7 +208,7 @@ describe('a crash in the first boot, then a boot', () => {
     })
   })
 
-  test('with no binding at all it says so, and plans nothing', async () => {
+  test('without any binding, it reports that and plans nothing', async () => {
     await runInDurableObject(newObject(), async (_, state) => {
       expect(await rejectionOf(directoryOn(state, new Map()).map())).toMatchObject({ code: 'SETTING_MISSING' })
       expect((await directoryOn(state, bound).map()).shards).toHaveLength(2)

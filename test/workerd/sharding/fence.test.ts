@@ -63,7 +63,7 @@ function statementOf(database: D1Database, noun: Noun, write: Write): D1Prepared
   return database.prepare(sql).bind(id)
 }
 
-/** What an app's write to a slot in this state meets. */
+/** The refusal of an application's write to a slot in this state. */
 const refusalOf = (state: SlotState) =>
   state === 'active' || state === 'moving'
     ? null
@@ -74,7 +74,7 @@ const refusalOf = (state: SlotState) =>
 const meetsRow = (write: Write) => !write.endsWith('of no row')
 const capturedKey = (write: Write) => (meetsRow(write) ? (write === 'insert' ? NEW : OLD) : null)
 
-/** The slot and its neighbour in their states, with one row in the slot, and no capture. */
+/** The slot and its neighbour in their states, with one row in the slot and no captured changes. */
 async function prepare({ keyspace, table, insert }: Noun, state: SlotState) {
   await shard.batch([
     slotStatement(shard, keyspace, SLOT, 'active'),
@@ -95,7 +95,7 @@ const contents = async (table: string) =>
 
 const captures = async () => (await shard.prepare('SELECT DISTINCT move_id, tbl, pk FROM slot_changes').all()).results
 
-// Backoffs pass a hundred times as fast, so that a refused write takes three round trips and not seventeen.
+// Backoffs pass a hundred times as fast, so that a refused write takes three round trips instead of seventeen.
 const shards = routedShards({ databases, clock: new ManualClock(1_000_000, 100) }).shards
 
 describe.each(nouns)('in keyspace $keyspace', (noun) => {
@@ -104,7 +104,7 @@ describe.each(nouns)('in keyspace $keyspace', (noun) => {
   test.each(cases)('slot %s, %s: row triggers alone', async (state, write) => {
     await prepare(noun, state)
     const before = await contents(noun.table)
-    const refusal = meetsRow(write) ? refusalOf(state) : null // what meets no row fires no row trigger: hence the guard
+    const refusal = meetsRow(write) ? refusalOf(state) : null // a write that matches no row fires no row trigger, hence the guard
     const sent = statementOf(shard, noun, write).run()
     if (refusal) expect((await rejectionOf(sent)).message).toContain(`D1_ERROR: ${refusal}:`)
     else await sent
@@ -145,7 +145,8 @@ describe.each(nouns)('in keyspace $keyspace', (noun) => {
       expect(await contents(noun.table)).toBe(before)
     } else expect((await sent).map(({ meta }) => meta.changes).sort()).toEqual(meetsRow(write) ? [1, 1, 1] : [0, 1, 1])
 
-    // The guard names the neighbour, which is active; the offending statement reaches out of its slot: its row's trigger answers.
+    // The guard names the neighbour, which is active. The offending statement writes outside that slot, so its row's
+    // trigger answers.
     if (!refusal || !meetsRow(write)) return
     const other = shards.of(NEIGHBOUR, { keyspace: noun.keyspace })
     const foreign = statementOf(other, noun, write)
@@ -181,13 +182,13 @@ describe.each(nouns)('in keyspace $keyspace', (noun) => {
         expect((await rejectionOf(shard.prepare(sql).bind(to, OLD).run())).message).toContain('PRIMARY_KEY_CHANGED')
         expect(await contents(noun.table)).toBe(before)
       }
-      // Set to what it was, it is no change.
+      // An update to the same value is not a change.
       await shard.prepare(`UPDATE ${noun.table} SET ${noun.key} = ${noun.key} WHERE ${noun.key} = ?`).bind(OLD).run()
     },
   )
 })
 
-test('a slot is its keyspace’s own: the same slot may be fenced in one and active in the other', async () => {
+test('a slot belongs to its keyspace: the same slot may be fenced in one and active in the other', async () => {
   const [users, claims] = nouns as [Noun, Noun]
   await prepare(users, 'fenced')
   await prepare(claims, 'active')
@@ -236,7 +237,7 @@ describe('the mover’s row', () => {
     expect((await state()).results).toEqual(before)
   })
 
-  test('a step is raised by exactly one, by whoever expects it; a late batch changes nothing', async () => {
+  test('a step rises by exactly one for a batch that expects it, and a late batch changes nothing', async () => {
     const step = (await shard.prepare('SELECT step FROM mover').first<number>('step'))!
     const raise = (expected: number | null) => [
       shard.prepare('INSERT INTO mover_step (expected) VALUES (?)').bind(expected),
@@ -272,7 +273,7 @@ describe('every sharded table', () => {
     for (const { name, sql } of wanted) expect(found.get(name)).toBe(sql)
   })
 
-  test('is declared, or was: what is in the database without a declaration or a fence is the fence’s own', async () => {
+  test('is declared, or was: a table with neither a declaration nor a fence belongs to the fence', async () => {
     const own = ['mover', 'shard_identity', 'slot_changes', 'slots']
     const { results } = await shard
       .prepare(
@@ -287,7 +288,7 @@ describe('every sharded table', () => {
   })
 })
 
-test('slots in no state are refused by the table itself', async () => {
+test('the table itself refuses slots without a valid state', async () => {
   const odd = shard.prepare("INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('users', 'beef', 'resting', 1)")
   expect((await rejectionOf(odd.run())).message).toContain('CHECK constraint failed')
   await setSlot(shard, 'users', 'beef', null)

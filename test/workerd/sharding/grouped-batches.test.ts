@@ -58,7 +58,10 @@ beforeEach(async () => {
   await place(target, {}, null)
 })
 
-/** A router whose isolate holds epoch 1, in which shard 0 has all; `commit` gives slots from `from` on to shard 1. */
+/**
+ * A router whose isolate holds epoch 1, in which shard 0 owns all slots. `commit` gives slots from `from` on to shard
+ * 1.
+ */
 async function stand(options: Partial<RoutedShardsOptions> = {}, state: ShardState = 'serving') {
   const clock = options.clock ?? new ManualClock()
   const first = (wire: MapWire) => ({
@@ -89,12 +92,12 @@ const sent = (calls: { shard: string; statements: number }[]) =>
   calls.map(({ shard, statements }) => `${shard} ${statements}`)
 
 describe('one map', () => {
-  test('each shard gets one batch, and its items’ answers come back', async () => {
+  test('each shard gets one batch, and its items’ answers are returned', async () => {
     const { run, calls, commit, shards } = await stand()
     await place(source, { '00a4': null, '00a5': null, '00a6': null, '00a7': null }, 'active')
     await place(target, { '00a0': null, '00a1': null, '00a2': null, '00a3': null }, 'active')
     commit('00a4')
-    await run([items[7]!]) // learns of it
+    await run([items[7]!]) // learns of the new map
     calls.splice(0)
     const outcome = await run()
     const { done, failed } = outcome
@@ -118,8 +121,8 @@ describe('one map', () => {
   })
 })
 
-describe('the guard speaks for every slot', () => {
-  /** Meets no row, so no row trigger fires: only the guard can refuse it. */
+describe('the guard covers every slot', () => {
+  /** Matches no row, so no row trigger fires, and only the guard can refuse it. */
   const touch = (database: GroupDatabase, some: Item[]) => ({
     touched: database
       .prepare("UPDATE profiles SET bio = 'x' WHERE id IN (SELECT value FROM json_each(?))")
@@ -127,7 +130,7 @@ describe('the guard speaks for every slot', () => {
   })
 
   test.each(['fenced', 'importing', 'moved', null] as const)(
-    'a slot that is %s is refused, wherever it stands in the group',
+    'a slot that is %s is refused, wherever it is in the group',
     async (state) => {
       for (const place_ of [0, 3, 7]) {
         const { send } = await stand()
@@ -141,8 +144,8 @@ describe('the guard speaks for every slot', () => {
   )
 })
 
-describe('a slot that isn’t served here', () => {
-  test('the others go at once; it goes to its new owner by one newer map, with no wait', async () => {
+describe('a slot that is not served here', () => {
+  test('the others are sent at once; it is sent to its new owner with one newer map, without a wait', async () => {
     const { run, calls, commit, clock, source: directory } = await stand()
     await place(source, { '00a6': 'moved', '00a7': 'moved' }, 'active')
     await place(target, { '00a6': 'active', '00a7': 'moving' }, null)
@@ -150,13 +153,13 @@ describe('a slot that isn’t served here', () => {
     const { done, failed } = await run()
     expect([done.length, failed.size, clock.slept]).toEqual([8, 0, []])
     expect(directory.calls).toBe(2)
-    // all, which slots are served, these, and the two that moved
+    // All items, the query for served slots, the served items, and the two that moved
     expect(sent(calls)).toEqual(['shard-000 2', 'shard-000 1', 'shard-000 2', 'shard-001 2'])
     expect(await idsIn(source)).toEqual(keysOf(items.slice(0, 6)))
     expect(await idsIn(target)).toEqual(keysOf(items.slice(6)))
   })
 
-  test('another moves between the shard’s answer and the batch of what it serves: that batch is refused whole, too', async () => {
+  test('another slot moves between the shard’s answer and the batch of served items, so that batch is also refused as a whole', async () => {
     let sent = 0
     const { run, commit, calls } = await stand({
       async before() {
@@ -177,7 +180,7 @@ describe('a slot that isn’t served here', () => {
     expect(await idsIn(target)).toEqual(keysOf(items.slice(6)))
   })
 
-  test('nowhere, and no newer map: it fails when the budget is used up, the others are done', async () => {
+  test('served nowhere, without a newer map: it fails when the budget is used up, and the others are done', async () => {
     const { run, clock, startedAt } = await stand()
     await place(source, { '00a7': null }, 'active')
     const { done, failed } = await run()
@@ -190,7 +193,7 @@ describe('a slot that isn’t served here', () => {
 })
 
 describe('a fenced slot', () => {
-  test('un-fenced while it waits: done, once', async () => {
+  test('un-fenced while it waits: done once', async () => {
     const { run, clock, startedAt } = await stand()
     await place(source, { '00a3': 'fenced' }, 'active')
     clock.onSleep = async () => {
@@ -215,7 +218,7 @@ describe('a fenced slot', () => {
   })
 })
 
-describe('an item that is wrong', () => {
+describe('a faulty item', () => {
   const tooLarge = { key: items[5]!.key, bio: 'x'.repeat(262_144) }
   const withOne = items.with(5, tooLarge)
 
@@ -227,7 +230,7 @@ describe('an item that is wrong', () => {
     expect(calls).toHaveLength(7) // 8 → 4 + 4 → 2 + 2 → 1 + 1
   })
 
-  test('where all are wrong the batches are bounded', async () => {
+  test('if all are faulty, the number of batches is bounded', async () => {
     const { send, calls } = await stand()
     const many = Array.from({ length: 200 }, (_, n) => ({
       key: `00a0${String(n).padStart(26, '0')}`,
@@ -242,7 +245,7 @@ describe('an item that is wrong', () => {
     expect(calls.length).toBeLessThanOrEqual(70)
   })
 
-  test('where many are wrong no other is blamed, and what failed is done when it is sent again', async () => {
+  test('if many are faulty, the others are not blamed, and failed items succeed when they are sent again', async () => {
     const { send } = await stand()
     const many = Array.from({ length: 200 }, (_, n) => ({
       key: `00a0${String(n).padStart(26, '0')}`,
@@ -262,7 +265,7 @@ describe('an item that is wrong', () => {
     expect(await idsIn(source)).toEqual(keysOf(many.slice(60)))
   })
 
-  test('a statement that is wrong fails all, after one batch', async () => {
+  test('a faulty statement fails all items after one batch', async () => {
     const { send, calls } = await stand()
     const { failed } = await send(items, (database) => ({ wrong: database.prepare('INSERT INTO profiles VALUES (1)') }))
     expect([failed.size, calls.length]).toEqual([8, 1])
@@ -270,7 +273,7 @@ describe('an item that is wrong', () => {
   })
 })
 
-describe('answers that are lost', () => {
+describe('lost answers', () => {
   const lossy = (losses: number) => {
     let left = losses
     return linkedDatabase(source, async (send) => {
@@ -280,21 +283,21 @@ describe('answers that are lost', () => {
     })
   }
 
-  test('are asked for again', async () => {
+  test('are requested again', async () => {
     const { run } = await stand({ databases: { ...databases, SHARD_000: lossy(2) } })
     const outcome = await run()
     expect(outcome.done).toHaveLength(8)
     expect(versionsOf(outcome).map(({ version }) => version)).toEqual(Array(8).fill(3))
   })
 
-  test('again and again: the outcome is unknown', async () => {
+  test('repeatedly: the outcome is unknown', async () => {
     const { run, calls } = await stand({ databases: { ...databases, SHARD_000: lossy(9) } })
     const { done, failed } = await run()
     expect([done.length, calls.length]).toEqual([0, 3])
     expect([...failed.values()].map(({ code }) => code)).toEqual(Array(8).fill('OUTCOME_UNKNOWN'))
   })
 
-  test('then the slot is fenced for longer than the budget: still unknown, not "nothing was written"', async () => {
+  test('followed by a slot fenced for longer than the budget: still unknown, not "nothing was written"', async () => {
     let isFirst = true
     const database = linkedDatabase(source, async (send) => {
       const answer = await send()
@@ -311,7 +314,7 @@ describe('answers that are lost', () => {
   })
 
   test.each(['read-only', 'restoring', 'unbound'] as const)(
-    'then the slot is at a shard that is %s: still unknown',
+    'followed by a slot at a shard that is %s: still unknown',
     async (how) => {
       let isFirst = true
       const database = linkedDatabase(source, async (send) => {
@@ -342,7 +345,7 @@ describe('answers that are lost', () => {
 test.each([
   ['read-only', 'SHARD_READ_ONLY'],
   ['restoring', 'SHARD_RESTORING'],
-] as const)('a shard that is %s takes nothing: %s', async (state, code) => {
+] as const)('a shard that is %s refuses all items: %s', async (state, code) => {
   const { run } = await stand({}, state)
   const { done, failed } = await run()
   expect(done).toEqual([])
@@ -350,7 +353,7 @@ test.each([
   expect(await idsIn(source)).toEqual([])
 })
 
-test('a shard this version has no binding for fails its own items only', async () => {
+test('a shard without a binding in this version fails only its own items', async () => {
   const { run, commit } = await stand({ databases: { SHARD_000: source } })
   await place(source, { '00a7': null }, 'active')
   commit('00a7')

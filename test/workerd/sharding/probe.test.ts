@@ -25,7 +25,7 @@ async function content(): Promise<string> {
   return JSON.stringify(tables.map(({ results: rows }, index) => [results[index]!.name, rows]))
 }
 
-/** Without one of its triggers, as where a splitter of statements has cut it. */
+/** Without one of its triggers, as when a statement splitter has cut it. */
 let dropped: string | null = null
 async function drop(trigger: string): Promise<void> {
   dropped = await database.prepare('SELECT sql FROM sqlite_master WHERE name = ?').bind(trigger).first<string>('sql')
@@ -36,7 +36,7 @@ afterEach(async () => {
   dropped = null
 })
 
-/** The same database, whose errors are worded so. */
+/** The same database with reworded errors. */
 const worded = (wording: (text: string) => string) =>
   linkedDatabase(database, (send) =>
     send().catch((error: Error) => {
@@ -44,7 +44,7 @@ const worded = (wording: (text: string) => string) =>
     }),
   )
 
-test('the runtime’s database refuses every batch as the router expects, and nothing in it is changed', async () => {
+test('the runtime’s database refuses every batch as the router expects, and does not change', async () => {
   const before = await content()
   const results = await probe(database)
   expect(failed(results)).toEqual([])
@@ -67,7 +67,7 @@ test.each([
   ['claim_attempts_fence_insert', ['insert, no slot', 'insert, importing slot', 'row over its bound']],
   ['claim_attempts_fence_update', ['update, fenced slot', 'changed primary key']],
   ['claim_attempts_fence_delete', ['delete, moved slot']],
-])('without %s it fails, and the batch that was let through is still aborted', async (trigger, names) => {
+])('without %s, it fails, and the batch that was not refused is still aborted', async (trigger, names) => {
   await drop(trigger)
   const before = await content()
   const results = await probe(database)
@@ -78,8 +78,8 @@ test.each([
 test.each([
   ['without the result’s code', (text: string) => text.replace(/: SQLITE_.*/, '')],
   ['with another prefix', (text: string) => text.replace('D1_ERROR: ', 'D1_ERROR: Error: ')],
-  ['with nothing that is known', () => 'D1_ERROR: A prepared SQL statement must be refused.'],
-])('worded %s: each text that the router would misread is told as it was met', async (_, wording) => {
+  ['with an unknown text', () => 'D1_ERROR: A prepared SQL statement must be refused.'],
+])('worded %s: each text that the router would misread is reported as it was received', async (_, wording) => {
   const results = await probe(worded(wording))
   const fenced = results.find(({ case: name }) => name === 'guard, fenced slot')!
   expect(fenced).toMatchObject({ binding: 'SHARD_000', expected: 'SLOT_FENCED', ok: false })
@@ -87,19 +87,19 @@ test.each([
   expect(fenced.text).toBe(wording('D1_ERROR: SLOT_FENCED: SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_TRIGGER)'))
 })
 
-test('a database takes 65 statements', async () => {
+test('probing a database takes 65 statements', async () => {
   const budget = new StatementBudget()
   await probe(budget.meter(new Map([['SHARD_000', database]])).get('SHARD_000')!)
   expect(budget.sent).toBe(65)
 })
 
-test('a connection that breaks once is no text', async () => {
+test('a connection that breaks once is not reported as a text', async () => {
   let sent = 0
   const flaky = linkedDatabase(database, (send) => (++sent % 3 === 0 ? Promise.reject(connectionLost()) : send()))
   expect(failed(await probe(flaky))).toEqual([])
 })
 
-test('batches that are not atomic are found: a row that an aborted one leaves', async () => {
+test('batches that are not atomic are detected by a row that an aborted batch leaves', async () => {
   const leaving = linkedDatabase(database, async (send) => {
     const answer = await send()
     return (answer as D1Result<{ rows?: number }>[]).map((result) => ({
@@ -110,7 +110,7 @@ test('batches that are not atomic are found: a row that an aborted one leaves', 
   expect(failed(await probe(leaving))).toEqual([['aborted batches', '1 rows left']])
 })
 
-test('a database that never answers is waited for, for 15 s in all', async () => {
+test('the probe waits 15 s in total for a database that never answers', async () => {
   const clock = new ManualClock()
   const asked = Promise.withResolvers<void>()
   const silent = linkedDatabase(database, () => {
@@ -123,7 +123,7 @@ test('a database that never answers is waited for, for 15 s in all', async () =>
   expect(failed(await probing)).toEqual([['guard, no slot', 'no answer']])
 })
 
-test('a request probes five databases, within its statements also where each batch is tried three times', async () => {
+test('a request probes five databases within its statements, even if each batch is tried three times', async () => {
   const budget = new StatementBudget()
   const lost = linkedDatabase(database, () => Promise.reject(connectionLost()))
   const many = new Map(Array.from({ length: 12 }, (_, index) => [`SHARD_${String(index).padStart(3, '0')}`, lost]))
@@ -146,7 +146,7 @@ test('a request probes five databases, within its statements also where each bat
   expect(seen).toEqual([...many.keys()].filter((binding) => binding !== 'SHARD_003'))
 })
 
-test('operators ask for it', async () => {
+test('operators can request it', async () => {
   const { env, request } = workerIsolate()
   const answer = await request('POST', '/operator/v1/probe', { json: {}, token: env.OPERATOR_TOKEN! })
   const { items, leftOut, next } = answer.json<{ items: ProbeResult[]; leftOut: string[]; next: string | null }>()
@@ -159,7 +159,7 @@ test('operators ask for it', async () => {
   expect((await request('POST', '/operator/v1/probe', { json: {} })).status).toBe(401)
 })
 
-test('a shard that is being restored is left out', async () => {
+test('a shard that is being restored is skipped', async () => {
   const { env, request } = workerIsolate()
   const token = env.OPERATOR_TOKEN!
   const setState = (state: string) => request('PATCH', '/operator/v1/shards/shard-001', { json: { state }, token })

@@ -20,7 +20,7 @@ const routed: [string, D1Database][] = [
   ['exact in a session', exact.withSession() as unknown as D1Database],
 ]
 
-/** Tables of a builder: `numbers` has columns whose names are numbers, `stock` a trigger that refuses and one that writes. */
+/** A builder's tables. `numbers` has numeric column names. `stock` has a trigger that refuses and one that writes. */
 beforeAll(async () => {
   await shard.batch(
     [
@@ -64,7 +64,7 @@ async function refill(state: 'active' | 'moving' = 'active') {
   if (state === 'moving') await setSlot(shard, 'users', SLOT, 'moving')
 }
 
-/** A value, or all that can be seen of an error. */
+/** A value, or everything visible of an error. */
 async function outcomeOf(ask: () => Promise<unknown>): Promise<unknown> {
   try {
     return { value: await ask() }
@@ -87,7 +87,7 @@ async function expectSame(database: D1Database, ask: (database: D1Database) => P
 }
 
 const update = 'UPDATE posts SET text = text'
-/** Each is asked for arrays without and with names; those with WHERE 0 give no rows. */
+/** Each is read as arrays with and without names. Statements with WHERE 0 return no rows. */
 const statements: Record<string, [string, ...unknown[]]> = {
   'one column twice': [`${update} RETURNING id, id, version`],
   'one column twice, in another case': [`${update} RETURNING id, ID, "Id", version`],
@@ -154,7 +154,7 @@ const statements: Record<string, [string, ...unknown[]]> = {
   'PRAGMA without rows': ['PRAGMA foreign_key_list(posts)'],
   'PRAGMA that is no read': ['PRAGMA foreign_keys = 1'],
   'PRAGMA optimize': ['PRAGMA optimize'],
-  // Errors: of each, D1's own text and offset.
+  // Errors, each with D1's own text and offset.
   'a column that is not there': [`${update} RETURNING id, id, nothing`],
   'a column that is not there, in a query': ['SELECT id, id, nothing FROM posts'],
   'a syntax error': [`${update} RETURNING id, id,`],
@@ -174,7 +174,7 @@ const statements: Record<string, [string, ...unknown[]]> = {
   'semicolons only': [' ; '],
 }
 
-describe.each(routed.slice(0, 2))('%s: arrays and names as D1 gives them', (_, database) => {
+describe.each(routed.slice(0, 2))('%s: arrays and names as D1 returns them', (_, database) => {
   test.each(Object.entries(statements))('%s', async (_, [text, ...values]) => {
     const prepared = (on: D1Database) => on.prepare(text).bind(...values)
     await expectSame(database, (on) => prepared(on).raw(), text)
@@ -221,7 +221,7 @@ test.each(["SELECT 'a; b'", 'VALUES (1)', 'PRAGMA table_info(posts)', "WITH p AS
   },
 )
 
-describe.each(routed.slice(0, 2))('%s: meta.changes is what D1 says', (_, database) => {
+describe.each(routed.slice(0, 2))('%s: meta.changes equals D1’s', (_, database) => {
   const insert = `INSERT INTO posts (id, author_id, text, created_at, version) VALUES (?1, ?2, 't', 1, 1)`
   const written: Record<string, [string, ...unknown[]]> = {
     'two statements in one text': ["UPDATE posts SET text = 'a'; UPDATE posts SET text = 'b' WHERE version = ?", 1],
@@ -246,7 +246,7 @@ describe.each(routed.slice(0, 2))('%s: meta.changes is what D1 says', (_, databa
       (['active', 'moving'] as const).map((state) => [name, state, asked] as const),
     ),
   )('%s, while the slot is %s', async (name, state, asked) => {
-    // The second insert would meet the first.
+    // The second insert would conflict with the first.
     const twice = name !== 'insert'
     await refill()
     const expected = twice ? await changesOn(shard, asked) : [0, 1, 0]
@@ -268,7 +268,7 @@ describe.each(routed.slice(0, 2))('%s: meta.changes is what D1 says', (_, databa
   })
 })
 
-test('the first capture of a shard is counted, too: its sequence has no row yet', async () => {
+test('the first capture of a shard is also counted, although its sequence has no row yet', async () => {
   await shard.prepare("DELETE FROM sqlite_sequence WHERE name = 'slot_changes'").run()
   await setSlot(shard, 'users', SLOT, 'moving')
   const { meta } = await leased.prepare("UPDATE posts SET text = 'a'").run()
@@ -302,7 +302,7 @@ describe.each(routed)('%s: errors keep D1’s message and cause', (_, database) 
   })
 
   test.each([undefined, {}, 1n, Symbol('s'), () => 1, Object.create(null), [1, 'a'], [256], [Number.NaN], new Date(0)])(
-    'bind throws at once what D1 throws: case %#',
+    'bind throws at once what D1 would throw: case %#',
     (value) => {
       const thrownBy = (on: D1Database) => {
         try {
@@ -340,7 +340,7 @@ test.each([
   'DELETE FROM posts;;',
   "DELETE FROM posts; DELETE FROM posts WHERE id = ?; SELECT 'x'",
   'DELETE FROM posts \0',
-])('%j never ran: it is refused, sent once, and nothing is written', async (text) => {
+])('%j never ran: it is sent once and refused, and nothing is written', async (text) => {
   const { shards: watched, calls } = routedShards({ databases })
   const batched = watched.of(USER)
   const write = batched.prepare("UPDATE posts SET text = 'x'")
@@ -352,19 +352,19 @@ test.each([
   expect(await shard.prepare("SELECT count(*) AS n FROM posts WHERE text LIKE 'text%'").first('n')).toBe(2)
 })
 
-test('exec and dump say what to use', async () => {
+test('exec and dump name the alternative', async () => {
   await expect(leased.exec('SELECT 1')).rejects.toThrow(/prepare\(sql\).*batch\(/)
   await expect(leased.dump()).rejects.toThrow(/wrangler d1 export/)
 })
 
-test('an error in RETURNING leaves nothing behind, although the statement is asked again for its own text', async () => {
+test('an error in RETURNING leaves nothing behind, although the statement is run again to get its own error', async () => {
   await expect(leased.prepare("UPDATE posts SET text = 'gone' RETURNING id, id, nothing").raw()).rejects.toThrow(
     'nothing',
   )
   expect(await shard.prepare("SELECT count(*) AS n FROM posts WHERE text = 'gone'").first('n')).toBe(0)
 })
 
-test('a write that is too long once its columns have own names is refused, and nothing of it stays', async () => {
+test('a write that becomes too long with renamed columns is refused, and leaves nothing behind', async () => {
   const text = 'x'.repeat(99_950)
   const statement = `UPDATE posts SET text = '${text}' RETURNING id, id`
   await expect(leased.prepare(statement).raw()).rejects.toThrow('statement too long')
@@ -372,7 +372,7 @@ test('a write that is too long once its columns have own names is refused, and n
 })
 
 test.each(["SELECT 'a; b'", 'VALUES (1)', 'PRAGMA table_info(posts)', 'SELECT 1 AS a, 2 AS a'])(
-  'a read whose answer was lost is asked for again: %s',
+  'a read whose answer was lost is retried: %s',
   async (text) => {
     for (const read of ['lease', 'exact'] as const) {
       let failures = 1

@@ -27,7 +27,7 @@ beforeEach(async () => {
   calls.length = 0
 })
 
-describe('while the slot is moving, a capture is no change of the statement', () => {
+describe('while the slot is moving, captured rows do not count as changes of the statement', () => {
   beforeEach(() => setSlot(shard, 'users', SLOT, 'moving'))
   const insert = `INSERT INTO posts (id, author_id, text, created_at, version) VALUES (?, ?, 't', 1, 1)`
 
@@ -64,7 +64,7 @@ describe('while the slot is moving, a capture is no change of the statement', ()
   })
 })
 
-test('an empty statement in a batch is refused, unsent: D1 would leave its answer out, and shift the others', async () => {
+test('an empty statement in a batch is refused unsent, because D1 would omit its answer and shift the others', async () => {
   const batch = leased.batch(['DELETE FROM posts', '-- nothing', 'SELECT 1'].map((text) => leased.prepare(text)))
   expect(await rejectionOf(batch)).toMatchObject({ code: 'DATABASE_ERROR' })
   expect(calls).toEqual([])
@@ -76,7 +76,7 @@ test('exec and dump are refused, and nothing is sent', async () => {
   expect(calls).toEqual([])
 })
 
-test('a batch of another slot’s, another keyspace’s, another request’s or the raw binding’s statements is refused, unsent', async () => {
+test('a batch with statements of another slot, keyspace or request, or of the raw binding, is refused unsent', async () => {
   const sql = 'DELETE FROM posts'
   const strangers = [
     shards.of(`00ab${USER.slice(4)}`).prepare(sql),
@@ -100,7 +100,7 @@ test.each(['', '00a', '00AA01jd', 'zzzz01jd', '00a-', "00a'", ' 00aa', '😀01']
   },
 )
 
-test('every statement that is not certainly a read is sent with the guard, a read without', async () => {
+test('every statement that is not certainly a read is sent with the guard; a read is sent without it', async () => {
   await leased.prepare('SELECT 1').first()
   await leased.prepare('PRAGMA optimize').run()
   await leased.batch([leased.prepare('SELECT 1'), leased.prepare('DELETE FROM posts')])
@@ -114,7 +114,7 @@ test('every statement that is not certainly a read is sent with the guard, a rea
 })
 
 describe('a session', () => {
-  test('has no bookmark before its first answer, then one that names its shard', async () => {
+  test('has no bookmark before its first answer, and then one that names its shard', async () => {
     const session = leased.withSession('first-primary')
     expect(session.getBookmark()).toBeNull()
     await session.prepare("UPDATE posts SET text = 'in a session'").run()
@@ -125,7 +125,7 @@ describe('a session', () => {
     expect(next.getBookmark()).toMatch(/^shard-000:/)
   })
 
-  test('gives D1 its own shard’s bookmark without the name, and of another shard’s none', async () => {
+  test('passes D1 its own shard’s bookmark without the name, and no bookmark of another shard', async () => {
     const opened: unknown[] = []
     const watched = new Proxy(shard, {
       get: (target, name) =>
@@ -169,7 +169,7 @@ describe('a session', () => {
     const textOf = () => session.prepare('SELECT text FROM posts ORDER BY id').first('text')
     await textOf()
     await shard.prepare("UPDATE posts SET text = 'later'").run()
-    // Without a lease its reads are exact.
+    // Without a lease, its reads are exact.
     const reply = source.reply
     source.reply = () => Promise.reject(new Error('away'))
     clock.advance(60_000)

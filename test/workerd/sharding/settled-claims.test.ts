@@ -7,7 +7,7 @@ import { databases, slotStatement } from '../../support/sharding-slots.ts'
 
 const TURN_MS = 60_000
 const CLAIMS_A_TURN = 100
-/** The first two are shard 0's, the last is shard 1's. */
+/** The first two belong to shard 0, the last to shard 1. */
 const [SLOT, OWNER_HERE, OWNER_THERE] = ['00a0', '00a1', '00a2']
 const REST = '01jd0000000000000000000000'
 
@@ -24,7 +24,7 @@ beforeEach(async () => {
     )
 })
 
-/** The cron's part, where shard 1 is in a state that can be changed. */
+/** The cron's part, with a changeable state of shard 1. */
 function stand(state: ShardState) {
   const clock = new ManualClock()
   const directory = { state, epoch: 1 }
@@ -47,7 +47,7 @@ function stand(state: ShardState) {
 }
 
 let claimed = 0
-/** Reservations in one slot, each a millisecond younger than the one before. */
+/** Reservations in one slot, each a millisecond younger than the previous one. */
 const reserve = (shard: D1Database, slot: string, ownerSlot: string, count: number, expiresAt: number) =>
   shard.batch(
     Array.from({ length: count }, (_, n) =>
@@ -58,7 +58,7 @@ const reserve = (shard: D1Database, slot: string, ownerSlot: string, count: numb
   )
 
 test.each(['read-only', 'restoring'] as const)(
-  'more claims than a turn settles are of owners whose shard is %s: younger ones are settled, and these when it serves again',
+  'more claims than a turn settles have owners whose shard is %s: younger ones are settled first, and these when it serves again',
   { timeout: 30_000 },
   async (state) => {
     const { clock, turn, become } = stand(state)
@@ -67,7 +67,7 @@ test.each(['read-only', 'restoring'] as const)(
     expect([await turn(), await turn()]).toEqual([0, 3])
     const left = await rows('claims')
     expect(left.map(({ owner_id }) => owner_id)).toEqual(Array(CLAIMS_A_TURN + 20).fill(`${OWNER_THERE}${REST}`))
-    // Who wants one of them may contest it as before.
+    // A contender for one of them can contest it as before.
     expect(left.filter(({ state: how, expires_at }) => how !== 'reserved' || Number(expires_at) > clock.now())).toEqual(
       [],
     )
@@ -77,7 +77,7 @@ test.each(['read-only', 'restoring'] as const)(
   },
 )
 
-test('of several shards’ claims the oldest are settled first', { timeout: 30_000 }, async () => {
+test('the oldest claims of several shards are settled first', { timeout: 30_000 }, async () => {
   const { turn } = stand('serving')
   await reserve(databases.SHARD_000, SLOT, OWNER_HERE, CLAIMS_A_TURN, 1_000)
   await reserve(databases.SHARD_001, OWNER_THERE, OWNER_HERE, 1, 0)

@@ -22,7 +22,7 @@ const ABSENT = `${SLOT}01jd0000000000000000000002`
 const BUDGET_MS = 5_000
 const UPDATE = "UPDATE profiles SET bio = 'changed' WHERE id = ?"
 
-/** The slot's states at the two shards, with its row at both, as in a move until purge. */
+/** The slot's states at the two shards, with its row at both, as in a move before the purge. */
 async function place(atSource: SlotState, atTarget: SlotState) {
   for (const [shard, state] of [
     [source, atSource],
@@ -42,7 +42,7 @@ const bios = async () =>
     [source, target].map((shard) => shard.prepare('SELECT bio FROM profiles WHERE id = ?').bind(USER).first('bio')),
   )
 
-/** A router whose isolate holds epoch 1 (the source owns all), and a directory that can be brought to another. */
+/** A router whose isolate holds epoch 1 (the source owns all slots), and a directory whose epoch can change. */
 async function stand(options: Partial<RoutedShardsOptions> = {}) {
   const clock = options.clock ?? new ManualClock()
   const directory = { epoch: 1, owner: 0 }
@@ -55,7 +55,7 @@ async function stand(options: Partial<RoutedShardsOptions> = {}) {
 
 const sent = (calls: { shard: string; kind: string }[]) => calls.map(({ shard, kind }) => `${kind} ${shard}`)
 
-describe('a write by a stale map', () => {
+describe('a write with a stale map', () => {
   const writes: [string, string, string[]][] = [
     ['an update', UPDATE, [USER]],
     ['an update that meets no row', UPDATE, [ABSENT]],
@@ -64,7 +64,7 @@ describe('a write by a stale map', () => {
   ]
 
   test.each((['moved', null] as const).flatMap((state) => writes.map((write) => [state, ...write] as const)))(
-    'slot %s at the old owner, %s: refused there, then done at the new one after one fetch',
+    'slot %s at the old owner, %s: refused there, then done at the new owner after one fetch',
     async (state, name, sql, values) => {
       await place(state, 'active')
       if (name.includes('target only')) {
@@ -81,7 +81,7 @@ describe('a write by a stale map', () => {
         .bind(...values)
         .run()
       expect(sent(calls)).toEqual(['write shard-000', 'write shard-001'])
-      expect([directory.calls, clock.slept]).toEqual([2, []]) // the first map, and the newer one, with no wait
+      expect([directory.calls, clock.slept]).toEqual([2, []]) // the first map and the newer one, without a wait
       expect(meta.changes).toBe(values[0] === USER ? 1 : 0)
       expect(await bios()).toEqual([before, values[0] === USER ? 'changed' : ''])
 
@@ -95,7 +95,7 @@ describe('a write by a stale map', () => {
     },
   )
 
-  test('twenty at once fetch the newer map once', async () => {
+  test('twenty concurrent writes fetch the newer map once', async () => {
     await place('moved', 'active')
     const { shards, source: directory, commit } = await stand()
     commit()
@@ -111,7 +111,7 @@ describe('a write by a stale map', () => {
     expect(await source.prepare('SELECT count(*) AS n FROM profiles').first('n')).toBe(1)
   })
 
-  test('moved on again meanwhile: one fetch for each epoch', async () => {
+  test('moved again meanwhile: one fetch per epoch', async () => {
     await place('moved', 'moved')
     const { shards, calls, source: directory } = await stand()
     directory.reply = async () => {
@@ -143,7 +143,7 @@ describe('a write by a stale map', () => {
     },
   )
 
-  test('a newer map that comes while it backs off is found', async () => {
+  test('a newer map that arrives while it backs off is found', async () => {
     await place('moved', 'active')
     const { shards, clock, commit, startedAt } = await stand()
     clock.onSleep = () => {
@@ -153,7 +153,7 @@ describe('a write by a stale map', () => {
     expect(await bios()).toEqual(['', 'changed'])
   })
 
-  test('a batch is refused whole, and lands whole at the new owner', async () => {
+  test('a batch is refused as a whole, and applied as a whole at the new owner', async () => {
     await place('moved', 'active')
     const { shards, commit } = await stand()
     commit()
@@ -173,7 +173,7 @@ describe('a write by a stale map', () => {
     expect(await source.prepare('SELECT count(*) AS n FROM profiles').first('n')).toBe(1)
   })
 
-  test('a session goes on at the new owner’s primary', async () => {
+  test('a session continues at the new owner’s primary', async () => {
     await place('active', null)
     const { shards, commit } = await stand()
     const session = shards.of(SLOT).withSession()
@@ -210,7 +210,7 @@ describe('a fenced slot', () => {
     ])
   })
 
-  test('cut over, and the mover dead before it retired the source: the write asks for a newer map and lands at the target', async () => {
+  test('cut over by a mover that crashed before it retired the source: the write requests a newer map and is applied at the target', async () => {
     await place('fenced', 'moving')
     const { shards, commit, clock, startedAt } = await stand()
     commit()
@@ -219,7 +219,7 @@ describe('a fenced slot', () => {
     expect(await bios()).toEqual(['', 'changed'])
   })
 
-  test('cut over while the write waits: it lands at the target', async () => {
+  test('cut over while the write waits: it is applied at the target', async () => {
     await place('fenced', 'importing')
     const { shards, clock, startedAt, commit } = await stand()
     clock.onSleep = async () => {
@@ -259,10 +259,10 @@ describe('a fenced slot', () => {
   })
 })
 
-describe('a leased read whose answer comes after its lease ran out is thrown away and read exactly', () => {
+describe('a leased read whose answer arrives after its lease expired is discarded and repeated exactly', () => {
   const select = 'SELECT handle FROM profiles WHERE id = ?'
 
-  /** The read is held back for `ms`, while the move commits and the source is purged; `meanwhile` runs in that time. */
+  /** The read is delayed for `ms`, while the move commits and the source is purged. `meanwhile` runs in that time. */
   async function heldBack(ms: number, meanwhile: (stand: Awaited<ReturnType<typeof standing>>) => Promise<unknown>) {
     await place('active', null)
     const world = await standing(ms, meanwhile)
@@ -280,8 +280,8 @@ describe('a leased read whose answer comes after its lease ran out is thrown awa
       await source.prepare('DELETE FROM profiles').run()
       await setSlot(source, 'users', SLOT, null)
       world.commit()
-      clock.time += ms // an isolate that was frozen: no timer rang, and the answer was there first
-      const answer = await send() // it meets the purged shard
+      clock.time += ms // a frozen isolate: no timer fired, and the answer arrived first
+      const answer = await send() // it reads the purged shard
       await meanwhile(world)
       return answer
     })
@@ -290,7 +290,7 @@ describe('a leased read whose answer comes after its lease ran out is thrown awa
   }
 
   test.each([
-    ['nobody has loaded a map since', async () => undefined],
+    ['no request has loaded a map since', async () => undefined],
     [
       'another request has loaded the newer map, whose lease is fresh',
       ({ holder, source: directory }: Awaited<ReturnType<typeof stand>>) => holder.current(mapRequest(directory)),
@@ -311,7 +311,7 @@ describe('a leased read whose answer comes after its lease ran out is thrown awa
   })
 })
 
-test('with the directory away for longer than the lease, reads are exact and writes go on', async () => {
+test('with the directory unavailable for longer than the lease, reads are exact and writes continue', async () => {
   await place('active', null)
   const { shards, clock, calls, source: directory } = await stand()
   directory.reply = () => Promise.reject(new Error('away'))
@@ -332,7 +332,7 @@ test('a map that names a shard without a binding: SHARD_UNKNOWN, and nothing is 
   expect([sent(calls), directory.calls]).toEqual([['write shard-000'], 2])
 })
 
-describe('a connection that breaks', () => {
+describe('a broken connection', () => {
   /** Fails the first `times` round trips, before or after their effect. */
   function breaking(times: number, when: 'before' | 'after') {
     let left = times
@@ -348,7 +348,7 @@ describe('a connection that breaks', () => {
   const increment = 'UPDATE profiles SET version = version + 1'
   const version = () => source.prepare('SELECT version FROM profiles').first('version')
 
-  test.each(['lease', 'exact'] as const)('a %s read is sent again at most twice', async (read) => {
+  test.each(['lease', 'exact'] as const)('a %s read is retried at most twice', async (read) => {
     const twice = await stand({ databases: { SHARD_000: breaking(2, 'before') } })
     expect(await twice.shards.of(SLOT, { read }).prepare(select).first('handle')).toBe('ada')
     expect(twice.calls).toHaveLength(3)
@@ -362,7 +362,7 @@ describe('a connection that breaks', () => {
   })
 
   test.each(['before', 'after'] as const)(
-    '%s its effect: a write is never sent again, and its outcome is unknown',
+    '%s its effect: a write is never retried, and its outcome is unknown',
     async (when) => {
       const { shards, calls } = await stand({ databases: { SHARD_000: breaking(1, when) } })
       const failed = await rejectionOf(shards.of(SLOT).prepare(increment).run())
@@ -380,7 +380,7 @@ describe('a connection that breaks', () => {
     expect(calls).toHaveLength(1)
   })
 
-  test('an idempotent write is sent again, at most twice; then its outcome is unknown', async () => {
+  test('an idempotent write is retried at most twice; then its outcome is unknown', async () => {
     const set = 'UPDATE profiles SET version = 9'
     const twice = await stand({ databases: { SHARD_000: breaking(2, 'after') } })
     await twice.shards.of(SLOT, { idempotent: true }).prepare(set).run()
@@ -393,7 +393,7 @@ describe('a connection that breaks', () => {
   })
 
   test.each(['read-only', 'restoring', 'unbound'] as const)(
-    'applied, its answer lost, and then the slot is at a shard that is %s: unknown, not "nothing was written"',
+    'a write applied with a lost answer, and then a slot at a shard that is %s: unknown, not "nothing was written"',
     async (how) => {
       let isFirst = true
       const database = linkedDatabase(source, async (send) => {
@@ -418,7 +418,7 @@ describe('a connection that breaks', () => {
   )
 })
 
-describe('what is no refusal of a slot is not sent again', () => {
+describe('errors that are not refusals of a slot are not retried', () => {
   beforeEach(() => place('active', null))
 
   test.each([
@@ -437,7 +437,7 @@ describe('what is no refusal of a slot is not sent again', () => {
   })
 
   test.each(['SELECT * FROM later', 'DELETE FROM later'])(
-    '%s, a table that is not there yet: MIGRATIONS_PENDING',
+    '%s, a table that does not exist yet: MIGRATIONS_PENDING',
     async (sql) => {
       const { shards, calls } = await stand()
       expect(await rejectionOf(shards.of(SLOT).prepare(sql).run())).toMatchObject({
@@ -462,7 +462,7 @@ describe('a client that knows a newer epoch reads its own write', () => {
   const select = 'SELECT bio FROM profiles WHERE id = ?'
 
   test.each(['warm', 'cold'] as const)(
-    'a %s isolate, beside an older copy in the data centre, asks the directory first',
+    'a %s isolate with an older copy in the data centre asks the directory first',
     async (kind) => {
       await place('moved', 'moving')
       await setSlot(target, 'users', SLOT, 'active')
@@ -480,7 +480,7 @@ describe('a client that knows a newer epoch reads its own write', () => {
     },
   )
 
-  test('a directory that is not there yet: the read is exact, so it never misses the write', async () => {
+  test('a directory that does not know the epoch yet: the read is exact, so it never misses the write', async () => {
     await place('moved', 'active')
     const { holder, clock } = await stand()
     const later = routedShards({

@@ -5,7 +5,7 @@ import { runLoad } from '../../../../src/cli/load/run.ts'
 import { answered, type Faults, MisbehavingServer, problem, type Route } from '../../../support/misbehaving-server.ts'
 import { VirtualTime } from '../../../support/virtual-time.ts'
 
-/** Reads that need only a signed-up user. */
+/** Reads that only need a user who is signed up. */
 const selves: LoadNoun = () => ({
   reads: [
     {
@@ -40,7 +40,7 @@ async function load(faults: Faults = {}) {
   return { report, signUps, reads: server.sent.filter(({ path }) => path === '/self') }
 }
 
-test('users sign up with a handle and an address of their own, and continue with their tokens', async () => {
+test('users sign up with their own handles and addresses, and continue with their tokens', async () => {
   const { report, signUps, reads } = await load()
   expect(report).toMatchObject({ users: 3, isSound: true })
   const handles = ['load_test_1', 'load_test_2', 'load_test_3']
@@ -64,7 +64,7 @@ test('a sign-up without an answer is repeated with the same key', async () => {
   expect(keys.flat()).not.toContain(null)
 })
 
-test('without accounts there is no load', async () => {
+test('a refused sign-up prevents the load', async () => {
   const refused = load({ refuse: ({ path }) => (path.endsWith('accounts') ? problem(409, 'HANDLE_TAKEN') : null) })
-  await expect(refused).rejects.toThrow('http://localhost didn’t sign a user up (409 HANDLE_TAKEN).')
+  await expect(refused).rejects.toThrow('http://localhost did not sign up a user (409 HANDLE_TAKEN).')
 })

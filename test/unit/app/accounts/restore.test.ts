@@ -22,7 +22,7 @@ interface ListedClaim {
 
 const listed = () => listedIn<ListedClaim>('claims')
 
-/** An account with its two claims, as the application writes them. Each row is in the shard of its slot. */
+/** Writes an account and its two claims as the application does, each row in the shard that has its slot. */
 async function signUp(id: string, email: string, handle: string, claimsAt = other()): Promise<void> {
   await write(
     `INSERT INTO accounts (id, email, password_hash, password_version, created_at) VALUES ('${id}', '${email}', '', 1, 1)`,
@@ -50,7 +50,7 @@ async function signUp(id: string, email: string, handle: string, claimsAt = othe
   }
 }
 
-test('claims without an account, and accounts without claims, are listed', async () => {
+test('claims of missing accounts, and accounts whose claims are missing, are listed', async () => {
   await signUp('0000stays', 'stays@example.com', 'stays')
   await signUp('0000leaves', 'leaves@example.com', 'leaves')
   const to = await moment()
@@ -72,10 +72,10 @@ test('claims without an account, and accounts without claims, are listed', async
     ].toSorted(),
   )
   expect(json).toMatchObject({ lackingAccounts: 2, lackingClaims: 2, file: stand.listFile('claims') })
-  expect(text).toContain('2 claims of accounts that are gone')
+  expect(text).toContain('2 claims of missing accounts')
 })
 
-test('claims that were restored in this shard, of an account elsewhere that was deleted since, are listed', async () => {
+test('revived claims of an account on another shard that was deleted since are listed', async () => {
   await other().query([
     { sql: "INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('users', '8000', 'active', 1)" },
   ])
@@ -90,7 +90,7 @@ test('claims that were restored in this shard, of an account elsewhere that was 
   expect(listed()).toEqual([{ lacks: 'account', key, kind: 'handle', accountId: '8000gone' }])
 })
 
-test('the shard serves before claims are compared; if the comparison fails, it still serves, and can be repeated later', async () => {
+test('the shard is in service before the comparison; if that fails, it can be run later', async () => {
   await signUp('0000stays', 'stays@example.com', 'stays')
   const to = await moment()
   await write("DELETE FROM claims WHERE owner_id = '0000stays'")
@@ -102,19 +102,19 @@ test('the shard serves before claims are compared; if the comparison fails, it s
   expect(text).toContain('--bookmark=')
   await other().query([{ sql: 'ALTER TABLE away RENAME TO claims' }])
   await other().query([{ sql: "DELETE FROM claims WHERE kind = 'handle'" }])
-  expect((await lookAgain()).text).toContain('1 claim that accounts lack')
+  expect((await lookAgain()).text).toContain('1 claim missing for existing accounts')
   expect(listed()).toMatchObject([{ lacks: 'claim', kind: 'handle', accountId: '0000stays' }])
 })
 
-test('if the map has changed meanwhile, the report says that some differences may be none', async () => {
+test('if the map changed during the comparison, the output asks to compare again', async () => {
   await signUp('0000stays', 'stays@example.com', 'stays')
   await other().query([{ sql: 'DELETE FROM claims' }])
   const opened = stand.deployment.deployment
   stand.deployment.deployment = () => ({ ...opened(), sleep: async () => void stand.map.epoch++ })
-  expect((await lookAgain()).text).toContain('The map has changed meanwhile')
+  expect((await lookAgain()).text).toContain('The map changed during the comparison')
 })
 
-test('if claims and accounts match, the report says so', async () => {
+test('consistent claims and accounts are reported as such', async () => {
   await signUp('0000stays', 'stays@example.com', 'stays')
   const { text } = await take(await moment())
   expect(text).toContain('Every claim has its account, and every account its claims.')
@@ -133,7 +133,7 @@ interface ListedAccount {
 
 const listedAccounts = () => listedIn<ListedAccount>('accounts')
 
-/** The answer of the application’s proof for a session. */
+/** The result of the application’s proof for a session. */
 const proofOf = (id: string) =>
   write(`INSERT INTO session_guard (id, now) VALUES ('${id}', 2)`).then(
     () => 'live',
@@ -144,7 +144,7 @@ const MAIL =
   "INSERT INTO mail_tokens (id, user_id, purpose, email, secret_hash, expires_at) VALUES ('0000a', '0000b', 'verify-email', 'a', 'b', 1)"
 
 describe('revoked rows that must not return', () => {
-  test('an ended session and a used mail token are deleted before the shard serves', async () => {
+  test('an ended session and a used mail token are deleted when the shard returns to service', async () => {
     await write(session('0000ended'))
     await write(session('0001lives'))
     await write(MAIL)
@@ -165,7 +165,7 @@ describe('revoked rows that must not return', () => {
     expect(text).toContain('Its users must log in again: 2 sessions and 1 mailed token were deleted.')
   })
 
-  test('accounts with an older password or address, and added or removed accounts, are listed for their operator only', async () => {
+  test('accounts with an older password or address, and created or deleted ones, are listed for the operator only', async () => {
     for (const id of ['0000same', '0000word', '0001both', '0001gone']) await write(account(id))
     const to = await moment()
     await write(`${NEW_PASSWORD} WHERE id IN ('0000word', '0001both')`)
@@ -188,17 +188,17 @@ describe('revoked rows that must not return', () => {
     expect(existsSync(beforeFile)).toBe(false)
   })
 
-  test('the note before the restore has no address and no secret, and only its owner can read it', async () => {
+  test('the note contains no address and no secret, and only its owner can read it', async () => {
     await write(account('0000ada'))
     const to = await moment()
     await killedAt('travelling', to)
-    // In the format of the previous version, so that each version can resume the other's restore.
+    // The same form as the previous version's, so that either version resumes the other's restore.
     expect(JSON.parse(readFileSync(noteFile, 'utf8'))).toMatchObject({ accounts: { count: 1 } })
     expect(readFileSync(beforeFile, 'utf8')).toMatch(/^\["0000ada",1,"[\w-]{43}"\]\n$/)
     expect(statSync(beforeFile).mode & 0o777).toBe(0o600)
   })
 
-  test('every difference is found among more accounts than a page has', async () => {
+  test('differences are found on all pages', async () => {
     await write(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 11000)
       INSERT INTO accounts (id, email, password_hash, password_version, created_at)
       SELECT printf('0000%05d', i), printf('%d@example.com', i), '', 1, 1 FROM n`)
@@ -216,7 +216,7 @@ describe('revoked rows that must not return', () => {
     expect(found).toHaveLength(9)
   })
 
-  test('a password version never identifies a second password, even if a later restore goes further back', async () => {
+  test('a password version never names two passwords, even if a restore goes back before another one', async () => {
     await write(account('0000ada'))
     const first = await moment()
     await write(NEW_PASSWORD)
@@ -230,7 +230,7 @@ describe('revoked rows that must not return', () => {
     expect(listedAccounts()).toEqual([{ accountId: '0000ada', changes: ['password'], passwordVersion: 4 }])
   })
 
-  test('if interrupted at any call, the next run ends the same way', { timeout: 60_000 }, async () => {
+  test('after an interruption at any call, the next run has the same result', { timeout: 60_000 }, async () => {
     await write(account('0000ada'))
     const wrong = async () => {
       await write(session('0000ended', '0000ada'))
@@ -280,7 +280,7 @@ describe('revoked rows that must not return', () => {
     }
   })
 
-  test('if the last answer was lost, the next run reports what the previous run ended', async () => {
+  test('a run after a lost last answer reports what the previous run ended', async () => {
     await write(account('0000ada'))
     await write(session('0000ended', '0000ada'))
     const to = await moment()
@@ -293,7 +293,7 @@ describe('revoked rows that must not return', () => {
     expect(await read('SELECT id FROM sessions')).toEqual([{ id: '0000later' }])
   })
 
-  test('if an operator set the shard to serving in the middle, an abandoned restore ends sessions, because the data may be old', async () => {
+  test('returned to service by hand midway and then abandoned: its sessions end, because it may be restored', async () => {
     await write(account('0000ada'))
     await write(session('0000ended', '0000ada'))
     const to = await moment()
@@ -307,7 +307,7 @@ describe('revoked rows that must not return', () => {
     expect(text).toContain('1 account with an older password')
   })
 
-  test('after an abandoned restore, the previous sessions are live again', async () => {
+  test('after an abandoned restore, the previous sessions are still valid', async () => {
     await write(account('0000ada'))
     await write(session('0000lives', '0000ada'))
     const to = await moment()
@@ -317,7 +317,7 @@ describe('revoked rows that must not return', () => {
     expect(await proofOf('0000lives')).toBe('live')
   })
 
-  test('after a reconciliation by an older version, which ended nothing, sessions are ended before the shard serves', async () => {
+  test('revived sessions that an earlier version did not end are ended before the shard returns to service', async () => {
     await write(session('0000ended'))
     const to = await moment()
     await write('DELETE FROM sessions')
@@ -334,7 +334,7 @@ describe('revoked rows that must not return', () => {
   test.each([
     ['lost', () => rmSync(beforeFile)],
     ['incomplete', () => writeFileSync(beforeFile, readFileSync(beforeFile, 'utf8').slice(0, -3))],
-  ])('the note of the accounts is %s: the report says so, and the shard serves', async (_, lose) => {
+  ])('if the note of the accounts is %s, the output says so, and the shard returns to service', async (_, lose) => {
     await write(account('0000ada'))
     const to = await moment()
     await write(NEW_PASSWORD)

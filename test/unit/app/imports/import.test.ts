@@ -12,7 +12,7 @@ afterAll(() => rmSync(folder, { recursive: true }))
 
 const NOW = Date.UTC(2026, 6, 5)
 
-/** The users of a CSV file that can be imported, and the refused ones. */
+/** Reads a CSV file: the records that can be imported, and the refused ones. */
 async function read(text: string) {
   const file = path.join(folder, 'users.csv')
   writeFileSync(file, text)
@@ -28,7 +28,7 @@ async function read(text: string) {
   }
 }
 
-test('a user with a value of an earlier user of the file is refused, and a refused user reserves no values', async () => {
+test('a user with a unique value of an earlier user is refused; refused users reserve no values', async () => {
   const { refusals, records } = await read(
     [
       'id,email,username',
@@ -57,7 +57,7 @@ test('a user with a value of an earlier user of the file is refused, and a refus
 describe('the mapping', () => {
   const columns = ['ID', 'E-Mail', 'user_name', 'Name', 'created']
 
-  test('is guessed from the names of the columns, and options take precedence', () => {
+  test('is guessed from the columns’ names unless it is given', () => {
     expect(readMapping(operator.fields, 'email=E-Mail', columns)).toEqual({
       externalId: 'ID',
       email: 'E-Mail',
@@ -74,9 +74,9 @@ describe('the mapping', () => {
   })
 
   test.each([
-    ['mail=E-Mail', '--map has "mail=E-Mail".'],
-    ['email', '--map has "email".'],
-    ['email=nothing', 'There is no column "nothing".'],
+    ['mail=E-Mail', '--map has "mail=E-Mail", which does not name a field.'],
+    ['email', '--map has "email", which has no =.'],
+    ['email=nothing', 'The file has no column "nothing".'],
     ['', undefined],
   ])('"%s"', (text, message) => {
     if (message) expect(() => readMapping(operator.fields, text, columns)).toThrow(message)
@@ -84,7 +84,7 @@ describe('the mapping', () => {
   })
 })
 
-/** As docs/operating.md has them. */
+/** The names in docs/operating/importing.md. */
 test.each([
   ['externalId', ['external_id', 'id', 'user_id', 'uuid']],
   ['email', ['email', 'email_address', 'mail']],
@@ -94,7 +94,7 @@ test.each([
   ['createdAt', ['created_at', 'created', 'date_joined', 'joined_at']],
   ['emailVerifiedAt', ['email_verified_at', 'email_verified']],
   ['passwordHash', ['password_hash', 'password_digest', 'hashed_password', 'password']],
-])('%s is guessed from each of its names, and from the first of several', (field, names) => {
+])('%s is guessed from each of its names, or from the first of several', (field, names) => {
   const required = ['externalId=a', 'email=b', 'handle=c'].filter((pair) => !pair.startsWith(field)).join()
   const plain = (name: string | undefined) => name?.replaceAll('_', '')
   for (const [index, name] of names.entries()) {
@@ -107,13 +107,13 @@ test.each([
   ['$scrypt$ln=14', 0],
   ['$argon2id$', 1],
   ['', 1],
-])('a password’s hash "%s": %d without a password', async (hash, expected) => {
+])('with the password hash "%s", %d users have no password', async (hash, expected) => {
   const file = path.join(folder, 'hash.csv')
   writeFileSync(file, `id,email,username,password\n1,a@example.com,ann,${hash}\n`)
   const staging = new Staging(operator, rules, 'users')
   await staging.load(file, () => undefined)
   staging.stage(readMapping(operator.fields, '', staging.columns()), NOW)
-  const { remarked } = staging.check(() => expect.fail('nobody is refused'))
+  const { remarked } = staging.check(() => expect.fail('no user must be refused'))
   staging.close()
   expect(remarked).toEqual({ withoutPassword: expected })
 })

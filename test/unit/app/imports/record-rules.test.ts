@@ -13,7 +13,7 @@ const readRow = (row: SourceRow, now: number) => readRowOf(operator.fields, rule
 
 const valid = { externalId: '1', email: 'ann@example.com', handle: 'ann' }
 
-/** The command and the server must agree on every row. Otherwise a dry run would predict wrong refusals. */
+/** Checks a row with the command's and the server's rules. They must agree, or a dry run would report wrong numbers. */
 function bothSay(row: SourceRow): string {
   const own = readRow(row, NOW)
   if (isRefusal(own)) return own.code
@@ -67,7 +67,7 @@ describe('the command refuses a row for the same reason as the server', () => {
     expect(bothSay({ ...valid, ...change })).toBe(expected)
   })
 
-  test('for rows of any content', () => {
+  test('for any content', () => {
     const text = fc.oneof(
       fc.string(),
       fc.string({ unit: 'grapheme', maxLength: 60 }),
@@ -87,7 +87,7 @@ describe('the command refuses a row for the same reason as the server', () => {
     )
   })
 
-  test('and does not refuse a row that the server accepts', () => {
+  test('the command refuses nothing that the server accepts', () => {
     fc.assert(
       fc.property(fc.emailAddress(), (email) => {
         const isTaken = !isServersRefusal(readRecord({ ...valid, email }, NOW))
@@ -97,13 +97,13 @@ describe('the command refuses a row for the same reason as the server', () => {
   })
 })
 
-test('spaces around an e-mail address do not fill a request', () => {
+test('blanks around an e-mail address are not sent', () => {
   expect(readRow({ ...valid, email: `${' '.repeat(2_000_000)}ann@example.com\n` }, NOW)).toMatchObject(valid)
 })
 
 const AT = Date.UTC(2024, 0, 2, 3, 4, 5)
 
-/** How both readers read the text of a time: the command, and the server with the command's output. */
+/** Reads a time with the command, and the command's result with the server. */
 function bothRead(field: 'createdAt' | 'emailVerifiedAt', text: string): number | null | string {
   const own = readRow({ ...valid, [field]: text }, NOW)
   if (isRefusal(own)) return own.code
@@ -161,7 +161,7 @@ describe.each(['createdAt', 'emailVerifiedAt'] as const)('%s, by both readers', 
     expect(bothRead(field, text)).toBe(field === 'createdAt' ? 'CREATED_AT_INVALID' : 'EMAIL_VERIFIED_AT_INVALID')
   })
 
-  test('any time, with any offset, in the formats of databases', () => {
+  test('any time with any offset, in the forms of databases', () => {
     const time = fc.integer({ min: 0, max: NOW })
     const offset = fc.integer({ min: -14 * 60, max: 14 * 60 })
     const form = fc.record({

@@ -16,12 +16,12 @@ async function load(faults: Faults = {}, mistakes: Mistakes = {}, options: Parti
 const POSTS = /^\/api\/v1\/posts$/
 const POST = /^\/api\/v1\/posts\/\w+$/
 
-test('a correct server passes the check', async () => {
+test('a correct server passes', async () => {
   const { report, server, double } = await load()
   expect(report.isSound).toBe(true)
   expect(report.kinds.map(({ kind }) => kind)).toEqual(['read post', 'list posts', 'write post', 'edit post', 'all'])
   expect(report.kinds.map(({ n }) => n)).not.toContain(0)
-  // In addition to four sign-ups and four first posts.
+  // Without the four sign-ups and four first posts.
   const writes = server.sent.filter(({ method }) => method !== 'GET').length - 8
   expect(report.writes).toEqual({ acknowledged: writes, refused: 0, unknown: 0 })
   expect(writes).toBeGreaterThan(80)
@@ -30,7 +30,7 @@ test('a correct server passes the check', async () => {
   expect(report.sightings.own).toBeGreaterThan(20)
 })
 
-test('together with profiles, requests have the documented shares, and the documented order in the report', async () => {
+test('with profiles, requests have the documented shares and their order in the report', async () => {
   const profile: Route = ({ path }) =>
     path === '/api/v1/me' || /^\/api\/v1\/users\/\w+$/.test(path) ? answered(200, { user: { bio: '' } }) : null
   const settings = { nouns: [posts, profiles], durationMs: 300_000, users: 20 }
@@ -48,7 +48,7 @@ test('together with profiles, requests have the documented shares, and the docum
       expect(Math.abs(n - all * share), kind).toBeLessThan(4 * Math.sqrt(all * share * (1 - share)))
     }
   }
-  // 15 % of the reads are of the reader's own newest post, and Zipf's law selects some more of these.
+  // 15 % of the reads are of the reader's own newest post, and Zipf's law draws some more of them.
   const newest = new Map<string, string>()
   let own = 0
   let all = 0
@@ -65,7 +65,7 @@ test('together with profiles, requests have the documented shares, and the docum
   expect(reportText(report)).toMatch(/^read back {2}\d[\d,]* posts, 20 profiles: /m)
 })
 
-test('every POST has a key of its own', async () => {
+test('every POST has its own key', async () => {
   const { server } = await load()
   const keys = server.sent.filter(({ method }) => method === 'POST').map(({ key }) => key)
   expect(keys).not.toContain(null)
@@ -75,30 +75,30 @@ test('every POST has a key of its own', async () => {
 test('lost answers are recovered with the same key, without duplicates', async () => {
   const { report } = await load({ losesAnswer: ({ method, before }) => method === 'POST' && before === 0 })
   const writes = report.kinds.find(({ kind }) => kind === 'write post')?.n ?? 0
-  // Also four sign-ups and their first posts.
+  // Including four sign-ups and four first posts.
   expect(report.requests).toMatchObject({ retries: writes + 8, recovered: writes + 8, failed: 0 })
   expect(report.readBack).toMatchObject(whole)
   expect(report.isSound).toBe(true)
 })
 
-test('without keys, a lost answer duplicates a post, and the oracle names it', async () => {
+test('without keys, a lost answer doubles a post, and the oracle names it', async () => {
   const { report } = await load({ ignoresKeys: true, losesAnswer: once(nth(9, 'POST', POSTS)) })
   expect(report.readBack).toMatchObject({ ...whole, doubled: 1 })
   expect(report.isSound).toBe(false)
   expect(report.examples).toEqual([expect.stringMatching(/^doubled: text \d+: there as p\d{8} too$/)])
 })
 
-test('an acknowledged post that is missing is reported as lost', async () => {
+test('an acknowledged post that is missing is lost', async () => {
   const { report, seconds } = await load({}, { forgets: nth(9, 'POST', POSTS) })
   expect(report.readBack).toMatchObject({ ...whole, lost: 1 })
   expect(report.isSound).toBe(false)
   const lost = report.examples.find((example) => example.startsWith('lost: '))
   expect(lost).toMatch(/^lost: post p\d{8} \(text \d+\): not (found|in load_test_\d’s list)$/)
-  // The check looks for it again for as long as a stranger may see an older state.
+  // It is read again for as long as a reader without a token may see an older state.
   expect(seconds).toBeGreaterThan(85)
 })
 
-test('another user’s post may be missing for one lease after its acknowledgement, and no longer', async () => {
+test('another user’s post may be missing for the time of a lease after its acknowledgement, and no longer', async () => {
   const time = new VirtualTime()
   let postedAt = 0
   let readAt = 0
@@ -109,7 +109,7 @@ test('another user’s post may be missing for one lease after its acknowledgeme
     return notFound()
   }
   let untilMs = 40_000
-  // No writes after the first post. The author's own reads are stale at once.
+  // There are no writes after the first posts. An own post that is missing is stale at once.
   const options = { time, rate: 2, users: 3, reads: 1, durationMs: 60_000 }
   const { report: young } = await load({ refuse }, {}, options)
   expect(readAt - postedAt).toBeGreaterThan(30_000)
@@ -125,33 +125,33 @@ test('another user’s post may be missing for one lease after its acknowledgeme
 
 test.each<[string, Faults, Mistakes]>([
   [
-    'that strangers do not find',
+    'that a reader without a token does not find',
     { refuse: ({ path, token }) => (!token && path.endsWith('p00000007') ? notFound() : null) },
     {},
   ],
-  ['that is missing in its author’s list', {}, { isUnlisted: (id) => id === 'p00000007' }],
-])('a post %s is reported as lost', async (_, faults, mistakes) => {
+  ['that its author’s list omits', {}, { isUnlisted: (id) => id === 'p00000007' }],
+])('a post %s is lost', async (_, faults, mistakes) => {
   const { report } = await load(faults, mistakes)
   expect(report.readBack).toMatchObject({ ...whole, lost: 1 })
   expect(report.examples.some((example) => example.startsWith('lost: post p00000007 '))).toBe(true)
 })
 
-test('an acknowledged edit that is missing is reported as lost', async () => {
+test('an acknowledged edit that is missing is lost', async () => {
   let edits = 0
-  // No later edits.
+  // It is the last edit.
   const refuse = ({ method }: Sent) => (method === 'PATCH' && ++edits > 2 ? problem(422, 'INVALID') : null)
   const { report } = await load({ refuse }, { forgets: nth(2, 'PATCH', POST) })
   expect(report.readBack).toMatchObject({ ...whole, lost: 1 })
 })
 
-test('an edit that strangers do not see in the author’s list is reported as lost', async () => {
+test('an edit that an author’s list does not show to readers without a token is lost', async () => {
   const { report } = await load({}, { isStale: ({ path, token }) => !token && /\/posts\?/.test(path) })
   expect(report.readBack).toMatchObject({ ...whole, lost: expect.toSatisfy((count: number) => count > 3) })
   expect(report.isSound).toBe(false)
   expect(report.examples[0]).toMatch(/^lost: post p\d{8} has text \d+; acknowledged was text \d+$/)
 })
 
-test('a writer who reads an older text than was acknowledged is reported during the run', async () => {
+test('a writer’s read of an older text than the acknowledged one is stale', async () => {
   const { report } = await load({}, { isStale: ({ path, token }) => token !== null && POST.test(path) })
   expect(report.sightings.stale).toBeGreaterThan(0)
   expect(report.readBack).toMatchObject(whole)
@@ -159,7 +159,7 @@ test('a writer who reads an older text than was acknowledged is reported during 
   expect(report.examples[0]).toMatch(/^stale: GET p\d{8}: /)
 })
 
-test('an old list of the author’s own posts is reported as stale, too', async () => {
+test('an old list of the reader’s own posts is stale too', async () => {
   const { report } = await load({}, { isStale: ({ path, token }) => token !== null && path.endsWith('/posts') })
   expect(report.sightings.stale).toBeGreaterThan(0)
   expect(report.readBack).toMatchObject(whole)
@@ -175,7 +175,7 @@ test.each([
   expect(report.isSound).toBe(true)
 })
 
-test('a post that was never written is reported as unexpected', async () => {
+test('a post that was never sent is unexpected', async () => {
   const double = new PostsDouble()
   double.posts.push({ id: 'p99999999', author: 'load_test_1', texts: ['from elsewhere'] })
   const { report } = await runOn({ routes: [double.route], nouns: [posts], rate: 5, durationMs: 2_000, users: 2 })
@@ -183,7 +183,7 @@ test('a post that was never written is reported as unexpected', async () => {
   expect(report.isSound).toBe(false)
 })
 
-test('a text that was never written is reported as unexpected during the run', async () => {
+test('a text that was never sent in another user’s post is unexpected during the run', async () => {
   const foreign = ({ method, path, token }: Sent) => method === 'GET' && token !== null && POST.test(path)
   const answer = () => answered(200, { post: { id: 'p00000001', text: 'from elsewhere' } })
   const { report } = await load({ refuse: (sent) => (foreign(sent) ? answer() : null) })
@@ -218,7 +218,7 @@ test('a post without an answer may exist or not', async () => {
 
 const breakOff = (is: (sent: Sent) => boolean) => (sent: Sent) => (is(sent) ? 'ECONNRESET' : null)
 
-test('an edit without an answer may have happened or not', async () => {
+test('an edit without an answer may exist or not', async () => {
   for (const faults of [{ losesAnswer: nth(5, 'PATCH', POST) }, { unreachable: breakOff(nth(5, 'PATCH', POST)) }]) {
     const { report } = await load(faults)
     expect(report.writes).toMatchObject({ unknown: 1, refused: 0 })
@@ -226,7 +226,7 @@ test('an edit without an answer may have happened or not', async () => {
   }
 })
 
-test('after an uncertain outcome, a post is not edited for 40 s, because the lost attempt may still arrive', async () => {
+test('a post with an uncertain edit is not edited for 40 s, because the lost attempt may still take effect', async () => {
   const { server } = await load({ losesAnswer: once(nth(3, 'PATCH', POST)) })
   const edits = server.sent.filter(({ method }) => method === 'PATCH')
   const retried = edits.find(({ before }) => before > 0)
@@ -235,16 +235,16 @@ test('after an uncertain outcome, a post is not edited for 40 s, because the los
   expect(later.filter(({ path }) => path === retried?.path)).toEqual([])
 })
 
-test('if the server does not return, everything is reported as unread', async () => {
+test('a server that stays unreachable leaves all unread', async () => {
   const time = new VirtualTime()
   const unreachable = () => (time.now() > 4_000 ? 'ECONNREFUSED' : null)
   const { report } = await load({ unreachable }, {}, { time, rate: 10, durationMs: 5_000 })
-  // The lists of four authors, and the posts.
+  // The posts, and the lists of four users.
   expect(report.readBack).toMatchObject({ ...whole, unread: (report.readBack.posts ?? 0) + 4 })
   expect(report.isSound).toBe(false)
 })
 
-test('the report gives a few examples of each fault, each once, with the expected value', async () => {
+test('each fault has up to five examples, with each thing once and its expected text', async () => {
   const forgets = ({ method, path }: Sent) => method === 'PATCH' && POST.test(path)
   const { report } = await load({ ignoresKeys: true, losesAnswer: once(nth(9, 'POST', POSTS)) }, { forgets })
   expect(report.readBack.lost).toBeGreaterThan(5)
@@ -255,7 +255,7 @@ test('the report gives a few examples of each fault, each once, with the expecte
   expect(reportText(report)).toContain(named('doubled')[0])
 })
 
-test('an endless list is abandoned, and its repetitions are reported as duplicates', async () => {
+test('reading an endless list ends, and posts that it shows twice are doubled', async () => {
   const { report } = await load({}, { isEndless: true })
   expect(report.readBack).toMatchObject({ ...whole, doubled: report.readBack.posts })
 })

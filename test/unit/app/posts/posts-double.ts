@@ -1,14 +1,14 @@
-/** The posts of the API in memory, with configurable mistakes. An author's token is the author's name. */
+/** The API's posts in memory, with configurable mistakes. An author's token is the author's name. */
 import { answered, notFound, type Route, type Sent } from '../../../support/misbehaving-server.ts'
 
 export interface Mistakes {
-  /** Acknowledges an edit without doing it. */
+  /** True for a write that is acknowledged but not stored. */
   forgets?(sent: Sent): boolean
   /** Omits a post from its author's list. */
   isUnlisted?(id: string): boolean
-  /** Lists repeat endlessly. */
+  /** Lists never end. */
   isEndless?: boolean
-  /** Shows the text before the latest. */
+  /** Shows the text before the newest. */
   isStale?(sent: Sent): boolean
 }
 

@@ -5,13 +5,13 @@ import { nth, once, runOn, type Setting, whole } from '../../../support/load-run
 import { answered, type Faults, notFound, problem, type Route, type Sent } from '../../../support/misbehaving-server.ts'
 
 interface Mistakes {
-  /** Acknowledges an edit without doing it. */
+  /** True for an edit that is acknowledged but not stored. */
   forgets?(sent: Sent): boolean
-  /** Shows the bio before the latest. */
+  /** Shows the bio before the newest. */
   isStale?(sent: Sent): boolean
 }
 
-/** Profiles by handle, which is also the user's token. */
+/** Profiles by handle, which is also the owner's token. */
 function profiles({ forgets, isStale }: Mistakes): Route {
   const bios = new Map<string, string[]>()
   return (sent) => {
@@ -44,7 +44,7 @@ test('profiles are read, edited and read back', async () => {
   expect(report.writes).toEqual({ acknowledged: edits, refused: 0, unknown: 0 })
   expect(report.readBack).toEqual({ profiles: 4, late: 0, ...whole })
   expect(reportText(report)).toContain('read back  4 profiles: 0 lost')
-  // A quarter of the reads, and one in four of the rest, are of the reader's own profile.
+  // A quarter of the reads, and a fourth of the rest, are of the reader's own profile.
   const reads = server.sent.filter(({ method, path, token }) => method === 'GET' && token && USER.test(path))
   const own = reads.filter(({ path, token }) => path.endsWith(`/${token}`))
   expect(own.length / reads.length).toBeGreaterThan(0.3)
@@ -52,16 +52,16 @@ test('profiles are read, edited and read back', async () => {
   expect(report.sightings).toMatchObject({ own: own.length, stale: 0 })
 })
 
-test('profiles without edits pass the check', async () => {
+test('profiles without edits are sound', async () => {
   const { report } = await load({}, { reads: 1 })
   expect(report.sightings.own).toBeGreaterThan(50)
   expect(report).toMatchObject({ isSound: true, sightings: { stale: 0 }, readBack: { profiles: 4, ...whole } })
 })
 
-test('an acknowledged edit that is missing is reported as lost', async () => {
+test('an acknowledged edit that is missing is lost', async () => {
   let edits = 0
   const last = nth(3, 'PATCH', ME)
-  // No later edits.
+  // It is the last edit.
   const refuse = ({ method }: Sent) => (method === 'PATCH' && ++edits > 3 ? problem(422, 'INVALID') : null)
   const { report } = await load({ forgets: last, refuse })
   expect(report.readBack).toMatchObject({ ...whole, lost: 1 })
@@ -72,8 +72,8 @@ test('an acknowledged edit that is missing is reported as lost', async () => {
 })
 
 test.each<[string, () => Response]>([
-  ['that strangers do not find', notFound],
-  ['with a bio that was never written', () => answered(200, { user: { bio: 'from elsewhere' } })],
+  ['that a reader without a token does not find', notFound],
+  ['with a bio that was never sent', () => answered(200, { user: { bio: 'from elsewhere' } })],
   ['without a bio', () => answered(200, {})],
 ])('a profile %s is reported as lost', async (_, answer) => {
   const refuse = ({ path, token }: Sent) => (!token && path.endsWith('/load_test_2') ? answer() : null)
@@ -81,21 +81,21 @@ test.each<[string, () => Response]>([
   expect(report.readBack).toMatchObject({ ...whole, lost: 1 })
 })
 
-test('a foreign bio before the first edit is reported as lost', async () => {
+test('a bio that exists before any write is lost', async () => {
   const refuse = ({ path, token }: Sent) =>
     !token && path.endsWith('/load_test_2') ? answered(200, { user: { bio: 'from elsewhere' } }) : null
   const { report } = await load({ refuse }, { reads: 1 })
   expect(report.readBack).toMatchObject({ ...whole, lost: 1 })
 })
 
-test('a profile without an answer is reported as unread', async () => {
+test('a profile without an answer is unread', async () => {
   const refuse = ({ path, token }: Sent) => (!token && path.endsWith('/load_test_2') ? problem(500, 'INTERNAL') : null)
   const { report } = await load({ refuse })
   expect(report.readBack).toMatchObject({ ...whole, unread: 1 })
   expect(report.examples).toEqual(['unread: profile load_test_2: 500 INTERNAL'])
 })
 
-test('a user who reads an older bio than was acknowledged is reported during the run', async () => {
+test('a user’s read of an older bio than the acknowledged one is stale', async () => {
   const { report } = await load({ isStale: ({ token }) => token !== null })
   expect(report.sightings.stale).toBeGreaterThan(0)
   expect(report.readBack).toMatchObject(whole)
@@ -113,7 +113,7 @@ test.each([
   expect(report.isSound).toBe(true)
 })
 
-test('after an uncertain outcome, a profile is not edited for 40 s, because the lost attempt may still arrive', async () => {
+test('a bio with an uncertain edit is not edited for 40 s, because the lost attempt may still take effect', async () => {
   const { server, report } = await load({ losesAnswer: once(nth(3, 'PATCH', ME)) })
   const edits = server.sent.filter(({ method }) => method === 'PATCH')
   const retried = edits.find(({ before }) => before > 0)

@@ -26,7 +26,7 @@ const results = ({ json }: { json: unknown }) =>
   new Set((json as { steps: { result: string }[] }).steps.map(({ result }) => result))
 const tokenOf = ({ json }: { json: unknown }) => (json as { operatorToken?: string }).operatorToken
 
-test('the dry run makes nothing, and names what a run then makes', async () => {
+test('the dry run creates nothing, and names what a run would create', async () => {
   const before = readFileSync(deployment.configPath, 'utf8')
   const dry = await deployment.deploy({ isDryRun: true })
   expect(mutating()).toEqual([])
@@ -36,7 +36,7 @@ test('the dry run makes nothing, and names what a run then makes', async () => {
     expect(stepsOf(dry)).toContainEqual({ ...step, result: 'would be done' })
 })
 
-test('from nothing to serving; run again, nothing is changed', async () => {
+test('a deployment serves from an empty account; a second run changes nothing', async () => {
   const first = await deployment.deploy()
   const after = await platform.snapshot()
   const config = readConfig(readFileSync(deployment.configPath, 'utf8'))
@@ -49,7 +49,7 @@ test('from nothing to serving; run again, nothing is changed', async () => {
   expect(tokenOf(second)).toBeUndefined()
 })
 
-test('the operators’ token opens the API, and the signing key is shown nowhere', async () => {
+test('the operators’ token opens the API, and the signing key is never shown', async () => {
   const output = await deployment.deploy()
   const secrets = platform.scripts.get('banyan').live!.bindings.filter(({ type }) => type === 'secret_text')
   const value = (name: string) => secrets.find((secret) => secret.name === name)!.text as string
@@ -72,8 +72,8 @@ test('a changed bundle is uploaded, and keeps the secrets', async () => {
   expect(secrets()).toEqual(before)
 })
 
-/** Every third call, so that each kind of fault comes round; test/long has every fault at every call. */
-test('whichever call fails, in whichever way, the next run ends where a clean one does', {
+/** Every third call, which covers each kind of fault. test/long has every fault at every call. */
+test('after a fault at any call, the next run ends in the same state as a clean one', {
   timeout: 60_000,
 }, async () => {
   const { snapshot, calls } = await cleanRun()
@@ -81,7 +81,7 @@ test('whichever call fails, in whichever way, the next run ends where a clean on
   for (let number = 1; number <= calls; number += 3) await deployTwice(number, faults[number % 5]!, snapshot)
 })
 
-test('cut off at any call, the next run goes on from there', { timeout: 60_000 }, async () => {
+test('after an interruption at any call, the next run resumes', { timeout: 60_000 }, async () => {
   const { snapshot, calls } = await cleanRun()
   for (let number = 2; number <= calls; number += 5) await deployTwice(number, 'away from here on', snapshot)
 })
@@ -93,13 +93,13 @@ const refusals: [string, Partial<Record<string, string>>, string][] = [
   ['another account', { CLOUDFLARE_ACCOUNT_ID: 'another' }, 'answered 403'],
 ]
 
-test.each(refusals)('%s is refused before anything is made', async (_, environment, message) => {
+test.each(refusals)('%s is refused before anything is created', async (_, environment, message) => {
   Object.assign(platform.environment, environment)
   await expect(deployment.deploy()).rejects.toThrow(message)
   expect(platform.calls.filter(({ method }) => method !== 'GET')).toEqual([])
 })
 
-test('a configuration with another account’s database makes no empty one in its place', async () => {
+test('a configuration with another account’s database does not create an empty one in its place', async () => {
   await deployment.deploy()
   await inAnotherWorld(async (world, its) => {
     writeFileSync(its.configPath, readFileSync(deployment.configPath))
@@ -108,12 +108,12 @@ test('a configuration with another account’s database makes no empty one in it
   })
 })
 
-test('a configuration that lacks a shard of the live version is refused, unless the map is without it', async () => {
+test('a configuration that lacks a shard of the live version is refused, unless the map lacks it too', async () => {
   const operatorToken = tokenOf(await deployment.deploy())!
   const text = readFileSync(deployment.configPath, 'utf8')
   const block = /\[\[d1_databases\]\]\nbinding = "SHARD_001"\n(?:[a-z_]+ = .*\n)+/
   writeFileSync(deployment.configPath, text.replace(block, ''))
-  await expect(deployment.deploy()).rejects.toThrow('The live version has SHARD_001 bound')
+  await expect(deployment.deploy()).rejects.toThrow('The live version binds SHARD_001')
   await expect(deployment.deploy({ operatorToken })).rejects.toHaveProperty(
     'fix',
     expect.stringContaining('the map names it'),
@@ -128,7 +128,9 @@ test('a configuration that binds a shard to another database is refused', async 
   await deployment.deploy()
   const live = platform.scripts.get('banyan').live!
   live.bindings.find(({ name }) => name === 'SHARD_001')!.id = 'the one with the users'
-  await expect(deployment.deploy()).rejects.toThrow('SHARD_001 is bound to the database the one with the users')
+  await expect(deployment.deploy()).rejects.toThrow(
+    'The live version binds SHARD_001 to the database the one with the users',
+  )
 })
 
 test('a database migrated by a newer checkout is refused', async () => {
@@ -138,7 +140,7 @@ test('a database migrated by a newer checkout is refused', async () => {
   await expect(deployment.deploy()).rejects.toThrow('SHARD_000 has 9999_later.sql, which is not in migrations/shard')
 })
 
-test('a migration that fails does so in the first shard alone, which keeps nothing of it', async () => {
+test('a failing migration fails in the first shard only, and leaves nothing there', async () => {
   await deployment.deploy({ isDryRun: true })
   const { make } = await import('../../../../src/cli/platform/resources.ts').then(({ databases }) => databases)
   const id = await make(deployment.deployment().platform, 'banyan-shard-000')
@@ -151,9 +153,9 @@ test('a migration that fails does so in the first shard alone, which keeps nothi
 })
 
 test.each(['500 after', 'lost after'] as const)(
-  '%s at making a database: it is found, and the run goes on',
+  '%s at the creation of a database: the run finds the database and continues',
   async (fault) => {
-    const making = 3 // after the looks for both
+    const making = 3 // after the lookups of both
     platform.failAt(making, fault)
     await deployment.deploy()
     expect(platform.calls[making - 1]).toMatchObject({ method: 'POST', path: expect.stringMatching(/d1\/database$/) })
@@ -161,7 +163,7 @@ test.each(['500 after', 'lost after'] as const)(
   },
 )
 
-test('a trigger that is missing is set again, and no version is uploaded for it', async () => {
+test('a missing trigger is set again, without an upload of a version', async () => {
   await deployment.deploy()
   const script = platform.scripts.get('banyan')
   for (const lose of [
@@ -179,7 +181,7 @@ test('a trigger that is missing is set again, and no version is uploaded for it'
   expect(script.versions).toHaveLength(1)
 })
 
-test('too many calls: it tries a few times, and then says when to come again', async () => {
+test('after too many calls it retries a few times, and then says when to run it again', async () => {
   platform.failAt(1, '429')
   await deployment.deploy({ isDryRun: true })
   expect(platform.calls.filter(({ status }) => status === 429)).toHaveLength(1)

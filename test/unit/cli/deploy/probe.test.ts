@@ -34,7 +34,7 @@ function answering(...pages: { items: ProbeItem[]; leftOut?: string[]; next: str
 const command = (connection: object) => probeCommand.run(() => connection as never, [], {})
 
 describe('banyan probe', () => {
-  test('asks for page after page', async () => {
+  test('reads all pages', async () => {
     const { asked, connection } = answering(
       { items: [item('SHARD_000')], next: 'SHARD_000' },
       { items: [item('SHARD_002')], leftOut: ['SHARD_001'], next: null },
@@ -44,21 +44,21 @@ describe('banyan probe', () => {
     expect(report).toEqual({ items: [item('SHARD_000'), item('SHARD_002')], leftOut: ['SHARD_001'] })
   })
 
-  test('ends with 0 where all is well, and says which shards it left out', async () => {
+  test('ends with 0 if all probes pass, and names the skipped shards', async () => {
     const { connection } = answering({ items: [item('SHARD_000')], leftOut: ['SHARD_001'], next: null })
     const { text, isFailure } = await command(connection)
     expect(isFailure).toBeUndefined()
     expect(text).toContain('1 database refused as expected in 1 case, and nothing was written')
-    expect(text).toContain('left out, because they are being restored: SHARD_001')
+    expect(text).toContain('skipped, because they are being restored: SHARD_001')
   })
 
-  test('ends with 1, and names database, case and text, where one is misread', async () => {
+  test('ends with 1 if a refusal is misread, and names the database, case and text', async () => {
     const bad = item('SHARD_001', { met: 'transient', text: 'D1_ERROR: it was fenced', ok: false })
     const { connection } = answering({ items: [item('SHARD_000'), bad], next: null })
     const { json, text, isFailure } = await command(connection)
     expect(isFailure).toBe(true)
     expect(text).toContain(
-      'SHARD_001, guard, fenced slot: expected SLOT_FENCED, met transient\n    D1_ERROR: it was fenced',
+      'SHARD_001, guard, fenced slot: expected SLOT_FENCED, got transient\n    D1_ERROR: it was fenced',
     )
     expect(text).toContain('1 of 2 probes failed')
     expect(json).toMatchObject({ items: [{ ok: true }, bad] })
@@ -99,7 +99,7 @@ describe('a deployment', () => {
   test.each([
     ['without the result’s code', (text: string) => text.replace(/: SQLITE_.*/, '')],
     ['with another prefix', (text: string) => text.replace('D1_ERROR: ', 'Error: ')],
-  ])('worded %s: it fails, prints the text and says what to do', async (_, wording) => {
+  ])('fails if refusals are worded %s, prints the text and names the fix', async (_, wording) => {
     platform.wording = wording
     const error = await deployment.deploy().then(
       () => null,
@@ -107,29 +107,29 @@ describe('a deployment', () => {
     )
     const text = wording('D1_ERROR: SLOT_FENCED: SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_TRIGGER)')
     expect(error).toBeInstanceOf(UserError)
-    expect(error!.message).toContain('SHARD_000, guard, fenced slot: expected SLOT_FENCED, met ')
+    expect(error!.message).toContain('SHARD_000, guard, fenced slot: expected SLOT_FENCED, got ')
     expect(error!.message).toContain(`\n    ${text}\n`)
     expect(error!.fix).toContain('npm run banyan -- rollback')
-    // The token that was drawn is not lost: the next run shows it.
+    // The generated token is kept, and the next run shows it.
     expect(deployment.deployment().drawn.read().OPERATOR_TOKEN).toBeDefined()
     platform.wording = (text) => text
     expect(lastStep(await deployment.deploy())).toMatchObject({ step: 'probe', result: 'passed' })
   })
 
-  test('where one database lacks a trigger, it names that database', async () => {
+  test('names a database that lacks a trigger', async () => {
     await deployment.deploy({ isDryRun: false })
     const [, second] = platform.databases.databases
     await second!.query([{ sql: 'DROP TRIGGER mover_step_insert' }])
     const operatorToken = platform.scripts.get('banyan').live!.bindings.find(({ name }) => name === 'OPERATOR_TOKEN')!
       .text as string
     await expect(deployment.deploy({ operatorToken })).rejects.toThrow(
-      /1 of 36 probes failed[\s\S]*SHARD_001, mover’s step: expected STEP_MISMATCH, met /,
+      /1 of 36 probes failed[\s\S]*SHARD_001, mover’s step: expected STEP_MISMATCH, got /,
     )
   })
 
-  test('where no token is known, it says that it did not probe', async () => {
+  test('says that it skipped the probe if no token is known', async () => {
     await deployment.deploy()
-    expect(lastStep(await deployment.deploy()).what[0]).toContain('not done, because no operators’ token is known here')
+    expect(lastStep(await deployment.deploy()).what[0]).toContain('skipped, because no operators’ token is known')
   })
 })
 
@@ -154,7 +154,7 @@ describe('a version that does not answer everywhere yet', () => {
       () => 'token',
     ).check()
 
-  test('is waited for', async () => {
+  test('is retried', async () => {
     const missing = { code: 'NOT_FOUND' }
     const url = await serving((asked) =>
       asked === 1
@@ -168,14 +168,14 @@ describe('a version that does not answer everywhere yet', () => {
     expect(pauses).toEqual([2_000, 2_000])
   })
 
-  test('for a minute at most', async () => {
+  test('is retried for at most a minute', async () => {
     const url = await serving(() => [404, { code: 'NOT_FOUND' }])
     const pauses: number[] = []
     await expect(check(url, pauses)).rejects.toThrow('answered 404')
     expect(pauses.reduce((sum, ms) => sum + ms)).toBe(60_000)
   })
 
-  test('answers that are lost again and again are asked for five times, and no more', async () => {
+  test('is asked only five times if every answer is lost', async () => {
     let asked = 0
     const url = await serving(() => [200, {}])
     server.prependListener('request', (request) => {
@@ -186,7 +186,7 @@ describe('a version that does not answer everywhere yet', () => {
     expect(asked).toBe(5)
   })
 
-  test('a wrong token is told at once', async () => {
+  test('is not retried with a wrong token', async () => {
     const url = await serving(() => [401, { code: 'OPERATOR_TOKEN_REQUIRED' }])
     const pauses: number[] = []
     await expect(check(url, pauses)).rejects.toThrow('answered 401')

@@ -34,7 +34,7 @@ const live = () => platform.scripts.get('banyan').live!.id
 const goBack = ({ shards = two, isDryRun = false, ...options }: GoingBack = {}) =>
   rollback(deployment.deployment(), { address: platform.siteUrl, shards: async () => shards, isDryRun, ...options })
 
-/** As where the live version is broken. */
+/** The answer of a broken live version. */
 const unreadable = () => Promise.reject(new Error('it answered 500'))
 const goBackBlindly = (options: Omit<GoingBack, 'shards'> = {}) =>
   rollback(deployment.deployment(), { address: platform.siteUrl, shards: unreadable, isDryRun: false, ...options })
@@ -64,13 +64,13 @@ async function deployWithThirdShard(): Promise<void> {
   await deployment.deploy()
 }
 
-test('the version before is live again; run again, it says so and stays there', async () => {
+test('a rollback makes the previous version live; a second run says so and changes nothing', async () => {
   const first = await deployAnother()
   await goBack()
   expect(live()).toBe(first.before)
   for (const isDryRun of [false, true]) {
     const { text } = await goBack({ isDryRun })
-    expect(text).toContain(`Version ${first.before} is live already, since it was gone back to from ${first.after}.`)
+    expect(text).toContain(`Version ${first.before} is already live, after a rollback from ${first.after}.`)
     expect(text).toContain('--to VERSION')
   }
   expect(live()).toBe(first.before)
@@ -78,7 +78,7 @@ test('the version before is live again; run again, it says so and stays there', 
   expect(live()).toBe(first.after)
 })
 
-test('with a newer version deployed since, the way back leads to the last good one', async () => {
+test('after a newer version was deployed, a rollback leads to the last good version', async () => {
   const { before } = await deployAnother()
   await goBack()
   await deployAnother()
@@ -86,27 +86,27 @@ test('with a newer version deployed since, the way back leads to the last good o
   expect(live()).toBe(before)
 })
 
-test('what another tool has gone back from is not gone forward to', async () => {
+test('a version that another tool rolled back does not become live again', async () => {
   const { before, after } = await deployAnother()
   const { deployments } = platform.scripts.get('banyan')
   const [first] = deployments.filter(({ versions }) => versions[0]!.version_id === before)
   deployments.unshift({ ...first!, id: 'of the dashboard', annotations: {} })
-  expect((await goBack()).text).toContain(`is live already, since it was gone back to from ${after}`)
+  expect((await goBack()).text).toContain(`is already live, after a rollback from ${after}`)
   expect(live()).toBe(before)
 })
 
 test('the dry run changes nothing', async () => {
   const { after } = await deployAnother()
   const { text } = await goBack({ isDryRun: true })
-  expect(text).toMatch(/^Would go back/)
+  expect(text).toMatch(/^Would roll back/)
   expect(live()).toBe(after)
 })
 
-test('a version without a shard that the map uses is refused, and stays so until the map is without it', async () => {
+test('a version without a shard of the map is refused until the map lacks that shard', async () => {
   await deployWithThirdShard()
   const after = live()
   await expect(goBack({ shards: [...two, shard('002', 21_845)] })).rejects.toThrow(
-    /does not bind what the live map uses: SHARD_002 \(shard-002, 21,845 slots\)/,
+    /does not bind shards of the live map \(SHARD_002 \(shard-002, 21,845 slots\)\), so users there would get errors\.$/,
   )
   expect(live()).toBe(after)
   await goBack({ shards: two })
@@ -117,56 +117,56 @@ test('a version that binds another database under the same name is refused', asy
   const { before } = await deployAnother()
   const version = platform.scripts.get('banyan').versions.find(({ id }) => id === before)!
   version.bindings.find(({ name }) => name === 'SHARD_001')!.id = 'another'
-  await expect(goBack()).rejects.toThrow(/does not bind what the live map uses: SHARD_001/)
+  await expect(goBack()).rejects.toThrow(/does not bind shards of the live map \(SHARD_001/)
 })
 
-test('with nothing to go back to, it says so', async () => {
-  await expect(goBack()).rejects.toThrow('There is no version to go back to.')
-  await expect(goBack({ to: live() })).rejects.toThrow('is live')
+test('a rollback is refused without an earlier version, to the live one and to an unknown one', async () => {
+  await expect(goBack()).rejects.toThrow('There is no earlier version to roll back to.')
+  await expect(goBack({ to: live() })).rejects.toThrow('is already live')
   await expect(goBack({ to: 'nonsense' })).rejects.toThrow('There is no version nonsense.')
 })
 
-test('from a version too broken to show the map it goes back to one that binds as many shards', async () => {
+test('a version too broken to show the map is rolled back to one that binds as many shards', async () => {
   const { before } = await deployAnother()
   await goBackBlindly()
   expect(live()).toBe(before)
   expect(deployment.said).toContain('The map can’t be read: it answered 500')
 })
 
-test('an empty map is none: an operators’ API that lists no shards is broken', async () => {
+test('an empty map counts as unreadable, because the operators’ API of a working version lists shards', async () => {
   await deployWithThirdShard()
-  await expect(goBack({ shards: [] })).rejects.toThrow(/lacks what the live one binds: SHARD_002/)
+  await expect(goBack({ shards: [] })).rejects.toThrow(/lacks bindings of the live version \(SHARD_002\)/)
 })
 
-test('without the map, a version that lacks a shard of the live one is gone back to when that is asked for only', async () => {
+test('without the map, only --without-map rolls back to a version that lacks a shard of the live one', async () => {
   await deployWithThirdShard()
   const after = live()
   const refused = await goBackBlindly().catch((error: UserError) => error)
-  expect(refused).toMatchObject({ message: expect.stringMatching(/lacks what the live one binds: SHARD_002/) })
+  expect(refused).toMatchObject({ message: expect.stringMatching(/lacks bindings of the live version \(SHARD_002\)/) })
   expect((refused as UserError).fix).toContain('--without-map')
   expect(live()).toBe(after)
   await goBackBlindly({ isWithoutMap: true })
   expect(live()).not.toBe(after)
 })
 
-test('without the map, another database under the same name is refused whatever is asked for', async () => {
+test('without the map, another database under the same name is refused even with --without-map', async () => {
   const { before, after } = await deployAnother()
   const version = platform.scripts.get('banyan').versions.find(({ id }) => id === before)!
   version.bindings.find(({ name }) => name === 'SHARD_001')!.id = 'another'
   for (const isWithoutMap of [false, true])
     await expect(goBackBlindly({ isWithoutMap })).rejects.toThrow(
-      /binds other databases as SHARD_001 than the live one/,
+      /binds other databases as SHARD_001 than the live version/,
     )
   expect(live()).toBe(after)
 })
 
-test('the map decides where it can be read, also with --without-map', async () => {
+test('if the map can be read, it decides even with --without-map', async () => {
   await deployWithThirdShard()
   const used = [...two, shard('002', 21_845)]
-  await expect(goBack({ shards: used, isWithoutMap: true })).rejects.toThrow(/does not bind what the live map uses/)
+  await expect(goBack({ shards: used, isWithoutMap: true })).rejects.toThrow(/does not bind shards of the live map/)
 })
 
-test.each(faults)('%s at the change itself: afterwards it is done once, or plainly not', async (fault) => {
+test.each(faults)('%s at the change itself: it took effect once or not at all', async (fault) => {
   const { before, after } = await deployAnother()
   platform.failAt(4, fault)
   await goBack().catch((error: Error) => expect(error.name).toBe('UserError'))

@@ -6,7 +6,7 @@ import { UserError } from '../../../../src/cli/shell/errors.ts'
 
 let server: Server
 let url: string
-/** By path; a path that isn't there is never answered. */
+/** By path. Other paths are never answered. */
 let pages: Record<string, [status: number, text: string]>
 let asked: string[]
 
@@ -27,32 +27,32 @@ afterEach(async () => {
 
 const warm = (waitMsMax?: number) => warmCheck({ sleep: async () => {} }, () => url, waitMsMax).check()
 
-test('a site that takes requests and never answers them is waited for no longer than is said', async () => {
+test('the wait for a site that never answers ends at the limit', async () => {
   const startedAt = performance.now()
-  await expect(warm(300)).rejects.toThrow(`It is deployed, and ${url}/healthz isn't well: no answer`)
+  await expect(warm(300)).rejects.toThrow(`The version is deployed, but ${url}/healthz is not healthy (no answer)`)
   expect(performance.now() - startedAt).toBeLessThan(2_000)
 })
 
-test('the wait is one for both questions: what the first has used up, the second hasn’t', async () => {
+test('both requests share one time limit', async () => {
   pages['/healthz'] = [200, 'ok']
-  pages['/readyz'] = [503, 'kv is away']
-  await expect(warm(20_000)).rejects.toThrow(`${url}/readyz isn't well: 503: kv is away`)
-  // 2 s between each two.
+  pages['/readyz'] = [503, 'kv is unavailable']
+  await expect(warm(20_000)).rejects.toThrow(`${url}/readyz is not healthy (503): kv is unavailable`)
+  // One request every 2 s.
   expect(asked).toHaveLength(1 + 10)
 })
 
 test.each(['<html>somebody else’s page</html>', 'null', '"paths"'])(
-  'what isn’t the API is said to be none: %s',
+  'an answer that is not the API’s is refused: %s',
   async (text) => {
     pages['/'] = [200, '<html></html>']
     pages['/api/openapi.json'] = [200, text]
     const checking = smokeCheck(() => url, { token: () => undefined, shards: [] }).check()
-    await expect(checking).rejects.toThrow(`It is deployed, and ${url}/api/openapi.json answers 200: ${text}`)
+    await expect(checking).rejects.toThrow(`The version is deployed, but ${url}/api/openapi.json answers 200: ${text}`)
     await expect(checking).rejects.toBeInstanceOf(UserError)
   },
 )
 
-test('an operators’ list that isn’t one is said to be none', async () => {
+test('an answer that is not a list of shards is refused', async () => {
   pages['/'] = [200, '<html></html>']
   pages['/api/openapi.json'] = [200, '{"paths":{}}']
   pages['/operator/v1/shards'] = [200, '<p>"items"</p>']

@@ -34,7 +34,7 @@ describe.each(Object.keys(bytesOf) as (keyof typeof bytesOf)[])('%s', (encoding)
     )
   })
 
-  test('what is no text is marked, and what stands around it stays', () => {
+  test('invalid bytes are marked, and the text around them stays', () => {
     const odd = encoding === 'utf-8' ? Buffer.from([0xe9]) : bytesOf[encoding]('\ud83c')
     fc.assert(
       fc.property(fc.array(fc.nat()), (cuts) => {
@@ -47,7 +47,7 @@ describe.each(Object.keys(bytesOf) as (keyof typeof bytesOf)[])('%s', (encoding)
   })
 })
 
-test('any bytes are decoded, and the marks of UTF-8 are those of the platform’s decoder', () => {
+test('any bytes are decoded, with marks where the platform’s UTF-8 decoder has them', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 40 }), fc.array(fc.nat()), (bytes, cuts) => {
       const text = decoded(decoderOf('utf-8'), Buffer.from(bytes), cuts)
@@ -65,7 +65,7 @@ test.each([
   [[0xef, 0xbb, 0xbf, 0x69], 'utf-8'],
   [[0x69, 0x64, 0x2c, 0x00], 'utf-8'],
   [[0x69], 'utf-8'],
-])('bytes %j begin a file in %s', (bytes, encoding) => {
+])('bytes %j start a file in %s', (bytes, encoding) => {
   expect(encodingOf(Buffer.from(bytes))).toBe(encoding)
 })
 
@@ -91,7 +91,7 @@ describe('records', () => {
     ['quoted, with |', form('|', true, false), quoted('|')],
     ['quoted and escaped, as MySQL writes', form(',', true, true), mysql],
     ['escaped, as PostgreSQL writes', form('\t', false, true), postgres],
-  ])('%s, are read as they were written, wherever the pieces end', (_name, how, write) => {
+  ])('%s: are read as they were written, wherever the pieces end', (_name, how, write) => {
     fc.assert(
       fc.property(rows, fc.array(fc.nat()), (written, cuts) => {
         const reader = new CsvRecords(how)
@@ -105,7 +105,7 @@ describe('records', () => {
   test.each([
     ['quoted', `"${'x""\n,'.repeat(HUGE / 5)}"`],
     ['plain', 'x'.repeat(HUGE)],
-  ])('one of them with a huge %s field is cut off alone', (_name, field) => {
+  ])('only a record with a huge %s field is truncated', (_name, field) => {
     const text = `a,b,c\n1,${field},3\r\n4,5,6\n`
     for (const size of [1_000_003, 1_048_576, text.length]) {
       const reader = new CsvRecords()
@@ -121,7 +121,7 @@ describe('records', () => {
     }
   })
 
-  test('a quote that nothing closes is found at the end, however long it is', () => {
+  test('an unclosed quote is found at the end, however long the field is', () => {
     const reader = new CsvRecords()
     reader.push(`a,b\n1,"${'x'.repeat(HUGE)}`)
     expect(() => reader.end()).toThrow('Line 2: a quote is not closed.')
@@ -138,7 +138,7 @@ test.each([
   expect(found.map(tableOf)).toEqual([{ table: 'users', makes: false }])
 })
 
-test('of a statement that is not wanted and too long to keep, only the beginning is kept', () => {
+test('a long statement that is not wanted is reduced to its beginning', () => {
   const statements = new SqlStatements((statement) => statement.includes('users'))
   const found = [
     ...statements.push('INSERT INTO files VALUES ('),

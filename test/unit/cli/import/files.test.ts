@@ -27,7 +27,7 @@ function fileOf(text: string | Buffer, extension: string): string {
 
 const NOW = Date.UTC(2026, 6, 5)
 
-/** What of a file can be imported, and who is refused. */
+/** Reads a file: the records that can be imported, and the refused ones. */
 async function read(text: string | Buffer, { extension = 'sql', table = 'users', map = '' } = {}) {
   const staging = new Staging(operator, rules, table)
   try {
@@ -46,7 +46,7 @@ const pieces = (text: string, cuts: number[]): string[] => {
   return [...places, text.length].map((end, index) => text.slice(index === 0 ? 0 : places[index - 1]!, end))
 }
 
-describe('SQL is cut into statements', () => {
+describe('SQL is split into statements', () => {
   const statements = [
     "INSERT INTO a VALUES ('one; two', 'it''s; \"', X'3b', NULL);",
     '\n-- a comment; with an it\'s\nINSERT INTO "a;b" VALUES (1);',
@@ -75,12 +75,12 @@ describe('SQL is cut into statements', () => {
     ['INSERT INTO main.users VALUES (1);', 'users', false],
     ['CREATE TABLE IF NOT EXISTS [users] (id);', 'users', true],
     ["CREATE TABLE 'users'(id);", 'users', true],
-  ])('%s is of %s', (statement, table, makes) => {
+  ])('%s is for the table %s', (statement, table, makes) => {
     expect(tableOf(statement)).toEqual({ table, makes })
   })
 
   test.each(['CREATE INDEX i ON users (a);', "ATTACH 'x' AS users;", 'PRAGMA users;', 'DELETE FROM users;', 'COMMIT;'])(
-    '%s is of none',
+    '%s is for no table',
     (statement) => {
       expect(tableOf(statement)).toBeNull()
     },
@@ -102,7 +102,7 @@ describe('CSV', () => {
     )
   })
 
-  test('with bare line feeds, and blank lines between', () => {
+  test('may have bare line feeds and blank lines', () => {
     const reader = new CsvRecords()
     expect([...reader.push('a,b\n\n"1\n2",3\n'), ...reader.end()]).toEqual([
       ['a', 'b'],
@@ -110,7 +110,7 @@ describe('CSV', () => {
     ])
   })
 
-  test('says where it is broken', () => {
+  test('is refused with the line of an error', () => {
     const broken = (text: string) => () => [new CsvRecords()].flatMap((reader) => [reader.push(text), reader.end()])
     expect(broken('a,b\n1,"x\ny" z\n')).toThrow('Line 3: " " follows a quoted field.')
     expect(broken('a,b\n1,2\n3,"x\n')).toThrow('Line 3: a quote is not closed.')
@@ -121,7 +121,7 @@ const TABLE =
   'CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT, username TEXT, name TEXT, created_at, email_verified, password);\n'
 
 describe('a dump', () => {
-  test('of several rows a statement, hard literals and other tables', async () => {
+  test('may have several rows per statement, difficult literals and other tables', async () => {
     const {
       records,
       refusals,
@@ -156,15 +156,15 @@ describe('a dump', () => {
     ])
   })
 
-  test('does nothing but fill its table', async () => {
+  test('only fills its table', async () => {
     const victim = fileOf('', 'sqlite')
     await read(`ATTACH '${victim}' AS other; CREATE TABLE other.x (y); VACUUM INTO '${victim}2'; ${TABLE}`)
     expect([statSync(victim).size, existsSync(`${victim}2`)]).toEqual([0, false])
   })
 
-  test('reaches no other file, also where SQLite sees two statements in one', async () => {
+  test('reaches no other file, even if SQLite sees two statements in one', async () => {
     const other = path.join(folder, 'other.sqlite')
-    // SQLite takes `$a(')` for a variable; whoever doesn't sees a string begin, and no semicolon in it.
+    // SQLite reads `$a(')` as a variable. Any other reader sees the start of a string, with no semicolon in it.
     const hidden = (sql: string) =>
       `CREATE TABLE users (id, email, username); INSERT INTO users VALUES ($a('), 1, 2); ${sql}; -- ';\n`
     await expect(read(hidden(`ATTACH '${other}' AS other`))).rejects.toThrow('not authorized')
@@ -172,7 +172,7 @@ describe('a dump', () => {
     expect(existsSync(other)).toBe(false)
   })
 
-  test('is read in the order of its rows; without row ids, in the order of external ids', async () => {
+  test('is read in the order of its row ids or, without row ids, of its external ids', async () => {
     const rows = "INSERT INTO users VALUES (10, 'a@example.com', 'aaa'), (9, 'b@example.com', 'bbb');"
     const ids = async (table: string) => (await read(table + rows)).records.map(({ externalId }) => externalId)
     expect(await ids('CREATE TABLE users (id INTEGER PRIMARY KEY, email, username);')).toEqual(['9', '10'])
@@ -182,7 +182,7 @@ describe('a dump', () => {
     expect(await ids('CREATE TABLE users (id PRIMARY KEY, email, username) WITHOUT ROWID;')).toEqual(['10', '9'])
   })
 
-  test('ids beyond 2^53, and ids that are bytes, are kept exactly', async () => {
+  test('keeps ids beyond 2^53 and binary ids exactly', async () => {
     const { records } = await read(
       `CREATE TABLE users (id, email, username);
        INSERT INTO users VALUES (9223372036854775807, 'a@example.com', 'aaa'), (X'00FF10', 'b@example.com', 'bbb');`,
@@ -191,25 +191,25 @@ describe('a dump', () => {
   })
 
   test.each([
-    ['has another table only', 'CREATE TABLE people (id);', /no table "users".*The file has: people/s],
+    ['has only another table', 'CREATE TABLE people (id);', /no table "users".*The file has these tables: people/s],
     [
-      'has rows and no table',
+      'has rows without a table',
       "INSERT INTO users VALUES (1,'a','b');",
       /Statement 1, "INSERT INTO users.*no such table/s,
     ],
-    ['is cut off', `${TABLE}INSERT INTO users VALUES (1,'a@ex`, /ends in the middle of a statement/],
+    ['is incomplete', `${TABLE}INSERT INTO users VALUES (1,'a@ex`, /ends in the middle of a statement/],
     [
       'lacks a column',
       'CREATE TABLE users (id, mail);',
-      /No column is known for handle.*--map handle=COLUMN.*id, mail/s,
+      /No column was found for handle.*--map handle=COLUMN.*id, mail/s,
     ],
     [
       'is Latin-1',
       Buffer.from(`${TABLE}INSERT INTO users (id, name) VALUES (1, 'Zoë'), (2, 'René'), (3, 'Ann');`, 'latin1'),
-      /not UTF-8: 2 users.*--encoding windows-1252.*iconv -f LATIN1/s,
+      /not UTF-8, because 2 users.*--encoding windows-1252.*iconv -f LATIN1/s,
     ],
     ['is empty', '', /no table "users"/],
-  ])('that %s says how to mend it', async (_name, text, message) => {
+  ])('that %s is refused with a fix', async (_name, text, message) => {
     const error: UserError = await read(text).then(
       () => expect.fail('it was read'),
       (thrown) => thrown,
@@ -231,15 +231,15 @@ describe('a CSV file', () => {
   })
 
   test.each([
-    ['a record too short', 'id,email,username\n1,a@example.com\n', /Record 2 has 2 fields, and the header has 3/],
-    ['a column twice', 'id,email,Email\n', /doesn't name the columns/],
-    ['nothing', '', /is empty/],
-  ])('with %s says so', async (_name, text, message) => {
+    ['a short record', 'id,email,username\n1,a@example.com\n', /Record 2 has 2 fields, but the header has 3\./],
+    ['a repeated column', 'id,email,Email\n', /does not name the columns/],
+    ['no content', '', /is empty/],
+  ])('with %s is refused', async (_name, text, message) => {
     await expect(read(text, { extension: 'csv' })).rejects.toThrow(message)
   })
 })
 
-test('what is no file is refused, and so is one in a folder that takes none beside it', async () => {
+test('a folder is refused as input, and so is a file in a folder that cannot hold the refused users', async () => {
   const staging = new Staging(operator, rules, 'users')
   const refused = await staging.load(folder, () => undefined).catch((error: UserError) => error)
   staging.close()
@@ -263,14 +263,14 @@ describe('a sample', () => {
     }
   }
 
-  test('is taken evenly from all that are not refused; of fewer it is all', async () => {
+  test('is spread evenly over the users that are not refused, or contains all of them', async () => {
     expect(await sampleOf(12, 5)).toEqual([2, 5, 7, 9, 11])
     expect(await sampleOf(13, 4)).toEqual([2, 5, 8, 11])
     expect(await sampleOf(6, 5)).toEqual([2, 3, 5, 6])
     expect(await sampleOf(1, 5)).toEqual([])
   })
 
-  test('takes no memory for the users that are not in it', async () => {
+  test('needs no memory for the users outside it', async () => {
     const rows =
       'WITH RECURSIVE a(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM a WHERE n < 300000) SELECT n, n, n FROM a'
     const file = fileOf(`CREATE TABLE users (id, email, username); INSERT INTO users ${rows};`, 'sql')
@@ -291,7 +291,7 @@ describe('beside the input', () => {
   const identity = { fingerprint: 'f', url: 'u', source: 's', table: 't', mapping: 'm', reading: 'r' }
   const place = { now: NOW, acknowledged: 5, imported: 3, there: 1, refused: 1, remarked: { odd: 2 }, refusedBytes: 90 }
 
-  test('the place is kept, for the same import only', () => {
+  test('the place is stored for the same import only', () => {
     const input = fileOf('', 'sql')
     const kept = new PlaceFile(input, identity)
     expect(kept.read()).toEqual({ place: null, isOther: false })
@@ -299,7 +299,7 @@ describe('beside the input', () => {
     expect(new PlaceFile(input, identity).read()).toEqual({ place, isOther: false })
     expect(new PlaceFile(input, { ...identity, mapping: 'x' }).read()).toEqual({ place: null, isOther: true })
     expect(JSON.parse(readFileSync(kept.file, 'utf8'))).toMatchObject({ place: { imported: 3, odd: 2 } })
-    // As a version before wrote it.
+    // In the form of an earlier version.
     const { now: _, ...timeless } = place
     writeFileSync(kept.file, JSON.stringify({ identity, place: timeless }))
     expect(kept.read()).toEqual({ place: null, isOther: true })
@@ -309,7 +309,7 @@ describe('beside the input', () => {
     expect(kept.read()).toEqual({ place: null, isOther: false })
   })
 
-  test('refused users written after the last place that was kept are written once', () => {
+  test('refused users written after the last stored place are written once', () => {
     const input = fileOf('', 'sql')
     const row = (externalId: string) => ({ values: [externalId, 'a,b', ''], code: 'C', detail: 'A "reason".' })
     const open = (bytes: number) => {
@@ -320,13 +320,13 @@ describe('beside the input', () => {
     const first = open(0)
     first.file.append([row('one')])
     const { bytes } = first.file
-    first.file.append([row('cut off')])
+    first.file.append([row('interrupted')])
     const second = open(bytes)
     expect(second.kept).toEqual(['one'])
     expect([second.file.reaches(bytes), second.file.reaches(bytes + 1)]).toEqual([true, false])
-    second.file.append([row('cut off'), row('two')])
+    second.file.append([row('interrupted'), row('two')])
     const [, ...lines] = new CsvRecords().push(readFileSync(second.file.file, 'utf8'))
-    expect(lines.map(([id]) => id)).toEqual(['found', 'one', 'cut off', 'two'])
+    expect(lines.map(([id]) => id)).toEqual(['found', 'one', 'interrupted', 'two'])
     expect(lines[0]).toEqual(['found', 'a,b', '', 'C', 'A "reason".'])
   })
 })

@@ -13,7 +13,7 @@ import { type ForeignFile, foreignFiles } from '../../../support/foreign-files.t
 const folder = mkdtempSync(path.join(tmpdir(), 'banyan-test-foreign-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
-/** A server that takes everybody, and keeps what it was sent. */
+/** A server that imports all users, and records them. */
 function takingServer(): { connection: Connection; sent: ImportRecord[] } {
   const sent: ImportRecord[] = []
   const notAsked = () => expect.fail('an import only posts')
@@ -36,7 +36,7 @@ function fileOf({ name, bytes }: ForeignFile): string {
 
 const files = foreignFiles()
 
-test('they are of many programs', () => {
+test('the files come from many programs', () => {
   expect(files.length).toBeGreaterThanOrEqual(15)
   expect(new Set(files.map(({ by }) => by)).size).toBe(files.length)
 })

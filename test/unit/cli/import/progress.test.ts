@@ -12,7 +12,7 @@ function stand(isTTY: boolean) {
   return { progress, written, after }
 }
 
-test('elsewhere than on a terminal it is a line every 5 s, and the last one', () => {
+test('without a terminal there is a line every 5 s, and one at the end', () => {
   const { progress, written, after } = stand(false)
   for (let done = 0; done <= 10; done++) {
     progress.show(`importing: ${done} of 10`, done / 10)
@@ -27,13 +27,17 @@ test('elsewhere than on a terminal it is a line every 5 s, and the last one', ()
   ])
 })
 
-test('on a terminal it is a bar, redrawn in place, that never wraps; what is said stands above it', () => {
+test('on a terminal there is a bar, redrawn in place and never wrapped, with messages above it', () => {
   const { progress, written, after } = stand(true)
   progress.show('importing: a rather long line that would not fit', 0.5)
   after(200)
-  progress.say('It answers again.')
+  progress.say('The server answers again.')
   progress.show('importing', 1)
   const bar = `${'█'.repeat(12)}${'░'.repeat(12)}  50%  importing: a rather long line`
   expect(written[0]).toBe(`${bar.slice(0, 59)}\n`)
-  expect(written.slice(1)).toEqual(['\u001b[1A\u001b[0J', 'It answers again.\n', `${'█'.repeat(24)} 100%  importing\n`])
+  expect(written.slice(1)).toEqual([
+    '\u001b[1A\u001b[0J',
+    'The server answers again.\n',
+    `${'█'.repeat(24)} 100%  importing\n`,
+  ])
 })

@@ -23,12 +23,12 @@ interface Sent {
   users: { externalId: string }[]
 }
 
-/** A server that refuses the second user, and ends after so many requests. */
+/** A server that refuses the second user, and fails after `requestsMax` requests. */
 function server(requestsMax: number) {
   const sent: string[] = []
   let requests = 0
   const post = async (url: string, body?: object) => {
-    if (++requests > requestsMax) throw new UserError('It was stopped.', 'Go on.')
+    if (++requests > requestsMax) throw new UserError('The server was stopped.', 'Run it again.')
     const users = (body as Sent).users.map(({ externalId }) => externalId)
     if (url.endsWith('/verifications'))
       return { items: users.map((externalId) => ({ externalId, isHere: true, differences: [] })) }
@@ -40,18 +40,18 @@ function server(requestsMax: number) {
   return { connection: { url: 'http://localhost', post } as unknown as Connection, sent }
 }
 
-test('who was refused when it began stays refused when it goes on a day later: nobody is passed over unnamed', async () => {
+test('an import resumed a day later refuses the same users, so that no user is skipped without a report', async () => {
   const file = path.join(folder, 'users.csv')
   const now = Date.now()
   const rows = Array.from({ length: 1_000 }, (_, index) => {
-    // One was made by a clock that is more than a day ahead.
+    // The time of one user is more than a day ahead.
     const createdAt = index === 4 ? now + DAY_MS + 3_600_000 : now - DAY_MS
     return `${index + 1},user${index + 1}@example.com,user_${index + 1},${createdAt}\n`
   })
   writeFileSync(file, `id,email,handle,created_at\n${rows.join('')}`)
 
   const first = server(4)
-  await expect(importFile(operator, () => first.connection, file, {})).rejects.toThrow('It was stopped.')
+  await expect(importFile(operator, () => first.connection, file, {})).rejects.toThrow('The server was stopped.')
   expect(first.sent).toHaveLength(800)
   const later = performance.now() + DAY_MS
   vi.spyOn(performance, 'now').mockReturnValue(later)

@@ -4,16 +4,16 @@ import { Sender } from '../../../../src/cli/import/sender.ts'
 import type { Connection } from '../../../../src/cli/shell/client.ts'
 import { NotNow, UserError } from '../../../../src/cli/shell/errors.ts'
 
-const away = () => new NotNow('http://localhost:8787 does not answer (ECONNREFUSED).', 'Is it running?')
+const unavailable = () => new NotNow('http://localhost:8787 does not answer (ECONNREFUSED).', 'Start it.')
 const user = (externalId: string) => ({ externalId })
 
-/** How some noun's records are sent. */
+/** Sends a noun's records. */
 const importer: Pick<Importer, 'send' | 'verify'> = {
   send: async (post, source, users) => (await post<{ items: ImportOutcome[] }>('/imports', { source, users })).items,
   verify: () => Promise.reject(new Error('nothing is verified')),
 }
 
-/** A server that answers so, one request after the other, the last answer for ever; each takes it so long. */
+/** A server with these answers in order, which repeats the last one. Each takes `answerMs`. */
 function stand(answers: ((users: string[]) => object)[], answerMs = 0) {
   let now = 0
   const asked: string[][] = []
@@ -51,20 +51,20 @@ const fails = (error: Error) => () => {
   throw error
 }
 
-describe('a server that is away', () => {
-  test('is asked again, and both are said once', async () => {
-    const { sender, asked, said } = stand([fails(away()), fails(away()), allAre('imported')])
+describe('an unavailable server', () => {
+  test('is retried, and both its failure and its return are reported once', async () => {
+    const { sender, asked, said } = stand([fails(unavailable()), fails(unavailable()), allAre('imported')])
     const items = await sender.importRecords('old', [user('1')])
     expect(items.map(({ outcome }) => outcome)).toEqual(['imported'])
     expect(asked).toEqual([['1'], ['1'], ['1']])
     expect(said).toEqual([
-      'http://localhost:8787 does not answer (ECONNREFUSED). Trying again for 30 s.',
-      'It answers again.',
+      'http://localhost:8787 does not answer (ECONNREFUSED). Retrying for 30 s.',
+      'The server answers again.',
     ])
   })
 
-  test('for 30 s: it gives up, and says how to go on', async () => {
-    const { sender, elapsedMs } = stand([fails(away())])
+  test('is retried for 30 s, and then the error says how to resume', async () => {
+    const { sender, elapsedMs } = stand([fails(unavailable())])
     const error = await sender.importRecords('old', [user('1')]).catch((thrown: UserError) => thrown)
     expect(error).toBeInstanceOf(UserError)
     expect(error).toMatchObject({ fix: expect.stringContaining('run the same command again') })
@@ -73,15 +73,15 @@ describe('a server that is away', () => {
     expect(elapsedMs()).toBeLessThan(35_000)
   })
 
-  test('that refuses for good is not asked again', async () => {
-    const { sender, asked } = stand([fails(new UserError('401', 'Give the right token.'))])
+  test('is not retried after a permanent refusal', async () => {
+    const { sender, asked } = stand([fails(new UserError('401', 'Pass the right token.'))])
     await expect(sender.importRecords('old', [user('1')])).rejects.toThrow('401')
     expect(asked).toHaveLength(1)
   })
 })
 
 describe('users that are busy', () => {
-  test('are sent again without the others, and all come back in their order', async () => {
+  test('are sent again without the others, and all outcomes are in order', async () => {
     const mixed = (users: string[]) => ({
       items: users.map((externalId) => allAre(externalId === '2' ? 'busy' : 'imported')([externalId]).items[0]!),
     })
@@ -95,15 +95,15 @@ describe('users that are busy', () => {
     expect(asked).toEqual([['1', '2', '3'], ['2']])
   })
 
-  test('for longer than a reservation lasts: it stops, names one, and says how to go on', async () => {
+  test('for longer than a reservation lasts end the import, which names one of them', async () => {
     const { sender, elapsedMs } = stand([allAre('busy', 'SLOT_FENCED')])
     await expect(sender.importRecords('old', [user('1')])).rejects.toThrow(
-      /1 users could not be imported.*of 1: SLOT_FENCED/,
+      /could not import 1 users for 90 s\. The reason for 1 is SLOT_FENCED/,
     )
     expect(elapsedMs()).toBeGreaterThanOrEqual(90_000)
   })
 
-  test('are waited for as long as the server gets on: a slow fleet decides some in each request', async () => {
+  test('are sent again for as long as each request of a slow fleet decides some users', async () => {
     const some = (users: string[]) => ({
       items: users.map((externalId, index) =>
         index < 1 ? allAre('imported')([externalId]).items[0]! : allAre('busy', 'TOO_MANY')([externalId]).items[0]!,
@@ -115,7 +115,7 @@ describe('users that are busy', () => {
     expect(elapsedMs()).toBe(140_000)
   })
 
-  test('because there are too many for one request: the rest follows at once', async () => {
+  test('because they are too many for one request are sent again at once', async () => {
     const some = (users: string[]) => ({
       items: users.map((externalId, index) =>
         index < 1 ? allAre('imported')([externalId]).items[0]! : allAre('busy', 'TOO_MANY')([externalId]).items[0]!,

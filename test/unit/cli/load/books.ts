@@ -1,4 +1,4 @@
-/** An invented noun, for tests of the load's engine: books that their authors write and edit, and anybody reads. */
+/** A noun for tests of the load: books that their authors write and edit, and that anyone reads. */
 import { parsed } from '../../../../src/cli/load/answer-body.ts'
 import type { Ended } from '../../../../src/cli/load/client.ts'
 import { oneOf } from '../../../../src/cli/load/draws.ts'
@@ -81,12 +81,12 @@ export const books: LoadNoun = (run) => {
   }
 }
 
-/** Keeps books. */
+/** Stores books. */
 export class Shelf {
   readonly texts = new Map<string, string>()
   readonly #forgets: (sent: Sent) => boolean
 
-  /** `forgets`: says that it did, and doesn't. */
+  /** `forgets`: true for a request that is acknowledged but not stored. */
   constructor(forgets: (sent: Sent) => boolean = () => false) {
     this.#forgets = forgets
   }

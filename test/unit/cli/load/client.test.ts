@@ -3,7 +3,7 @@ import { Client } from '../../../../src/cli/load/client.ts'
 import { answered, type Faults, MisbehavingServer, problem, type Sent } from '../../../support/misbehaving-server.ts'
 import { VirtualTime } from '../../../support/virtual-time.ts'
 
-/** Sends one request, a POST with a key unless told otherwise, to a server with these faults. */
+/** Sends one request to a server with these faults. Default: a POST with a key. */
 async function send(faults: Faults, method = 'POST') {
   const time = new VirtualTime()
   const effects: string[] = []
@@ -32,7 +32,7 @@ test('an answer at once', async () => {
   expect(counts).toEqual({ retries: 0, recovered: 0 })
 })
 
-test('a lost answer: the same key again, one effect, and it is counted as recovered', async () => {
+test('after a lost answer, the same key is sent again, takes effect once and counts as recovered', async () => {
   const { ended, counts, effects, server } = await send({ losesAnswer: first })
   expect(ended).toEqual({ outcome: 'acknowledged', reason: 'ECONNRESET', tries: 2, wasUncertain: true, isGone: false })
   expect(counts).toEqual({ retries: 1, recovered: 1 })
@@ -47,7 +47,7 @@ test.each([
   ['503 OUTCOME_UNKNOWN', true, () => problem(503, 'OUTCOME_UNKNOWN')],
   ['502', true, () => new Response('Bad gateway', { status: 502 })],
   ['503', true, () => new Response('Worker restarting', { status: 503 })],
-])('%s is tried again; may have been applied: %s', async (reason, wasUncertain, refusal) => {
+])('%s is retried; may have been applied: %s', async (reason, wasUncertain, refusal) => {
   const { ended, counts } = await send({ refuse: (sent) => (first(sent) ? refusal() : null) })
   expect(ended).toEqual({ outcome: 'acknowledged', reason, tries: 2, wasUncertain, isGone: false })
   expect(counts).toEqual({ retries: 1, recovered: 1 })
@@ -57,13 +57,13 @@ test.each([
   ['401 SESSION_ENDED', false, () => problem(401, 'SESSION_ENDED')],
   ['422 INVALID', false, () => problem(422, 'INVALID')],
   ['500 DATABASE_ERROR', true, () => problem(500, 'DATABASE_ERROR')],
-])('%s is refused for good; may have been applied: %s', async (reason, wasUncertain, refusal) => {
+])('%s is refused permanently; may have been applied: %s', async (reason, wasUncertain, refusal) => {
   const { ended, counts } = await send({ refuse: refusal })
   expect(ended).toEqual({ outcome: 'refused', reason, tries: 1, wasUncertain, isGone: false })
   expect(counts).toEqual({ retries: 0, recovered: 0 })
 })
 
-test('what is refused for now all the time is given up within 15 s, as refused', async () => {
+test('a request that is always refused temporarily ends within 15 s as refused', async () => {
   const { ended, counts, ms } = await send({ refuse: () => problem(503, 'SLOT_FENCED') })
   expect(ended).toMatchObject({ outcome: 'refused', reason: '503 SLOT_FENCED', wasUncertain: false })
   expect(ms).toBeGreaterThan(12_000)
@@ -76,7 +76,7 @@ test('a refusal after a lost answer leaves the outcome unknown', async () => {
   expect(ended).toMatchObject({ outcome: 'unknown', reason: '503 X', wasUncertain: true, isGone: false })
 })
 
-test('Retry-After is waited for, and one that is too long gives up at once', async () => {
+test('the client waits for Retry-After, and gives up at once if it is too long', async () => {
   const refuse = (seconds: string) => (sent: { before: number }) =>
     first(sent) ? problem(503, 'SLOT_FENCED', { 'retry-after': seconds }) : null
   const waited = await send({ refuse: refuse('5') })
@@ -86,25 +86,25 @@ test('Retry-After is waited for, and one that is too long gives up at once', asy
   expect((await send({ refuse: refuse('60') })).ended).toMatchObject({ outcome: 'refused', tries: 1 })
 })
 
-test('a server that is away is asked again, and nothing is uncertain: no request has left', async () => {
+test('an unreachable server is retried, and nothing is uncertain because no request was sent', async () => {
   const { ended, server } = await send({ unreachable: () => 'ECONNREFUSED' })
   expect(ended).toMatchObject({ outcome: 'unknown', reason: 'ECONNREFUSED', wasUncertain: false, isGone: true })
   expect(server.sent.length).toBeGreaterThan(5)
 })
 
-test('an answer that takes longer than 10 s isn’t waited for, and the server counts as there', async () => {
+test('the client does not wait for an answer longer than 10 s, and the server counts as reachable', async () => {
   const { ended, ms } = await send({ latencyMs: () => 60_000 })
   expect(ended).toMatchObject({ outcome: 'unknown', reason: 'no answer in 10 s', wasUncertain: true, isGone: false })
   expect(ms).toBeLessThan(25_000)
 })
 
-test('a PATCH is tried again without a key', async () => {
+test('a PATCH is retried without a key', async () => {
   const { ended, server } = await send({ losesAnswer: first }, 'PATCH')
   expect(ended).toMatchObject({ outcome: 'acknowledged', tries: 2, wasUncertain: true })
   expect(server.sent.map(({ key }) => key)).toEqual([null, null])
 })
 
-test('the newest causal token goes with the next request', async () => {
+test('the next request carries the newest causal token', async () => {
   const { client, server, time } = await send({})
   await time.until(client.request('GET', '/notes'))
   await time.until(client.request('GET', '/notes'))
@@ -113,7 +113,7 @@ test('the newest causal token goes with the next request', async () => {
   expect(Number(two)).toBe(Number(one) + 1)
 })
 
-test('a bug isn’t taken for a broken connection', async () => {
+test('a bug is not mistaken for a broken connection', async () => {
   const faults = {
     refuse: () => {
       throw new TypeError('a bug')

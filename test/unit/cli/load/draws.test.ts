@@ -3,7 +3,7 @@ import { ownerFor, seededRandom, zipfRank } from '../../../../src/cli/load/draws
 import { Histogram } from '../../../../src/cli/load/histogram.ts'
 import { RunTexts } from '../../../../src/cli/load/texts.ts'
 
-test('a seed draws the same numbers again, and they are spread evenly', () => {
+test('a seed draws the same numbers again, evenly distributed', () => {
   const drawn = (seed: number) => Array.from({ length: 100_000 }, seededRandom(seed))
   expect(drawn(7)).toEqual(drawn(7))
   const tenths = Object.values(Object.groupBy(drawn(7), (number) => Math.floor(number * 10)))
@@ -12,13 +12,13 @@ test('a seed draws the same numbers again, and they are spread evenly', () => {
   for (const tenth of tenths) expect(Math.abs(tenth!.length - 10_000)).toBeLessThan(380)
 })
 
-test('seeds next to each other have nothing to do with each other', () => {
+test('consecutive seeds give independent numbers', () => {
   const [one, other] = [seededRandom(1), seededRandom(2)]
   const agree = Array.from({ length: 10_000 }, () => one() < 0.5 === other() < 0.5).filter(Boolean).length
   expect(Math.abs(agree - 5_000)).toBeLessThan(200)
 })
 
-test.each([1, 2, 10, 1_000])('of %i things each is drawn as often as Zipf’s law says', (count) => {
+test.each([1, 2, 10, 1_000])('each of %i things is drawn as often as Zipf’s law says', (count) => {
   const draws = 200_000
   const random = seededRandom(count)
   const times = new Array<number>(count + 1).fill(0)
@@ -27,7 +27,7 @@ test.each([1, 2, 10, 1_000])('of %i things each is drawn as often as Zipf’s la
   expect(times).toHaveLength(count + 1)
   const weights = Array.from({ length: count }, (_, index) => 1 / (index + 1) ** 0.99)
   const total = weights.reduce((sum, weight) => sum + weight, 0)
-  // Pearson: for n − 1 degrees of freedom the mean is n − 1 and the deviation √(2(n − 1)).
+  // Pearson's test: with n − 1 degrees of freedom, the mean is n − 1 and the standard deviation √(2(n − 1)).
   const chiSquare = weights.reduce((sum, weight, index) => {
     const expected = (draws * weight) / total
     return sum + (times[index + 1]! - expected) ** 2 / expected
@@ -35,7 +35,7 @@ test.each([1, 2, 10, 1_000])('of %i things each is drawn as often as Zipf’s la
   expect(chiSquare).toBeLessThanOrEqual(count - 1 + 5 * Math.sqrt(2 * (count - 1)))
 })
 
-test('a quantile is off by 1 % at most; the maximum is exact', () => {
+test('quantiles are accurate to 1 %, and the maximum is exact', () => {
   const random = seededRandom(3)
   const times = Array.from({ length: 20_000 }, () => 0.2 * 1_000_000 ** random())
   const histogram = new Histogram()
@@ -48,14 +48,14 @@ test('a quantile is off by 1 % at most; the maximum is exact', () => {
   expect(histogram.maxMs).toBe(sorted.at(-1))
 })
 
-test('of few times a quantile is one that the share of all is not over', () => {
+test('for few times, a quantile is the smallest time that covers the share', () => {
   const histogram = new Histogram()
   for (let ms = 1; ms <= 60; ms++) histogram.add(ms)
   const quantiles = [0.01, 0.5, 0.975, 0.99, 1].map((share) => Math.round(histogram.quantile(share)))
   expect(quantiles).toEqual([1, 30, 59, 60, 60])
 })
 
-test('no times, a time of nothing, and one longer than there are buckets', () => {
+test('a histogram accepts no times, zero, and a time beyond its range', () => {
   expect(new Histogram().quantile(0.99)).toBe(0)
   const histogram = new Histogram()
   histogram.add(0)
@@ -68,7 +68,7 @@ test('no times, a time of nothing, and one longer than there are buckets', () =>
   expect(both).toMatchObject({ count: 4, maxMs: 3_600_000 })
 })
 
-test('a text says its number, and is known to the character', () => {
+test('a text contains its number, and any change of the text is noticed', () => {
   const run = new RunTexts('load_1a2b3c4d')
   const texts = Array.from({ length: 5_000 }, () => run.textOf(run.nextNumber()))
   expect(new Set(texts).size).toBe(texts.length)
@@ -90,11 +90,11 @@ test('a text says its number, and is known to the character', () => {
   expect(new RunTexts('load_other').numberIn(text)).toBeNull()
 })
 
-test('a quarter of the time somebody reads what is one’s own, beside what is drawn of all', () => {
+test('a quarter of the draws choose the reader’s own things, in addition to those drawn from all', () => {
   const random = seededRandom(4)
   const people = ['ann', 'ben', 'cem', 'dee']
   const own = Array.from({ length: 10_000 }, () => ownerFor('ann', random, people)).filter((owner) => owner === 'ann')
-  // A quarter, and one of four in the rest; ± 4 standard deviations.
+  // A quarter, plus a fourth of the rest; ± 4 standard deviations.
   expect(Math.abs(own.length - 4_375)).toBeLessThan(4 * Math.sqrt(10_000 * 0.4375 * 0.5625))
   expect(ownerFor('ann', () => 0.9, [])).toBe('ann')
 })

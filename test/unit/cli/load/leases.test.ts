@@ -6,7 +6,7 @@ import { VirtualTime } from '../../../support/virtual-time.ts'
 
 type States = Record<string, Move['state']>
 
-/** How many seconds are waited while the moves are as they are told to be by then (from the last write on). */
+/** The seconds of waiting if the moves have these states at each second after the last write. */
 async function waited(statesAt: (second: number) => States) {
   const time = new VirtualTime()
   const hasSettled = new Set<string>()
@@ -21,33 +21,33 @@ async function waited(statesAt: (second: number) => States) {
   return { seconds: Math.round(time.now() / 1_000), movesToCome }
 }
 
-test('nothing is waited for where no move has changed the map lately', async () => {
+test('there is no wait if no move has changed the map recently', async () => {
   expect(await waited(() => ({}))).toEqual({ seconds: 0, movesToCome: 0 })
   expect(await waited(() => ({ one: 'purging', two: 'copying' }))).toEqual({ seconds: 0, movesToCome: 1 })
 })
 
-test('a move that settles is waited for until its source’s rows may go, or for a lease', async () => {
+test('the wait for a settling move ends when its source may delete its rows, or after a lease', async () => {
   expect((await waited((second) => ({ one: second < 5 ? 'settling' : 'purging' }))).seconds).toBe(5)
   expect((await waited(() => ({ one: 'settling' }))).seconds).toBe(41)
 })
 
-test('each change of the map begins the wait anew: another move’s, and the same one’s that is reversed', async () => {
+test('each change of the map restarts the wait, whether by another move or by a reverse', async () => {
   const another = (second: number): States => (second < 20 ? { one: 'settling' } : { one: 'settling', two: 'settling' })
   expect((await waited(another)).seconds).toBe(61)
   const reversed = (second: number): States => ({ one: second >= 20 && second < 25 ? 'catching-up' : 'settling' })
   expect((await waited(reversed)).seconds).toBe(66)
-  // On its way back it has rows of before at the source that it goes back to.
+  // During a reverse, the shard that gets the slots back still has older rows.
   const isOnItsWay = (second: number): States => ({ one: second < 1 ? 'settling' : 'copying' })
   expect(await waited(isOnItsWay)).toEqual({ seconds: 42, movesToCome: 1 })
   expect((await waited((second) => ({ one: second < 10 ? 'cutover' : 'settling' }))).seconds).toBe(51)
 })
 
-test('moves without end are waited for for five minutes', async () => {
+test('with endless moves, the wait ends after five minutes', async () => {
   const { seconds } = await waited((second) => ({ [`move ${Math.floor(second / 10)}`]: 'settling' }))
   expect(seconds).toBe(300)
 })
 
-test('open moves are found behind a page of newer ones, and not looked for behind a page of those that are over', async () => {
+test('open moves are found on later pages, but not after a page without open moves', async () => {
   const pages: [string[], string | null][] = [
     [['planned', 'done'], 'a/b'],
     [['settling', 'aborted'], 'c'],

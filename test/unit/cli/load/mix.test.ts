@@ -23,7 +23,7 @@ const ready = (name: string, weight: number): RequestKind => ({
 })
 const unready = (name: string, weight: number): RequestKind => ({ name, weight, draw: () => null })
 
-/** What is drawn how often, of 10,000. */
+/** How often each kind is drawn in 10,000 draws. */
 function drawn(parts: LoadPart[], reads: number): Record<string, number> {
   const mix = new Mix(parts)
   const random = seededRandom(1)
@@ -39,7 +39,7 @@ function drawn(parts: LoadPart[], reads: number): Record<string, number> {
 const about = (share: number) => (count: number | undefined) =>
   Math.abs((count ?? 0) - 10_000 * share) < 4 * Math.sqrt(10_000 * share * (1 - share))
 
-test('all nouns’ kinds are drawn in proportion to their weights, reads and writes apart', () => {
+test('all nouns’ kinds are drawn in proportion to their weights, separately for reads and writes', () => {
   const one = { reads: [ready('read one', 30)], writes: [ready('write one', 1)] }
   const two = { reads: [ready('read two', 10)], writes: [ready('write two', 4)] }
   const counts = drawn([one, two], 0.8)
@@ -58,7 +58,7 @@ test('the heaviest kind that has a request takes the place of one that has none'
   expect(drawn([{ reads: [unready('read none', 5)] }], 1)).toEqual({ none: 10_000 })
 })
 
-test('nouns without reads, or without writes, leave those out', () => {
+test('a noun may have no reads or no writes', () => {
   expect(drawn([{}, { writes: [ready('write', 1)] }], 0.5)).toEqual({
     none: expect.toSatisfy(about(0.5)),
     write: expect.toSatisfy(about(0.5)),
@@ -66,20 +66,20 @@ test('nouns without reads, or without writes, leave those out', () => {
   expect(new Mix([{}]).kinds).toEqual([])
 })
 
-test('the report lists reads before writes, and the heaviest first', () => {
+test('the report lists reads before writes, each with the heaviest first', () => {
   const one = { reads: [ready('read a little', 5), ready('read much', 50)], writes: [ready('edit', 9)] }
   const two = { reads: [ready('list', 10)], writes: [ready('write', 70)] }
   expect(new Mix([one, two]).kinds).toEqual(['read much', 'list', 'read a little', 'write', 'edit'])
 })
 
-test('who writes is not drawn for another write until it has ended; with all writing none is drawn', async () => {
+test('a user who is writing is not drawn for another write; if all are writing, none is drawn', async () => {
   const mix = new Mix([{ reads: [ready('read', 1)], writes: [ready('write', 1)] }])
   const random = seededRandom(1)
   const requests: DrawnRequest[] = []
   const writing: Promise<unknown>[] = []
   for (let writes = 0; writes < people.length; writes++) {
     const request = mix.draw(random, 0, people)
-    if (!request) throw new Error('Somebody is free.')
+    if (!request) throw new Error('a user must be free')
     requests.push(request)
     writing.push(request.send())
   }

@@ -4,7 +4,7 @@ import { VirtualTime } from '../../../support/virtual-time.ts'
 
 const newCounts = () => ({ planned: 0, dropped: 0, late: 0, inFlight: 0 })
 
-/** Runs a loop for a second, at 10 requests a second, each of which takes so long. */
+/** Runs a loop for one second at 10 requests per second, each of which takes `takesMs`. */
 async function loop(takesMs: number, options: Partial<OpenLoop> = {}, time = new VirtualTime()) {
   const counts = newCounts()
   const starts: number[] = []
@@ -34,28 +34,28 @@ async function loop(takesMs: number, options: Partial<OpenLoop> = {}, time = new
 
 const tenths = [0, 100, 200, 300, 400, 500, 600, 700, 800, 900]
 
-test('requests begin at their times, whether those before were answered or not', async () => {
+test('requests start at their times, even if earlier ones are unanswered', async () => {
   const { starts, counts, mostInFlight, endedAt } = await loop(5_000)
   expect(starts).toEqual(tenths)
   expect(counts).toEqual({ planned: 10, dropped: 0, late: 0, inFlight: 0 })
   expect(mostInFlight).toBe(10)
-  // The last one's answer is waited for.
+  // The loop waits for the last answer.
   expect(endedAt).toBe(5_900)
 })
 
-test('what can’t begin because too many are in flight is dropped, and counted', async () => {
+test('a request that can’t start because too many are in flight is counted as dropped', async () => {
   const { starts, counts, mostInFlight } = await loop(450, { inFlightMax: 3 })
   expect(starts).toEqual([0, 100, 200, 500, 600, 700])
   expect(counts).toEqual({ planned: 10, dropped: 4, late: 0, inFlight: 0 })
   expect(mostInFlight).toBe(3)
 })
 
-test('what nobody may send now is dropped, and counted', async () => {
+test('a request that no user may send now is counted as dropped', async () => {
   const { counts } = await loop(1, { start: () => null })
   expect(counts).toEqual({ planned: 10, dropped: 10, late: 0, inFlight: 0 })
 })
 
-test('a generator that wakes late begins all that is due, each with its own plan, and says so', async () => {
+test('a late generator starts all due requests with their planned times, and counts them as late', async () => {
   const time = new VirtualTime()
   const late: OpenLoop['clock'] = { ...time, sleep: (ms) => time.sleep(ms + (time.now() === 200 ? 240 : 0)) }
   const plans: [number, number][] = []
@@ -72,7 +72,7 @@ test('a generator that wakes late begins all that is due, each with its own plan
   expect(counts).toEqual({ planned: 10, dropped: 0, late: 2, inFlight: 0 })
 })
 
-test('it ends when it is told to, and after the most it may send', async () => {
+test('it ends when it is told to, and after the maximum number of requests', async () => {
   let isStopped = false
   const start = async () => {
     isStopped = true
@@ -81,7 +81,7 @@ test('it ends when it is told to, and after the most it may send', async () => {
   expect((await loop(1, { most: 4 })).starts).toEqual(tenths.slice(0, 4))
 })
 
-test('a bug in a request ends the run, and isn’t counted away', async () => {
+test('a bug in a request ends the run with its error', async () => {
   const start = async () => {
     throw new Error('a bug')
   }

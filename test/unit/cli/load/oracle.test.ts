@@ -5,7 +5,7 @@ import type { Sightings } from '../../../../src/cli/load/sightings.ts'
 import { runOn, whole } from '../../../support/load-run.ts'
 import { answered } from '../../../support/misbehaving-server.ts'
 
-/** A second of reads of crates, whose check finds this each time that it looks. */
+/** Reads crates for a second. Their check returns `found` each time it runs. */
 async function load(found: (look: number) => Finding[], see: (sightings: Sightings) => void = () => undefined) {
   let looks = 0
   const crates: LoadNoun = ({ sightings }) => ({
@@ -31,7 +31,7 @@ async function load(found: (look: number) => Finding[], see: (sightings: Sightin
 
 const finding = (fault: Fault, about: string, what = about): Finding => ({ fault, about, what })
 
-test.each<Fault>(['lost', 'unexpected', 'unread'])('what is %s is read again for 75 s', async (fault) => {
+test.each<Fault>(['lost', 'unexpected', 'unread'])('a thing that is %s is read again for 75 s', async (fault) => {
   const { report, seconds, looks } = await load(() => [finding(fault, 'crate 1')])
   expect(report.readBack).toMatchObject({ ...whole, [fault]: 1, late: 0 })
   expect(report.examples).toEqual([`${fault}: crate 1`])
@@ -42,7 +42,7 @@ test.each<Fault>(['lost', 'unexpected', 'unread'])('what is %s is read again for
   expect(looks).toBe(39)
 })
 
-test('what is doubled stays so, and is not read again', async () => {
+test('a doubled thing is not read again, because it stays doubled', async () => {
   const { report, seconds, looks } = await load(() => [finding('doubled', 'crate 1')])
   expect(report.readBack).toMatchObject({ ...whole, doubled: 1 })
   expect(report.isSound).toBe(false)
@@ -50,14 +50,14 @@ test('what is doubled stays so, and is not read again', async () => {
   expect(seconds).toBeLessThan(3)
 })
 
-test('what was unread at first is not late: nothing was known of it', async () => {
+test('a thing that was unread at first is not late, because its state was unknown', async () => {
   const { report } = await load((look) => (look < 3 ? [finding('unread', 'crate 1'), finding('lost', 'crate 2')] : []))
   expect(report.readBack).toMatchObject({ ...whole, late: 1 })
   expect(report.examples).toEqual(['late: crate 2'])
   expect(report.isSound).toBe(true)
 })
 
-test('several findings about one thing are one fault; of each fault five examples are given', async () => {
+test('several findings about one thing are one fault, and each fault has five examples', async () => {
   const lost = Array.from({ length: 8 }, (_, index) => finding('lost', `crate ${index}`))
   const { report } = await load(() => [
     ...lost,
@@ -72,7 +72,7 @@ test('several findings about one thing are one fault; of each fault five example
   expect(reportText(report)).toContain('\nwrong\n  lost: crate 0 again\n')
 })
 
-test('what readers saw is in the report, with five examples at most', async () => {
+test('the report has the results of reads, with at most five examples', async () => {
   const stale = await load(
     () => [],
     (sightings) => {
@@ -80,7 +80,7 @@ test('what readers saw is in the report, with five examples at most', async () =
       sightings.sawOwn(false, 'older')
     },
   )
-  // Five reads saw two things each.
+  // Five reads, each with two results.
   expect(stale.report.sightings).toEqual({ own: 10, stale: 5, unexpected: 0, notYetSeen: 0, overdue: 0 })
   expect(stale.report.examples).toEqual(Array.from({ length: 5 }, () => 'stale: older'))
   expect(stale.report.isSound).toBe(false)
@@ -100,7 +100,7 @@ test('what readers saw is in the report, with five examples at most', async () =
   expect(overdue.report.isSound).toBe(false)
   expect(reportText(overdue.report)).toContain('others’    0 not yet seen, 5 overdue')
 
-  // What readers saw and what was read back at the end are added up.
+  // The results of the run's reads and of reading back are added up.
   const foreign = await load(
     () => [finding('unexpected', 'crate 2')],
     (sightings) => sightings.sawUnexpected('crate 1'),

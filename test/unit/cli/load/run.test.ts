@@ -8,7 +8,7 @@ import { type Faults, notFound, problem, type Sent } from '../../../support/misb
 import { VirtualTime } from '../../../support/virtual-time.ts'
 import { books, Shelf } from './books.ts'
 
-/** A load of books on a server with these faults. */
+/** Runs a load of books on a server with these faults. */
 async function load(faults: Faults = {}, options: Partial<Setting> & { shelf?: Shelf } = {}) {
   const { shelf = new Shelf(), ...rest } = options
   return { ...(await runOn({ routes: [shelf.route], faults, nouns: [books], ...rest })), shelf }
@@ -16,11 +16,11 @@ async function load(faults: Faults = {}, options: Partial<Setting> & { shelf?: S
 
 const BOOKS = /^\/books$/
 
-test('a server that does as it says is found to', async () => {
+test('a correct server passes', async () => {
   const { report, server, shelf, ticks } = await load()
   expect(report.isSound).toBe(true)
   expect(report.requests).toEqual({ planned: 200, dropped: 0, late: 0, retries: 0, recovered: 0, failed: 0 })
-  // Beside four sign-ups and four first books.
+  // Without the four sign-ups and four first books.
   const writes = server.sent.filter(({ method }) => method !== 'GET').length - 8
   expect(report.writes).toEqual({ acknowledged: writes, refused: 0, unknown: 0 })
   expect(writes).toBeGreaterThan(80)
@@ -43,7 +43,7 @@ test('the same seed sends the same requests', async () => {
   expect(await sent(5)).not.toEqual(await sent(6))
 })
 
-test('nobody writes two things at a time, however slow the server is', async () => {
+test('no user writes two things at a time, however slow the server is', async () => {
   const writing = new Map<string, number>()
   let most = 0
   const writers = (token: string, change: number) => {
@@ -62,15 +62,15 @@ test('nobody writes two things at a time, however slow the server is', async () 
   }
   const { report } = await load({ latencyMs, losesAnswer })
   expect(most).toBe(1)
-  // Four people write 1.4 times a second each; what they can't is counted.
+  // Four users write 1.4 times per second each. The other requests are counted as dropped.
   expect(report.requests.dropped).toBeGreaterThan(20)
   expect(report.requests.planned).toBe(200)
   expect(report.kinds.at(-1)?.n).toBe(200 - report.requests.dropped)
   expect(report.isSound).toBe(true)
 })
 
-test('times run from the planned start, so a server that stands still is seen by all who wait for it', async () => {
-  // For two seconds nobody is answered.
+test('times run from the planned start, so a pause of the server shows in all requests planned during it', async () => {
+  // The server answers no request for two seconds.
   let startedAt: number | null = null
   const time = new VirtualTime()
   const latencyMs = ({ method, path }: Sent) => {
@@ -87,7 +87,7 @@ test('times run from the planned start, so a server that stands still is seen by
   expect(all?.maxMs).toBeLessThanOrEqual(2_001)
 })
 
-test('times run from the planned start, also when the generator itself is late', async () => {
+test('times run from the planned start even if the generator is late', async () => {
   const time = new VirtualTime()
   const arrived: Sent[] = []
   const clock = {
@@ -105,22 +105,22 @@ test('times run from the planned start, also when the generator itself is late',
 test('lost answers are recovered with the same key, and nothing is doubled', async () => {
   const { report, shelf } = await load({ losesAnswer: ({ method, before }) => method === 'POST' && before === 0 })
   const writes = report.kinds.find(({ kind }) => kind === 'write book')?.n ?? 0
-  // Four sign-ups and their first books too.
+  // Including four sign-ups and four first books.
   expect(report.requests).toMatchObject({ retries: writes + 8, recovered: writes + 8, failed: 0 })
   expect(shelf.texts.size).toBe(writes + 4)
   expect(report.readBack).toMatchObject({ ...whole, books: writes + 4 })
   expect(report.isSound).toBe(true)
 })
 
-test('what was acknowledged and isn’t there is lost', async () => {
+test('an acknowledged write that is missing is lost', async () => {
   const { report, seconds } = await load({}, { shelf: new Shelf(nth(9, 'POST', BOOKS)) })
   expect(report.readBack.lost).toBeGreaterThan(0)
   expect(report.isSound).toBe(false)
-  // It is looked for again, for as long as a stranger may be shown an older state.
+  // It is read again for as long as a reader without a token may see an older state.
   expect(seconds).toBeGreaterThan(85)
 })
 
-/** A book that a move leaves out: its source shows it to strangers for 35 s after the load's last write, and then nobody. */
+/** A book that a move loses. Its source shows it to readers without a token for 35 s after the last write, then no shard does. */
 function leftOutByMove(time: VirtualTime): Faults {
   let writtenAt = 0
   return {
@@ -137,7 +137,7 @@ test.each<[string, FindMoves | null, number]>([
   ['while a move settles', async () => [{ id: 'one', state: 'settling', settlesAt: 'soon' }], 50],
   ['after a move that just commits', async () => [{ id: 'one', state: 'committed', settlesAt: null }], 300],
 ])(
-  'what a move has left out is lost, though its source still shows it at the end of the load: %s',
+  'a book that a move lost is found, although its source still shows it at the end of the load: %s',
   async (_, findMoves, seconds) => {
     const time = new VirtualTime()
     const { report } = await load(leftOutByMove(time), { time, findMoves })
@@ -147,17 +147,17 @@ test.each<[string, FindMoves | null, number]>([
   },
 )
 
-test('where no move is under way nothing is waited for; one that is yet to come is named', async () => {
+test('without a settling move there is no wait, and the report names a move that is still open', async () => {
   const { report, seconds } = await load(
     {},
     { findMoves: async () => [{ id: 'one', state: 'copying', settlesAt: null }] },
   )
   expect(seconds).toBeLessThan(12)
   expect(report.movesToCome).toBe(1)
-  expect(reportText(report)).toContain('moves      1 under way: what they take along from now on isn’t judged')
+  expect(reportText(report)).toContain('moves      1 open: the report does not cover what they move from now on')
 })
 
-test('what is lost at first and there within 75 s is late, and said to be', async () => {
+test('a thing that is missing at first and found within 75 s is reported as late', async () => {
   let reads = 0
   const isLate = ({ path, token }: Sent) => !token && path.endsWith('/b7') && ++reads <= 2
   const { report } = await load({ refuse: (sent) => (isLate(sent) ? notFound() : null) })
@@ -167,7 +167,7 @@ test('what is lost at first and there within 75 s is late, and said to be', asyn
   expect(reportText(report)).toContain('0 unread, 1 late')
 })
 
-test('a write whose answer never came may be there or not', async () => {
+test('a write without an answer may exist or not', async () => {
   const { report } = await load({ losesAnswer: nth(9, 'POST', BOOKS) })
   expect(report.writes).toMatchObject({ unknown: 1 })
   expect(report.readBack).toMatchObject(whole)
@@ -179,7 +179,7 @@ test('a write whose answer never came may be there or not', async () => {
   expect(other.report.readBack).toMatchObject(whole)
 })
 
-test('a refusal for good fails the run, and says why', async () => {
+test('a permanent refusal fails the run with its reason', async () => {
   const is = nth(9, 'POST', BOOKS)
   const { report } = await load({ refuse: (sent) => (is(sent) ? problem(500, 'INTERNAL') : null) })
   expect(report.requests.failed).toBe(1)
@@ -189,11 +189,11 @@ test('a refusal for good fails the run, and says why', async () => {
   expect(reportText(report)).toContain('  1 × 500 INTERNAL')
 })
 
-test('a server that goes away and comes back: its failures are counted, and excused', async () => {
+test('failures while the server is unreachable for a while are counted and excused', async () => {
   const time = new VirtualTime()
-  const isAway = () => time.now() > 4_000 && time.now() < 30_000
+  const isUnreachable = () => time.now() > 4_000 && time.now() < 30_000
   const { report } = await load(
-    { unreachable: () => (isAway() ? 'ECONNREFUSED' : null) },
+    { unreachable: () => (isUnreachable() ? 'ECONNREFUSED' : null) },
     { time, rate: 10, durationMs: 8_000, users: 9 },
   )
   expect(report.failures).toEqual({ ECONNREFUSED: report.requests.failed })
@@ -202,7 +202,7 @@ test('a server that goes away and comes back: its failures are counted, and excu
   expect(report.isSound).toBe(true)
 })
 
-test('a server that doesn’t come back leaves all unread, soon, and that isn’t sound', async () => {
+test('a server that stays unreachable soon leaves all unread, which fails the run', async () => {
   const time = new VirtualTime()
   const { report } = await load(
     { unreachable: () => (time.now() > 4_000 ? 'ECONNREFUSED' : null) },
@@ -225,25 +225,28 @@ test('a load that is told to end still reads everything back', async () => {
   expect(report.readBack.books).toBeGreaterThan(10)
 })
 
-test('what keeps a load from beginning is said, with the fix', async () => {
-  const away = load({ unreachable: () => 'ECONNREFUSED' })
-  await expect(away).rejects.toThrow(UserError)
-  await expect(away).rejects.toMatchObject({ fix: expect.stringContaining('npm run dev') })
+test('an error that prevents the start of a load names the cause and the fix', async () => {
+  const unreachable = load({ unreachable: () => 'ECONNREFUSED' })
+  await expect(unreachable).rejects.toThrow(UserError)
+  await expect(unreachable).rejects.toMatchObject({ fix: expect.stringContaining('npm run dev') })
   const unready = load({ refuse: () => new Response('shard-001 is not migrated', { status: 503 }) })
-  await expect(unready).rejects.toMatchObject({ fix: 'shard-001 is not migrated' })
+  await expect(unready).rejects.toMatchObject({
+    message: 'http://localhost is not ready (503).\nshard-001 is not migrated',
+    fix: expect.stringContaining('Fix the dependency that /readyz names'),
+  })
   const limited = problem(429, 'RATE_LIMITED', { 'retry-after': '60' })
   const refused = load({ refuse: ({ path }) => (path === '/visitors' ? limited.clone() : null) })
   await expect(refused).rejects.toMatchObject({
-    message: 'http://localhost didn’t sign a user up: it limits requests (429 RATE_LIMITED).',
+    message: 'http://localhost did not sign up a user, because it limits requests (429 RATE_LIMITED).',
     fix: expect.stringContaining('RATE_LIMITS'),
   })
   const unwritten = load({ refuse: ({ path }) => (path === '/books' ? problem(422, 'INVALID') : null) })
   await expect(unwritten).rejects.toMatchObject({
-    message: 'http://localhost didn’t take a first book (422 INVALID).',
+    message: 'http://localhost did not accept a first book (422 INVALID).',
     fix: expect.stringContaining('http://localhost/readyz'),
   })
 })
 
-test('an application whose nouns bring no requests is not loaded', async () => {
+test('an application whose nouns contribute no requests is refused', async () => {
   await expect(runOn({ routes: [] })).rejects.toMatchObject({ fix: expect.stringContaining('load.operator.ts') })
 })

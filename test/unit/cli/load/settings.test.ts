@@ -9,7 +9,7 @@ import { readSettings } from '../../../../src/cli/load/settings.ts'
 const root = path.resolve(import.meta.dirname, '../../../..')
 const url = 'http://localhost:8787'
 
-test('options become numbers, and have defaults', () => {
+test('options are read as numbers and have defaults', () => {
   expect(readSettings({ url, seed: '7' })).toEqual({
     url,
     rate: 50,
@@ -24,27 +24,31 @@ test('options become numbers, and have defaults', () => {
 })
 
 test.each([
-  [{ rate: 'fast' }, '--rate is "fast".', 'It takes a number from 0.1 to 2,000.'],
-  [{ rate: '' }, '--rate is "".', 'It takes a number from 0.1 to 2,000.'],
-  [{ rate: '2001' }, '--rate is "2001".', 'It takes a number from 0.1 to 2,000.'],
-  [{ rate: '0x10' }, '--rate is "0x10".', 'It takes a number from 0.1 to 2,000.'],
-  [{ rate: '1e1' }, '--rate is "1e1".', 'It takes a number from 0.1 to 2,000.'],
-  [{ rate: ' 1' }, '--rate is " 1".', 'It takes a number from 0.1 to 2,000.'],
-  [{ seed: '+7' }, '--seed is "+7".', 'It takes a whole number from 0 to 4,294,967,295.'],
-  [{ duration: '0' }, '--duration is "0".', 'It takes a number from 1 to 86,400.'],
-  [{ users: '1.5' }, '--users is "1.5".', 'It takes a whole number from 1 to 1,000.'],
-  [{ reads: '90' }, '--reads is "90".', 'It takes a number from 0 to 1.'],
-  [{ seed: '-1' }, '--seed is "-1".', 'It takes a whole number from 0 to 4,294,967,295.'],
-  [{ rate: '2000', duration: '1001' }, '--rate 2000 for --duration 1001 is more than 2,000,000 requests.', 'Take'],
-  [{ duration: '9', 'until-stopped': true }, '--until-stopped and --duration exclude each other.', 'Leave one'],
-  [{ url: 'here' }, '"here" is not an address.', 'Write it with http'],
-])('%o is refused, with how to mend it', (options, message, fix) => {
+  [{ rate: 'fast' }, '--rate is "fast".', 'Pass a number from 0.1 to 2,000.'],
+  [{ rate: '' }, '--rate is "".', 'Pass a number from 0.1 to 2,000.'],
+  [{ rate: '2001' }, '--rate is "2001".', 'Pass a number from 0.1 to 2,000.'],
+  [{ rate: '0x10' }, '--rate is "0x10".', 'Pass a number from 0.1 to 2,000.'],
+  [{ rate: '1e1' }, '--rate is "1e1".', 'Pass a number from 0.1 to 2,000.'],
+  [{ rate: ' 1' }, '--rate is " 1".', 'Pass a number from 0.1 to 2,000.'],
+  [{ seed: '+7' }, '--seed is "+7".', 'Pass a whole number from 0 to 4,294,967,295.'],
+  [{ duration: '0' }, '--duration is "0".', 'Pass a number from 1 to 86,400.'],
+  [{ users: '1.5' }, '--users is "1.5".', 'Pass a whole number from 1 to 1,000.'],
+  [{ reads: '90' }, '--reads is "90".', 'Pass a number from 0 to 1.'],
+  [{ seed: '-1' }, '--seed is "-1".', 'Pass a whole number from 0 to 4,294,967,295.'],
+  [
+    { rate: '2000', duration: '1001' },
+    '--rate 2000 for --duration 1001 exceeds the limit of 2,000,000 requests.',
+    'Pass a lower --rate',
+  ],
+  [{ duration: '9', 'until-stopped': true }, '--until-stopped and --duration exclude each other.', 'Remove one'],
+  [{ url: 'here' }, '"here" is not an address.', 'Start it with http'],
+])('%o is refused with a fix', (options, message, fix) => {
   expect(() => readSettings({ url, ...options })).toThrow(
     expect.objectContaining({ message, fix: expect.stringContaining(fix) }),
   )
 })
 
-test('a command of one word takes options, and nothing more', async () => {
+test('a command of one word takes options and no operands', async () => {
   const banyan = (...args: string[]) => {
     const { status, stdout, stderr } = spawnSync(process.execPath, ['src/cli/main.ts', ...args], {
       cwd: root,
@@ -58,9 +62,9 @@ test('a command of one word takes options, and nothing more', async () => {
     said: "Too many arguments for 'load'. Expected 0 arguments but got 1: more.",
   })
   expect(banyan('load', '--cursor', 'x')).toEqual({ status: 1, stdout: '', said: "Unknown option '--cursor'" })
-  const nobody = `http://localhost:${await freePort()}`
-  const said = `${nobody} does not answer (ECONNREFUSED).`
-  expect(banyan('load', '--url', nobody)).toEqual({ status: 1, stdout: '', said })
+  const unused = `http://localhost:${await freePort()}`
+  const said = `${unused} does not answer (ECONNREFUSED).`
+  expect(banyan('load', '--url', unused)).toEqual({ status: 1, stdout: '', said })
 })
 
 const tick = (seconds: number, more: Partial<Tick> = {}): Tick => ({
@@ -80,7 +84,7 @@ function screen(isTTY: boolean) {
   return { written, live: new LiveFigures({ isTTY, columns: 50, write: (text) => written.push(text) }) }
 }
 
-test('without a terminal there is a line every five seconds, and one for each quarter of what else is done', () => {
+test('without a terminal there is a line every five seconds, and one per quarter of the other stages', () => {
   const { written, live } = screen(false)
   for (let done = 1; done <= 40; done++) live.showProgress('signing up', done, 40)
   for (let second = 1; second <= 11; second++) live.show(tick(second, second === 6 ? { dropped: 4 } : {}))
@@ -93,7 +97,7 @@ test('without a terminal there is a line every five seconds, and one for each qu
   ])
 })
 
-test('on a terminal there is one line, redrawn in place and never wrapped; what is said stays above it', () => {
+test('on a terminal there is one line, redrawn in place and never wrapped, with messages above it', () => {
   const { written, live } = screen(true)
   live.showProgress('signing up', 1, 40)
   live.show(tick(1))

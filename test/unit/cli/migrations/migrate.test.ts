@@ -14,7 +14,7 @@ interface Shard extends MigratedShard {
   tables(): string[]
 }
 
-/** A database of its own. `before` is called ahead of each migration, and may fail or wait. */
+/** A shard with its own database. `before` is called before each migration, and may fail or wait. */
 function shard(
   binding: string,
   has: Migration[] = [],
@@ -59,7 +59,7 @@ const numbered = (count: number, has: Migration[] = []) =>
 
 const options = { migrations: [first, second], canary: null, atOnceMax: 3, onProgress: () => undefined }
 
-test('every shard gets what it lacks, in order, and nothing twice', async () => {
+test('every shard gets its missing migrations in order, and none twice', async () => {
   const shards = [...numbered(3, [first]), shard('SHARD_003'), shard('SHARD_004', [first, second])]
   const run = await migrateShards(shards, options)
   expect(run).toMatchObject({ applied: 5, failed: [], untouched: [] })
@@ -68,7 +68,7 @@ test('every shard gets what it lacks, in order, and nothing twice', async () => 
   expect(await migrateShards(shards, options)).toEqual({ applied: 0, done: [], failed: [], untouched: [] })
 })
 
-test('not more at once than are allowed', async () => {
+test('at most atOnceMax shards are migrated at a time', async () => {
   let now = 0
   let most = 0
   const slow = async () => {
@@ -82,7 +82,7 @@ test('not more at once than are allowed', async () => {
 })
 
 describe('the canary', () => {
-  test('goes first, and alone', async () => {
+  test('goes first and alone', async () => {
     const order: string[] = []
     const watched = (binding: string) => shard(binding, [first], async () => void order.push(binding))
     const shards = ['SHARD_000', 'SHARD_001', 'SHARD_002'].map(watched)
@@ -90,7 +90,7 @@ describe('the canary', () => {
     expect(order).toEqual(['SHARD_002', 'SHARD_000', 'SHARD_001'])
   })
 
-  test('that fails stops it with nothing else touched, and keeps nothing of the migration that failed', async () => {
+  test('stops the run if it fails, and keeps nothing of the failed migration', async () => {
     const shards = numbered(4, [first])
     shards[0]!.sqlite.exec("CREATE TABLE other (id TEXT); INSERT INTO other VALUES ('kept')")
     const broken = { name: second.name, statements: ['CREATE TABLE two (id TEXT)', 'INSERT INTO nowhere VALUES (1)'] }
@@ -100,21 +100,21 @@ describe('the canary', () => {
       { binding: 'SHARD_000', migration: second.name, reason: expect.stringContaining('no such table: nowhere') },
     ])
     expect(shards.map((one) => one.tables())).toEqual([['one', 'other'], ['one'], ['one'], ['one']])
-    // Mended, it goes on.
+    // With the migration fixed, the run resumes.
     expect(await migrateShards(shards, options)).toMatchObject({ applied: 4, failed: [], untouched: [] })
   })
 })
 
-test('a shard that fails later stops those that haven’t begun; those that are done stay done', async () => {
+test('after a later shard fails, no other starts, and migrated shards stay migrated', async () => {
   const failing = shard('SHARD_002', [first], async () => {
-    throw new Error('away')
+    throw new Error('unavailable')
   })
   const shards = [...numbered(2, [first]), failing, shard('SHARD_003', [first])]
   const run = await migrateShards(shards, { ...options, atOnceMax: 1 })
   expect(run).toEqual({
     applied: 2,
     done: ['SHARD_000', 'SHARD_001'],
-    failed: [{ binding: 'SHARD_002', migration: second.name, reason: 'away' }],
+    failed: [{ binding: 'SHARD_002', migration: second.name, reason: 'unavailable' }],
     untouched: ['SHARD_003'],
   })
 })
@@ -126,7 +126,7 @@ test('a migration that would rebuild a sharded table is refused before anything 
   expect(shards.map((one) => one.tables())).toEqual([[], []])
 })
 
-test('a shard of a newer version is left alone, and it is said', async () => {
+test('a shard with migrations of a newer version is refused by name', async () => {
   const shards = [shard('SHARD_000'), shard('SHARD_001', [first, second])]
   await expect(migrateShards(shards, { ...options, migrations: [first] })).rejects.toThrow(
     /SHARD_001 has 0001_second\.sql/,
@@ -134,7 +134,7 @@ test('a shard of a newer version is left alone, and it is said', async () => {
   expect(shards[0]!.tables()).toEqual([])
 })
 
-test('status: the newest, and what is pending', async () => {
+test('status shows the newest migration and the missing ones', async () => {
   expect(await migrationStatus([shard('SHARD_000', [first]), shard('SHARD_001')], [first, second], 2)).toEqual([
     { binding: 'SHARD_000', newest: '0000_first.sql', pending: ['0001_second.sql'] },
     { binding: 'SHARD_001', newest: null, pending: ['0000_first.sql', '0001_second.sql'] },

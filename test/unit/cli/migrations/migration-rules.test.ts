@@ -8,7 +8,7 @@ import { UserError } from '../../../../src/cli/shell/errors.ts'
 
 const shipped = readMigrations()
 
-/** Has the shipped migrations and one more with these statements checked. */
+/** Checks the shipped migrations and one more with these statements. */
 const check = (...statements: string[]) => {
   const later = { name: '0099_later.sql', statements }
   return () => refuseUnsafe([later], [...shipped, later])
@@ -32,11 +32,11 @@ describe('a migration is refused by name', () => {
     ['a rename', 'ALTER TABLE `__new_posts` RENAME TO `posts`'],
     ['DROP TABLE', 'DROP TABLE `posts`'],
     ['drop table in lower case', 'drop table if exists posts'],
-    ['switching checks off', 'PRAGMA foreign_keys=OFF'],
+    ['disabled checks', 'PRAGMA foreign_keys=OFF'],
     ['DROP COLUMN', 'ALTER TABLE `posts` DROP COLUMN `text`'],
     ['DROP without COLUMN', 'ALTER TABLE main.posts DROP text'],
     ['another name for a column', 'ALTER TABLE posts RENAME COLUMN text TO body'],
-    ['another name for a column, in short', 'ALTER TABLE posts RENAME text TO body'],
+    ['another name for a column, without COLUMN', 'ALTER TABLE posts RENAME text TO body'],
   ])('with %s', (_, statement) => {
     expect(check('CREATE INDEX i ON posts (version)', statement)).toThrow(/0099_later\.sql/)
   })
@@ -58,12 +58,12 @@ describe('a migration is refused by name', () => {
     expect(fixOf(run)).toContain('slot by slot through shards.of(…)')
   })
 
-  test('that writes rows of a table that it makes and fences itself', () => {
+  test('that writes rows of a table that it creates and fences itself', () => {
     const fence = 'CREATE TRIGGER "notes_fence_insert" BEFORE INSERT ON "notes" BEGIN SELECT 1; END;'
     expect(check('CREATE TABLE notes (id TEXT)', 'INSERT INTO notes VALUES (1)', fence)).toThrow(/sharded table notes/)
   })
 
-  test('that takes a fence off, also to write rows without it', () => {
+  test('that drops a fence, also to write rows without it', () => {
     const drop = 'DROP TRIGGER IF EXISTS "Posts_Fence_Update"'
     expect(check(drop)).toThrow(
       'creates the fence posts_fence_update of the sharded table posts, and a later statement drops it',
@@ -71,21 +71,21 @@ describe('a migration is refused by name', () => {
     expect(check(drop, 'UPDATE posts SET version = 2')).toThrow('writes rows of the sharded table posts')
   })
 
-  test('that writes them by way of a view, or of a table whose trigger leads there', () => {
+  test('that writes sharded rows through a view, or through the trigger of another table', () => {
     const view = 'CREATE VIEW v AS SELECT id FROM posts'
-    expect(check(view, insteadOf, 'INSERT INTO v VALUES (1)')).toThrow('posts by way of a trigger of v (INSERT)')
+    expect(check(view, insteadOf, 'INSERT INTO v VALUES (1)')).toThrow('posts through a trigger of v (INSERT)')
     const chain = 'CREATE TRIGGER chain AFTER INSERT ON plain BEGIN INSERT INTO v VALUES (NEW.a); END'
     expect(check(view, 'CREATE TABLE plain (a)', chain, insteadOf, 'INSERT INTO plain VALUES (1)')).toThrow(
-      'posts by way of a trigger of plain (INSERT)',
+      'posts through a trigger of plain (INSERT)',
     )
   })
 })
 
-describe('a migration is taken', () => {
+describe('a migration is accepted', () => {
   test.each([
     ['that only adds', 'CREATE TABLE t (id text)', 'ALTER TABLE posts ADD `pinned` integer'],
     [
-      'that drops a fence and makes it again',
+      'that drops a fence and creates it again',
       'DROP TRIGGER posts_fence_insert',
       'CREATE TRIGGER "posts_fence_insert" BEFORE INSERT ON "posts" BEGIN SELECT 1; END',
     ],
@@ -96,7 +96,10 @@ describe('a migration is taken', () => {
       'UPDATE t SET a = 1',
     ],
     ['that copies sharded rows', 'CREATE TABLE copy AS SELECT * FROM posts'],
-    ['that only speaks of it', "INSERT INTO mover_notes VALUES ('UPDATE posts SET a = 1; DROP TABLE posts')"],
+    [
+      'that mentions a write only in a string',
+      "INSERT INTO mover_notes VALUES ('UPDATE posts SET a = 1; DROP TABLE posts')",
+    ],
     ['whose view is not written to', 'CREATE VIEW v AS SELECT id FROM posts', insteadOf],
   ])('%s', (_, ...statements) => {
     expect(check(...statements)).not.toThrow()
@@ -142,11 +145,11 @@ describe('a trigger on a sharded table', () => {
     `WHEN NEW.version > 1 AND ${SILENT_WHILE_MOVING}`,
     `WHEN ${SILENT_WHILE_MOVING} AND (NEW.version BETWEEN 1 AND 2 OR NEW.text = 'a') AND NEW.id > ''`,
     `WHEN ((NEW.version = 1 AND (${SILENT_WHILE_MOVING})) AND NEW.id > '')`,
-  ])('is taken %s', (when) => {
+  ])('is accepted %s', (when) => {
     expect(check('CREATE TABLE t (a)', on(when))).not.toThrow()
   })
 
-  test('is refused also where it was there before the table became sharded, and not once it is made anew', () => {
+  test('is refused even if it is older than the table’s fences, unless it is created again with the condition', () => {
     const before = { name: '0098_before.sql', statements: ['CREATE TABLE notes (id TEXT)', on('', 'notes')] }
     const fence = 'CREATE TRIGGER "notes_fence_insert" BEFORE INSERT ON "notes" BEGIN SELECT 1; END'
     const later = (...more: string[]) => ({ name: '0099_later.sql', statements: [fence, ...more] })
@@ -163,7 +166,7 @@ describe('a trigger on a sharded table', () => {
     expect(check('CREATE TABLE t (a)', 'CREATE TABLE plain (id)', on('', 'plain'))).not.toThrow()
   })
 
-  test('with the condition is silent while a mover’s window is open, and else fires', () => {
+  test('with the condition is silent while a mover’s window is open, and otherwise fires', () => {
     const shard = migratedDatabase()
     shard.exec("INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('users', '0000', 'active', 1)")
     shard.exec(`CREATE TABLE t (a); ${on(`WHEN ${SILENT_WHILE_MOVING}`)}`)
@@ -176,7 +179,7 @@ describe('a trigger on a sharded table', () => {
   })
 })
 
-describe('a trigger that D1’s API may cut apart is refused, and the fix says how to write it', () => {
+describe('a trigger that D1’s API may split is refused, and the fix says how to write it', () => {
   test.each([
     ['more than one line', 'CREATE TRIGGER g AFTER INSERT ON t BEGIN\n SELECT 1; END'],
     ['upper case', 'CREATE TRIGGER g AFTER INSERT ON t begin SELECT 1; END'],
@@ -190,13 +193,13 @@ describe('a trigger that D1’s API may cut apart is refused, and the fix says h
     expect(fixOf(check('CREATE TABLE t (a)', statement))).toContain('in one line')
   })
 
-  test('one in the form of the fences is taken', () => {
+  test('a trigger in the form of the fences is accepted', () => {
     const trigger = "CREATE TRIGGER g AFTER INSERT ON t BEGIN SELECT (CASE 1 WHEN 1 THEN RAISE(ABORT, 'end') END); END"
     expect(check('CREATE TABLE t (a)', trigger)).not.toThrow()
   })
 })
 
-test('the trigger that the docs give to copy is taken', () => {
+test('the example trigger in the docs is accepted', () => {
   const page = readFileSync(path.resolve(import.meta.dirname, '../../../../docs/building/tables.md'), 'utf8')
   const blocks = [...page.matchAll(/```sql\n([\s\S]*?)```/g)].map((match) => match[1]!.trim())
   expect(blocks).toContain(`WHEN ${SILENT_WHILE_MOVING}`)

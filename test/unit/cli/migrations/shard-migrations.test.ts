@@ -12,7 +12,7 @@ afterEach(() => rmSync(folder, { recursive: true }))
 
 const write = (name: string, sql: string) => writeFileSync(path.join(folder, name), sql)
 
-test('migrations are read in order, cut at the breakpoints, each statement from its first word on', () => {
+test('migrations are read in order and split at breakpoints, each statement from its first word', () => {
   write(
     '0001_b.sql',
     "-- A comment's apostrophe; and a semicolon.\n/* another */\nSELECT 1;\n--> statement-breakpoint\n-- nothing\n",
@@ -31,7 +31,7 @@ test('a checkout with CRLF gives the same statements as one with LF', () => {
   expect(readMigrations(folder)).toEqual([{ name: '0000_a.sql', statements: wanted }])
 })
 
-test('another carriage return is refused, with its file and what to do', () => {
+test('any other carriage return is refused with the file’s name', () => {
   write('0000_a.sql', "INSERT INTO t VALUES ('a\rb')")
   expect(() => readMigrations(folder)).toThrow(/0000_a\.sql has a carriage return/)
 })

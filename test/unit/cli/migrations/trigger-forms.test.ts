@@ -5,7 +5,7 @@ import { readMigrations } from '../../../../src/cli/migrations/shard-migrations.
 import { DoubleDatabase } from '../../../support/platform/databases.ts'
 import { cutAsReported } from '../../../support/platform/sql-splitter.ts'
 
-/** 0000_shard.sql as it was before the triggers had a form that D1's API keeps whole. */
+/** An earlier 0000_shard.sql, with triggers in a form that D1's API splits. */
 const earlier = readFileSync(
   path.resolve(import.meta.dirname, '../../../support/platform/earlier/0000_shard.sql'),
   'utf8',
@@ -17,30 +17,30 @@ beforeEach(() => {
   database = new DoubleDatabase('id', { name: 'shard' })
 })
 
-describe('the API’s splitter, as reports have it', () => {
+describe('the API’s splitter, as reported', () => {
   test.each([
     ['the END of a bare CASE', 'BEGIN SELECT CASE 1 WHEN 1 THEN 2 END; END'],
     ['begin in lower case', 'begin SELECT 1; END'],
     ['LF after BEGIN', 'BEGIN\n SELECT 1; END'],
     ['LF between statements', 'BEGIN SELECT 1;\nSELECT 2; END'],
     ['CRLF', 'BEGIN\r\n  SELECT 1;\r\nEND'],
-  ])('cuts a trigger at %s', async (_, body) => {
+  ])('splits a trigger at %s', async (_, body) => {
     await database.query([{ sql: 'CREATE TABLE t (a)' }])
     const sql = `CREATE TRIGGER g AFTER INSERT ON t ${body};`
     await expect(database.query([{ sql }])).rejects.toThrow(/incomplete input|syntax error/)
   })
 
-  test('keeps one line with BEGIN in upper case and CASE in parentheses, whatever its texts and names say', () => {
+  test('keeps one line with BEGIN in upper case and CASE in parentheses, whatever its strings and names contain', () => {
     const sql = `CREATE TRIGGER "a ; END" AFTER INSERT ON t BEGIN SELECT (CASE 1 WHEN 1 THEN ';' END); SELECT ' END;'; END`
     expect(cutAsReported(`${sql}; SELECT 1;`)).toEqual([sql, 'SELECT 1'])
   })
 })
 
-test('the first migration as it was fails there', async () => {
+test('the earlier first migration fails there', async () => {
   await expect(database.query(earlierStatements)).rejects.toThrow('incomplete input: SQLITE_ERROR')
 })
 
-test('the migrations as they are pass, each statement whole', async () => {
+test('the current migrations pass, with each statement unsplit', async () => {
   const isTrigger = (sql: string) => sql.startsWith('CREATE TRIGGER')
   const triggers = readMigrations().flatMap(({ statements }) => statements.filter(isTrigger)).length
   expect(triggers).toBeGreaterThan(40)
@@ -52,7 +52,7 @@ test('the migrations as they are pass, each statement whole', async () => {
   expect(found!.results).toEqual([{ n: triggers }])
 })
 
-test('and make the same tables, and triggers that refuse the same, as before', async () => {
+test('the current first migration has the same tables and refusals as the earlier one', async () => {
   const [first] = readMigrations()
   await database.query(first!.statements.map((sql) => ({ sql })))
   const now = database.engine

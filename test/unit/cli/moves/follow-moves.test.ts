@@ -22,9 +22,9 @@ const move = (state: Move['state'], more: Partial<Move> = {}): Move => ({
   ...more,
 })
 const settling = move('settling', { progress: 0.95, settlesAt: '2026-07-05T12:05:00.000Z', cutoverMs: 31 })
-const away = () => new NotNow('http://localhost:8787 does not answer (ECONNREFUSED).', 'Is it running?')
+const unavailable = () => new NotNow('http://localhost:8787 does not answer (ECONNREFUSED).', 'Start it.')
 
-/** Follows a move through these readings (an error is thrown), on a screen that keeps what is written. */
+/** Follows a move through these readings (errors are thrown), on a screen that records its output. */
 async function follow(readings: (Move | Error)[], options: { isTTY?: boolean; until?: Following['until'] } = {}) {
   const { isTTY = false, until = 'settling' } = options
   const written: string[] = []
@@ -69,7 +69,7 @@ test('without a terminal there is a line for each change of state', async () => 
   ])
 })
 
-test('on a terminal a bar is redrawn in place, and no line is wider than the screen', async () => {
+test('on a terminal, a bar is redrawn in place and no line is wider than the screen', async () => {
   const { written } = await follow(
     [move('verifying', { progress: 0.5, rowsCopied: 1_204, rowsVerified: 7 }), settling],
     {
@@ -77,7 +77,7 @@ test('on a terminal a bar is redrawn in place, and no line is wider than the scr
     },
   )
   expect(written).toEqual([
-    'Ctrl-C ends the watching, not the move.\n',
+    'Ctrl-C stops watching; the moves continue.\n',
     `shard-000 → shard-001  ${'░'.repeat(24)}   0%  planned\n`,
     '\u001b[1A\u001b[0J',
     `shard-000 → shard-001  ${'█'.repeat(12)}${'░'.repeat(12)}  50%  verifyi\n`,
@@ -86,13 +86,13 @@ test('on a terminal a bar is redrawn in place, and no line is wider than the scr
   ])
 })
 
-test('until done it watches on while the move settles and purges', async () => {
+test('with until done, it watches while the move settles and purges', async () => {
   const { result, written } = await follow([settling, move('purging'), move('done')], { until: 'done' })
   expect(result).toMatchObject({ state: 'done' })
   expect(written).toHaveLength(4)
 })
 
-test.each(['aborted', 'failed'] as const)('one that is %s ends the watching, and is a failure', async (state) => {
+test.each(['aborted', 'failed'] as const)('a move that is %s ends the watching and is a failure', async (state) => {
   const { result, written } = await follow([move('copying', { ending: 'aborted' }), move(state, { error: 'why' })], {
     until: 'done',
   })
@@ -101,46 +101,46 @@ test.each(['aborted', 'failed'] as const)('one that is %s ends the watching, and
   expect(hasFailed(settling)).toBe(false)
 })
 
-test('a reverse that was given up is a failure, though the move is settling', async () => {
+test('a reverse that could not complete is a failure, although the move is settling', async () => {
   const again = { ...settling, error: 'a row differs' }
   expect(hasFailed(again)).toBe(true)
-  expect(outcome(again)).toContain('could not be taken back: a row differs')
+  expect(outcome(again)).toContain('could not be reversed: a row differs')
 })
 
-test('a server that is away for a while is said to be, once, and asked again', async () => {
-  const { result, written } = await follow([away(), away(), away(), settling])
+test('an unavailable server is reported once and retried', async () => {
+  const { result, written } = await follow([unavailable(), unavailable(), unavailable(), settling])
   expect(result).toBe(settling)
   expect(written.slice(1)).toEqual([
-    'http://localhost:8787 does not answer (ECONNREFUSED). Trying again for 30 s.\n',
-    'It answers again.\n',
+    'http://localhost:8787 does not answer (ECONNREFUSED). Retrying for 30 s.\n',
+    'The server answers again.\n',
     expect.stringContaining('settling'),
   ])
 })
 
-test('after 30 s it is given up, with how to go on', async () => {
-  const { result, seconds } = await follow([away()])
+test('after 30 s the command stops retrying and names the command that resumes watching', async () => {
+  const { result, seconds } = await follow([unavailable()])
   expect(seconds).toBeGreaterThanOrEqual(30)
   expect(seconds).toBeLessThan(32)
   expect(result).toBeInstanceOf(UserError)
   expect((result as UserError).fix).toContain('moves show 01m86bdq17b2dcgbhgmc4rp9mp --follow')
 })
 
-test('what won’t mend by waiting ends it at once', async () => {
-  const wrong = new UserError('answered 401', 'Give the right token.')
+test('an error that waiting cannot fix ends it at once', async () => {
+  const wrong = new UserError('answered 401', 'Pass the right token.')
   expect((await follow([wrong, settling])).result).toBe(wrong)
 })
 
-test('a server that says when to come back is left alone until then', async () => {
+test('a server that sends Retry-After gets no request until then', async () => {
   const later = new NotNow('answered 503', 'Try again in 7 s.', 'DIRECTORY_UNAVAILABLE', 7_000)
   const { result, seconds } = await follow([later, settling])
   expect(result).toBe(settling)
   expect(seconds).toBeCloseTo(7.3)
 })
 
-test('a move that was aborted for what became of a shard says so', () => {
+test('a move that was aborted because of a shard’s state names the reason', () => {
   expect(outcome(move('aborted', { error: 'shard-001 is draining: it takes no slots.' }))).toBe(
-    'Move 01m86bdq17b2dcgbhgmc4rp9mp, slots 0000-3fff of users: aborted, and all is at shard-000, as it was. ' +
+    'Move 01m86bdq17b2dcgbhgmc4rp9mp, slots 0000-3fff of users: aborted. shard-000 still has the slots. ' +
       'shard-001 is draining: it takes no slots.',
   )
-  expect(outcome(move('aborted'))).toMatch(/as it was\.$/)
+  expect(outcome(move('aborted'))).toMatch(/shard-000 still has the slots\.$/)
 })

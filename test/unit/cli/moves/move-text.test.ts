@@ -12,7 +12,7 @@ const line = (one: Move, name: string) =>
     .split('\n')
     .find((text) => text.startsWith(name.padEnd(9)))
 
-test('a settled move says how much it has captured, and beforehand that a reverse will be refused', () => {
+test('a settling move shows how much it has captured, and warns that a reverse will be refused', () => {
   expect(line(move, 'captured')).toBeUndefined()
   expect(line({ ...move, captured: 12_345, capturedMax: 200_000 }, 'captured')).toBe(
     'captured about 12,345 of 200,000 changes; at 200,000 the capture stops, and a reverse is refused',
@@ -20,7 +20,7 @@ test('a settled move says how much it has captured, and beforehand that a revers
   expect(line({ ...move, captureStopped: true }, 'captured')).toContain('can no longer be reversed')
 })
 
-test('a move that waits says why', () => {
+test('a waiting move shows the reason', () => {
   expect(line({ ...move, interrupted: 'raise at shard-001: Network connection lost.' }, 'waits')).toContain(
     'the latest turn ended early: raise at shard-001: Network connection lost.',
   )
@@ -28,14 +28,14 @@ test('a move that waits says why', () => {
 
 const stuck: Move = { ...move, state: 'committed', stuck: 'activate at shard-001: SLOT_STATE_UNEXPECTED.' }
 
-test('a move that is stuck says why, and which command decides', () => {
+test('a stuck move shows the reason and the command to decide', () => {
   expect(stateOf(stuck)).toBe('committed, stuck')
   expect(line(stuck, 'stuck')).toBe(
     'stuck    activate at shard-001: SLOT_STATE_UNEXPECTED. Decide: npm run banyan -- moves resolve move-1',
   )
 })
 
-test('both sides are shown, with whose slots they are, and only the choices that are safe', () => {
+test('resolve shows both sides, the moves that own their slots, and only the safe choices', () => {
   const sides: MoveSides['sides'] = [
     { shard: 'shard-000', slots: [{ state: 'fenced', move: 'move-1', slots: 256 }], rows: 20_000, isMore: true },
     {

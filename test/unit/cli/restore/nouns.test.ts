@@ -3,11 +3,11 @@ import { operator as accounts } from '../../../../src/app/accounts/restore.opera
 import { type ClaimHolders, type RestoreContribution, restoredBy } from '../../../../src/cli/restore/noun.ts'
 import { restoreStand, session } from '../../../support/platform/restore-stand.ts'
 
-describe('an application whose nouns say nothing of a restore', () => {
+describe('an application whose nouns contribute nothing to a restore', () => {
   const stand = restoreStand([])
   const { write, read, moment, take, lookAgain } = stand
 
-  test('its shard is restored, its sessions are ended, and nothing is said of users', async () => {
+  test('its shard is restored, its sessions are deleted, and the output does not mention users', async () => {
     await write(session('0000ended'))
     const to = await moment()
     await write("DELETE FROM sessions WHERE id = '0000ended'")
@@ -18,7 +18,7 @@ describe('an application whose nouns say nothing of a restore', () => {
     expect(text).not.toMatch(/account|claim|password|token/)
   })
 
-  test('there is nothing to compare, and no shard is read', async () => {
+  test('a comparison reads no shard, because there is nothing to compare', async () => {
     const before = stand.platform.calls.length
     expect(await lookAgain()).toEqual({ json: {}, text: 'No rows of this application hold claims.' })
     expect(stand.platform.calls.length).toBe(before)
@@ -32,12 +32,12 @@ const claims: ClaimHolders<{ id: string; sign: string }> = {
   claimsOf: ({ sign }) => [{ kind: 'sign', key: keyOf(sign) }],
   names: { lacks: 'shop', id: 'shopId', lacking: 'lackingShops', rows: 'shops' },
   texts: {
-    orphans: (count) => `${count} of shops that are gone.`,
-    lacking: (count) => `${count} that shops lack.`,
+    orphans: (count) => `${count} of missing shops.`,
+    lacking: (count) => `${count} missing for existing shops.`,
     whole: 'Every shop has its sign.',
   },
 }
-/** Its first digits are a slot. */
+/** A key whose first four digits are a slot. */
 const keyOf = (sign: string): string => `0007${sign}`
 
 const shops: RestoreContribution = {
@@ -45,7 +45,7 @@ const shops: RestoreContribution = {
   revoked: [{ table: 'shop_keys', names: { row: 'shop key', deleted: 'shopKeysDeleted' } }],
 }
 
-describe('beside the accounts, a noun with claims and keys of its own', () => {
+describe('a noun with its own claims and keys, in addition to the accounts', () => {
   const { write, read, moment, take, listed, other } = restoreStand([accounts, shops])
 
   const setUp = async () => {
@@ -65,7 +65,7 @@ describe('beside the accounts, a noun with claims and keys of its own', () => {
       },
     ])
 
-  test('its keys are deleted, and what no longer fits is listed by its names', async () => {
+  test('its keys are deleted, and inconsistent claims are listed with its names', async () => {
     await setUp()
     await write("INSERT INTO shops VALUES ('0000stays', 'oak'), ('0000bare', 'elm')")
     await write("INSERT INTO shop_keys VALUES ('0000key')")
@@ -83,12 +83,10 @@ describe('beside the accounts, a noun with claims and keys of its own', () => {
     expect(json).toMatchObject({ mailTokensDeleted: 0, shopKeysDeleted: 1 })
     expect(json).toMatchObject({ lackingAccounts: 0, lackingShops: 1, lackingClaims: 1 })
     expect(text).toContain('0 sessions, 0 mailed tokens and 1 shop key were deleted.')
-    expect(text).toContain(
-      'Every claim has its account, and every account its claims.\n1 claim of shops that are gone.',
-    )
+    expect(text).toContain('Every claim has its account, and every account its claims.\n1 claim of missing shops.')
   })
 
-  test('a claim is an orphan of the noun that names its kind only', async () => {
+  test('a claim can only be an orphan of the noun that names its kind', async () => {
     await setUp()
     const to = await moment()
     await claim(keyOf('ash'), 'email', '0001gone')

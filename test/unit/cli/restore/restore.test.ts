@@ -15,7 +15,7 @@ import { MARK, restoreStand, session } from '../../../support/platform/restore-s
 const stand = restoreStand([operator])
 const { noteFile, shard, write, read, moment, take, lookAgain, giveUp, about, callsUntilServing, killedAt } = stand
 
-test('what was written since is gone, it served nobody meanwhile, and the mover’s step has not fallen', async () => {
+test('later writes are lost, the shard was out of service meanwhile, and the mover’s step has not decreased', async () => {
   const to = await moment()
   await write(MARK)
   await write('UPDATE mover SET step = 7')
@@ -26,7 +26,7 @@ test('what was written since is gone, it served nobody meanwhile, and the mover�
   expect(existsSync(noteFile)).toBe(false)
 })
 
-test('its lease is waited for before anything is taken back', async () => {
+test('the restore waits for a lease before the time travel', async () => {
   const to = await moment()
   const pauses: number[] = []
   const opened = stand.deployment.deployment
@@ -34,7 +34,7 @@ test('its lease is waited for before anything is taken back', async () => {
     ...opened(),
     sleep: async (ms) => {
       pauses.push(ms)
-      if (pauses.length === 1) await write(MARK) // a router with the map before
+      if (pauses.length === 1) await write(MARK) // a router with the previous map
     },
   })
   await take(to)
@@ -42,33 +42,35 @@ test('its lease is waited for before anything is taken back', async () => {
   expect(await read('SELECT id FROM claim_attempts')).toEqual([])
 })
 
+const OTHER_SLOTS = 'because it had other slots at that time, and a move has changed them since.'
+
 test.each([
   ['slots that left since', "DELETE FROM slots WHERE slot = '0001'"],
   ['slots that came since', "INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('users', '0002', 'active', 2)"],
   ['slots that left and came back', "UPDATE slots SET epoch = 3 WHERE slot = '0001'"],
-])('%s: refused, and all is as it was', async (_, sql) => {
+])('%s: refused, and the shard is as before', async (_, sql) => {
   const to = await moment()
   await write(sql)
   await write(MARK)
   const slots = await read('SELECT * FROM slots')
-  await expect(take(to)).rejects.toThrow('it had other slots: a move has touched it since')
+  await expect(take(to)).rejects.toThrow(OTHER_SLOTS)
   expect(await read('SELECT * FROM slots')).toEqual(slots)
   expect(await read('SELECT id FROM claim_attempts')).toHaveLength(1)
   expect(stand.map.changes).toEqual(['restoring', 'serving'])
 })
 
-test('refused by a move, and run again after that move: what the move has taken away does not come back', async () => {
+test('a restore that a move refused and that runs again after the move does not bring back moved slots', async () => {
   const to = await moment()
   stand.map.failing = { to: 'restoring', how: 'refused' }
   await expect(take(to)).rejects.toThrow('SHARD_IN_MOVE')
   await write("DELETE FROM slots WHERE slot = '0001'")
   const slots = await read('SELECT * FROM slots')
-  await expect(take(to)).rejects.toThrow('it had other slots: a move has touched it since')
+  await expect(take(to)).rejects.toThrow(OTHER_SLOTS)
   expect(await read('SELECT * FROM slots')).toEqual(slots)
   expect(stand.map.state).toBe('serving')
 })
 
-test('cut off while the lease is waited for, back in service by hand, moved: the same', async () => {
+test('a restore interrupted during its wait refuses a shard that served again and moved slots since', async () => {
   const to = await moment()
   const opened = stand.deployment.deployment
   stand.deployment.deployment = () => ({ ...opened(), sleep: () => Promise.reject(new Error('killed')) })
@@ -76,10 +78,10 @@ test('cut off while the lease is waited for, back in service by hand, moved: the
   stand.deployment.deployment = opened
   stand.map.state = 'serving'
   await write("UPDATE slots SET epoch = 3 WHERE slot = '0001'")
-  await expect(take(to)).rejects.toThrow('it had other slots: a move has touched it since')
+  await expect(take(to)).rejects.toThrow(OTHER_SLOTS)
 })
 
-test('to before its first migration: refused, and all is as it was', async () => {
+test('a time before the first migration is refused, and the shard is as before', async () => {
   shard().history[0]!.at = Date.now()
   const first = new Date(Date.now() - 3_600_000).toISOString()
   await expect(take(first)).rejects.toThrow('it was not migrated yet')
@@ -87,7 +89,7 @@ test('to before its first migration: refused, and all is as it was', async () =>
   expect(stand.map.state).toBe('serving')
 })
 
-test('cut off while it is as it was before its first migration: the next run brings it back', async () => {
+test('after an interruption at a time before the first migration, the next run brings the shard back', async () => {
   shard().history[0]!.at = Date.now()
   const first = new Date(Date.now() - 3_600_000).toISOString()
   stand.platform.goAwayAt(11) // after the time travel
@@ -98,7 +100,7 @@ test('cut off while it is as it was before its first migration: the next run bri
   expect(stand.map.state).toBe('serving')
 })
 
-test('a migration that came since is applied again', async () => {
+test('a later migration is applied again', async () => {
   const third = shard().history.findIndex(({ statements }) => statements.at(-1)?.params?.[0] === '0002_moves.sql')
   const [migration] = shard().history.splice(third, 1)
   const to = await moment()
@@ -108,32 +110,32 @@ test('a migration that came since is applied again', async () => {
 })
 
 test.each(['planned', 'copying', 'settling', 'purging'])(
-  'a move that is %s there is refused before anything is changed',
+  'a restore is refused while a move is %s at the shard, before it changes anything',
   async (state) => {
     const to = await moment()
     stand.map.moves.push({ id: 'm1', state, source: 'shard-001', target: 'shard-000' })
-    await expect(take(to)).rejects.toThrow(`Move m1 (${state}) is at shard-000`)
+    await expect(take(to)).rejects.toThrow(`Move m1 (${state}) works at shard-000`)
     expect(stand.map.changes).toEqual([])
   },
 )
 
 test.each([
-  ['no time', 'yesterday', 'is no time'],
-  ['a time to come', '2999-01-01T00:00:00Z', "hasn't been yet"],
+  ['an invalid time', 'yesterday', 'which is not a time'],
+  ['a time in the future', '2999-01-01T00:00:00Z', 'is in the future'],
   ['a time too long ago', '2020-01-01T00:00:00Z', 'more than 30 days ago'],
 ])('%s is refused', async (_, to, message) => {
   await expect(take(to)).rejects.toThrow(message)
   expect(stand.map.changes).toEqual([])
 })
 
-test('an unknown shard, and one that somebody else has taken out, are refused', async () => {
+test('an unknown shard, and one that another restore took out of service, are refused', async () => {
   const to = await moment()
   await expect(take(to, 'shard-009')).rejects.toThrow('The map has no shard "shard-009"')
   stand.map.state = 'restoring'
   await expect(take(to)).rejects.toThrow('shard-000 is restoring')
 })
 
-test('cut off at any call, the next run ends it; once it has travelled, another time is refused meanwhile', async () => {
+test('after an interruption at any call, the next run completes it; after the time travel, another time is refused', async () => {
   await write('UPDATE mover SET step = 7')
   const calls = await callsUntilServing(await moment())
   for (let number = 1; number <= calls; number++) {
@@ -145,12 +147,12 @@ test('cut off at any call, the next run ends it; once it has travelled, another 
     stand.platform.recover()
     const stage = existsSync(noteFile) ? (JSON.parse(readFileSync(noteFile, 'utf8')) as { stage: string }).stage : null
     if (stage !== null && stage !== 'taken-out')
-      await expect(take(await moment())).rejects.toThrow('was cut off and is not over')
+      await expect(take(await moment())).rejects.toThrow('was interrupted and is not complete')
     const { json } = await take(to)
     expect(await read('SELECT id FROM claim_attempts'), `call ${number}`).toEqual([])
     expect(((await read('SELECT step FROM mover'))[0] as { step: number }).step).toBeGreaterThan(step)
     expect(stand.map.state).toBe('serving')
-    // The way back is from before the first time travel, whichever run it was.
+    // The bookmark to undo the restore is from before the first time travel, in whichever run that was.
     await restoreTo(stand.deployment.deployment().platform, shard().id, (json as { wayBack: string }).wayBack)
     expect(await read('SELECT id FROM claim_attempts'), `call ${number}`).toHaveLength(1)
     await write('DELETE FROM claim_attempts')
@@ -160,8 +162,8 @@ test('cut off at any call, the next run ends it; once it has travelled, another 
 const marks = () => read('SELECT id FROM claim_attempts ORDER BY id')
 const LATER_MARK = MARK.replace('0000a', '0000z')
 
-describe('on a shard that serves already', () => {
-  test('the answer to the last change was lost: run again, what was acknowledged since stays', async () => {
+describe('on a shard that is already in service', () => {
+  test('a run after a lost last answer keeps the writes acknowledged since', async () => {
     const to = await moment()
     await write(MARK)
     stand.map.failing = { to: 'serving', how: 'lost' }
@@ -169,12 +171,12 @@ describe('on a shard that serves already', () => {
     expect(stand.map.state).toBe('serving')
     await write(LATER_MARK)
     const { text } = await take(to)
-    expect(text).toContain(`shard-000 serves again, as it was at ${to}`)
+    expect(text).toContain(`shard-000 is in service again, restored to ${to}.`)
     expect(await marks()).toEqual([{ id: '0000z' }])
     expect(existsSync(noteFile)).toBe(false)
   })
 
-  test('somebody has put it back in the middle: refused, and given up it stays as it is', async () => {
+  test('if an operator returned it to service midway, a run is refused, and abandoning keeps it as it is', async () => {
     await write('UPDATE mover SET step = 7')
     const to = await moment()
     await write(MARK)
@@ -182,7 +184,7 @@ describe('on a shard that serves already', () => {
     stand.map.state = 'serving'
     await write(LATER_MARK)
     const before = await marks()
-    await expect(take(to)).rejects.toThrow('shard-000 is serving, though a restore of it')
+    await expect(take(to)).rejects.toThrow('shard-000 is serving, although its restore')
     await giveUp()
     expect(await marks()).toEqual(before)
     const [mover] = await read('SELECT step FROM mover')
@@ -190,12 +192,12 @@ describe('on a shard that serves already', () => {
     expect(existsSync(noteFile)).toBe(false)
   })
 
-  test('somebody has put it back as it was before a move: not given up without a look', async () => {
+  test('if an operator returned it to service with the slots from before a move, abandoning is refused', async () => {
     const to = await moment()
     await write("DELETE FROM slots WHERE slot = '0001'")
     await killedAt('travelling', to)
     stand.map.state = 'serving'
-    await expect(giveUp()).rejects.toThrow('its slots are not those it had when the restore began')
+    await expect(giveUp()).rejects.toThrow('its slots differ from those it had when the restore started')
     stand.map.state = 'restoring'
     await giveUp()
     expect(await read("SELECT slot FROM slots WHERE keyspace = 'users'")).toEqual([{ slot: '0000' }])
@@ -203,22 +205,22 @@ describe('on a shard that serves already', () => {
   })
 })
 
-describe('given up', () => {
+describe('an abandoned restore', () => {
   test.each(['taken-out', 'travelling', 'reconciled'] as const)(
-    'at %s: the shard is as it was before, and serves',
+    'at %s: the shard is as before and in service',
     async (stage) => {
       const to = await moment()
       await write(MARK)
       await killedAt(stage, to)
       const { text } = await giveUp()
-      expect(text).toBe('shard-000 serves again, as it was before the restore.')
+      expect(text).toBe('shard-000 is in service again, as it was before the restore.')
       expect([stand.map.state, await marks(), existsSync(noteFile)]).toEqual(['serving', [{ id: '0000a' }], false])
       await take(to)
       expect(await marks()).toEqual([])
     },
   )
 
-  test('after it was over: what was written since stays, and the way back is said', async () => {
+  test('after its completion: later writes stay, and the output names the bookmark to undo it', async () => {
     const to = await moment()
     stand.map.failing = { to: 'serving', how: 'lost' }
     await expect(take(to)).rejects.toThrow('does not answer')
@@ -227,7 +229,7 @@ describe('given up', () => {
     expect(await marks()).toHaveLength(1)
   })
 
-  test('cut off itself, it is run again, or another time is taken', async () => {
+  test('interrupted itself: it can be run again, or the shard restored to another time', async () => {
     const to = await moment()
     await write(MARK)
     const right = await moment()
@@ -239,12 +241,12 @@ describe('given up', () => {
     expect(await marks()).toHaveLength(1)
   })
 
-  test('where none was begun: refused', async () => {
-    await expect(giveUp()).rejects.toThrow('No restore of shard-000 is under way here')
+  test('is refused if none was started', async () => {
+    await expect(giveUp()).rejects.toThrow('There is no interrupted restore of shard-000 on this machine.')
   })
 })
 
-test('a wrong time is put right while nothing was taken back', async () => {
+test('a wrong time can be corrected before the time travel', async () => {
   const wrong = await moment()
   await write(MARK)
   const right = await moment()
@@ -253,19 +255,19 @@ test('a wrong time is put right while nothing was taken back', async () => {
   expect(await marks()).toHaveLength(1)
 })
 
-test('who ends it early is told in what state the shard is, how to go on and how to give up', async () => {
+test('after an interruption, the output names the shard’s state and how to resume and abandon', async () => {
   const to = await moment()
   await killedAt('travelling', to)
   expect(stand.deployment.said.at(-1)).toBe(
     [
-      `shard-000 is out of service (its users get 503), and may be as it was at ${to} already.`,
-      `To go on: npm run banyan -- restore shard-000 --to ${to}`,
-      'To give it up: npm run banyan -- restore shard-000 --abandon',
+      `shard-000 is out of service (its users get 503). Its data may already be restored to ${to}.`,
+      `To resume: npm run banyan -- restore shard-000 --to ${to}`,
+      'To abandon the restore: npm run banyan -- restore shard-000 --abandon',
     ].join('\n'),
   )
 })
 
-test('Ctrl-C while the lease is waited for: the same is said, and it is given up by the command that it names', async () => {
+test('Ctrl-C during the wait prints the same, and the named command abandons the restore', async () => {
   const name = `banyan-interrupted-${process.pid}`
   const config = readFileSync(stand.deployment.configPath, 'utf8')
   writeFileSync(stand.deployment.configPath, config.replace('name = "banyan"', `name = "${name}"`))
@@ -290,10 +292,10 @@ test('Ctrl-C while the lease is waited for: the same is said, and it is given up
     first.child.kill('SIGINT')
     expect(await first.closed).toEqual([130, null])
     expect(await first.said).toContain('shard-000 was taken out of service (its users get 503), or was about to be.')
-    expect(await first.said).toContain('To give it up: npm run banyan -- restore shard-000 --abandon')
+    expect(await first.said).toContain('To abandon the restore: npm run banyan -- restore shard-000 --abandon')
 
     const second = started('--abandon')
-    expect(await second.answered).toBe('shard-000 serves again, as it was before the restore.\n')
+    expect(await second.answered).toBe('shard-000 is in service again, as it was before the restore.\n')
     expect(stand.map.state).toBe('serving')
   } finally {
     api.close()
@@ -301,7 +303,7 @@ test('Ctrl-C while the lease is waited for: the same is said, and it is given up
   }
 })
 
-test('its calls leave the platform’s limit to others: 1,200 in five minutes', async () => {
+test('a comparison stays below the platform’s limit of 1,200 calls in five minutes', async () => {
   const pauses: number[] = []
   const opened = stand.deployment.deployment
   stand.deployment.deployment = () => ({ ...opened(), sleep: async (ms) => void pauses.push(ms) })
@@ -311,7 +313,7 @@ test('its calls leave the platform’s limit to others: 1,200 in five minutes', 
   expect(pauses.reduce((sum, ms) => sum + ms) / calls).toBeGreaterThanOrEqual(300)
 })
 
-test.each(faults)('%s at the time travel: it is done once, or again with the same end', async (fault) => {
+test.each(faults)('%s at the time travel: it runs once, or again with the same result', async (fault) => {
   const to = await moment()
   await write(MARK)
   stand.platform.failAt(10, fault)
@@ -323,7 +325,7 @@ test.each(faults)('%s at the time travel: it is done once, or again with the sam
 })
 
 describe('sessions must not come back', () => {
-  test('they go in pieces, each of which an index finds', async () => {
+  test('they are deleted in pieces, each of which uses an index', async () => {
     await write(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000)
       INSERT INTO sessions (id, user_id, secret_hash, retry_secret_hash, user_agent, created_at, last_seen_at, idle_at, expires_at)
       SELECT printf('0000%05d', i), 'u', 'a', '', '', 1, 1, 9e15, 9e15 FROM n`)
@@ -345,7 +347,7 @@ describe('sessions must not come back', () => {
     }
   })
 
-  test('a row of a slot that is not here stops nothing, and nobody can reach it', async () => {
+  test('a row of a slot that the shard does not have is left, because no user can reach it', async () => {
     await write("INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('users', '0009', 'active', 1)")
     await write(session('0009left'))
     await write("DELETE FROM slots WHERE slot = '0009'")

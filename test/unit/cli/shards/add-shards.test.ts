@@ -39,13 +39,13 @@ function host(operatorToken: string, location: Partial<Location> = {}) {
   })
 }
 
-/** As a run leaves it that died after it had bound the shard. */
+/** The state that a run leaves if it dies after it bound the shard. */
 async function leaveBound(location: Partial<Location>): Promise<void> {
   await makeOne(databasesAt({ ...nowhere, ...location }), deployment.deployment().platform, 'banyan-shard-002')
   writeFileSync(deployment.configPath, withMoreShards(text(), localShards(2, 1)))
 }
 
-test('what is written into the configuration while databases are made stays there', async () => {
+test('edits of the configuration while databases are created stay', async () => {
   const token = await deployed()
   const there = host(token)
   await addShards(
@@ -66,28 +66,28 @@ test('what is written into the configuration while databases are made stays ther
   expect(bindings()).toEqual(['SHARD_000', 'SHARD_001', 'SHARD_002'])
 })
 
-test('a shard that somebody else has bound meanwhile is not bound twice', async () => {
+test('a shard that another command bound meanwhile is not bound twice', async () => {
   const token = await deployed()
   const there = host(token)
   const racing = async () => writeFileSync(deployment.configPath, withMoreShards(text(), localShards(2, 1)))
-  await expect(addShards({ ...there, prepare: racing }, 1)).rejects.toThrow('SHARD_002 is bound already')
+  await expect(addShards({ ...there, prepare: racing }, 1)).rejects.toThrow('SHARD_002 is already bound')
   expect(bindings()).toEqual(['SHARD_000', 'SHARD_001', 'SHARD_002'])
 })
 
 test.each([
   ['jurisdiction', { jurisdiction: 'eu' }],
   ['region', { hint: 'weur' }],
-])('a database left over from a run before, in another %s than asked for, is not gone on with', async (_, wish) => {
+])('a database that a previous run left in another %s than requested is refused', async (_, wish) => {
   const token = await deployed()
   await leaveBound({})
   const before = await platform.snapshot()
   await expect(addShards(host(token, wish), 2)).rejects.toThrow(
-    'The database banyan-shard-002 is there already: it runs in ENAM, under no jurisdiction.',
+    'The database banyan-shard-002 already exists, in ENAM and no jurisdiction, and cannot be moved.',
   )
   expect(await platform.snapshot()).toEqual(before)
 })
 
-test.each([{ hint: 'weur' }, {}])('one that is where it was asked for is: %o', async (wish) => {
+test.each([{ hint: 'weur' }, {}])('a leftover database in the requested location is used: %o', async (wish) => {
   const token = await deployed()
   await leaveBound({ hint: 'weur' })
   await addShards(host(token, wish), 1)
@@ -95,24 +95,24 @@ test.each([{ hint: 'weur' }, {}])('one that is where it was asked for is: %o', a
   expect(bindings()).toEqual(['SHARD_000', 'SHARD_001', 'SHARD_002'])
 })
 
-test('an application that was never deployed gets no shards: what was meant to join has nothing to join', async () => {
+test('an application that was never deployed gets no shards', async () => {
   await expect(liveAddress(deployment.deployment(), undefined, undefined)).rejects.toThrow(
     'banyan is not deployed yet.',
   )
 })
 
-test('the shards join the application of the configuration, wherever BANYAN_URL leads', async () => {
+test('the shards join the configuration’s application, and another BANYAN_URL is refused', async () => {
   await deployed()
   const address = (url?: string, usual?: string) => liveAddress(deployment.deployment(), url, usual)
   expect(await address()).toBe('https://banyan.example')
   expect(await address(undefined, 'http://localhost:8787')).toBe('https://banyan.example')
   expect(await address('https://other.example', 'https://staging.example')).toBe('https://other.example')
   await expect(address(undefined, 'https://staging.example')).rejects.toThrow(
-    'BANYAN_URL is https://staging.example, and the configuration’s application is at https://banyan.example.',
+    'BANYAN_URL is https://staging.example, but the configuration’s application is at https://banyan.example.',
   )
 })
 
-/** The ids are those of an account, and the calls go to another, which has databases of the same names. */
+/** The configuration has an id of another account, but the account of the calls has databases with the same names. */
 async function inAnotherAccount(): Promise<string> {
   const token = await deployed()
   writeFileSync(deployment.configPath, text().replace(platform.databases.databases[0]!.id, ID))
@@ -120,23 +120,23 @@ async function inAnotherAccount(): Promise<string> {
 }
 const ID = '11111111-2222-4333-8444-555555555555'
 
+const otherId = `has the id ${ID} for the database banyan-shard-000, but in this account its id is `
+
 test('databases of another account that have the same names are not migrated', async () => {
   await inAnotherAccount()
-  await expect(remoteShards(deployment.deployment())).rejects.toThrow(
-    `names the database banyan-shard-000 by the id ${ID}`,
-  )
+  await expect(remoteShards(deployment.deployment())).rejects.toThrow(otherId)
 })
 
-test('no shard is made in another account', async () => {
+test('no shard is created in another account', async () => {
   const token = await inAnotherAccount()
   const before = names()
-  await expect(addShards(host(token), 1)).rejects.toThrow(`names the database banyan-shard-000 by the id ${ID}`)
+  await expect(addShards(host(token), 1)).rejects.toThrow(otherId)
   expect(names()).toEqual(before)
 })
 
-test('the configuration’s account and the environment’s are the same, or nothing is done', () => {
+test('different accounts in the configuration and the environment are refused', () => {
   writeFileSync(deployment.configPath, `account_id = "another"\n${text()}`)
-  expect(() => deployment.deployment()).toThrow('the configuration is of the account another')
+  expect(() => deployment.deployment()).toThrow('the configuration belongs to the account another')
   platform.environment.CLOUDFLARE_ACCOUNT_ID = ''
   expect(deployment.deployment().platform.accountId).toBe('another')
 })

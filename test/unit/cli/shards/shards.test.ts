@@ -12,7 +12,7 @@ import { localConfig } from '../../../../src/cli/wrangler/local-options.ts'
 
 const answering = (answer: object) => () => ({ get: async () => answer }) as unknown as Connection
 
-test('a shard that does not answer is listed, and named as not counted', async () => {
+test('a shard that does not answer is listed and named as not counted', async () => {
   const shard = { binding: 'SHARD_000', state: 'serving', slots: 32_768, queriesPerSecond: 1 }
   const items = [
     { ...shard, id: 'shard-000', users: 7, bytes: 2_080_768 },
@@ -24,11 +24,11 @@ test('a shard that does not answer is listed, and named as not counted', async (
     'shard-000  SHARD_000  serving  32768      7  2.1 MB       1.00',
     'shard-001  SHARD_000  serving  32768      –       –       1.00',
     '',
-    'epoch 3, 2 shards, 7 users, the fullest has 1.00 of the mean; not counted, since they don’t answer: shard-001',
+    'epoch 3, 2 shards, 7 users, the fullest shard has 1.00 of the mean; not counted, because they do not answer: shard-001',
   ])
 })
 
-test('a number of users that is an estimate is said to be one', async () => {
+test('an estimated number of users is marked as estimated', async () => {
   const shard = { binding: 'SHARD_000', state: 'serving', slots: 32_768, queriesPerSecond: 1, bytes: 2_080_768 }
   const items = [
     { ...shard, id: 'shard-000', users: 250_000, usersEstimated: true },
@@ -40,11 +40,11 @@ test('a number of users that is an estimate is said to be one', async () => {
     'shard-000  SHARD_000  serving  32768             250000  2.1 MB       1.00',
     'shard-001  SHARD_000  serving  32768               1500  2.1 MB       1.00',
     '',
-    'epoch 3, 2 shards, 251,500 users (estimated), the fullest has 1.99 of the mean',
+    'epoch 3, 2 shards, 251,500 users (estimated), the fullest shard has 1.99 of the mean',
   ])
 })
 
-test('a configuration that isn’t there is named before the shard is removed, not after', async () => {
+test('a missing configuration is refused before the shard is removed', async () => {
   const asked: string[] = []
   const connection = {
     get: async () => ({ items: [{ id: 'shard-001', binding: 'SHARD_001' }] }),
@@ -65,17 +65,17 @@ const remotely = [
   ['shards add', addShards.run, { url: 'https://banyan.example' }],
 ] as const
 
-test.each(remotely)('%s of deployed databases takes no option of local ones', async (_, run, options) => {
-  const nobody = () => expect.fail('it is refused before anybody is asked')
+test.each(remotely)('%s of deployed databases refuses options of local ones', async (_, run, options) => {
+  const noConnection = () => expect.fail('it must be refused before any request')
   for (const [option, local] of Object.entries({ 'persist-to': '.', shards: '4' }))
-    await expect(run(nobody, [], { ...options, [option]: local })).rejects.toThrow(
-      `--${option} is about local databases, and these are the deployed ones.`,
+    await expect(run(noConnection, [], { ...options, [option]: local })).rejects.toThrow(
+      `--${option} selects local databases, but this command uses the deployed ones.`,
     )
 })
 
 afterEach(() => vi.restoreAllMocks())
 
-test('--config is found from where the command is run, whichever it is', () => {
+test('--config is relative to the working directory in every command', () => {
   vi.spyOn(process, 'cwd').mockReturnValue(tmpdir())
   const config = 'wrangler.other.toml'
   const message = `There is no ${path.join(tmpdir(), config)}.`

@@ -15,7 +15,7 @@ let turns: Turn[]
 let asked: { method: string; key: string | undefined }[]
 let pauses: number[]
 
-/** Answers by its turns, the last one for ever. */
+/** Answers with its turns in order, and repeats the last one. */
 beforeEach(async () => {
   ;[turns, asked, pauses] = [[], [], []]
   server = createServer((request, response) => {
@@ -38,7 +38,7 @@ const answer =
     void response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body))
 const problem = (status: number, code: string, seconds?: number) =>
   answer(status, { code, detail: `about ${code}` }, seconds ? { 'retry-after': String(seconds) } : {})
-/** Does it, and the connection breaks in the middle of the answer. */
+/** Handles the request, and breaks the connection in the middle of the answer. */
 const breaksOff: Turn = (_, response) => {
   response.writeHead(200, { 'content-type': 'application/json', 'content-length': '100' })
   response.write('{"it')
@@ -50,34 +50,34 @@ const gateway: Turn = (_, response) => void response.writeHead(502, { 'content-t
 const connection = () => connect({ url, token: 'a', pause: async (ms) => void pauses.push(ms) })
 const failure = (call: Promise<unknown>) =>
   call.then(
-    () => expect.fail('it went well'),
+    () => expect.fail('the call succeeded'),
     (error: unknown) => error as UserError,
   )
 
-test('an answer that breaks off is one that did not come: who waits may ask again', async () => {
+test('an answer that ends early counts as no answer, so a waiting caller may retry', async () => {
   turns = [breaksOff]
   const error = await failure(connection().get('/operator/v1/shards'))
   expect(error).toBeInstanceOf(NotNow)
   expect(error.message).toContain(`${url} does not answer`)
 })
 
-test('a page in the API’s place: is it the right --url?', async () => {
+test('a page instead of the API is refused, and the fix names --url', async () => {
   turns = [html]
   for (const call of [connection().get('/a'), connection().post('/a')]) {
     const error = await failure(call)
     expect(error).toBeInstanceOf(UserError)
     expect(error).not.toBeInstanceOf(NotNow)
-    expect(error.fix).toContain('Is this the right --url?')
+    expect(error.fix).toContain('Check --url')
   }
 })
 
 const losses: [string, Turn][] = [
   ['the connection breaks', breaksOff],
   ['the outcome is unknown to the server itself', problem(503, 'OUTCOME_UNKNOWN')],
-  ['a gateway answers in its place', gateway],
+  ['a gateway answers instead of the server', gateway],
 ]
 
-test.each(losses)('%s: a POST is repeated under its key, and answered', async (_, loses) => {
+test.each(losses)('%s: a POST is repeated with its key until it is answered', async (_, loses) => {
   turns = [loses, loses, answer(202, { moves: [] })]
   expect(await connection().post('/operator/v1/moves', { slots: '00ff' })).toEqual({ moves: [] })
   expect(asked).toHaveLength(3)
@@ -85,7 +85,7 @@ test.each(losses)('%s: a POST is repeated under its key, and answered', async (_
   expect(new Set(asked.map(({ key }) => key)).size).toBe(1)
 })
 
-test('each POST has a key of its own', async () => {
+test('each POST has its own key', async () => {
   turns = [answer(202, {})]
   const { post } = connection()
   await post('/a')
@@ -93,24 +93,24 @@ test('each POST has a key of its own', async () => {
   expect(new Set(asked.map(({ key }) => key)).size).toBe(2)
 })
 
-test.each(losses)('%s, again and again: it is said that it may have been done', async (_, loses) => {
+test.each(losses)('%s five times: the error says that the operation may have completed', async (_, loses) => {
   turns = [loses]
   const error = await failure(connection().post('/operator/v1/moves'))
   expect(error).toBeInstanceOf(AnswerLost)
-  expect(error.fix).toContain('It may have been done all the same.')
+  expect(error.fix).toContain('The operation may still have completed.')
   expect(asked).toHaveLength(5)
   expect(pauses).toEqual([500, 1_000, 2_000, 4_000])
 })
 
-test('a server that is restarting refuses after an answer was lost: what was done is still open', async () => {
+test('a restarting server refuses after a lost answer: the operation may still have completed', async () => {
   turns = [breaksOff, problem(503, 'SHARD_UNAVAILABLE', 2)]
   const error = await failure(connection().post('/operator/v1/moves'))
   expect(error).toBeInstanceOf(AnswerLost)
-  expect(error.fix).toContain('It may have been done all the same.')
+  expect(error.fix).toContain('The operation may still have completed.')
   expect(pauses).toEqual([500, 2_000, 2_000, 4_000])
 })
 
-test('what never left is not repeated, and not said to be done', async () => {
+test('a request that was never sent is not repeated, and certainly had no effect', async () => {
   const { post } = connection()
   await new Promise((resolve) => server.close(resolve))
   const error = await failure(post('/operator/v1/moves'))
@@ -121,23 +121,23 @@ test('what never left is not repeated, and not said to be done', async () => {
   server.listen(0)
 })
 
-test('a PATCH goes once', async () => {
+test('a PATCH is sent once', async () => {
   turns = [breaksOff]
-  expect((await failure(connection().patch('/a', {}))).fix).toContain('It may have been done all the same.')
+  expect((await failure(connection().patch('/a', {}))).fix).toContain('The operation may still have completed.')
   expect(asked).toEqual([{ method: 'PATCH', key: undefined }])
 })
 
-test.each(['SHARD_FOREIGN', 'MIGRATIONS_PENDING', 'SETTING_MISSING'])('%s is no matter of waiting', async (code) => {
+test.each(['SHARD_FOREIGN', 'MIGRATIONS_PENDING', 'SETTING_MISSING'])('%s does not end by waiting', async (code) => {
   turns = [problem(503, code, 5)]
   for (const call of [connection().get('/a'), connection().post('/a')]) {
     const error = await failure(call)
     expect(error).not.toBeInstanceOf(NotNow)
-    expect(error).toMatchObject({ code, fix: 'Waiting doesn’t mend it; what it names does.' })
+    expect(error).toMatchObject({ code, fix: 'Waiting does not help. Fix the cause that the message names.' })
   }
   expect(asked).toHaveLength(2)
 })
 
-test('who is to come back later is told when', async () => {
+test('the fix names the time of a Retry-After', async () => {
   turns = [problem(503, 'DIRECTORY_UNAVAILABLE', 7)]
   expect(await failure(connection().get('/a'))).toMatchObject({
     code: 'DIRECTORY_UNAVAILABLE',
@@ -147,7 +147,7 @@ test('who is to come back later is told when', async () => {
 })
 
 test.each(['localhost:8787', 'a.example.com:8443', 'ftp://a.example', 'nothing', ''])(
-  '--url "%s" is refused, wherever it is given',
+  '--url "%s" is refused by every command',
   async (written) => {
     expect(() => addressOf({ url: written })).toThrow(`"${written}" is not an address.`)
     const config = readConfig('name = "a"')
@@ -155,9 +155,9 @@ test.each(['localhost:8787', 'a.example.com:8443', 'ftp://a.example', 'nothing',
   },
 )
 
-test('an empty variable is an unset one', () => {
+test('an empty variable counts as unset', () => {
   vi.stubEnv('BANYAN_URL', '')
   vi.stubEnv('BANYAN_TOKEN', '')
   expect(addressOf({})).toBe('http://localhost:8787')
-  expect(() => connect({ url: 'https://a.example' })).toThrow('No operator’s token.')
+  expect(() => connect({ url: 'https://a.example' })).toThrow('No operators’ token is known for https://a.example.')
 })

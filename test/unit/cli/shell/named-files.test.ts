@@ -3,7 +3,7 @@ import path from 'node:path'
 import { expect, test } from 'vitest'
 import { root } from '../../../../src/cli/shell/root.ts'
 
-/** The command as npm starts it, or another of its scripts: in the project's folder, wherever the user is. */
+/** Runs the command as npm runs its scripts: in the project folder, with the user's directory in INIT_CWD. */
 function said(script: string, file: string): string {
   const { BANYAN_TOKEN: _, ...others } = process.env
   const env = { ...others, npm_lifecycle_event: script, INIT_CWD: path.join(root, 'docs/examples') }
@@ -12,10 +12,10 @@ function said(script: string, file: string): string {
 }
 
 test.each([
-  ['banyan', 'users.csv', 'No operator’s token.'],
+  ['banyan', 'users.csv', 'No operators’ token is known for https://banyan.invalid.'],
   ['banyan', 'docs/examples/users.csv', 'There is no file docs/examples/users.csv.'],
-  // What a script starts names files from where that script is.
+  // A script that starts the command names files relative to its own directory.
   ['demo', 'users.csv', 'There is no file users.csv.'],
-])('in `npm run %s` the file %s is looked for from where the user is: %s', (script, file, answer) => {
+])('in `npm run %s`, the path %s is relative to the right directory: %s', (script, file, answer) => {
   expect(said(script, file)).toBe(answer)
 })

@@ -12,7 +12,7 @@ function asking() {
   return { asked, pages }
 }
 
-test('each page is asked for by the one before, and the last one names none', async () => {
+test('each page names the next one, and the last page names none', async () => {
   const { asked, pages } = asking()
   const seen: (string | null)[] = []
   for await (const { items } of pages) seen.push(...items)
@@ -20,7 +20,7 @@ test('each page is asked for by the one before, and the last one names none', as
   expect(asked).toEqual([null, 'b', 'c'])
 })
 
-test('who has seen enough causes no further request', async () => {
+test('a caller that stops early causes no further request', async () => {
   const { asked, pages } = asking()
   for await (const { items } of pages) if (items.includes('b')) break
   expect(asked).toEqual([null, 'b'])

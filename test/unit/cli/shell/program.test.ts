@@ -21,7 +21,7 @@ function helpOf(name: string): string {
   return parts.join('')
 }
 
-test('a file is called as its verb', () => {
+test('a command file has the name of its verb', () => {
   const verbs = globSync('*/*.command.ts', { cwd: path.join(root, 'src/cli') }).map((file) =>
     path.basename(file, '.command.ts'),
   )
@@ -29,7 +29,7 @@ test('a file is called as its verb', () => {
 })
 
 test.each(commands.map((command) => [command.name, command] as const))(
-  'the help of %s has its summary, operands, options and examples, and what every command takes',
+  'the help of %s has its summary, operands, options and examples, and the common options',
   (name, { summary, details = '', operands = [], options = {}, examples = [] }) => {
     const help = helpOf(name)
     const parts = [
@@ -42,7 +42,7 @@ test.each(commands.map((command) => [command.name, command] as const))(
   },
 )
 
-test('the help of the whole, and of a noun, names what is in it', () => {
+test('the help of the program and of a noun lists their commands', () => {
   const whole = helpOf('')
   for (const { name, summary } of commands) {
     const [first, verb] = name.split(' ')
@@ -62,7 +62,7 @@ test.each([
     ['help', 'moves', 'start'],
     ['moves', 'start', '--help'],
   ],
-  // An operand is none of the command's name: its help is asked for, and nothing is imported.
+  // An operand is not part of the command's name. The help is printed, and nothing is imported.
   [
     ['help', 'import', 'users.sql'],
     ['import', '--help'],
@@ -75,7 +75,7 @@ test.each([
     ['shards', 'list'],
     ['shards', 'list'],
   ],
-])('%j is taken as %j', (given, taken) => {
+])('%j is read as %j', (given, taken) => {
   expect(withHelpFirst(program, given)).toEqual(taken)
 })
 
@@ -85,7 +85,7 @@ test.each([
   ['mix up A --until done B --json', { until: 'done', json: true }],
   ['--url https://a.example mix up --name=x A B', { url: 'https://a.example', name: 'x' }],
   ['mix --token t up A B --name -1', { token: 't', name: '-1' }],
-])('%s: the values come by the names of their options', async (line, values) => {
+])('%s: the values are keyed by the names of their options', async (line, values) => {
   const seen: unknown[] = []
   const command = defineCommand({
     name: 'mix up',
@@ -115,14 +115,14 @@ test.each([
   ['moves strat 00 shard-001', "Unknown command 'strat'\n(Did you mean start?)", 'moves'],
   ['rebalance --tolerence 0.1', "Unknown option '--tolerence'\n(Did you mean --tolerance?)", 'rebalance'],
   ['moves show', "Missing required argument 'ID'", 'moves show'],
-])('%s: what is wrong, the nearest, and where it is written', (line, wrong, helped) => {
+])('%s: the error names the mistake, the nearest name and the help', (line, wrong, helped) => {
   const { status, stdout, stderr } = banyan(...line.split(' '))
   expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
   expect(stderr.trim().split('\n').slice(0, -1).join('\n')).toBe(wrong)
   expect(stderr.trim().split('\n').at(-1)).toMatch(new RegExp(`: npm run banyan -- help ${helped}$`))
 })
 
-test('without arguments the help is the answer', () => {
+test('without arguments, the program prints its help', () => {
   expect(banyan()).toMatchObject({ status: 0, stderr: '', stdout: expect.stringContaining('Usage: banyan') })
 })
 
@@ -137,7 +137,7 @@ test.each([
   expect({ status, names: names.toSorted() }).toEqual({ status: 0, names: offered.toSorted() })
 })
 
-test.each(['bash', 'zsh'])('the completion for %s is a script that asks the command', (shell) => {
+test.each(['bash', 'zsh'])('the completion for %s is a script that calls the command', (shell) => {
   const { status, stdout } = banyan('complete', shell)
   expect({ status, asks: stdout.includes('banyan complete --') }).toEqual({ status: 0, asks: true })
 })

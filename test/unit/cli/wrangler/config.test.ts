@@ -24,12 +24,12 @@ test('the shipped configuration is read', () => {
   )
 })
 
-test('an id is written into its own block, and the placeholder stays for local development', () => {
+test('an id is written into its own block, and the placeholder is kept for local development', () => {
   const changed = withDatabaseId(shipped, 'SHARD_001', ID)
   const lines = { before: shipped.split('\n'), after: changed.split('\n') }
   expect(lines.after.filter((line) => !lines.before.includes(line))).toEqual([
     `database_id = "${ID}"`,
-    'preview_database_id = "00000000-0000-4000-8000-000000000001" # local data goes by this one',
+    'preview_database_id = "00000000-0000-4000-8000-000000000001" # the id of the local data',
   ])
   expect(lines.before.filter((line) => !lines.after.includes(line))).toEqual([
     'database_id = "00000000-0000-4000-8000-000000000001"',
@@ -40,20 +40,20 @@ test('an id is written into its own block, and the placeholder stays for local d
   ])
 })
 
-test('local data is still found by the ids that were shipped', () => {
+test('local data is still found by the shipped ids', () => {
   const deployed = withDatabaseId(withDatabaseId(shipped, 'SHARD_001', ID), 'SHARD_000', ID.replace('1', '9'))
   expect(localBindings(deployed)).toEqual(shardBindings(shipped))
   expect(shardBindings(deployed)).not.toEqual(shardBindings(shipped))
 })
 
-test('writing the same id again changes nothing, another one keeps the local id', () => {
+test('writing the same id again changes nothing, and another id keeps the local id', () => {
   const once = withDatabaseId(shipped, 'SHARD_000', ID)
   expect(withDatabaseId(once, 'SHARD_000', ID)).toBe(once)
   const other = withDatabaseId(once, 'SHARD_000', ID.replace('1', '9'))
   expect(other.match(/preview_database_id/g)).toHaveLength(1)
 })
 
-test('the namespace’s id is written beside its binding', () => {
+test('a namespace’s id is written into its block', () => {
   const changed = withKvId(shipped, 'KV', 'abcdef0123456789abcdef0123456789')
   expect(readConfig(changed).kvNamespaces).toEqual([{ binding: 'KV', id: 'abcdef0123456789abcdef0123456789' }])
   expect(changed).toContain('preview_id = "00000000000000000000000000000001"')
@@ -70,7 +70,7 @@ test('lists over several lines, comments at a line’s end and quoted # are read
 
 test.each([
   ['no name', '[vars]\nA = "b"', 'has no name'],
-  ['a line that is nothing', 'name = "a"\nwhat is this', "Line 2 can't be read: what is this"],
+  ['an invalid line', 'name = "a"\nwhat is this', "Line 2 of the configuration can't be read: what is this"],
   [
     'a shard with no id',
     'name = "a"\n[[d1_databases]]\nbinding = "SHARD_000"\ndatabase_name = "x"',
@@ -90,15 +90,15 @@ test.each([
 })
 
 test.each(['"60_000"', '60_000', '"30 s"', '"99"', '"0"', '"-1"', '"1500.5"', '"Infinity"'])(
-  'a lease of %s is refused: a restore that waits too little loses what was acknowledged',
+  'a lease of %s is refused, because a restore that waits too briefly loses acknowledged writes',
   (written) => {
     expect(() => readConfig(`name = "a"\n[vars]\nLEASE_MS = ${written}`)).toThrow(
-      `LEASE_MS is "${written.replaceAll('"', '')}"; it must be a number of milliseconds, at least 100.`,
+      `LEASE_MS is "${written.replaceAll('"', '')}", but must be a number of milliseconds of at least 100.`,
     )
   },
 )
 
-test('the significantText has no comments and no local ids', () => {
+test('the significant text has no comments and no local ids', () => {
   expect(significantText(withDatabaseId(`# one\n${shipped}`, 'SHARD_000', ID))).toBe(
     significantText(shipped).replace('00000000-0000-4000-8000-000000000000', ID),
   )
@@ -106,8 +106,8 @@ test('the significantText has no comments and no local ids', () => {
 
 test.each([
   ['single quotes', "'"],
-  ['a comment behind it', '" # ours'],
-])('an id with %s is replaced where it stands', (_, after) => {
+  ['a comment after it', '" # ours'],
+])('an id with %s is replaced in place', (_, after) => {
   const quote = after[0]!
   const id = '00000000-0000-4000-8000-000000000001'
   const text = shipped.replace(`database_id = "${id}"`, `database_id = ${quote}${id}${after}`)
@@ -117,7 +117,7 @@ test.each([
   expect(readConfig(changed).shards[1]!.databaseId).toBe(ID)
 })
 
-test('an id in a file with line ends of Windows is replaced, and they stay', () => {
+test('an id in a file with CRLF is replaced, and the line ends stay', () => {
   const changed = withDatabaseId(shipped.replaceAll('\n', '\r\n'), 'SHARD_001', ID)
   expect(readConfig(changed).shards[1]!.databaseId).toBe(ID)
   expect(changed.replaceAll('\r\n', '')).not.toContain('\n')

@@ -9,12 +9,12 @@ import { localShards, shardBindings, withMoreShards } from '../../../../src/cli/
 const shipped = readFileSync(path.join(root, 'wrangler.toml'), 'utf8')
 const four = configOf(4, shipped, null)
 
-test('--shards 4 binds four; run again, it changes nothing', () => {
+test('--shards 4 binds four shards, and a second run changes nothing', () => {
   expect(shardBindings(four)).toEqual(localShards(0, 4))
   expect(configOf(4, shipped, four)).toBe(four)
 })
 
-test('a shard that was added to the four stays, and what is new in the shipped configuration comes in', () => {
+test('an added shard stays, and changes of the shipped configuration are taken over', () => {
   const five = withMoreShards(four, localShards(4, 1))
   expect(configOf(4, shipped, five)).toBe(five)
   const newer = shipped.replace('[vars]', '[vars]\nNEW = "setting"')
@@ -22,7 +22,7 @@ test('a shard that was added to the four stays, and what is new in the shipped c
   expect(configOf(4, newer, five)).toContain('NEW = "setting"')
 })
 
-test('one that was deployed keeps the ids it was given', () => {
+test('a deployed configuration keeps its ids', () => {
   const deployed = withDatabaseId(four, 'SHARD_003', '11111111-2222-4333-8444-555555555555')
   expect(configOf(4, shipped, deployed)).toBe(deployed)
 })

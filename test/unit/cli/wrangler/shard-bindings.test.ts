@@ -21,7 +21,7 @@ test('the shipped configuration binds two shards', () => {
   expect(nextShardNumber(shardBindings(shipped))).toBe(2)
 })
 
-test('more shards come behind the last one; every other line stays as it is, in its order', () => {
+test('more shards are added after the last one, and all other lines stay as they are', () => {
   const text = withMoreShards(shipped, localShards(2, 2))
   expect(bindings(text)).toEqual(['SHARD_000', 'SHARD_001', 'SHARD_002', 'SHARD_003'])
   const before = shipped.split('\n')
@@ -36,7 +36,7 @@ test('more shards come behind the last one; every other line stays as it is, in 
   expect(text.indexOf('SHARD_003')).toBeLessThan(text.indexOf('# ── Stores'))
 })
 
-test('the ids that an operator has written stay, and so does a key that isn’t ours', () => {
+test('ids and keys that an operator has written stay', () => {
   const own = shipped.replace(
     'database_id = "00000000-0000-4000-8000-000000000001"\n',
     'database_id = "real"\npreview_database_id = "kept"\n',
@@ -70,7 +70,7 @@ const writings: [string, string][] = [
       'database_name = "banyan-shard-001"\nbinding = "SHARD_001"',
     ),
   ],
-  ['line ends of Windows', shipped.replaceAll('\n', '\r\n')],
+  ['CRLF line ends', shipped.replaceAll('\n', '\r\n')],
   ['single quotes', shipped.replace(lastBlock, (block) => block.replaceAll('"', "'"))],
   ['spaces and comments', shipped.replace(lastBlock, (block) => block.replace(/^(.*) = (.*)$/gm, '  $1=$2   # "x"'))],
   [
@@ -79,7 +79,7 @@ const writings: [string, string][] = [
   ],
 ]
 
-test.each(writings)('%s: the block is whole, the new one is behind it, and no other line differs', (_, text) => {
+test.each(writings)('%s: the new block comes after the complete last one, and no other line differs', (_, text) => {
   expect(bindings(text)).toEqual(['SHARD_000', 'SHARD_001'])
   const more = withMoreShards(text, localShards(2, 1))
   expect(shardBindings(more)).toEqual([...shardBindings(text), ...localShards(2, 1)])
@@ -98,29 +98,33 @@ test.each(writings)('%s: the block is whole, the new one is behind it, and no ot
   expect(more.replace(whole, '').trimEnd()).toBe(text.trimEnd())
 })
 
-test('a shard that is bound already is not bound a second time', () => {
-  expect(() => withMoreShards(shipped, localShards(1, 1))).toThrow('SHARD_001 is bound already')
+test('a shard that is already bound is not bound a second time', () => {
+  expect(() => withMoreShards(shipped, localShards(1, 1))).toThrow('SHARD_001 is already bound')
   const twice = `${shipped}\n${lastBlock.exec(shipped)![0]}`
   expect(() => shardBindings(twice)).toThrow('binds SHARD_001 twice')
 })
 
 const refusals: [string, string, string][] = [
   ['no shard', shipped.replaceAll('SHARD_', 'OTHER_'), 'binds no shard'],
-  ['shards as a list', 'name = "a"\nd1_databases = [ { binding = "SHARD_000" } ]', 'd1_databases is written as a list'],
+  [
+    'shards as an inline list',
+    'name = "a"\nd1_databases = [ { binding = "SHARD_000" } ]',
+    'has d1_databases as an inline list',
+  ],
   ['text over several lines', `${shipped}\n[x]\nnote = """\n[[d1_databases]]\n"""`, 'can\'t be read: note = """'],
 ]
 
-test.each(refusals)('%s is refused, in words', (_, text, message) => {
+test.each(refusals)('%s is refused', (_, text, message) => {
   expect(() => withMoreShards(text, localShards(2, 1))).toThrow(message)
 })
 
-test('a configuration of so many shards and no others', () => {
+test('a configuration with exactly the given shards', () => {
   expect(bindings(withShards(shipped, localShards(0, 5)))).toEqual([0, 1, 2, 3, 4].map((number) => `SHARD_00${number}`))
   expect(bindings(withShards(shipped, localShards(0, 1)))).toEqual(['SHARD_000'])
   expect(withShards(shipped, localShards(0, 2))).toBe(shipped)
 })
 
-test.each(writings)('%s: so many shards and no others', (_, text) => {
+test.each(writings)('%s: exactly the given shards', (_, text) => {
   const five = withShards(text, localShards(0, 5))
   expect(readConfig(five)).toEqual({ ...readConfig(text), shards: localShards(0, 5) })
   expect(localBindings(five)).toEqual(localShards(0, 5))

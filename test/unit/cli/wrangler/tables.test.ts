@@ -9,7 +9,7 @@ import { readTables } from '../../../../src/cli/wrangler/tables.ts'
 const folder = mkdtempSync(path.join(tmpdir(), 'banyan-test-toml-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
-/** What wrangler reads of a key in [vars]. */
+/** The value that wrangler reads for a key in [vars]. */
 function wranglers(text: string): unknown {
   const config = path.join(folder, 'wrangler.toml')
   writeFileSync(config, text)
@@ -38,7 +38,7 @@ test.each([
   ['"a","b"', REFUSED],
   ['"a"\nA = "b"', REFUSED],
   ['"wrong \\x41"', REFUSED],
-])('[vars] A = %s: as wrangler reads it, or refused', (written, value) => {
+])('[vars] A = %s is read as wrangler reads it, or refused', (written, value) => {
   const text = `[vars]\nA = ${written}\n`
   if (value === REFUSED) return void expect(() => readTables(text)).toThrow(UserError)
   const own = readTables(text)[1]!.values.get('A')
