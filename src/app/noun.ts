@@ -6,38 +6,38 @@ import type { WebEnv } from '../web/context.ts'
 import type { Navigation } from '../web/site.ts'
 import type { ProfileSlot } from './profiles/slots.ts'
 
-/** What handlers of jobs may use beside their job. */
+/** What handlers of jobs may use besides their job. */
 interface JobOptions {
   signingKey: string
   sendMail: SendMail
 }
 
-/** Adds a noun's routes to the application. `nouns` are all nouns: a page may have slots that others fill. */
+/** Adds a noun's routes to the application. `nouns` has all nouns, because a page may have slots that others fill. */
 export type RegisterRoutes = (app: OpenAPIHono<WebEnv>, nouns: readonly Noun[]) => void
 
 /**
- * All that a noun contributes to the application. `src/app/nouns.ts` lists the nouns; the entry points in `workers/` read
- * that list and nothing else of `src/app`. What a noun contributes to a command of operators is in files beside this one:
- * `load.operator.ts`, `import.operator.ts` and `restore.operator.ts`.
+ * Everything that a noun contributes to the application. `src/app/nouns.ts` lists the nouns. The entry points in
+ * `workers/` read only that list from `src/app`. A noun's parts of operators' commands are in its `load.operator.ts`,
+ * `import.operator.ts` and `restore.operator.ts`.
  */
 export interface Noun {
   /** Its folder in `src/app`. */
   name: string
-  /** Its tables, as `schema.ts` names them. A shard that lacks one is not ready. */
+  /** Its tables, by their names in `schema.ts`. A shard that lacks a table is not ready. */
   tables: readonly string[]
   routes: readonly RegisterRoutes[]
-  /** The handlers of its jobs. No two nouns have a kind of the same name. */
+  /** The handlers of its jobs. Kinds are unique across nouns. */
   jobs?(options: JobOptions): JobKinds
-  /** Which rows of its tables the cron may delete, and when. */
+  /** The rows of its tables that the cron may delete, and when. */
   expiries?: readonly Expiry[]
   navigation?: Navigation
-  /** A page for a signed-in user to come back to. Of several, the one with the lowest order is used. */
+  /** A start page for signed-in users. The page with the lowest order is used. */
   home?: { path: string; order: number }
-  /** The table with one row per user, whose `id` is the user's id. `shards list` counts it. At most one noun has one. */
+  /** The table with one row per user, whose `id` is the user's id. `shards list` counts it. At most one noun has it. */
   usersTable?: string
-  /** What it counts for a user, by the name in the answer: SQL of one number. `profiles.id` is the user's id. */
+  /** Its counts for a user, by name in the answer. Each is SQL for one number. `profiles.id` is the user's id. */
   userCounts?: Partial<Record<'followers' | 'following' | 'posts', string>>
-  /** What it shows on a profile page. */
+  /** Its part of a profile page. */
   profile?: ProfileSlot
 }
 

@@ -1,8 +1,8 @@
 import { manifest } from '../../dist/asset-manifest.ts'
 
 /**
- * Where a page finds its static files. `base` is the origin of a CDN that serves the same paths
- * (`https://cdn.example.com`); without it they are paths on the page's own origin.
+ * The URLs of a page's static files. `base` is the origin of a CDN that serves the same paths
+ * (`https://cdn.example.com`). Without it, the URLs are paths on the page's origin.
  */
 export function assetUrls(base = ''): { style: string; script: string; icon: string } {
   const host = base.replace(/\/+$/, '')

@@ -3,7 +3,7 @@ import { messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 
-/** Content types by extension. A file of another kind is neither built nor served. */
+/** Content types by extension. Files with other extensions are neither built nor served. */
 export const contentTypes = {
   css: 'text/css; charset=utf-8',
   js: 'text/javascript; charset=utf-8',
@@ -15,7 +15,9 @@ export const contentTypes = {
 
 export type StaticExtension = keyof typeof contentTypes
 
-/** `/assets/<name>.<first 16 hex digits of the content's SHA-256>.<extension>`; R2 takes no key over 1,024 bytes. */
+/**
+ * `/assets/<name>.<first 16 hex digits of the content's SHA-256>.<extension>`; R2 accepts keys of at most 1,024 bytes.
+ */
 const PATH = /^\/assets\/([a-z0-9-]{1,64}\.([0-9a-f]{16})\.([a-z0-9]{1,8}))$/
 
 const RETRY_AFTER_SECONDS = 1
@@ -25,7 +27,7 @@ interface StaticBundle {
   fetch(request: Request): Promise<Response>
 }
 
-/** What of an `R2Bucket` the static files use. */
+/** The part of `R2Bucket` that static files use. */
 export interface StaticBucket {
   get(key: string): Promise<{ arrayBuffer(): Promise<ArrayBuffer> } | null>
   put(key: string, bytes: ArrayBuffer, options: R2PutOptions): Promise<unknown>
@@ -34,7 +36,7 @@ export interface StaticBucket {
 export interface StaticFilesOptions {
   bundle: StaticBundle
   bucket: StaticBucket
-  /** The data centre's cache; null where there is none. */
+  /** The data centre's cache; null if there is none. */
   cache: Pick<Cache, 'match' | 'put'> | null
   log: Log
   clock?: Clock
@@ -42,9 +44,9 @@ export interface StaticFilesOptions {
 
 export interface StaticFiles {
   /**
-   * Answers for `/assets/…`: 200 or 304 with the file, 404 for what isn't known, 405 for a method other than GET and
-   * HEAD, 503 when a file can't be found while a store that may hold it is away. Never throws. The writes that fill
-   * the stores go to `waitUntil`.
+   * Answers for `/assets/…`: 200 with the file or 304, 404 for an unknown file, 405 for a method other than GET and
+   * HEAD, 503 if the file is not found and a store that may have it is unavailable. Never throws. Writes that fill the
+   * stores run in `waitUntil`.
    */
   respond(request: Request, waitUntil: (promise: Promise<unknown>) => void): Promise<Response>
 }
@@ -58,20 +60,22 @@ interface StaticFile {
 
 type Source = 'r2' | 'bundle'
 
-/** A file's bytes with their whole SHA-256, which was held against its name. */
+/** A file's bytes and their SHA-256, which matches the file's name. */
 interface Content {
   bytes: ArrayBuffer
   sha256: string
 }
 
-/** The file a URL's path names, or null where the path has another form. */
+/** The file that a URL's path names, or null if the path has another form. */
 function staticFileAt(path: string): StaticFile | null {
   const [, name, hash, extension] = PATH.exec(path) ?? []
   if (!name || !hash || !extension || !Object.hasOwn(contentTypes, extension)) return null
   return { name, hash, path, type: contentTypes[extension as StaticExtension] }
 }
 
-/** True when `If-None-Match` names this strong ETag; the comparison is weak (RFC 9110, 13.1.2), as a CDN that compresses weakens ours. */
+/**
+ * True if `If-None-Match` names this ETag. Compares weakly (RFC 9110, 13.1.2), because a compressing CDN weakens ETags.
+ */
 export function matchesEtag(ifNoneMatch: string | null, etag: string): boolean {
   if (ifNoneMatch === null) return false
   return ifNoneMatch.split(',').some((candidate) => {
@@ -81,8 +85,8 @@ export function matchesEtag(ifNoneMatch: string | null, etag: string): boolean {
 }
 
 /**
- * Serves content-hashed files. The Cache API is asked first, then R2, which keeps the files of earlier deployments,
- * then the deployment's bundle, from which both are filled. A cache or a bucket that fails is logged and passed over.
+ * Serves content-hashed files. Looks in the Cache API, then in R2, which keeps the files of earlier deployments, then
+ * in the deployment's bundle, and fills the first two from it. Logs and skips a failing cache or bucket.
  */
 export function createStaticFiles(options: StaticFilesOptions): StaticFiles {
   const { bundle, bucket, cache, log, clock = systemClock } = options
@@ -92,14 +96,14 @@ export function createStaticFiles(options: StaticFilesOptions): StaticFiles {
     const file = staticFileAt(url.pathname)
     if (!file) return forMethod(request, refusal(404, 'Not found'))
     if (request.method !== 'GET' && request.method !== 'HEAD')
-      return refusal(405, 'Method not allowed', { allow: 'GET, HEAD' })
+      return refusal(405, 'Method not allowed. Use GET or HEAD.', { allow: 'GET, HEAD' })
     const whole = await wholeFile(file, url.origin, waitUntil)
     return forMethod(request, forCondition(request, file, whole))
   }
 
   /** The answer to an unconditional GET. */
   async function wholeFile(file: StaticFile, origin: string, waitUntil: (promise: Promise<unknown>) => void) {
-    // Neither the query nor a header of the caller's: the cache would answer a range or a condition by itself.
+    // Without the caller's query and headers, because the cache would answer a range or a condition by itself.
     const key = new Request(origin + file.path)
     const cached = cache && (await attempt('cache.match', file, () => cache.match(key)))
     if (cached instanceof Response) return fileResponse(file, cached, 'hit')
@@ -132,11 +136,11 @@ export function createStaticFiles(options: StaticFilesOptions): StaticFiles {
     const response = await bundle.fetch(key)
     if (response.status === 200) return intact(file, 'bundle', await response.arrayBuffer())
     await response.body?.cancel()
-    if (response.status >= 500) throw new Error(`The bundle answered ${response.status}`)
+    if (response.status >= 500) throw new Error(`the bundle answered ${response.status}`)
     return null
   }
 
-  /** Null, and a line in the log, for bytes that aren't what the name says: an HTML fallback page, say. */
+  /** Null, with a line in the log, if the bytes do not match the name's hash, for example an HTML fallback page. */
   async function intact(file: StaticFile, source: Source, bytes: ArrayBuffer): Promise<Content | null> {
     const sha256 = await sha256Hex(bytes)
     if (sha256.startsWith(file.hash)) return { bytes, sha256 }
@@ -152,7 +156,7 @@ export function createStaticFiles(options: StaticFilesOptions): StaticFiles {
       }),
     )
 
-  /** A store that does not answer in time counts as failed: the bundle is near. */
+  /** A store that does not answer in time counts as failed, because the bundle is close. */
   async function attempt<T>(
     operation: string,
     file: StaticFile,
@@ -195,7 +199,7 @@ const cacheable = (file: StaticFile, { bytes }: Content): Response =>
 /** 200 with the file. `status` is the parameters of `cache-status` (RFC 9211). */
 function fileResponse(file: StaticFile, found: Response | Content, status: string): Response {
   const response = found instanceof Response ? new Response(found.body, found) : cacheable(file, found)
-  // What the cache holds may have been put there, with other headers, by a version of a year ago.
+  // A version of up to a year ago may have cached the file with other headers.
   for (const [name, value] of Object.entries(fileHeaders(file))) response.headers.set(name, value)
   response.headers.set('cache-status', `banyan; ${status}`)
   return response
@@ -210,11 +214,14 @@ function refusal(status: 404 | 405 | 503, text: string, headers: Record<string, 
   return new Response(`${text}\n`, { status, headers: { ...always, ...headers } })
 }
 
-/** A store that is away may hold the file: "not found" would be a guess. */
+/** 503 if a store was unavailable, because it may have the file. */
 function absence(isUncertain: boolean, forward: string): Response {
   const headers = { 'cache-status': `banyan; ${forward}` }
   if (!isUncertain) return refusal(404, 'Not found', headers)
-  return refusal(503, 'Not available at the moment', { ...headers, 'retry-after': String(RETRY_AFTER_SECONDS) })
+  return refusal(503, 'The file is not available at the moment. Try again in a second.', {
+    ...headers,
+    'retry-after': String(RETRY_AFTER_SECONDS),
+  })
 }
 
 function forCondition(request: Request, file: StaticFile, whole: Response): Response {
@@ -228,7 +235,7 @@ const forMethod = (request: Request, response: Response): Response =>
   request.method === 'HEAD' ? withoutBody(response, response.status, response.headers) : response
 
 function withoutBody(response: Response, status: number, headers: Headers): Response {
-  // A body from the cache that nobody reads would hold its connection until the request ends.
+  // An unread body from the cache would hold its connection until the request ends.
   void response.body?.cancel()
   return new Response(null, { status, headers })
 }

@@ -3,12 +3,12 @@ import { messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 
-/** KV takes no shorter time to live. */
+/** KV refuses a shorter time to live. */
 const TTL_SECONDS_MIN = 60
 
 /**
- * Copies of records whose truth is in a shard. KV may show an old value, or none, for a minute or more: nothing here
- * decides anything. A KV that fails, or doesn't answer within a second, reads as a miss.
+ * Copies of records whose authoritative version is in a shard. KV may return an old value, or none, for a minute or
+ * more, so no decision depends on it. If KV fails, or does not answer within a second, the read is a miss.
  */
 export class KvStore {
   readonly #kv: KVNamespace
@@ -17,7 +17,7 @@ export class KvStore {
   readonly #onCall: () => void
   readonly #clock: Clock
 
-  /** `onCall` is told of each call that goes out, to be counted. */
+  /** Calls `onCall` once per call to KV, for counting. */
   constructor(kv: KVNamespace, log: Log, onCall: () => void, clock: Clock = systemClock) {
     this.#kv = kv
     this.#log = log

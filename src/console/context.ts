@@ -7,7 +7,7 @@ import type { ProbePage } from '../sharding/probe.ts'
 import type { Shards } from '../sharding/shards.ts'
 import type { Tiers, WebEnv } from '../web/context.ts'
 
-/** What operators' requests use; made from the bindings by workers/operators.ts. */
+/** The context of operators' requests. workers/operators.ts creates it from the bindings. */
 export interface OperatorContext {
   clock: Clock
   log: Log
@@ -18,14 +18,17 @@ export interface OperatorContext {
   migrations: readonly string[]
   /** The table with one row per user, whose `id` is the user's id; null if there are no users to count. */
   usersTable: string | null
-  /** Batches that the databases behind `after` must refuse, and how they do. Writes nothing. */
+  /**
+   * Sends batches that databases must refuse, and returns the refusals. Starts after the binding `after`. Writes
+   * nothing.
+   */
   probe(after: string | null): Promise<ProbePage>
-  /** Queries per second of each shard, as this isolate saw them lately. */
+  /** A shard's queries per second in this isolate over the last minute. */
   shardLoad(shardId: string): { queriesPerSecond: number }
 }
 
 /** Opens the context of an operator's request; `bindings` is the Worker's `env`. */
 export type OpenOperators = (tiers: Tiers, bindings: unknown) => OperatorContext
 
-/** The context of the request in hand. */
+/** The context of the current request. */
 export type OperatorsOf = (c: Context<WebEnv>) => OperatorContext

@@ -1,6 +1,5 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import { createRoute } from '@hono/zod-openapi'
-import { BanyanError } from '../core/errors.ts'
 import { present } from '../core/present.ts'
 import { ShardMap } from '../sharding/shard-map.ts'
 import { json, problems } from '../web/api.ts'
@@ -8,6 +7,7 @@ import type { WebEnv } from '../web/context.ts'
 import { operatorsOnly } from '../web/middleware/operator-only.ts'
 import type { OperatorContext, OperatorsOf } from './context.ts'
 import { type Migrations, migrationsShape } from './shapes.ts'
+import { notAnswering } from './shards.ts'
 
 export function migrationRoutes(app: OpenAPIHono<WebEnv>, operators: OperatorsOf): void {
   app.openapi(
@@ -15,13 +15,13 @@ export function migrationRoutes(app: OpenAPIHono<WebEnv>, operators: OperatorsOf
       method: 'get',
       path: '/operator/v1/migrations',
       security: operatorsOnly,
-      responses: { 200: json(migrationsShape, 'What each shard has, and lacks'), ...problems(401, 404) },
+      responses: { 200: json(migrationsShape, 'Applied and pending migrations of each shard'), ...problems(401, 404) },
     }),
     async (c) => c.json(await listMigrations(operators(c)), 200),
   )
 }
 
-/** Throws SHARD_UNAVAILABLE naming every shard that doesn't answer. */
+/** Throws SHARD_UNAVAILABLE with the name of every shard that does not answer. */
 async function listMigrations({
   shards,
   directory,
@@ -34,8 +34,7 @@ async function listMigrations({
     const pending = migrations.filter((name) => !applied.includes(name))
     return { shard: id, version: applied.at(-1) ?? null, pending }
   })
-  if (failed.length > 0)
-    throw new BanyanError('SHARD_UNAVAILABLE', failed.map(({ shard, error }) => `${shard}: ${error}`).join('; '))
+  if (failed.length > 0) throw notAnswering(failed)
   const newest = present(migrations.at(-1), 'a migration')
   return { newest, items: values.toSorted((a, b) => (a.shard < b.shard ? -1 : 1)) }
 }

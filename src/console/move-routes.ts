@@ -25,7 +25,7 @@ export function moveRoutes(app: OpenAPIHono<WebEnv>, operators: OperatorsOf): vo
       security: operatorsOnly,
       request: { body: jsonBody(moveRequestShape) },
       responses: {
-        202: json(plannedMovesShape, 'One move a source; slots already there are left out'),
+        202: json(plannedMovesShape, 'One move per source. Slots that the target has already are omitted'),
         ...writeProblems(401, 404, 409),
       },
     }),
@@ -58,7 +58,7 @@ export function moveRoutes(app: OpenAPIHono<WebEnv>, operators: OperatorsOf): vo
       security: operatorsOnly,
       request: { params: idParam },
       responses: {
-        200: json(moveSidesShape, 'What both shards hold of the move, and the safe choices'),
+        200: json(moveSidesShape, 'The move’s slots and rows at both shards, and the safe choices'),
         ...problems(401, 404, 503),
       },
     }),

@@ -22,8 +22,8 @@ import type { Move, MovePage, MoveSides, moveRequestShape } from './shapes.ts'
 type MoveContext = Pick<OperatorContext, 'directory' | 'movers'>
 
 /**
- * Plans one move a source. Throws INVALID for slots that can't be read and for an unknown target, and 409s that say
- * what is in the way.
+ * Plans one move per source. Throws INVALID for malformed slots and an unknown target, and a 409 that names the
+ * obstacle if the moves cannot start.
  */
 export async function planMoves(
   { directory }: MoveContext,
@@ -36,7 +36,7 @@ export async function planMoves(
     const { moves } = await directory.planMoves({ keyspace, target, ranges }, retry)
     return moves.map(toMove)
   } catch (error) {
-    // To the records it isn't there; to the caller it is a field that is wrong.
+    // For the records, the target does not exist. For the caller, the field is wrong.
     if (!hasCode(error, 'NOT_FOUND')) throw error
     throw new BanyanError('INVALID', error.message, { errors: [{ pointer: '/target', detail: error.message }] })
   }
@@ -110,7 +110,7 @@ function unsafe(id: string, choice: MoveChoice, choices: MoveChoice[]): BanyanEr
 
 const noMove = (id: string) => new BanyanError('NOT_FOUND', `There is no move "${id}". See: banyan moves list`)
 
-/** A move's record, as the API tells it. */
+/** A move's record in the shape of the API. */
 export function toMove(given: MoveRecord): Move {
   const record = withNotes(given)
   const { id, keyspace, state, rowsCopied, rowsTotal, rowsVerified, cutoverMs, reversed, ending, error } = record

@@ -5,7 +5,7 @@ import { operatorsOnly } from '../web/middleware/operator-only.ts'
 import type { OperatorsOf } from './context.ts'
 import { probePageShape, probeRequestShape } from './shapes.ts'
 
-/** Whether this version understands its databases’ refusals (src/sharding/probe.ts). It writes nothing. */
+/** Checks that this version understands its databases’ refusals (src/sharding/probe.ts). Writes nothing. */
 export function probeRoutes(app: OpenAPIHono<WebEnv>, operators: OperatorsOf): void {
   app.openapi(
     createRoute({
@@ -14,7 +14,7 @@ export function probeRoutes(app: OpenAPIHono<WebEnv>, operators: OperatorsOf): v
       security: operatorsOnly,
       request: { body: jsonBody(probeRequestShape) },
       responses: {
-        200: json(probePageShape, 'What some databases answered to batches that they must refuse'),
+        200: json(probePageShape, 'Answers of some databases to batches that they must refuse'),
         ...writeProblems(401, 404),
       },
     }),

@@ -5,7 +5,7 @@ import { moveRoutes } from './move-routes.ts'
 import { probeRoutes } from './probe.ts'
 import { shardRoutes } from './shard-routes.ts'
 
-/** The operators' API, behind their token. */
+/** The operators' API. Each request needs the operators' token. */
 export function operatorRoutes(open: OpenOperators): RegisterRoutes {
   const operators: OperatorsOf = (c) => open(c.get('tiers'), c.env)
   return (app) => {

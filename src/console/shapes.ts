@@ -1,6 +1,6 @@
 /**
- * Requests and answers of the operators' API, each written once. The routes check and document by them, and the command
- * (src/cli) imports their types.
+ * Requests and answers of the operators' API, each defined once. The routes use them for checks and documentation, and
+ * the command (src/cli) imports their types.
  */
 import { z } from '@hono/zod-openapi'
 import { moveChoices, moveStates, parseRanges } from '../resharding/record.ts'
@@ -21,21 +21,21 @@ const moveShape = z
     rowsTotal: z.int(),
     rowsVerified: z.int(),
     cutoverMs: z.int().nullable(),
-    /** Turned round once: `source` and `target` have changed places. */
+    /** Reversed once: `source` and `target` have changed places. */
     reversed: z.boolean(),
     createdAt: z.iso.datetime(),
-    /** Until then it can be reversed, and the source keeps its rows. */
+    /** Until then, the move can be reversed, and the source keeps its rows. */
     settlesAt: z.iso.datetime().nullable(),
-    /** While it is being undone: what it will be then. */
+    /** While the move is being undone: its final state. */
     ending: z.enum(['aborted', 'failed']).optional(),
     error: z.string().optional(),
-    /** Why the latest turn of its mover ended early. It tries again. */
+    /** Why the latest turn of the mover ended early. The mover retries. */
     interrupted: z.string().optional(),
-    /** Why only a person can decide how it continues: see its sides. */
+    /** Why only an operator can decide how the move continues. Its sides show the choices. */
     stuck: z.string().optional(),
-    /** Slots that it leaves as they are, after a person's choice. */
+    /** Slots that the move leaves unchanged, after an operator's choice. */
     leftAlone: z.string().optional(),
-    /** While it settles: about how many changes the target has captured for a reverse, and at how many it stops. */
+    /** While the move settles: how many changes, about, the target has captured for a reverse, and when it stops. */
     captured: z.int().optional(),
     capturedMax: z.int().optional(),
     /** The target stopped capturing changes, so the move can't be reversed. */
@@ -48,7 +48,7 @@ export const plannedMovesShape = z.object({ moves: z.array(moveShape) })
 export const movePageShape = listOf(moveShape)
 
 const SLOTS_DETAIL =
-  'Slots are four hex digits in lower case: "00ff", a range "0000-0fff", or several with commas between, none twice.'
+  'Slots are four hex digits in lower case, for example "00ff", a range "0000-0fff", or several of both separated by commas, without repetition.'
 
 export const moveRequestShape = z.strictObject({
   slots: z.string().refine((text) => parseRanges(text) !== null, SLOTS_DETAIL),
@@ -61,14 +61,17 @@ const sidesShape = z
     sides: z.array(
       z.object({
         shard: z.string(),
-        /** The move's slots by state, and by the move that they are of there; the others are not known. */
+        /**
+         * How many of the move's slots are in each state and belong to which move at this shard. Unknown slots are
+         * omitted.
+         */
         slots: z.array(z.object({ state: z.string(), move: z.string().nullable(), slots: z.int() })),
         rows: z.int(),
-        /** There are more rows than were counted. */
+        /** True if there are more rows than were counted. */
         isMore: z.boolean(),
       }),
     ),
-    /** What is safe now. */
+    /** The choices that are safe now. */
     choices: z.array(z.enum(moveChoices)),
   })
   .openapi('MoveSides')
@@ -85,11 +88,11 @@ const shardShape = z
     binding: z.string(),
     state: z.enum(shardStates),
     slots: z.int(),
-    bytes: z.int().nullable().openapi({ description: 'The database’s size; null where it doesn’t answer' }),
-    users: z.int().nullable().openapi({ description: 'null where the database doesn’t answer' }),
+    bytes: z.int().nullable().openapi({ description: 'The database’s size in bytes; null if it does not answer' }),
+    users: z.int().nullable().openapi({ description: 'null if the database does not answer' }),
     usersEstimated: z
       .boolean()
-      .openapi({ description: 'true if `users` is an estimate, which it is from 2,000 users on' }),
+      .openapi({ description: 'true if `users` is an estimate, as it is for 2,000 users or more' }),
     queriesPerSecond: z.number(),
   })
   .openapi('Shard')
@@ -97,19 +100,19 @@ const shardShape = z
 export const oneShardShape = z.object({ shard: shardShape })
 export const shardListShape = z.object({ epoch: z.int(), items: z.array(shardShape) })
 
-const BINDING_DETAIL = 'A binding is SHARD_ and three digits: SHARD_002.'
+const BINDING_DETAIL = 'A binding is SHARD_ and three digits, for example SHARD_002.'
 export const joinShape = z.strictObject({ binding: z.string().regex(/^SHARD_\d{3}$/, BINDING_DETAIL) })
 export const stateShape = z.strictObject({ state: z.enum(shardStates) })
 
 export const rebalanceShape = z.strictObject({
   dryRun: z.boolean().default(false),
   by: z.enum(['slots', 'bytes']).default('slots'),
-  /** How far from the mean a shard may stay, as a fraction of it. */
+  /** How far a shard may stay from the mean, as a fraction of the mean. */
   tolerance: z.number().min(0).max(1).optional(),
   keyspace: z.enum(keyspaces).optional(),
 })
 
-/** Slots that are held by moves which haven't ended should move too: ask again then. */
+/** The number of slots that should move, too, but are in open moves. Repeat the request after those have ended. */
 const held = z.int()
 export const planShape = z
   .object({
@@ -124,14 +127,14 @@ export const startedMovesShape = z.object({ moves: z.array(moveShape), held })
 
 export const migrationsShape = z
   .object({
-    /** The newest that this version of the Worker was built with. */
+    /** The newest migration of this version of the Worker. */
     newest: z.string(),
     items: z.array(
       z.object({
         shard: z.string(),
-        /** The newest that the shard has. */
+        /** The newest migration that the shard has. */
         version: z.string().nullable(),
-        /** Those that it lacks, oldest first. */
+        /** The migrations that the shard lacks, oldest first. */
         pending: z.array(z.string()),
       }),
     ),
@@ -145,9 +148,9 @@ export const probePageShape = z
         binding: z.string(),
         case: z.string(),
         expected: z.string(),
-        /** What the router makes of the answer. */
+        /** How the router reads the answer. */
         met: z.string(),
-        /** The error’s text, as the binding threw it. */
+        /** The text of the error that the binding threw. */
         text: z.string(),
         ok: z.boolean(),
       }),
@@ -179,6 +182,6 @@ export type Plan = z.infer<typeof planShape>
 export type StartedMoves = z.infer<typeof startedMovesShape>
 export type Migrations = z.infer<typeof migrationsShape>
 export type ProbePage = z.infer<typeof probePageShape>
-/** As they are sent: what has a default may be left out. */
+/** As requests are sent. Fields with a default are optional. */
 export type MoveRequest = z.input<typeof moveRequestShape>
 export type RebalanceRequest = z.input<typeof rebalanceShape>

@@ -17,7 +17,7 @@ import { drainShard, joinShard, listShards, rebalance, setShardState } from './s
 
 const idParam = z.object({ id: z.string() })
 const oneShard = json(oneShardShape, 'The shard')
-const startedMoves = json(startedMovesShape, 'The moves; each waits for its lanes')
+const startedMoves = json(startedMovesShape, 'The moves. Each waits for free lanes')
 
 export function shardRoutes(app: OpenAPIHono<WebEnv>, operators: OperatorsOf): void {
   app.openapi(
@@ -62,7 +62,7 @@ export function shardRoutes(app: OpenAPIHono<WebEnv>, operators: OperatorsOf): v
       middleware: noBody,
       security: operatorsOnly,
       request: { params: idParam },
-      responses: { 204: { description: 'It is no shard any more' }, ...writeProblems(401, 404, 409) },
+      responses: { 204: { description: 'The shard is removed' }, ...writeProblems(401, 404, 409) },
     }),
     async (c) => {
       await operators(c).directory.removeShard(c.req.valid('param').id)

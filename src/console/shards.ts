@@ -17,19 +17,19 @@ import { rangesParameter, type UserSample, userCount, userRanges, userSampleSql 
 
 type ShardContext = Pick<OperatorContext, 'shards' | 'shardLoad' | 'directory' | 'clock' | 'log' | 'usersTable'>
 
-/** How far from the mean a shard may stay where that isn't said: bytes are never equal, slots can be. */
+/** The default tolerance: slots can be equal, bytes never are. */
 const tolerances = { slots: 0, bytes: 0.1 }
 
 /**
- * Each shard with its slots, size and users (estimated where there are many). What the directory knows is always there;
- * size and users are null of a shard that doesn't answer.
+ * Each shard with its slots, size and users (estimated if there are many). Size and users are null if the shard does
+ * not answer. The directory knows the rest.
  */
 export async function listShards(operators: ShardContext): Promise<ShardList> {
   const { epoch, items } = await askShards(operators, () => true)
   return { epoch, items }
 }
 
-/** The map's shards. Those that are wanted are asked for their size and users, until 15 s are over. */
+/** The map's shards. Asks the wanted ones for size and users, for at most 15 s. */
 async function askShards(
   { shards, shardLoad, directory, clock, log, usersTable }: ShardContext,
   isWanted: (id: string) => boolean,
@@ -60,7 +60,7 @@ const unknownNumbers = { users: null, usersEstimated: false, bytes: null }
 
 const tooLate = () => new BanyanError('SHARD_UNAVAILABLE', `no answer within ${limits.shardNumbersMs / 1_000} s`)
 
-/** Registers a bound, empty, migrated database. Throws INVALID where it isn't bound, and as `Fleet.join`. */
+/** Registers a bound, empty, migrated database. Throws INVALID if it is not bound, and as `Fleet.join` does. */
 export async function joinShard(operators: ShardContext, binding: string, retry: RetryKey | null): Promise<Shard> {
   try {
     const { shard } = await operators.directory.joinShard(binding, retry)
@@ -77,7 +77,7 @@ export async function setShardState(operators: ShardContext, id: string, state: 
   return getShard(operators, id)
 }
 
-/** Only this one is asked: what is done to a shard doesn't depend on the others. */
+/** Asks only this shard, because an operation on it must not depend on the others. */
 async function getShard(operators: ShardContext, id: string): Promise<Shard> {
   const { items } = await askShards(operators, (wanted) => wanted === id)
   const shard = items.find((item) => item.id === id)
@@ -87,14 +87,14 @@ async function getShard(operators: ShardContext, id: string): Promise<Shard> {
 
 type Spread = { plan: Plan } | StartedMoves
 
-/** Plans what makes the shards even; and unless it is a dry run, starts it. */
+/** Plans the moves that make the shards even, and starts them unless it is a dry run. */
 export async function rebalance(
   operators: ShardContext,
   request: z.infer<typeof rebalanceShape>,
   retry: RetryKey | null,
 ): Promise<Spread> {
   const { by, dryRun } = request
-  // Bytes are known of shards, not of keyspaces: those of the users are by far the most.
+  // Sizes are known per shard, not per keyspace. The users' rows are by far the largest part.
   const spread = request.keyspace ? [request.keyspace] : by === 'bytes' ? (['users'] as const) : keyspaces
   const bytes = by === 'bytes' ? await bytesOf(operators) : null
   const tolerance = request.tolerance ?? tolerances[by]
@@ -115,12 +115,17 @@ export async function drainShard(
   return { moves: moves.map(toMove), held }
 }
 
-/** Throws SHARD_UNAVAILABLE naming every shard that doesn't answer: none is taken for empty. */
+/** Throws SHARD_UNAVAILABLE with the name of every shard that does not answer, because it must not count as empty. */
 async function bytesOf(operators: ShardContext): Promise<Record<string, number>> {
   const { items, failed } = await askShards(operators, () => true)
-  if (failed.length > 0)
-    throw new BanyanError('SHARD_UNAVAILABLE', failed.map(({ shard, error }) => `${shard}: ${error}`).join('; '))
+  if (failed.length > 0) throw notAnswering(failed)
   return Object.fromEntries(items.flatMap(({ id, bytes }) => (bytes === null ? [] : [[id, bytes]])))
+}
+
+/** SHARD_UNAVAILABLE with the name of every shard that did not answer. */
+export function notAnswering(failed: ShardFailure[]): BanyanError {
+  const named = failed.map(({ shard, error }) => `${shard} (${error})`).join(', ')
+  return new BanyanError('SHARD_UNAVAILABLE', `Not all shards answer: ${named}. Try again when they do.`)
 }
 
 const toPlanned = ({ keyspace, source, target, ranges }: PlannedMove) => ({

@@ -3,7 +3,7 @@ import { limits } from '../core/limits.ts'
 import { quotedName } from '../core/sql-text.ts'
 import { type ShardMap, spansOf } from '../sharding/shard-map.ts'
 
-/** A shard's slots of the users: `[first, the one after the last]`, in order. */
+/** A shard's slots of the `users` keyspace in order: `[first, last + 1]` per range. */
 export type SlotRanges = [number, number][]
 
 export interface UserCount {
@@ -11,18 +11,18 @@ export interface UserCount {
   isEstimated: boolean
 }
 
-/** What a shard says of its first users. */
+/** A count of a shard's first users. */
 export interface UserSample {
   rows: number
-  /** The last one's slot; null where there is none. */
+  /** The slot of the last of them; null if there are no users. */
   lastSlot: string | null
-  /** Those in slots before that one: slots that were walked whole. */
+  /** Users in earlier slots, which were counted completely. */
   rowsBefore: number
 }
 
 /**
- * SQL: the first users in slots `?1` (as `rangesParameter` writes them), at most `?2`, by the primary key. `count(*)` would
- * read every user: 370 ms per 500,000, during which the shard serves nobody.
+ * SQL: the first users in slots `?1` (formatted by `rangesParameter`), at most `?2`, in order of the primary key.
+ * `count(*)` would read every user: 370 ms per 500,000, during which the shard answers no other query.
  */
 export const userSampleSql = (table: string): string => `WITH walked AS MATERIALIZED (
     SELECT substr(users.id, 1, 4) AS slot FROM json_each(?1) AS part CROSS JOIN ${quotedName(table)} AS users
@@ -31,19 +31,19 @@ export const userSampleSql = (table: string): string => `WITH walked AS MATERIAL
   SELECT (SELECT count(*) FROM walked) AS rows, slot AS lastSlot,
     (SELECT count(*) FROM walked WHERE slot < last.slot) AS rowsBefore FROM last`
 
-/** The slots that the map gives each shard, in the order of its shards. Rows elsewhere in a shard are a move's. */
+/** The slots of each shard by the map, in the map's order. Rows in other slots belong to a move. */
 export function userRanges(map: ShardMap): SlotRanges[] {
   const spans = Map.groupBy(spansOf(map.wire.runs.users), ({ shard }) => shard)
   return map.shards.map((_, shard) => (spans.get(shard) ?? []).map(({ first, after }) => [first, after]))
 }
 
-/** Ids sort between a slot's digits and `~`, which comes after every character of an id. */
+/** Ids sort between their slot's digits and the digits with `~`, which sorts after every character of an id. */
 export const rangesParameter = (ranges: SlotRanges): string =>
   JSON.stringify(ranges.map(([first, after]) => [slotText(first), `${slotText(after - 1)}~`]))
 
 /**
- * How many users these slots have: exact where the sample has them all. Slots are hashes of ids, so each has about as many
- * users as another, and the slots that were walked whole tell of the rest (2,000 rows: mostly within 5%).
+ * The number of users in these slots, exact if the sample has all of them. Slots are hashes of ids, so all slots have
+ * about the same number of users. The completely counted slots give an estimate (2,000 rows: mostly within 5%).
  */
 export function userCount({ rows, lastSlot, rowsBefore }: UserSample, ranges: SlotRanges): UserCount {
   if (lastSlot === null || rows < limits.userSampleRowsMax) return { users: rows, isEstimated: false }

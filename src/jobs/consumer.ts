@@ -7,10 +7,10 @@ import type { Allowance } from '../sharding/statement-budget.ts'
 import { type Dispatch, QUEUE_GAVE_UP } from './dispatch.ts'
 import type { Job } from './outbox.ts'
 
-/** The next invocation has a budget of its own. */
+/** Enough, because the next invocation has its own budget. */
 const PUT_OFF_SECONDS = 1
 
-/** A job as the queue carried it, or null where it isn't one. Its time of creation decides whether it may still run. */
+/** The job in a queue's message, or null if it is not a job. `createdAt` decides whether it may still run. */
 function readJob(body: unknown): Job | null {
   const job = body as Partial<Job> | null
   const isJob =
@@ -27,9 +27,9 @@ function readJob(body: unknown): Job | null {
 }
 
 /**
- * Consumes a batch of jobs, some at a time. Each message is acked or retried for itself and nothing is thrown: one throw
- * would deliver the whole batch again, also what was acked. Messages that the invocation's budget is too small for come
- * again.
+ * Consumes a batch of jobs, a few at a time. It acknowledges or retries each message by itself and never throws,
+ * because a throw would deliver the whole batch again, including acknowledged messages. It retries messages for which
+ * the invocation's budget is too small.
  */
 export async function consume(batch: MessageBatch, dispatch: Dispatch, log: Log, budget?: Allowance): Promise<void> {
   const atOnceMax = limits.shardsAtOnceMax
@@ -57,7 +57,7 @@ async function consumeOne(message: Message, dispatch: Dispatch, log: Log): Promi
   }
 }
 
-/** Consumes a dead-letter queue: what the platform gave up on is recorded, for a person to see and redrive. */
+/** Consumes a dead-letter queue. Records each job that the platform gave up on, for an operator. */
 export async function consumeDead(batch: MessageBatch, dispatch: Dispatch, log: Log): Promise<void> {
   for (const message of batch.messages) {
     const job = readJob(message.body)

@@ -11,20 +11,20 @@ import type { ShardDatabase, ShardStatement, Shards } from '../sharding/shards.t
 import type { Job } from './outbox.ts'
 import { ageRefusal } from './refusals.ts'
 
-/** What a handler is given beside its job. */
+/** The context that a handler gets with its job. */
 export interface JobContext {
   shards: Shards
   clock: Clock
   /**
-   * Runs the statements in one batch with an inbox row in the effect's slot, so that a job that comes twice has one
-   * effect. Resolves to false when the effect was there already.
+   * Runs the statements in one batch with an inbox row in the effect's slot, so that a job that runs twice has one
+   * effect. Resolves to false if the effect has already happened.
    */
   once(place: EffectPlace, statements: (database: ShardDatabase) => ShardStatement[]): Promise<boolean>
-  /** True when `once` has committed at this place: for effects outside our stores, which come before their inbox row. */
+  /** True if `once` has committed here. For effects outside Banyan's stores, which happen before their inbox row. */
   isDone(place: EffectPlace): Promise<boolean>
 }
 
-/** Where an effect lives: a keyspace, and any id or key in the slot. */
+/** The slot of an effect: a keyspace, and any id or key in the slot. */
 interface EffectPlace {
   keyspace: Keyspace
   key: string
@@ -39,7 +39,7 @@ export interface JobKind {
 
 export type JobKinds = Record<string, JobKind>
 
-/** While a deployment goes out, an older version meets jobs of a newer one: they are tried again, not buried. */
+/** During a deployment, an older version can receive jobs of a newer one. It retries them instead of burying them. */
 const unknownKind = { attemptsMax: 10, backoffBaseSeconds: 15 }
 
 const BACKOFF_CAP_SECONDS = 3_600
@@ -53,20 +53,20 @@ export interface DispatchOptions {
   log: Log
 }
 
-/** A job that is to become a dead letter, and why. */
+/** A job to bury as a dead letter, and the reason. */
 export interface Letter {
   job: Job
   attempts: number
   error: string
 }
 
-/** What a dead-letter queue's message says: less than any other reason. */
+/** The reason for messages of a dead-letter queue. It never replaces a more specific reason. */
 export const QUEUE_GAVE_UP = 'The queue gave up on it.'
 
-/** What a consumer should do with a message. */
+/** The outcome of an attempt, which tells a consumer what to do with the message. */
 export type Verdict = { kind: 'done' } | { kind: 'retry'; delaySeconds: number } | { kind: 'dead'; error: string }
 
-/** Runs jobs, whichever way they arrive: from the queue, or inline. Never throws. */
+/** Runs jobs from a queue or inline. */
 export class Dispatch {
   readonly #options: DispatchOptions
 
@@ -75,15 +75,15 @@ export class Dispatch {
   }
 
   /**
-   * `attempt` counts from 1. A job that is done has no outbox row any more; one that is dead has a dead letter. A job
-   * that is too old is refused, whichever way it came: its inbox row may be gone.
+   * Never throws. `attempt` counts from 1. A job that is done loses its outbox row; a dead job gets a dead letter. A
+   * job that is too old is refused, because its inbox row may be deleted already.
    */
   async run(job: Job, attempt: number): Promise<Verdict> {
     const tooOld = ageRefusal(job, this.#options.clock.now())
     if (tooOld) return { kind: 'dead', error: tooOld }
     const kind = this.#options.kinds[job.kind]
     try {
-      if (!kind) throw new Error(`no handler for jobs of kind ${job.kind}`)
+      if (!kind) throw new Error(`this version of the Worker has no handler for jobs of kind ${job.kind}`)
       await kind.run(job, this.#context(job))
       await this.#finish(job)
       return { kind: 'done' }
@@ -92,14 +92,14 @@ export class Dispatch {
     }
   }
 
-  /** Records a job that used up its attempts, for a person to see and redrive. Idempotent; a job that is done has no row. */
+  /** Records a job that used up its attempts, for an operator. Idempotent. Does nothing for a job that is done. */
   async bury(job: Job, attempts: number, error: string): Promise<void> {
     await this.buryAll([{ job, attempts, error }])
   }
 
   /**
-   * The same for many jobs, in one batch per shard. The newest reason counts, unless it is only that the queue gave up.
-   * A body too large for a dead letter stays in the outbox row. Throws when one could not be recorded; the others are.
+   * Buries many jobs, in one batch per shard. The newest reason counts, unless it is QUEUE_GAVE_UP. A body that is too
+   * large for a dead letter stays in the outbox row. Throws if a job could not be recorded, after recording the others.
    */
   async buryAll(letters: Letter[]): Promise<void> {
     const { shards, clock, log } = this.#options
@@ -180,7 +180,7 @@ export class Dispatch {
     }
   }
 
-  /** Also where an earlier try was buried: what is done is no dead letter. */
+  /** Also deletes the dead letter, because an earlier attempt may have been buried. */
   async #finish(job: Job): Promise<void> {
     const database = this.#options.shards.of(job.id, { operation: 'jobs.finish', idempotent: true })
     await database.batch([

@@ -4,23 +4,23 @@ import type { Log } from '../core/log.ts'
 import type { ShardWindow } from '../sharding/shards.ts'
 import type { StatementBudget } from '../sharding/statement-budget.ts'
 
-/** One of the cron's kinds of work. `run` resolves to how many things it did, and stays in its window's budget. */
+/** One kind of work of the cron. `run` resolves to the number of items, and stays within its window's budget. */
 export interface Duty {
   name: string
   run(window: ShardWindow): Promise<number>
 }
 
 export interface DutyRun {
-  /** Counts minutes. */
+  /** The number of the minute. */
   turn: number
   budget: StatementBudget
   log: Log
 }
 
 /**
- * Runs the duties over this turn's shards, with one budget. Each gets what is left, less a share for each duty after it,
- * and another begins in each turn: so every duty gets on every minute, and each in turn gets most. One that fails takes
- * none with it.
+ * Runs the duties over this turn's shards, with one budget. Each gets the rest of it, minus a share for each later
+ * duty. A different duty is first in each turn, so every duty progresses every minute and gets the largest share in
+ * turn. A failing duty does not stop the others.
  */
 export async function runDuties(duties: Duty[], { turn, budget, log }: DutyRun): Promise<void> {
   const first = turn % duties.length

@@ -4,27 +4,27 @@ import type { Log } from '../core/log.ts'
 import type { Keyspace } from '../sharding/sharded-table.ts'
 import { affordable, type Shards, type ShardWindow } from '../sharding/shards.ts'
 
-/** Rows of a table that may go when the time in `column` (ms) is `afterMs` in the past. */
+/** Rows of a table to delete when the time in `column` (ms) is `afterMs` in the past. */
 export interface Expiry {
   keyspace: Keyspace
   table: string
   column: string
   afterMs: number
-  /** SQL that a row must satisfy too. */
+  /** A further SQL condition on the row. */
   where?: string
 }
 
-/** What the rooms below the application let go of. */
+/** Expired rows of the layers below the application. */
 export const platformExpiries: Expiry[] = [
   { keyspace: 'users', table: 'sessions', column: 'idle_at', afterMs: 0 },
   { keyspace: 'users', table: 'idempotency_keys', column: 'expires_at', afterMs: 0 },
-  // A taken attempt stays: its claim may still be unconfirmed. A sign-up that was barred a day ago can't be frozen still.
+  // A taken attempt stays, because its claim may be unconfirmed. No sign-up is still in progress a day after its bar.
   { keyspace: 'users', table: 'claim_attempts', column: 'created_at', afterMs: DAY_MS, where: "outcome = 'barred'" },
   { keyspace: 'users', table: 'inbox', column: 'done_at', afterMs: limits.inboxDays * DAY_MS },
   { keyspace: 'claims', table: 'claim_inbox', column: 'done_at', afterMs: limits.inboxDays * DAY_MS },
 ]
 
-/** Deletes expired rows in every shard, a bounded number per table and call. Returns how many rows went. */
+/** Deletes expired rows in every shard, a bounded number per table and call. Returns the number of deleted rows. */
 export async function expire(
   shards: Shards,
   expiries: Expiry[],

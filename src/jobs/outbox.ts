@@ -3,18 +3,18 @@ import type { IdSource } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import type { ShardDatabase, ShardStatement } from '../sharding/shards.ts'
 
-/** Work that must follow from a change. `body` holds ids and what can't be read again later; never a secret. */
+/** Work that must follow a change. `body` has ids and data that cannot be read again later, never a secret. */
 export interface Job {
   id: string
   ownerId: string
   kind: string
   body: Record<string, unknown>
   createdAt: number
-  /** Attempts made inline so far; a queue counts its own. */
+  /** Inline attempts so far. A queue counts its own. */
   attempts: number
 }
 
-/** Draws a job that `ownerId`'s change causes. */
+/** Creates a job that follows a change of `ownerId`. */
 export const newJob = (ids: IdSource, clock: Clock, ownerId: string, kind: string, body: Job['body']): Job => ({
   id: ids.ownedId(ownerId),
   ownerId,

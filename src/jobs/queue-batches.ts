@@ -3,11 +3,11 @@ import type { Job } from './outbox.ts'
 
 const encoder = new TextEncoder()
 
-/** What Queues counts of a job's message: its JSON in UTF-8, and what Queues adds. */
+/** The size of a job's message as Queues counts it: its JSON in UTF-8, and an overhead. */
 export const messageBytes = (job: Job): number =>
   encoder.encode(JSON.stringify(job)).byteLength + limits.queueMessageOverheadBytes
 
-/** The jobs in their order, in batches that Queues takes: 100 messages and 256 KB at the most. Each job must fit alone. */
+/** The jobs in order, in batches of at most 100 messages and 256 KB, the limits of Queues. Each job must fit alone. */
 export function queueBatches(jobs: Job[]): Job[][] {
   const batches: Job[][] = []
   let bytesLeft = 0

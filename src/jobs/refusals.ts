@@ -4,13 +4,13 @@ import type { Job } from './outbox.ts'
 import { messageBytes } from './queue-batches.ts'
 
 /**
- * Why a job is too old to run, or null. Its effect may have come as early as the job was created, and the inbox row that
- * keeps it from coming again lasts `inboxDays` from then; so a job runs only while that row is there.
+ * Why a job is too old to run, or null. Its effect may have happened as early as its creation. The inbox row that
+ * prevents a second effect is kept for `inboxDays` from then, so the job may run only during that time.
  */
 export function ageRefusal(job: Job, now: number): string | null {
   const daysMax = limits.inboxDays - limits.inboxMarginDays
   if (now - job.createdAt < daysMax * DAY_MS) return null
-  return `The job is too old to run: it was created on ${rfc3339(job.createdAt)}, and a job runs for ${daysMax} days. Its effect may have come already, and the row that keeps it from coming twice (inbox, ${limits.inboxDays} days) may be gone. If the effect is missing, cause the change again.`
+  return `The job is too old to run. It was created on ${rfc3339(job.createdAt)}, and a job may run for ${daysMax} days. Its effect may have happened already, and the inbox row that prevents a second effect may be deleted (after ${limits.inboxDays} days). If the effect is missing, make the change again.`
 }
 
 /** Why Queues would refuse a job's message, or null. */
@@ -20,4 +20,4 @@ export function sizeRefusal(job: Job): string | null {
 }
 
 export const tooLarge = (bytes: number): string =>
-  `The job is too large to send: its message has ${bytes} bytes, and a queue takes ${limits.queueMessageBytesMax}. Put ids in its body, and read the rest when it runs.`
+  `The job is too large to send. Its message has ${bytes} bytes, and a queue accepts ${limits.queueMessageBytesMax}. Put only ids in its body, and read the rest when it runs.`

@@ -20,19 +20,20 @@ export interface RelayOptions {
   log: Log
 }
 
-/** A due outbox row. `body` is null where it is too large for a message. */
+/** A due outbox row. `body` is null if it is too large for a message. */
 interface DueRow extends Omit<Job, 'body'> {
   body: string | null
   bodyBytes: number
   dueAt: number
 }
 
-/** For a shard's rows: the query, marking them, burying them, and putting them back, each with its guard. */
+/** Per shard: the query, and marking, burying and requeuing its rows, each with its guard. */
 const SWEEP_STATEMENTS_PER_SHARD = 1 + 2 + 3 + 2
 
 /**
- * Due rows of one shard, the oldest first: `?2` rows and `?3` bytes of bodies at the most, and at least one. Bodies over
- * `?4` bytes are not read, and don't count. Only the ids are sorted and summed: SQLite knows a text's length unread.
+ * Due rows of one shard, oldest first: at most `?2` rows and `?3` bytes of bodies, and at least one row. Bodies over
+ * `?4` bytes are neither read nor counted. The window sorts and sums ids only, because SQLite knows a text's length
+ * unread.
  */
 const dueSql = (ownedHere: string) => `SELECT outbox.id, owner_id AS ownerId, kind, attempts, due_at AS dueAt,
     created_at AS createdAt, due.bytes AS bodyBytes, CASE WHEN due.bytes <= ?4 THEN body END AS body
@@ -43,7 +44,10 @@ const dueSql = (ownedHere: string) => `SELECT outbox.id, owner_id AS ownerId, ki
   CROSS JOIN outbox ON outbox.id = due.id
   WHERE total <= ?3 OR place = 1`
 
-/** Takes committed outbox rows to where their jobs run. A crash here loses nothing: the sweeper finds the rows. */
+/**
+ * Sends committed outbox rows to a queue, or runs their jobs. A crash loses nothing, because the sweeper finds the
+ * rows.
+ */
 export class Relay {
   readonly #options: RelayOptions
 
@@ -51,14 +55,15 @@ export class Relay {
     this.#options = options
   }
 
-  /** After the commit. Never throws: what can't be sent now is sent by the sweeper. */
+  /** Call after the commit. Never throws. The sweeper sends the jobs that cannot be sent now. */
   async send(jobs: Job[]): Promise<void> {
     await this.#take(jobs, [])
   }
 
   /**
-   * Sends rows that a crash left unsent, and rows sent long ago whose effect has not come; the oldest first, bounded in
-   * rows and bytes. Rows that a queue refuses alone wait behind the others. Returns how many jobs it sent or buried.
+   * Sends rows that a crash left unsent, and rows that were sent long ago and whose effect is missing. Oldest first,
+   * bounded in rows and bytes. Rows that a queue refuses alone wait behind the others. Returns how many jobs it sent or
+   * buried.
    */
   async sweep(window?: ShardWindow): Promise<number> {
     const { clock } = this.#options
@@ -86,7 +91,7 @@ export class Relay {
     return taken
   }
 
-  /** The oldest due rows of the shards whose turn it is. */
+  /** The oldest due rows of this turn's shards. */
   async #findDue(window?: ShardWindow): Promise<DueRow[]> {
     const { shards, clock, log } = this.#options
     const visits = Math.min(window?.size ?? Number.POSITIVE_INFINITY, (await shards.map()).shards.length)
@@ -112,7 +117,7 @@ export class Relay {
       .slice(0, limits.cronJobsMax)
   }
 
-  /** Sends the jobs or runs them here; buries the unreadable ones, and those that are too large or too old. Never throws. */
+  /** Sends the jobs or runs them here. Buries unreadable, too large and too old ones. Never throws. */
   async #take(jobs: Job[], unreadable: Letter[], budget?: Allowance): Promise<{ taken: number; refused: Job[] }> {
     const { clock, mode } = this.#options
     const letters = [...unreadable]
@@ -132,7 +137,7 @@ export class Relay {
       refused.push(...outcome.refused)
     }
     const dueAt = clock.now() + limits.outboxResendAfterMs
-    // The effect may have come first: then there is no row to mark.
+    // If the effect happened first, there is no row to mark.
     await this.#update('outbox.mark-sent', sent, (database, ids) =>
       database
         .prepare(
@@ -145,7 +150,7 @@ export class Relay {
 
   // ── inline ────────────────────────────────────────────────────────────────────────────────────
 
-  /** One after the other, until the budget is too small for another. Resolves to how many ran. */
+  /** Runs the jobs one by one until the budget is too small for another. Resolves to how many ran. */
   async #runAll(jobs: Job[], budget?: Allowance): Promise<number> {
     for (const [index, job] of jobs.entries()) {
       if (budget && budget.left < limits.jobStatementsMax) return index
@@ -166,7 +171,7 @@ export class Relay {
     }
   }
 
-  /** The sweeper runs it again when its delay is over; until then it is in nobody's way. */
+  /** The sweeper runs the job again after its delay. Until then it holds up no other job. */
   async #postpone(job: Job, attempts: number, delaySeconds: number): Promise<void> {
     await this.#options.shards
       .of(job.id, { operation: 'outbox.postpone', idempotent: true })
@@ -178,8 +183,8 @@ export class Relay {
   // ── queues ────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Says which jobs the queue took, and which it refused alone. A batch that fails comes again in halves when the others
-   * have been sent, so that one message that is refused holds up no other; after so many failed calls the rest waits for
+   * Returns which jobs the queue accepted, and which it refused alone. A failed batch is sent again in halves after the
+   * others, so that one refused message holds up no other. After `queueFailuresMax` failed calls, the rest waits for
    * the sweeper.
    */
   async #enqueue(queue: 'jobs' | 'media', jobs: Job[]): Promise<{ sent: Job[]; refused: Job[] }> {
@@ -212,7 +217,7 @@ export class Relay {
 
   // ── rows ──────────────────────────────────────────────────────────────────────────────────────
 
-  /** One statement per shard, for the rows of these jobs (a JSON array of ids). A row that isn't changed comes again. */
+  /** Runs one statement per shard for the rows of these jobs (a JSON array of ids). An unchanged row is swept again. */
   async #update(
     operation: string,
     jobs: Job[],
@@ -242,7 +247,7 @@ export class Relay {
 
 const noAnswer = () => new Error(`the queue did not answer within ${limits.queueSendMs} ms`)
 
-/** Null where it is no JSON object: somebody changed the row by hand. */
+/** Null if the body is not a JSON object, which happens only if the row was changed by hand. */
 function parsedBody(body: string): Job['body'] | null {
   try {
     const parsed: unknown = JSON.parse(body)

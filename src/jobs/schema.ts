@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm'
 import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import { sharded } from '../sharding/sharded-table.ts'
 
-/** What must follow from a change: written in the change's own batch, in the owner's slot. Times are milliseconds. */
+/** Jobs that must follow a change, written in its batch, in the owner's slot. Times are milliseconds. */
 export const outbox = sharded(
   'users',
   sqliteTable(
@@ -12,8 +12,8 @@ export const outbox = sharded(
       ownerId: text('owner_id').notNull(),
       kind: text().notNull(),
       body: text().notNull(), // JSON; ids only, never a secret
-      state: text({ enum: ['waiting', 'sent', 'dead'] }).notNull(), // a row whose effect is there is deleted
-      attempts: integer().notNull(), // made inline; a queue counts its own
+      state: text({ enum: ['waiting', 'sent', 'dead'] }).notNull(), // the row is deleted after the effect
+      attempts: integer().notNull(), // inline; a queue counts its own
       dueAt: integer('due_at').notNull(), // when the sweeper may send it (again)
       createdAt: integer('created_at').notNull(),
     },
@@ -26,19 +26,19 @@ const inboxColumns = {
   doneAt: integer('done_at').notNull(),
 }
 
-/** Rows that make a job's effect in the `users` keyspace happen once. */
+/** Rows that make a job's effect in the `users` keyspace happen at most once. */
 export const inbox = sharded(
   'users',
   sqliteTable('inbox', inboxColumns, (table) => [index('inbox_done').on(table.doneAt)]),
 )
 
-/** The same in the `claims` keyspace: an inbox row lives in the effect's slot. */
+/** The inbox of the `claims` keyspace, because an inbox row is in the effect's slot. */
 export const claimInbox = sharded(
   'claims',
   sqliteTable('claim_inbox', inboxColumns, (table) => [index('claim_inbox_done').on(table.doneAt)]),
 )
 
-/** Jobs that used up their attempts, for a person to see. */
+/** Jobs that used up their attempts, for an operator. */
 export const deadLetters = sharded(
   'users',
   sqliteTable('dead_letters', {

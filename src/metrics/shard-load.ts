@@ -2,7 +2,7 @@ import type { Clock } from '../core/clock.ts'
 
 const WINDOW_SECONDS = 60
 
-/** How often this isolate asked each shard in the last minute: a ring of sixty one-second counts a shard. */
+/** This isolate's queries of each shard in the last minute: a ring of sixty one-second counts per shard. */
 export class ShardLoad {
   readonly #clock: Clock
   readonly #rings = new Map<string, { counts: Uint32Array; second: number }>()
@@ -16,7 +16,7 @@ export class ShardLoad {
     ring.counts[ring.second % WINDOW_SECONDS]!++
   }
 
-  /** Queries a second, over the last minute, of this isolate alone. */
+  /** This isolate's queries per second over the last minute. */
   queriesPerSecond(shard: string): number {
     const { counts } = this.#ringAtNow(shard)
     return Math.round((counts.reduce((sum, count) => sum + count, 0) / WINDOW_SECONDS) * 100) / 100

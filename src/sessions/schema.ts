@@ -2,8 +2,8 @@ import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import { sharded } from '../sharding/sharded-table.ts'
 
 /**
- * `INSERT INTO session_guard (id, now)` aborts the batch unless that session is live in this shard at that time: the
- * statement every signed-in write carries (INV-6).
+ * `INSERT INTO session_guard (id, now)` aborts the batch unless that session is live in this shard at that time. Every
+ * signed-in write carries this statement (INV-6).
  */
 const sessionGuard = [
   {
@@ -21,7 +21,7 @@ const sessionGuard = [
   },
 ]
 
-/** A row is a session that lives; revoking deletes it. Times are milliseconds. */
+/** A row is a live session. Revoking a session deletes its row. Times are milliseconds. */
 export const sessions = sharded(
   'users',
   sqliteTable(
@@ -30,12 +30,12 @@ export const sessions = sharded(
       id: text().primaryKey().notNull(),
       userId: text('user_id').notNull(),
       secretHash: text('secret_hash').notNull(), // SHA-256 of the token's secret
-      retrySecretHash: text('retry_secret_hash').notNull(), // of the token minted for the latest retry of the log-in; or ''
+      retrySecretHash: text('retry_secret_hash').notNull(), // of the token for retries of the log-in, or ''
       userAgent: text('user_agent').notNull(),
       createdAt: integer('created_at').notNull(),
       lastSeenAt: integer('last_seen_at').notNull(),
-      idleAt: integer('idle_at').notNull(), // ends unless seen before
-      expiresAt: integer('expires_at').notNull(), // ends
+      idleAt: integer('idle_at').notNull(), // ends at this time unless it is used before
+      expiresAt: integer('expires_at').notNull(), // ends at this time in any case
     },
     (table) => [index('sessions_by_user').on(table.userId), index('sessions_by_idle').on(table.idleAt)],
   ),

@@ -14,13 +14,13 @@ import { formatToken, hashSecret, newSecret, parseToken, type Token } from './to
 const USER_AGENT_CHARACTERS_MAX = 256
 const STAMP = 'session-stamp'
 
-/** Whom a request acts for. */
+/** The session and the user that a request acts for. */
 export interface Session {
   id: string
   userId: string
 }
 
-/** A session that is about to be inserted, and the token that opens it. */
+/** A session before its insertion, with its token. */
 export interface MintedSession extends Session {
   token: string
   secretHash: string
@@ -36,7 +36,10 @@ export interface SessionSummary {
   current: boolean
 }
 
-/** What a token turned out to be. `stamp` is a new second cookie to set; `ended` says that the token was good once. */
+/**
+ * The result of checking a token. `stamp` is a new second cookie to set. `ended`: the session has ended or never
+ * existed.
+ */
 export interface Authentication {
   session: Session | null
   stamp: string | null
@@ -53,7 +56,7 @@ interface SessionRow {
   expiresAt: number
 }
 
-/** What KV holds: enough to recognise the token, and nothing that proves the session alive. */
+/** The copy in KV. It identifies the token, but does not prove that the session is live. */
 interface Copy {
   userId: string
   hashes: string[]
@@ -78,9 +81,9 @@ const COLUMNS = `id, user_id AS userId, secret_hash AS secretHash, retry_secret_
 const copyKey = (sessionId: string) => `session:${sessionId}`
 
 /**
- * Sessions. The row in the user's shard is the truth; KV holds the copy that requests read; a stamp, taken
- * before an exact read of the row, proves that the session lived at most 60 s ago. Writes trust neither: their batch
- * comes from `database`, whose writes the shard checks (INV-6).
+ * Sessions. The row in the user's shard is authoritative. Requests read a copy in KV. A stamp has the time before an
+ * exact read of the row, so it proves that the session was live at most 60 s ago. Writes rely on neither, because the
+ * shard checks each write of `database` (INV-6).
  */
 export class Sessions {
   readonly #options: SessionsOptions
@@ -89,7 +92,7 @@ export class Sessions {
     this.#options = options
   }
 
-  /** Draws a session for a user. It is alive when the batch that carries `insert` has committed. */
+  /** Creates a session in memory. It is live once the batch with `insert` has committed. */
   mint(userId: string, userAgent: string): MintedSession {
     const { ids, random, clock } = this.#options
     const id = ids.ownedId(userId)
@@ -104,7 +107,7 @@ export class Sessions {
     }
   }
 
-  /** The statement that inserts it, where the condition holds. */
+  /** The statement that inserts the session if the condition holds. */
   insert(database: ShardDatabase, minted: MintedSession, onlyIf: SqlCondition): ShardStatement {
     const { id, userId, secretHash, userAgent, createdAt } = minted
     const idleAt = createdAt + limits.sessionIdleDays * DAY_MS
@@ -117,7 +120,7 @@ export class Sessions {
       .bind(id, userId, secretHash, userAgent, createdAt, createdAt, idleAt, expiresAt, ...onlyIf.values)
   }
 
-  /** Deletes the user's oldest sessions beyond the limit. */
+  /** The statement that deletes the user's oldest sessions beyond the limit. */
   trim(database: ShardDatabase, userId: string): ShardStatement {
     return database
       .prepare(
@@ -128,9 +131,9 @@ export class Sessions {
   }
 
   /**
-   * A second token for a session whose first answer may have been lost; the first token keeps working. It is derived, so
-   * that every retry gets the same: one that was given up, and is still under way, takes nobody's token away. `database` is
-   * the user's; null when the session has ended since, or the condition doesn't hold any more.
+   * A second token for a session whose first answer may have been lost. The first token keeps working. The second is
+   * derived, so every retry gets the same one, and a late retry does not invalidate it. `database` is the user's. Null
+   * if the session has ended or the condition no longer holds.
    */
   async remint(database: ShardDatabase, session: Session, onlyIf: SqlCondition): Promise<string | null> {
     const secret = hmac(this.#options.signingKey, `session-retry.${session.id}`)
@@ -144,7 +147,7 @@ export class Sessions {
     return formatToken({ userId: session.userId, sessionId: session.id, secret })
   }
 
-  /** After the commit: the copy that requests will read, and a stamp, since the row was just written. */
+  /** Call after the commit. Stores the copy in KV and returns a stamp, because the row was just written. */
   started(minted: MintedSession): string {
     const expiresAt = minted.createdAt + limits.sessionAbsoluteDays * DAY_MS
     this.#fill(minted.id, { userId: minted.userId, hashes: [minted.secretHash], expiresAt })
@@ -152,8 +155,8 @@ export class Sessions {
   }
 
   /**
-   * The database of a signed-in user's slot. Each write carries the session's statement, which aborts the batch with
-   * SESSION_ENDED unless the session lives.
+   * The database of a signed-in user's slot. Each write carries a statement that aborts the batch with SESSION_ENDED
+   * unless the session is live.
    */
   database(session: Session, options: Omit<Partial<RouteOptions>, 'mustHold' | 'keyspace'>): ShardDatabase {
     const sql = 'INSERT INTO session_guard (id, now) VALUES (?, ?)'
@@ -161,7 +164,7 @@ export class Sessions {
     return this.#options.shards.of(session.userId, { ...options, mustHold })
   }
 
-  /** Whom a token stands for. With a copy in KV and a fresh stamp: one KV read, no database. */
+  /** The session of a token. With a copy in KV and a fresh stamp, this costs one KV read and no database call. */
   async authenticate(text: string, stampCookie: string | null): Promise<Authentication> {
     const token = parseToken(text)
     if (!token) return { session: null, stamp: null, ended: false }
@@ -183,7 +186,7 @@ export class Sessions {
     return results.map((row) => ({ ...row, current: row.id === session.id }))
   }
 
-  /** Ends one session of the user. False when there is none by that id. */
+  /** Ends one session of the user. False if the user has no session with this id. */
   async end(session: Session, sessionId: string): Promise<boolean> {
     const ended = await this.database(session, { operation: 'sessions.end' })
       .prepare('DELETE FROM sessions WHERE id = ? AND user_id = ? RETURNING id')
@@ -193,7 +196,7 @@ export class Sessions {
     return ended.results.length === 1
   }
 
-  /** Ends all of the user's sessions but this one. */
+  /** Ends all other sessions of the user. */
   async endOthers(session: Session): Promise<void> {
     const ended = await this.database(session, { operation: 'sessions.end-others' })
       .prepare('DELETE FROM sessions WHERE user_id = ? AND id <> ? RETURNING id')
@@ -202,7 +205,7 @@ export class Sessions {
     this.forget(ended.results.map((row) => row.id))
   }
 
-  /** After sessions were deleted: their copies go too. Nothing depends on it; it spares a minute of reads. */
+  /** Deletes the copies of deleted sessions. This is optional: without it, reads accept a stamp for up to a minute. */
   forget(sessionIds: string[]): void {
     for (const id of sessionIds) {
       this.#options.stamps.forget(id)
@@ -234,7 +237,7 @@ export class Sessions {
       .first<SessionRow>()
     const now = clock.now()
     if (!row || row.expiresAt <= now || row.idleAt <= now) {
-      // Nothing is deleted for a token that merely looks like one.
+      // Without a copy, this may be a forged token, so it must not cause deletions.
       if (copy) this.forget([token.sessionId])
       return { session: null, stamp: null, ended: true }
     }

@@ -1,4 +1,4 @@
-/** When each session was last seen alive in its shard, in this isolate's memory: for clients that carry no stamp cookie. */
+/** When each session was last seen live in its shard. In this isolate's memory, for clients without a stamp cookie. */
 export class Stamps {
   readonly #held = new Map<string, number>()
   readonly #max: number
@@ -11,7 +11,7 @@ export class Stamps {
     return this.#held.get(sessionId) ?? null
   }
 
-  /** Keeps the later of two stamps; the one kept longest ago leaves when there are too many. */
+  /** Keeps the later of two stamps. Over the limit, it drops the stamp that was kept longest ago. */
   keep(sessionId: string, checkedAt: number): void {
     const latest = Math.max(checkedAt, this.#held.get(sessionId) ?? 0)
     this.#held.delete(sessionId)

@@ -11,7 +11,7 @@ export interface Token {
   secret: string
 }
 
-/** `<user id>.<session id>.<256-bit secret>`. Only the secret's SHA-256 is kept. */
+/** `<user id>.<session id>.<256-bit secret>`. Only the secret's SHA-256 is stored. */
 export const formatToken = ({ userId, sessionId, secret }: Token): string => `${userId}.${sessionId}.${secret}`
 
 /** The parts of a well-formed token, or null. */

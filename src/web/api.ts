@@ -17,7 +17,7 @@ export const problemShape = z
   })
   .openapi('Problem')
 
-/** A room for routes whose bodies and queries are checked by their schemas, which also make the OpenAPI document. */
+/** A router whose schemas check bodies and queries, and generate the OpenAPI document. */
 export const createApi = (): OpenAPIHono<WebEnv> =>
   new OpenAPIHono<WebEnv>({
     defaultHook: (result) => {
@@ -32,12 +32,15 @@ interface Issue {
   keys?: string[] | undefined
 }
 
-/** 422 with a pointer a field; 404 where what is malformed is a path. */
+/** INVALID with a pointer per field, or NOT_FOUND if the path is malformed. */
 export function invalid(issues: readonly Issue[], target = 'json'): BanyanError {
-  if (target === 'param') return new BanyanError('NOT_FOUND', 'There is nothing at this path.')
+  if (target === 'param') return new BanyanError('NOT_FOUND', 'There is nothing at this path. Check the address.')
   const errors: FieldError[] = issues.flatMap((issue) =>
     issue.code === 'unrecognized_keys' && issue.keys
-      ? issue.keys.map((key) => ({ pointer: pointerTo([...issue.path, key]), detail: 'This field is not known here.' }))
+      ? issue.keys.map((key) => ({
+          pointer: pointerTo([...issue.path, key]),
+          detail: 'This field is unknown. Remove it.',
+        }))
       : [{ pointer: pointerTo(issue.path), detail: issue.message }],
   )
   return new BanyanError('INVALID', errors.map(({ pointer, detail }) => `${pointer}: ${detail}`).join(' '), { errors })
@@ -55,15 +58,15 @@ const documented = <S extends number>(statuses: readonly S[]) =>
     statuses.map((status) => [status, { description: 'A problem', content: problemContent }]),
   ) as Problems<S>
 
-/** Text that comes back as it was sent: half a character (a lone surrogate) would be stored as another. */
+/** Well-formed text. A lone surrogate (half a character) would be stored as another character. */
 export const wholeText = z
   .string()
-  .refine((text) => text.isWellFormed(), 'This has half a character (a lone surrogate).')
+  .refine((text) => text.isWellFormed(), 'The text contains half a character (a lone surrogate). Remove it.')
 
-/** The problems a route that reads may answer with, for its documentation: its own, and those of every route. */
+/** The problems that a reading route documents: its own, and those of every route. */
 export const problems = <const S extends number>(...own: S[]) => documented([...own, ...([400, 429, 503] as const)])
 
-/** The same for a route that writes: what it is sent may be refused, and its database may be full. */
+/** The problems of a writing route, which can also refuse its input or find its database full. */
 export const writeProblems = <const S extends number>(...own: S[]) =>
   documented([...own, ...([400, 403, 413, 415, 422, 429, 503, 507] as const)])
 
@@ -79,11 +82,11 @@ export const jsonBody = <T extends z.ZodType>(schema: T) => ({
 
 export const signedIn = [{ session: [] }, { bearer: [] }] as { [name: string]: string[] }[]
 
-/** A whole number in a query: as `Number` writes it, so that no sign, space, hex, exponent or leading zero is guessed at. */
+/** A whole number in a query, in the form that `Number` prints: no sign, space, hex, exponent or leading zero. */
 const decimal = (min: number, max: number) =>
   z
     .string()
-    .regex(/^(?:0|[1-9][0-9]*)$/, `This is a whole number from ${min} to ${max}, in decimal digits.`)
+    .regex(/^(?:0|[1-9][0-9]*)$/, `Send a whole number from ${min} to ${max}, in decimal digits.`)
     .transform(Number)
     .pipe(z.int().min(min).max(max))
     .openapi({ type: 'integer', minimum: min, maximum: max })
@@ -95,7 +98,7 @@ export const pageQuery = z.object({
 
 export const listOf = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item), next: z.string().nullable() })
 
-/** An opaque cursor: the last row's sort key. */
+/** An opaque cursor from the last row's sort key. */
 export const formatCursor = (key: string): string => Buffer.from(key).toString('base64url')
 
 /** The sort key of a cursor that `isKey` accepts. Throws INVALID for anything else. */
@@ -103,32 +106,38 @@ export function parseCursor(cursor: string | undefined, isKey: (key: string) => 
   if (cursor === undefined || cursor === '') return null
   const key = Buffer.from(cursor, 'base64url').toString()
   if (isKey(key) && formatCursor(key) === cursor) return key
-  const detail = 'This cursor was not given out here. Start without one.'
+  const detail = 'This cursor is not from this list. Start without a cursor.'
   throw new BanyanError('INVALID', detail, { errors: [{ pointer: '/cursor', detail }] })
 }
 
-/** The request's Idempotency-Key and what it came with, or null. Throws INVALID for a key that is too long or not ASCII. */
+/** The request's Idempotency-Key and contents, or null. Throws INVALID if the key is too long or not ASCII. */
 export function retryKey(c: Context<WebEnv>): RetryKey | null {
   const key = c.req.header('idempotency-key')
   return key === undefined ? null : checkedRetryKey(c, key)
 }
 
-/** The same for a key that came as a form's hidden field. */
+/** A key from a form's hidden field, with the request's contents. Throws INVALID as `retryKey` does. */
 export function checkedRetryKey(c: Context<WebEnv>, key: string): RetryKey {
   if (key.length < 1 || key.length > limits.idempotencyKeyCharactersMax || !/^[\x20-\x7e]+$/.test(key)) {
-    const detail = `An Idempotency-Key has 1 to ${limits.idempotencyKeyCharactersMax} ASCII characters.`
+    const detail = `An Idempotency-Key must have 1 to ${limits.idempotencyKeyCharactersMax} printable ASCII characters.`
     throw new BanyanError('INVALID', detail, { errors: [{ pointer: '/Idempotency-Key', detail }] })
   }
   return { key, request: `${c.req.method} ${c.req.path}\n${c.get('bodyText')}` }
 }
 
-/** The address of this site, for links in mails: set, since a `Host` header is anybody's to choose; or localhost. */
+/**
+ * The site's origin, for links in mails: PUBLIC_ORIGIN, because any client can choose a `Host` header, or localhost.
+ * Throws SETTING_MISSING.
+ */
 export function publicOrigin(c: Context<WebEnv>): string {
   const { publicOrigin } = c.get('tiers').settings
   if (publicOrigin) return publicOrigin
   const url = new URL(c.req.url)
   if (isLocalHost(url.hostname)) return url.origin
-  throw new BanyanError('SETTING_MISSING', 'PUBLIC_ORIGIN is not set (https://…): links in mails need it.')
+  throw new BanyanError(
+    'SETTING_MISSING',
+    'PUBLIC_ORIGIN is not set, and links in mails need it. Set it in wrangler.toml, for example to https://example.com.',
+  )
 }
 
 export const isLocalHost = (hostname: string): boolean =>

@@ -22,14 +22,14 @@ import type { Site } from './site.ts'
 /** Opens the tiers for one request. Throws SETTING_MISSING. */
 export type OpenTiers = (request: Request, bindings: unknown, context: ExecutionContext, requestId: string) => Tiers
 
-/** A noun's routes, added to the application. */
+/** Adds a noun's routes to the application. */
 export type RegisterRoutes = (app: OpenAPIHono<WebEnv>) => void
 
-/** The stateless web tier: the middleware in order, then the nouns' routes. */
+/** The stateless web tier: middleware in order, then the nouns' routes. */
 export function createWeb(openTiers: OpenTiers, shared: Site, nouns: RegisterRoutes[]): OpenAPIHono<WebEnv> {
   const app = createApi()
   app.onError((error, c) => answerError(c, error))
-  app.notFound((c) => answerError(c, new BanyanError('NOT_FOUND', 'There is nothing at this path.')))
+  app.notFound((c) => answerError(c, new BanyanError('NOT_FOUND', 'There is nothing at this path. Check the address.')))
   app.use(requestId(), site(shared))
   app.get('/healthz', (c) => c.text('ok\n', 200, { 'server-timing': 'total;dur=0' }))
   app.use(securityHeaders(), tiers(openTiers), accessLog(), localHostOnly(), rateLimits(), utf8Headers())
@@ -57,7 +57,7 @@ const tiers = (openTiers: OpenTiers) =>
     tiers.waitUntil(tiers.afterResponse())
   })
 
-/** Values that everybody knows must not guard a public address. */
+/** Refuses a public address if the signing key or a token is a published value of local development. */
 const localHostOnly = () =>
   createMiddleware<WebEnv>(async function localHostOnly(c, next) {
     const { localOnly } = c.get('tiers').settings
@@ -65,7 +65,7 @@ const localHostOnly = () =>
     await next()
   })
 
-/** What isn't set up says so on every page, also on those that need no database. A warm isolate doesn't ask. */
+/** Makes every page report a missing setup, even pages that need no database. A warm isolate makes no call. */
 const setUpOnly = () =>
   createMiddleware<WebEnv>(async function setUpOnly(c, next) {
     const { shards } = c.get('tiers')

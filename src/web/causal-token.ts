@@ -3,7 +3,7 @@ import { limits } from '../core/limits.ts'
 
 const PURPOSE = 'causal'
 
-/** What a client carries so that it reads its own writes: the newest map epoch that it has met. */
+/** Lets a client read its own writes: the newest map epoch that it has seen. */
 export interface CausalToken {
   epoch: number
 }
@@ -11,13 +11,13 @@ export interface CausalToken {
 export const formatCausalToken = (signingKey: string, token: CausalToken, now: number): string =>
   sign(signingKey, PURPOSE, { ...token, until: now + limits.causalTokenMs })
 
-/** A token of ours that still lives, or null: a client without one loses nothing but the hint. */
+/** The contents of a valid, unexpired token, or null. A client without a token loses only the hint. */
 function parseCausalToken(signingKey: string, text: string, now: number): CausalToken | null {
   const token = verifySigned(signingKey, PURPOSE, text) as { epoch: number; until: number } | null
   return token && token.until > now ? { epoch: token.epoch } : null
 }
 
-/** The newest epoch a request's client knows of, from its `x-causal-token` or cookie; 0 without one. */
+/** The newest epoch that the client has seen, from `x-causal-token` or the cookie. 0 if it sends neither. */
 export function readClientEpoch(request: Request, signingKey: string, now: number): number {
   const cookie = /(?:^|;\s*)__Host-causal=([^;]+)/.exec(request.headers.get('cookie') ?? '')?.[1]
   const text = request.headers.get('x-causal-token') ?? cookie

@@ -10,7 +10,7 @@ import type { Shards } from '../sharding/shards.ts'
 import type { AssetUrls } from './layout.tsx'
 import type { Site } from './site.ts'
 
-/** The settings, read and checked once an isolate (workers/settings.ts). */
+/** The settings. workers/settings.ts reads and checks them once per isolate. */
 export interface Settings {
   signingKey: string
   operatorToken: string | null
@@ -18,13 +18,13 @@ export interface Settings {
   jobs: 'queue' | 'inline'
   rateLimits: 'on' | 'off'
   mailFrom: string
-  /** What is set in a way that is fit for localhost only, and how to mend it; or null. */
+  /** Which settings suit only localhost, and how to fix them; null if there are none. */
   localOnly: string | null
 }
 
 export type RateLimitName = 'requests' | 'writes' | 'credentials'
 
-/** Calls a request made, as `server-timing` tells them. */
+/** How many calls a request made, for `server-timing`. */
 export interface Calls {
   d1: number
   kv: number
@@ -37,7 +37,7 @@ export interface DependencyReport {
   detail: string
 }
 
-/** The tiers, as a request sees them; made from the bindings by workers/context.ts. */
+/** The tiers for one request. workers/context.ts creates them from the bindings. */
 export interface Tiers {
   settings: Settings
   clock: Clock
@@ -49,20 +49,20 @@ export interface Tiers {
   idempotency: Idempotency
   sessions: Sessions
   assets: AssetUrls
-  /** What nouns count for a user, by name: SQL of one number. */
+  /** The counts that nouns contribute to a user, by name. Each is SQL for one number. */
   userCounts: { [name in string]?: string }
   calls: Calls
-  /** Until when the request may call others. */
+  /** How long the request may still make calls. */
   time: TimeBudget
-  /** True once this request has committed a write: its answer carries a new causal token. */
+  /** True after this request has committed a write. Its answer then carries a new causal token. */
   hasWritten(): boolean
-  /** After a commit: its outbox rows go to their queue when the response has been sent. */
+  /** Call after a commit. Sends its outbox rows to their queue after the response. */
   follow(jobs: Job[]): void
-  /** Waits for what the client sends: that takes none of the request's time. */
+  /** Waits for the client's body. The wait does not count against the request's time. */
   received<T>(work: Promise<T>): Promise<T>
-  /** What is left for when the response has been sent: relays the outbox, refreshes the map when it is due. */
+  /** Work after the response: relays the outbox, and refreshes the map if that is due. */
   afterResponse(): Promise<void>
-  /** False when the limit is reached. A limiter that fails lets the request pass. */
+  /** False if the limit is reached. A failing limiter lets the request pass. */
   withinLimit(name: RateLimitName, key: string): Promise<boolean>
   staticFile(request: Request): Promise<Response>
   dependencies(): Promise<DependencyReport[]>
@@ -75,9 +75,9 @@ export interface WebEnv {
     requestId: string
     tiers: Tiers
     site: Site
-    /** Whom the request acts for; resolved once, on first use. */
+    /** The session that the request acts for. Resolved once, on first use. */
     session(): Promise<Session | null>
-    /** The body as text, read and bounded by the middleware. */
+    /** The body as text. The middleware reads it and bounds its size. */
     bodyText: string
   }
 }

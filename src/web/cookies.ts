@@ -3,7 +3,7 @@ import { deleteCookie, getCookie, setCookie } from 'hono/cookie'
 import { limits } from '../core/limits.ts'
 import type { WebEnv } from './context.ts'
 
-/** `__Host-`: Secure, for this host only, for the whole site (RFC 6265bis §4.1.3). */
+/** `__Host-` requires Secure, this host only and the path `/` (RFC 6265bis §4.1.3). */
 const options = { prefix: 'host', secure: true, path: '/', httpOnly: true, sameSite: 'Lax' } as const
 const DAY_SECONDS = 86_400
 
@@ -19,7 +19,7 @@ const maxAgeSeconds: Record<Name, number> = {
 
 export const readCookie = (c: Context<WebEnv>, name: Name): string | null => getCookie(c, name, 'host') ?? null
 
-/** The values of our own cookies as they came. Those of other applications of the host are not ours to judge. */
+/** The raw values of Banyan's own cookies. Other applications of the host may use any bytes in theirs. */
 export const ownCookies = (c: Context<WebEnv>): string[] =>
   [...(c.req.header('cookie') ?? '').matchAll(OWN_COOKIE)].map(([, value = '']) => value)
 
@@ -30,7 +30,7 @@ export function clearSessionCookies(c: Context<WebEnv>): void {
   for (const name of ['session', 'stamp'] as const) deleteCookie(c, name, options)
 }
 
-/** After a sign-up or log-in: the browser's two cookies. */
+/** Sets the browser's two cookies after a sign-up or log-in. */
 export function writeSessionCookies(
   c: Context<WebEnv>,
   { token, stamp }: { token: string; stamp: string | null },

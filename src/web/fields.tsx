@@ -1,10 +1,10 @@
 import type { Child } from 'hono/jsx'
 
-/** Field name → message; the key `''` is for the form as a whole. */
+/** Field name → message. The key `''` is the form as a whole. */
 export type FieldErrors = Record<string, string>
 
 type Described = {
-  /** Unique within the page: two forms may have a field of the same name. */
+  /** Unique within the page, because two forms may have a field of the same name. */
   id: string
   label: string
   hint?: string | undefined
@@ -39,7 +39,7 @@ export type TextFieldProps = Described & {
   type?: 'text' | 'email' | 'password'
   autocomplete: string
   required?: boolean
-  /** A handle, an e-mail address, a password: no capitals, no spelling. */
+  /** For a handle, an e-mail address or a password: no capitalisation, no spell check. */
   literal?: boolean
 }
 
@@ -66,7 +66,7 @@ export type TextAreaProps = Described & {
   value?: string | undefined
   rows: number
   required?: boolean
-  /** Code points; without the script the server says so when there are too many. */
+  /** Maximum number of code points. Without the script, the server reports an excess. */
   countTo?: number
 }
 

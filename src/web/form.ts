@@ -6,14 +6,14 @@ import { checkedRetryKey, invalid } from './api.ts'
 import type { WebEnv } from './context.ts'
 import type { FieldErrors } from './fields.tsx'
 
-/** A form's values as its schema reads them. Throws INVALID, as the API does for the same fields. */
+/** Parses a form's values by its schema. Throws INVALID, as the API does for the same fields. */
 export function parseForm<T extends z.ZodType>(schema: T, values: Record<string, string>): z.output<T> {
   const result = schema.safeParse(values)
   if (!result.success) throw invalid(result.error.issues)
   return result.data
 }
 
-/** An error by the names of a form's fields; '' is the form as a whole. */
+/** The error's messages by field name. '' is the form as a whole. */
 function fieldErrors(error: BanyanError): FieldErrors {
   const fields = (error.errors ?? []).map(({ pointer, detail }) => [pointer.slice(1), detail])
   return fields.length > 0 ? Object.fromEntries(fields) : { '': error.message }
@@ -21,9 +21,7 @@ function fieldErrors(error: BanyanError): FieldErrors {
 
 export type FormStatus = 401 | 409 | 422 | 429
 
-/**
- * Runs what a form asks for. What its user can mend comes back as errors to show beside the form; all else is thrown.
- */
+/** Runs a form's action. Returns errors that the user can fix, to show beside the form, and throws all others. */
 export async function submit(run: () => Promise<unknown>): Promise<{ errors: FieldErrors; status: FormStatus } | null> {
   try {
     await run()
@@ -41,8 +39,8 @@ export async function submit(run: () => Promise<unknown>): Promise<{ errors: Fie
 }
 
 /**
- * Runs once a form's key, so that a form that is sent twice has one effect. With other contents (its sender went back and
- * wrote something else) it is another request.
+ * Runs a form's action once per key, so that a form that is sent twice has one effect. If the contents differ, because
+ * the user went back and changed them, it is a new request.
  */
 export async function onceOrAnew<T>(
   c: Context<WebEnv>,

@@ -17,7 +17,7 @@ export function readableTime(time: string): string {
   return `${readableDay(time)}, ${new Date(time).toISOString().slice(11, 16)} UTC`
 }
 
-/** The client script turns it into `5 minutes ago`, and the reader's own time zone. */
+/** The client script shows it as `5 minutes ago`, or in the reader's time zone. */
 export const Timestamp = ({ time }: { time: string }) => (
   <time datetime={time} data-relative="">
     {readableTime(time)}
@@ -31,7 +31,7 @@ const BanyanMark = () => (
   </svg>
 )
 
-/** The house's page: a margin that says where one is, and the body beside it (below it on a phone). */
+/** The layout of all pages: a margin that names the page, and the body beside it (below it on a phone). */
 export const Spread = ({ margin, children }: { margin: Child; children: Child }) => (
   <div class="spread">
     <div class="spread-margin">{margin}</div>
@@ -41,7 +41,7 @@ export const Spread = ({ margin, children }: { margin: Child; children: Child })
 
 type NavLinkProps = { href: string; path: string; class?: string; children: Child }
 
-/** A link of the main navigation, marked if it leads to the page itself. */
+/** A link of the main navigation, marked if it points to the current page. */
 export const NavLink = ({ href, path, class: extra, children }: NavLinkProps) => (
   <a class={extra ? `nav-link ${extra}` : 'nav-link'} href={href} aria-current={href === path ? 'page' : undefined}>
     {children}
@@ -96,7 +96,7 @@ export type LayoutProps = {
   children: Child
 }
 
-/** The whole document, doctype included. */
+/** The whole document, including the doctype. */
 export const Layout = ({ title, description, assets, notice, children, ...masthead }: LayoutProps) =>
   html`<!doctype html>${(
     <html lang="en">

@@ -15,7 +15,7 @@ export interface Page {
   status?: FormStatus | undefined
 }
 
-/** Answers with a whole page. */
+/** Answers with an HTML page. */
 export function page(
   c: Context<WebEnv>,
   { status, viewer, ...about }: Page,
@@ -30,21 +30,14 @@ export function page(
   )
 }
 
-/** Answers with the page of an error: what happened, and how to mend it. */
+/** Answers with an error page: what happened, and how to fix it. Plain text if the tiers could not be opened. */
 export function errorPage(c: Context<WebEnv>, error: BanyanError): Response | Promise<Response> {
   const headers = new Headers()
   retryAfter(error, headers)
   const assets = c.get('tiers')?.assets
-  const content = (
-    <ErrorPage
-      status={error.status}
-      title={error.title}
-      detail={publicDetail(error, c.req.url)}
-      requestId={c.get('requestId')}
-    />
-  )
-  if (!assets)
-    return c.text(`${error.title}\n\n${publicDetail(error, c.req.url)}\n`, error.status, Object.fromEntries(headers))
+  const detail = withoutTitle(publicDetail(error, c.req.url), error.title)
+  const content = <ErrorPage status={error.status} title={error.title} detail={detail} requestId={c.get('requestId')} />
+  if (!assets) return c.text(`${error.title}\n\n${detail}\n`, error.status, Object.fromEntries(headers))
   return c.html(
     <Layout title={error.title} assets={assets} navigation={navigationOf(c, null)} isSignedIn={false}>
       {content}
@@ -54,6 +47,10 @@ export function errorPage(c: Context<WebEnv>, error: BanyanError): Response | Pr
   )
 }
 
+/** The heading of the page is the title. */
+const withoutTitle = (detail: string, title: string): string =>
+  detail.startsWith(`${title}. `) ? detail.slice(title.length + 2) : detail
+
 const navigationOf = (c: Context<WebEnv>, viewer: Viewer | null): Child[] =>
   c
     .get('site')
@@ -61,7 +58,7 @@ const navigationOf = (c: Context<WebEnv>, viewer: Viewer | null): Child[] =>
     .sort((one, other) => one.order - other.order)
     .map(({ content }) => content)
 
-/** A form's fields as text; browsers end lines with CRLF, and we keep LF. */
+/** A form's fields as text. Browsers end lines with CRLF; we store LF. */
 export function readForm(c: Context<WebEnv>): Record<string, string> {
   const form = new URLSearchParams(c.get('bodyText'))
   return Object.fromEntries([...form].map(([name, value]) => [name, value.replaceAll('\r\n', '\n')]))

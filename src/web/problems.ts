@@ -5,41 +5,45 @@ import type { Log } from '../core/log.ts'
 import { isLocalHost } from './api.ts'
 import type { WebEnv } from './context.ts'
 
-/** What went wrong, as a `BanyanError`: anything else that was thrown is a bug, and says so without saying what. */
+/** What was thrown, as a `BanyanError`. Anything else is a bug: the log has the reason, the caller gets INTERNAL. */
 export function toBanyanError(error: unknown, log: Log): BanyanError {
   if (error instanceof BanyanError) {
     if (error.status >= 500)
       log.error('request.failed', { code: error.code, reason: error.advice, stack: stackOf(error.cause) })
     return error
   }
-  // The routes' validators: an empty body that is announced as JSON, or as what no route takes.
+  // From the routes' validators: an empty body with a JSON content type, or with one that no route accepts.
   if (error instanceof HTTPException && error.status === 400)
-    return new BanyanError('MALFORMED_JSON', 'The body could not be read as JSON.', { cause: error })
+    return new BanyanError('MALFORMED_JSON', 'The body could not be read as JSON. Send a JSON object.', {
+      cause: error,
+    })
   if (error instanceof HTTPException && error.status === 415)
-    return new BanyanError('WRONG_CONTENT_TYPE', 'Send application/json.', { cause: error })
+    return new BanyanError('WRONG_CONTENT_TYPE', 'The API accepts JSON only. Send application/json.', { cause: error })
   log.error('request.bug', { reason: String(error), stack: stackOf(error) })
-  return new BanyanError('INTERNAL', 'The fault is ours and is recorded under the request id.', { cause: error })
+  return new BanyanError('INTERNAL', undefined, { cause: error })
 }
 
-/** Codes whose detail was written for operators or by the database: callers get the title only. */
+/** Codes whose detail is for operators or is the database's text. Callers get the title and what they can do. */
 const internal: ErrorCode[] = [
   'DATABASE_CONSTRAINT',
   'DATABASE_ERROR',
   'DIRECTORY_UNAVAILABLE',
+  'INTERNAL',
   'SHARD_FOREIGN',
   'SHARD_READ_ONLY',
   'SHARD_RESTORING',
   'SHARD_UNAVAILABLE',
 ]
 
-/** Those whose detail tells a builder what to set up: on localhost she is the caller. */
+/** Codes whose detail tells a builder what to set up. On localhost, the caller is the builder. */
 const internalUnlessLocal: ErrorCode[] = ['MIGRATIONS_PENDING', 'SETTING_MISSING', 'SHARD_UNKNOWN']
 
-/** Operators see all of it. */
+/** What the caller at this address may read. Operators read everything. */
 export function publicDetail(error: BanyanError, url: string): string {
   const { pathname, hostname } = new URL(url)
-  const isHidden = internal.includes(error.code) || (internalUnlessLocal.includes(error.code) && !isLocalHost(hostname))
-  return isHidden && !pathname.startsWith('/operator/') ? `${error.title}.` : error.advice
+  if (pathname.startsWith('/operator/')) return error.advice
+  if (internalUnlessLocal.includes(error.code)) return isLocalHost(hostname) ? error.advice : error.publicAdvice
+  return internal.includes(error.code) || !error.hasOwnDetail ? error.publicAdvice : error.advice
 }
 
 /** RFC 9457. */
@@ -59,7 +63,7 @@ export function problemResponse(c: Context<WebEnv>, error: BanyanError): Respons
   return c.body(JSON.stringify(body), error.status, Object.fromEntries(headers))
 }
 
-/** 429 and 503 always say when to come back; others where it is known. */
+/** 429 and 503 always have Retry-After (5 s by default). Other statuses have it if the error gives a time. */
 export function retryAfter(error: BanyanError, headers: Headers): void {
   const isForLater = error.status === 503 || error.status === 429
   const seconds = error.retryAfterSeconds ?? (isForLater ? 5 : null)

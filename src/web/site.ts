@@ -1,22 +1,22 @@
 import type { Child } from 'hono/jsx'
 
-/** Whom a page is for. Nouns add the fields that their navigation shows, by declaration merging. */
+/** The signed-in user of a page. Nouns add the fields that their navigation shows, by declaration merging. */
 export interface Viewer {
   id: string
 }
 
-/** An entry of the main navigation; entries are sorted by `order`. */
+/** An entry of the main navigation. Entries are sorted by `order`. */
 interface NavigationEntry {
   order: number
   content: Child
 }
 
-/** A noun's entries, for a viewer (null: nobody is signed in) at a path. */
+/** A noun's entries for a viewer at a path. `viewer` is null if the request is not signed in. */
 export type Navigation = (viewer: Viewer | null, path: string) => readonly NavigationEntry[]
 
-/** What all pages share. */
+/** Data that all pages share. */
 export interface Site {
   navigation: readonly Navigation[]
-  /** The path to which a signed-in user comes back. */
+  /** The start page of a signed-in user. */
   home: string
 }

@@ -18,7 +18,7 @@ beforeAll(async () => {
 })
 afterAll(() => stack?.close())
 
-/** A client each of whose answers is held against the document: its status, its shape, its headers. */
+/** A client that checks the status, shape and headers of each answer against the document. */
 function held<T extends Client>(client: T): T {
   const request = client.request
   const checked = async (method: string, path: string, options?: RequestOptions): Promise<Answer> => {
@@ -70,7 +70,7 @@ function expectProblem(answer: Answer, status: number, code: string): ApiProblem
 }
 
 describe('accounts', () => {
-  test('a sign-up answers with oneself and a token, and the token signs in', async () => {
+  test('a sign-up answers with the user and a token, and the token signs in', async () => {
     const client = held(stack.bearer())
     const person = { email: '  Ada.Lovelace@Example.com ', handle: 'Ada_L', password: PASSWORD, displayName: ' Ada ' }
     const answer = await client.post('/api/v1/accounts', person)
@@ -84,7 +84,7 @@ describe('accounts', () => {
     expect((await client.get('/api/v1/me')).json()).toEqual({ user })
   })
 
-  test('a browser gets its cookies, each for this host alone and out of reach of scripts', async () => {
+  test('a browser gets its cookies, for this host only and inaccessible to scripts', async () => {
     const client = held(stack.browser())
     const answer = await client.post('/api/v1/accounts', newPerson())
     expect(answer.cookies.map(({ name }) => name)).toEqual(['__Host-session', '__Host-stamp', '__Host-causal'])
@@ -101,7 +101,7 @@ describe('accounts', () => {
     expectProblem(await client.get('/api/v1/me'), 401, 'NOT_SIGNED_IN')
   })
 
-  test('an e-mail address and a handle are taken whatever their case, and a refused sign-up keeps neither', async () => {
+  test('an e-mail address and a handle are taken in any case, and a refused sign-up reserves neither', async () => {
     const { user } = await signUp()
     const other = held(stack.bearer())
     const sameEmail = { ...newPerson(), email: user.email!.toUpperCase() }
@@ -114,7 +114,7 @@ describe('accounts', () => {
     await signUp({ ...sameEmail, email: newPerson().email })
   })
 
-  test('an Idempotency-Key makes one account of two sign-ups, and both tokens work', async () => {
+  test('with an Idempotency-Key, two sign-ups create one account, and both tokens work', async () => {
     const person = newPerson()
     const headers = { 'idempotency-key': 'sign-up-once' }
     const first = held(stack.bearer())
@@ -132,7 +132,7 @@ describe('accounts', () => {
 })
 
 describe('sessions', () => {
-  test('one logs in by handle or by e-mail, in any case', async () => {
+  test('a user logs in by handle or by e-mail, in any case', async () => {
     const { user } = await signUp()
     for (const login of [user.handle.toUpperCase(), ` ${user.email!.toUpperCase()}`]) {
       const answer = await held(stack.bearer()).post('/api/v1/sessions', { login, password: PASSWORD })
@@ -154,7 +154,7 @@ describe('sessions', () => {
     }
   })
 
-  test('they are listed with what opened them; one ends another, and its token is refused', async () => {
+  test('they are listed with their clients; one ends another, whose token is then refused', async () => {
     const client = await signUp()
     const phone = held(stack.bearer())
     const headers = { 'user-agent': 'A phone/1.0' }
@@ -168,14 +168,14 @@ describe('sessions', () => {
     expect((await client.get('/api/v1/sessions')).json<Sessions>().items).toHaveLength(1)
   })
 
-  test('another user’s session can’t be ended', async () => {
+  test('another user’s session cannot be ended', async () => {
     const [client, other] = [await signUp(), await signUp()]
     const { items } = (await other.get('/api/v1/sessions')).json<Sessions>()
     expectProblem(await client.request('DELETE', `/api/v1/sessions/${items[0]!.id}`), 404, 'NOT_FOUND')
     expect((await other.get('/api/v1/me')).status).toBe(200)
   })
 
-  test('logging out ends the session and takes the browser’s cookies', async () => {
+  test('logging out ends the session and deletes the browser’s cookies', async () => {
     const client = held(stack.browser())
     await client.post('/api/v1/accounts', newPerson())
     const before = new Map(client.cookies)
@@ -187,7 +187,7 @@ describe('sessions', () => {
     expect([...client.cookies.keys()]).toEqual(['__Host-causal'])
   })
 
-  test('all others end at once', async () => {
+  test('all others end together', async () => {
     const client = await signUp()
     const others = [await logIn(client.user.handle), await logIn(client.user.handle)]
     expect((await client.request('DELETE', '/api/v1/sessions')).status).toBe(204)
@@ -195,7 +195,7 @@ describe('sessions', () => {
     expect((await client.get('/api/v1/sessions')).json<Sessions>().items).toMatchObject([{ current: true }])
   })
 
-  test('an Idempotency-Key makes one session of two log-ins', async () => {
+  test('with an Idempotency-Key, two log-ins start one session', async () => {
     const { user } = await signUp()
     const headers = { 'idempotency-key': 'log-in-once' }
     const clients = [held(stack.bearer()), held(stack.bearer())]
@@ -209,14 +209,14 @@ describe('sessions', () => {
   })
 })
 
-// At once: a mail waits a second in its queue.
+// The mails are requested together, because a mail waits a second in its queue.
 describe.concurrent('tokens that travel by mail', () => {
   const expire = async (userId: string) => {
     for (const database of stack.databases.values())
       await database.prepare('UPDATE mail_tokens SET expires_at = 1 WHERE user_id = ?').bind(userId).run()
   }
 
-  test('an e-mail address is verified once by the mail of the sign-up, and by a later one', async () => {
+  test('an e-mail address is confirmed once by the mail of the sign-up, and once by a later one', async () => {
     const client = await signUp()
     const first = await stack.mailedToken('verify-email', client.user.id)
     expect((await client.post('/api/v1/email-verifications')).status).toBe(202)
@@ -229,7 +229,7 @@ describe.concurrent('tokens that travel by mail', () => {
     expect((await visitor.post(`/api/v1/email-verifications/${first}`)).status).toBe(204)
   })
 
-  test('an expired one verifies nothing, and neither does a password reset’s', async () => {
+  test('an expired token confirms nothing, and neither does a password reset’s', async () => {
     const client = await signUp()
     const token = await stack.mailedToken('verify-email', client.user.id)
     await expire(client.user.id)
@@ -240,7 +240,7 @@ describe.concurrent('tokens that travel by mail', () => {
     expect((await client.get('/api/v1/me')).json()).toMatchObject({ user: { emailVerified: false } })
   })
 
-  test('a password is set anew once, which ends every session', async () => {
+  test('a new password is set once, which ends every session', async () => {
     const client = await signUp()
     const visitor = held(stack.bearer())
     const known = await visitor.post('/api/v1/password-resets', { email: ` ${client.user.email!.toUpperCase()}` })
@@ -256,7 +256,7 @@ describe.concurrent('tokens that travel by mail', () => {
     expectProblem(await visitor.post(`/api/v1/password-resets/${token}`, { password }), 404, 'NOT_FOUND')
   })
 
-  test('an expired one sets no password, and neither does a verification’s', async () => {
+  test('an expired token sets no password, and neither does a confirmation’s', async () => {
     const client = await signUp()
     const body = { password: 'eight louder herons' }
     const verification = await stack.mailedToken('verify-email', client.user.id)
@@ -269,8 +269,8 @@ describe.concurrent('tokens that travel by mail', () => {
   })
 })
 
-describe('oneself', () => {
-  test('a change of the profile is seen by oneself and by others', async () => {
+describe('the own account', () => {
+  test('a change of the profile is visible to the user and to others', async () => {
     const client = await signUp()
     const bio = 'Lines,\n  kept — «as» they’re 打つ 👩‍🚀 typed'
     const answer = await client.request('PATCH', '/api/v1/me', { json: { displayName: '  Åsa  ', bio } })
@@ -314,7 +314,7 @@ describe('a noun’s route', () => {
   })
 })
 
-describe('what watches and operates', () => {
+describe('monitoring and operations', () => {
   test('/healthz answers while the isolate lives, and /readyz has a line for each dependency', async () => {
     const client = stack.bearer()
     const alive = await client.get('/healthz')
@@ -328,7 +328,7 @@ describe('what watches and operates', () => {
       for (const name of ['x-request-id', 'server-timing']) expect(headers.get(name)).not.toBeNull()
   })
 
-  test('operators see the shards', async () => {
+  test('operators list the shards', async () => {
     const visitor = held(stack.bearer())
     const answer = await visitor.get('/operator/v1/shards', { headers: { authorization: `Bearer ${OPERATOR_TOKEN}` } })
     expect(answer.status).toBe(200)
@@ -350,7 +350,7 @@ describe('what watches and operates', () => {
     expect(items.filter(({ ok }) => !ok)).toEqual([])
   })
 
-  test('operators import users, who are there at once, and see that they are', async () => {
+  test('operators import users, who exist at once, and verify them', async () => {
     const operator = Object.assign(held(stack.bearer()), { token: OPERATOR_TOKEN })
     const user = {
       externalId: '7',
@@ -375,7 +375,7 @@ describe('what watches and operates', () => {
     expect(answer.json()).toMatchObject({ user: { id: imported.items[0]!.id, createdAt: '2019-05-06T07:08:09.000Z' } })
   })
 
-  test('operators move slots, turn a move round, complete it and abort one', async () => {
+  test('operators move slots, reverse a move, complete it and abort one', async () => {
     const operator = Object.assign(held(stack.bearer()), { token: OPERATOR_TOKEN })
     interface Move {
       id: string
@@ -419,7 +419,7 @@ describe('what watches and operates', () => {
     expect((await operator.post(`/operator/v1/moves/${id}/abort`)).status).toBe(409)
   })
 
-  test('operators drain a shard, remove it, take it in again, and even the shards out', async () => {
+  test('operators drain a shard, remove it, add it again, and rebalance the shards', async () => {
     const operator = Object.assign(held(stack.bearer()), { token: OPERATOR_TOKEN })
     const shards = async () =>
       (await operator.get('/operator/v1/shards')).json<{ items: { id: string; slots: number; state: string }[] }>()
@@ -465,7 +465,7 @@ describe('what watches and operates', () => {
     expect((await shards()).map(({ slots }) => slots)).toEqual([32_768, 32_768])
   })
 
-  test('the document is OpenAPI 3.1, and every success that it names was seen here', () => {
+  test('the document is OpenAPI 3.1, and the tests have seen every success that it names', () => {
     expect(document.openapi).toBe('3.1.0')
     const named = documentedRoutes(document).flatMap(({ name, successes }) =>
       successes.map((status) => `${name} ${status}`),

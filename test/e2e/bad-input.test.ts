@@ -42,7 +42,7 @@ beforeAll(async () => {
 })
 afterAll(() => stack?.close())
 
-/** What the author's things are, as the nouns' routes answer. */
+/** The author's items, as the nouns' routes return them. */
 function shown(): Promise<string[]> {
   const reads = nounRoutes.filter(({ method, isApi }) => isApi && method === 'GET')
   return Promise.all(reads.map(async (route) => (await author.get(pathOf(route, owner))).text))
@@ -55,7 +55,7 @@ async function signUp(handle: string): Promise<Bearer> {
   return client
 }
 
-// ── what every refusal looks like ─────────────────────────────────────────────────────────────────
+// ── the form of every refusal ────────────────────────────────────────────
 
 interface Problem {
   errors?: { pointer: string; detail: string }[]
@@ -79,7 +79,7 @@ function expectProblem(answer: Answer, status: number, code: string, about: stri
   return problem
 }
 
-/** Sends it and expects the refusal; where the route is documented, the document must name this status. */
+/** Sends the request and expects the refusal. If the route is documented, the document must name this status. */
 async function refused(
   client: Client,
   [method, path, options = {}]: [method: string, path: string, options?: RequestOptions | undefined],
@@ -94,11 +94,11 @@ async function refused(
   return problem
 }
 
-// ── the table: every route that takes a body, and what each field refuses ─────────────────────────
+// ── the table: every route with a body, and what each field refuses ───────────────────────────────
 
 interface Field {
   isOptional?: boolean
-  /** Texts that are refused. Other types than text always are. */
+  /** Texts that are refused. Values of other types are always refused. */
   refuses: string[]
 }
 
@@ -108,7 +108,7 @@ interface BodyRoute {
   who: () => Client
   valid: Record<string, unknown>
   fields: Record<string, Field>
-  /** Where it isn't the usual one. */
+  /** If it is not the usual one. */
   bodyBytesMax?: number
 }
 
@@ -286,13 +286,13 @@ const bodyRoutes: BodyRoute[] = [
   },
 ]
 
-/** Bytes that are no UTF-8, each as text of one character per byte. */
+/** Bytes that are not UTF-8, each as text of one character per byte. */
 const notUtf8 = {
   'Latin-1': '\xe9',
   'a lone continuation': '\x80',
   'an overlong slash': '\xc0\xaf',
   'a surrogate': '\xed\xa0\x80',
-  'the beginning of a character': '\xf0\x9f\x8c',
+  'the start of a character': '\xf0\x9f\x8c',
   'more than U+10FFFF': '\xf4\x90\x80\x80',
 }
 const bytesOf = (text: string) => Buffer.from(text, 'latin1')
@@ -301,7 +301,7 @@ const escaped = (text: string) => bytesOf(text).toString('hex').replace(/../g, '
 const methodOf = ({ route }: BodyRoute) => route.split(' ')[0]!
 const JSON_TYPE = { 'content-type': 'application/json' }
 
-test('the table has every route that the document gives a body', () => {
+test('the table has every route that has a body in the document', () => {
   const documented = documentedRoutes(document).filter(({ hasBody }) => hasBody)
   expect(bodyRoutes.map(({ route }) => route).toSorted()).toEqual(documented.map(({ name }) => name).toSorted())
 })
@@ -310,7 +310,7 @@ describe.each(bodyRoutes)('$route', (row) => {
   const send = (options: RequestOptions, expected: [number, string]) =>
     refused(row.who(), [methodOf(row), row.path(), options], expected)
 
-  test('refuses what is not JSON', async () => {
+  test('refuses a body that is not JSON', async () => {
     for (const body of [
       '{',
       '{"a":1,}',
@@ -357,7 +357,7 @@ describe.each(bodyRoutes)('$route', (row) => {
     await send({ body: new TextEncoder().encode(body) }, [415, 'WRONG_CONTENT_TYPE'])
   })
 
-  test('refuses a body that is too large, also one that comes in chunks of unknown number', async () => {
+  test('refuses a body that is too large, even in chunks of unknown number', async () => {
     const of = (bytes: number) => '"'.padEnd(bytes - 1, 'a').concat('"')
     const { bodyBytesMax = BODY_BYTES_MAX } = row
     await send({ body: of(bodyBytesMax + 1), headers: JSON_TYPE }, [413, 'BODY_TOO_LARGE'])
@@ -366,7 +366,7 @@ describe.each(bodyRoutes)('$route', (row) => {
     await send({ body: of(bodyBytesMax), headers: JSON_TYPE }, [422, 'INVALID'])
   })
 
-  test('refuses JSON that is not an object, and fields that are not known', async () => {
+  test('refuses JSON that is not an object, and unknown fields', async () => {
     for (const json of [null, [], [row.valid], 'text', 1, true]) await send({ json }, [422, 'INVALID'])
     const pointers = { nickname: '/nickname', 'a/b~c': '/a~1b~0c', constructor: '/constructor', '': '/' }
     for (const [name, pointer] of Object.entries(pointers)) {
@@ -378,24 +378,21 @@ describe.each(bodyRoutes)('$route', (row) => {
     expect(errors).toMatchObject([{ pointer: '/__proto__' }])
   })
 
-  test.each(Object.entries(row.fields))(
-    'refuses a %s that is missing or wrong, and points at it',
-    async (name, field) => {
-      const { [name]: _, ...without } = row.valid
-      const points = async (json: unknown) => {
-        const { errors } = await send({ json }, [422, 'INVALID'])
-        expect([...new Set(errors?.map(({ pointer }) => pointer))], JSON.stringify(json).slice(0, 80)).toEqual([
-          `/${name}`,
-        ])
-      }
-      if (!field.isOptional) await points(without)
-      for (const value of [null, 1, true, {}, [], ['text'], `${row.valid[name]}\ud800`, ...field.refuses])
-        await points({ ...row.valid, [name]: value })
-    },
-  )
+  test.each(Object.entries(row.fields))('refuses a missing or wrong %s, with a pointer to it', async (name, field) => {
+    const { [name]: _, ...without } = row.valid
+    const points = async (json: unknown) => {
+      const { errors } = await send({ json }, [422, 'INVALID'])
+      expect([...new Set(errors?.map(({ pointer }) => pointer))], JSON.stringify(json).slice(0, 80)).toEqual([
+        `/${name}`,
+      ])
+    }
+    if (!field.isOptional) await points(without)
+    for (const value of [null, 1, true, {}, [], ['text'], `${row.valid[name]}\ud800`, ...field.refuses])
+      await points({ ...row.valid, [name]: value })
+  })
 })
 
-describe('a route that takes no body', () => {
+describe('a route without a body', () => {
   const paths: Record<string, () => string> = {
     'DELETE /api/v1/sessions': () => '/api/v1/sessions',
     'DELETE /api/v1/sessions/{id}': () => `/api/v1/sessions/${sessionId}`,
@@ -413,7 +410,7 @@ describe('a route that takes no body', () => {
     'POST /operator/v1/moves/{id}/complete': () => `/operator/v1/moves/${sessionId}/complete`,
   }
 
-  test('refuses what is sent all the same: a drain with `dryRun` must not drain', async () => {
+  test('refuses a body anyway: a drain with `dryRun` must not drain', async () => {
     const bodiless = documentedRoutes(document).filter(({ method, hasBody }) => method !== 'GET' && !hasBody)
     expect(bodiless.map(({ name }) => name).toSorted()).toEqual(Object.keys(paths).toSorted())
     for (const { name, method } of bodiless) {
@@ -430,8 +427,8 @@ describe('a route that takes no body', () => {
   })
 })
 
-describe('a path that is malformed', () => {
-  /** Parts of a path that are no id of anything, some of them nearly this one. */
+describe('a malformed path', () => {
+  /** Parts of a path that are not an id. Some resemble this id. */
   const strange = (id = sessionId) =>
     [
       ...[
@@ -489,13 +486,13 @@ describe('a path that is malformed', () => {
     ['a token', 'POST', '/api/v1/password-resets/…', { json: { password: 'nine silent herons' } }],
   ]
 
-  test.each(paths)('%s is nothing that is there: %s %s', async (_, method, path, options) => {
+  test.each(paths)('%s is not found: %s %s', async (_, method, path, options) => {
     await Promise.all(
       strange().map((part) => refused(author, [method, path.replace('…', part), options], [404, 'NOT_FOUND'])),
     )
   })
 
-  /** A noun's route with a part of its path replaced. */
+  /** A noun's route with one part of its path replaced. */
   const named = nounRoutes.filter(({ pattern }) => pattern.includes('/:'))
   const partsFor = (row: NounRoute) =>
     [undefined, ...Object.values(owner.created)].flatMap((id) => {
@@ -529,16 +526,16 @@ describe('a path that is malformed', () => {
     expect(answer.text).toContain(answer.headers.get('x-request-id'))
   }
 
-  test.each(pages)('a person gets a page that says so: %s %s', async (method, path, form) => {
+  test.each(pages)('a browser gets an error page: %s %s', async (method, path, form) => {
     await Promise.all(strange().map((part) => expectNoPage(method, path.replace('…', part), form)))
   })
 
-  test.each(named.filter(({ isApi }) => !isApi))('a person gets a page that says so: $route', async (row) => {
+  test.each(named.filter(({ isApi }) => !isApi))('a browser gets an error page: $route', async (row) => {
     const form = row.method === 'GET' ? undefined : ((row.body?.(0) ?? {}) as Record<string, string>)
     await Promise.all(partsFor(row).map((path) => expectNoPage(row.method, path, form)))
   })
 
-  test('a handle that nobody has, and a route that isn’t there', async () => {
+  test('an unknown handle, and an unknown route', async () => {
     await refused(visitor, ['GET', '/api/v1/users/autho%C5%99'], [404, 'NOT_FOUND'])
     await refused(visitor, ['GET', '/api/v1/users/nobody_here'], [404, 'NOT_FOUND'])
     await refused(visitor, ['GET', '/api/v1/users/nobody_here/nothing'], [404, 'NOT_FOUND'])
@@ -567,10 +564,10 @@ describe('a path that is malformed', () => {
   })
 })
 
-describe('bytes that are not UTF-8, outside of a body of JSON', () => {
+describe('bytes that are not UTF-8, outside of a JSON body', () => {
   const wrong = Object.values(notUtf8).map(escaped)
 
-  test('a query and a path are refused, whatever the route makes of them', async () => {
+  test('in a query or a path are refused, for every route', async () => {
     const queries = ['/api/v1/users/author?x=', '/operator/v1/moves?cursor=', '/operator/v1/moves?limit=']
     for (const bytes of wrong) {
       for (const path of queries) await refused(operator, ['GET', path + bytes], [400, 'MALFORMED_UTF8'])
@@ -584,7 +581,7 @@ describe('bytes that are not UTF-8, outside of a body of JSON', () => {
     await refused(visitor, ['GET', '/api/v1/users/autho%C5%99?x=%E2%82%AC&y=%'], [404, 'NOT_FOUND'])
   })
 
-  test('a header that is read is refused, and a cookie of ours that escapes them', async () => {
+  test('in a header that Banyan reads are refused, and so are escapes in its cookies', async () => {
     const names = ['authorization', 'cookie', 'idempotency-key', 'user-agent', 'x-causal-token', 'origin']
     for (const bytes of Object.values(notUtf8)) {
       for (const name of names) {
@@ -609,7 +606,7 @@ describe('bytes that are not UTF-8, outside of a body of JSON', () => {
     expect((await cafe.request('DELETE', '/api/v1/sessions/current')).status).toBe(204)
   })
 
-  test('a form is refused in every field, raw and escaped', async () => {
+  test('in a form are refused in every field, raw and escaped', async () => {
     const forms: [string, string][] = [
       ['/signup', 'email=new@example.com&handle=new_one&password=seven+quiet+herons&displayName=New'],
       ['/login', `login=author&password=${PASSWORD}`],
@@ -637,7 +634,7 @@ describe('bytes that are not UTF-8, outside of a body of JSON', () => {
       }
   })
 
-  test('a form of another type is refused: what it holds would be read as something else', async () => {
+  test('a form of another type is refused, because its contents would be misread', async () => {
     const form = new FormData()
     form.set('text', 'Altered')
     const multipart = new Response(form)
@@ -695,7 +692,7 @@ test('a limit is a number in plain decimal digits', async () => {
   )
 })
 
-describe('who may', () => {
+describe('permissions', () => {
   const signedInRoutes = (): [string, string, RequestOptions?][] => [
     ['GET', '/api/v1/sessions'],
     ['DELETE', '/api/v1/sessions'],
@@ -714,7 +711,7 @@ describe('who may', () => {
       ]),
   ]
 
-  test('the routes here are those that the document says need a session', () => {
+  test('the routes here are those that need a session in the document', () => {
     const secured = Object.entries(document.paths).flatMap(([path, operations]) =>
       Object.entries(operations)
         .filter(([, operation]) =>
@@ -726,7 +723,7 @@ describe('who may', () => {
     expect([...new Set(here)].toSorted()).toEqual(secured.toSorted())
   })
 
-  test('no token, a malformed one, and one that was put together of two are refused', async () => {
+  test('no token, a malformed token, and a token combined from two are refused', async () => {
     const [userId, session, secret] = author.token!.split('.') as [string, string, string]
     const [otherId, otherSession] = other.token!.split('.') as [string, string, string]
     const tokens = [
@@ -768,7 +765,7 @@ describe('who may', () => {
       )
   })
 
-  test('a write with a cookie must name this origin, and a log-in from elsewhere is refused', async () => {
+  test('a write with a cookie must name this origin, and a log-in from another origin is refused', async () => {
     const session = `__Host-session=${cookies.cookies.get('__Host-session')}`
     const elsewhere: Record<string, string>[] = [
       { origin: 'https://elsewhere.example' },
@@ -791,7 +788,7 @@ describe('who may', () => {
     await refused(visitor, ['POST', '/api/v1/sessions', logIn], [403, 'WRONG_ORIGIN'])
   })
 
-  test('the larger bodies of imports are the operators’ only', async () => {
+  test('only operators may send the larger bodies of imports', async () => {
     const body = '"'.padEnd(BODY_BYTES_MAX, 'a').concat('"')
     const strangers = [{ body, headers: JSON_TYPE }, { body: '{', headers: JSON_TYPE }, { body: 'x' }]
     for (const sent of strangers)
@@ -799,7 +796,7 @@ describe('who may', () => {
     await refused(operator, ['POST', '/operator/v1/imports', { body, headers: JSON_TYPE }], [422, 'INVALID'])
   })
 
-  test('an import of nobody, of too many, or of users with unknown fields is refused whole', async () => {
+  test('an import without users, with too many, or with unknown fields is refused completely', async () => {
     const user = { externalId: '1', email: 'old@example.com', handle: 'old_one' }
     for (const [users, pointer] of [
       [[], '/users'],
@@ -836,7 +833,7 @@ describe('who may', () => {
     await refused(visitor, ['GET', '/api/v1/me', operator], [401, 'NOT_SIGNED_IN'])
   })
 
-  test('an Idempotency-Key is text of a bounded length', async () => {
+  test('an Idempotency-Key is text of bounded length', async () => {
     for (const key of ['', 'a'.repeat(201), bytesOf('\xc3\xbc').toString('latin1'), 'a\tb'])
       for (const [method, path, options] of [
         ...apiRoutes
@@ -858,16 +855,16 @@ describe('who may', () => {
   })
 })
 
-describe('a person is answered with a page', () => {
+describe('a browser gets a page', () => {
   const expectPage = (answer: Answer, status: number, words: string) => {
     expect([answer.status, answer.headers.get('content-type')]).toEqual([status, 'text/html; charset=UTF-8'])
     expect(answer.text).toContain(words)
     expect(answer.headers.get('content-security-policy')).toContain("default-src 'none'")
   }
 
-  test('also where there is nothing, or nothing for this person', async () => {
+  test('also for an unknown address, or if the user may not see it', async () => {
     expectPage(await cookies.get('/nothing'), 404, 'Not found')
-    expectPage(await cookies.get('/@nobody_here'), 404, 'Nobody has this handle')
+    expectPage(await cookies.get('/@nobody_here'), 404, 'No user has this handle')
     const evil = { form: {}, headers: { origin: 'https://elsewhere.example' } }
     expectPage(await cookies.request('POST', '/logout', evil), 403, 'another site')
     const profile = { displayName: 'A', bio: 'a'.repeat(BODY_BYTES_MAX) }
@@ -875,7 +872,7 @@ describe('a person is answered with a page', () => {
     expectPage(await stack.browser().submit('/settings/profile', { displayName: 'Whose?' }), 401, 'Sign in')
   })
 
-  test('a form that is wrong comes back with what was typed', async () => {
+  test('an invalid form is shown again with the submitted values', async () => {
     const typed = { email: 'not an address', handle: 'B d', password: 'short', displayName: '"><b>' }
     const page = await stack.browser().submit('/signup', typed)
     expectPage(page, 422, 'This is not an e-mail address.')
@@ -894,14 +891,14 @@ describe('a person is answered with a page', () => {
   })
 })
 
-test('and nothing of all this was written', async () => {
+test('nothing of all this was written', async () => {
   await outboxesDrained(stack)
   expect(await rowCounts(stack)).toEqual(rowsBefore)
   expect(await shown()).toEqual(shownBefore)
   expect((await author.get('/api/v1/me')).json()).toMatchObject({ user: { displayName: 'author', bio: '' } })
 })
 
-test('what is just inside the limits is accepted, and comes back as it was sent', async () => {
+test('input just within the limits is accepted, and returned unchanged', async () => {
   const label = 'b'.repeat(61)
   const longest = { email: `${'a'.repeat(64)}@${label}.${label}.${label}.de`, handle: 'a'.repeat(30) }
   expect(longest.email).toHaveLength(253)

@@ -44,16 +44,16 @@ async function logIn(page: Page, login: string): Promise<void> {
   await hasLeft(page, '/login')
 }
 
-/** Who is signed in is led on; to where is a noun's matter. */
+/** A signed-in user is redirected. The noun decides where. */
 const hasLeft = (page: Page, path: string) => page.waitForURL((url) => url.pathname !== path)
 
-/** On the page of settings. */
+/** On the settings page. */
 async function saveBio(page: Page, bio: string): Promise<void> {
   await page.getByLabel('Bio').fill(bio)
   await page.getByRole('button', { name: 'Save profile' }).click()
 }
 
-/** Changes the profile, looks at it and logs out, with scripts or without. */
+/** Changes the profile, views it and logs out, with or without scripts. */
 async function introduceAndLeave(page: Page, handle: string): Promise<void> {
   await page.goto('/settings')
   await saveBio(page, 'Counts herons.')
@@ -66,13 +66,13 @@ async function introduceAndLeave(page: Page, handle: string): Promise<void> {
   expect(pathOf(page)).toBe('/login')
 }
 
-test('a person signs up, changes the profile and logs out', async () => {
+test('a user signs up, changes the profile and logs out', async () => {
   const page = await open()
   await signUp(page, 'ada')
   await introduceAndLeave(page, 'ada')
 })
 
-test('and all of it without scripts', async () => {
+test('the same works without scripts', async () => {
   const page = await open({ javaScriptEnabled: false })
   await signUp(page, 'bea')
   await introduceAndLeave(page, 'bea')
@@ -89,7 +89,7 @@ const browserTests = import.meta.glob<{ browserTests: (given: BrowserGiven) => v
 const given: BrowserGiven = { stack: () => stack, open, signUp, logIn, tabTo, tooWide }
 for (const { browserTests: register } of Object.values(browserTests)) register(given)
 
-test('a session that was revoked from another browser is signed out at its next write', async () => {
+test('a session that was revoked in another browser is signed out at its next write', async () => {
   const first = await open()
   await signUp(first, 'cleo')
   await first.goto('/settings')
@@ -107,7 +107,7 @@ test('a session that was revoked from another browser is signed out at its next 
   expect(await second.getByLabel('Bio').inputValue()).toBe('')
 })
 
-test('what is wrong with a form is said beside its field, and what was typed stays', async () => {
+test('an error is shown beside its field, and the typed values stay', async () => {
   const page = await open()
   await page.goto('/signup')
   const typed = { 'E-mail': 'dora@example.com', Handle: 'd', 'Display name': 'Dora' }
@@ -125,7 +125,7 @@ test('what is wrong with a form is said beside its field, and what was typed sta
   expect(await page.locator('#email-error').count()).toBe(0)
 })
 
-test('the keyboard is enough', async () => {
+test('all of it works with the keyboard alone', async () => {
   const page = await open()
   await page.goto('/signup')
   const typed = ['eve@example.com', 'eve', 'Eve', PASSWORD]
@@ -155,7 +155,7 @@ async function tabTo(page: Page, id: string): Promise<void> {
   throw new Error(`25 times Tab don't lead to #${id}`)
 }
 
-/** The pages at these paths that are wider than the window; the one that is shown, for none. */
+/** Those of these paths whose pages are wider than the window. Without paths, checks the current page. */
 async function tooWide(page: Page, paths: string[] = []): Promise<string[]> {
   const found: string[] = []
   for (const path of paths.length > 0 ? paths : [null]) {
@@ -182,7 +182,7 @@ test('no page is wider than a phone', async () => {
   expect(await tooWide(page, ['/settings', `/@${longest}`])).toEqual([])
 })
 
-test('no console had anything to say', () => {
+test('no console has a message', () => {
   expect(people.length).toBeGreaterThan(5)
   expect(people.flatMap(({ complaints }) => complaints)).toEqual([])
 })

@@ -1,12 +1,12 @@
 import { test } from 'vitest'
 import { runWithKills } from '../support/kill-run.ts'
 
-// Of a machine that does other things as well.
+// On a machine that is also busy otherwise.
 const TIMEOUT_MS = 180_000
 
 // 20 kills: test/long/kill.test.ts
 test(
-  '3 kills of the whole runtime in the middle of moves: every acknowledged write is there once, where its slot belongs',
+  '3 kills of the whole runtime in the middle of moves: every acknowledged write exists once, on the shard of its slot',
   () => runWithKills({ kills: 3, uptimeMs: [1_000, 2_500] }),
   TIMEOUT_MS,
 )

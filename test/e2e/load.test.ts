@@ -9,10 +9,10 @@ beforeAll(async () => {
 })
 afterAll(() => stack?.close())
 
-// What is lost is looked for again for 75 s: a failure takes this long to say which.
+// The load looks for lost writes for 75 s, so a failure takes this long to name them.
 const FAILURE_MS = 150_000
 
-test('beside a load a quarter of the slots moves; stopped by Ctrl-C the load reads back all that was acknowledged', {
+test('a quarter of the slots moves during a load; after Ctrl-C, the load reads back all acknowledged writes', {
   timeout: FAILURE_MS,
 }, async () => {
   const load = startBanyan(
@@ -30,7 +30,7 @@ test('beside a load a quarter of the slots moves; stopped by Ctrl-C the load rea
   await load.says(/ in flight/)
   const move = await banyan(stack.url, 'moves', 'start', '0000-3fff', 'shard-001')
   expect(move.code, move.stderr).toBe(0)
-  // The second line of its progress: by then it has seen enough, however fast the move was.
+  // At the second line of its progress, the load has seen enough, even if the move was fast.
   await load.says(/ in flight\n.* in flight/)
   load.child.kill('SIGINT')
   const { code, stdout, stderr } = await load.ended
@@ -51,7 +51,7 @@ test('beside a load a quarter of the slots moves; stopped by Ctrl-C the load rea
   expect(stderr).toContain('signing up: 6 of 6\n')
   expect(stderr).toMatch(/Stopping: .*\nreading back: /s)
 
-  // The databases agree: each post once, no other; none where no noun writes posts.
+  // The databases agree: each post exists once, and no other; none if no noun writes posts.
   const counts = [...stack.databases.values()].map((database) =>
     database.prepare('SELECT id FROM posts').all<{ id: string }>(),
   )

@@ -6,7 +6,7 @@ import { banyan as run } from '../support/banyan.ts'
 import type { Bearer } from '../support/http-client.ts'
 import { outboxesDrained, type Stack, startStack } from '../support/stack.ts'
 
-// A quarter of all slots, and so two of any eight people.
+// A quarter of all slots, and so two of every eight users.
 const SLOTS = '0000-3fff'
 const isMoved = (key: string) => slotOf(key) <= '3fff'
 
@@ -29,10 +29,10 @@ afterAll(() => stack?.close())
 
 const banyan = (...args: string[]) => run(stack.url, ...args)
 
-/** Every tenth write is a new row: the answer that is kept under its Idempotency-Key. The others change the profile. */
+/** Every tenth write adds a row, the stored answer of its Idempotency-Key. The others change the profile. */
 const isInsert = (number: number) => number % 10 === 9
 
-/** Writes as fast as it is answered, until it is told to stop. Resolves to what was taken, and what else came. */
+/** Writes as fast as the answers come, until it is stopped. Resolves to accepted writes, and all other answers. */
 function writing({ client }: { client: Bearer }) {
   let isStopped = false
   const run = async () => {
@@ -59,7 +59,7 @@ function writing({ client }: { client: Bearer }) {
   }
 }
 
-/** The rows of a table, by binding, that lie in the slots that are moved. */
+/** The rows of a table in the moved slots, by binding. */
 async function movedRows(table: string, key: string): Promise<Record<string, Record<string, string>[]>> {
   const found = [...stack.databases].map(async ([binding, database]) => {
     const { results } = await database.prepare(`SELECT * FROM "${table}"`).all<Record<string, string>>()
@@ -68,7 +68,7 @@ async function movedRows(table: string, key: string): Promise<Record<string, Rec
   return Object.fromEntries(await Promise.all(found))
 }
 
-test('a quarter of the slots moves by one command, while people of it write: nothing is refused, and nothing lost', async () => {
+test('a quarter of the slots moves by one command while their users write, and no write is refused or lost', async () => {
   const writings = writers.map(writing)
   const started = await banyan('moves', 'start', SLOTS, 'shard-001', '--until', 'done')
   const written = await Promise.all(writings.map((one) => one.stop()))
@@ -122,7 +122,7 @@ test('a quarter of the slots moves by one command, while people of it write: not
   expect(aborted.stderr).toContain('409 MOVE_STATE')
 })
 
-test('a move is planned without waiting, watched, turned round, and completed', async () => {
+test('a move is planned without waiting, watched, reversed, and completed', async () => {
   const planned = await banyan('moves', 'start', '4000', 'shard-001', '--no-wait', '--json')
   expect(planned).toMatchObject({ code: 0, stderr: '' })
   const { id } = (JSON.parse(planned.stdout) as { moves: [{ id: string }] }).moves[0]
@@ -137,7 +137,7 @@ test('a move is planned without waiting, watched, turned round, and completed', 
   expect((await banyan('moves', 'show', id, '--follow', '--until', 'done')).stdout).toMatch(/^state {4}done$/m)
 })
 
-test('what is written wrong is said, with how to mend it', async () => {
+test('a wrong command is refused with the reason and the fix', async () => {
   const wrong: [string[], string][] = [
     [['moves'], 'Usage: banyan moves'],
     [['moves', 'start', '0000'], "Missing required argument 'TARGET'"],

@@ -11,7 +11,7 @@ import {
   writing,
 } from '../support/notes.ts'
 
-// Half of what the first of two shards has.
+// Half of the slots of the first of two shards.
 const HALF = '0000-3fff'
 const isInHalf = (notebook: string) => slotOf(notebook) <= '3fff'
 
@@ -23,7 +23,7 @@ afterAll(() => stack?.close())
 
 test('half of a shard’s slots moves to the other shard and back under 8 writers: 0 lost, 0 doubled, 0 failed', async () => {
   const notebooks: string[] = []
-  // Two of every eight notebooks are in the half; half of the writers shall be.
+  // Two of every eight notebooks are in this half. Half of the writers must be.
   while (notebooks.length < 8) {
     const notebook = await newNotebook(stack.url)
     if (isInHalf(notebook) === notebooks.length < 4) notebooks.push(notebook)
@@ -46,7 +46,7 @@ test('half of a shard’s slots moves to the other shard and back under 8 writer
   }
 })
 
-test('operators have a token, and an id of another form than a notebook’s is not looked for', async () => {
+test('operators need a token, and an id that is not a notebook’s is not looked up', async () => {
   const { url } = stack
   await expect(ask(url, 'POST', '/operator/moves', {}, 'somebody')).rejects.toThrow('401')
   await expect(ask(url, 'POST', '/operator/moves', { slots: 'x', target: 'shard-001' })).rejects.toThrow('422')

@@ -8,8 +8,8 @@ beforeAll(async () => {
 })
 afterAll(() => stack?.close())
 
-// 200 people on 1, 2 and 4 shards: test/long/shards.test.ts
-test('24 people who sign up lie on 4 shards evenly, each row on the shard that its id names, also after the cron’s duties', async () => {
+// 200 users on 1, 2 and 4 shards: test/long/shards.test.ts
+test('24 users are spread evenly over 4 shards, each row on the shard that its id names, even after the cron’s duties', async () => {
   const ids = await signUpMany(stack, 24)
   expectEvenUsers(await expectRowsInPlace(stack, ids))
   await stack.cron()

@@ -29,7 +29,7 @@ export type AccountTiers = Pick<
   | 'waitUntil'
 >
 
-/** A session that has just begun. `stamp` is for the browser's second cookie. */
+/** A new session. `stamp` is for the browser's second cookie. */
 export interface SignedIn {
   userId: string
   token: string
@@ -46,25 +46,25 @@ interface AccountRow {
   emailVerifiedAt: number | null
 }
 
-/** Whose password, and which of its versions. */
+/** An account and a version of its password. */
 type PasswordOf = Pick<AccountRow, 'id' | 'passwordVersion'>
 
-/** E-mail addresses are trimmed and compared without case. */
+/** E-mail addresses are trimmed and compared case-insensitively. */
 export const normaliseEmail = (email: string): string => email.trim().toLowerCase()
 
 export const emailClaim = (email: string): ClaimSpec => ({ kind: 'email', value: normaliseEmail(email) })
 export const handleClaim = (handle: string): ClaimSpec => ({ kind: 'handle', value: handle.trim().toLowerCase() })
 
-/** Throws INVALID for a password that is on every attacker's list. Its length is the schema's to check. */
+/** Throws INVALID for a common password. The schema checks the length. */
 export function refuseCommonPassword(password: string, pointer: string): void {
   if (!isCommonPassword(password)) return
-  const detail = 'This password is on lists of common ones. Choose another.'
+  const detail = 'This password is on lists of common passwords. Choose another.'
   throw new BanyanError('INVALID', detail, { errors: [{ pointer, detail }] })
 }
 
 /**
- * Begins a session for a login (e-mail or handle) and password. One answer and one time for every way to be wrong. The
- * session is inserted only while the password that was checked is still the account's.
+ * Starts a session for a login (e-mail or handle) and password. Every wrong login or password gets the same answer
+ * after the same time. The session is inserted only if the checked password is still the account's.
  */
 export async function logIn(
   tiers: AccountTiers,
@@ -98,7 +98,8 @@ export async function logIn(
   if ('kept' in outcome) {
     const { sessionId } = outcome.kept.answer
     const token = await sessions.remint(database, { id: sessionId, userId: account.id }, passwordIs(account))
-    if (!token) throw new BanyanError('SESSION_ENDED', 'The session of this Idempotency-Key has ended. Send a new key.')
+    if (!token)
+      throw new BanyanError('SESSION_ENDED', 'The session of this Idempotency-Key has ended. Log in with a new key.')
     return { userId: account.id, token, stamp: null }
   }
   if (outcome.committed.inserted.meta.changes === 0) throw new BanyanError('WRONG_CREDENTIALS')
@@ -106,13 +107,16 @@ export async function logIn(
   return { userId: account.id, token: minted.token, stamp: sessions.started(minted) }
 }
 
-/** True in SQL while the account's password is of the version that was read. */
+/** SQL condition: the account's password still has the version that was read. */
 export const passwordIs = ({ id, passwordVersion }: PasswordOf): SqlCondition => ({
   sql: 'EXISTS (SELECT 1 FROM accounts WHERE id = ? AND password_version = ?)',
   values: [id, passwordVersion],
 })
 
-/** Changes the password and ends the user's other sessions, in one batch. Throws WRONG_CREDENTIALS for a wrong current one. */
+/**
+ * Changes the password and ends the user's other sessions, in one batch. Throws WRONG_CREDENTIALS if `current` is
+ * wrong.
+ */
 export async function changePassword(
   tiers: AccountTiers,
   session: Session,
@@ -120,12 +124,12 @@ export async function changePassword(
 ): Promise<void> {
   const account = await getAccount(tiers, session.userId)
   const { fits } = await checkPassword(current, account.passwordHash)
-  if (!fits) throw new BanyanError('WRONG_CREDENTIALS', 'The current password is wrong.')
+  if (!fits) throw new BanyanError('WRONG_CREDENTIALS', 'The current password is wrong. Check it, or reset it.')
   const database = tiers.sessions.database(session, { operation: 'accounts.change-password' })
   await setPassword(tiers, database, account, next, [], session.id)
 }
 
-/** Asks for a mail that proves the address. Sends none when it is proven already. */
+/** Sends a mail that confirms the address, unless it is already confirmed. */
 export async function requestVerification(
   tiers: AccountTiers,
   session: Session,
@@ -142,7 +146,7 @@ export async function requestVerification(
   })
 }
 
-/** Proves the address a token was mailed to. Throws NOT_FOUND for a token that is malformed, used or too old. */
+/** Confirms the address that a token was mailed to. Throws NOT_FOUND if the token is malformed, used or too old. */
 export async function verifyEmail(tiers: AccountTiers, token: string, retry: RetryKey | null): Promise<void> {
   const { tokenId, secretHash } = readMailToken(tiers, 'verify-email', token)
   if (await wasAnswered(tiers, tokenId, retry)) return
@@ -162,11 +166,11 @@ export async function verifyEmail(tiers: AccountTiers, token: string, retry: Ret
     }),
     used: database.prepare('DELETE FROM mail_tokens WHERE id = ? AND secret_hash = ?').bind(tokenId, secretHash),
   })
-  // A twin with the same key may have been first.
+  // A concurrent request with the same key may have been first.
   if (verified.meta.changes === 0 && !(await wasAnswered(tiers, tokenId, retry))) throw tokenGone()
 }
 
-/** Mails a link that sets a new password, to an address that has an account. Says nothing of whether it has. */
+/** Mails a link for a new password if the address has an account. Does not reveal whether it has. */
 export async function requestPasswordReset(
   tiers: AccountTiers,
   email: string,
@@ -183,7 +187,7 @@ export async function requestPasswordReset(
   })
 }
 
-/** Sets a new password by a mailed token, and ends all of the user's sessions. Throws NOT_FOUND as `verifyEmail` does. */
+/** Sets a new password by a mailed token, and ends all sessions of the user. Throws NOT_FOUND as `verifyEmail` does. */
 export async function resetPassword(
   tiers: AccountTiers,
   token: string,
@@ -206,7 +210,7 @@ export async function resetPassword(
   await setPassword(tiers, database, account, password, answer, '')
 }
 
-/** True when this token's request was answered before under this key. */
+/** True if this token's request was answered before under this key. */
 async function wasAnswered({ idempotency }: AccountTiers, tokenId: string, retry: RetryKey | null): Promise<boolean> {
   return retry !== null && (await idempotency.find(idempotency.ownedId(tokenId, retry), retry)) !== null
 }
@@ -223,17 +227,17 @@ function keepAnswer(
   return idempotency.statements(database, idempotency.ownedId(tokenId, retry), retry, kept, onlyIf)
 }
 
-/** The row of an account that must exist. */
+/** The account's row. Throws SESSION_ENDED if the account was deleted. */
 async function getAccount(tiers: AccountTiers, userId: string): Promise<AccountRow> {
   const account = await readAccount(tiers, userId)
-  if (!account) throw new BanyanError('SESSION_ENDED', 'The account is gone.')
+  if (!account) throw new BanyanError('SESSION_ENDED', 'The account was deleted. Sign up for a new one.')
   return account
 }
 
 async function findAccount(tiers: AccountTiers, login: string): Promise<AccountRow | null> {
   const spec = login.includes('@') ? emailClaim(login) : handleClaim(login)
   const ownerId = await tiers.claims.findOwner(spec)
-  // Where nobody has the login, a row that isn't there is read in its stead: as many calls, and as long.
+  // For an unknown login, reads a row that does not exist, so that the calls and the time are the same.
   return readAccount(tiers, ownerId ?? `${slotOf(claimKey(spec))}.nobody`)
 }
 
@@ -248,7 +252,10 @@ function readAccount(tiers: AccountTiers, userId: string): Promise<AccountRow | 
     .first<AccountRow>()
 }
 
-/** One batch: new hash, conditional on the version that was read; every session but `keptSessionId` ends; reset tokens go. */
+/**
+ * In one batch: sets the hash if the version is unchanged, ends all sessions except `keptSessionId`, deletes reset
+ * tokens.
+ */
 async function setPassword(
   tiers: AccountTiers,
   database: ShardDatabase,
@@ -276,11 +283,11 @@ async function setPassword(
       .bind(account.id, account.id, hash),
   })
   if (changed.meta.changes === 0)
-    throw new BanyanError('CONFLICT', 'The password was changed at the same time. Try again with the new one.')
+    throw new BanyanError('CONFLICT', 'The password was changed at the same time. Try again with the new password.')
   tiers.sessions.forget(ended.results.map((row) => row.id))
 }
 
-/** Behind the response: a log-in that has begun doesn't fail for it. */
+/** Runs after the response, so its failure does not fail the log-in. */
 async function rehash(tiers: AccountTiers, account: AccountRow, password: string): Promise<void> {
   try {
     await replaceHash(tiers, account, password)
@@ -305,7 +312,10 @@ const lifetimeMs: Record<MailPurpose, number> = {
   'reset-password': limits.resetMinutes * 60_000,
 }
 
-/** The token's row (secret hashed) and the mail's job. The secret is derived, so that each try of the job mails the same. */
+/**
+ * The token's row (secret hashed) and the mail's job. The secret is derived, so every attempt of the job mails the same
+ * link.
+ */
 export function mailStatements(
   tiers: AccountTiers,
   database: ShardDatabase,
@@ -330,7 +340,7 @@ export function mailStatements(
   }
 }
 
-/** `<token id>.<secret>`, as it stands in the mail's link. */
+/** `<token id>.<secret>`, as in the mail's link. */
 export const mailToken = (signingKey: string, purpose: MailPurpose, tokenId: string): string =>
   `${tokenId}.${mailSecret(signingKey, purpose, tokenId)}`
 
@@ -345,4 +355,4 @@ function readMailToken({ settings }: AccountTiers, purpose: MailPurpose, token: 
 }
 
 const tokenGone = () =>
-  new BanyanError('NOT_FOUND', 'This link was used, is too old, or is not whole. Ask for a new one.')
+  new BanyanError('NOT_FOUND', 'This link was used, has expired, or is incomplete. Request a new one.')

@@ -1,4 +1,4 @@
-/** Passwords of at least ten characters that stand on every published list of leaked ones. */
+/** Passwords of at least ten characters that are on every published list of leaked passwords. */
 const listed = new Set(
   `1234567890 12345678910 123456789a 1234567891 0123456789 0987654321 9876543210 1234512345 1122334455 1111111111
   qwertyuiop qwerty1234 qwerty12345 qwerty123456 qwertyuiop123 1q2w3e4r5t 1q2w3e4r5t6y 1qaz2wsx3edc qazwsxedcrfv
@@ -13,7 +13,7 @@ const listed = new Set(
     .filter((password) => password !== ''),
 )
 
-/** True for a password on the list, one repeated character, or a run of consecutive ones. */
+/** True for a password on the list, a repeated character, or a run of consecutive characters. */
 export function isCommonPassword(password: string): boolean {
   const text = password.toLowerCase()
   return listed.has(text) || /^(.)\1*$/su.test(text) || isRun(text)

@@ -32,14 +32,14 @@ const wording: Record<MailPurpose, { subject: string; path: string; text: (link:
     subject: 'Set a new password',
     path: 'reset-password',
     text: (link) =>
-      `Somebody asked for a new password for the account with this address. If it was you, set it here:\n${link}\n\nThe link works once, for an hour. If it was not you, ignore this mail: nothing has changed.\n`,
+      `A new password was requested for the account with this address. If you requested it, set it here:\n${link}\n\nThe link works once, for an hour. If you did not, ignore this mail. Your password has not changed.\n`,
   },
 }
 
-/** What accounts let go of. */
+/** Expired rows of accounts. */
 export const accountExpiries: Expiry[] = [{ keyspace: 'users', table: 'mail_tokens', column: 'expires_at', afterMs: 0 }]
 
-/** The jobs that accounts cause. */
+/** The kinds of jobs that accounts create. */
 export const accountJobs = (options: AccountJobOptions): JobKinds => ({
   'claims.confirm': { queue: 'jobs', attemptsMax: 10, backoffBaseSeconds: 2, run: confirmClaim },
   'mail.verify-email': {
@@ -62,7 +62,7 @@ async function confirmClaim(job: Job, { shards, clock, once }: JobContext): Prom
   await once({ keyspace: 'claims', key }, (database) => [claims.confirmStatement(database, key, attempt)])
 }
 
-/** Mail leaves our stores: it goes first, and its inbox row second, so it is sent at least once. */
+/** Sends the mail before its inbox row, because it leaves Banyan's stores. So it is sent at least once. */
 async function mail(purpose: MailPurpose, options: AccountJobOptions, job: Job, context: JobContext): Promise<void> {
   const place = { keyspace: 'users', key: job.ownerId } as const
   if (await context.isDone(place)) return
@@ -73,7 +73,7 @@ async function mail(purpose: MailPurpose, options: AccountJobOptions, job: Job, 
     .bind(tokenId)
     .first<string>('email')
   const { subject, path, text } = wording[purpose]
-  // No row: the token was used or replaced in the meantime, and its link would not work.
+  // Without a row, the token was used in the meantime, and its link would not work.
   if (to !== null) {
     const link = `${origin}/${path}/${mailToken(options.signingKey, purpose, tokenId)}`
     await options.sendMail({ to, subject, text: text(link), messageId: job.id })

@@ -1,4 +1,4 @@
-/** Leaves cut out of a lobe of the crown: a sunflower spiral, squashed to the lobe's width and height. */
+/** Leaves cut out of a lobe of the crown, in a sunflower spiral that is scaled to the lobe's width and height. */
 function leafCuts(x: number, y: number, width: number, height: number, count: number): string {
   const goldenAngle = Math.PI * (3 - Math.sqrt(5))
   let path = ''
@@ -13,7 +13,7 @@ function leafCuts(x: number, y: number, width: number, height: number, count: nu
 
 const cuts = leafCuts(330, 130, 160, 84, 44) + leafCuts(116, 178, 72, 26, 10) + leafCuts(544, 162, 60, 44, 11)
 
-/** A trunk from the crown to the ground, which flares where it meets it. */
+/** A trunk from the crown to the ground, flared at the ground. */
 function trunk(x: number, width: number): string {
   const w = width / 2
   return `M${x - w} 190C${x - w * 0.7} 260 ${x - w * 0.8} 320 ${x - w * 2.1} 362H${x + w * 2.1}C${x + w * 0.8} 320 ${x + w * 0.7} 260 ${x + w} 190z`
@@ -21,7 +21,7 @@ function trunk(x: number, width: number): string {
 
 const trunks = [trunk(330, 40), trunk(182, 26), trunk(474, 24)].join('')
 
-/** x, and where the root ends. */
+/** x, and the y at which the root ends. */
 const hangingRoots: [x: number, end: number][] = [
   [96, 268],
   [128, 300],
@@ -80,20 +80,20 @@ export const Landing = () => (
       <h2 id="why">Why it’s called that</h2>
       <div class="prose">
         <p>
-          A banyan starts as one trunk. Where it needs more, it lets down a root; the root becomes another trunk, and it
-          is still one tree.
+          A banyan starts as one trunk. When it needs support, it lets down a root. The root becomes another trunk, and
+          it is still one tree.
         </p>
         <p>
           The server under this site is built the same way. It is called Banyan too, and it is made for Cloudflare. Each
-          account lives whole in one of several databases, and its own address says in which.
+          account is stored whole in one of several databases, and its id says in which.
         </p>
       </div>
     </section>
     <section class="landing-why" aria-labelledby="here">
       <h2 id="here">What you’ll find here</h2>
       <dl class="facts">
-        <dt>Pages that are pages</dt>
-        <dd>They come finished from the server. Everything works with scripts switched off.</dd>
+        <dt>Pages without fuss</dt>
+        <dd>The server sends them complete. Everything works with scripts switched off.</dd>
         <dt>Your words as you typed them</dt>
         <dd>Any language, either direction, line breaks kept. Edit or delete whenever you like.</dd>
         <dt>An account you can look after</dt>

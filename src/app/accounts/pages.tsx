@@ -114,7 +114,7 @@ export function accountPages(app: OpenAPIHono<WebEnv>): void {
   })
 }
 
-/** Who was signed out elsewhere in the meantime is as signed out as they wish. */
+/** Succeeds also if the session has ended in the meantime. */
 async function logOut(c: C): Promise<void> {
   try {
     if (await c.get('session')()) await endSession(c, 'current')
@@ -179,7 +179,7 @@ async function settings(c: C, { errors = {}, status, values = {}, sent = false, 
   return page(c, { title: 'Settings', viewer: self, notice: notice ?? null, status }, content)
 }
 
-/** A path of this site to go on to, or null: never another site's. */
+/** A path of this site to redirect to, or null. Never another site's. */
 function ownPath(next: string | undefined): string | null {
   return next && /^\/(?![/\\])[\x21-\x7e]*$/.test(next) ? next : null
 }

@@ -15,28 +15,28 @@ const HASH_BYTES = 32
 const MEMORY_BYTES_MIN = 1_048_576
 const PHC = /^\$scrypt\$ln=(\d+),r=(\d+),p=(\d+)\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$/
 
-/** Stands for the hash of an account whose password is not known here: nothing fits it until one is set. */
+/** The hash of an account whose password is unknown. No password matches it until the user sets one. */
 export const NO_PASSWORD = '!'
 
-/** What of a password's hash from elsewhere can be checked here: a Worker has 128 MB, and a log-in waits for it. */
+/** Limits of imported hashes, because a Worker has 128 MB and a log-in waits for the check. */
 const IMPORTABLE = {
   lnMin: 10,
   memoryBytesMax: 67_108_864, // 128 · N · r
-  workMax: 1_048_576, // N · r · p: 1.6 of a hash of ours
+  workMax: 1_048_576, // N · r · p: 1.6 times Banyan's own hash
   saltBytesMin: 8,
   saltBytesMax: 64,
   hashBytesMin: 32,
   hashBytesMax: 64,
 }
 
-/** True for a PHC string of scrypt, at a cost that a log-in can bear. */
+/** True for a PHC string of scrypt within the limits. */
 export function isImportableHash(phc: string): boolean {
   const parts = parsePhc(phc)
   if (!parts) return false
   const { cost, salt, hash } = parts
   const cells = 2 ** cost.ln * cost.r
   return (
-    unpaddedPhc(parts) === phc && // else digits with leading zeros, or base64 with bits to spare
+    unpaddedPhc(parts) === phc && // excludes leading zeros, and base64 with non-zero padding bits
     cost.ln >= IMPORTABLE.lnMin &&
     cost.r >= 1 &&
     cost.p >= 1 &&
@@ -71,7 +71,7 @@ function parsePhc(phc: string): Phc | null {
   return { cost, salt: Buffer.from(salt, 'base64'), hash: Buffer.from(hash, 'base64') }
 }
 
-/** Whether the password fits, and whether its hash was made at another cost than today's. */
+/** Whether the password matches, and whether its hash has another cost than the current one. */
 export async function checkPassword(password: string, phc: string): Promise<{ fits: boolean; isOutdated: boolean }> {
   if (phc === NO_PASSWORD) {
     await checkNothing(password, systemRandom)
@@ -85,12 +85,12 @@ export async function checkPassword(password: string, phc: string): Promise<{ fi
   return { fits: hash.length === derived.length && timingSafeEqual(hash, derived), isOutdated }
 }
 
-/** Takes as long as a check: for a login that nobody has. */
+/** Takes as long as a check, for an unknown login. */
 export async function checkNothing(password: string, random: Random): Promise<void> {
   derive(password, Buffer.from(random.bytes(SALT_BYTES)), scryptCost)
 }
 
-/** The form without a callback: an isolate has one thread, so waiting for another would be no shorter. */
+/** The synchronous form, because an isolate has one thread, and a callback would not be faster. */
 function derive(password: string, salt: Buffer, { ln, r, p }: ScryptCost, hashBytes = HASH_BYTES): Buffer {
   return scryptSync(password.normalize('NFKC'), salt, hashBytes, {
     N: 2 ** ln,

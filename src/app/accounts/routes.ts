@@ -63,7 +63,7 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
       method: 'get',
       path: '/api/v1/sessions',
       security: signedIn,
-      responses: { 200: json(z.object({ items: z.array(sessionShape) }), 'One’s sessions'), ...problems(401) },
+      responses: { 200: json(z.object({ items: z.array(sessionShape) }), 'The user’s sessions'), ...problems(401) },
     }),
     async (c) => c.json({ items: await listSessions(c) }, 200),
   )
@@ -164,7 +164,7 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
   )
 }
 
-// ── what API and pages share: a request, turned into a call on the noun ───────────────────────────
+// ── shared by API and pages: turn a request into a call of the noun ───────────────────────────────
 
 type C = Context<WebEnv>
 
@@ -202,16 +202,16 @@ export async function listSessions(c: C) {
   return sessions.map((one) => ({ ...one, createdAt: rfc3339(one.createdAt), lastSeenAt: rfc3339(one.lastSeenAt) }))
 }
 
-/** `id` may be `current`. */
+/** Ends a session of the user. `id` may be `current`. Throws NOT_FOUND. */
 export async function endSession(c: C, id: string): Promise<void> {
   const session = await requireSession(c)
   const target = id === 'current' ? session.id : id
   if (!isId(target) || !(await c.get('tiers').sessions.end(session, target)))
-    throw new BanyanError('NOT_FOUND', 'You have no such session.')
+    throw new BanyanError('NOT_FOUND', 'You have no session with this id. It may have ended already.')
   if (target === session.id) clearSessionCookies(c)
 }
 
-/** Answers before it looks: neither the answer nor its time tells whether the address has an account. */
+/** Looks up the account after the answer, so neither the answer nor its time reveals whether the address has one. */
 export async function requestResetFrom(c: C, address: string): Promise<void> {
   await limitCredentials(c, address, 'reset')
   const tiers = c.get('tiers')

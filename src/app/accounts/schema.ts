@@ -1,7 +1,7 @@
 import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import { sharded } from '../../sharding/sharded-table.ts'
 
-/** Who may sign in. `id` is the user's id. Times are milliseconds. */
+/** Accounts. `id` is the user's id. Times are milliseconds. */
 export const accounts = sharded(
   'users',
   sqliteTable('accounts', {
@@ -14,7 +14,7 @@ export const accounts = sharded(
   }),
 )
 
-/** Single-use tokens that travel by mail. The secret is derived when the mail is written and is stored as a hash. */
+/** Single-use tokens in mails. The secret is derived when the mail is written, and only its hash is stored. */
 export const mailTokens = sharded(
   'users',
   sqliteTable(
@@ -23,7 +23,7 @@ export const mailTokens = sharded(
       id: text().primaryKey().notNull(),
       userId: text('user_id').notNull(),
       purpose: text({ enum: ['verify-email', 'reset-password'] }).notNull(),
-      email: text().notNull(), // the address it proves
+      email: text().notNull(), // the address that it confirms
       secretHash: text('secret_hash').notNull(),
       expiresAt: integer('expires_at').notNull(),
     },

@@ -29,7 +29,7 @@ const systems: [pattern: RegExp, name: string][] = [
   [/Linux/, 'Linux'],
 ]
 
-/** A User-Agent as a person would say it: `Firefox on Linux`; what no pattern knows is shown as it came. */
+/** A readable User-Agent, for example `Firefox on Linux`. An unknown one is shown unchanged. */
 function describeUserAgent(userAgent: string | null): string {
   if (!userAgent) return 'Unknown device'
   const browser = browsers.find(([pattern]) => pattern.test(userAgent))?.[1]
@@ -135,8 +135,8 @@ const EmailSection = ({ self, sent }: { self: Self; sent: boolean }) => (
         <form class="form" method="post" action="/settings/email-verification">
           <p>
             {sent
-              ? 'A new link is on its way. It can take a minute; look in the spam folder too.'
-              : 'Open the link we sent you to confirm it. Didn’t get it, or is it more than a week old?'}
+              ? 'A new link is on its way. It can take a minute. Check your spam folder, too.'
+              : 'To confirm it, open the link that we sent you. If it has not arrived, or is more than a week old, we can send it again.'}
           </p>
           <button class="button button-quiet" type="submit">
             Send again
@@ -195,9 +195,9 @@ export type SettingsPageProps = {
   self: Self
   sessions: SessionRow[]
   errors: FieldErrors
-  /** What was typed, when the profile form comes back with errors. */
+  /** The submitted values, if the profile form is shown again with errors. */
   values?: Values
-  /** A new verification mail was just asked for. */
+  /** A new verification mail was just requested. */
   sent?: boolean
 }
 

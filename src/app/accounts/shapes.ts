@@ -9,7 +9,7 @@ export const email = z
   .string()
   .trim()
   .max(EMAIL_CHARACTERS_MAX, `An e-mail address has at most ${EMAIL_CHARACTERS_MAX} characters.`)
-  .pipe(z.email('This is not an e-mail address.'))
+  .pipe(z.email('This is not an e-mail address. Write it as name@example.com.'))
 
 export const handle = z
   .string()

@@ -21,15 +21,15 @@ export interface SignUpInput {
   displayName?: string | undefined
 }
 
-/** One try to make the account. With an Idempotency-Key all requests that carry it share it, so that a retry resumes. */
+/** One attempt to create the account. All requests with the same Idempotency-Key share it, so a retry resumes it. */
 interface Attempt extends ClaimAttempt {
   retry: RetryKey | null
 }
 
 /**
- * Makes an account: reserves the e-mail address, then the handle, then commits the account, its session and what must
- * follow in one batch in the new user's slot; the claims are confirmed behind it. Reserving in this order, one after the
- * other, lets exactly one of several equal sign-ups through. Throws EMAIL_TAKEN or HANDLE_TAKEN.
+ * Creates an account. Reserves the e-mail address, then the handle, then commits the account, its session and its jobs
+ * in one batch in the new user's slot. Jobs confirm the claims later. Because of this order, exactly one of several
+ * equal sign-ups succeeds. Throws EMAIL_TAKEN, HANDLE_TAKEN, or CONFLICT.
  */
 export async function signUp(
   tiers: AccountTiers,
@@ -42,10 +42,10 @@ export async function signUp(
     await reserve(tiers, input, attempt)
     const signedIn = await commit(tiers, input, attempt, passwordHash, request)
     if (signedIn) return signedIn
-    // A contender barred this attempt while it was frozen: what it reserved is gone, so it starts anew.
+    // Another sign-up barred this attempt while it was frozen and took its reservations, so it starts from scratch.
     await abandon(tiers, attempt, [emailClaim(input.email), handleClaim(input.handle)])
     if (tries >= limits.signUpAttemptsMax)
-      throw new BanyanError('CONFLICT', 'The sign-up took too long and lost its place. Try again.')
+      throw new BanyanError('CONFLICT', 'The sign-up took too long and lost its reservations. Try again.')
   }
 }
 
@@ -81,13 +81,13 @@ async function reserve(tiers: AccountTiers, input: SignUpInput, attempt: Attempt
     if (!(await tiers.claims.reserve(handle, attempt)))
       throw taken('HANDLE_TAKEN', '/handle', 'This handle is taken. Choose another.')
   } catch (error) {
-    // Also when a shard was away: else the address would be taken by its own first try.
+    // Also if a shard was unavailable. Otherwise this attempt's reservation would refuse the next.
     await abandon(tiers, attempt, hasCode(error, 'EMAIL_TAKEN') ? [] : [email, handle])
     throw error
   }
 }
 
-/** The owner's batch. Null when the attempt was barred: nothing was written. */
+/** Commits the owner's batch. Null if the attempt was barred and nothing was written. */
 async function commit(
   tiers: AccountTiers,
   input: SignUpInput,
@@ -122,7 +122,7 @@ async function commit(
     ])
   } catch (error) {
     if (claims.isAttemptDecided(error)) return resume(tiers, ownerId, userAgent)
-    // Nothing was applied: what was reserved may go. After an unknown outcome it may not; it is settled when it runs out.
+    // Nothing was applied, so release the reservations. After an unknown outcome, they must stay until they expire.
     if (!hasCode(error, 'OUTCOME_UNKNOWN')) await abandon(tiers, attempt, [emailClaim(email), handleClaim(handle)])
     throw error
   }
@@ -130,7 +130,7 @@ async function commit(
   return { userId: ownerId, token: minted.token, stamp: sessions.started(minted) }
 }
 
-/** The same sign-up has committed before: its session gets a new token. Null when there is no account: a bar. */
+/** This sign-up was decided before. If it committed, its session gets a new token. Null if it was barred. */
 async function resume(tiers: AccountTiers, userId: string, userAgent: string): Promise<SignedIn | null> {
   const { shards, sessions } = tiers
   const database = shards.of(userId, { read: 'exact', operation: 'sign-up.resume' })
@@ -143,7 +143,10 @@ async function resume(tiers: AccountTiers, userId: string, userAgent: string): P
     .first<{ passwordVersion: number; sessionId: string | null }>()
   if (!account) return null
   if (account.passwordVersion !== 1)
-    throw new BanyanError('WRONG_CREDENTIALS', 'The account exists, and its password was changed since. Log in.')
+    throw new BanyanError(
+      'WRONG_CREDENTIALS',
+      'The account exists, and its password was changed since. Log in with the new password.',
+    )
   const token = account.sessionId
     ? await sessions.remint(database, { id: account.sessionId, userId }, firstPassword(userId))
     : null
@@ -155,8 +158,8 @@ async function resume(tiers: AccountTiers, userId: string, userAgent: string): P
 }
 
 /**
- * Gives up an attempt. One that others may share (its key came with several requests) is barred before what it reserved
- * is released: else a slower twin could commit an account whose e-mail address is no longer its own.
+ * Gives up an attempt. If concurrent requests can share it through a key, it is barred before its reservations are
+ * released. Otherwise a slower request could commit an account whose e-mail address is no longer its own.
  */
 async function abandon(tiers: AccountTiers, attempt: Attempt, reserved: ClaimSpec[]): Promise<void> {
   const { claims, idempotency, log } = tiers
@@ -169,7 +172,7 @@ async function abandon(tiers: AccountTiers, attempt: Attempt, reserved: ClaimSpe
   }
 }
 
-/** While the password is the one that the account was made with. */
+/** SQL condition: the account still has the password of its sign-up. */
 const firstPassword = (id: string) => passwordIs({ id, passwordVersion: 1 })
 
 const taken = (code: 'EMAIL_TAKEN' | 'HANDLE_TAKEN', pointer: string, detail: string) =>

@@ -117,7 +117,7 @@ export const LogInPage = ({ values, errors, next }: LogInPageProps) => (
   </Spread>
 )
 
-/** Asks for a click: mail programs fetch links ahead, and must not use the token up. */
+/** Needs a click, because mail programs prefetch links and must not use up the token. */
 export const VerifyEmailPage = ({ token }: { token: string }) => (
   <Spread margin={<h1>Confirm your e-mail</h1>}>
     <form class="form" method="post" action={`/verify-email/${token}`}>
@@ -125,7 +125,7 @@ export const VerifyEmailPage = ({ token }: { token: string }) => (
       <button class="button" type="submit">
         Confirm my e-mail
       </button>
-      <p class="fine">Didn’t sign up here? Then close this page, and nothing happens.</p>
+      <p class="fine">If you didn’t sign up here, close this page. Nothing happens.</p>
     </form>
   </Spread>
 )
@@ -133,7 +133,7 @@ export const VerifyEmailPage = ({ token }: { token: string }) => (
 const ResetMailSent = () => (
   <div class="form" role="status">
     <p class="lead">If that address belongs to an account, a link is on its way.</p>
-    <p>It works for an hour. Look in the spam folder too.</p>
+    <p>It works for an hour. Check your spam folder, too.</p>
     <p>
       <a class="text-link" href="/login">
         Back to log in
@@ -151,7 +151,7 @@ export const ForgotPasswordPage = ({ sent, errors, values = {} }: ForgotPassword
     ) : (
       <form class="form" method="post" action="/forgot-password">
         <FormError errors={errors} />
-        <p>Tell us your e-mail, and we send a link with which you choose a new password.</p>
+        <p>Enter your e-mail, and we will send you a link to choose a new password.</p>
         <TextField
           id="email"
           name="email"
@@ -187,7 +187,7 @@ export const ResetPasswordPage = ({ token, errors }: ResetPasswordPageProps) => 
         name="password"
         type="password"
         label="New password"
-        hint="At least 10 characters. Every session is signed out when it changes."
+        hint="At least 10 characters. Changing it signs out every session."
         error={errors.password}
         autocomplete="new-password"
         required

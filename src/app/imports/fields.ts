@@ -1,10 +1,10 @@
-/** Why a user isn't imported; the others are. */
+/** Why one user is not imported. It does not stop the import of others. */
 export interface Refusal {
   code: string
   detail: string
 }
 
-/** Of a user with such a field. A password's hash is not among them: one that is not known here is left out. */
+/** Codes for a wrong field. `passwordHash` has none, because an unsupported hash is omitted. */
 export const refusalCodes = {
   externalId: 'EXTERNAL_ID_INVALID',
   email: 'EMAIL_INVALID',
@@ -15,8 +15,8 @@ export const refusalCodes = {
   emailVerifiedAt: 'EMAIL_VERIFIED_AT_INVALID',
 } as const
 
-/** Which application users come from. */
+/** The name of the application that users come from. */
 export const sourceName = {
   pattern: /^[a-z0-9][a-z0-9._-]{0,63}$/,
-  rule: '1 to 64 of a–z, 0–9, ".", "_" and "-"',
+  rule: '1 to 64 characters of a–z, 0–9, ".", "_" and "-"',
 } as const

@@ -18,28 +18,29 @@ export type ImportRequest = z.infer<typeof importShape>
 
 export type ImportOutcome = z.infer<typeof importOutcome>
 
-/** One user on the way in. `key` is the user's id, and so its slot. */
+/** A user during an import. `key` is the user's id, which determines the slot. */
 interface Candidate {
   key: string
   user: Newcomer
   specs: ClaimSpec[]
   attempt: ClaimAttempt
-  /** Its claims, as this attempt's; none if the account turns out to have been made with other claims. */
+  /** The claims of this attempt. Empty if the account was created before with other claims. */
   claims: GroupedClaim[]
-  /** Set as soon as it is decided. */
+  /** Set once the outcome is decided. */
   outcome?: ImportOutcome
 }
 
 /**
- * Imports users from elsewhere, many in a few batches a shard: each gets the id that follows from where it comes from, an
- * account, a profile, and claims on its e-mail address, its handle and its external id. Sending it again changes
- * nothing. No mail is sent.
+ * Imports users from another application, in a few batches per shard. Each user gets an id derived from its source, an
+ * account, a profile, and claims on the e-mail address, the handle and the external id. Repeating a request changes
+ * nothing. Sends no mail.
  *
- * As a sign-up does, it reserves the claims, commits the user's rows with the attempt's, and confirms. All requests for
- * one user with the same claims share an attempt, so what crashes, comes twice or comes at once ends in one account; an
- * attempt that somebody barred is followed by the next. With other claims, as after a correction, it is another attempt:
- * at most one of a user's is ever taken, and only its claims are confirmed. Reservations of a user whose rows committed
- * are confirmed here or, after a crash, by the cron: an outbox row for each would double what is written.
+ * Like a sign-up, it reserves the claims, commits the user's rows and the attempt's row, and confirms the claims. All
+ * requests for one user with the same claims share an attempt, so crashed, repeated and concurrent requests create one
+ * account. If an attempt was barred, the next request uses the next attempt. Other claims, for example after a
+ * correction, make another attempt. At most one attempt per user is taken, and only its claims are confirmed. After a
+ * crash, the cron confirms reservations of committed users. Outbox rows for this would double the number of written
+ * rows.
  */
 export async function importUsers(tiers: ImportTiers, { source, users }: ImportRequest): Promise<ImportOutcome[]> {
   const now = tiers.clock.now()
@@ -74,7 +75,10 @@ function outcomeOf({ key, outcome }: Candidate): ImportOutcome {
   return outcome
 }
 
-const twice: Refusal = { code: 'EXTERNAL_ID_TWICE', detail: 'Another user of this request has this external id.' }
+const twice: Refusal = {
+  code: 'EXTERNAL_ID_TWICE',
+  detail: 'Another user of this request has the same external id. Send each user once.',
+}
 
 const undecided = (candidates: Candidate[]) => candidates.filter(({ outcome }) => !outcome)
 const isHere = (outcome?: ImportOutcome) => outcome?.outcome === 'imported' || outcome?.outcome === 'there'
@@ -85,7 +89,7 @@ function candidateFor(source: string, user: Newcomer): Candidate {
   return { key, user, specs, ...attemptAt(key, specs, 0) }
 }
 
-/** The attempts at one user with one set of claims are numbered: whoever asks for the same makes the same. */
+/** The attempts for one user and one set of claims are numbered, so equal requests share an attempt. */
 function attemptAt(ownerId: string, specs: ClaimSpec[], number: number): Pick<Candidate, 'attempt' | 'claims'> {
   const attempt = { ownerId, attemptId: `import-${number}-${digestOf(specs)}` }
   return { attempt, claims: specs.map((spec) => groupedClaim(spec, attempt)) }
@@ -95,7 +99,7 @@ const DIGEST_DIGITS = 16
 
 const digestOf = (specs: ClaimSpec[]): string => sha256Hex(specs.map(claimKey).join()).slice(0, DIGEST_DIGITS)
 
-// ── what comes of a user ──────────────────────────────────────────────────────────────────────────
+// ── a user's outcome ──────────────────────────────────────────────────────────────────────────────
 
 const refused = (externalId: string, { code, detail }: Refusal): ImportOutcome => ({
   externalId,
@@ -116,15 +120,15 @@ function decide(candidate: Candidate, outcome: ImportOutcome['outcome'], reason?
 const postpone = (candidate: Candidate, code: string, detail: string) => decide(candidate, 'busy', { code, detail })
 
 /**
- * Its account was made before, by the attempt of this row. Where that had other claims, these are not the account's:
- * they are taken from the candidate and returned, to be released.
+ * The account was created before, by the attempt of this row. If that attempt had other claims, the candidate's claims
+ * are removed and returned, for release.
  */
 function meetAccount(candidate: Candidate, takenId: string): GroupedClaim[] {
   decide(candidate, 'there')
   return takenId === attemptRowId(candidate.attempt) ? [] : candidate.claims.splice(0)
 }
 
-/** Refuses what the databases would always refuse. Everything else is `busy`, also at a read-only database. */
+/** Refuses a user that the database would always refuse. Other failures are `busy`, including a read-only database. */
 function fail(candidate: Candidate, error: BanyanError): void {
   const { code, advice: detail } = error
   const isReadOnly = error instanceof DatabaseError && error.sqliteCode === 'SQLITE_READONLY'
@@ -134,7 +138,9 @@ function fail(candidate: Candidate, error: BanyanError): void {
 
 // ── the steps ─────────────────────────────────────────────────────────────────────────────────────
 
-/** An invocation has 1,000 queries. On many shards users share few batches. */
+/**
+ * Postpones users beyond the limit. An invocation may send 1,000 queries, and on many shards few users share a batch.
+ */
 async function putOffWhatIsTooMuch({ shards }: ImportTiers, candidates: Candidate[]): Promise<void> {
   const { shards: list } = await shards.map()
   if (list.length <= limits.importShardsMax) return
@@ -142,7 +148,7 @@ async function putOffWhatIsTooMuch({ shards }: ImportTiers, candidates: Candidat
     postpone(
       candidate,
       'TOO_MANY',
-      `On ${list.length} shards one request takes ${limits.importUsersScatteredMax} users. Send fewer.`,
+      `With ${list.length} shards, one request may have ${limits.importUsersScatteredMax} users. Send the others in another request.`,
     )
 }
 
@@ -152,7 +158,7 @@ interface AttemptRow {
   outcome: 'taken' | 'barred'
 }
 
-/** SQL: the row is an import's attempt at this owner, whatever its claims. */
+/** SQL condition: the row is an import's attempt for this owner, with any claims. */
 const isAttemptAt = (owner: string) =>
   `claim_attempts.id >= ${owner} || '.import-' AND claim_attempts.id < ${owner} || '.import.'`
 
@@ -164,7 +170,9 @@ const attemptsStatement = (database: GroupDatabase, candidates: Candidate[]): Ty
     )
     .bind(JSON.stringify(candidates.map(({ key }) => key)))
 
-/** Who was imported before is there; whose attempts with these claims were barred gets the next one. */
+/**
+ * Users that were imported before are `there`. If attempts with these claims were barred, the user gets the next one.
+ */
 async function findEarlier({ shards }: ImportTiers, candidates: Candidate[]): Promise<void> {
   const { answers, failed } = await shards.group(
     candidates,
@@ -193,9 +201,17 @@ async function findEarlier({ shards }: ImportTiers, candidates: Candidate[]): Pr
 const numberOf = ({ id }: AttemptRow): number => Number(id.split('-')[1])
 
 const takenCodes = {
-  external: { code: 'EXTERNAL_ID_TAKEN', detail: 'This external id was imported before, with another createdAt, as ' },
-  email: { code: 'EMAIL_TAKEN', detail: 'The e-mail address belongs to ' },
-  handle: { code: 'HANDLE_TAKEN', detail: 'The handle belongs to ' },
+  external: {
+    code: 'EXTERNAL_ID_TAKEN',
+    detail: 'This external id was imported before, with another createdAt, as ',
+    fix: 'Send the first createdAt, or omit the user.',
+  },
+  email: {
+    code: 'EMAIL_TAKEN',
+    detail: 'The e-mail address belongs to ',
+    fix: 'Send another address, or omit the user.',
+  },
+  handle: { code: 'HANDLE_TAKEN', detail: 'The handle belongs to ', fix: 'Send another handle, or omit the user.' },
 } as const
 
 async function reserve(tiers: ImportTiers, claims: GroupedClaims, candidates: Candidate[]): Promise<void> {
@@ -207,19 +223,23 @@ async function reserve(tiers: ImportTiers, claims: GroupedClaims, candidates: Ca
       postpone(candidate, error.code, error.advice)
       continue
     }
-    // A claim that did not fail has a status, and one that is taken a holder.
+    // A claim that did not fail has a status, and a taken claim has a holder.
     const statuses: [GroupedClaim, ClaimStatus][] = candidate.claims.map((claim) => [claim, knownIn(status, claim)])
     const taken = statuses.find(([, how]) => how === 'taken')
     if (taken) {
-      const { code, detail } = takenCodes[taken[0].kind]
-      decide(candidate, 'refused', { code, detail: `${detail}${knownIn(holders, taken[0].key).ownerId}.` })
+      const { code, detail, fix } = takenCodes[taken[0].kind]
+      decide(candidate, 'refused', { code, detail: `${detail}${knownIn(holders, taken[0].key).ownerId}. ${fix}` })
       continue
     }
     const lost = statuses.filter(([, how]) => how === 'lost').map(([claim]) => claim)
     contests += lost.length
     const isContended = statuses.some(([, how]) => how === 'contended') || contests > limits.importContestsMax
     if (isContended || !(await contest(tiers, candidate, lost)))
-      postpone(candidate, 'CLAIM_RESERVED', 'A sign-up or another import is at one of its claims.')
+      postpone(
+        candidate,
+        'CLAIM_RESERVED',
+        'A sign-up or another import has reserved one of its claims. Send the user again.',
+      )
   }
 }
 
@@ -229,7 +249,7 @@ function knownIn<K, V>(map: Map<K, V>, key: K): V {
   return value
 }
 
-/** One by one, as a sign-up: whose time has run out may still have committed. False when it is lost, or not known. */
+/** Reserves one by one, as a sign-up does, because an expired attempt may have committed. False if lost or unknown. */
 async function contest(
   { claims, log }: ImportTiers,
   { specs, attempt }: Candidate,
@@ -245,7 +265,10 @@ async function contest(
   }
 }
 
-/** Account, profile and the attempt's row, in one batch a shard: for those with no attempt taken, and this one not barred. */
+/**
+ * Writes account, profile and the attempt's row in one batch per shard, unless an attempt is taken or this one is
+ * barred.
+ */
 async function commit(tiers: ImportTiers, claims: GroupedClaims, candidates: Candidate[], now: number): Promise<void> {
   const isOpen = `NOT EXISTS (SELECT 1 FROM claim_attempts WHERE ${isAttemptAt("(value ->> 'id')")}
     AND (outcome = 'taken' OR claim_attempts.id = value ->> 'attempt'))`
@@ -293,7 +316,7 @@ async function commit(tiers: ImportTiers, claims: GroupedClaims, candidates: Can
     else if (inserted.has(candidate.key)) decide(candidate, 'imported')
     else if (takenId) surplus.push(...meetAccount(candidate, takenId))
     else {
-      postpone(candidate, 'CLAIM_RESERVED', 'Its reservations ran out before it was imported.')
+      postpone(candidate, 'CLAIM_RESERVED', 'Its reservations expired before it was imported. Send the user again.')
       surplus.push(...candidate.claims)
     }
   }
@@ -324,13 +347,19 @@ async function confirm(claims: GroupedClaims, candidates: Candidate[]): Promise<
   const failed = await claims.confirm(candidates.flatMap((candidate) => candidate.claims))
   for (const candidate of candidates) {
     const error = candidate.claims.map((claim) => failed.get(claim)).find((found) => found !== undefined)
-    if (error) postpone(candidate, error.code, `It is imported; its claims are not confirmed yet. ${error.advice}`)
+    if (error)
+      postpone(
+        candidate,
+        error.code,
+        `The user is imported, but its claims are not confirmed yet. Send it again. ${error.advice}`,
+      )
   }
 }
 
 /**
- * Gives back what refused users reserved. Their attempts are barred first: a twin of this request may be about to commit.
- * One that already has is there. What fails here is settled when the reservations run out.
+ * Releases the reservations of refused users. Bars their attempts first, because a concurrent equal request may be
+ * about to commit. If it has committed, the user is `there`. After a failure, the reservations are settled when they
+ * expire.
  */
 async function giveUp(claims: GroupedClaims, candidates: Candidate[]): Promise<void> {
   const { barred, committed } = await claims.bar(candidates.map(({ attempt }) => attempt))

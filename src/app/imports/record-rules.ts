@@ -27,8 +27,9 @@ export function readRow(row: Row, now: number): ImportRecord | Refusal {
   const externalId = row.externalId ?? ''
   if (externalId === '' || externalId.length > EXTERNAL_ID_CHARACTERS_MAX)
     return refusalOf('externalId', `An external id has 1 to ${EXTERNAL_ID_CHARACTERS_MAX} characters.`)
-  const address = (row.email ?? '').trim() // untrimmed, blanks could fill a request
-  if (!email.safeParse(address).success) return refusalOf('email', 'This is not an e-mail address.')
+  const address = (row.email ?? '').trim() // untrimmed, spaces could fill a request
+  if (!email.safeParse(address).success)
+    return refusalOf('email', 'This is not an e-mail address. Write it as name@example.com.')
   const handle = (row.handle ?? '').trim()
   if (!HANDLE.test(handle))
     return refusalOf('handle', 'A handle has 3 to 30 characters of a–z, 0–9 and _, and starts with a letter.')

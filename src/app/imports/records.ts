@@ -12,14 +12,14 @@ import type { importedUser } from './shapes.ts'
 
 export type ImportRecord = z.infer<typeof importedUser>
 
-/** A user from elsewhere, as it is stored. */
+/** An imported user, as it is stored. */
 export interface Newcomer {
   externalId: string
   email: string
   handle: string
   displayName: string
   bio: string
-  /** Null: not known; the time of the import is stored. */
+  /** Null if unknown. The time of the import is stored then. */
   createdAt: number | null
   emailVerifiedAt: number | null
   passwordHash: string
@@ -27,12 +27,12 @@ export interface Newcomer {
 
 const EXTERNAL_ID_CHARACTERS_MAX = 200
 
-/** JSON functions of SQLite end a text at a NUL, and an import's rows pass through them. */
+/** An import's rows pass through SQLite's JSON functions, which end a text at a NUL. */
 const hasNoNul = (text: string) => !text.includes('\0')
-const NO_NUL = 'A NUL character can’t be imported.'
+const NO_NUL = 'The text has a NUL character. Remove it.'
 
 const time = z.iso
-  .datetime({ offset: true, error: 'A time is written 2026-07-05T12:00:00Z.' })
+  .datetime({ offset: true, error: 'This is not a time. Write it as 2026-07-05T12:00:00Z.' })
   .transform((text) => Date.parse(text))
 
 const shape = z.object({
@@ -49,7 +49,7 @@ const shape = z.object({
   passwordHash: z.string().optional(),
 })
 
-/** Checks a record by the rules of a sign-up. A password's hash that can't be checked here is left out, not refused. */
+/** Checks a record by the rules of a sign-up. An unsupported password hash is omitted, not refused. */
 export function readRecord(record: ImportRecord, now: number): Newcomer | Refusal {
   const parsed = shape.safeParse(record)
   if (!parsed.success) {
@@ -60,7 +60,10 @@ export function readRecord(record: ImportRecord, now: number): Newcomer | Refusa
   for (const name of ['createdAt', 'emailVerifiedAt'] as const) {
     const at = user[name]
     if (at !== undefined && (at < 0 || at > now + DAY_MS))
-      return { code: refusalCodes[name], detail: 'The time is before 1970 or in the future.' }
+      return {
+        code: refusalCodes[name],
+        detail: 'The time is before 1970 or in the future. Correct it, or omit the field.',
+      }
   }
   return {
     externalId: user.externalId,
@@ -84,11 +87,13 @@ export const isRefusal = (read: Newcomer | Refusal): read is Refusal => 'code' i
 
 const originOf = (source: string, externalId: string): string => `${source}\0${externalId}`
 
-/** The same user of the same source has the same id in every import. Without a time of its own its ULID's time is 0. */
+/**
+ * The id is derived from source and external id, so every import gives the same. Without `createdAt`, its time is 0.
+ */
 export const idOf = (source: string, { externalId, createdAt }: Newcomer): string =>
   derivedUserId(createdAt ?? 0, `import\0${originOf(source, externalId)}`)
 
-/** What a user must have for itself: the id it had elsewhere, its e-mail address, its handle. */
+/** The values that must be unique: external id, e-mail address and handle. */
 export const claimSpecsOf = (source: string, { externalId, email, handle }: Newcomer): ClaimSpec[] => [
   { kind: 'external', value: originOf(source, externalId) },
   emailClaim(email),

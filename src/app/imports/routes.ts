@@ -15,7 +15,10 @@ export function importRoutes(app: OpenAPIHono<WebEnv>): void {
       path: '/operator/v1/imports',
       security: operatorsOnly,
       request: { body: jsonBody(importShape) },
-      responses: { 200: json(z.object({ items: z.array(importOutcome) }), 'What came of each, in order'), ...answers },
+      responses: {
+        200: json(z.object({ items: z.array(importOutcome) }), 'The outcome of each user, in order'),
+        ...answers,
+      },
     }),
     async (c) => c.json({ items: await importUsers(c.get('tiers'), c.req.valid('json')) }, 200),
   )
@@ -26,7 +29,7 @@ export function importRoutes(app: OpenAPIHono<WebEnv>): void {
       security: operatorsOnly,
       request: { body: jsonBody(importShape) },
       responses: {
-        200: json(z.object({ items: z.array(verification) }), 'How each stands in the databases, in order'),
+        200: json(z.object({ items: z.array(verification) }), 'The state of each user in the databases, in order'),
         ...answers,
       },
     }),

@@ -2,10 +2,10 @@ import { z } from '@hono/zod-openapi'
 import { limits } from '../../core/limits.ts'
 import { sourceName } from './fields.ts'
 
-/** `there`: imported before. `busy`: not now, and nothing is decided: to be sent again. */
+/** `there`: imported before. `busy`: undecided, to be sent again. */
 const outcomes = ['imported', 'there', 'refused', 'busy'] as const
 
-/** A user from elsewhere. What it holds is checked user by user: one that is wrong is refused alone. */
+/** A user to import. Each user is checked separately, so a wrong one does not refuse the others. */
 export const importedUser = z
   .strictObject({
     /** The user's id in the source. */
@@ -16,16 +16,16 @@ export const importedUser = z
     bio: z.string().optional(),
     createdAt: z.string().optional(),
     emailVerifiedAt: z.string().optional(),
-    /** A PHC string of scrypt; one that can't be checked here is left out. */
+    /** A PHC string of scrypt. An unsupported one is omitted. */
     passwordHash: z.string().optional(),
   })
   .openapi('ImportedUser')
 
 export const importShape = z.strictObject({
-  /** Which application the users come from. It is part of what their ids are derived from. */
+  /** The name of the application that the users come from. Their ids are derived from it. */
   source: z
     .string()
-    .regex(sourceName.pattern, `A source is named by ${sourceName.rule}, and starts with a letter or digit.`),
+    .regex(sourceName.pattern, `A source’s name has ${sourceName.rule}, and starts with a letter or digit.`),
   users: z.array(importedUser).min(1).max(limits.importUsersMax),
 })
 
@@ -33,10 +33,10 @@ export const importOutcome = z
   .object({
     externalId: z.string(),
     outcome: z.enum(outcomes),
-    /** The user's id here, where the user is here. */
+    /** The user's id in Banyan; null if the user is not imported. */
     id: z.string().nullable(),
     hasPassword: z.boolean(),
-    /** Of one that is refused, or is to be sent again. */
+    /** The reason for `refused` and `busy`. */
     code: z.string().optional(),
     detail: z.string().optional(),
   })
@@ -46,9 +46,9 @@ export const verification = z
   .object({
     externalId: z.string(),
     id: z.string().nullable(),
-    /** The user is here. */
+    /** True if the user is imported. */
     isHere: z.boolean(),
-    /** What isn't as given: names of fields, and of claims ("claim email") that are not confirmed for exactly this user. */
+    /** Names of differing fields, and of claims ("claim email") that are not confirmed for exactly this user. */
     differences: z.array(z.string()),
   })
   .openapi('ImportVerification')

@@ -9,7 +9,7 @@ export type ImportVerification = z.infer<typeof verification>
 
 type StoredUser = Omit<Newcomer, 'externalId'> & { key: string }
 
-/** Compares users with what the databases hold: exact reads, each field, and who has each of the three claims. */
+/** Compares users with the databases, by exact reads: each field, and the holder of each of the three claims. */
 export async function verifyUsers(
   { shards, clock }: ImportTiers,
   { source, users }: ImportRequest,
@@ -53,6 +53,6 @@ export async function verifyUsers(
 
 const compared = ['email', 'handle', 'displayName', 'bio', 'createdAt', 'emailVerifiedAt', 'passwordHash'] as const
 
-/** A time of creation that wasn't given is the import's, and equal to nothing. */
+/** Ignores `createdAt` if it was not given, because the stored time is then the import's. */
 const fieldsThatDiffer = (user: Newcomer, row: StoredUser): string[] =>
   compared.filter((name) => user[name] !== row[name] && !(name === 'createdAt' && user.createdAt === null))

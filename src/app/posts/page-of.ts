@@ -2,5 +2,5 @@ import type { Context } from 'hono'
 import { limits } from '../../core/limits.ts'
 import type { WebEnv } from '../../web/context.ts'
 
-/** Which page of a list a page for people shows. */
+/** The part of a list that an HTML page shows. */
 export const pageOf = (c: Context<WebEnv>) => ({ limit: limits.pageItemsDefault, cursor: c.req.query('cursor') })

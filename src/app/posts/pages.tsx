@@ -79,7 +79,8 @@ async function edit(c: C, id: string, draft?: Draft) {
   const viewer = await findViewer(c)
   if (!viewer) return c.redirect(`/login?next=/posts/${encodeURIComponent(id)}/edit`, 303)
   const post = await getPost(c.get('tiers'), id)
-  if (post.author.id !== viewer.id) throw new BanyanError('FORBIDDEN', 'Only its author may change a post.')
+  if (post.author.id !== viewer.id)
+    throw new BanyanError('FORBIDDEN', 'Only its author may change a post. Sign in as its author.')
   const content = <EditPostPage post={post} text={draft?.text ?? post.text} errors={draft?.errors ?? {}} />
   return page(c, { title: 'Edit post', viewer, status: draft?.status }, content)
 }

@@ -39,7 +39,7 @@ const toPost = (row: PostRow): Post => ({
   version: row.version,
 })
 
-/** One query: a post lives in its author's slot, and so does the author's profile. */
+/** One query, because a post and its author's profile are in the author's slot. */
 export async function findPost({ shards }: Pick<Tiers, 'shards'>, id: string): Promise<Post | null> {
   if (!isId(id)) return null
   const row = await shards
@@ -56,7 +56,7 @@ export async function getPost(tiers: Pick<Tiers, 'shards'>, id: string): Promise
   return post
 }
 
-/** A user's posts, newest first: within one user's slot, id order is time order. */
+/** A user's posts, newest first. The ids of one user's posts sort by time. */
 export async function listPosts(
   { shards }: Pick<Tiers, 'shards'>,
   authorId: string,
@@ -73,7 +73,7 @@ export async function listPosts(
   return { items, next: last && results.length > limit ? formatCursor(last.id) : null }
 }
 
-/** Publishes a post. With an Idempotency-Key there is one, and every retry gets the answer of the first. */
+/** Publishes a post. With an Idempotency-Key, retries create no second post and get the first answer. */
 export async function createPost(
   tiers: PostTiers,
   session: Session,
@@ -102,11 +102,13 @@ export async function createPost(
   const first = 'kept' in outcome ? outcome.kept.answer : drawn
   const [written] = 'kept' in outcome ? [] : outcome.committed.author.results
   const by = written ?? (await author.first<AuthorRow>())
-  if (!by) throw new BanyanError('SESSION_ENDED', 'The account is gone.')
+  if (!by) throw new BanyanError('SESSION_ENDED', 'The account was deleted. Sign up for a new one.')
   return toPost({ ...first, ...by, text, editedAt: null, version: 1 })
 }
 
-/** Replaces the text of one's own post; its version rises. Throws NOT_FOUND, or FORBIDDEN for another's. */
+/**
+ * Replaces the text of the user's own post and raises its version. Throws NOT_FOUND, or FORBIDDEN for another's post.
+ */
 export async function editPost(tiers: PostTiers, session: Session, id: string, text: string): Promise<Post> {
   const { sessions, clock } = tiers
   await refuseUnlessMayBeOwn(tiers, session, id)
@@ -123,7 +125,7 @@ export async function editPost(tiers: PostTiers, session: Session, id: string, t
   return toPost(post)
 }
 
-/** Deletes one's own post. Throws NOT_FOUND, or FORBIDDEN for another's. */
+/** Deletes the user's own post. Throws NOT_FOUND, or FORBIDDEN for another's post. */
 export async function deletePost(tiers: PostTiers, session: Session, id: string): Promise<void> {
   const { sessions } = tiers
   await refuseUnlessMayBeOwn(tiers, session, id)
@@ -135,12 +137,12 @@ export async function deletePost(tiers: PostTiers, session: Session, id: string)
   if (deleted.meta.changes === 0) throw left.results.length === 1 ? notYours() : noSuchPost()
 }
 
-/** A post in another slot than the user's is another's; whether it exists decides which error. */
+/** Throws for a post in another slot, which cannot be the user's own: FORBIDDEN if it exists, otherwise NOT_FOUND. */
 async function refuseUnlessMayBeOwn(tiers: PostTiers, session: Session, id: string): Promise<void> {
   if (!isId(id)) throw noSuchPost()
   if (slotOf(id) === slotOf(session.userId)) return
   throw (await findPost(tiers, id)) ? notYours() : noSuchPost()
 }
 
-const noSuchPost = () => new BanyanError('NOT_FOUND', 'There is no such post.')
-const notYours = () => new BanyanError('FORBIDDEN', 'Only its author may change a post.')
+const noSuchPost = () => new BanyanError('NOT_FOUND', 'There is no post with this id. It may have been deleted.')
+const notYours = () => new BanyanError('FORBIDDEN', 'Only its author may change a post. Sign in as its author.')

@@ -3,7 +3,7 @@ import { pageOf } from './page-of.ts'
 import { listPosts } from './posts.ts'
 import { PostList } from './views.tsx'
 
-/** A user's posts on the profile page, and how many there are. */
+/** A user's posts on the profile page, and their number. */
 export const postsOnProfile: ProfileSlot = {
   summary: ({ posts }) => (posts === 1 ? '1 post' : `${posts.toLocaleString('en')} posts`),
   async section(c, user, own) {

@@ -17,7 +17,7 @@ import { getByHandle } from '../profiles/profiles.ts'
 import { createPost, deletePost, editPost, getPost, listPosts, TEXT_CHARACTERS_MAX } from './posts.ts'
 import { postShape } from './shapes.ts'
 
-/** 1 to 2,000 characters (code points) that aren't all space. */
+/** 1 to 2,000 characters (code points), not only white space. */
 export const postText = wholeText
   .refine((text) => text.trim() !== '', 'Write something.')
   .refine((text) => [...text].length <= TEXT_CHARACTERS_MAX, `A post has at most ${TEXT_CHARACTERS_MAX} characters.`)

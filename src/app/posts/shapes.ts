@@ -3,7 +3,7 @@ import { userShape } from '../profiles/shapes.ts'
 
 const authorShape = userShape.pick({ id: true, handle: true, displayName: true, avatar: true }).openapi('Author')
 
-/** The `post` of the HTTP contract. `media` is empty until pictures exist. */
+/** The `post` of the HTTP contract. `media` is empty until pictures are supported. */
 export const postShape = z
   .object({
     id: z.string(),

@@ -7,7 +7,9 @@ import type { Author, Post } from './shapes.ts'
 
 const postCharactersMax = 2_000
 
-/** Past either, a list shows a post's beginning and a link to the rest. The stylesheet clips at as many lines. */
+/**
+ * Beyond either, a list shows the start of a post and a link to the rest. The stylesheet clips at this number of lines.
+ */
 const previewCharactersMax = 900
 const previewLinesMax = 14
 
@@ -41,7 +43,7 @@ const PostDates = ({ post }: { post: Post }) => (
 
 type PostCardProps = {
   post: Post
-  /** False where the page has said already who wrote it. */
+  /** False if the page already names the author. */
   byline?: boolean
 }
 
@@ -73,7 +75,7 @@ export type PostListProps = {
   /** The next page's cursor. */
   next: string | null
   basePath: string
-  /** What to say when there is none. */
+  /** The text for an empty list. */
   empty?: string
   byline?: boolean
 }
@@ -154,7 +156,7 @@ export const HomePage = ({ self, posts, next, composer, idempotencyKey }: HomePa
       posts={posts}
       next={next}
       basePath="/home"
-      empty="Nothing yet. Your first post will stand here."
+      empty="Nothing yet. Your first post will appear here."
       byline={false}
     />
   </Spread>
@@ -164,7 +166,7 @@ const DeletePost = ({ post }: { post: Post }) => (
   <details class="confirm">
     <summary class="button button-quiet">Delete…</summary>
     <form class="confirm-body" method="post" action={`/posts/${post.id}/delete`}>
-      <p>It goes for good, and its address with it.</p>
+      <p>This deletes the post and its address permanently.</p>
       <button class="button button-bad" type="submit">
         Delete this post
       </button>
@@ -227,7 +229,7 @@ export const EditPostPage = ({ post, text, errors }: EditPostPageProps) => (
           Save changes
         </button>
         <a class="text-link" href={`/posts/${post.id}`}>
-          Leave it as it was
+          Cancel
         </a>
       </p>
     </form>

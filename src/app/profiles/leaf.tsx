@@ -18,7 +18,7 @@ type LeafProps = {
   size?: 'small' | 'large'
 }
 
-/** A user's picture, or the leaf with an initial that stands for it. */
+/** A user's picture, or a leaf with an initial if there is none. */
 export const Leaf = ({ user, size }: LeafProps) => {
   const classes = `leaf tone-${leafTone(user.handle)}${size ? ` leaf-${size}` : ''}`
   if (user.avatar) return <img class={classes} src={user.avatar.url} alt="" width="44" height="44" loading="lazy" />

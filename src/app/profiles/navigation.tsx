@@ -9,7 +9,7 @@ declare module '../../web/site.ts' {
   }
 }
 
-/** The way to one's own profile. */
+/** The link to the viewer's own profile. */
 export const profileNavigation: Navigation = (viewer, path) => {
   if (!viewer) return []
   const content = (

@@ -6,7 +6,7 @@ import type { Self, User } from './shapes.ts'
 
 export type ProfileTiers = Pick<Tiers, 'shards' | 'claims' | 'sessions' | 'clock' | 'userCounts'>
 
-/** In either case, of ASCII: other letters that lower case maps there don't match. */
+/** ASCII in either case. Other letters whose lower case is ASCII do not match. */
 export const HANDLE = /^[a-z][a-z0-9_]{2,29}$/i
 
 interface ProfileRow {
@@ -43,8 +43,8 @@ const toUser = (row: ProfileRow): User => ({
 })
 
 /**
- * The user with a handle, or null. Two queries: the claim names the user, the user's shard has the profile. The handle
- * is compared again there, since a claim may be a reservation that came to nothing.
+ * The user with a handle, or null. Two queries: the claim names the user, and the user's shard has the profile. The
+ * second compares the handle again, because the claim may be a reservation of a failed sign-up.
  */
 async function findByHandle(tiers: ProfileTiers, text: string): Promise<User | null> {
   if (!HANDLE.test(text)) return null
@@ -61,11 +61,11 @@ async function findByHandle(tiers: ProfileTiers, text: string): Promise<User | n
 
 export async function getByHandle(tiers: ProfileTiers, handle: string): Promise<User> {
   const user = await findByHandle(tiers, handle)
-  if (!user) throw new BanyanError('NOT_FOUND', 'Nobody has this handle.')
+  if (!user) throw new BanyanError('NOT_FOUND', 'No user has this handle. Check its spelling.')
   return user
 }
 
-/** The user as oneself sees it. */
+/** The user's own account. Throws SESSION_ENDED if it was deleted. */
 export async function getSelf(tiers: Pick<Tiers, 'shards' | 'userCounts'>, userId: string): Promise<Self> {
   const row = await tiers.shards
     .of(userId, { operation: 'profiles.self' })
@@ -75,11 +75,11 @@ export async function getSelf(tiers: Pick<Tiers, 'shards' | 'userCounts'>, userI
     )
     .bind(userId)
     .first<SelfRow>()
-  if (!row) throw new BanyanError('SESSION_ENDED', 'The account is gone.')
+  if (!row) throw new BanyanError('SESSION_ENDED', 'The account was deleted. Sign up for a new one.')
   return { ...toUser(row), email: row.email, emailVerified: row.emailVerifiedAt !== null }
 }
 
-/** Changes what others see. What isn't given stays as it is. */
+/** Changes the public profile. Omitted fields stay unchanged. */
 export async function updateProfile(
   tiers: ProfileTiers,
   session: Session,

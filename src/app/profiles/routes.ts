@@ -11,7 +11,7 @@ export function profileRoutes(app: OpenAPIHono<WebEnv>): void {
       method: 'get',
       path: '/api/v1/me',
       security: signedIn,
-      responses: { 200: json(z.object({ user: selfShape }), 'Oneself'), ...problems(401) },
+      responses: { 200: json(z.object({ user: selfShape }), 'The user’s own account'), ...problems(401) },
     }),
     async (c) => {
       const { userId } = await requireSession(c)
@@ -25,7 +25,7 @@ export function profileRoutes(app: OpenAPIHono<WebEnv>): void {
       security: signedIn,
       request: { body: jsonBody(profileChange) },
       responses: {
-        200: json(z.object({ user: selfShape }), 'Oneself'),
+        200: json(z.object({ user: selfShape }), 'The user’s own account'),
         ...writeProblems(401),
       },
     }),

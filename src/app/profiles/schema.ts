@@ -1,7 +1,7 @@
 import { integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import { sharded } from '../../sharding/sharded-table.ts'
 
-/** What others see of a user. `id` is the user's id. */
+/** Public profiles. `id` is the user's id. */
 export const profiles = sharded(
   'users',
   sqliteTable('profiles', {

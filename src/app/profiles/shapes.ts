@@ -2,7 +2,7 @@ import { z } from '@hono/zod-openapi'
 import { isVisible } from '../../core/visible.ts'
 import { wholeText } from '../../web/api.ts'
 
-/** The `user` of the HTTP contract. `avatar` is null until pictures exist. */
+/** The `user` of the HTTP contract. `avatar` is null until pictures are supported. */
 export const userShape = z
   .object({
     id: z.string(),
@@ -17,7 +17,7 @@ export const userShape = z
   })
   .openapi('User')
 
-/** The `user` as oneself sees it. */
+/** The `user` of the user's own account. */
 export const selfShape = userShape.extend({ email: z.string(), emailVerified: z.boolean() }).openapi('Self')
 
 export type User = z.infer<typeof userShape>

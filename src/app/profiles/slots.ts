@@ -3,9 +3,9 @@ import type { Child } from 'hono/jsx'
 import type { WebEnv } from '../../web/context.ts'
 import type { User } from './shapes.ts'
 
-/** What a noun shows on a user's profile page. `own`: the viewer's own page. */
+/** A noun's part of a user's profile page. `own`: the page is the viewer's own. */
 export interface ProfileSlot {
-  /** A few words for the margin, like `3 posts`. */
+  /** A few words for the margin, for example `3 posts`. */
   summary?(user: User): string
   /** A section of the body, with its heading. */
   section?(c: Context<WebEnv>, user: User, own: boolean): Promise<Child>

@@ -2,7 +2,7 @@ import type { Context } from 'hono'
 import type { WebEnv } from '../../web/context.ts'
 import type { Viewer } from '../../web/site.ts'
 
-/** Who looks at a page, for its header: nothing is asked where there is no cookie. */
+/** The signed-in user of a page, for its header. Makes no call without a cookie. */
 export async function findViewer(c: Context<WebEnv>): Promise<Viewer | null> {
   const session = await c.get('session')()
   if (!session) return null

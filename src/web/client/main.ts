@@ -1,11 +1,11 @@
-// Every page works without this script: it only adds comfort.
+// Every page works without this script, which only adds comfort.
 
 export {}
 
 const busyMsMax = 10_000
 const clockMs = 30_000
 
-/** A second press sends nothing; a press that leads nowhere is forgotten after `busyMsMax`. */
+/** Ignores a second press of a submit button. Accepts presses again after `busyMsMax`, in case no page follows. */
 function guardSubmits(): void {
   document.addEventListener('submit', (event) => {
     const form = event.target as HTMLFormElement
@@ -17,7 +17,7 @@ function guardSubmits(): void {
     event.submitter?.setAttribute('aria-busy', 'true')
     setTimeout(() => release(form), busyMsMax)
   })
-  // A page that comes back from the back-forward cache comes back as it was left.
+  // The back-forward cache restores a page with its forms still busy.
   window.addEventListener('pageshow', () => {
     for (const form of document.forms) release(form)
   })
@@ -30,7 +30,7 @@ function release(form: HTMLFormElement): void {
 
 const plural = new Intl.NumberFormat('en')
 
-/** Counts as the server does: code points, a line break as one. */
+/** Counts as the server does: code points, with a line break as one. */
 function countCharacters(area: HTMLTextAreaElement): void {
   const max = Number(area.dataset.countTo)
   const counter = document.createElement('p')
@@ -47,7 +47,7 @@ function countCharacters(area: HTMLTextAreaElement): void {
     const words = left >= 0 ? `${plural.format(left)} left` : `${plural.format(-left)} too many`
     counter.textContent = words
     counter.classList.toggle('counter-over', left < 0)
-    area.setCustomValidity(left < 0 ? `This is ${words}: shorten it to ${plural.format(max)} characters.` : '')
+    area.setCustomValidity(left < 0 ? `This has ${words}. Shorten it to ${plural.format(max)} characters.` : '')
     clearTimeout(pause)
     pause = setTimeout(() => {
       spoken.textContent = left <= 100 ? words : ''

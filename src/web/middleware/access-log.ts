@@ -3,7 +3,7 @@ import { createMiddleware } from 'hono/factory'
 import { matchedRoutes } from 'hono/route'
 import type { WebEnv } from '../context.ts'
 
-/** One line a request, by route and not by path (a path may hold a token), and the `server-timing` header. */
+/** Logs one line per request and sets `server-timing`. It logs the route, because a path may contain a token. */
 export const accessLog = () =>
   createMiddleware<WebEnv>(async function accessLog(c, next) {
     const { clock, log, calls } = c.get('tiers')
@@ -16,5 +16,5 @@ export const accessLog = () =>
     log.info('request', { method: c.req.method, route: routeOf(c), status: c.res.status, ms, d1, kv, directory })
   })
 
-/** The pattern that answered, not the path; middleware is registered for every path. */
+/** The pattern of the route that answered. Middleware has the pattern of every path. */
 const routeOf = (c: Context<WebEnv>): string => matchedRoutes(c).findLast(({ path }) => path !== '/*')?.path ?? 'none'

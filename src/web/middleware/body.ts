@@ -15,11 +15,11 @@ const upTo = (maxSize: number) =>
   bodyLimit({
     maxSize,
     onError: () => {
-      throw new BanyanError('BODY_TOO_LARGE', `A body may have ${maxSize} bytes.`)
+      throw new BanyanError('BODY_TOO_LARGE', `The body is larger than ${maxSize} bytes. Send a smaller one.`)
     },
   })
 
-/** Refuses a body that is too large before it is read whole. What operators import comes in larger ones. */
+/** Refuses a body over the limit before all of it is read. Imports have a higher limit. */
 export const bodySize = () => {
   const [usual, ofImports] = [upTo(limits.bodyBytesMax), upTo(limits.importBodyBytesMax)]
   return createMiddleware<WebEnv>(async function bodySize(c, next) {
@@ -28,19 +28,19 @@ export const bodySize = () => {
 }
 
 /**
- * Reads the body before any query, and refuses one that its routes can't take: a wrong content type is 415, bytes that
- * are not UTF-8 and what isn't JSON are 400. Pages take forms, the API takes JSON.
+ * Reads the body before any query. Refuses a wrong content type with 415, and bytes that are not UTF-8 or not JSON with
+ * 400. Pages accept forms, and the API accepts JSON.
  */
 export const bodyText = () =>
   createMiddleware<WebEnv>(async function bodyText(c, next) {
-    // As bytes: the runtime's own text of them replaces what is not UTF-8, and drops a byte order mark.
+    // Read as bytes, because the runtime's text() replaces bytes that are not UTF-8 and drops a byte order mark.
     const bytes = isSafe(c.req.method) ? null : await c.get('tiers').received(c.req.arrayBuffer())
     const read = isApi(c.req.path) ? readJsonText : readFormText
     c.set('bodyText', bytes?.byteLength ? read(bytes, c.req.header('content-type') ?? '') : '')
     await next()
   })
 
-/** For a route that takes no body: fields that are sent all the same are refused, not overlooked. */
+/** For a route without a body. Refuses fields instead of ignoring them. */
 export const noBody = createMiddleware<WebEnv>(async function noBody(c, next) {
   const text = c.get('bodyText')
   const { error } = nothing.safeParse(text === '' ? {} : JSON.parse(text))
@@ -57,23 +57,26 @@ function mediaType(contentType: string): string {
   return type.trim()
 }
 
-/** RFC 8259 §8.1: JSON is UTF-8, and a receiver need not take a byte order mark; `JSON.parse` does not. */
+/** JSON is UTF-8, and a receiver may refuse a byte order mark (RFC 8259 §8.1), as `JSON.parse` does. */
 function readJsonText(bytes: ArrayBuffer, contentType: string): string {
   if (!/^application\/(?:[a-z0-9.+-]+\+)?json$/i.test(mediaType(contentType)))
-    throw new BanyanError('WRONG_CONTENT_TYPE', 'Send application/json.')
+    throw new BanyanError('WRONG_CONTENT_TYPE', 'The API accepts JSON only. Send application/json.')
   const text = utf8Text(bytes)
-  if (text === null) throw new BanyanError('MALFORMED_JSON', 'The body is not UTF-8, as JSON must be.')
+  if (text === null) throw new BanyanError('MALFORMED_JSON', 'The body is not UTF-8. JSON must be UTF-8 (RFC 8259).')
   try {
     JSON.parse(text)
   } catch (error) {
-    throw new BanyanError('MALFORMED_JSON', 'The body could not be read as JSON.', { cause: error })
+    throw new BanyanError('MALFORMED_JSON', 'The body could not be read as JSON. Send a JSON object.', { cause: error })
   }
   return text
 }
 
 function readFormText(bytes: ArrayBuffer, contentType: string): string {
   if (!/^application\/x-www-form-urlencoded$/i.test(mediaType(contentType)))
-    throw new BanyanError('WRONG_CONTENT_TYPE', 'Send application/x-www-form-urlencoded, or use the API.')
+    throw new BanyanError(
+      'WRONG_CONTENT_TYPE',
+      'This page accepts forms only. Send application/x-www-form-urlencoded, or use the API.',
+    )
   const text = utf8Text(bytes)
   if (text === null || !hasUtf8Escapes(text)) throw malformedUtf8('The form')
   return text

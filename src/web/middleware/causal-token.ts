@@ -4,12 +4,12 @@ import type { WebEnv } from '../context.ts'
 import { writeCookie } from '../cookies.ts'
 import { bearerToken } from './session.ts'
 
-/** After a request that wrote: the token with which its client reads its own writes, on any isolate. */
+/** After a write, sends the token with which the client reads its own writes on any isolate. */
 export const causalToken = () =>
   createMiddleware<WebEnv>(async function causalToken(c, next) {
     await next()
     const { settings, clock, shards, hasWritten } = c.get('tiers')
-    // The epoch by which this request wrote, or a newer one: a write that is acknowledged waits for no other map.
+    // The epoch that this request wrote with, or a newer one. An acknowledged write does not wait for another map.
     const { epoch } = shards
     if (epoch === null || !hasWritten()) return
     const token = formatCausalToken(settings.signingKey, { epoch }, clock.now())

@@ -4,7 +4,7 @@ import { constantTimeEqual, sha256Hex } from '../../core/digest.ts'
 import { BanyanError } from '../../core/errors.ts'
 import type { WebEnv } from '../context.ts'
 
-/** The `security` of the operators' routes, for their documentation. */
+/** `security` of the operators' routes in the OpenAPI document. */
 export const operatorsOnly = [{ operator: [] }] as { [name: string]: string[] }[]
 
 /** True for a request that carries the operators' token. */
@@ -14,11 +14,11 @@ export function isOperator(c: Context<WebEnv>): boolean {
   return operatorToken !== null && constantTimeEqual(sha256Hex(given), sha256Hex(operatorToken))
 }
 
-/** Guards the operators' API. Without a configured token it isn't there. */
+/** Guards the operators' API. If no token is configured, it answers 404. */
 export const operatorOnly = () =>
   createMiddleware<WebEnv>(async function operatorOnly(c, next) {
-    if (!c.get('tiers').settings.operatorToken) throw new BanyanError('NOT_FOUND', 'There is nothing at this path.')
-    if (!isOperator(c))
-      throw new BanyanError('OPERATOR_TOKEN_REQUIRED', 'Send `Authorization: Bearer $OPERATOR_TOKEN`.')
+    if (!c.get('tiers').settings.operatorToken)
+      throw new BanyanError('NOT_FOUND', 'There is nothing at this path. Check the address.')
+    if (!isOperator(c)) throw new BanyanError('OPERATOR_TOKEN_REQUIRED')
     await next()
   })

@@ -6,13 +6,12 @@ import { bearerToken } from './session.ts'
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /**
- * Refuses what another site makes a browser send. Browsers name the origin of every POST; a request with a cookie that
- * names none is refused too. Bearer tokens aren't sent by browsers of their own accord, so those requests pass.
+ * Refuses requests that another site makes a browser send. Browsers name the origin of every POST, so a request with a
+ * cookie and no origin is refused, too. Browsers never send a Bearer token unasked, so those requests pass.
  */
 export const originCheck = () =>
   createMiddleware<WebEnv>(async function originCheck(c, next) {
-    if (!SAFE.has(c.req.method) && !bearerToken(c) && !isOwn(c.req.raw))
-      throw new BanyanError('WRONG_ORIGIN', 'Send it from this site, or with a Bearer token instead of a cookie.')
+    if (!SAFE.has(c.req.method) && !bearerToken(c) && !isOwn(c.req.raw)) throw new BanyanError('WRONG_ORIGIN')
     await next()
   })
 

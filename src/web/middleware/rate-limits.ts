@@ -7,7 +7,7 @@ import { isOperator } from './operator-only.ts'
 
 const PERIOD_SECONDS = 60
 
-/** An IPv4 address, or the first 64 bits of an IPv6 one: the rest is its holder's to choose. */
+/** An IPv4 address, or the first 64 bits of an IPv6 address, because its holder chooses the rest. */
 export function addressKey(address: string): string {
   if (!address.includes(':')) return address
   const [head = '', tail] = address.split('::')
@@ -20,7 +20,7 @@ export function addressKey(address: string): string {
 
 const address = (c: Context<WebEnv>): string => addressKey(c.req.header('cf-connecting-ip') ?? 'local')
 
-/** Limits by client address: all requests, and writes apart. Operators, who import in many requests, are not limited. */
+/** Limits all requests, and writes separately, by client address. Operators import in many requests: no limit. */
 export const rateLimits = () =>
   createMiddleware<WebEnv>(async function rateLimits(c, next) {
     if (isOperator(c)) return next()
@@ -29,7 +29,7 @@ export const rateLimits = () =>
     await next()
   })
 
-/** Limits guessing: by address, and by the login that is tried, wherever from. */
+/** Limits guessing by client address, and by login from all addresses together. */
 export async function limitCredentials(c: Context<WebEnv>, login: string, purpose = 'login'): Promise<void> {
   await refuseBeyond(c, 'credentials', `address:${address(c)}`)
   await refuseBeyond(c, 'credentials', `${purpose}:${sha256Hex(login.trim().toLowerCase())}`)
@@ -37,7 +37,7 @@ export async function limitCredentials(c: Context<WebEnv>, login: string, purpos
 
 async function refuseBeyond(c: Context<WebEnv>, name: RateLimitName, key: string): Promise<void> {
   if (await c.get('tiers').withinLimit(name, key)) return
-  c.header('retry-after', String(PERIOD_SECONDS)) // also where a form shows the error on its page
+  c.header('retry-after', String(PERIOD_SECONDS)) // also if a form shows the error on its page
   throw new BanyanError('RATE_LIMITED', `Too many requests. Try again in ${PERIOD_SECONDS} seconds.`, {
     retryAfterSeconds: PERIOD_SECONDS,
   })

@@ -1,7 +1,7 @@
 import { createMiddleware } from 'hono/factory'
 import type { WebEnv } from '../context.ts'
 
-/** Every answer has an `x-request-id`: drawn here, never taken from the client. And `server-timing`, also where none was counted. */
+/** Gives every answer an `x-request-id`, never the client's, and `server-timing`, even if no calls were counted. */
 export const requestId = () =>
   createMiddleware<WebEnv>(async function requestId(c, next) {
     const id = crypto.randomUUID()

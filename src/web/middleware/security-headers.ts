@@ -12,7 +12,7 @@ const headers: Record<string, string> = {
   'x-content-type-options': 'nosniff',
 }
 
-/** Links in mails carry tokens: a page that is opened by one tells nobody where it was. */
+/** Links in mails carry tokens, so their pages send no Referer. */
 const carriesToken = (path: string) => path.startsWith('/verify-email/') || path.startsWith('/reset-password/')
 
 export const securityHeaders = () =>

@@ -5,11 +5,11 @@ import type { Session } from '../../sessions/sessions.ts'
 import type { WebEnv } from '../context.ts'
 import { clearSessionCookies, readCookie, writeCookie } from '../cookies.ts'
 
-/** The token of `Authorization: Bearer`, or null: with any other scheme a request acts by its cookie. */
+/** The token of `Authorization: Bearer`, or null. With any other scheme, the cookie counts. */
 export const bearerToken = (c: Context<WebEnv>): string | null =>
   /^Bearer ([^\s]+)$/i.exec(c.req.header('authorization') ?? '')?.[1] ?? null
 
-/** Gives routes `session()`. It costs nothing until a route asks, and is asked once. */
+/** Gives routes `session()`, which authenticates on the first call only. */
 export const session = () =>
   createMiddleware<WebEnv>(async function session(c, next) {
     let asked: Promise<Session | null> | null = null
@@ -24,7 +24,7 @@ export const session = () =>
 /** The session of a route that needs one. Throws NOT_SIGNED_IN. */
 export async function requireSession(c: Context<WebEnv>): Promise<Session> {
   const session = await c.get('session')()
-  if (!session) throw new BanyanError('NOT_SIGNED_IN', 'Send a session’s cookie or `Authorization: Bearer <token>`.')
+  if (!session) throw new BanyanError('NOT_SIGNED_IN')
   return session
 }
 

@@ -3,7 +3,7 @@ import type { WebEnv } from '../context.ts'
 import { ownCookies } from '../cookies.ts'
 import { hasUtf8Escapes, malformedUtf8 } from '../utf8.ts'
 
-/** Every header that the web tier reads. Nothing depends on the others, so their bytes are their sender's own. */
+/** Every header that the web tier reads. Other headers may have any bytes, because nothing depends on them. */
 export const headersRead = [
   'accept',
   'authorization',
@@ -18,10 +18,10 @@ export const headersRead = [
   'x-causal-token',
 ]
 
-/** The runtime reads a header's bytes as UTF-8, and writes this where they are not. Nobody has a reason to send it. */
+/** The runtime decodes headers as UTF-8 and puts this in place of other bytes. No client has a reason to send it. */
 const REPLACEMENT = '\ufffd'
 
-/** Refuses a header that is not UTF-8, and a cookie of ours that escapes such bytes: before any header is compared. */
+/** Refuses a header, or a percent-encoded cookie of Banyan, that is not UTF-8, before any header is compared. */
 export const utf8Headers = () =>
   createMiddleware<WebEnv>(async function utf8Headers(c, next) {
     const wrong = headersRead.find((name) => c.req.header(name)?.includes(REPLACEMENT))
@@ -30,7 +30,7 @@ export const utf8Headers = () =>
     await next()
   })
 
-/** Refuses a path or a query that escapes bytes which are not UTF-8. The runtime itself refuses such bytes unescaped. */
+/** Refuses a path or a query with percent-encoded bytes that are not UTF-8. The runtime refuses unescaped ones. */
 export const utf8Address = () =>
   createMiddleware<WebEnv>(async function utf8Address(c, next) {
     if (!hasUtf8Escapes(c.req.url)) throw malformedUtf8('The address')

@@ -49,23 +49,23 @@ export function apiTests({ stack, held, signUp, expectProblem }: ApiGiven): void
       )
     })
 
-    test('an Idempotency-Key makes one post of three tries, two of them at once', async () => {
+    test('with an Idempotency-Key, three requests, two of them concurrent, create one post', async () => {
       const client = await signUp()
       const headers = { 'idempotency-key': 'post-once' }
       const publish = () => client.post('/api/v1/posts', { text: 'Once.' }, { headers })
       const answers = [...(await Promise.all([publish(), publish()])), await publish()]
       expect(answers.map(({ status }) => status)).toEqual([201, 201, 201])
       expect(new Set(answers.map(({ text }) => text)).size).toBe(1)
-      // Whose first answer was lost never had this one.
+      // The client whose first answer was lost never had this one.
       for (const { headers } of answers) expect(headers.get('x-causal-token')).not.toBeNull()
       expect((await client.get(`/api/v1/users/${client.user.handle}/posts`)).json<Page>().items).toHaveLength(1)
       const other = await client.post('/api/v1/posts', { text: 'Twice.' }, { headers })
       expectProblem(other, 422, 'IDEMPOTENCY_KEY_REUSED')
-      // Keys are each user's own.
+      // Each user has separate keys.
       expect((await (await signUp()).post('/api/v1/posts', { text: 'Mine.' }, { headers })).status).toBe(201)
     })
 
-    test('a cursor walks all of 45 posts exactly once, newest first', async () => {
+    test('a cursor visits all of 45 posts exactly once, newest first', async () => {
       const client = await signUp()
       const written: string[] = []
       for (let number = 1; number <= 45; number++)
@@ -110,7 +110,7 @@ export function apiTests({ stack, held, signUp, expectProblem }: ApiGiven): void
       const { post } = (await client.post('/api/v1/posts', { text })).json<{ post: Post }>()
       return { client, post }
     }
-    /** The same person with cookies. */
+    /** The same user with cookies. */
     const browserOf = async ({ user }: { user: { handle: string } }): Promise<Browser> => {
       const browser = stack().browser()
       const login = { login: user.handle, password: 'seven quiet herons' }
@@ -122,7 +122,7 @@ export function apiTests({ stack, held, signUp, expectProblem }: ApiGiven): void
       expect(answer.text).toContain(words)
     }
 
-    test('another’s post stays as it is', async () => {
+    test('another user’s post stays unchanged', async () => {
       const { post } = await publish('Hands off.')
       const other = await signUp()
       const path = `/api/v1/posts/${post.id}`
@@ -135,7 +135,7 @@ export function apiTests({ stack, held, signUp, expectProblem }: ApiGiven): void
       expect((await other.get(path)).json()).toEqual({ post })
     })
 
-    test('a form that is wrong comes back with the reason, and nothing is written', async () => {
+    test('an invalid form is shown again with the reason, and nothing is written', async () => {
       const { client, post } = await publish('Hands off.')
       const author = await browserOf(client)
       expectPage(await author.submit('/posts', { text: ' ' }), 422, 'Write something.')
@@ -147,7 +147,7 @@ export function apiTests({ stack, held, signUp, expectProblem }: ApiGiven): void
       expect(items).toEqual([post])
     })
 
-    test('a text just inside the limits is accepted, and comes back as it was sent', async () => {
+    test('a text just within the limits is accepted, and returned unchanged', async () => {
       const client = await signUp()
       const visitor = held(stack().bearer())
       const texts = ['.', '👩'.repeat(2_000), ' \u00a0x ', 'a\u0000b', '\u202e\ufeff\u0300', '\\u0000 "\'', '‮']

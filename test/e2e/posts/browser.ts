@@ -10,7 +10,7 @@ async function publish(page: Page, text: string): Promise<void> {
   await page.getByRole('list').getByText(text, { exact: true }).waitFor()
 }
 
-/** Publishes, edits, deletes and logs out: all that an author does, with scripts or without. */
+/** Publishes, edits, deletes and logs out: everything that an author does, with or without scripts. */
 async function publishEditAndLeave(page: Page): Promise<void> {
   await publish(page, 'The herons are back.')
   await page.getByRole('article').getByRole('link').first().click()
@@ -22,7 +22,7 @@ async function publishEditAndLeave(page: Page): Promise<void> {
   expect(await page.locator('.words').textContent()).toBe('The herons are back,\n\nall seven.')
   await page.getByText('Delete…').click()
   await page.getByRole('button', { name: 'Delete this post' }).click()
-  await page.getByText('Your first post will stand here').waitFor()
+  await page.getByText('Your first post will appear here').waitFor()
   await page.getByRole('button', { name: 'Log out' }).click()
   await page.getByRole('link', { name: 'Create your account' }).waitFor()
   await page.goto('/home')
@@ -38,7 +38,7 @@ export function browserTests({ stack, open, signUp, logIn, tabTo, tooWide }: Bro
     await publishEditAndLeave(page)
   })
 
-  test('and all of it without scripts', async () => {
+  test('the same works without scripts', async () => {
     const page = await open({ javaScriptEnabled: false })
     await signUp(page, 'pia')
     await publishEditAndLeave(page)
@@ -49,7 +49,7 @@ export function browserTests({ stack, open, signUp, logIn, tabTo, tooWide }: Bro
     expect(await page.getByLabel('New post').inputValue()).toHaveLength(2_001)
   })
 
-  test('the keyboard is enough to publish', async () => {
+  test('publishing works with the keyboard alone', async () => {
     const page = await open()
     await signUp(page, 'piet')
     await tabTo(page, 'text')
@@ -70,7 +70,7 @@ export function browserTests({ stack, open, signUp, logIn, tabTo, tooWide }: Bro
     expect(await tooWide(page, [post, `${post}/edit`])).toEqual([])
   })
 
-  test('older posts are a link away, and come in order', async () => {
+  test('older posts are one link away, in order', async () => {
     const page = await open()
     await signUp(page, 'flo')
     const client = stack().bearer()

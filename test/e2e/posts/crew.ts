@@ -2,7 +2,7 @@ import { expect } from 'vitest'
 import { bearer } from '../../support/http-client.ts'
 import type { CrewMember, NounCrew, NounWriter, QueryAll } from '../../support/noun-crews.ts'
 
-/** A post as its author knows it. Each edit raises its version once; one whose answer was lost may have done so too. */
+/** A post as its author knows it. Each edit raises its version, and an edit without an answer may have raised it. */
 interface KnownPost {
   id: string
   text: string
@@ -33,7 +33,7 @@ class PostsCrew implements NounCrew {
     return author
   }
 
-  /** Every person's posts, page by page. */
+  /** All users' posts, page by page. */
   async expectRead(url: URL): Promise<void> {
     for (const { member, posts } of this.#authors) {
       const read: Page['items'] = []
@@ -124,7 +124,7 @@ class Author implements NounWriter {
     this.#acknowledged.deletes++
   }
 
-  /** With the newest causal token, so its own writes have to be in what it reads. */
+  /** Sends the newest causal token, so its reads must include its own writes. */
   async #read(id: string): Promise<void> {
     const { client, violated } = this.member
     const { answer } = await client.insist('GET', `/api/v1/posts/${id}`)

@@ -25,7 +25,7 @@ beforeEach(() => {
   scrypt.mockClear()
 })
 
-/** What each derivation cost: N, r, p and the length of the hash. */
+/** The cost of each derivation: N, r, p and the length of the hash. */
 const work = () =>
   scrypt.mock.calls.map((call: unknown[]) => {
     const { N, r, p } = call[3] as crypto.ScryptOptions
@@ -35,7 +35,7 @@ const work = () =>
 const todaysWork = { N: 16_384, r: 8, p: 5, bytes: 32 }
 
 describe('a password’s hash', () => {
-  test('is a PHC string with its parameters, a salt of 16 bytes of its own, and 32 bytes', async () => {
+  test('is a PHC string with its parameters, a random salt of 16 bytes, and 32 bytes', async () => {
     const phc = await hashPassword(PASSWORD, systemRandom)
     expect(phc).toMatch(/^\$scrypt\$ln=14,r=8,p=5\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$/)
     expect(await hashPassword(PASSWORD, systemRandom)).not.toBe(phc)
@@ -56,7 +56,7 @@ describe('a password’s hash', () => {
     [`${PASSWORD} `, false],
     [PASSWORD.toUpperCase(), false],
     ['', false],
-  ])('%j fits: %s', async (password, fits) => {
+  ])('%j matches: %s', async (password, fits) => {
     expect(await checkPassword(password, await hashPassword(PASSWORD, systemRandom))).toEqual({
       fits,
       isOutdated: false,
@@ -67,7 +67,7 @@ describe('a password’s hash', () => {
     ['composed and decomposed', 'crème brûlée zehn', 'crème brûlée zehn'.normalize('NFD')],
     ['a ligature and its letters', 'ﬁnancial office', 'financial office'],
     ['wide and plain digits', '１２３４ pass phrase', '1234 pass phrase'],
-  ])('is of the NFKC form: %s', async (_name, one, other) => {
+  ])('uses the NFKC form: %s', async (_name, one, other) => {
     expect(one).not.toBe(other)
     const light = { ln: 2, r: 1, p: 1 }
     expect(await checkPassword(other, await hashPassword(one, systemRandom, light))).toMatchObject({ fits: true })
@@ -77,13 +77,13 @@ describe('a password’s hash', () => {
     { ...scryptCost, ln: 13 },
     { ...scryptCost, r: 4 },
     { ...scryptCost, p: 1 },
-  ])('of another cost ($ln, $r, $p) fits and is outdated', async (cost) => {
+  ])('of another cost ($ln, $r, $p) matches and is outdated', async (cost) => {
     const phc = await hashPassword(PASSWORD, systemRandom, cost)
     expect(await checkPassword(PASSWORD, phc)).toEqual({ fits: true, isOutdated: true })
   })
 
   test.each(['', '$argon2id$v=19$m=1$a$b', '$scrypt$ln=14,r=8$a$b', `x${'$scrypt$ln=14,r=8,p=5$AAAA$AAAA'}`])(
-    'that is none (%j) is an error, not a refusal',
+    'that is malformed (%j) is an error, not a mismatch',
     async (phc) => {
       await expect(checkPassword(PASSWORD, phc)).rejects.toThrow(/PHC/)
     },
@@ -91,7 +91,7 @@ describe('a password’s hash', () => {
 })
 
 describe('the work of a log-in', () => {
-  /** Tiers of which a log-in that fails needs only these; an account's row, or none. */
+  /** The tiers that a failing log-in needs, with an account's row or none. */
   const tiersWith = (row: object | null): AccountTiers => {
     const statement = { bind: () => statement, first: async () => row }
     return {
@@ -102,7 +102,7 @@ describe('the work of a log-in', () => {
   }
 
   test.each(['somebody@example.com', 'somebody'])(
-    'an unknown login and a wrong password: the same, and one answer (%s)',
+    'an unknown login and a wrong password need the same work and get the same answer (%s)',
     async (login) => {
       const row = { id: '0000owner', passwordHash: await hashPassword(PASSWORD, systemRandom), passwordVersion: 1 }
       const tried = []
@@ -117,7 +117,7 @@ describe('the work of a log-in', () => {
     },
   )
 
-  test('checking nothing derives once, at today’s cost', async () => {
+  test('checking an unknown login derives once, at the current cost', async () => {
     await checkNothing(PASSWORD, systemRandom)
     expect(work()).toEqual([todaysWork])
   })
@@ -133,16 +133,16 @@ describe('common passwords', () => {
     'abcdefghijkl',
     '9876543210',
     'lkjihgfedcba',
-  ])('%j is one', (password) => {
+  ])('%j is common', (password) => {
     expect(isCommonPassword(password)).toBe(true)
   })
 
-  test.each([PASSWORD, 'password123 too', 'aaaaaaaaab', 'abcdefghik', 'acegikmoqs'])('%j is none', (password) => {
+  test.each([PASSWORD, 'password123 too', 'aaaaaaaaab', 'abcdefghik', 'acegikmoqs'])('%j is not common', (password) => {
     expect(isCommonPassword(password)).toBe(false)
   })
 })
 
-describe('a hash from elsewhere', () => {
+describe('an imported hash', () => {
   const salt = 'c2FsdHNhbHRzYWx0c2FsdA'
   const hash = 'QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE'
   const phc = (cost: string, ofSalt = salt, ofHash = hash) => `$scrypt$${cost}$${ofSalt}$${ofHash}`
@@ -153,17 +153,17 @@ describe('a hash from elsewhere', () => {
     ['passlib’s', phc('ln=16,r=8,p=1')],
     ['OWASP’s with 64 MiB', phc('ln=16,r=8,p=2')],
     ['with 64 bytes', phc('ln=14,r=8,p=1', salt, base64(64))],
-  ])('%s is taken', (_name, text) => {
+  ])('%s is accepted', (_name, text) => {
     expect(isImportableHash(text)).toBe(true)
   })
 
   test.each([
-    ['128 MiB, which no Worker has', phc('ln=17,r=8,p=1')],
+    ['128 MiB, more than a Worker has', phc('ln=17,r=8,p=1')],
     ['more memory by r', phc('ln=14,r=64,p=1')],
-    ['work of minutes', phc('ln=14,r=8,p=9')],
+    ['too much work', phc('ln=14,r=8,p=9')],
     ['an absurd cost', phc('ln=63,r=8,p=1')],
-    ['a cost beyond all numbers', phc(`ln=${'9'.repeat(400)},r=8,p=1`)],
-    ['a cost of nothing', phc('ln=9,r=8,p=1')],
+    ['a cost that is not a finite number', phc(`ln=${'9'.repeat(400)},r=8,p=1`)],
+    ['too low a cost', phc('ln=9,r=8,p=1')],
     ['r = 0', phc('ln=14,r=0,p=1')],
     ['p = 0', phc('ln=14,r=8,p=0')],
     ['leading zeros', phc('ln=014,r=8,p=1')],
@@ -171,19 +171,19 @@ describe('a hash from elsewhere', () => {
     ['a salt too long', phc('ln=14,r=8,p=1', base64(65))],
     ['a hash too short', phc('ln=14,r=8,p=1', salt, base64(31))],
     ['a hash too long', phc('ln=14,r=8,p=1', salt, base64(65))],
-    ['bits to spare', phc('ln=14,r=8,p=1', salt, `${hash.slice(0, -1)}F`)],
+    ['non-zero padding bits', phc('ln=14,r=8,p=1', salt, `${hash.slice(0, -1)}F`)],
     ['padding', phc('ln=14,r=8,p=1', `${salt}==`)],
     ['bcrypt', '$2b$12$abcdefghijklmnopqrstuu5Kz1Qw6n9u3xYQJf3Yy0GJt8Jq0Vb2W'],
     ['argon2', `$argon2id$v=19$m=65536,t=3,p=4$${salt}$${hash}`],
     ['nothing', ''],
-    ['the sign for none', NO_PASSWORD],
-    ['a line behind it', `${phc('ln=14,r=8,p=5')}\n`],
-  ])('%s is not', (_name, text) => {
+    ['the sign for no password', NO_PASSWORD],
+    ['a line end after it', `${phc('ln=14,r=8,p=5')}\n`],
+  ])('%s is refused', (_name, text) => {
     expect(isImportableHash(text)).toBe(false)
   })
 
-  test('of 64 bytes is checked whole', async () => {
-    // RFC 7914 §12, its third test vector.
+  test('of 64 bytes is compared completely', async () => {
+    // The third test vector of RFC 7914 §12.
     const whole =
       '7023bdcb3afd7348461c06cd81fd38ebfda8fbba904f8e3ea9b543f6545da1f2d5432955613f0fcf62d49705242a9af9e61e85dc0d651e40dfcf017b45575887'
     const text = `$scrypt$ln=14,r=8,p=1$${Buffer.from('SodiumChloride').toString('base64').replace(/=+$/, '')}$${Buffer.from(whole, 'hex').toString('base64').replace(/=+$/, '')}`
@@ -191,7 +191,7 @@ describe('a hash from elsewhere', () => {
     expect((await checkPassword('pleaseletmeIn', text)).fits).toBe(false)
   })
 
-  test('that isn’t there fits nothing, and a check of it costs what any costs', async () => {
+  test('that is missing matches no password, and its check costs as much as every other', async () => {
     for (const password of [PASSWORD, NO_PASSWORD, ''])
       expect(await checkPassword(password, NO_PASSWORD)).toEqual({ fits: false, isOutdated: false })
     expect(work()).toEqual(Array(3).fill(todaysWork))

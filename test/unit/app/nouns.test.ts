@@ -13,14 +13,14 @@ test('src/app/nouns.ts lists every folder of src/app', () => {
   expect(nouns.map(({ name }) => name).toSorted()).toEqual(folders.filter((name) => !name.includes('.')).toSorted())
 })
 
-test('a line of src/app/nouns.ts is all that names a noun outside src/app', () => {
+test('outside src/app, only src/app/nouns.ts names a noun', () => {
   const named = new RegExp(`/app/(${nouns.map(({ name }) => name).join('|')})/`)
   const sources = globSync(['workers/*.ts', 'src/!(app)/**/*.{ts,tsx}'], { cwd: root })
   expect(sources.filter((file) => named.test(readFileSync(path.join(root, file), 'utf8')))).toEqual([])
 })
 
 describe.each(nouns)('$name', ({ name, tables }) => {
-  test('has tests of its own in the runtime', () => {
+  test('has its own tests in the runtime', () => {
     expect(globSync(`test/workerd/${name}/*.test.ts`, { cwd: root })).not.toEqual([])
   })
 
@@ -32,7 +32,7 @@ describe.each(nouns)('$name', ({ name, tables }) => {
   })
 })
 
-test('no two nouns have a kind of job, a count or a table of users in common', () => {
+test('no two nouns share a kind of job, a count or a table of users', () => {
   const kinds = nouns.flatMap(({ jobs }) => Object.keys(jobs?.(jobOptions) ?? {}))
   const counts = nouns.flatMap(({ userCounts = {} }) => Object.keys(userCounts))
   expect(kinds.length).toBeGreaterThan(0)
@@ -48,7 +48,7 @@ const importedNouns = (name: string): Set<string> =>
       .flatMap(([, imported]) => imported ?? []),
   )
 
-test('no nouns import each other: a page has slots that other nouns fill', () => {
+test('nouns do not import each other, because a page has slots that other nouns fill', () => {
   const names = nouns.map(({ name }) => name)
   expect(names.flatMap((name) => [...importedNouns(name)])).not.toEqual([])
   const mutual = names.filter((name) => [...importedNouns(name)].some((other) => importedNouns(other).has(name)))

@@ -28,7 +28,7 @@ const files = (): string[] => [
   path.join(dist, 'asset-manifest.ts'),
 ]
 
-test('each file is named by its content’s SHA-256, and the manifest says so', async () => {
+test('each file is named by its content’s SHA-256, and the manifest lists it', async () => {
   const manifest = await buildAssets(source, dist)
   expect(Object.keys(manifest)).toEqual(['icon.svg', 'main.js', 'style.css'])
   for (const asset of Object.values(manifest)) {
@@ -44,7 +44,7 @@ test('each file is named by its content’s SHA-256, and the manifest says so', 
   expect(module.manifest).toEqual(manifest)
 })
 
-test('the script is one closed piece with what it imports; script and style are small', async () => {
+test('the script is one file with its imports; script and style are small', async () => {
   const manifest = await buildAssets(source, dist)
   const read = (name: string) => readFileSync(path.join(dist, 'assets', manifest[name]!.path), 'utf8')
   expect(read('main.js')).toMatch(/^\(\(\)=>\{.*Hello ✓.*\}\)\(\);\n$/)
@@ -52,7 +52,7 @@ test('the script is one closed piece with what it imports; script and style are 
   expect(read('icon.svg')).toBe(readFileSync(path.join(source, 'icon.svg'), 'utf8'))
 })
 
-test('the same sources give the same bytes, wherever they lie', async () => {
+test('the same sources give the same bytes in any folder', async () => {
   const manifest = await buildAssets(source, dist)
   const moved = path.join(folder, 'elsewhere', 'src')
   mkdirSync(moved, { recursive: true })
@@ -69,7 +69,7 @@ test('a second build rewrites nothing', async () => {
   expect(files().filter((file) => statSync(file).isFile() && statSync(file).mtimeMs !== 1_000)).toEqual([])
 })
 
-test('a changed source gets a new name, and files no longer named are removed', async () => {
+test('a changed source gets a new name, and old files are removed', async () => {
   const before = await buildAssets(source, dist)
   writeFileSync(path.join(dist, 'assets', '.stray'), '')
   writeFileSync(path.join(source, 'style.css'), 'body { color: blue }')
@@ -80,7 +80,7 @@ test('a changed source gets a new name, and files no longer named are removed', 
   expect(built()).toEqual(['assets', ...wanted].sort())
 })
 
-test('a source that does not compile, or is missing, leaves what was built', async () => {
+test('if a source does not compile or is missing, the previous build stays', async () => {
   await buildAssets(source, dist)
   const before = built()
   writeFileSync(path.join(source, 'main.ts'), 'const = 1')

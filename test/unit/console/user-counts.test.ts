@@ -15,7 +15,7 @@ import { mapWire, seededRandom } from '../../support/sharding-doubles.ts'
 
 const SLOTS = 65_536
 
-/** A shard with so many users in slots that their hashes chose, of these: whatever the slots' states are. */
+/** A shard with this many users, whose hashes select slots from these. The states of the slots do not matter. */
 function shardWith(users: number, slots: SlotRanges, seed = 1): DatabaseSync {
   const database = migratedDatabase()
   for (const trigger of database.prepare("SELECT name FROM sqlite_master WHERE type = 'trigger'").all())
@@ -39,7 +39,7 @@ const counted = (database: DatabaseSync, ranges: SlotRanges) =>
 /** Every second piece of 16 slots, as moves leave them. */
 const pieces: SlotRanges = Array.from({ length: 512 }, (_, n) => [n * 32, n * 32 + 16])
 
-describe('with fewer than 2,000 users their number is exact', () => {
+describe('below 2,000 users the number is exact', () => {
   test.each([
     ['none', 0, [[0, SLOTS]]],
     ['one', 1, [[0, SLOTS]]],
@@ -50,17 +50,17 @@ describe('with fewer than 2,000 users their number is exact', () => {
     expect(counted(shardWith(users, ranges), ranges)).toEqual({ users, isEstimated: false })
   })
 
-  test('a shard without slots has none, whatever a move left there', () => {
+  test('a shard without slots has no users, even if a move left rows there', () => {
     expect(counted(shardWith(100, [[0, SLOTS]]), [])).toEqual({ users: 0, isEstimated: false })
   })
 })
 
-describe('with more it is an estimate', () => {
+describe('from 2,000 users on the number is an estimate', () => {
   test.each([
     ['few per slot', 20_000, [[0, SLOTS]]],
     ['in pieces', 20_000, pieces],
     ['many per slot', 60_000, [[1_000, 1_400]]],
-    ['so many per slot that the sample walks two slots', 30_000, [[1_000, 1_032]]],
+    ['so many per slot that the sample covers two slots', 30_000, [[1_000, 1_032]]],
   ] as [string, number, SlotRanges][])('%s: within a tenth', (_, users, ranges) => {
     for (const seed of [1, 2, 3]) {
       const { users: estimate, isEstimated } = counted(shardWith(users, ranges, seed), ranges)
@@ -69,20 +69,20 @@ describe('with more it is an estimate', () => {
     }
   })
 
-  test('one slot that holds more than the sample is told as that much at least', () => {
+  test('one slot with more users than the sample is reported as at least the sample', () => {
     const ranges: SlotRanges = [[5, 6]]
     expect(counted(shardWith(3_000, ranges), ranges)).toEqual({ users: 2_000, isEstimated: true })
   })
 })
 
-test('rows of slots that the map gives to other shards (moved, importing) do not count', () => {
+test('rows in slots of other shards (moved, importing) do not count', () => {
   const database = shardWith(3_000, [[0, 2_000]])
   const own: SlotRanges = [[1_900, 2_000]]
   const users = database.prepare("SELECT count(*) AS n FROM accounts WHERE id >= '076c'").get() as { n: number }
   expect(counted(database, own)).toEqual({ users: users.n, isEstimated: false })
 })
 
-test('the slots that the map gives each shard', () => {
+test('each shard has the slots of the map', () => {
   const wire = mapWire(
     1,
     0,
@@ -103,7 +103,7 @@ test('the slots that the map gives each shard', () => {
   ])
 })
 
-test('the sample is read from the key’s index, and ends with it', () => {
+test('the sample uses the index of the key, and stops at its end', () => {
   const plan = shardWith(10, [[0, SLOTS]])
     .prepare(`EXPLAIN QUERY PLAN ${userSampleSql('accounts')}`)
     .all() as unknown as { detail: string }[]

@@ -22,7 +22,7 @@ const newcomers = (first: number, after: number, more: (n: number) => Partial<Im
 
 function requests(all: ManyShards) {
   const clock = new ManualClock(1_800_000_000_000)
-  /** One request with a budget of its own, as the Worker's. Resolves to its answer and its statements. */
+  /** Runs one request with its own budget, as in the Worker. Resolves to its answer and its statements. */
   const request = async <T>(run: (tiers: Parameters<typeof importUsers>[0]) => Promise<T>) => {
     const budget = new StatementBudget()
     const databases = Object.fromEntries(budget.meter(new Map(Object.entries(all.databases))))
@@ -31,7 +31,7 @@ function requests(all: ManyShards) {
     const answer = await run({ shards, claims: new Claims(shards, clock), clock, log: quietLog })
     return { answer, statements: all.statements() - before }
   }
-  /** As the command does: sends what is busy again. Resolves to the outcomes, and to each request's statements. */
+  /** Repeats busy users, as the command does. Resolves to the outcomes, and to each request's statements. */
   const importAll = async (users: ImportRecord[]) => {
     const outcomes = new Map<string, string>()
     const statements: number[] = []
@@ -49,14 +49,14 @@ function requests(all: ManyShards) {
 }
 
 test.each([50, 64])(
-  'on %i shards no import sends more than 1,000 statements: of new users, refused ones, known ones and contested claims',
+  'on %i shards no import sends more than 1,000 statements, with new, refused and known users and contested claims',
   { timeout: 60_000 },
   async (count) => {
     const all = manyShards(count)
     const { clock, importAll } = requests(all)
     const first = await importAll(newcomers(0, 60))
     expect([...first.outcomes.values()]).toEqual(Array(60).fill('imported'))
-    // Sign-ups reserved some of the claims and froze: each is contested, one by one.
+    // Sign-ups reserved some of the claims and froze, so each of these is contested separately.
     for (const n of Array.from({ length: 40 }, (_, index) => 160 + index)) {
       const key = claimKey({ kind: 'handle', value: `newcomer_${n}` })
       const shard = all.sqlite[Math.floor((Number.parseInt(key.slice(0, 4), 16) * count) / 65_536)]!
@@ -65,8 +65,8 @@ test.each([50, 64])(
         .run(key, `${key.slice(0, 4)}01hf7yat000000000000000000`, clock.now() - 1)
     }
     const { outcomes, statements } = await importAll([
-      ...newcomers(0, 30, (n) => ({ handle: `corrected_${n}` })), // there, with other wishes
-      ...newcomers(200, 260, (n) => ({ handle: `newcomer_${n - 200}` })), // the handle is another's
+      ...newcomers(0, 30, (n) => ({ handle: `corrected_${n}` })), // there, with other values
+      ...newcomers(200, 260, (n) => ({ handle: `newcomer_${n - 200}` })), // the handle is another user's
       ...newcomers(100, 200), // new
     ])
     expect(Math.max(...first.statements, ...statements)).toBeLessThanOrEqual(PLATFORM_STATEMENTS_MAX)
@@ -80,13 +80,13 @@ test.each([50, 64])(
   },
 )
 
-test('a verification of 100 users, as the command sends, stays below it whatever shards they are on', {
+test('a verification of 100 users, as the command sends, stays below it for any placement on shards', {
   timeout: 60_000,
 }, async () => {
   const { request } = requests(manyShards(200))
   const users = newcomers(0, 100)
   const { answer, statements } = await request((tiers) => verifyUsers(tiers, { source, users }))
   expect(answer).toHaveLength(100)
-  // A guard and a query per shard: at most 100 shards have the users, and at most 300 their claims.
+  // A guard and a query per shard: at most 100 shards have the users, and at most 300 have their claims.
   expect(statements).toBeLessThanOrEqual(Math.min(800, 2 * (100 + 200)))
 })

@@ -21,7 +21,7 @@ const SLOTS = 65_536
 
 const idIn = (slot: string, number: number) => `${slot}01hf7yat00${String(number).padStart(16, '0')}`
 
-/** The n-th of some slots that are spread over all shards, so that consecutive ones are of different shards. */
+/** The n-th of slots that are spread over all shards, so that consecutive ones are in different shards. */
 const spread = (n: number) => slotText((n * 40_503) % SLOTS)
 
 const kinds: JobKinds = {
@@ -33,7 +33,7 @@ const kinds: JobKinds = {
   },
 }
 
-/** A shard's share of a full backlog: what each duty finds, more of it than the cron does in a minute. */
+/** A shard's part of a full backlog: more for each duty than the cron does in a minute. */
 function fill({ sqlite }: ManyShards) {
   const slotsPerShard = SLOTS / sqlite.length
   for (const [index, database] of sqlite.entries()) {
@@ -57,7 +57,7 @@ function fill({ sqlite }: ManyShards) {
         NOW - 60_000,
       ]),
     )
-    // Owners are everywhere. One half of the sign-ups committed.
+    // Owners are in all shards. Half of the sign-ups committed.
     const owner = (n: number) => idIn(spread(index * 97 + n), index * 100 + n)
     add(
       'claims',
@@ -103,7 +103,7 @@ function count({ sqlite }: ManyShards, table: string, where = '1'): number {
 }
 
 const OLD = `done_at < ${NOW - 30 * 86_400_000}`
-/** Which rows are expired. */
+/** The expired rows. */
 const expiring: [string, string][] = [
   ['sessions', '1'],
   ['idempotency_keys', '1'],
@@ -112,7 +112,7 @@ const expiring: [string, string][] = [
   ['claim_inbox', OLD],
 ]
 
-/** What is left for each duty to do. */
+/** The remaining work of each duty. */
 const backlog = (all: ManyShards) => ({
   outbox: count(all, 'outbox', "state = 'waiting'"),
   claims: count(all, 'claims', "state = 'reserved'"),
@@ -144,7 +144,7 @@ function cron(all: ManyShards, mode: 'queue' | 'inline') {
     { name: 'claims.settled', run: async (window) => (await new Claims(shards, clock).settleExpired(window)).settled },
     { name: 'rows.expired', run: (window) => expire(shards, expiries, clock, log, window) },
   ]
-  /** One minute's cron. Resolves to how many statements it sent. */
+  /** Runs the cron of one minute. Resolves to the number of statements. */
   const minute = async (turn: number) => {
     const invocation = openInvocation()
     const before = all.statements()
@@ -156,7 +156,7 @@ function cron(all: ManyShards, mode: 'queue' | 'inline') {
 }
 
 describe.each(['queue', 'inline'] as const)('the cron on 64 shards with full backlogs, JOBS=%s', (mode) => {
-  test('never sends more than 1,000 statements, every duty gets on within three minutes, and all is done in the end', {
+  test('never sends more than 1,000 statements; every duty progresses within three minutes; all work is done in the end', {
     timeout: 60_000,
   }, async () => {
     const all = manyShards(64)
@@ -177,7 +177,7 @@ describe.each(['queue', 'inline'] as const)('the cron on 64 shards with full bac
     expect(logged).toEqual([])
   })
 
-  test('so too where each call fails twice before it is answered', { timeout: 60_000 }, async () => {
+  test('the same holds if each call fails twice before it is answered', { timeout: 60_000 }, async () => {
     const all = manyShards(64)
     fill(all)
     const { minute } = cron(all, mode)
@@ -194,7 +194,7 @@ describe.each(['queue', 'inline'] as const)('the cron on 64 shards with full bac
 })
 
 test.each([0, 1, 2])(
-  'duty %i, with 50 statements left, visits what they are enough for, and nothing fails',
+  'duty %i, with 50 statements left, visits as many shards as these allow, and nothing fails',
   async (place) => {
     const all = manyShards(16)
     fill(all)
@@ -207,7 +207,7 @@ test.each([0, 1, 2])(
   },
 )
 
-test('a duty that fails takes no other with it, and is named in the log', async () => {
+test('a failing duty does not stop the others, and the log names it', async () => {
   const logged: unknown[] = []
   const log = { info: () => undefined, warn: () => undefined, error: (...line: unknown[]) => void logged.push(line) }
   const ran: string[] = []
@@ -215,16 +215,16 @@ test('a duty that fails takes no other with it, and is named in the log', async 
     name,
     async run() {
       ran.push(name)
-      if (name === 'two') throw new Error('away')
+      if (name === 'two') throw new Error('unavailable')
       return 1
     },
   }))
   await runDuties(duties, { turn: 1, budget: new StatementBudget(), log })
   expect(ran).toEqual(['two', 'three', 'one'])
-  expect(logged).toEqual([['cron.failed', { duty: 'two', reason: 'away' }]])
+  expect(logged).toEqual([['cron.failed', { duty: 'two', reason: 'unavailable' }]])
 })
 
-test('a duty that takes all it may leaves each one after it 200 statements', async () => {
+test('a duty that uses its whole budget leaves 200 statements for each later duty', async () => {
   const budget = new StatementBudget()
   const left: number[] = []
   const greedy = (name: string): Duty => ({
@@ -240,7 +240,9 @@ test('a duty that takes all it may leaves each one after it 200 statements', asy
   expect(left).toEqual([600, 200, 200])
 })
 
-test('a consumer runs what its budget is enough for; the other messages come again', { timeout: 30_000 }, async () => {
+test('a consumer runs the jobs that its budget allows, and retries the other messages', {
+  timeout: 30_000,
+}, async () => {
   const all = manyShards(2)
   const { openInvocation, log } = cron(all, 'queue')
   const { budget, dispatch } = openInvocation()

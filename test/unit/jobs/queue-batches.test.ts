@@ -13,7 +13,7 @@ const job = (text: string): Job => ({
   createdAt: 1_800_000_000_000,
   attempts: 0,
 })
-/** Message bytes of a job without text: its JSON, and 100. */
+/** Message bytes of a job without text: its JSON, plus 100. */
 const EMPTY =
   `{"id":"${ID}","ownerId":"${ID}","kind":"raise","body":{"text":""},"createdAt":1800000000000,"attempts":0}`.length +
   100
@@ -24,14 +24,14 @@ test.each([
   ['emoji', '🌳', 4],
   ['quotes, which JSON writes with two', '"', 2],
   ['control characters, which JSON writes with six', '\u0001', 6],
-])('a message’s bytes are those of its JSON in UTF-8, and 100: %s', (_, character, bytes) => {
+])('a message’s size is its JSON in UTF-8, plus 100 bytes: %s', (_, character, bytes) => {
   expect(messageBytes(job(character.repeat(1_000)))).toBe(EMPTY + 1_000 * bytes)
 })
 
-test('a message of 128,000 bytes is sent, one of a byte more is refused with the reason', async () => {
+test('a message of 128,000 bytes is sent; a message with one byte more is refused with the reason', async () => {
   const [fits, exceeds] = [job('x'.repeat(128_000 - EMPTY)), job('x'.repeat(128_001 - EMPTY))]
   expect(sizeRefusal(fits)).toBeNull()
-  expect(sizeRefusal(exceeds)).toContain('128001 bytes, and a queue takes 128000')
+  expect(sizeRefusal(exceeds)).toContain('128001 bytes, and a queue accepts 128000')
   const { binding } = new UnkindQueue<Job>()
   const send = (one: Job) => binding.sendBatch([{ body: one }])
   await expect(send(fits)).resolves.toBeDefined()
@@ -47,7 +47,7 @@ const runs: [string, Job[], number][] = [
   ['two large ones between small ones', [job(''), job('x'.repeat(127_700)), job('→'.repeat(42_560)), job('')], 2],
 ]
 
-test.each(runs)('jobs are cut into batches that a queue takes, in their order: %s', async (_, jobs, batches) => {
+test.each(runs)('jobs are split, in order, into batches that a queue accepts: %s', async (_, jobs, batches) => {
   const queue = new UnkindQueue<Job>()
   const cut = queueBatches(jobs)
   for (const batch of cut) await queue.binding.sendBatch(batch.map((body) => ({ body })))

@@ -8,7 +8,7 @@ import { hasUtf8Escapes, utf8Text } from '../../../src/web/utf8.ts'
 
 const root = path.resolve(import.meta.dirname, '../../..')
 
-/** An independent judge: what `Buffer` decodes leniently gives the same bytes again only if nothing was replaced. */
+/** An independent check: `Buffer` decodes leniently, and gives the same bytes again only if it replaced nothing. */
 const isUtf8 = (bytes: Uint8Array) => Buffer.from(Buffer.from(bytes).toString('utf8')).equals(bytes)
 
 const bytes = fc.oneof(
@@ -16,7 +16,7 @@ const bytes = fc.oneof(
   fc.string({ unit: 'grapheme', maxLength: 6 }).map((text) => new Uint8Array(Buffer.from(text))),
 )
 
-test('text is read whole, or not at all', () => {
+test('bytes are decoded completely, or refused', () => {
   fc.assert(
     fc.property(bytes, (bytes) => {
       const text = utf8Text(bytes)
@@ -26,11 +26,11 @@ test('text is read whole, or not at all', () => {
   )
 })
 
-test('a byte order mark is text, as it is anywhere else', () => {
+test('a byte order mark is kept as text', () => {
   expect(utf8Text(Uint8Array.of(0xef, 0xbb, 0xbf, 0x61))).toBe('\ufeffa')
 })
 
-test('escapes are judged by the bytes that they stand for', () => {
+test('percent-encoded text is checked by its bytes', () => {
   fc.assert(
     fc.property(bytes, fc.constantFrom('', 'a', '%', '%z', '%4', '\u00e9'), (bytes, around) => {
       const escapes = Buffer.from(bytes).toString('hex').replace(/../g, '%$&')
@@ -39,14 +39,14 @@ test('escapes are judged by the bytes that they stand for', () => {
   )
 })
 
-test('an escape that is cut short ends the bytes before it', () => {
+test('an incomplete escape ends the sequence of bytes before it', () => {
   for (const text of ['%E9', '%C3x%A9', '%C3%zz%A9', '%E0%A4%A', '%ED%A0%80', '%C0%AF', '%c3%A9%fF'])
     expect(hasUtf8Escapes(text), text).toBe(false)
   for (const text of ['', '%', '%%', '%zz', '%E', '%C3%A9', '%c3%a9%41', '%25E9', '%EF%BB%BF', '%00', 'E9'])
     expect(hasUtf8Escapes(text), text).toBe(true)
 })
 
-test('a header is refused that the runtime could not read, and one of another application is not looked at', async () => {
+test('a header that the runtime cannot decode is refused, unless Banyan does not read it', async () => {
   const sent = async (headers: Record<string, string>) => {
     const context = { req: { header: (name: string) => headers[name] } } as unknown as Context
     return utf8Headers()(context, async () => undefined)

@@ -11,7 +11,7 @@ afterEach(() => {
   vi.restoreAllMocks()
 })
 
-/** What is written to the console from now on. */
+/** Collects the console's output from now on. */
 function listen(): string[] {
   const lines: string[] = []
   for (const level of levels)
@@ -19,7 +19,7 @@ function listen(): string[] {
   return lines
 }
 
-test('no line of a user’s whole way, with its failures, has an address, a password or a token', async () => {
+test('no log line of a user’s requests, including failures, has an address, a password or a token', async () => {
   const lines = listen()
   const input = somebody()
   const { email, handle, password } = input
@@ -54,7 +54,7 @@ test('no line of a user’s whole way, with its failures, has an address, a pass
   await request('POST', `/api/v1/password-resets/${reset}`, { json: { password: 'another pass phrase' } })
   await cron()
 
-  // Mail and KV that fail, and say of what.
+  // Mail and KV that fail, with their data in the error's text.
   const MAIL = {
     send: async ({ to, text }: { to: string; text: string }) => {
       throw new Error(`550 no such box: <${to}>, it's "${to}"\n${to}\\`, { cause: text })

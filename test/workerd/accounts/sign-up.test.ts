@@ -12,7 +12,7 @@ const RESERVATION_MS = 60_000
 
 beforeEach(emptyShards)
 
-/** Signs up, and says what came of it: the user's id, or the error's code. */
+/** Signs up. Resolves to the user's id, or the error's code. */
 async function attempt({ tiers }: TestIsolate, input: SignUpInput, key: string | null = null): Promise<string> {
   const retry = key === null ? null : { key, request: `POST /api/v1/accounts\n${JSON.stringify(input)}` }
   try {
@@ -26,7 +26,7 @@ async function attempt({ tiers }: TestIsolate, input: SignUpInput, key: string |
   }
 }
 
-/** INV-4, once cron has settled what ran out: each account holds its two claims, and no claim is without its account. */
+/** INV-4, after the cron has settled expired reservations: each account has its claims, and each claim its account. */
 async function expectClaimsOfAccounts(world: World): Promise<void> {
   world.clock.advance(RESERVATION_MS + 1)
   await world.isolate().cron()
@@ -46,7 +46,7 @@ async function expectClaimsOfAccounts(world: World): Promise<void> {
 const ownersOf = async (email: string) =>
   (await rows('accounts')).filter((row) => row.email === normaliseEmail(email)).map(({ id }) => id)
 
-describe('fifty at once, over five isolates', () => {
+describe('fifty concurrent sign-ups over five isolates', () => {
   const shared = somebody()
   const crowds: [string, string, (input: SignUpInput) => SignUpInput][] = [
     ['one e-mail address', 'EMAIL_TAKEN', (input) => ({ ...input, email: shared.email })],
@@ -54,7 +54,7 @@ describe('fifty at once, over five isolates', () => {
     ['one of both', 'EMAIL_TAKEN', (input) => ({ ...input, email: shared.email, handle: shared.handle })],
   ]
 
-  test.each(crowds)('%s: one gets it, and the others leave no row behind', async (_name, code, share) => {
+  test.each(crowds)('%s: one succeeds, and the others leave no rows', async (_name, code, share) => {
     const isolates = Array.from({ length: 5 }, () => workerIsolate())
     const answers = await Promise.all(
       Array.from({ length: 50 }, (_, n) =>
@@ -72,7 +72,7 @@ describe('fifty at once, over five isolates', () => {
     expect((await rows('claims')).map((row) => row.owner_id)).toEqual([id, id])
   })
 
-  test('with Idempotency-Keys: the losers’ keys and reservations go; a bar stays, so that no twin of theirs commits', async () => {
+  test('with Idempotency-Keys, the losers’ keys and reservations are deleted; their bars stay, so that no equal request commits', async () => {
     const isolates = Array.from({ length: 5 }, () => workerIsolate())
     const answers = await Promise.all(
       Array.from({ length: 15 }, (_, n) =>
@@ -90,7 +90,7 @@ describe('fifty at once, over five isolates', () => {
   })
 })
 
-describe('one claim, however it is written', () => {
+describe('one claim in different spellings', () => {
   const first = somebody()
   test.each([
     ['e-mail in capitals', { email: first.email.toUpperCase() }, 'EMAIL_TAKEN'],
@@ -110,7 +110,7 @@ describe('one claim, however it is written', () => {
 
 // ── crashes ───────────────────────────────────────────────────────────────────────────────────────
 
-/** Where a sign-up dies, whether its e-mail address is reserved by then, and whether it had committed. */
+/** Where a sign-up crashes, whether its e-mail address is reserved by then, and whether it had committed. */
 const deaths = [
   { operation: 'sign-up.begin', moment: 'before', reserved: false, committed: false },
   { operation: 'sign-up.begin', moment: 'after', reserved: false, committed: false },
@@ -123,7 +123,7 @@ const deaths = [
 
 type Death = (typeof deaths)[number]
 
-/** A sign-up that dies there, in an isolate of its own; it never ends. */
+/** A sign-up that crashes there, in its own isolate. It never ends. */
 async function dyingSignUp(world: World, death: Death, input: SignUpInput, key: string | null) {
   const isolate = world.isolate()
   if (death.operation === 'the relay') {
@@ -138,9 +138,9 @@ async function dyingSignUp(world: World, death: Death, input: SignUpInput, key: 
 describe.each(deaths)('a sign-up that crashes $moment $operation', (death) => {
   test.each([
     ['at once', 0, false],
-    ['when its reservation has run out', RESERVATION_MS + 1, false],
-    ['when cron has settled its reservation', RESERVATION_MS + 1, true],
-  ])('a retry with its key %s makes one account', async (_when, waitMs, isSettled) => {
+    ['when its reservation has expired', RESERVATION_MS + 1, false],
+    ['when the cron has settled its reservation', RESERVATION_MS + 1, true],
+  ])('a retry with its key %s creates one account', async (_when, waitMs, isSettled) => {
     const world = new World()
     const input = somebody()
     await dyingSignUp(world, death, input, 'key')
@@ -155,7 +155,7 @@ describe.each(deaths)('a sign-up that crashes $moment $operation', (death) => {
     await expectClaimsOfAccounts(world)
   })
 
-  test('cron leaves no claim without its account', async () => {
+  test('the cron leaves no claim without its account', async () => {
     const world = new World()
     await dyingSignUp(world, death, somebody(), 'key')
     await expectClaimsOfAccounts(world)
@@ -197,7 +197,7 @@ describe('a sign-up frozen before its commit', () => {
   }
 
   test.each([[null], ['key']])(
-    'wakes after a contender took its e-mail address: refused, nothing written (key: %s)',
+    'wakes after another sign-up took its e-mail address: refused, nothing written (key: %s)',
     async (key) => {
       const { world, input, wake } = await frozen(key)
       const other = await attempt(world.isolate(), { ...somebody(), email: input.email })
@@ -212,7 +212,7 @@ describe('a sign-up frozen before its commit', () => {
     },
   )
 
-  test('wakes after a contender barred it and gave the address back: it starts anew and succeeds', async () => {
+  test('wakes after another sign-up barred it and released the address: it starts from scratch and succeeds', async () => {
     const { world, input, wake } = await frozen()
     const taken = somebody()
     await attempt(world.isolate(), taken)
@@ -223,7 +223,7 @@ describe('a sign-up frozen before its commit', () => {
     await expectClaimsOfAccounts(world)
   })
 
-  test('wakes after cron settled it: it starts anew and succeeds, once', async () => {
+  test('wakes after the cron settled it: it starts from scratch and succeeds, once', async () => {
     const { world, input, wake } = await frozen('key')
     await world.isolate().cron()
     expect((await rowCounts()).claims).toBeUndefined()
@@ -233,7 +233,7 @@ describe('a sign-up frozen before its commit', () => {
     await expectClaimsOfAccounts(world)
   })
 
-  test('is barred again and again: it gives up after three tries, and leaves nothing', async () => {
+  test('is barred repeatedly: it gives up after three attempts, and leaves no rows', async () => {
     const { world, isolate, wake } = await frozen()
     for (let tries = 0; tries < 3; tries++) {
       if (tries > 0)
@@ -247,7 +247,7 @@ describe('a sign-up frozen before its commit', () => {
     expect(Object.keys(await rowCounts())).toEqual(['claim_attempts'])
   })
 
-  test('commits while the contender is about to bar it: the contender loses and confirms the claim', async () => {
+  test('commits just before another sign-up bars it: the other one loses and confirms the claim', async () => {
     const { world, input, wake } = await frozen()
     const contender = world.isolate()
     let owner = ''
@@ -288,7 +288,7 @@ describe('a sign-up frozen before its commit', () => {
     ['claims.reserve-handle', 'after'],
     ['sign-up.commit', 'before'],
   ] as const)(
-    'its contender crashes at %s, %s: a third gets the address, and it wakes in vain',
+    'the other sign-up crashes at %s, %s: a third gets the address, and this one is refused when it wakes',
     async (operation, moment) => {
       const { world, input, wake } = await frozen()
       const contender = world.isolate()
@@ -306,7 +306,7 @@ describe('a sign-up frozen before its commit', () => {
     },
   )
 
-  test('ten contenders for its expired reservation: one gets the address', async () => {
+  test('ten sign-ups want its expired reservation: one gets the address', async () => {
     const { world, input, wake } = await frozen()
     const outcomes = await Promise.all(
       Array.from({ length: 10 }, () => attempt(world.isolate(), { ...somebody(), email: input.email })),
@@ -319,7 +319,7 @@ describe('a sign-up frozen before its commit', () => {
   })
 })
 
-test('a sign-up whose confirm job never ran keeps its claims: a contender loses, and confirms for it', async () => {
+test('a sign-up whose confirm job never ran keeps its claims: a later sign-up loses, and confirms them', async () => {
   const world = new World()
   const input = somebody()
   const userId = await attempt(world.isolate(), input)
@@ -334,9 +334,9 @@ test('a sign-up whose confirm job never ran keeps its claims: a contender loses,
 
 // ── one Idempotency-Key, several requests ─────────────────────────────────────────────────────────
 
-describe('twins: two requests with one Idempotency-Key', () => {
+describe('two requests with one Idempotency-Key', () => {
   test.each(deaths.filter(({ operation }) => operation !== 'the relay'))(
-    'one stops $moment $operation, the other overtakes it: one account, and both tokens open it',
+    'one stops $moment $operation, the other overtakes it: one account, and both tokens sign in',
     async ({ operation, moment }) => {
       const world = new World()
       const input = somebody()
@@ -353,7 +353,7 @@ describe('twins: two requests with one Idempotency-Key', () => {
     },
   )
 
-  test('five at once make one account', async () => {
+  test('five concurrent requests create one account', async () => {
     const world = new World()
     const input = somebody()
     const request = { retry: { key: 'key', request: 'one' }, origin: 'http://localhost', userAgent: '' }
@@ -364,7 +364,7 @@ describe('twins: two requests with one Idempotency-Key', () => {
     await expectClaimsOfAccounts(world)
   })
 
-  test('one gives the attempt up while the other waits to commit: another takes the address, and the slow one is refused', async () => {
+  test('one gives the attempt up while the other waits to commit: a third takes the address, and the slow one is refused', async () => {
     const world = new World()
     const input = somebody()
     const [slow, failing] = [world.isolate(), world.isolate()]
@@ -381,7 +381,7 @@ describe('twins: two requests with one Idempotency-Key', () => {
   })
 
   test.each(['sign-up.begin', 'claims.reserve-email', 'claims.reserve-handle', 'sign-up.commit'])(
-    'the answer of %s is lost: a retry with the key makes one account',
+    'the answer of %s is lost: a retry with the key creates one account',
     async (operation) => {
       const world = new World()
       const input = somebody()
@@ -391,7 +391,7 @@ describe('twins: two requests with one Idempotency-Key', () => {
         expect(hasCode(error, 'OUTCOME_UNKNOWN')).toBe(true)
         return 'OUTCOME_UNKNOWN'
       })
-      // Reserving may be repeated, so the router asks again; the other two say that they don't know.
+      // Reserving may be repeated, so the router repeats it. The other two report an unknown outcome.
       const isRepeatable = operation.startsWith('claims.')
       expect(outcome === 'OUTCOME_UNKNOWN').toBe(!isRepeatable)
       const userId = await attempt(world.isolate(), input, 'key')

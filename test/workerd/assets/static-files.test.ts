@@ -9,14 +9,14 @@ import {
 import { type Clock, systemClock } from '../../../src/core/clock.ts'
 import { createLog } from '../../../src/core/log.ts'
 
-/** Time limits pass a hundred times as fast. */
+/** Time limits pass a hundred times faster. */
 const hurried: Clock = { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms / 100, signal) }
 
 const origin = 'https://banyan.test'
 const realBucket = (env as unknown as { BUCKET: R2Bucket }).BUCKET
 const realCache = caches.default
 
-/** A file nobody has stored yet: stores outlive a test. */
+/** A file that is not stored yet, because stores outlive a test. */
 async function newFile(extension = 'css') {
   const text = `/* ${crypto.randomUUID()} */`
   const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text))
@@ -25,7 +25,7 @@ async function newFile(extension = 'css') {
   return { text, hash, etag: `"${hash}"`, path: `/assets/${name}`, key: `static/${name}` }
 }
 
-/** The ASSETS binding: it answers conditions and ranges by itself, and 404 for what it hasn't. */
+/** The ASSETS binding. It answers conditions and ranges by itself, and 404 for unknown files. */
 function bundleOf(files: Record<string, string>, fallback: () => Response = () => new Response('no', { status: 404 })) {
   const calls: string[] = []
   const fetch = async (request: Request): Promise<Response> => {
@@ -53,7 +53,7 @@ function server(options: Partial<StaticFilesOptions>) {
     logged.push(`${event} ${operation ?? source}`)
   })
   const files = createStaticFiles({ bundle: noBundle, bucket: realBucket, cache: realCache, log, ...options })
-  /** Answers, and lets the writes behind the answer finish. */
+  /** Answers, and lets the writes after the answer finish. */
   const ask = async (path: string, init?: RequestInit) => {
     const behind: Promise<unknown>[] = []
     const response = await files.respond(new Request(origin + path, init), (promise) => behind.push(promise))
@@ -66,7 +66,7 @@ function server(options: Partial<StaticFilesOptions>) {
 const textInBucket = async (key: string) => (await realBucket.get(key))?.text()
 const cacheStatus = (response: Response) => response.headers.get('cache-status')
 
-test('first use comes from the bundle and fills R2 and the cache, which answer from then on', async () => {
+test('the first use comes from the bundle and fills R2 and the cache, which answer from then on', async () => {
   const file = await newFile()
   const bundle = bundleOf({ [file.path]: file.text })
   const { ask, logged } = server({ bundle })
@@ -129,7 +129,7 @@ test('HEAD has the headers of GET and no body, and fills the stores with the who
   expect([headOnHit.status, headOnHit.body, cacheStatus(headOnHit)]).toEqual([200, null, 'banyan; hit'])
 })
 
-test('a condition the file meets is answered 304, on a miss and on a hit, and the whole file is what gets stored', async () => {
+test('a matching condition is answered 304, on a miss and on a hit, and the whole file is stored', async () => {
   const file = await newFile()
   const { ask } = server({ bundle: bundleOf({ [file.path]: file.text }) })
   const onMiss = await ask(file.path, { headers: { 'if-none-match': `"other", W/${file.etag}` } })
@@ -152,7 +152,7 @@ test('a condition the file meets is answered 304, on a miss and on a hit, and th
   expect([changed.status, await changed.text()]).toEqual([200, file.text])
 })
 
-test('the comparison of ETags is weak and reads lists', () => {
+test('ETags are compared weakly, and lists are read', () => {
   const etag = '"0123456789abcdef"'
   const meets = [etag, `W/${etag}`, `"a", ${etag}`, `"a",W/${etag} , "b"`, '*', ' * ']
   expect(meets.filter((header) => !matchesEtag(header, etag))).toEqual([])
@@ -160,7 +160,7 @@ test('the comparison of ETags is weak and reads lists', () => {
   expect(fails.filter((header) => matchesEtag(header, etag))).toEqual([])
 })
 
-test('a range or a query changes nothing: the whole file, from the same place in the cache', async () => {
+test('a range or a query changes nothing: the whole file is served from the same place in the cache', async () => {
   const file = await newFile()
   const { ask } = server({ bundle: bundleOf({ [file.path]: file.text }) })
   const onMiss = await ask(`${file.path}?a=1`, { headers: { range: 'bytes=0-0' } })
@@ -213,7 +213,7 @@ test('a path of another form is 404 without a look into any store', async () => 
   expect([touched, logged]).toEqual([[], []])
 })
 
-test('an unknown file is 404 and nothing remembers it: once deployed it is found', async () => {
+test('an unknown file is 404, which is not cached: once deployed, it is found', async () => {
   const file = await newFile()
   for (const method of ['GET', 'HEAD']) {
     const response = await server({}).ask(file.path, { method, headers: { 'if-none-match': '*' } })
@@ -233,7 +233,7 @@ test('an HTML fallback page under a hashed name is neither served nor stored', a
   expect(logged).toEqual(['static-files.mismatch bundle'])
 })
 
-test('bytes in R2 that are not what their name says give way to the bundle’s, and are mended', async () => {
+test('bytes in R2 that do not match their name are replaced by the bundle’s', async () => {
   const file = await newFile()
   await realBucket.put(file.key, 'something else')
   const { ask, logged } = server({ bundle: bundleOf({ [file.path]: file.text }) })
@@ -255,7 +255,7 @@ test.for<{ fault: string; options: Partial<StaticFilesOptions>; logs: string[]; 
   { fault: 'R2 refuses a read', options: { bucket: { get: down, put } }, logs: ['r2.get'], status: stored },
   { fault: 'R2 does not answer', options: { bucket: { get: hung, put } }, logs: ['r2.get'], status: stored },
   {
-    fault: 'R2 breaks off in the body',
+    fault: 'R2’s body is interrupted',
     options: { bucket: { get: async () => ({ arrayBuffer: down }), put } },
     logs: ['r2.get'],
     status: stored,
@@ -275,7 +275,7 @@ test.for<{ fault: string; options: Partial<StaticFilesOptions>; logs: string[]; 
   },
   { fault: 'the cache refuses a write', options: { cache: { match, put: down } }, logs: ['cache.put'], status: stored },
   {
-    fault: 'both are away',
+    fault: 'both are unavailable',
     options: { bucket: { get: down, put: down }, cache: { match: down, put: down } },
     logs: ['cache.match', 'r2.get'],
     status: notStored,
@@ -286,7 +286,7 @@ test.for<{ fault: string; options: Partial<StaticFilesOptions>; logs: string[]; 
     logs: ['r2.put', 'cache.put'],
     status: stored,
   },
-])('the caller gets the file when $fault', async ({ options, logs, status }) => {
+])('the caller gets the file if $fault', async ({ options, logs, status }) => {
   const file = await newFile()
   const { ask, logged } = server({ bundle: bundleOf({ [file.path]: file.text }), clock: hurried, ...options })
   const response = await ask(file.path)
@@ -294,7 +294,7 @@ test.for<{ fault: string; options: Partial<StaticFilesOptions>; logs: string[]; 
   expect(logged).toEqual(logs.map((operation) => `static-files.failed ${operation}`))
 })
 
-test('a read of R2 that failed is not followed by a write: the file may well be there', async () => {
+test('a failed read of R2 is not followed by a write, because R2 may have the file', async () => {
   const file = await newFile()
   const { ask } = server({ bundle: bundleOf({ [file.path]: file.text }), bucket: { get: down, put } })
   await ask(file.path)
@@ -302,10 +302,10 @@ test('a read of R2 that failed is not followed by a write: the file may well be 
 })
 
 test.for<{ fault: string; options: Partial<StaticFilesOptions> }>([
-  { fault: 'R2 is away and the bundle has no such file', options: { bucket: { get: down, put } } },
+  { fault: 'R2 is unavailable and the bundle does not have the file', options: { bucket: { get: down, put } } },
   { fault: 'the bundle throws', options: { bundle: { fetch: down } } },
   { fault: 'the bundle answers 500', options: { bundle: bundleOf({}, () => new Response('', { status: 500 })) } },
-])('503, not 404, when $fault', async ({ options }) => {
+])('503, not 404, if $fault', async ({ options }) => {
   const file = await newFile()
   const response = await server(options).ask(file.path)
   expect([response.status, response.headers.get('retry-after'), response.headers.get('cache-control')]).toEqual([

@@ -33,7 +33,7 @@ const lost = async () => {
 const deaf = workerIsolate({
   MOVER: { idFromName: (name: string) => name, get: () => ({ wake: lost }) } as unknown as Env['MOVER'],
 })
-/** An isolate, and a directory, whose movers don't hear them, as when each call of them is lost. */
+/** An isolate, and a directory, whose calls to movers are all lost. */
 const unheard: Pick<typeof isolate, 'request'> = {
   async request(...request) {
     await wakeMoversBy(async () => undefined)
@@ -82,7 +82,7 @@ async function epoch(): Promise<number> {
   return reply.map.epoch
 }
 
-/** In which shards a slot has rows of a table, and what each shard says of the slot. */
+/** The shards in which a slot has rows of a table, and the slot's state in each shard. */
 async function whereIs(keyspace: 'users' | 'claims', table: string, slot: string) {
   const key = keyspace === 'users' ? 'id' : 'key'
   const seen = await Promise.all(
@@ -108,7 +108,7 @@ interface Person {
   token: string
 }
 
-/** The slots that the other tests move by name are nobody's. */
+/** The slots that the other tests move by name have no users. */
 const isNamed = (slot: string) => slot < '0800' || (slot > '7ff0' && slot < '8010')
 
 async function signUp(): Promise<Person> {
@@ -126,7 +126,7 @@ beforeAll(async () => {
   expect(await epoch()).toBe(1)
 })
 
-// A planned move keeps others from its shards.
+// A planned move keeps other moves from its shards.
 beforeEach(async () => {
   for (const { id, state } of (await ask('GET', '')).json<{ items: Move[] }>().items)
     if (state === 'planned') await steer(id, 'abort')
@@ -144,7 +144,7 @@ describe('a move of one slot', () => {
     target = other(source)
   })
 
-  /** Under an Idempotency-Key an answer is kept: a row of the user's slot. */
+  /** A write with an Idempotency-Key, whose stored answer is a row in the user's slot. */
   async function writeKeyedRow(): Promise<void> {
     const sent = { token: person.token, key: 'one' }
     const answer = await isolate.request('POST', '/api/v1/email-verifications', sent)
@@ -156,7 +156,7 @@ describe('a move of one slot', () => {
     return reaches(move!.id, 'settling')
   }
 
-  test('takes a user’s rows over, one epoch on, and the source keeps its own until it is settled', async () => {
+  test('takes over a user’s rows in the next epoch, and the source keeps its own until the move is settled', async () => {
     const before = await epoch()
     const [planned] = await plan({ slots: slot, target })
     expect(planned).toMatchObject({
@@ -189,7 +189,7 @@ describe('a move of one slot', () => {
     expect(await whereIs('users', KEYED_TABLE, slot)).toMatchObject({ [source]: { rows: 0 }, [target]: { rows: 1 } })
   })
 
-  test('takes a claim over: who has it signs in by it', async () => {
+  test('takes over a claim: its user can sign in by it', async () => {
     const claims = await Promise.all(
       Object.values(databases).map((shard) =>
         shard.prepare('SELECT key FROM claims WHERE owner_id = ?').bind(person.id).all<{ key: string }>(),
@@ -208,7 +208,7 @@ describe('a move of one slot', () => {
         [other(from)]: { rows: 1, state: 'moving' },
       })
     }
-    // Its user stayed where it was.
+    // Its user was not moved.
     expect(await whereIs('users', 'profiles', slot)).toMatchObject({ [source]: { rows: 1, state: 'active' } })
     const json = { login: person.handle, password: person.password }
     expect((await isolate.request('POST', '/api/v1/sessions', { json })).status).toBe(201)
@@ -216,19 +216,19 @@ describe('a move of one slot', () => {
     await refused(isolate.request('POST', '/api/v1/accounts', { json: again }), 409, 'HANDLE_TAKEN')
   })
 
-  test('leaves out what the target has already', async () => {
+  test('omits slots that the target has already', async () => {
     expect(await plan({ slots: slot, target: source })).toEqual([])
     const [planned] = await plan({ slots: '7ffe-8001', target: 'shard-001' }, unheard)
     expect(planned).toMatchObject({ slots: '7ffe-7fff', source: 'shard-000' })
   })
 
-  test('is refused while its slots are in another: SLOTS_IN_MOVE, and when to come back', async () => {
+  test('is refused while its slots are in another move: SLOTS_IN_MOVE, with Retry-After', async () => {
     await moved()
     const answer = await refused(ask('POST', '', { slots: slot, target: source }), 409, 'SLOTS_IN_MOVE')
     expect(answer.headers.get('retry-after')).toBe('5')
   })
 
-  test('is turned round while it settles, with what the target has taken since', async () => {
+  test('is reversed while it settles, with the rows that the target has received since', async () => {
     const { id } = await moved()
     await writeKeyedRow()
     const before = await epoch()
@@ -241,7 +241,7 @@ describe('a move of one slot', () => {
     })
   })
 
-  test('that settles is completed as soon as the last lease has run out', async () => {
+  test('that settles is completed as soon as the last lease has expired', async () => {
     const { id } = await moved()
     const move = await steer(id, 'complete')
     expect(move.state).toBe('settling')
@@ -253,7 +253,7 @@ describe('a move of one slot', () => {
 })
 
 describe('a move whose mover sleeps', () => {
-  test('keeps others from its shards: SHARD_IN_MOVE, and when to come back', async () => {
+  test('keeps other moves from its shards: SHARD_IN_MOVE, with Retry-After', async () => {
     const [planned] = await plan({ slots: '0000-00ff', target: 'shard-001' }, unheard)
     const answer = await refused(ask('POST', '', { slots: '9000', target: 'shard-000' }), 409, 'SHARD_IN_MOVE')
     expect(answer.headers.get('retry-after')).toBe('5')
@@ -267,7 +267,7 @@ describe('a move whose mover sleeps', () => {
     await reaches(planned!.id, 'settling')
   })
 
-  test('is aborted at once while it is planned, and can be nothing else then', async () => {
+  test('is aborted at once while it is planned, and cannot be reversed or completed then', async () => {
     const [planned] = await plan({ slots: '0200-02ff', target: 'shard-001' }, unheard)
     const { id } = planned!
     await refused(ask('POST', `/${id}/reverse`), 409, 'MOVE_STATE')
@@ -276,7 +276,7 @@ describe('a move whose mover sleeps', () => {
     for (const verb of ['abort', 'reverse', 'complete']) await refused(ask('POST', `/${id}/${verb}`), 409, 'MOVE_STATE')
   })
 
-  test('that has begun shows its state and its ending until all is as it was', async () => {
+  test('that has started shows its state and its ending until everything is undone', async () => {
     const [planned] = await plan({ slots: '0300-03ff', target: 'shard-001' }, unheard)
     const { id } = planned!
     const record = (await directory().findMove(id)) as unknown as MoveRecord
@@ -292,7 +292,7 @@ describe('a move whose mover sleeps', () => {
     })
   })
 
-  test('shows what both shards hold of it, and is undone by choice; a choice that is not safe names those that are', async () => {
+  test('shows its slots and rows at both shards, and is undone by choice; a refusal of an unsafe choice names the safe ones', async () => {
     const [planned] = await plan({ slots: '0500-05ff', target: 'shard-001' }, unheard)
     const { id } = planned!
     const sides = (await ask('GET', `/${id}/sides`)).json<Record<string, unknown>>()
@@ -312,7 +312,7 @@ describe('a move whose mover sleeps', () => {
     await refused(ask('POST', `/${id}/resolve`, { choice: 'undo' }), 409, 'MOVE_STATE')
   })
 
-  test('is planned all the same when the directory’s answer is lost; reads say that it is away', async () => {
+  test('is planned even if the directory’s answer is lost; reads report that the directory is unavailable', async () => {
     const real = directory()
     const lose = () => Promise.reject(new Error('Network connection lost.'))
     const deaf = {
@@ -337,7 +337,7 @@ describe('an Idempotency-Key', () => {
   const send = (path: string, key: string, json?: unknown, through = unheard) =>
     through.request('POST', `/operator/v1/moves${path}`, { token, key, ...(json === undefined ? {} : { json }) })
 
-  test('has one effect and one answer, also where the first answer was lost; with another body it is refused', async () => {
+  test('has one effect and one answer, even if the first answer was lost; with another body it is refused', async () => {
     const wish = { slots: '0700', target: 'shard-001' }
     const real = directory()
     const lose = () => Promise.reject(new Error('Network connection lost.'))
@@ -406,7 +406,7 @@ describe('the list', () => {
   })
 })
 
-describe('what is refused', () => {
+describe('refused requests', () => {
   const right = { slots: '0600', target: 'shard-001' }
 
   test.each<[string, Record<string, unknown>, string]>([
@@ -415,16 +415,16 @@ describe('what is refused', () => {
       (slots) => [`slots "${slots}"`, { ...right, slots }, '/slots'] as [string, Record<string, unknown>, string],
     ),
     ['no target', { slots: '0600' }, '/target'],
-    ['a target that nobody knows', { ...right, target: 'shard-009' }, '/target'],
-    ['a binding for a target', { ...right, target: 'SHARD_001' }, '/target'],
-    ['a keyspace that isn’t one', { ...right, keyspace: 'posts' }, '/keyspace'],
-    ['a field that isn’t known', { ...right, dryRun: true }, '/dryRun'],
+    ['an unknown target', { ...right, target: 'shard-009' }, '/target'],
+    ['a binding as the target', { ...right, target: 'SHARD_001' }, '/target'],
+    ['an unknown keyspace', { ...right, keyspace: 'posts' }, '/keyspace'],
+    ['an unknown field', { ...right, dryRun: true }, '/dryRun'],
   ])('%s', async (_name, wish, pointer) => {
     const answer = await refused(ask('POST', '', wish), 422, 'INVALID')
     expect(answer.json<{ errors: { pointer: string }[] }>().errors).toMatchObject([{ pointer }])
   })
 
-  test('an id that is no move’s', async () => {
+  test('an id that no move has', async () => {
     const noMove = '01arz3ndektsv4rrffq69g5fav'
     for (const id of ['x', 'null', '%00', noMove.toUpperCase(), noMove, 'a'.repeat(5_000)]) {
       await refused(ask('GET', `/${id}`), 404, 'NOT_FOUND')
@@ -435,7 +435,7 @@ describe('what is refused', () => {
     }
   })
 
-  test('who is no operator, and everybody where there is none', async () => {
+  test('requests without the operators’ token, and all requests if none is configured', async () => {
     const closed = workerIsolate({ OPERATOR_TOKEN: '' })
     for (const [method, path] of [
       ['GET', ''],

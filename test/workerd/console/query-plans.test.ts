@@ -10,13 +10,13 @@ import { type RecordedStatement, recordedDatabase } from '../../support/recorded
 import { somebody, workerIsolate } from '../../support/worker-isolate.ts'
 
 /**
- * D1 runs one query at a time, so a scan of a full shard stops its users. Here the Worker answers each request of an
- * operator, readiness, the cron and the queues, and SQLite is asked how it runs each statement that was sent.
+ * D1 runs one query at a time, so a scan of a full shard blocks its users. Here the Worker answers each request of an
+ * operator, readiness, the cron and the queues, and SQLite returns the plan of each statement that was sent.
  */
 const bindings = env as unknown as Env & Record<'SHARD_000' | 'SHARD_001', D1Database>
 const DAY_MS = 86_400_000
 
-/** What a plan may read from end to end. All else is a sharded table, or a part of one. */
+/** What a plan may scan. Everything else is a sharded table, or a part of one. */
 const mayBeScanned: [RegExp, string][] = [
   [/^SCAN \S+ VIRTUAL TABLE/, 'json_each of a parameter: as long as the request says'],
   [/^SCAN \S+ CONSTANT ROW|^SCAN CONSTANT ROW|^SCAN \d+ CONSTANT ROWS?/, 'VALUES'],
@@ -42,7 +42,7 @@ async function operators(method: string, path: string, json?: unknown): Promise<
   expect(answer.status, answer.text).toBeLessThan(300)
 }
 
-/** Due rows, expired reservations of attempts that were taken and that weren't, expired rows. */
+/** Due rows, expired reservations of taken and of other attempts, expired rows. */
 async function leaveWorkForTheCron(userId: string): Promise<void> {
   const slot = slotOf(userId)
   const id = (n: number) => `${slot}01hf7yat00${String(n).padStart(16, '0')}`

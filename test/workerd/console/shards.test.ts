@@ -12,7 +12,7 @@ import { somebody, type WorkerAnswer, workerIsolate } from '../../support/worker
 const { DIRECTORY, OPERATOR_TOKEN } = env as unknown as Env
 const token = OPERATOR_TOKEN!
 
-/** Isolates that have no map yet: what an older one does until its lease ends is the map holder's test. */
+/** Isolates without a map. An older isolate until its lease ends is tested with the map holder. */
 const ask = (method: string, path: string, json?: unknown): Promise<WorkerAnswer> =>
   workerIsolate().request(method, `/operator/v1${path}`, { token, ...(json === undefined ? {} : { json }) })
 
@@ -20,7 +20,7 @@ async function setState(id: string, state: string): Promise<void> {
   const answer = await ask('PATCH', `/shards/${id}`, { state })
   expect(answer.status, answer.text).toBe(200)
   expect(answer.json()).toMatchObject({ shard: { id, state, slots: 32_768 } })
-  // As ten seconds do, the data centre's copy of the map goes.
+  // Deletes the data centre's copy of the map, as ten seconds would.
   const directory = DIRECTORY.idFromName('directory').toString()
   await (caches as unknown as { default: Cache }).default.delete(`https://shard-map.invalid/${directory}/current`)
 }
@@ -30,7 +30,7 @@ interface Person {
   token: string
 }
 
-/** Somebody whose rows lie in this shard. */
+/** A user whose rows are in this shard. */
 async function personOf(shard: 'shard-000' | 'shard-001'): Promise<Person> {
   for (;;) {
     const isolate = workerIsolate()
@@ -58,17 +58,19 @@ beforeAll(async () => {
 afterEach(() => setState('shard-000', 'serving'))
 
 describe('the state of a shard', () => {
-  test('read-only: its users read and can’t write, others do both', async () => {
+  test('read-only: its users can read but not write, and other users can do both', async () => {
     await setState('shard-000', 'read-only')
     const refused = await write(here)
     expect(refusal(refused)).toEqual([503, 'SHARD_READ_ONLY', '5'])
-    // How the house is built is nobody's who only lives in it.
-    expect(refused.json().detail).toBe('The database takes no writes now.')
+    // A user does not learn the names of shards or commands.
+    expect(refused.json().detail).toBe(
+      'The database accepts no writes now. Reads still work. Try to write again in a few minutes.',
+    )
     expect((await read(here)).status).toBe(200)
     expect((await write(there)).status).toBe(200)
   })
 
-  test('read-only: the cron leaves it alone', async () => {
+  test('read-only: the cron does not write to it', async () => {
     const { SHARD_000 } = env as unknown as Record<string, D1Database>
     const expired = `${slotOf(here.id)}expired`
     await SHARD_000!.batch([
@@ -83,14 +85,14 @@ describe('the state of a shard', () => {
     expect(await isThere()).toBeNull()
   })
 
-  test('restoring: its users are told to come back, others go on', async () => {
+  test('restoring: its users get 503 with Retry-After, and others are served', async () => {
     await setState('shard-000', 'restoring')
     expect(refusal(await read(here))).toEqual([503, 'SHARD_RESTORING', '30'])
     expect(refusal(await write(here))).toEqual([503, 'SHARD_RESTORING', '30'])
     expect((await read(there)).status).toBe(200)
   })
 
-  test('no slots go to, or come from, a shard that is read-only', async () => {
+  test('a read-only shard is neither source nor target of a move', async () => {
     await setState('shard-000', 'read-only')
     expect(refusal(await ask('POST', '/moves', { slots: '9000', target: 'shard-000' }))[1]).toBe('SHARD_NOT_SERVING')
     expect(refusal(await ask('POST', '/shards/shard-000/drain'))[1]).toBe('SHARD_NOT_SERVING')
@@ -99,7 +101,7 @@ describe('the state of a shard', () => {
   })
 })
 
-describe('with a database that is away', () => {
+describe('with an unavailable database', () => {
   const { SHARD_000, SHARD_001 } = env as unknown as Record<string, D1Database>
   const away = { SHARD_001: linkedDatabase(SHARD_001!, () => Promise.reject(connectionLost())) } as Partial<Env>
   const askIt = (method: string, path: string, json?: unknown) =>
@@ -107,13 +109,13 @@ describe('with a database that is away', () => {
   const unknown = { id: 'shard-001', binding: 'SHARD_001', slots: 32_768, bytes: null, users: null }
   const known = { id: 'shard-000', slots: 32_768, bytes: expect.any(Number), users: expect.any(Number) }
 
-  test('the shards are listed, that one without its numbers', async () => {
+  test('the shards are listed, that one without size and users', async () => {
     const list = await askIt('GET', '/shards')
     expect(list.status, list.text).toBe(200)
     expect(list.json()).toMatchObject({ items: [known, { ...unknown, state: 'serving' }] })
   })
 
-  test('states are changed, its own too', async () => {
+  test('states can be changed, including that shard’s', async () => {
     for (const [id, shard] of [
       ['shard-000', known],
       ['shard-001', unknown],
@@ -124,18 +126,18 @@ describe('with a database that is away', () => {
       }
   })
 
-  test('another is taken in', async () => {
+  test('another shard can join', async () => {
     const answer = await askIt('POST', '/shards', { binding: 'SHARD_000' })
     expect([answer.status, answer.json()]).toMatchObject([201, { shard: known }])
   })
 
-  test('bytes are not evened out, since it isn’t empty', async () => {
+  test('sizes are not balanced, because the unavailable shard must not count as empty', async () => {
     const answer = await askIt('POST', '/rebalance', { by: 'bytes', dryRun: true })
     expect(refusal(answer).slice(0, 2)).toEqual([503, 'SHARD_UNAVAILABLE'])
     expect(answer.text).toContain('shard-001')
   })
 
-  test('one that never answers is waited for, for 15 s', async () => {
+  test('a shard that never answers delays the list by 15 s at most', async () => {
     const answered = Promise.withResolvers<void>()
     const prompt = linkedDatabase(SHARD_000!, (send) => send().finally(() => setTimeout(answered.resolve)))
     const silent = linkedDatabase(SHARD_001!, () => new Promise(() => undefined))
@@ -161,7 +163,7 @@ describe('with a database that is away', () => {
   })
 })
 
-test('what is even needs no move, dry run or not', async () => {
+test('balanced shards need no move, dry run or not', async () => {
   expect((await ask('POST', '/rebalance', { dryRun: true })).json()).toEqual({ moves: [], held: 0 })
   const real = await ask('POST', '/rebalance', {})
   expect([real.status, real.json()]).toEqual([202, { moves: [], held: 0 }])
@@ -185,14 +187,14 @@ describe('migrations', () => {
   const { SHARD_001 } = env as unknown as Record<string, D1Database>
   const newest = migrations.at(-1)!
 
-  test('each shard has what this version was built with', async () => {
+  test('each shard has the migrations of this version', async () => {
     expect((await ask('GET', '/migrations')).json()).toEqual({
       newest,
       items: ['shard-000', 'shard-001'].map((shard) => ({ shard, version: newest, pending: [] })),
     })
   })
 
-  test('a shard that lags is named: by the list, by /readyz, which is ready all the same, and where a move is planned', async () => {
+  test('a shard that lags is named in the list, in /readyz, which still answers 200, and when a move is planned', async () => {
     await SHARD_001!.prepare('DELETE FROM d1_migrations WHERE name = ?').bind(newest).run()
     try {
       const { items } = (await ask('GET', '/migrations')).json<{ items: object[] }>()

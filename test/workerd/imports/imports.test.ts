@@ -36,7 +36,7 @@ const send = ({ tiers }: TestIsolate, users: ImportRecord[]) => importUsers(tier
 const outcomesOf = async (isolate: TestIsolate, users: ImportRecord[]) =>
   (await send(isolate, users)).map(({ outcome, code }) => code ?? outcome)
 
-/** As the command does: what is busy is sent again. */
+/** Repeats busy users, as the command does. */
 async function sendUntilDecided(isolate: TestIsolate, users: ImportRecord[]): Promise<string[]> {
   const outcomes = new Map<string, string>()
   let waiting = users
@@ -49,7 +49,7 @@ async function sendUntilDecided(isolate: TestIsolate, users: ImportRecord[]): Pr
   return users.map(({ externalId }) => outcomes.get(externalId)!)
 }
 
-/** INV-4: each account holds its claims, confirmed, and there is no other claim. */
+/** INV-4: each account has its claims, confirmed, and there is no other claim. */
 async function expectClaimsOfAccounts(): Promise<void> {
   const profiles = await rows('profiles')
   const accounts = new Map((await rows('accounts')).map((row) => [row.id, row]))
@@ -77,8 +77,8 @@ const housekeeping = async (world: World) => {
   await world.isolate().cron()
 }
 
-describe('users from elsewhere', () => {
-  test('get an id that routes itself, an account, a profile and three claims; no mail and no job', async () => {
+describe('imported users', () => {
+  test('get an id that names their slot, an account, a profile and three claims; no mail and no job', async () => {
     const world = new World()
     const isolate = world.isolate()
     const users = newcomers(200)
@@ -98,7 +98,7 @@ describe('users from elsewhere', () => {
     })
     const external = claimKey({ kind: 'external', value: `${source}\0${users[0]!.externalId}` })
     expect((await rows('claims', `key = '${external}'`)).map(({ owner_id }) => owner_id)).toEqual([items[0]!.id])
-    // Two shards: one batch each to find, reserve, commit and confirm.
+    // Two shards, with one batch each to find, reserve, commit and confirm.
     expect(isolate.calls.length).toBe(8)
   })
 
@@ -113,11 +113,11 @@ describe('users from elsewhere', () => {
     expect(await everything()).toEqual(before)
   })
 
-  test('sent again, don’t take back what they have given up since', async () => {
+  test('sent again, do not regain claims that they have given up since', async () => {
     const isolate = new World().isolate()
     const user = newcomer()
     const [item] = await send(isolate, [user])
-    // It has another address by now, and the old one is free.
+    // The user has another address by now, and the old one is free.
     await runEverywhere("UPDATE accounts SET email = 'moved@example.com' WHERE id = ?", item!.id)
     await runEverywhere("DELETE FROM claims WHERE owner_id = ? AND kind = 'email'", item!.id)
     expect(await outcomesOf(isolate, [user])).toEqual(['there'])
@@ -126,7 +126,7 @@ describe('users from elsewhere', () => {
     await signUp(isolate.tiers, input, { origin: 'http://localhost', userAgent: '', retry: null })
   })
 
-  test('another source’s user of the same external id is another user', async () => {
+  test('a user of another source with the same external id is another user', async () => {
     const { tiers } = new World().isolate()
     const user = newcomer()
     const [one] = await importUsers(tiers, { source, users: [user] })
@@ -138,7 +138,7 @@ describe('users from elsewhere', () => {
     expect(one!.id).not.toBe(other!.id)
   })
 
-  test('log in with a hash that came along; without one only a reset helps, and a log-in says no more than ever', async () => {
+  test('log in with an imported hash; without one only a reset helps, and a log-in does not reveal this', async () => {
     const isolate = new World().isolate()
     const passwordHash = await hashPassword('an old pass phrase', systemRandom, { ln: 10, r: 1, p: 1 })
     const [withHash, without, bcrypt] = [
@@ -163,10 +163,10 @@ describe('users from elsewhere', () => {
   })
 })
 
-describe('one user that is refused', () => {
+describe('one refused user', () => {
   const wrong: [string, Partial<ImportRecord>, string][] = [
-    ['an e-mail address that is none', { email: 'nobody' }, 'EMAIL_INVALID'],
-    ['a handle that doesn’t fit', { handle: '9lives' }, 'HANDLE_INVALID'],
+    ['an invalid e-mail address', { email: 'nobody' }, 'EMAIL_INVALID'],
+    ['an invalid handle', { handle: '9lives' }, 'HANDLE_INVALID'],
     ['an empty external id', { externalId: '' }, 'EXTERNAL_ID_INVALID'],
     ['a display name that is too long', { displayName: 'x'.repeat(51) }, 'DISPLAY_NAME_INVALID'],
     ['an external id with a NUL', { externalId: 'a\0b' }, 'EXTERNAL_ID_INVALID'],
@@ -176,11 +176,11 @@ describe('one user that is refused', () => {
     ['a display name with a NUL', { displayName: 'a\0b' }, 'DISPLAY_NAME_INVALID'],
     ['a bio with a NUL', { bio: '\0' }, 'BIO_INVALID'],
     ['a bio with half a character', { bio: 'a\udc00' }, 'BIO_INVALID'],
-    ['a time that is none', { createdAt: 'yesterday' }, 'CREATED_AT_INVALID'],
+    ['an invalid time', { createdAt: 'yesterday' }, 'CREATED_AT_INVALID'],
     ['a time before 1970', { createdAt: '1969-12-31T23:59:59Z' }, 'CREATED_AT_INVALID'],
     ['a time in the future', { emailVerifiedAt: '2999-01-01T00:00:00Z' }, 'EMAIL_VERIFIED_AT_INVALID'],
   ]
-  test.each(wrong)('%s takes no other with it', async (_name, change, code) => {
+  test.each(wrong)('%s does not stop the import of others', async (_name, change, code) => {
     const users = newcomers(3).with(1, newcomer(change))
     const outcomes = await outcomesOf(new World().isolate(), users)
     expect(outcomes).toEqual(['imported', code, 'imported'])
@@ -203,7 +203,7 @@ describe('one user that is refused', () => {
     await expectClaimsOfAccounts()
   })
 
-  test('so many have an account without an import’s attempt that batches stay unsplit: only these are refused', async () => {
+  test('if so many have an account without an attempt that batches stay unsplit, only these users are refused', async () => {
     const isolate = new World().isolate()
     const users = newcomers(120)
     await send(isolate, users.slice(0, 60))
@@ -213,7 +213,7 @@ describe('one user that is refused', () => {
     await expectClaimsOfAccounts()
   })
 
-  test('two of one request want one handle: the first gets it', async () => {
+  test('two users of one request want one handle: the first gets it', async () => {
     const world = new World()
     const users = newcomers(3)
     users[2] = { ...users[2]!, handle: users[1]!.handle }
@@ -221,13 +221,13 @@ describe('one user that is refused', () => {
     await expectClaimsOfAccounts()
   })
 
-  test('two of one request have one external id: the second is refused', async () => {
+  test('two users of one request have one external id: the second is refused', async () => {
     const users = newcomers(2)
     users[1] = { ...users[1]!, externalId: users[0]!.externalId, createdAt: users[0]!.createdAt }
     expect(await outcomesOf(new World().isolate(), users)).toEqual(['imported', 'EXTERNAL_ID_TWICE'])
   })
 
-  test('it was imported with another time of creation, and so under another id', async () => {
+  test('a user that was imported with another time of creation, and so under another id, is refused', async () => {
     const isolate = new World().isolate()
     const user = newcomer()
     const [item] = await send(isolate, [user])
@@ -240,7 +240,7 @@ describe('one user that is refused', () => {
 
 // ── crashes ───────────────────────────────────────────────────────────────────────────────────────
 
-/** Where an import dies, and whether its users' rows are committed by then. */
+/** Where an import crashes, and whether its users' rows are committed by then. */
 const deaths = [
   { operation: 'claims.reserve-group', moment: 'before', committed: false },
   { operation: 'imports.commit', moment: 'before', committed: false },
@@ -249,7 +249,7 @@ const deaths = [
 ] as const
 
 describe.each(deaths)(
-  'an import that crashes $moment $operation, at one of the shards',
+  'an import that crashes $moment $operation, on one of the shards',
   ({ operation, moment, committed }) => {
     const die = async (world: World, users: ImportRecord[]) => {
       const isolate = world.isolate()
@@ -263,7 +263,7 @@ describe.each(deaths)(
     test.each([
       ['at once', 0, false],
       ['when the cron has settled them', RESERVATION_MS + 1, true],
-    ])('sent again %s: each user is there once', async (_when, waitMs, isSettled) => {
+    ])('sent again %s: each user exists once', async (_when, waitMs, isSettled) => {
       const world = new World()
       const users = newcomers(6)
       await die(world, users)
@@ -285,7 +285,7 @@ describe.each(deaths)(
       if (committed) expect((await rows('accounts')).length).toBeGreaterThan(0)
     })
 
-    test('the e-mail address of one is wanted by a sign-up when the reservation has run out, and then it wakes', async () => {
+    test('a sign-up takes the e-mail address of one after its reservation has expired, and then the import wakes', async () => {
       const world = new World()
       const users = newcomers(6)
       const hold = await die(world, users)
@@ -317,8 +317,8 @@ describe.each(deaths)(
   },
 )
 
-describe('at once', () => {
-  test('one request five times, over five isolates: each user once', async () => {
+describe('concurrent imports', () => {
+  test('one request five times, over five isolates: each user exists once', async () => {
     const world = new World()
     const users = newcomers(40)
     const all = await Promise.all(Array.from({ length: 5 }, () => sendUntilDecided(world.isolate(), users)))
@@ -329,7 +329,7 @@ describe('at once', () => {
     await expectClaimsOfAccounts()
   })
 
-  test('two sources want the same e-mail addresses and handles, crosswise: one user gets each, nobody half of it', async () => {
+  test('two sources want the same e-mail addresses and handles, crosswise: one user gets each, and none gets only half', async () => {
     const world = new World()
     const one = newcomers(20)
     const other = one.map((user, index) => newcomer({ email: user.email, handle: one.at(index - 1)!.handle }))
@@ -370,10 +370,10 @@ describe('at once', () => {
     await expectClaimsOfAccounts()
   })
 
-  test('refused by one request, committed by its twin: it is there', async () => {
+  test('refused by one request, committed by an equal one: the user is imported', async () => {
     const world = new World()
     const user = newcomer()
-    // The handle is a sign-up's when the first request asks, and free when the twin does.
+    // The handle belongs to a sign-up when the first request asks, and is free when the second does.
     const person = { ...somebody(), handle: user.handle }
     const first = world.isolate()
     await signUp(first.tiers, person, { origin: 'http://localhost', userAgent: '', retry: null })
@@ -388,14 +388,14 @@ describe('at once', () => {
     await expectClaimsOfAccounts()
   })
 
-  test('barred by one request that was refused, its slower twin can’t commit', async () => {
+  test('barred by a refused request, its slower equal cannot commit', async () => {
     const world = new World()
     const user = newcomer()
     const slow = world.isolate()
     const hold = slow.holdAt('imports.commit', 'before')
     const sent = send(slow, [user])
     await hold.reached
-    // Its handle's reservation runs out, and somebody signs up with it; the twin meets that.
+    // Its handle's reservation expires, and a sign-up takes the handle, so the second request is refused.
     world.clock.advance(RESERVATION_MS + 1)
     const isolate = world.isolate()
     const person = { ...somebody(), handle: user.handle }
@@ -415,7 +415,7 @@ describe('sent again with another handle, as after a correction', () => {
   const handlesOf = (users: ImportRecord[]) => users.map(({ handle }) => handle).toSorted()
 
   test.each(deaths)(
-    'when the first import has crashed $moment $operation: who it left out has the new handle, and the old one is free',
+    'when the first import has crashed $moment $operation: users without rows get the new handle, and the old one is free',
     async ({ operation, moment }) => {
       const world = new World()
       const users = newcomers(6)
@@ -438,7 +438,7 @@ describe('sent again with another handle, as after a correction', () => {
     },
   )
 
-  test('somebody else gets the old one before the cron has been there', async () => {
+  test('a sign-up gets the old handle before the cron has run', async () => {
     const world = new World()
     const user = newcomer()
     const dying = world.isolate()
@@ -454,7 +454,7 @@ describe('sent again with another handle, as after a correction', () => {
     await expectClaimsOfAccounts()
   })
 
-  test('committed by the first while the second was frozen before its own commit: it is there, and keeps one handle', async () => {
+  test('committed by the first while the second was frozen before its own commit: the user exists, and keeps one handle', async () => {
     const world = new World()
     const users = newcomers(6)
     const slow = world.isolate()
@@ -464,7 +464,7 @@ describe('sent again with another handle, as after a correction', () => {
     await scheduler.wait(50) // the other shard's batch
     world.clock.advance(RESERVATION_MS + 1)
     const first = await sendUntilDecided(world.isolate(), users)
-    // A day on the bars are gone, too.
+    // A day later the bars are deleted, too.
     await runEverywhere("DELETE FROM claim_attempts WHERE outcome = 'barred'")
     hold.letGo()
     const outcomes = (await sent).map(({ outcome }) => outcome)
@@ -473,7 +473,7 @@ describe('sent again with another handle, as after a correction', () => {
     await expectClaimsOfAccounts()
   })
 
-  test('both at once, over and over: each user once, with the claims of one of the two', async () => {
+  test('both at once, repeatedly: each user exists once, with the claims of one of the two', async () => {
     const world = new World()
     const users = newcomers(20)
     const sent = Array.from({ length: 4 }, (_, n) => send(world.isolate(), n % 2 === 0 ? users : corrected(users)))
@@ -486,7 +486,7 @@ describe('sent again with another handle, as after a correction', () => {
     expect((await rows('claim_attempts', "outcome = 'taken'")).length).toBe(20)
   })
 
-  test('when it is imported already: it is there, as it was', async () => {
+  test('after the import: the user is unchanged', async () => {
     const world = new World()
     const users = newcomers(6)
     await send(world.isolate(), users)
@@ -497,11 +497,11 @@ describe('sent again with another handle, as after a correction', () => {
   })
 })
 
-describe('a sign-up that died holds what an import wants', () => {
+describe('a crashed sign-up has reserved what an import wants', () => {
   const origin = { origin: 'http://localhost', userAgent: '', retry: null }
 
   test.each([
-    ['before it committed: the import gets it, and the sign-up, when it wakes, doesn’t', 'sign-up.commit', 'before'],
+    ['before it committed: the import gets it, and the sign-up is refused when it wakes', 'sign-up.commit', 'before'],
     ['after it committed, unconfirmed: the account keeps it', 'sign-up.commit', 'after'],
   ] as const)('%s', async (_name, operation, moment) => {
     const world = new World()
@@ -525,7 +525,7 @@ describe('a sign-up that died holds what an import wants', () => {
   })
 })
 
-/** A deletion, as there is none yet: all of an account's rows and claims. */
+/** Deletes all rows and claims of an account, because the application has no deletion yet. */
 async function emptyOf(email: string): Promise<void> {
   const [account] = await rows('accounts', `email = '${email}'`)
   for (const table of ['accounts', 'profiles']) await runEverywhere(`DELETE FROM ${table} WHERE id = ?`, account!.id)
@@ -533,7 +533,7 @@ async function emptyOf(email: string): Promise<void> {
 }
 
 describe('verification', () => {
-  test('finds what is missing, what differs, and claims that are another’s or not confirmed', async () => {
+  test('finds missing users, differences, and claims that are another user’s or not confirmed', async () => {
     const { tiers } = new World().isolate()
     const users = [...newcomers(5), newcomer({ bio: 'Still here.', emailVerifiedAt: '2020-01-01T00:00:00.000Z' })]
     const items = await importUsers(tiers, { source, users })

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import type { Env } from '../../../workers/env.ts'
 import { workerIsolate } from '../../support/worker-isolate.ts'
 
-test('operators aren’t rate limited, so that an import goes on; who only guesses their token is', async () => {
+test('operators are not rate limited, so that an import can continue; requests with a wrong token are', async () => {
   const asked: string[] = []
   const limiter = {
     limit: async ({ key }: { key: string }) => {
@@ -23,7 +23,7 @@ test('operators aren’t rate limited, so that an import goes on; who only guess
   expect(asked).toHaveLength(3)
 })
 
-test('nobody else imports', async () => {
+test('requests without the operators’ token cannot import', async () => {
   const { request } = workerIsolate()
   for (const path of ['/operator/v1/imports', '/operator/v1/imports/verifications'])
     for (const token of ['guessed', undefined]) {

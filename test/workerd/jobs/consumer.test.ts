@@ -32,7 +32,7 @@ async function setUp() {
     await outboxStatement(isolate.tiers.shards.of(ada.userId), job).run()
     return job
   }
-  /** Consumes a batch, and says what became of each message. */
+  /** Consumes a batch. Resolves to the outcome of each message. */
   const take = async (messages: ReturnType<typeof message>[], by: typeof consume = consume) => {
     const batch = createMessageBatch('banyan-jobs', messages)
     const context = createExecutionContext()
@@ -44,7 +44,7 @@ async function setUp() {
 }
 
 describe('a batch of messages', () => {
-  test('each is acked or retried for itself, and nothing is thrown', async () => {
+  test('each is acknowledged or retried by itself, and nothing is thrown', async () => {
     const { commit, take, world } = await setUp()
     const { acked, retried } = await take([
       message('a', await commit('good')),
@@ -52,7 +52,7 @@ describe('a batch of messages', () => {
       message('c', await commit('throwing'), 2),
       message('d', await commit('failing'), 3),
       message('e', await commit('unheard-of'), 10),
-      // A newer version's, met by this one while a deployment goes out.
+      // A job of a newer version, during a deployment.
       message('i', await commit('unheard-of')),
       message('f', 'nothing of ours'),
       message('g', { id: 'x', kind: 'good' }),
@@ -67,7 +67,7 @@ describe('a batch of messages', () => {
   test.each([
     [1, 20],
     [2, 40],
-  ])('after attempt %d a failed one is retried within %d seconds', async (attempts, secondsMax) => {
+  ])('after attempt %d, a failed message is retried within %d seconds', async (attempts, secondsMax) => {
     const { commit, isolate } = await setUp()
     const retry = vi.fn<Message['retry']>()
     const failed = { ...message('a', await commit('failing'), attempts), ack: () => undefined, retry }
@@ -79,7 +79,7 @@ describe('a batch of messages', () => {
     expect(delaySeconds).toBeLessThanOrEqual(secondsMax)
   })
 
-  test('a dead letter that can’t be written is retried: it is not lost', async () => {
+  test('a dead letter that cannot be written is retried and not lost', async () => {
     const { commit, take, isolate } = await setUp()
     const job = await commit('failing')
     isolate.failAt('jobs.bury', new Error('D1_ERROR: out of order: SQLITE_ERROR'))
@@ -88,7 +88,7 @@ describe('a batch of messages', () => {
     expect(await rows('dead_letters')).toHaveLength(1)
   })
 
-  test('a job that lacks what it needs ends as a dead letter or is acked as unreadable; it is not retried for ever', async () => {
+  test('an incomplete job becomes a dead letter, or is acknowledged as unreadable; it is not retried permanently', async () => {
     const { commit, take } = await setUp()
     const { id, kind } = await commit('failing')
     expect((await take([message('a', { id, kind }, 3)])).acked).toEqual(['a'])
@@ -96,7 +96,7 @@ describe('a batch of messages', () => {
 })
 
 describe('the dead-letter queue', () => {
-  test('is recorded once a job, however often it comes, and what is unreadable is acked and logged', async () => {
+  test('each job is recorded once, even if it arrives repeatedly, and an unreadable message is acknowledged and logged', async () => {
     const { commit, take, world } = await setUp()
     const job = await commit('good')
     for (let times = 0; times < 2; times++)
@@ -110,7 +110,7 @@ describe('the dead-letter queue', () => {
   })
 })
 
-describe('a sign-up’s consequences, through the whole Worker', () => {
+describe('the jobs of a sign-up, through the whole Worker', () => {
   const consequences = async (mails: unknown[]) => ({
     claims: (await rows('claims')).map(({ state }) => state),
     outbox: (await rows('outbox')).map(({ state }) => state),
@@ -118,13 +118,13 @@ describe('a sign-up’s consequences, through the whole Worker', () => {
   })
   const done = { claims: ['confirmed', 'confirmed'], outbox: [], mails: 1 }
 
-  test('JOBS=inline: they have come when the response has been sent', async () => {
+  test('JOBS=inline: they are done when the response has been sent', async () => {
     const { request, mails } = workerIsolate()
     expect((await request('POST', '/api/v1/accounts', { json: somebody() })).status).toBe(201)
     expect(await consequences(mails)).toEqual(done)
   })
 
-  test('JOBS=queue: they come with the messages, which may come twice; the dead-letter queue finds nothing to bury', async () => {
+  test('JOBS=queue: they run with the messages, which may arrive twice; the dead-letter queue finds nothing to bury', async () => {
     const sent: unknown[] = []
     const queue = {
       sendBatch: async (batch: { body: unknown }[]) =>
@@ -154,7 +154,7 @@ describe('a sign-up’s consequences, through the whole Worker', () => {
     expect(mails[0]!.to).toBe(input.email)
   })
 
-  test('cron sends what the response’s end left behind', async () => {
+  test('the cron sends rows that an interrupted request left', async () => {
     const sendBatch = vi.fn(async () => {
       throw new Error('the isolate is gone')
     })

@@ -18,7 +18,7 @@ beforeEach(async () => {
   await emptyShards()
 })
 
-/** A row of each table, whose time to go is `at`; a day or thirty are the tables' own. */
+/** A row of each table that expires at `at`, or a day or thirty days later, depending on the table. */
 const rowsOf = (id: string, at: number): [string, unknown[]][] => [
   ['sessions', [id, 'u', 'h', '', '', 0, 0, at, at + 90 * DAY]],
   ['idempotency_keys', [id, 'h', 'u', '', 201, 'null', at]],
@@ -28,7 +28,7 @@ const rowsOf = (id: string, at: number): [string, unknown[]][] => [
   ['claim_inbox', [id, at - 30 * DAY]],
 ]
 
-/** Rows that no time takes. */
+/** Rows that never expire. */
 const lasting = (id: string): [string, unknown[]][] => [
   ['claim_attempts', [`${id}taken`, 'taken', 0]],
   ['accounts', [id, 'e', 0, 'h', 1, 0]],
@@ -45,7 +45,7 @@ const inState = (state: (typeof slotStates)[number]) =>
   shard.batch((['users', 'claims'] as const).map((keyspace) => slotStatement(shard, keyspace, SLOT, state)))
 
 test.each(slotStates)(
-  'a slot that is %s: what has expired goes where it takes writes, and nothing else',
+  'a slot that is %s: only expired rows are deleted, and only if the slot accepts writes',
   async (state) => {
     const world = new World()
     const now = world.clock.now()
@@ -66,7 +66,7 @@ test.each(slotStates)(
   },
 )
 
-test('a shard that fails is named in the log, and the others are kept in order', async () => {
+test('a shard that fails is named in the log, and the rows of the others are deleted', async () => {
   const world = new World()
   const id = `${SLOT}${REST}`
   await inState('active')

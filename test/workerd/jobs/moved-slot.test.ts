@@ -15,7 +15,7 @@ const bindings = env as unknown as Env
 const shards = [...boundShards(bindings).values()] as [D1Database, D1Database]
 const TABLES = ['accounts', 'profiles', 'sessions', 'outbox', 'mail_tokens', 'claim_attempts']
 
-/** Gives one slot of the users' keyspace to another shard, as a committed move leaves it; the old rows stay until purge. */
+/** Gives a slot of the `users` keyspace to another shard, like a committed move. The old rows stay until the purge. */
 async function moveSlot(slot: string, from: number, to: number): Promise<void> {
   const [source, target] = [shards[from]!, shards[to]!]
   await setSlot(source, 'users', slot, 'fenced')
@@ -48,7 +48,7 @@ async function moveSlot(slot: string, from: number, to: number): Promise<void> {
 }
 
 test.each([
-  ['the relay goes on with its old map', 'relay'],
+  ['the relay still uses its old map', 'relay'],
   ['the relay crashed, and the sweeper finds the rows at the new shard only', 'sweep'],
 ] as const)('a slot moves between commit and relay; %s: each job has its effect once', async (_name, road) => {
   await emptyShards()
@@ -75,7 +75,7 @@ test.each([
   world.clock.advance(901_000)
   expect(await sweeper.relay.sweep()).toBe(0)
 
-  // What the source keeps until the purge goes now.
+  // Deletes the source's rows, as the purge does.
   await setSlot(shards[from]!, 'users', slotOf(userId), 'active')
   await emptyShards()
   await setSlot(shards[from]!, 'users', slotOf(userId), null)

@@ -13,7 +13,7 @@ const DAY_MS = 86_400_000
 
 beforeEach(emptyShards)
 
-/** An effect that shows if it comes twice. */
+/** A job whose repeated effect would be visible. */
 const kinds: JobKinds = {
   raise: {
     queue: 'jobs',
@@ -36,9 +36,9 @@ async function consumed({ dispatch, tiers }: TestIsolate, messages: Parameters<t
   return (await getQueueResult(batch, createExecutionContext())).explicitAcks
 }
 
-/** Ways in which a job arrives long after it was created. */
+/** Ways in which a job arrives long after its creation. */
 const ways: [string, (world: World, job: Job) => Promise<unknown>][] = [
-  ['by a message that was kept', (world, job) => message(world.isolate({ kinds }), job)],
+  ['by a delayed message', (world, job) => message(world.isolate({ kinds }), job)],
   ['by its last message', (world, job) => message(world.isolate({ kinds }), job, 3)],
   ['inline, by the sweeper', (world) => world.isolate({ kinds, mode: 'inline' }).relay.sweep()],
   [
@@ -63,7 +63,7 @@ const ways: [string, (world: World, job: Job) => Promise<unknown>][] = [
   ],
 ]
 
-/** Commits a job whose effect came on the first day, while its end was lost; then so many days pass. */
+/** Commits a job whose effect happened on the first day but whose end was lost. Then this many days pass. */
 async function effectAndDays(days: number) {
   const world = new World()
   const ada = await member(world)
@@ -89,7 +89,9 @@ test.each(ways)('day 31, %s: the effect is not repeated, and the dead letter say
   expect(await version()).toBe(2)
   const [letter, ...more] = await rows('dead_letters')
   expect([letter!.id, more]).toEqual([job.id, []])
-  expect(letter!.error).toMatch(/^The job is too old to run: it was created on 20\d\d-.*, and a job runs for 29 days\./)
+  expect(letter!.error).toMatch(
+    /^The job is too old to run\. It was created on 20\d\d-.*, and a job may run for 29 days\./,
+  )
   expect((await rows('outbox')).map(({ state }) => state)).toEqual(['dead'])
 })
 
@@ -100,7 +102,7 @@ test.each(ways)('day 28, %s: the effect is not repeated, and the job is done', a
   expect([await version(), await rows('outbox'), await rows('dead_letters')]).toEqual([2, [], []])
 })
 
-test('a job whose effect never came has it on day 28, once, and none on day 31', async () => {
+test('a job without an effect has it on day 28, once, and none on day 31', async () => {
   const world = new World()
   const ada = await member(world)
   const { tiers } = world.isolate()
@@ -118,7 +120,7 @@ test('a job whose effect never came has it on day 28, once, and none on day 31',
   expect((await rows('dead_letters')).map(({ id }) => id)).toEqual([late.id])
 })
 
-test('the last day of the inbox is nobody’s: the row is there until day 30, a job runs until day 29', async () => {
+test('the inbox row outlives the job by a day: it stays until day 30, and a job runs until day 29', async () => {
   const { world, job } = await effectAndDays(29)
   expect(await inboxRows(job)).toBe(1)
   expect((await world.isolate({ kinds }).dispatch.run(job, 1)).kind).toBe('dead')
@@ -126,10 +128,10 @@ test('the last day of the inbox is nobody’s: the row is there until day 30, a 
 
 test.each([
   ['no time of creation', { createdAt: undefined }],
-  ['a time of creation that is a text', { createdAt: '2026-11-30' }],
+  ['a text as time of creation', { createdAt: '2026-11-30' }],
   ['no owner', { ownerId: undefined }],
   ['no body', { body: undefined }],
-])('a message with %s is acked and not run', async (_, lack) => {
+])('a message with %s is acknowledged and not run', async (_, lack) => {
   const { world, job } = await effectAndDays(31)
   expect(await message(world.isolate({ kinds }), { ...job, ...lack } as unknown as Job)).toEqual(['a'])
   expect([await version(), await rows('dead_letters')]).toEqual([2, []])

@@ -23,7 +23,7 @@ async function setUp(mode: 'queue' | 'inline' = 'queue') {
   const { userId } = await member(world)
   const isolate = () => world.isolate({ mode, kinds })
   const { tiers } = isolate()
-  /** In one batch, each a millisecond younger than the one before. */
+  /** In one batch, each a millisecond younger than the previous. */
   const commitMany = async (count: number, text: string): Promise<Job[]> => {
     const jobs: Job[] = []
     for (let n = 0; n < count; n++) {
@@ -35,7 +35,7 @@ async function setUp(mode: 'queue' | 'inline' = 'queue') {
     return jobs
   }
   const commit = async (text: string): Promise<Job> => (await commitMany(1, text))[0]!
-  /** Sweeps once a minute. Resolves to how many jobs each took. */
+  /** Sweeps once a minute. Resolves to the number of jobs in each sweep. */
   const sweep = async (minutes: number) => {
     const taken: number[] = []
     for (let minute = 0; minute < minutes; minute++) {
@@ -50,13 +50,13 @@ async function setUp(mode: 'queue' | 'inline' = 'queue') {
 
 const ids = (jobs: Job[]) => jobs.map(({ id }) => id).sort()
 
-describe('jobs that fill more than a batch', () => {
+describe('jobs that exceed a batch', () => {
   test.each([
     ['100 of 100 bytes', 100, 100, 0],
     ['100 of 3 KB', 100, 3_000, 0],
     ['5 of 120 KB', 5, 120_000, 0],
     ['1 of 140 KB', 1, 140_000, 1],
-  ])('%s, and 10 small ones behind: all are sent or buried in two minutes', async (_, count, bytes, dead) => {
+  ])('%s, and 10 small ones after them: all are sent or buried in two minutes', async (_, count, bytes, dead) => {
     const { world, commitMany, sweep, waiting } = await setUp()
     const large = await commitMany(count, 'x'.repeat(bytes))
     const small = await commitMany(10, '')
@@ -66,18 +66,18 @@ describe('jobs that fill more than a batch', () => {
     expect([await waiting(), (await rows('dead_letters')).length]).toEqual([[], dead])
   })
 
-  test('after the commit they are sent at once', async () => {
+  test('after the commit, they are sent at once', async () => {
     const { world, isolate, commitMany, waiting } = await setUp()
     const jobs = [...(await commitMany(100, 'x'.repeat(3_000))), ...(await commitMany(1, ''))]
     await isolate().relay.send(jobs)
     expect([world.queued.length, await waiting()]).toEqual([101, []])
   })
 
-  test('a minute reads 8 MB at the most, over all shards, and the next goes on', { timeout: 30_000 }, async () => {
+  test('a sweep reads at most 8 MB over all shards, and the next continues', { timeout: 30_000 }, async () => {
     const { world, commitMany, sweep } = await setUp()
     const jobs = await commitMany(50, 'x'.repeat(100_000))
     world.clock.advance(SWEEP_AFTER_MS)
-    // Two shards: 4 MB of each.
+    // Two shards, with 4 MB of each.
     expect(await sweep(3)).toEqual([39, 11, 0])
     expect(ids(world.queued)).toEqual(ids(jobs))
   })
@@ -92,11 +92,11 @@ describe('a job that is too large for a message', () => {
     expect(await rows('dead_letters')).toEqual([
       expect.objectContaining({ id: large.id, body: JSON.stringify(large.body), attempts: 0 }),
     ])
-    expect((await rows('dead_letters'))[0]!.error).toMatch(/too large to send: its message has 140\d{3} bytes/)
+    expect((await rows('dead_letters'))[0]!.error).toMatch(/too large to send\. Its message has 140\d{3} bytes/)
     expect((await rows('outbox', "state = 'dead'")).map(({ id }) => id)).toEqual([large.id])
   })
 
-  test('so too where its body leaves no room for the reason: the outbox row keeps it', async () => {
+  test('also if its body leaves no room for the reason: the outbox row keeps the body', async () => {
     const { world, commit, sweep } = await setUp()
     const large = await commit('x'.repeat(261_900))
     world.clock.advance(SWEEP_AFTER_MS)
@@ -108,7 +108,7 @@ describe('a job that is too large for a message', () => {
     expect(await rows('outbox')).toEqual([expect.objectContaining({ state: 'dead', body: JSON.stringify(large.body) })])
   })
 
-  test('an error of any length is recorded, cut', async () => {
+  test('an error of any length is recorded, shortened', async () => {
     const { isolate, commit } = await setUp()
     const job = await commit('x'.repeat(240_000))
     await isolate().dispatch.bury(job, 3, '→'.repeat(100_000))
@@ -116,7 +116,7 @@ describe('a job that is too large for a message', () => {
   })
 })
 
-test('a body that is no JSON is a dead letter, and what is behind it is sent', async () => {
+test('a body that is not JSON makes a dead letter, and later jobs are sent', async () => {
   const { world, commit, sweep } = await setUp()
   const broken = await commit('')
   await runEverywhere("UPDATE outbox SET body = '{' WHERE id = ?", broken.id)
@@ -141,7 +141,7 @@ describe('a queue that refuses', () => {
     expect([world.queued.length, await waiting()]).toEqual([119, [refused.id]])
   })
 
-  test('some messages in every minute: they wait behind the others, and all others are sent', async () => {
+  test('some messages every minute: they wait behind the others, and all others are sent', async () => {
     const { world, commitMany, sweep, waiting } = await setUp()
     const jobs = await commitMany(120, '')
     const refused = new Set([0, 25, 50, 75, 100].map((place) => jobs[place]!.id))
@@ -165,7 +165,7 @@ describe('a queue that refuses', () => {
     expect(await sweep(1)).toEqual([40])
   })
 
-  test('by not answering: the sender waits for 5 s, and the row for the sweeper', async () => {
+  test('by not answering: the sender waits for 5 s, and the row waits for the sweeper', async () => {
     const { world, isolate, commit, waiting } = await setUp()
     const job = await commit('')
     const asked = Promise.withResolvers<void>()

@@ -20,7 +20,7 @@ async function setUp() {
   return { world, ada }
 }
 
-/** A change of the owner's with a job behind it that raises the profile's version: an effect that shows if it comes twice. */
+/** A change with a job that raises the profile's version, so that a repeated effect is visible. */
 const raise: JobKinds = {
   raise: {
     queue: 'jobs',
@@ -34,7 +34,7 @@ const raise: JobKinds = {
   },
 }
 
-/** Commits a job of that kind in the owner's outbox. */
+/** Commits a job of this kind in the owner's outbox. */
 async function commit({ tiers }: TestIsolate, { userId }: Member, kind = 'raise'): Promise<Job> {
   const job = newJob(tiers.ids, tiers.clock, userId, kind, {})
   await outboxStatement(tiers.shards.of(userId), job).run()
@@ -45,7 +45,7 @@ const version = async () => (await rows('profiles'))[0]!.version
 const waiting = async () => (await rows('outbox')).map(({ id, state, due_at }) => ({ id, state, due_at }))
 
 describe('an outbox row and its change', () => {
-  test('are one batch: it is one write, and where it fails neither is there', async () => {
+  test('are one batch: it is one write, and if it fails, neither exists', async () => {
     const { world, ada } = await setUp()
     const before = await everything()
     const isolate = world.isolate()
@@ -64,7 +64,7 @@ describe('an outbox row and its change', () => {
 describe('the relay to a queue', () => {
   const queueing = (world: World) => world.isolate({ mode: 'queue', kinds: raise })
 
-  test('marks what it sent; the sweeper sends it again when its effect has not come for 15 minutes', async () => {
+  test('marks sent rows; the sweeper sends a row again if its effect is missing after 15 minutes', async () => {
     const { world, ada } = await setUp()
     const isolate = queueing(world)
     const job = await commit(isolate, ada)
@@ -79,7 +79,7 @@ describe('the relay to a queue', () => {
     expect(world.queued.map(({ id }) => id)).toEqual([job.id, job.id])
   })
 
-  test('crashes between commit and sending: the sweeper sends it, not before 30 s', async () => {
+  test('crashes between commit and sending: the sweeper sends the row, but not before 30 s', async () => {
     const { world, ada } = await setUp()
     const job = await commit(queueing(world), ada)
     world.clock.advance(SWEEP_AFTER_MS - 1)
@@ -89,7 +89,7 @@ describe('the relay to a queue', () => {
     expect(world.queued).toEqual([job])
   })
 
-  test('meets a queue that fails: nothing is thrown, and the row waits for the sweeper', async () => {
+  test('has a failing queue: nothing is thrown, and the row waits for the sweeper', async () => {
     const { world, ada } = await setUp()
     const isolate = queueing(world)
     const job = await commit(isolate, ada)
@@ -116,7 +116,7 @@ describe('the relay to a queue', () => {
     expect([await version(), await waiting()]).toEqual([2, []])
   })
 
-  test('is slower than the effect: what is done is not marked again', async () => {
+  test('is slower than the effect: a finished job is not marked again', async () => {
     const { world, ada } = await setUp()
     const isolate = queueing(world)
     const job = await commit(isolate, ada)
@@ -168,7 +168,7 @@ describe('a job that is run twice has one effect', () => {
 })
 
 describe('mail', () => {
-  test('leaves at least once, with one message id: a crash after it left sends it again', async () => {
+  test('is sent at least once, with one message id: after a crash it is sent again', async () => {
     const { world, ada } = await setUp()
     const asking = world.isolate()
     await requestVerification(asking.tiers, ada.session, 'http://localhost', null)
@@ -184,7 +184,7 @@ describe('mail', () => {
     expect([first!.messageId, again, rest]).toEqual([job!.id, first, []])
   })
 
-  test('of a token that was used in the meantime does not leave', async () => {
+  test('with a token that was used in the meantime is not sent', async () => {
     const { world, ada } = await setUp()
     const asking = world.isolate()
     await requestVerification(asking.tiers, ada.session, 'http://localhost', null)
@@ -199,7 +199,7 @@ describe('a job that fails', () => {
     raise: { ...raise.raise!, run: () => Promise.reject(new Error('ada@example.com is away')) },
   }
 
-  test('is tried again after at most base · 2^attempt seconds, and is dead after its last attempt', async () => {
+  test('is retried after at most base · 2^attempt seconds, and is dead after its last attempt', async () => {
     const { world, ada } = await setUp()
     const { dispatch, ...isolate } = world.isolate({ kinds: failing })
     const job = await commit(isolate as TestIsolate, ada)
@@ -213,7 +213,7 @@ describe('a job that fails', () => {
   })
 
   test.each(['inline', 'queue'] as const)(
-    '%s: dies after three tries, is kept for a person, and is not sent again',
+    '%s: is dead after three attempts, is recorded, and is not sent again',
     async (mode) => {
       const { world, ada } = await setUp()
       const isolate = world.isolate({ kinds: failing, mode })
@@ -238,7 +238,7 @@ describe('a job that fails', () => {
     },
   )
 
-  test('and then has its effect all the same, by a message that was still on its way, is no dead letter', async () => {
+  test('and then has its effect anyway, by a late message, is not a dead letter', async () => {
     const { world, ada } = await setUp()
     const isolate = world.isolate({ kinds: raise })
     const job = await commit(isolate, ada)
@@ -247,7 +247,7 @@ describe('a job that fails', () => {
     expect([await version(), await rows('dead_letters'), await waiting()]).toEqual([2, [], []])
   })
 
-  test('a job that is done is not buried by a late message', async () => {
+  test('a finished job is not buried by a late message', async () => {
     const { world, ada } = await setUp()
     const isolate = world.isolate({ kinds: raise })
     const job = await commit(isolate, ada)

@@ -15,7 +15,7 @@ const bindings = env as unknown as Env & Record<'SHARD_000' | 'SHARD_001', D1Dat
 
 beforeEach(emptyShards)
 
-/** The Worker on databases that count, with more due jobs than one invocation may run. */
+/** The Worker on databases that count statements, with more due jobs than one invocation may run. */
 async function setUp() {
   let statements = 0
   const count = (database: D1Database) => recordedDatabase(database, () => void statements++)
@@ -43,7 +43,7 @@ async function setUp() {
         .bind(id, ownerId, kind, JSON.stringify(body), createdAt),
     ),
   )
-  /** How many statements this sends. */
+  /** The number of statements that this sends. */
   const counted = async (run: () => Promise<unknown>) => {
     statements = 0
     await run()
@@ -52,7 +52,7 @@ async function setUp() {
   return { own, cron, jobs, counted }
 }
 
-test('the cron stops before 1,000 statements, and goes on where it stopped', { timeout: 60_000 }, async () => {
+test('the cron stops before 1,000 statements, and resumes where it stopped', { timeout: 60_000 }, async () => {
   const { cron, counted } = await setUp()
   const waiting = async () => (await rows('outbox')).length
   for (let before = await waiting(); before > 0; ) {
@@ -65,7 +65,7 @@ test('the cron stops before 1,000 statements, and goes on where it stopped', { t
   expect(await rows('dead_letters')).toEqual([])
 })
 
-test('a consumer stops before 1,000 statements, and the other messages come again', { timeout: 60_000 }, async () => {
+test('a consumer stops before 1,000 statements, and retries the other messages', { timeout: 60_000 }, async () => {
   const { own, jobs, counted } = await setUp()
   const batch = createMessageBatch(
     'banyan-jobs',

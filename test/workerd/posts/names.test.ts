@@ -6,7 +6,7 @@ import { somebody, workerIsolate } from '../../support/worker-isolate.ts'
 const BLANK = '\u200b\u3164\u2800'
 const isolate = workerIsolate()
 
-test('where a name that nobody can see was stored before, pages of posts show the handle', async () => {
+test('pages of posts show the handle of a user with a stored invisible name', async () => {
   const person = somebody()
   const { token } = (await isolate.request('POST', '/api/v1/accounts', { json: person })).json<{ token: string }>()
   const { post } = (await isolate.request('POST', '/api/v1/posts', { json: { text: 'Here.' }, token })).json<{

@@ -24,7 +24,7 @@ async function setUp() {
 }
 
 describe('a post with an Idempotency-Key', () => {
-  test('is published once, and every retry gets the first answer, also when it was edited or deleted since', async () => {
+  test('is published once, and every retry gets the first answer, even after an edit or deletion', async () => {
     const { world, session, isolate } = await setUp()
     const first = await publish(isolate, session)
     if (typeof first === 'string') throw new Error(first)
@@ -37,14 +37,14 @@ describe('a post with an Idempotency-Key', () => {
     expect(await rows('posts')).toEqual([])
   })
 
-  test('five twins at once: one post, one answer', async () => {
+  test('five concurrent requests with one key: one post, one answer', async () => {
     const { world, session } = await setUp()
     const answers = await Promise.all(Array.from({ length: 5 }, () => publish(world.isolate(), session)))
     expect(answers).toEqual(Array(5).fill(answers[0]))
     expect((await rows('posts')).map(({ text }) => text)).toEqual(['a post'])
   })
 
-  test('whose answer was lost is there once when it is sent again', async () => {
+  test('without an answer exists once after a retry', async () => {
     const { world, session, isolate } = await setUp()
     isolate.loseAnswerOf('posts.create')
     expect(await publish(isolate, session)).toBe('OUTCOME_UNKNOWN')
@@ -61,7 +61,7 @@ describe('a post with an Idempotency-Key', () => {
     expect(await everything()).toEqual(before)
   })
 
-  test('another user’s, under the same key, is another', async () => {
+  test('of another user, under the same key, is a separate post', async () => {
     const { world, session, isolate } = await setUp()
     const eve = await member(world)
     await publish(isolate, session)
@@ -77,7 +77,7 @@ describe('a post with an Idempotency-Key', () => {
   test.each([
     ['24 h less a millisecond', DAY - 1, 1],
     ['24 h', DAY, 2],
-  ])('%s later: posts in all', async (_name, ms, count) => {
+  ])('%s later: total number of posts', async (_name, ms, count) => {
     const { world, session, isolate } = await setUp()
     await publish(isolate, session)
     world.clock.advance(ms)
@@ -86,7 +86,7 @@ describe('a post with an Idempotency-Key', () => {
     expect(await rows('idempotency_keys')).toHaveLength(1)
   })
 
-  test('of a batch that fails keeps no answer', async () => {
+  test('in a batch that fails keeps no answer', async () => {
     const { world, session, isolate } = await setUp()
     isolate.failAt('posts.create', new Error('D1_ERROR: string or blob too big: SQLITE_TOOBIG'))
     expect(await publish(isolate, session)).toBe('DATABASE_ERROR')

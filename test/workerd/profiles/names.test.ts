@@ -7,7 +7,7 @@ const BLANK = '\u200b\u3164\u2800'
 const FORM_TYPE = { 'content-type': 'application/x-www-form-urlencoded', origin: 'http://localhost' }
 const isolate = workerIsolate()
 
-test('a name that nobody can see is refused at the sign-up, in the settings and at an import', async () => {
+test('an invisible name is refused at the sign-up, in the settings and at an import', async () => {
   const named = { ...somebody(), displayName: BLANK }
   const signUp = await isolate.request('POST', '/api/v1/accounts', { json: named })
   expect([signUp.status, signUp.json()]).toMatchObject([
@@ -38,7 +38,7 @@ test('a name that nobody can see is refused at the sign-up, in the settings and 
   expect((await rows('profiles')).filter(({ display_name }) => display_name === BLANK)).toEqual([])
 })
 
-test('where such a name was stored before, pages show the handle', async () => {
+test('pages show the handle of a user with a stored invisible name', async () => {
   const person = somebody()
   const { token } = (await isolate.request('POST', '/api/v1/accounts', { json: person })).json<{ token: string }>()
   await runEverywhere('UPDATE profiles SET display_name = ? WHERE handle = ?', BLANK, person.handle)

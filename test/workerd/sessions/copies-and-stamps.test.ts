@@ -25,7 +25,7 @@ async function setUp() {
 const ask = async ({ tiers }: TestIsolate, token: string, stamp: string | null = null) =>
   tiers.sessions.authenticate(token, stamp)
 
-/** What one request costs: exact reads of the session's row, and KV reads. */
+/** The cost of one request: exact reads of the session's row, and KV reads. */
 async function cost(world: World, isolate: TestIsolate, { token }: Member, stamp: string | null) {
   const before = { d1: isolate.calls.length, kv: world.kv.count('get') }
   const { session } = await ask(isolate, token, stamp)
@@ -47,7 +47,7 @@ describe('what a request costs', () => {
     ['after 60 s', 60 * SECOND, oneExactRead],
     ['after ten minutes', 600 * SECOND, oneExactRead],
     [
-      'after more than ten minutes, when it notes that it was seen',
+      'after more than ten minutes, when it records the time',
       601 * SECOND,
       { ...oneExactRead, d1: [...oneExactRead.d1, 'sessions.seen write'] },
     ],
@@ -57,7 +57,7 @@ describe('what a request costs', () => {
     expect(await cost(world, world.isolate(), ada, ada.stamp)).toEqual(expected)
   })
 
-  test('a browser’s new stamp spares every isolate the row for a minute; a Bearer client’s only the isolate that took it', async () => {
+  test('a browser’s new stamp saves every isolate a read for a minute; a Bearer client’s only the isolate that took it', async () => {
     const { world, ada } = await setUp()
     world.clock.advance(61 * SECOND)
     const [one, other] = [world.isolate(), world.isolate()]
@@ -71,7 +71,7 @@ describe('what a request costs', () => {
     expect(await cost(world, one, ada, stamp)).toEqual(oneExactRead)
   })
 
-  test('without a copy: the shard answers, and fills KV once', async () => {
+  test('without a copy, the shard answers and KV is filled once', async () => {
     const { world, ada } = await setUp()
     await world.kv.delete(`session:${ada.session.id}`)
     world.kv.arrive()
@@ -81,7 +81,7 @@ describe('what a request costs', () => {
     expect(world.kv.count('put')).toBe(1)
   })
 
-  test('KV is down: every request is answered from the shard, and nothing is thrown', async () => {
+  test('if KV is down, every request is answered from the shard, and nothing is thrown', async () => {
     const { world, ada } = await setUp()
     world.kv.isDown = true
     const isolate = world.isolate()
@@ -92,7 +92,7 @@ describe('what a request costs', () => {
     expect((await ask(world.isolate(), ada.token, ada.stamp)).session).toBeNull()
   })
 
-  test('two isolates fill one key within a second: KV refuses the second, and nobody notices', async () => {
+  test('two isolates write one key within a second: KV refuses the second, without any effect on a request', async () => {
     const { world, ada } = await setUp()
     await world.kv.delete(`session:${ada.session.id}`)
     world.kv.arrive()
@@ -107,7 +107,7 @@ describe('what a request costs', () => {
   })
 })
 
-describe('a stamp counts only when it is ours, of this session and of the last minute', () => {
+describe('a stamp counts only if Banyan signed it, for this session and within the last minute', () => {
   const stamps: [string, (ada: Member, eve: Member, now: number) => string][] = [
     ['of another session', (_ada, eve) => eve.stamp],
     ['with another signature', (ada) => `${ada.stamp.slice(0, -4)}AAAA`],
@@ -118,11 +118,11 @@ describe('a stamp counts only when it is ours, of this session and of the last m
     ['signed for another purpose', (ada, _eve, now) => sign(SIGNING_KEY, 'causal', { id: ada.session.id, at: now })],
     ['from the future', (ada, _eve, now) => sign(SIGNING_KEY, 'session-stamp', { id: ada.session.id, at: now + 1 })],
     ['without a signature', (ada) => ada.stamp.split('.')[0]!],
-    ['that is nothing', () => ''],
+    ['that is empty', () => ''],
     ['with an eternal time', (ada) => sign(SIGNING_KEY, 'session-stamp', { id: ada.session.id })],
   ]
 
-  test.each(stamps)('a stamp %s does not spare the row', async (_name, stamp) => {
+  test.each(stamps)('a stamp %s does not save the read', async (_name, stamp) => {
     const { world, ada } = await setUp()
     const eve = await member(world)
     expect(await cost(world, world.isolate(), ada, stamp(ada, eve, world.clock.now()))).toEqual(oneExactRead)
@@ -133,7 +133,7 @@ describe('a token', () => {
   test.each([
     ['with a copy', false],
     ['without a copy', true],
-  ])('with the right ids and a wrong secret opens nothing and fills no copy, %s', async (_name, isGone) => {
+  ])('with the right ids and a wrong secret gives no session and stores no copy, %s', async (_name, isGone) => {
     const { world, ada } = await setUp()
     if (isGone) await world.kv.delete(`session:${ada.session.id}`)
     world.kv.arrive()
@@ -156,8 +156,8 @@ describe('a token', () => {
   )
 })
 
-describe('from the moment a session is revoked', () => {
-  test('elsewhere it can read for less than a minute after its stamp, and never after, whatever KV shows', async () => {
+describe('after the revocation of a session', () => {
+  test('another isolate can read for less than a minute after its stamp, and never after, even with a copy in KV', async () => {
     const { world, ada } = await setUp()
     await world.isolate().tiers.sessions.end(ada.session, ada.session.id)
     const elsewhere = world.isolate()
@@ -172,7 +172,7 @@ describe('from the moment a session is revoked', () => {
     expect(seen.filter(([, isIn]) => isIn).map(([second]) => second)).toEqual([0, 30, 59])
   })
 
-  test('a late fill, read before and written after the revocation, brings the copy back but not the session', async () => {
+  test('a late write to KV, of a row read before the revocation, restores the copy but not the session', async () => {
     const { world, ada } = await setUp()
     await world.kv.delete(`session:${ada.session.id}`)
     world.kv.arrive()
@@ -199,7 +199,7 @@ describe('from the moment a session is revoked', () => {
     }
   })
 
-  test('its writes are refused at once, with a fresh stamp and a copy', async () => {
+  test('its writes are refused at once, even with a fresh stamp and a copy', async () => {
     const { world, ada } = await setUp()
     const isolate = world.isolate()
     expect((await ask(isolate, ada.token, ada.stamp)).session).toEqual(ada.session)
@@ -210,7 +210,7 @@ describe('from the moment a session is revoked', () => {
     expect(await rows('posts')).toEqual([])
   })
 
-  test('a write that is on its way when the revocation commits is refused', async () => {
+  test('a write in flight at the commit of the revocation is refused', async () => {
     const { world, ada } = await setUp()
     const isolate = world.isolate()
     isolate.meanwhile('rows.write', 'before', () => world.isolate().tiers.sessions.end(ada.session, ada.session.id))
@@ -220,7 +220,7 @@ describe('from the moment a session is revoked', () => {
   })
 })
 
-describe('a session ends by itself', () => {
+describe('a session expires', () => {
   const write = ({ tiers }: TestIsolate, { session }: Member) =>
     writeRow(tiers, session, 'still here').then(
       () => 'written',
@@ -238,7 +238,7 @@ describe('a session ends by itself', () => {
     expect((await ask(isolate, ada.token, ada.stamp)).session !== null).toBe(isIn)
   })
 
-  test('after 90 days, however much it was used', async () => {
+  test('after 90 days, even if it is used', async () => {
     const { world, ada } = await setUp()
     for (let week = 0; week < 12; week++) {
       world.clock.advance(7 * DAY)
@@ -254,7 +254,7 @@ describe('a session ends by itself', () => {
     expect(await write(world.isolate(), ada)).toBe('refused')
   })
 
-  test('what has ended by itself is not listed', async () => {
+  test('an expired session is not listed', async () => {
     const { world, ada } = await setUp()
     await runEverywhere(
       'UPDATE sessions SET expires_at = ?, idle_at = ?',
@@ -264,7 +264,7 @@ describe('a session ends by itself', () => {
     world.clock.advance(DAY - SECOND)
     const used = world.isolate()
     await ask(used, ada.token)
-    await used.settled() // seen: the idle time-out is put off, the absolute one is not
+    await used.settled() // seen: the idle time-out is extended, the absolute one is not
     const [row] = await rows('sessions')
     expect(row!.idle_at, 'by which housekeeping lets it go').toBe(row!.expires_at)
     world.clock.advance(2 * SECOND)

@@ -28,14 +28,14 @@ async function setUp() {
   return { send, userId }
 }
 
-test('without a key each call gives what its commit gave', async () => {
+test('without a key, each call returns the result of its commit', async () => {
   const { send } = await setUp()
   expect(await send(null, 1)).toEqual({ committed: { answer: 1, changes: 1 } })
   expect(await send(null, 2)).toEqual({ committed: { answer: 2, changes: 1 } })
   expect(await rows('posts')).toHaveLength(2)
 })
 
-test('with a key the first gives what its commit gave, and the next the answer that was kept', async () => {
+test('with a key, the first call returns the result of its commit, and later calls return the stored answer', async () => {
   const { send, userId } = await setUp()
   expect(await send(retry, 1)).toEqual({ committed: { answer: 1, changes: 1 } })
   expect(await send(retry, 2)).toEqual({ kept: { userId, attemptId: '', status: 201, answer: 1 } })

@@ -26,7 +26,7 @@ async function setUp() {
   return { world, ada: await member(world) }
 }
 
-/** The error's code, or what came of it. */
+/** The error's code, or the result. */
 const outcomeOf = <T>(promise: Promise<T>): Promise<T | string> =>
   promise.catch((error) => {
     if (error instanceof BanyanError) return error.code
@@ -42,7 +42,7 @@ const isIn = async (world: World, token: string) =>
 const change = (isolate: TestIsolate, { session, password }: Member, next = NEXT) =>
   outcomeOf(changePassword(isolate.tiers, session, { current: password, next }))
 
-/** Asks for a reset and gives the mailed token. */
+/** Requests a reset and returns the mailed token. */
 async function resetToken(world: World, { email }: Member): Promise<string> {
   const isolate = world.isolate()
   await requestPasswordReset(isolate.tiers, email, ORIGIN, null)
@@ -103,7 +103,7 @@ describe('log-in', () => {
     )
   })
 
-  test('a hash of another cost is made anew at log-in, and the password keeps its version', async () => {
+  test('a hash of another cost is replaced at log-in, and the password keeps its version', async () => {
     const { world, ada } = await setUp()
     const [account] = await rows('accounts')
     const old = await hashPassword(ada.password, world.isolate().tiers.random, { ln: 2, r: 1, p: 1 })
@@ -131,7 +131,7 @@ describe('a retried log-in', () => {
 
   test.each([
     [
-      'twins at once',
+      'two concurrent requests',
       async (world: World, ada: Member) =>
         Promise.all([1, 2].map(() => enter(world.isolate(), ada.email, ada.password, 'key'))),
     ],
@@ -150,7 +150,7 @@ describe('a retried log-in', () => {
     expect(await rows('sessions')).toHaveLength(2)
   })
 
-  test('with another body is 422; another user’s same key is another key; after 24 h it is free', async () => {
+  test('with another body is 422; the same key of another user is separate; after 24 h the key is free', async () => {
     const { world, ada } = await setUp()
     const eve = await member(world)
     const first = await tokenOf(await enter(world.isolate(), ada.email, ada.password, 'key'))
@@ -159,10 +159,10 @@ describe('a retried log-in', () => {
     world.clock.advance(24 * 60 * MINUTE)
     const later = await tokenOf(await enter(world.isolate(), ada.handle, ada.password, 'key'))
     expect(later.split('.')[1]).not.toBe(first.split('.')[1])
-    expect(await rows('sessions')).toHaveLength(5) // hers: sign-up's, first, later; the other's: sign-up's, one
+    expect(await rows('sessions')).toHaveLength(5) // the user's: sign-up's, first, later; the other's: sign-up's, one
   })
 
-  test('whose session was ended in the meantime begins none', async () => {
+  test('whose session has ended in the meantime starts none', async () => {
     const { world, ada } = await setUp()
     const token = await tokenOf(await enter(world.isolate(), ada.email, ada.password, 'key'))
     await world.isolate().tiers.sessions.end(ada.session, token.split('.')[1]!)
@@ -172,7 +172,7 @@ describe('a retried log-in', () => {
 })
 
 describe('a new password', () => {
-  test('set with the current one ends all other sessions and keeps one’s own', async () => {
+  test('set with the current one ends all other sessions and keeps this one', async () => {
     const { world, ada } = await setUp()
     const others = [
       await enter(world.isolate(), ada.email, ada.password),
@@ -193,7 +193,7 @@ describe('a new password', () => {
     expect(await everything()).toEqual(before)
   })
 
-  test('set twice at once: one is refused, and ends no session', async () => {
+  test('set twice at once: one request is refused, and ends no session', async () => {
     const { world, ada } = await setUp()
     const isolate = world.isolate()
     isolate.meanwhile('accounts.change-password', 'before', () => change(world.isolate(), ada, NEXT))
@@ -203,7 +203,7 @@ describe('a new password', () => {
     expect(await isIn(world, ada.token)).toBe(true)
   })
 
-  test('set by a mailed token ends all sessions; the token works once, and so does every other', async () => {
+  test('set by a mailed token ends all sessions; each token works once', async () => {
     const { world, ada } = await setUp()
     const older = await resetToken(world, ada)
     const token = await resetToken(world, ada)
@@ -216,7 +216,7 @@ describe('a new password', () => {
     await tokenOf(await enter(world.isolate(), ada.email, NEXT))
   })
 
-  test('one token in two requests at once sets one password', async () => {
+  test('one token in two concurrent requests sets one password', async () => {
     const { world, ada } = await setUp()
     const token = await resetToken(world, ada)
     const slow = world.isolate()
@@ -230,7 +230,7 @@ describe('a new password', () => {
     expect(await isIn(world, began)).toBe(true)
   })
 
-  test('a retry with its key answers as the first did; the same key at another token is its own', async () => {
+  test('a retry with its key gets the first answer; the same key with another token is separate', async () => {
     const { world, ada } = await setUp()
     const token = await resetToken(world, ada)
     const retry = { key: 'key', request: 'one' }
@@ -264,7 +264,7 @@ describe('a new password', () => {
     expect((await rows('accounts')).map((row) => row.password_version)).toEqual([1])
   })
 
-  test('a reset for an address that nobody has writes nothing and mails nobody', async () => {
+  test('a reset for an unknown address writes nothing and sends no mail', async () => {
     const { world } = await setUp()
     const before = await everything()
     await requestPasswordReset(world.isolate().tiers, 'nobody@example.com', ORIGIN, null)
@@ -273,10 +273,10 @@ describe('a new password', () => {
   })
 })
 
-describe('a proven address', () => {
+describe('a confirmed address', () => {
   const verificationToken = (world: World) => world.mails.at(-1)!.text.match(/verify-email\/(\S+)/)![1]!
 
-  test('is proven once by its token; a retry with the key answers as the first', async () => {
+  test('is confirmed once by its token; a retry with the key gets the first answer', async () => {
     const { world } = await setUp()
     const token = verificationToken(world)
     const retry = { key: 'key', request: 'one' }
@@ -290,7 +290,7 @@ describe('a proven address', () => {
     expect((await rowCounts()).mail_tokens).toBeUndefined()
   })
 
-  test('is not mailed again: a request for verification sends none', async () => {
+  test('is not mailed again by a request for verification', async () => {
     const { world, ada } = await setUp()
     await verifyEmail(world.isolate().tiers, verificationToken(world), null)
     const isolate = world.isolate()
@@ -301,7 +301,7 @@ describe('a proven address', () => {
     expect([mail_tokens, outbox]).toEqual([undefined, undefined])
   })
 
-  test('that is not proven yet is mailed again, once a key', async () => {
+  test('an unconfirmed address is mailed again, once per key', async () => {
     const { world, ada } = await setUp()
     for (let tries = 0; tries < 2; tries++) {
       const isolate = world.isolate()
@@ -312,8 +312,8 @@ describe('a proven address', () => {
   })
 })
 
-describe('the list of one’s sessions', () => {
-  test('shows one’s own and marks the current one; end-others leaves that one', async () => {
+describe('the list of the user’s sessions', () => {
+  test('shows the user’s own and marks the current one; end-others keeps that one', async () => {
     const { world, ada } = await setUp()
     await member(world)
     world.clock.advance(1)
@@ -325,10 +325,10 @@ describe('the list of one’s sessions', () => {
     ])
     await sessions.endOthers(ada.session)
     expect((await sessions.list(ada.session)).map(({ id }) => id)).toEqual([ada.session.id])
-    expect((await rows('sessions')).length).toBe(2) // hers, and another user's
+    expect((await rows('sessions')).length).toBe(2) // the user's, and another user's
   })
 
-  test('another user’s session can’t be ended', async () => {
+  test('another user’s session cannot be ended', async () => {
     const { world, ada } = await setUp()
     const eve = await member(world)
     expect(await world.isolate().tiers.sessions.end(eve.session, ada.session.id)).toBe(false)

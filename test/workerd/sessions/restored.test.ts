@@ -15,7 +15,7 @@ const SECOND = 1_000
 
 beforeEach(emptyShards)
 
-/** The platform's API, as far as `revokeAll` uses it: a batch for one of the runtime's databases, which its path names. */
+/** The part of the platform's API that `revokeAll` uses: a batch for the database that the path names. */
 const platform = {
   async call({ path, body }: { path: string; body: { batch: { sql: string; params: (string | number)[] }[] } }) {
     const database = databases[path.split('/')[3] as keyof typeof databases]
@@ -23,7 +23,7 @@ const platform = {
   },
 } as unknown as Platform
 
-/** What is saved here, time travel brings back. */
+/** Rows saved here return, as after time travel. */
 const KEPT = ['sessions', 'mail_tokens', 'accounts'] as const
 
 async function moment(): Promise<() => Promise<void>> {
@@ -51,7 +51,7 @@ async function moment(): Promise<() => Promise<void>> {
   }
 }
 
-/** How many rows were deleted, by their table. */
+/** The number of deleted rows per table. */
 async function revoked(): Promise<Record<string, number>> {
   const { revoked: tables } = restoredBy([operator])
   const sums: Record<string, number> = {}
@@ -70,7 +70,7 @@ const write = (world: World, { session }: Member) =>
 const isIn = async (world: World, { token, stamp }: Member) =>
   (await world.isolate().tiers.sessions.authenticate(token, stamp)).session !== null
 
-test('a session that was ended writes nothing after a restore, and reads for no more than a minute after it was last seen', async () => {
+test('an ended session writes nothing after a restore, and reads for at most a minute after it was last seen', async () => {
   const world = new World()
   const ada = await member(world)
   const timeTravel = await moment()
@@ -80,14 +80,14 @@ test('a session that was ended writes nothing after a restore, and reads for no 
   expect((await revoked()).sessions).toBe(1)
   expect(await rows('sessions')).toEqual([])
   expect(await write(world, ada)).toBe('SESSION_ENDED')
-  // KV still shows its copy, whose deletion has not arrived, and the browser has its stamp.
+  // KV still has its copy, because the deletion has not arrived, and the browser has its stamp.
   world.clock.advance(60 * SECOND - 1)
   expect(await isIn(world, ada)).toBe(true)
   world.clock.advance(1)
   expect(await isIn(world, ada)).toBe(false)
 })
 
-test('a link that has set a password sets none again', async () => {
+test('a used reset link sets no second password', async () => {
   const world = new World()
   const ada = await member(world)
   const isolate = world.isolate()
@@ -106,12 +106,12 @@ test('a link that has set a password sets none again', async () => {
   )
 })
 
-test('a mail that is due again is not sent: its token is gone', async () => {
+test('a mail that is due again is not sent, because its token is deleted', async () => {
   const world = new World()
   const ada = await member(world)
   const isolate = world.isolate()
   await requestPasswordReset(isolate.tiers, ada.email, 'http://localhost', null)
-  // Its job came back with the shard, and its inbox row did not.
+  // Its job returned with the shard, but its inbox row did not.
   await revoked()
   const mails = world.mails.length
   await isolate.afterResponse()

@@ -9,7 +9,7 @@ import { somebody, type WorkerAnswer, type WorkerRequest, workerIsolate } from '
 
 const bindings = env as unknown as Env
 
-/** KV to which no deletion comes through: the copies of revoked sessions stay. */
+/** KV that loses deletions, so the copies of revoked sessions stay. */
 const keepingKv = new Proxy(bindings.KV, {
   get(kv, name) {
     if (name === 'delete') return async () => undefined
@@ -18,7 +18,7 @@ const keepingKv = new Proxy(bindings.KV, {
   },
 })
 
-/** A session whose row is gone, what the nouns created with it, and an isolate that knows nothing of that: it has a copy and a fresh stamp. */
+/** A session without a row, the nouns' items, and an isolate that does not know: it has a copy and a fresh stamp. */
 interface Revoked {
   isolate: ReturnType<typeof workerIsolate>
   token: string
@@ -92,7 +92,7 @@ const nounWrites = (isApi: boolean): Write[] =>
       path: () => pathOf(route, revoked.owner),
     }))
 
-/** Every operation of the API that asks for a session and isn't a read. */
+/** Every operation of the API that needs a session and is not a read. */
 const writes: Write[] = [
   ...nounWrites(true),
   write('PATCH', '/api/v1/me', { displayName }),
@@ -102,7 +102,7 @@ const writes: Write[] = [
   write('DELETE', '/api/v1/sessions/{id}'),
 ]
 
-/** What a browser's forms send to. */
+/** The addresses of the browser's forms. */
 const forms: Write[] = [
   ...nounWrites(false),
   write('POST', '/settings/profile', { displayName, bio: '' }),
@@ -114,8 +114,8 @@ const forms: Write[] = [
 
 const jsonOf = ({ body }: Write): WorkerRequest => (body ? { json: body } : {})
 
-describe('a session revoked elsewhere, in an isolate that holds a fresh stamp and finds the copy in KV', () => {
-  test('may read, by Bearer token and by cookies, without asking the shard for its row', async () => {
+describe('a session revoked elsewhere, in an isolate with a fresh stamp and a copy in KV', () => {
+  test('may read, by Bearer token and by cookies, without a read of its row', async () => {
     const answer = await ask('/api/v1/sessions')
     expect(answer.status).toBe(200)
     expect(answer.headers.get('server-timing')).toMatch(/d1;desc="1", kv;desc="1"/)
@@ -159,7 +159,7 @@ describe('a session revoked elsewhere, in an isolate that holds a fresh stamp an
     expect(await everything()).toEqual(before)
   })
 
-  test('logging out goes home all the same, clears the cookies, and nothing is written', async () => {
+  test('logging out still redirects home and clears the cookies, and nothing is written', async () => {
     const before = await everything()
     const answer = await submit('/logout', undefined)
     expect([answer.status, answer.headers.get('location')]).toEqual([303, '/'])

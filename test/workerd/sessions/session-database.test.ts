@@ -42,19 +42,19 @@ function batchOf(database: D1Database): Promise<unknown> {
 }
 
 describe.each(ways)('a write by %s', (_, send) => {
-  test('is done for a session that lives, with the write’s own answers', async () => {
+  test('happens if the session is live, with the write’s own answers', async () => {
     await send()
     expect(await textNow()).toBe('after')
   })
 
-  test('is refused whole for one that has ended', async () => {
+  test('is refused completely if the session has ended', async () => {
     await runEverywhere('DELETE FROM sessions')
     expect(await rejectionOf(send())).toMatchObject({ code: 'SESSION_ENDED' })
     expect(await textNow()).toBe('before')
   })
 })
 
-test('answers stand at their statements’ places, and changes are the write’s', async () => {
+test('answers keep the places of their statements, and changes are the write’s', async () => {
   const database = opened()
   const [read, edited] = await database.batch([database.prepare("SELECT 'x' AS x"), edit(database)])
   expect([read!.results, edited!.results, edited!.meta.changes]).toEqual([[{ x: 'x' }], [{ text: 'after' }], 1])
@@ -68,7 +68,7 @@ test.each([
   ['a session’s database', opened],
   ['a D1 session of it', () => opened().withSession('first-primary')],
   ['a routed database', plain],
-])('answers are read by name on %s, also behind a list', async (_, open) => {
+])('answers are read by name on %s, also after a list', async (_, open) => {
   const database = open()
   const { before, read, edited } = await batchByName(database, {
     before: ['a', 'b'].map((text) => rowsOf<{ text: string }>(database.prepare('SELECT ? AS text').bind(text))),
@@ -79,7 +79,7 @@ test.each([
   expect([read.results, edited.results, edited.meta.changes]).toEqual([[{ x: 'x' }], [{ text: 'after' }], 1])
 })
 
-test('a read asks for no session', async () => {
+test('a read needs no session', async () => {
   await runEverywhere('DELETE FROM sessions')
   expect(await opened().prepare('SELECT text FROM posts WHERE id = ?').bind(rowId).first('text')).toBe('before')
 })
@@ -88,7 +88,7 @@ test('its statements are refused in a batch that would not carry the session', a
   const error = await rejectionOf(plain().batch([edit(opened())]))
   expect(error).toMatchObject({ code: 'DATABASE_ERROR' })
   expect(await textNow()).toBe('before')
-  // The other way round the batch carries it.
+  // In the other direction, the batch carries it.
   await opened().batch([edit(plain())])
   expect(await textNow()).toBe('after')
 })

@@ -21,7 +21,7 @@ const away = {
   }),
 } as unknown as Env['DIRECTORY']
 
-/** A binding that answers as another from some moment on: an isolate keeps the bindings of its first request. */
+/** A binding that can be replaced later, because an isolate keeps the bindings of its first request. */
 function replaceable<T extends DurableObjectNamespace>(namespace: T) {
   let current = namespace
   const binding = {
@@ -34,7 +34,7 @@ function replaceable<T extends DurableObjectNamespace>(namespace: T) {
   return { binding, replace }
 }
 
-test('a directory that is away is named by /readyz, also by an isolate that goes on with the map it holds', async () => {
+test('/readyz names an unavailable directory, also in an isolate that still uses its map', async () => {
   const directory = replaceable(bindings.DIRECTORY)
   const isolate = workerIsolate({ DIRECTORY: directory.binding })
   expect((await isolate.request('GET', '/readyz')).text).toContain('ok   directory\n')
@@ -45,7 +45,7 @@ test('a directory that is away is named by /readyz, also by an isolate that goes
   expect(ready.text).toContain('ok   shard-001\n')
 })
 
-test('what isn’t set up says so where its builder is, and elsewhere no more than that; with all the usual headers', async () => {
+test('a missing setting is named on localhost only, and the answer has all the usual headers', async () => {
   const { request } = workerIsolate({ SIGNING_KEY: '' })
   const local = await request('GET', '/api/v1/me')
   expect([local.status, local.json().code]).toEqual([503, 'SETTING_MISSING'])
@@ -54,10 +54,10 @@ test('what isn’t set up says so where its builder is, and elsewhere no more th
     expect(local.headers.get(name), name).not.toBeNull()
   const deployed = await request('GET', '/api/v1/me', { origin: 'https://banyan.example' })
   expect([deployed.status, deployed.json().code]).toEqual([503, 'SETTING_MISSING'])
-  expect(deployed.json().detail).toBe('A setting is missing.')
+  expect(deployed.json().detail).toBe('A setting is missing. Try again in a few minutes.')
 })
 
-test('each call of a Durable Object says how often and how long the runtime may repeat it: no longer than its caller waits', async () => {
+test('each call of a Durable Object limits the runtime’s own retries to the time that its caller waits', async () => {
   const asked: [string, unknown][] = []
   const recording = <T>(name: string, namespace: DurableObjectNamespace, calls: object): T =>
     ({
@@ -99,7 +99,7 @@ test('each call of a Durable Object says how often and how long the runtime may 
   expect(retry.timeoutMs).toBeLessThanOrEqual(limits.moverWakeMs)
 })
 
-/** An isolate whose databases refuse every batch that writes with this text; reads, exact ones too, work. */
+/** An isolate whose databases refuse every write batch with this text. Reads still work, including exact ones. */
 function refusing(text: string) {
   const refused = [...boundShards(bindings)].map(([name, database]) => {
     let isBatch = false
@@ -111,7 +111,7 @@ function refusing(text: string) {
       get(target, key) {
         if (key !== 'batch') return Reflect.get(target, key) as unknown
         return async (statements: D1PreparedStatement[]) => {
-          isBatch = statements.length > 2 // an exact read has two: the slot's state, and the query
+          isBatch = statements.length > 2 // an exact read has two statements: the slot's state, and the query
           const answer = target.batch(statements)
           isBatch = false
           return answer
@@ -132,7 +132,7 @@ test.each([
     /^[1-9]\d{0,4}$/,
   ],
   ['D1_ERROR: D1 DB is overloaded. Too many requests queued.', 503, 'SHARD_UNAVAILABLE', /^\d+$/],
-])('%s: a write is %i %s, nothing is written, and reads work', async (text, status, code, retryAfter) => {
+])('%s: a write gets %i %s, nothing is written, and reads work', async (text, status, code, retryAfter) => {
   const well = workerIsolate()
   const signedUp = await well.request('POST', '/api/v1/accounts', { json: somebody() })
   const { token } = signedUp.json<{ token: string }>()
@@ -148,11 +148,11 @@ test.each([
   const newcomer = somebody()
   const signUp = await request('POST', '/api/v1/accounts', { json: newcomer })
   expect([signUp.status, signUp.json().code], signUp.text).toEqual([status, code])
-  // Nothing of it was written: the same sign-up goes through when the cause is over.
+  // Nothing was written: the same sign-up succeeds when the cause is over.
   expect((await well.request('POST', '/api/v1/accounts', { json: newcomer })).status).toBe(201)
 })
 
-test('a body that takes its client longer than the time of a request is answered like others', async () => {
+test('a body that takes longer than the time of a request is answered like others', async () => {
   const { env: own, request } = workerIsolate()
   await request('GET', '/login')
   const { requestMs } = limits

@@ -2,13 +2,13 @@ import { expect, test } from 'vitest'
 import '../../support/light-passwords.ts'
 import { somebody, workerIsolate } from '../../support/worker-isolate.ts'
 
-/** As wrangler.toml sets it: log-ins with one login, or from one address, a minute. */
+/** The setting in wrangler.toml: log-ins per minute for one login, or from one address. */
 const CREDENTIALS_PER_MINUTE = 10
 
-/** Each test from an address of its own: the limits are one for all isolates. */
+/** Each test has its own address, because all isolates share the limits. */
 const from = (address: string) => ({ 'cf-connecting-ip': address })
 
-test('the eleventh guess within a minute is refused, and says when to come back', async () => {
+test('the eleventh guess within a minute is refused, with Retry-After', async () => {
   const isolate = workerIsolate({ RATE_LIMITS: 'on' })
   const guess = () =>
     isolate.request('POST', '/api/v1/sessions', {
@@ -21,7 +21,7 @@ test('the eleventh guess within a minute is refused, and says when to come back'
   expect(answer.headers.get('retry-after')).toBe('60')
 })
 
-test('a form that is refused so is a page that says the same', async () => {
+test('a refused form shows the same message on its page', async () => {
   const isolate = workerIsolate({ RATE_LIMITS: 'on' })
   const guess = () =>
     isolate.request('POST', '/login', {
@@ -35,7 +35,7 @@ test('a form that is refused so is a page that says the same', async () => {
   expect(answer.headers.get('retry-after')).toBe('60')
 })
 
-test('a limiter that fails lets the request pass: it guards, and nothing depends on it', async () => {
+test('a limiter that fails lets the request pass, because it only protects', async () => {
   const broken = {
     limit: async () => {
       throw new Error('Network connection lost.')

@@ -8,7 +8,7 @@ type Options = Omit<WorkerRequest, 'body'> & { body?: string | Uint8Array }
 
 const JSON_TYPE = { 'content-type': 'application/json' }
 const FORM_TYPE = { 'content-type': 'application/x-www-form-urlencoded', origin: 'http://localhost' }
-/** Bytes, each a character of the text. */
+/** Bytes, one per character of the text. */
 const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'latin1'))
 
 const isolate = workerIsolate()
@@ -26,8 +26,8 @@ const send = (method: string, path: string, options: Options = {}): Promise<Work
   isolate.request(method, path, { token, ...options })
 const codeOf = ({ status, text }: WorkerAnswer) => [status, /"code":"(\w+)"/.exec(text)?.[1] ?? text.slice(0, 200)]
 
-describe('two bodies that a lenient decoder reads as one', () => {
-  test('never share an answer under one Idempotency-Key, and leave no account', async () => {
+describe('two bodies that a lenient decoder reads as the same text', () => {
+  test('never share an answer under one Idempotency-Key, and create no account', async () => {
     const known = (await rows('accounts')).length
     const fields = JSON.stringify(somebody()).slice(1)
     const named = (name: string) => `{"displayName":"${name}",${fields}`
@@ -42,7 +42,7 @@ describe('two bodies that a lenient decoder reads as one', () => {
     expect(await rows('profiles', "display_name LIKE 'caf%'")).toMatchObject([{ display_name: 'caf\ufffd' }])
   })
 
-  test('are not both a password', async () => {
+  test('are not the same password', async () => {
     const logIn = (body: Uint8Array, headers: Record<string, string>, path: string) =>
       isolate.request('POST', path, { body, headers })
     const json = (password: string) => bytes(`{"login":"${handle}","password":"${password}"}`)
@@ -55,7 +55,7 @@ describe('two bodies that a lenient decoder reads as one', () => {
       expect((await logIn(form(impostor), FORM_TYPE, '/login')).status).toBe(400)
   })
 
-  test('neither for a new password: half a character is refused with a pointer to it', async () => {
+  test('nor are they accepted as a new password: half a character is refused with a pointer to the field', async () => {
     const next = { json: { current: password, next: 'ten \ud800 herons' } }
     const answer = await send('PUT', '/api/v1/me/password', next)
     expect([answer.status, answer.json().errors]).toMatchObject([422, [{ pointer: '/next' }]])
@@ -80,7 +80,7 @@ describe('order of refusals', () => {
     expect((await send('POST', '/settings/profile', plain)).status).toBe(415)
   })
 
-  test('the operators’ token comes before their body and their address', async () => {
+  test('the operators’ token is checked before their body and their address', async () => {
     const body = { body: notUtf8, headers: JSON_TYPE }
     const unknown = [401, 'OPERATOR_TOKEN_REQUIRED']
     expect(codeOf(await send('POST', '/operator/v1/imports', body))).toEqual(unknown)
@@ -93,7 +93,7 @@ describe('order of refusals', () => {
     expect(codeOf(await send('GET', '/operator/v1/moves/%E9', operators))).toEqual([400, 'MALFORMED_UTF8'])
   })
 
-  test('the bytes come before the session, and before another site’s form is looked at for its fields', async () => {
+  test('the bytes are checked before the session, and before the fields of another site’s form', async () => {
     expect(codeOf(await isolate.request('PATCH', '/api/v1/me', { body: notUtf8, headers: JSON_TYPE }))).toEqual([
       400,
       'MALFORMED_JSON',
@@ -104,7 +104,7 @@ describe('order of refusals', () => {
   })
 })
 
-test('an address and a cookie that escape other bytes are refused, and nothing is written', async () => {
+test('an address or a cookie with escapes that are not UTF-8 is refused, and nothing is written', async () => {
   const before = await everything()
   for (const path of ['/api/v1/users/%E9', '/verify-email/%ED%A0%80', '/@caf%E9', `/api/v1/users/${handle}?limit=%FF`])
     expect(codeOf(await send('GET', path)), path).toEqual([400, 'MALFORMED_UTF8'])
@@ -113,7 +113,7 @@ test('an address and a cookie that escape other bytes are refused, and nothing i
   expect(await everything()).toEqual(before)
 })
 
-test('a User-Agent is cut between characters', () => {
+test('a User-Agent is shortened between characters', () => {
   const { sessions } = new World().isolate().tiers
   expect(sessions.mint('anybody', `${'a'.repeat(255)}🌳🌳`).userAgent).toBe(`${'a'.repeat(255)}🌳`)
 })

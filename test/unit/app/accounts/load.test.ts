@@ -50,7 +50,7 @@ test('users sign up with their own handles and addresses, and continue with thei
   expect(new Set(reads.map(({ token }) => token))).toEqual(new Set(handles.map((handle) => `token of ${handle}`)))
 })
 
-test('a sign-up whose answer is lost is sent again with the same key', async () => {
+test('a sign-up without an answer is repeated with the same key', async () => {
   const { report, signUps } = await load({
     losesAnswer: ({ path, before }) => path.endsWith('accounts') && before === 0,
   })

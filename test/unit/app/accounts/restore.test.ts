@@ -143,8 +143,8 @@ const proofOf = (id: string) =>
 const MAIL =
   "INSERT INTO mail_tokens (id, user_id, purpose, email, secret_hash, expires_at) VALUES ('0000a', '0000b', 'verify-email', 'a', 'b', 1)"
 
-describe('what must not come back', () => {
-  test('an ended session and a used mail token are gone when the shard returns to service', async () => {
+describe('revoked rows that must not return', () => {
+  test('an ended session and a used mail token are deleted when the shard returns to service', async () => {
     await write(session('0000ended'))
     await write(session('0001lives'))
     await write(MAIL)

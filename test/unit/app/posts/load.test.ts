@@ -72,7 +72,7 @@ test('every POST has its own key', async () => {
   expect(new Set(keys).size).toBe(keys.length)
 })
 
-test('lost answers are recovered with the same key, and nothing is doubled', async () => {
+test('lost answers are recovered with the same key, without duplicates', async () => {
   const { report } = await load({ losesAnswer: ({ method, before }) => method === 'POST' && before === 0 })
   const writes = report.kinds.find(({ kind }) => kind === 'write post')?.n ?? 0
   // Including four sign-ups and four first posts.
@@ -192,7 +192,7 @@ test('a text that was never sent in another user’s post is unexpected during t
   expect(report.isSound).toBe(false)
 })
 
-test('answers without a post, or without a list, are unexpected', async () => {
+test('answers without a post or without a list are reported as unexpected', async () => {
   const empty = (is: (sent: Sent) => boolean) => (sent: Sent) => (is(sent) ? answered(200, {}) : null)
   const unnamed = await load({ refuse: empty(nth(9, 'POST', POSTS)) })
   expect(unnamed.report.sightings.unexpected).toBe(1)

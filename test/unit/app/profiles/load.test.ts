@@ -35,7 +35,7 @@ const load = ({ forgets, isStale, ...faults }: Faults & Mistakes = {}, options: 
 const ME = /^\/api\/v1\/me$/
 const USER = /^\/api\/v1\/users\/\w+$/
 
-test('profiles are read and edited, and read back', async () => {
+test('profiles are read, edited and read back', async () => {
   const { report, server } = await load()
   expect(report.isSound).toBe(true)
   expect(report.kinds.map(({ kind }) => kind)).toEqual(['read profile', 'edit profile', 'all'])
@@ -75,7 +75,7 @@ test.each<[string, () => Response]>([
   ['that a reader without a token does not find', notFound],
   ['with a bio that was never sent', () => answered(200, { user: { bio: 'from elsewhere' } })],
   ['without a bio', () => answered(200, {})],
-])('a profile %s is lost', async (_, answer) => {
+])('a profile %s is reported as lost', async (_, answer) => {
   const refuse = ({ path, token }: Sent) => (!token && path.endsWith('/load_test_2') ? answer() : null)
   const { report } = await load({ refuse })
   expect(report.readBack).toMatchObject({ ...whole, lost: 1 })
@@ -121,6 +121,6 @@ test('a bio with an uncertain edit is not edited for 40 s, because the lost atte
   expect(retried).toBeDefined()
   expect(later.length).toBeGreaterThan(20)
   expect(later.filter(({ token }) => token === retried?.token)).toEqual([])
-  // With no other kind of write, the draws of a profile that rests are dropped.
+  // With no other kind of write, draws of a profile that waits are dropped.
   expect(report.requests.dropped).toBeGreaterThan(5)
 })

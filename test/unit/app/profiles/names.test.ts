@@ -16,22 +16,22 @@ const blank = [
   ['Mongolian selectors', '\u180b\u180e\u180f'],
   ['variation selectors', '\ufe00\ufe0f\u{e0100}\u{e01ef}'],
   ['tags', '\u{e0001}\u{e0041}\u{e007f}'],
-  ['what Unicode keeps free for more of these', '\u2065\ufff0\u{e0fff}'],
+  ['code points that Unicode reserves for more of these', '\u2065\ufff0\u{e0fff}'],
   ['annotations', '\ufff9\ufffa\ufffb'],
-  ['controls of shorthand and of music', '\u{1bca0}\u{1d173}\u{1d17a}'],
+  ['controls of shorthand and of musical notation', '\u{1bca0}\u{1d173}\u{1d17a}'],
   ['noncharacters', '\ufdd0\uffff\u{1fffe}\u{10ffff}'],
   ['an empty pattern of Braille', '\u2800'],
   ['a note without a head, hieroglyphs without a picture', '\u{1d159}\u{13441}\u{13442}'],
   ['a filler of Khitan', '\u{16fe4}'],
 ] as const
 
-test.each(blank)('%s: nobody sees it', (_, text) => {
+test.each(blank)('%s: invisible', (_, text) => {
   expect(isVisible(text)).toBe(false)
   expect(isVisible(`${text}a${text}`)).toBe(true)
   expect(shownName({ displayName: text, handle: 'ada' })).toBe('ada')
 })
 
-test('letters of all scripts, emoji and symbols are seen', () => {
+test('letters of all scripts, emoji and symbols are visible', () => {
   for (const text of [
     'a',
     'é',
