@@ -1,4 +1,4 @@
-/** The rows that clients of the simulation write for a session: a noun's, or, where none brings them, the ones below. */
+/** The rows that clients of the simulation write for a session: a noun's, or the ones below if no noun brings them. */
 import { globSync } from 'node:fs'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'

@@ -13,7 +13,8 @@ test('the example in docs/building/noun.md compiles with the code, as if its fil
 }, async () => {
   const files = exampleFiles()
   const names = ['schema.ts', 'bookmarks.ts', 'routes.ts', 'noun.ts'].map((name) => `src/app/bookmarks/${name}`)
-  expect(files.map(({ file }) => file)).toEqual([...names, 'test/support/nouns/bookmarks.ts'])
+  const tests = ['test/support/nouns/bookmarks.ts', 'test/workerd/bookmarks/bookmarks.test.ts']
+  expect(files.map(({ file }) => file)).toEqual([...names, ...tests])
   rmSync(example, { recursive: true, force: true })
   for (const { file, code } of files) {
     mkdirSync(path.join(example, path.dirname(file)), { recursive: true })

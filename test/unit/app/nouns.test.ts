@@ -21,7 +21,8 @@ test('outside src/app, only src/app/nouns.ts names a noun', () => {
 
 describe.each(nouns)('$name', ({ name, tables }) => {
   test('has its own tests in the runtime', () => {
-    expect(globSync(`test/workerd/${name}/*.test.ts`, { cwd: root })).not.toEqual([])
+    const tests = globSync(`test/workerd/${name}/*.test.ts`, { cwd: root })
+    expect(tests, `write test/workerd/${name}/${name}.test.ts (docs/building/noun.md, step 7)`).not.toEqual([])
   })
 
   test('names the tables of its schema', async () => {

@@ -196,7 +196,7 @@ describe('mail', () => {
 
 describe('a job that fails', () => {
   const failing: JobKinds = {
-    raise: { ...raise.raise!, run: () => Promise.reject(new Error('ada@example.com is away')) },
+    raise: { ...raise.raise!, run: () => Promise.reject(new Error('ada@example.com is unreachable')) },
   }
 
   test('is retried after at most base · 2^attempt seconds, and is dead after its last attempt', async () => {

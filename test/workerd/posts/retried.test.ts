@@ -65,11 +65,11 @@ describe('a post with an Idempotency-Key', () => {
     const { world, session, isolate } = await setUp()
     const eve = await member(world)
     await publish(isolate, session)
-    await publish(isolate, eve.session, 'hers')
+    await publish(isolate, eve.session, 'Eve’s')
     expect((await rows('posts')).map(({ author_id, text }) => [author_id, text]).toSorted()).toEqual(
       [
         [session.userId, 'a post'],
-        [eve.userId, 'hers'],
+        [eve.userId, 'Eve’s'],
       ].toSorted(),
     )
   })

@@ -266,7 +266,7 @@ describe('a session expires', () => {
     await ask(used, ada.token)
     await used.settled() // seen: the idle time-out is extended, the absolute one is not
     const [row] = await rows('sessions')
-    expect(row!.idle_at, 'by which housekeeping lets it go').toBe(row!.expires_at)
+    expect(row!.idle_at, 'when housekeeping may delete it').toBe(row!.expires_at)
     world.clock.advance(2 * SECOND)
     expect(await world.isolate().tiers.sessions.list(ada.session)).toEqual([])
   })
