@@ -104,11 +104,12 @@ export async function resolveMove(operators: MoveContext, id: string, choice: Mo
 
 function unsafe(id: string, choice: MoveChoice, choices: MoveChoice[]): BanyanError {
   const safe = choices.length === 0 ? 'No choice is safe now' : `Safe now: ${choices.join(', ')}`
-  const detail = `"${choice}" is not safe for move ${id} now. ${safe}. See: banyan moves resolve ${id}`
+  const detail = `"${choice}" is not safe for move ${id} now. ${safe}. See: npm run banyan -- moves resolve ${id}`
   return new BanyanError('MOVE_STATE', detail, { errors: [{ pointer: '/choice', detail: safe }] })
 }
 
-const noMove = (id: string) => new BanyanError('NOT_FOUND', `There is no move "${id}". See: banyan moves list`)
+const noMove = (id: string) =>
+  new BanyanError('NOT_FOUND', `There is no move "${id}". See: npm run banyan -- moves list`)
 
 /** A move's record in the shape of the API. */
 export function toMove(given: MoveRecord): Move {

@@ -81,7 +81,7 @@ export async function setShardState(operators: ShardContext, id: string, state: 
 async function getShard(operators: ShardContext, id: string): Promise<Shard> {
   const { items } = await askShards(operators, (wanted) => wanted === id)
   const shard = items.find((item) => item.id === id)
-  if (!shard) throw new BanyanError('NOT_FOUND', `There is no shard "${id}". See: banyan shards list`)
+  if (!shard) throw new BanyanError('NOT_FOUND', `There is no shard "${id}". See: npm run banyan -- shards list`)
   return shard
 }
 

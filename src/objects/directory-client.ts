@@ -68,7 +68,7 @@ async function written<T>({ engine, time, count }: DirectoryAccess, ms: number, 
     count()
     return await askDirectory(engine, ms, ask)
   } catch (error) {
-    const detail = `The directory did not answer (${messageOf(error)}), so the change may have been recorded. See: banyan moves list`
+    const detail = `The directory did not answer (${messageOf(error)}), so the change may have been recorded. See: npm run banyan -- moves list`
     throw new BanyanError('OUTCOME_UNKNOWN', detail, { cause: error })
   }
 }

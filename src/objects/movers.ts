@@ -41,7 +41,7 @@ async function asked<T>(
       retryAfterSeconds: limits.moveRetryAfterSeconds,
     })
   }
-  if (answer === null) throw new BanyanError('NOT_FOUND', `There is no move "${id}". See: banyan moves list`)
+  if (answer === null) throw new BanyanError('NOT_FOUND', `There is no move "${id}". See: npm run banyan -- moves list`)
   return answer
 }
 

@@ -123,7 +123,7 @@ export class Fleet {
       if (!this.#directory.shardEntries().some((other) => other.id !== id && other.state === 'serving'))
         throw new BanyanError(
           'SHARD_NOT_SERVING',
-          `No other shard is serving, so ${id} can’t be drained. Add one first: banyan shards add`,
+          `No other shard is serving, so ${id} can’t be drained. Add one first: npm run banyan -- shards add`,
         )
       if (shard.state === 'serving') await this.#setState(id, 'draining')
       const request = { keyspaces: [...keyspaces], tolerance: 0, bytes: null, dryRun: false }
@@ -186,7 +186,7 @@ export class Fleet {
   #refuseUnknownWeights(): void {
     const open = this.#records.firstOpen()
     if (!open) return
-    const end = open.state === 'settling' ? `, or end its settling: banyan moves complete ${open.id}` : ''
+    const end = open.state === 'settling' ? `, or end its settling: npm run banyan -- moves complete ${open.id}` : ''
     throw new BanyanError(
       'SLOTS_IN_MOVE',
       `Move ${open.id} is ${open.state}. Bytes can’t be balanced until it ends, because its rows may be in two databases. Wait${end}. Slots can be balanced at any time.`,
@@ -196,7 +196,7 @@ export class Fleet {
 
   #find(id: string): ShardEntry {
     const shard = this.#directory.findShard(id)
-    if (!shard) throw new BanyanError('NOT_FOUND', `There is no shard "${id}". See: banyan shards list`)
+    if (!shard) throw new BanyanError('NOT_FOUND', `There is no shard "${id}". See: npm run banyan -- shards list`)
     return shard
   }
 
@@ -205,7 +205,7 @@ export class Fleet {
     if (open)
       throw new BanyanError(
         'SHARD_IN_MOVE',
-        `Move ${open.id} (${open.state}) uses ${id}, which can ${what} only after the move is done. See: banyan moves show ${open.id}`,
+        `Move ${open.id} (${open.state}) uses ${id}, which can ${what} only after the move is done. See: npm run banyan -- moves show ${open.id}`,
         { retryAfterSeconds: limits.moveRetryAfterSeconds },
       )
   }

@@ -79,7 +79,8 @@ export class MovePlanning {
    */
   async plan(request: MoveRequest, once: Once<MoveRecord[]> = unkept, parts: Parts = noParts): Promise<MoveRecord[]> {
     const target = this.#shard(request.target)
-    if (!target) throw new BanyanError('NOT_FOUND', `There is no shard "${request.target}". See: banyan shards list`)
+    if (!target)
+      throw new BanyanError('NOT_FOUND', `There is no shard "${request.target}". See: npm run banyan -- shards list`)
     return this.inTurn(async () => {
       const begun = this.recordedOf(parts)
       const planned = this.#plannedOf(request, target, begun)
@@ -288,7 +289,7 @@ export class MovePlanning {
     if (busy)
       throw new BanyanError(
         'SHARD_IN_MOVE',
-        `Move ${busy.id} (${busy.state}) uses ${source} or ${target}, and a shard takes part in one move at a time. Wait until it is done: banyan moves show ${busy.id} --follow`,
+        `Move ${busy.id} (${busy.state}) uses ${source} or ${target}, and a shard takes part in one move at a time. Wait until it is done: npm run banyan -- moves show ${busy.id} --follow`,
         {
           retryAfterSeconds: limits.moveRetryAfterSeconds,
         },

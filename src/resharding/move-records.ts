@@ -225,7 +225,7 @@ export class MoveRecords {
    */
   reverse(id: string): MoveRecord {
     return this.#byOperator(id, (record) => {
-      if (record.state !== 'settling') throw notNow(record, 'reversed', 'A move can be reversed while it is settling.')
+      if (record.state !== 'settling') throw notNow(record, 'reversed', whyNotReversible(record))
       if (record.captureStopped) throw notNow(record, 'reversed', CAPTURE_STOPPED)
       this.#refuseWithoutLanes(record)
       return this.#write({
@@ -391,7 +391,7 @@ export class MoveRecords {
   #byOperator(id: string, change: (record: MoveRecord) => MoveRecord): MoveRecord {
     return this.transaction(() => {
       const record = this.find(id)
-      if (!record) throw new BanyanError('NOT_FOUND', `There is no move "${id}". See: banyan moves list`)
+      if (!record) throw new BanyanError('NOT_FOUND', `There is no move "${id}". See: npm run banyan -- moves list`)
       // The mover does not know of the change, and the wake-up may be lost. In that case the next cron wakes it.
       this.#heard.delete(id)
       return change(record)
@@ -439,11 +439,16 @@ const overlaps = (left: SlotRange[], right: SlotRange[]): boolean =>
 /** How an operator makes a shard serve again that is read-only or being restored. */
 export const makeServing = ({ id, state }: Pick<ShardEntry, 'id' | 'state'>): string =>
   state === 'read-only'
-    ? `Make it writable first: banyan shards read-only ${id} --off`
+    ? `Make it writable first: npm run banyan -- shards read-only ${id} --off`
     : 'Wait until its restore has finished.'
 
 export const takesNone = ({ id, state }: Pick<ShardEntry, 'id' | 'state'>): string =>
   `${id} is ${state}, so it takes no slots.`
+
+const whyNotReversible = ({ state, source }: MoveRecord): string =>
+  state === 'purging' || state === 'done'
+    ? `Its settling has ended. To move the slots back, start a move to ${source}: npm run banyan -- help moves start`
+    : 'A move can be reversed while it is settling.'
 
 const notNow = ({ id, state, ending }: MoveRecord, done: 'aborted' | 'reversed' | 'completed', why: string) =>
   new BanyanError('MOVE_STATE', `Move ${id} is ${ending ? 'being undone' : state}, so it can’t be ${done}. ${why}`)

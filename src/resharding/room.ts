@@ -50,7 +50,7 @@ export function refuseLackOfRoom(shard: string, bytes: number | null, arrivals: 
     'SHARD_LACKS_ROOM',
     `${shard} has ${megabytes(bytes)}, and up to ${megabytes(arriving)} would arrive, planned and running moves included. ` +
       `Its limit is ${megabytes(bytesMax)}, of which ${limits.shardBytesMargin * 100}% stay free. ` +
-      'Add a shard (banyan shards add), choose another target, or move fewer slots. SHARD_BYTES_MAX sets the limit.',
+      'Add a shard (npm run banyan -- shards add), choose another target, or move fewer slots. SHARD_BYTES_MAX sets the limit.',
   )
 }
 

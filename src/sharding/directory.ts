@@ -210,7 +210,7 @@ export class Directory {
       if (left.length > 0)
         throw new BanyanError(
           'SHARD_NOT_EMPTY',
-          `${id} still has slots of ${left.join(' and ')}. Drain it first: banyan shards drain ${id}`,
+          `${id} still has slots of ${left.join(' and ')}. Drain it first: npm run banyan -- shards drain ${id}`,
         )
       storage.rows('DELETE FROM shards WHERE ordinal = ?', ordinal)
       storage.rows('DELETE FROM bookmarks WHERE shard = ?', ordinal)
