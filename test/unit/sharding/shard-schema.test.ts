@@ -52,7 +52,7 @@ test('are refused if a keyspace has so many columns that a statement of a move i
       fencedTable(sharded('users', sqliteTable(`wide${index}`, { id: id(), ...textColumns(99) }))),
     )
   expect(() => refuseLongTails(wide(20))).not.toThrow()
-  expect(() => refuseLongTails(wide(40))).toThrow(/The 40 tables of the keyspace users make a statement of \d+ bytes/)
+  expect(() => refuseLongTails(wide(40))).toThrow(/The 40 tables of the keyspace users need a statement of \d+ bytes/)
 })
 
 describe('a table that a shard can’t hold is refused with the reason', () => {
