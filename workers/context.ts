@@ -191,9 +191,10 @@ async function dependencies(env: Env, { shards, directory }: OpenedShards): Prom
       if (probes.isSpent) throw new Error('not checked, because too many other shards did not answer')
       const answer = run<{ newest: string; missing: string | null }>(READINESS, nounTables)
       const shard = onlyRow(await inTime(systemClock, limits.shardProbeMs, answer))
-      if (shard.missing !== null) throw new Error(`no such table: ${shard.missing}`)
-      // The shard still serves, because a version also runs on the previous schema.
+      // A shard that lacks a migration still serves, because a version also runs on the previous schema. The tables of
+      // the pending migration are then missing.
       const lacks = shard.newest < newest
+      if (!lacks && shard.missing !== null) throw new Error(`no such table: ${shard.missing}`)
       return { name: id, ok: true, detail: lacks ? `lacks ${newest}; run: ${MIGRATE}` : '' }
     },
     { turn: Math.floor(systemClock.now() / 10_000), size: READINESS_SHARDS_MAX },

@@ -23,7 +23,7 @@ export type RegisterRoutes = (app: OpenAPIHono<WebEnv>, nouns: readonly Noun[]) 
 export interface Noun {
   /** Its folder in `src/app`. */
   name: string
-  /** Its tables, by their names in `schema.ts`. A shard that lacks a table is not ready. */
+  /** Its tables, by their names in `schema.ts`. A shard with all migrations that lacks a table is not ready. */
   tables: readonly string[]
   routes: readonly RegisterRoutes[]
   /** The handlers of its jobs. Kinds are unique across nouns. */
