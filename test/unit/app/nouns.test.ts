@@ -3,6 +3,9 @@ import path from 'node:path'
 import { getTableName, is } from 'drizzle-orm'
 import { SQLiteTable } from 'drizzle-orm/sqlite-core'
 import { describe, expect, test } from 'vitest'
+import { type RestoreContribution, restoredBy } from '../../../src/cli/restore/noun.ts'
+import { fromNouns } from '../../../src/cli/shell/nouns.ts'
+import type { ClaimKind } from '../../../src/sharding/claims.ts'
 import { nouns } from '../../../workers/nouns.ts'
 
 const root = path.resolve(import.meta.dirname, '../../..')
@@ -39,6 +42,12 @@ test('no two nouns share a kind of job, a count or a table of users', () => {
   expect(kinds.length).toBeGreaterThan(0)
   for (const names of [kinds, counts]) expect(names).toEqual([...new Set(names)])
   expect(nouns.filter(({ usersTable }) => usersTable).length).toBeLessThanOrEqual(1)
+})
+
+test('each kind of claim has one noun whose rows hold it, because a restore compares no other claims', async () => {
+  const all: Record<ClaimKind, true> = { email: true, handle: true, external: true }
+  const { holders } = restoredBy(await fromNouns<RestoreContribution>('restore'))
+  expect(holders.flatMap(({ kinds }) => kinds).toSorted()).toEqual(Object.keys(all).toSorted())
 })
 
 /** The nouns that a noun's files import. */
