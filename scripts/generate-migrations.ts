@@ -30,6 +30,8 @@ import {
   engineSchema,
   migratedDatabase,
   missingObjects,
+  movedTables,
+  refuseLongTails,
   shardedTables,
   wantedObjects,
 } from './shard-schema.ts'
@@ -103,7 +105,7 @@ async function generate({ schemas, folder, args }: Target): Promise<void> {
   const database = migratedDatabase(readMigrations(folder))
   const missing = missingObjects(database, wanted)
   if (missing.length === 0) {
-    refuseUnsafe(fromEngineOn(folder), readMigrations(folder))
+    refuseAll(folder)
     return void console.log(added ? `Wrote ${added}.` : 'The migrations match the schema.')
   }
   const isMade = database.prepare("SELECT type FROM sqlite_master WHERE name = ? AND type IN ('view', 'trigger')")
@@ -126,8 +128,15 @@ async function generate({ schemas, folder, args }: Target): Promise<void> {
   const text = sql.join('\n--> statement-breakpoint\n')
   if (existsSync(file) && added) appendFileSync(file, `\n--> statement-breakpoint\n${text}\n`)
   else writeFileSync(file, `${text}\n`)
-  refuseUnsafe(fromEngineOn(folder), readMigrations(folder))
+  refuseAll(folder)
   console.log(`Wrote ${target} with ${missing.length} fences, views or triggers.`)
+}
+
+/** Refuses unsafe migrations, and tables that are too many for a move: with a schema, or kept without one. */
+function refuseAll(folder: string): void {
+  const migrations = readMigrations(folder)
+  refuseUnsafe(fromEngineOn(folder), migrations)
+  refuseLongTails(movedTables(migratedDatabase(migrations)))
 }
 
 /**

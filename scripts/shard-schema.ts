@@ -7,6 +7,7 @@ import { readMigrations } from '../src/cli/migrations/shard-migrations.ts'
 import { UserError } from '../src/cli/shell/errors.ts'
 import { limits } from '../src/core/limits.ts'
 import { boundTailSql } from '../src/resharding/rows.ts'
+import { type ColumnRow, FIND_TABLES, type MovedTable, readTables } from '../src/resharding/tables.ts'
 import { type FencedTable, fencedTable, fenceTriggers, statementBytesMax } from '../src/sharding/fence-sql.ts'
 import { isUnsharded, keyspaces, type ShardObject } from '../src/sharding/sharded-table.ts'
 
@@ -36,7 +37,7 @@ export async function shardedTables(schemas = applicationSchemas): Promise<Fence
 /**
  * Each move has one statement that names each column of each table of its keyspace. Throws UserError if it is too long.
  */
-export function refuseLongTails(tables: FencedTable[]): void {
+export function refuseLongTails(tables: Pick<FencedTable, keyof MovedTable>[]): void {
   for (const keyspace of keyspaces) {
     const moved = tables.filter((table) => table.keyspace === keyspace).map((table) => ({ ...table, keyspace }))
     const bytes = Buffer.byteLength(boundTailSql(moved, limits.moveTailRowsMax))
@@ -46,6 +47,12 @@ export function refuseLongTails(tables: FencedTable[]): void {
         'Use fewer columns or shorter names: for example one JSON column instead of many columns that are read together.',
       )
   }
+}
+
+/** The tables whose rows a move carries. They include tables that have no schema any more. */
+export function movedTables(database: DatabaseSync): MovedTable[] {
+  const find = database.prepare(FIND_TABLES)
+  return keyspaces.flatMap((keyspace) => readTables(keyspace, find.all(keyspace) as unknown as ColumnRow[]))
 }
 
 /** The views and triggers that each shard must have for its tables, in the order of their creation. */

@@ -68,6 +68,37 @@ test('the tables of a removed noun stay, and their names cannot be used again', 
   rmSync(schema)
 })
 
+/** Twenty tables with many columns: forty are too many for the statement of a move. */
+function wide(name: string): void {
+  const columns = Array.from({ length: 99 }, (_, index) => `c${index}: text()`).join(', ')
+  const tables = Array.from(
+    { length: 20 },
+    (_, index) =>
+      `export const ${name}${index} = sharded('users', sqliteTable('${name}${index}', { id: text().primaryKey().notNull(), ${columns} }))`,
+  )
+  const imports = [
+    "import { sqliteTable, text } from 'drizzle-orm/sqlite-core'",
+    "import { sharded } from '../../sharding/sharded-table.ts'",
+  ]
+  mkdirSync(path.join(copy, 'src/app/wide'), { recursive: true })
+  writeFileSync(path.join(copy, 'src/app/wide/schema.ts'), [...imports, ...tables].join('\n'))
+}
+
+test('the tables of a removed noun count for the statement of a move, because moves carry their rows', () => {
+  wide('first')
+  expect(generate('--name', 'first')).toMatchObject({ status: 0 })
+  rmSync(path.join(copy, 'src/app/wide'), { recursive: true })
+  expect(generate('--name', 'without_first')).toMatchObject({ status: 0 })
+  const before = readdirSync(folder())
+  wide('second')
+  expect(generate('--name', 'second')).toMatchObject({
+    status: 1,
+    stderr: expect.stringMatching(/^The \d+ tables of the keyspace users need a statement of \d+ bytes in each move/),
+  })
+  expect(readdirSync(folder())).toEqual(before)
+  rmSync(path.join(copy, 'src/app/wide'), { recursive: true })
+})
+
 test.each([
   ['a write of sharded rows', "UPDATE posts SET text = ''", /9999_mine\.sql writes rows of the sharded table posts/],
   [

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest'
 import {
   migratedDatabase,
   missingObjects,
+  movedTables,
   refuseLongTails,
   shardedTables,
   wantedObjects,
@@ -53,6 +54,17 @@ test('are refused if a keyspace has so many columns that a statement of a move i
     )
   expect(() => refuseLongTails(wide(20))).not.toThrow()
   expect(() => refuseLongTails(wide(40))).toThrow(/The 40 tables of the keyspace users need a statement of \d+ bytes/)
+})
+
+test('move every table with a fence, whether or not it has a schema', async () => {
+  const database = migratedDatabase()
+  const kept = fencedTable(sharded('users', sqliteTable('kept', { id: id(), bytes: integer().notNull() })))
+  database.exec('CREATE TABLE kept (id TEXT PRIMARY KEY NOT NULL, bytes INTEGER NOT NULL)')
+  for (const { sql } of fenceTriggers(kept)) database.exec(sql)
+  const moved = movedTables(database)
+  expect(moved).toContainEqual({ name: 'kept', keyspace: 'users', key: ['id'], columns: ['id', 'bytes'] })
+  const names = (await shardedTables()).map(({ name }) => name)
+  expect(moved.map(({ name }) => name).toSorted()).toEqual([...names, 'kept'].toSorted())
 })
 
 describe('a table that a shard can’t hold is refused with the reason', () => {
