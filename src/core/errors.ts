@@ -51,7 +51,7 @@ export const catalogue = {
   SHARD_NOT_EMPTY: [
     409,
     'The shard has slots or rows',
-    'Drain a shard before you remove it, and join only empty ones.',
+    'Drain the shard before you remove it. Only an empty database can join.',
   ],
   SHARD_NOT_SERVING: [
     409,
@@ -76,7 +76,7 @@ export const catalogue = {
     'Send the same body to repeat that request, or a new key for a new one.',
   ],
   ROW_TOO_LARGE: [422, 'The item is too large to store', 'Send less text in one item.'],
-  RATE_LIMITED: [429, 'Too many requests', 'Wait for the seconds that Retry-After gives, then try again.'],
+  RATE_LIMITED: [429, 'Too many requests', 'Wait for the number of seconds in Retry-After, then try again.'],
   // 5xx: the operator can fix it
   INTERNAL: [
     500,

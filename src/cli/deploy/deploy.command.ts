@@ -9,9 +9,9 @@ export const command = defineCommand({
   summary: 'creates missing Cloudflare resources, applies migrations, and uploads and checks the Worker',
   details: [
     'Idempotent: it changes only what is missing or outdated. If interrupted, run the command again to resume. It ends with ' +
-      'a health check and the probe. The same as: npm run deploy',
+      'a health check and the probe. npm run deploy runs this command.',
     PLATFORM_HELP,
-    '--token is the operators’ token to set if none is set. If omitted, the command generates one.',
+    '--token gives the operators’ token to set if the application has none. If omitted, the command generates one.',
   ].join('\n'),
   options: { 'dry-run': { help: 'print what the command would do, and change nothing' }, config: configOption },
   examples: ['deploy --dry-run', 'deploy --config wrangler.second.toml'],

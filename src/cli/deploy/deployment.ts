@@ -13,8 +13,8 @@ import { buildStaticFiles, type StaticFile } from './static-files.ts'
 
 /** For the help of the commands that open an account. */
 export const PLATFORM_HELP =
-  'It needs CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (docs/operating/deploying.md). Pass --url only if the address of ' +
-  'the application is neither PUBLIC_ORIGIN nor its address on workers.dev.'
+  'It needs CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (docs/operating/deploying.md). It ignores BANYAN_URL: without ' +
+  '--url, it uses PUBLIC_ORIGIN in the configuration, or the application’s address on workers.dev.'
 
 /** The configuration, account and tools of `deploy`, `rollback` and `restore`. */
 export interface Deployment {

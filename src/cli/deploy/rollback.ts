@@ -111,7 +111,7 @@ async function refuseLostShards(
   const moved = [...hasNow.keys()].filter(moves)
   if (moved.length > 0)
     throw new UserError(
-      `${described(wanted)} binds other databases as ${moved.join(', ')} than the live version.`,
+      `${described(wanted)} binds ${moved.join(', ')} to other databases than the live version does.`,
       'Roll back to a version that binds the same databases, with --to VERSION.',
     )
   const lacking = [...hasNow.keys()].filter(lacks)

@@ -9,8 +9,8 @@ export const command = defineCommand({
   name: 'load',
   summary: 'signs up users, sends requests at a fixed rate, and reads back all acknowledged writes',
   details:
-    'Each run creates new users. Reading back starts 41 s after the last write, when no source of a move can still answer, or ' +
-    'sooner if the operators’ API shows that no move is settling. Ctrl-C ends the sending; a second Ctrl-C ends the command.',
+    'Each run creates new users. Reading back starts 41 s after the last write, because a move’s source may answer until then. It ' +
+    'starts sooner if the operators’ API shows that no move is settling. Ctrl-C stops the requests; a second Ctrl-C stops the command.',
   options: loadOptions,
   examples: ['load --rate 200 --duration 60', 'load --until-stopped --reads 0.5'],
   async run(connect, _operands, options) {

@@ -25,7 +25,7 @@ type LoadOptions = OptionValues<typeof loadOptions> & { url?: string | undefined
 export function readSettings(options: LoadOptions) {
   const isEndless = options['until-stopped'] === true
   if (isEndless && options.duration !== undefined)
-    throw new UserError('--until-stopped and --duration exclude each other.', 'Remove one of them.')
+    throw new UserError('--until-stopped and --duration cannot be combined.', 'Remove one of them.')
   const rate = numberOf('rate', options.rate ?? '50', { least: 0.1, most: 2_000 })
   const seconds = numberOf('duration', options.duration ?? '30', { least: 1, most: DURATION_S_MAX })
   if (!isEndless && rate * seconds > REQUESTS_MAX)

@@ -13,7 +13,7 @@ const AT_ONCE_MAX = 32
 export const command = defineCommand({
   name: 'migrations apply',
   summary: 'applies missing migrations to every shard',
-  details: `It migrates one shard first, and then the others in parallel. If a shard fails, it starts no other.
+  details: `It migrates one shard first, and then the others in parallel. If a shard fails, it starts no further shards.
 Idempotent: if interrupted, run the command again to resume.`,
   options: {
     ...databaseOptions,

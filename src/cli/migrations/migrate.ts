@@ -65,7 +65,7 @@ export async function migrationStatus(
 
 /**
  * Applies each shard's missing migrations: the canary first, alone, then the others, `atOnceMax` at a time. If one
- * fails, it starts no other. Each migration applies entirely or not at all, so another run resumes after any
+ * fails, it starts no further shards. Each migration applies entirely or not at all, so another run resumes after any
  * interruption. Throws UserError, before it applies anything, for a migration that is not allowed on a sharded table.
  */
 export async function migrateShards(shards: MigratedShard[], options: MigrateOptions): Promise<MigrationRun> {

@@ -28,7 +28,7 @@ const JURISDICTIONS = ['eu', 'fedramp']
 export function locationOf(options: { location?: string | undefined; jurisdiction?: string | undefined }): Location {
   const { location = null, jurisdiction = null } = options
   if (location !== null && jurisdiction !== null)
-    throw new UserError('--location and --jurisdiction exclude each other.', 'Remove one of them.')
+    throw new UserError('--location and --jurisdiction cannot be combined.', 'Remove one of them.')
   if (location !== null && !HINTS.includes(location))
     throw new UserError(`--location is "${location}".`, `Pass one of ${HINTS.join(', ')}.`)
   if (jurisdiction !== null && !JURISDICTIONS.includes(jurisdiction))

@@ -17,7 +17,7 @@ const INTERRUPTED = 130
 
 export const command = defineCommand({
   name: 'restore',
-  summary: 'restores one shard to a time in the last 30 days, and loses its later writes',
+  summary: 'restores one shard to a time in the last 30 days; its later writes are lost',
   details: [
     'The shard’s users get 503 during the restore, and must log in again after it. If interrupted, run the command again to ' +
       'resume. One of --to, --abandon and --compare is required.',
@@ -37,8 +37,10 @@ export const command = defineCommand({
     const { to, abandon: isAbandoned, compare: isCompared } = options
     if ([to, isAbandoned, isCompared].filter(Boolean).length !== 1)
       throw new UserError(
-        to || isAbandoned ? '--to, --abandon and --compare exclude each other.' : 'restore needs a time.',
-        `Pass only --to, for example: npm run banyan -- restore ${shard} --to 2026-11-24T10:30:00Z. To abandon an interrupted restore, pass only --abandon.`,
+        to || isAbandoned
+          ? '--to, --abandon and --compare cannot be combined.'
+          : 'restore needs --to, --abandon or --compare.',
+        `Pass one of them, for example: npm run banyan -- restore ${shard} --to 2026-11-24T10:30:00Z. To abandon an interrupted restore, pass --abandon.`,
       )
     const say = (line: string) => console.error(line)
     const deployment = openDeployment({ config: options.config, environment: process.env, sleep, say })

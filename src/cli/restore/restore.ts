@@ -357,7 +357,7 @@ const notThen = ({ shard, to }: Travelling, difference: string) =>
 const halfDone = (note: Travelling | Reconciled) =>
   new UserError(
     `A restore of ${note.shard} to ${note.to} was interrupted and is not complete.`,
-    `Complete it first: ${goOn(note)}\nOr abandon it: ${giveUp(note.shard)}`,
+    `To resume it: ${goOn(note)}\nTo abandon it: ${giveUp(note.shard)}`,
   )
 
 const servesAlready = ({ shard, to }: Travelling, state: string) =>
@@ -369,7 +369,7 @@ const servesAlready = ({ shard, to }: Travelling, state: string) =>
 const otherNow = ({ shard }: Travelling, state: string, noteFile: string) =>
   new UserError(
     `${shard} is ${state}, and its slots differ from those it had when the restore started.`,
-    `If a move has changed its slots since (npm run banyan -- moves list), the shard is correct: delete ${noteFile}. If not, it was restored to a time before a move, and takes writes for slots of another shard: set its state to restoring (PATCH ${shardAt(shard)}), and run this command again to bring it back.`,
+    `If a move has changed its slots since (npm run banyan -- moves list), the shard is correct: delete ${noteFile}. If not, it was restored to a time before a move, and accepts writes for slots of another shard: set its state to restoring (PATCH ${shardAt(shard)}), and run this command again to bring it back.`,
   )
 
 async function backToService(connection: ShardOptions['connection'], shard: string, noteFile: NoteFile): Promise<void> {

@@ -29,7 +29,9 @@ function summary({ epoch, items }: ShardList): string {
   const users = items.flatMap((shard) => shard.users ?? [])
   const total = users.reduce((sum, count) => sum + count, 0)
   const unevenness =
-    total === 0 ? '' : `, the fullest shard has ${(Math.max(...users) / (total / users.length)).toFixed(2)} of the mean`
+    total === 0
+      ? ''
+      : `, the fullest shard has ${(Math.max(...users) / (total / users.length)).toFixed(2)} times the mean`
   const silent = items.filter((shard) => shard.users === null).map(({ id }) => id)
   const unknown = silent.length === 0 ? '' : `; not counted, because they do not answer: ${silent.join(', ')}`
   const estimated = items.some((shard) => shard.usersEstimated) ? ' (estimated)' : ''

@@ -4,7 +4,7 @@ import { setState } from './set-state.ts'
 
 export const command = defineCommand({
   name: 'shards read-only',
-  summary: 'refuses the writes of a shard’s users, who can still read',
+  summary: 'makes a shard read-only, so its users can read but not write',
   details: 'Idempotent. It is refused while a move is open at the shard.',
   operands: [shardOperand],
   options: { off: { help: 'allow writes again' } },

@@ -16,10 +16,13 @@ export const command = defineCommand({
   details: 'Idempotent: open moves count as done, and balanced shards stay as they are.',
   options: {
     'dry-run': { help: 'print the plan, and start nothing' },
-    by: { value: 'WHAT', help: 'slots, or bytes for the databases’ sizes, which needs no open move (default: slots)' },
+    by: {
+      value: 'WHAT',
+      help: 'what to balance: slots, or bytes (database sizes; refused while a move is open) (default: slots)',
+    },
     tolerance: {
       value: 'FRACTION',
-      help: 'distance from the mean, as a fraction of it, that a shard may keep (default: 0 for slots, 0.1 for bytes)',
+      help: 'how far a shard may stay from the mean, as a fraction of the mean (default: 0 for slots, 0.1 for bytes)',
     },
     keyspace: { ...keyspaceOption, help: 'keyspace to balance: users or claims (default: both)' },
     ...watchOptions,

@@ -37,7 +37,7 @@ export const watchOptions = {
   until: {
     value: 'STATE',
     choices: ['settling', 'done'],
-    help: 'watch until the moves settle, or until the source’s rows are deleted (default: settling)',
+    help: 'watch until the moves are settling, or until the sources have deleted the rows (default: settling)',
   },
 } as const satisfies OptionDefinitions
 

@@ -155,7 +155,7 @@ test('without the map, another database under the same name is refused even with
   version.bindings.find(({ name }) => name === 'SHARD_001')!.id = 'another'
   for (const isWithoutMap of [false, true])
     await expect(goBackBlindly({ isWithoutMap })).rejects.toThrow(
-      /binds other databases as SHARD_001 than the live version/,
+      /binds SHARD_001 to other databases than the live version does/,
     )
   expect(live()).toBe(after)
 })

@@ -40,7 +40,7 @@ test.each([
     '--rate 2000 for --duration 1001 exceeds the limit of 2,000,000 requests.',
     'Pass a lower --rate',
   ],
-  [{ duration: '9', 'until-stopped': true }, '--until-stopped and --duration exclude each other.', 'Remove one'],
+  [{ duration: '9', 'until-stopped': true }, '--until-stopped and --duration cannot be combined.', 'Remove one'],
   [{ url: 'here' }, '"here" is not an address.', 'Start it with http'],
 ])('%o is refused with a fix', (options, message, fix) => {
   expect(() => readSettings({ url, ...options })).toThrow(

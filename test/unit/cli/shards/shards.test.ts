@@ -24,7 +24,7 @@ test('a shard that does not answer is listed and named as not counted', async ()
     'shard-000  SHARD_000  serving  32768      7  2.1 MB       1.00',
     'shard-001  SHARD_000  serving  32768      –       –       1.00',
     '',
-    'epoch 3, 2 shards, 7 users, the fullest shard has 1.00 of the mean; not counted, because they do not answer: shard-001',
+    'epoch 3, 2 shards, 7 users, the fullest shard has 1.00 times the mean; not counted, because they do not answer: shard-001',
   ])
 })
 
@@ -40,7 +40,7 @@ test('an estimated number of users is marked as estimated', async () => {
     'shard-000  SHARD_000  serving  32768             250000  2.1 MB       1.00',
     'shard-001  SHARD_000  serving  32768               1500  2.1 MB       1.00',
     '',
-    'epoch 3, 2 shards, 251,500 users (estimated), the fullest shard has 1.99 of the mean',
+    'epoch 3, 2 shards, 251,500 users (estimated), the fullest shard has 1.99 times the mean',
   ])
 })
 
