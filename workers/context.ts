@@ -28,7 +28,7 @@ export interface Work {
   log: Log
   /** The newest epoch that the client knows. */
   atLeastEpoch: number
-  /** Until when it may make calls. */
+  /** How long the work may make calls. */
   time: TimeBudget
 }
 

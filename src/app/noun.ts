@@ -17,7 +17,7 @@ export type RegisterRoutes = (app: OpenAPIHono<WebEnv>, nouns: readonly Noun[]) 
 
 /**
  * Everything that a noun contributes to the application. `src/app/nouns.ts` lists the nouns. The entry points in
- * `workers/` read only that list from `src/app`. A noun's parts of operators' commands are in its `load.operator.ts`,
+ * `workers/` read only that list from `src/app`. What a noun adds to operators' commands is in its `load.operator.ts`,
  * `import.operator.ts` and `restore.operator.ts`.
  */
 export interface Noun {

@@ -103,7 +103,7 @@ export function createStaticFiles(options: StaticFilesOptions): StaticFiles {
 
   /** The answer to an unconditional GET. */
   async function wholeFile(file: StaticFile, origin: string, waitUntil: (promise: Promise<unknown>) => void) {
-    // Without the caller's query and headers, because the cache would answer a range or a condition by itself.
+    // The key has no query and no headers of the caller. Otherwise the cache would answer range and conditional requests.
     const key = new Request(origin + file.path)
     const cached = cache && (await attempt('cache.match', file, () => cache.match(key)))
     if (cached instanceof Response) return fileResponse(file, cached, 'hit')

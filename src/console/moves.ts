@@ -36,7 +36,7 @@ export async function planMoves(
     const { moves } = await directory.planMoves({ keyspace, target, ranges }, retry)
     return moves.map(toMove)
   } catch (error) {
-    // For the records, the target does not exist. For the caller, the field is wrong.
+    // The directory reports that the target does not exist. To the caller, that is a wrong field.
     if (!hasCode(error, 'NOT_FOUND')) throw error
     throw new BanyanError('INVALID', error.message, { errors: [{ pointer: '/target', detail: error.message }] })
   }

@@ -182,6 +182,6 @@ export type Plan = z.infer<typeof planShape>
 export type StartedMoves = z.infer<typeof startedMovesShape>
 export type Migrations = z.infer<typeof migrationsShape>
 export type ProbePage = z.infer<typeof probePageShape>
-/** As requests are sent. Fields with a default are optional. */
+/** Requests as clients send them, in which fields with a default are optional. */
 export type MoveRequest = z.input<typeof moveRequestShape>
 export type RebalanceRequest = z.input<typeof rebalanceShape>

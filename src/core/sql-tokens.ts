@@ -198,7 +198,7 @@ export function triggerOf(statement: SqlToken[]): SqlTrigger | null {
   }
 }
 
-/** BEGIN may also be a bare name, but no expression continues with a statement's first word. */
+/** BEGIN may also be a name without quotes. It starts the body only if a statement's first word follows. */
 const isBegin = (statement: SqlToken[], at: number): boolean =>
   isWord(statement[at], 'BEGIN') &&
   isWord(statement[at + 1], 'SELECT', 'INSERT', 'UPDATE', 'DELETE', 'REPLACE', 'WITH', 'VALUES')

@@ -180,7 +180,7 @@ export class Dispatch {
     }
   }
 
-  /** Also deletes the dead letter, because an earlier attempt may have been buried. */
+  /** Deletes the outbox row, and the dead letter if an earlier attempt was buried. */
   async #finish(job: Job): Promise<void> {
     const database = this.#options.shards.of(job.id, { operation: 'jobs.finish', idempotent: true })
     await database.batch([

@@ -12,7 +12,7 @@ const DIRECTORY_NAME = 'directory'
 export const directoryName = ({ directory }: Pick<Engine, 'directory'>): string =>
   directory.idFromName(DIRECTORY_NAME).toString()
 
-/** One call of the directory. Rejects if there is no answer after `ms`. The call may still take effect. */
+/** Calls the directory once. Rejects if there is no answer after `ms`. The call may still take effect. */
 export function askDirectory<T>(
   engine: Pick<Engine, 'directory'>,
   ms: number,
@@ -46,7 +46,7 @@ export async function orOlder<T, U>(ask: () => Promise<T>, askOlder: () => Promi
   }
 }
 
-/** One call of a move's mover. Rejects if there is no answer after `ms`. The call may still take effect. */
+/** Calls a move's mover once. Rejects if there is no answer after `ms`. The call may still take effect. */
 export function askMover<T>(
   { mover }: Pick<Engine, 'mover'>,
   moveId: string,

@@ -27,7 +27,7 @@ export const engineIsolate = (engine: Engine): EngineIsolate => ({
 export interface Invocation {
   waitUntil(promise: Promise<unknown>): void
   log?: Log
-  /** Until when it may make calls. Default: `limits.requestMs` from now. */
+  /** How long the invocation may make calls. Default: `limits.requestMs` from now. */
   time?: TimeBudget
   /** The newest epoch that the client knows. Default: 0. */
   atLeastEpoch?: number

@@ -442,7 +442,7 @@ const packsOf = ({ tails, chunk }: SourceSnapshot): PackedRows[] => (chunk ? [..
 const keep = (moveId: string, cursors: Cursors): Statement =>
   statement('UPDATE mover SET move_id = ?, cursors = ? WHERE id = 1', moveId, JSON.stringify(cursors))
 
-/** The same, and closes the window: one statement less per round. */
+/** Like `keep`, and also closes the window, which saves one statement per round. */
 const shutAndKeep = (moveId: string, cursors: Cursors): Statement =>
   statement('UPDATE mover SET open = 0, move_id = ?, cursors = ? WHERE id = 1', moveId, JSON.stringify(cursors))
 

@@ -104,12 +104,12 @@ export type DirectoryAnswer<K extends DirectoryOperation> = Exclude<
   Refusal
 >
 
-/** The same operations, callable by name. */
+/** All directory operations as the Durable Object offers them. */
 export type DirectoryCalls = {
   [K in DirectoryOperation]: (...given: Parameters<DirectoryOperations[K]>) => Promise<Reply<DirectoryAnswer<K>>>
 }
 
-/** The same operations for requests of users and operators. A refusal is thrown as the original `BanyanError`. */
+/** All directory operations as the Worker calls them. A refusal is thrown as the original `BanyanError`. */
 export type DirectoryClient = {
   [K in DirectoryOperation]: (...given: Parameters<DirectoryOperations[K]>) => Promise<DirectoryAnswer<K>>
 }

@@ -7,7 +7,7 @@ import { keyReused, type RetryKey } from '../sharding/idempotency.ts'
 /** Runs an effect and keeps its answer in one synchronous transaction. On a retry, returns the kept answer. */
 export type Once<T> = (effect: () => T) => T
 
-/** For an effect that is never retried. */
+/** A `Once` for an effect that is never retried: it keeps no answer. */
 export const unkept = <T>(effect: () => T): T => effect()
 
 /** The moves that a request recorded before the transaction that keeps its answer. */
@@ -18,7 +18,7 @@ export interface Parts {
   add(moveIds: string[]): void
 }
 
-/** For a request without an Idempotency-Key, which is never resumed. */
+/** The parts of a request without an Idempotency-Key, which is never resumed. */
 export const noParts: Parts = { moves: () => [], add: () => undefined }
 
 /**

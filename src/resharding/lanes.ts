@@ -113,8 +113,8 @@ export class Lanes {
   }
 
   /**
-   * Moves that wait although both their lanes are free, for example after a lost wake-up. At most one per shard, by
-   * rules 1 and 2, but with the lowest `rank` first.
+   * Moves that wait although both their lanes are free, for example after a lost wake-up. Chooses at most one per shard,
+   * by rules 1 and 2, but those with the lowest `rank` first.
    */
   overlooked(rank: (row: LaneRow) => number): LaneRow[] {
     const now = this.#options.clock.now()

@@ -98,8 +98,8 @@ export class MovePlanning {
   /**
    * Records planned moves in pieces with pauses in between, so that thousands of them do not block the object. `last`
    * is called instead of a transaction for the last piece. It records that piece and resolves to all moves of the
-   * request, including those that an interrupted attempt recorded. Call it in turn, with moves of slots that no other
-   * move holds.
+   * request, including those that an interrupted attempt recorded. Call it while no other plan runs, with moves of slots
+   * that no other move holds.
    */
   async record<T>(planned: CheckedMove[], parts: Parts, last: (record: () => MoveRecord[]) => T): Promise<T> {
     const moves = this.recordedOf(parts)

@@ -169,7 +169,7 @@ export class Mover {
     const { records } = this.#options
     this.#budget = new StatementBudget()
     const found = await records.find(moveId)
-    // Reset only after the directory has answered. Until then, the previous turn knows best whether writers wait.
+    // Reset only after the directory has answered. Until then, the previous turn's state says whether writers wait.
     this.#incarnation = null
     if (!found) return null
     this.#noted = found.interrupted
@@ -308,7 +308,7 @@ class Incarnation {
         if (captured !== this.#record.captured) await this.#tell({ captured })
         return clock.now() + nextLookMs(captured)
       }
-      // Record the stop in the directory first, because a later reverse would lack changes.
+      // Record the stop in the directory first, so that it refuses a later reverse, which would lack changes.
       const answer = await records.change(seen(this.#record), { capture: 'stop' }, null)
       if (answer.outcome !== 'recorded') throw new Superseded('the record has changed')
       this.#record = answer.record
@@ -731,7 +731,7 @@ class Incarnation {
   }
 }
 
-/** For one piece of captured changes, and for the batch that stops the capture. */
+/** How many statements it takes to delete one piece of captured changes, or to stop the capture. */
 const STOP_STATEMENTS = 3
 
 /** The shards with these bindings. Throws `Interrupted` if a binding is missing, because a deployment can add it. */

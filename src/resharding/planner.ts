@@ -34,7 +34,7 @@ export interface Plan {
 export interface Aim {
   /** How far a shard may stay from the mean, as a fraction of it. 0 balances as evenly as slots allow. */
   tolerance: number
-  /** Only this shard gives slots, and it gives all. Null: every shard above its share gives. */
+  /** The only shard that gives slots away; it gives all. Null: every shard above its share gives slots. */
   drained: string | null
 }
 

@@ -119,7 +119,7 @@ export type MoveChange =
   | { to: 'failed'; error: string }
   /** The undo is finished. `leftAlone` names slots that are not the move's and did not change. */
   | { to: 'ended'; leftAlone?: string | null }
-  /** The lanes between two turns of a purge. */
+  /** Takes or leaves the lanes between two turns of a purge. */
   | { lanes: 'take' | 'leave' }
   /** An operator must decide. The move gives up its lanes. */
   | { stuck: string }
@@ -154,7 +154,7 @@ export const withNotes = (record: MoveRecord): MoveRecord => ({ ...noNotes, ...r
 export const isOver = ({ state }: Pick<MoveRecord, 'state'>): boolean =>
   state === 'done' || state === 'aborted' || state === 'failed'
 
-/** True if the next recorded attempt ends a failed one. */
+/** True if recording the next attempt gives up the current one. */
 export const endsAttempt = ({ state, attemptIsFor }: Pick<MoveRecord, 'state' | 'attemptIsFor'>): boolean =>
   state === 'cutover' && attemptIsFor === 'fence'
 

@@ -191,7 +191,7 @@ export const boundChunkSql = perTable(
     `UPDATE mover SET cursors = json_set(cursors, '$.end', (${chunkEndSql(table, hasCursor, rowsMax)})) WHERE id = 1`,
 )
 
-/** The same for a chunk whose rows are only counted. It reads only keys, and has no byte limit. */
+/** Like `boundChunkSql`, for a chunk whose rows are only counted. It reads only keys, and has no byte limit. */
 export const boundCountSql = perTable((table: MovedTable, hasCursor: boolean, rowsMax: number): string => {
   const keys = `SELECT ${keyAs(table)} FROM ${aliased(table)} WHERE ${afterCursor(table, hasCursor)} AND ${beforeEnd(table)} ORDER BY ${columnList(table.key)} LIMIT ${rowsMax}`
   const placed = placedKey(table, 'r')
@@ -201,8 +201,8 @@ export const boundCountSql = perTable((table: MovedTable, hasCursor: boolean, ro
 const CHUNK_END = "(SELECT json_extract(mover.cursors, '$.end') FROM mover)"
 
 /**
- * That end as `end`, or null if no row follows it. `?1` to `?3` as above. A walk must not end only when it finds no
- * row, because a writer at the end of a table would keep it busy forever. That writer's rows are captured anyway.
+ * Reads the stored end as `end`, or null if no row follows it. `?1` to `?3` as above. If a walk ended only when it finds
+ * no row, a writer at the end of a table could keep it busy permanently. That writer's rows are captured anyway.
  */
 export const chunkReachSql = perTable(
   (table: MovedTable): string =>
@@ -215,7 +215,7 @@ type Bound = 'chunk' | 'key' | 'slots'
 
 /** The rows after the cursor, up to `bound`. `?1` to `?3` as above. */
 function inChunk(table: MovedTable, hasCursor: boolean, bound: Bound): string {
-  // Given two upper bounds, SQLite might use the wider one.
+  // Only one upper bound, because SQLite might use the wider of two.
   const end = {
     chunk: `?2 IS NOT NULL AND ${keyTuple(table)} <= (${keyColumns(table, CHUNK_END)})`,
     key: `?2 IS NOT NULL AND ${keyTuple(table)} <= (${keyColumns(table, '?4')})`,

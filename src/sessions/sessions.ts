@@ -237,7 +237,7 @@ export class Sessions {
       .first<SessionRow>()
     const now = clock.now()
     if (!row || row.expiresAt <= now || row.idleAt <= now) {
-      // Without a copy, this may be a forged token, so it must not cause deletions.
+      // If there is no copy, the token may be forged, so it must not cause deletions.
       if (copy) this.forget([token.sessionId])
       return { session: null, stamp: null, ended: true }
     }

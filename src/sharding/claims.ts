@@ -299,7 +299,7 @@ export function barStatements(database: GroupDatabase, attempts: ClaimAttempt[],
 export const outcomesOf = (answers: { outcomes: D1Result<AttemptOutcome> }[]): Map<string, string> =>
   new Map(answers.flatMap(({ outcomes }) => outcomes.results.map(({ id, outcome }) => [id, outcome])))
 
-/** Like `Claims.confirmStatement`, for several claims. */
+/** Like `Claims.confirmStatement`, but for several claims. */
 export const confirmStatement = (database: GroupDatabase, claims: (ClaimAttempt & Slotted)[]): ShardStatement =>
   database
     .prepare(

@@ -324,8 +324,8 @@ export class Directory {
   }
 
   /**
-   * Only before any mover has used the shard. Otherwise a late batch of an abandoned boot could bring back slots that
-   * have since moved to another shard.
+   * Writes the slots of a first boot, but only if no mover has used the shard yet. Otherwise a late batch of an abandoned
+   * boot could bring back slots that have since moved to another shard.
    */
   async #seedSlots(shard: ShardEntry, ordinal: number): Promise<void> {
     const seed = `INSERT INTO slots (keyspace, slot, state, epoch)

@@ -70,13 +70,13 @@ export class Router {
     return this.#session?.bookmark ?? null
   }
 
-  /** True if the other router may send a statement of this one. */
+  /** True if the other router may send a statement of this router. */
   mayGoBy(other: Router): boolean {
     return (
       this.#routing === other.#routing &&
       this.#slot === other.#slot &&
       this.#options.keyspace === other.#options.keyspace &&
-      // The other router would send it without this router's condition.
+      // Otherwise the other router would send the statement without this router's condition.
       (this.#options.mustHold === undefined || this.#options.mustHold === other.#options.mustHold)
     )
   }

@@ -31,7 +31,7 @@ export interface ArraysForm extends Sql {
    * columns.
    */
   keys: Sql | null
-  /** Like `keys`, but gives the column names as D1 names them. */
+  /** A query like `keys`, whose column names are those of D1. */
   names: Sql | null
   /** The objects' keys equal the column names. */
   isNamed: boolean
@@ -80,7 +80,7 @@ const isClosed = (blanks: string): boolean => /^(?:\s|--[^\n]*|\/\*[\s\S]*?\*\/)
 interface Column {
   tokens: SqlToken[]
   isStar: boolean
-  /** Its name if the text states it. Null for an expression. */
+  /** The column's name if the text states it. Null for an expression. */
   name: string | null
   /** Where its alias starts, including AS. Without an alias, the column's end. */
   aliasAt: number
@@ -175,7 +175,7 @@ function sourceOf(sql: string, statement: SqlStatement): { before: string; table
   if (isWord(statement[at], 'INTO', 'FROM')) at++
   const { after } = nameAt(statement, at)
   const name = sql.slice(statement[at]?.start, statement[after - 1]?.end)
-  // Not a common table expression of the same name.
+  // With `main.`, the name cannot mean a common table expression.
   const table = isSign(statement[at + 1], '.') ? name : `main.${name}`
   return { before: sql.slice(statement[0].start, statement[verb]?.start), table }
 }

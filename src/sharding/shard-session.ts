@@ -8,7 +8,7 @@ export class ShardSession {
   readonly #start: string
   #shard = ''
   #open: D1DatabaseSession | null = null
-  /** The bookmark at which `#open` was opened: the minimum that it has seen until its first answer. */
+  /** The bookmark at which `#open` was opened. Until its first answer, that is the least that the session has seen. */
   #openedAt = ''
   /** The bookmark of `#shard`'s latest answer. */
   #seen: string | null = null

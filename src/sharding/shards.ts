@@ -134,7 +134,7 @@ export class Shards {
     return { values, failed }
   }
 
-  /** The same databases, but `each` visits the shards of this map instead of the isolate's. */
+  /** Like these shards, but `each` visits the shards of `map` instead of the isolate's map. */
   by(map: ShardMap): Shards {
     return new Shards(this.#routing, map)
   }

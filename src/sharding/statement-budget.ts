@@ -41,7 +41,7 @@ export class StatementBudget {
     }
   }
 
-  /** The same databases by binding name. Each statement is counted when it is sent. */
+  /** Returns the databases by binding name, wrapped so that each statement is counted when it is sent. */
   meter(shards: ReadonlyMap<string, D1Database>): Map<string, D1Database> {
     return new Map([...shards].map(([binding, database]) => [binding, new MeteredDatabase(this, database)]))
   }

@@ -3,7 +3,7 @@ import { limits } from '../core/limits.ts'
 
 const PURPOSE = 'causal'
 
-/** Lets a client read its own writes: the newest map epoch that it has seen. */
+/** Holds the newest map epoch that a client has seen, so that the client reads its own writes. */
 export interface CausalToken {
   epoch: number
 }

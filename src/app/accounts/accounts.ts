@@ -237,7 +237,7 @@ async function getAccount(tiers: AccountTiers, userId: string): Promise<AccountR
 async function findAccount(tiers: AccountTiers, login: string): Promise<AccountRow | null> {
   const spec = login.includes('@') ? emailClaim(login) : handleClaim(login)
   const ownerId = await tiers.claims.findOwner(spec)
-  // For an unknown login, reads a row that does not exist, so that the calls and the time are the same.
+  // For an unknown login, this reads a row that does not exist, so that the calls and the time are the same.
   return readAccount(tiers, ownerId ?? `${slotOf(claimKey(spec))}.nobody`)
 }
 

@@ -73,7 +73,7 @@ async function mail(purpose: MailPurpose, options: AccountJobOptions, job: Job, 
     .bind(tokenId)
     .first<string>('email')
   const { subject, path, text } = wording[purpose]
-  // Without a row, the token was used in the meantime, and its link would not work.
+  // If there is no row, the token was used in the meantime, and its link would not work.
   if (to !== null) {
     const link = `${origin}/${path}/${mailToken(options.signingKey, purpose, tokenId)}`
     await options.sendMail({ to, subject, text: text(link), messageId: job.id })

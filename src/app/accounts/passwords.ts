@@ -85,7 +85,7 @@ export async function checkPassword(password: string, phc: string): Promise<{ fi
   return { fits: hash.length === derived.length && timingSafeEqual(hash, derived), isOutdated }
 }
 
-/** Takes as long as a check, for an unknown login. */
+/** For an unknown login. Takes as long as a real check, so that the answer's time does not reveal which logins exist. */
 export async function checkNothing(password: string, random: Random): Promise<void> {
   derive(password, Buffer.from(random.bytes(SALT_BYTES)), scryptCost)
 }

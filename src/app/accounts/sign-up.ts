@@ -81,7 +81,7 @@ async function reserve(tiers: AccountTiers, input: SignUpInput, attempt: Attempt
     if (!(await tiers.claims.reserve(handle, attempt)))
       throw taken('HANDLE_TAKEN', '/handle', 'This handle is taken. Choose another.')
   } catch (error) {
-    // Also if a shard was unavailable. Otherwise this attempt's reservation would refuse the next.
+    // Even if a shard was unavailable. Otherwise this attempt's reservation would refuse the next attempt.
     await abandon(tiers, attempt, hasCode(error, 'EMAIL_TAKEN') ? [] : [email, handle])
     throw error
   }

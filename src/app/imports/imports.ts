@@ -24,7 +24,7 @@ interface Candidate {
   user: Newcomer
   specs: ClaimSpec[]
   attempt: ClaimAttempt
-  /** The claims of this attempt. Empty if the account was created before with other claims. */
+  /** The claims of this attempt. Empty if an earlier attempt created the account with other claims. */
   claims: GroupedClaim[]
   /** Set once the outcome is decided. */
   outcome?: ImportOutcome
@@ -266,8 +266,8 @@ async function contest(
 }
 
 /**
- * Writes account, profile and the attempt's row in one batch per shard, unless an attempt is taken or this one is
- * barred.
+ * Writes account, profile and the attempt's row in one batch per shard. Skips a user if an attempt has already taken
+ * effect, or if this attempt is barred.
  */
 async function commit(tiers: ImportTiers, claims: GroupedClaims, candidates: Candidate[], now: number): Promise<void> {
   const isOpen = `NOT EXISTS (SELECT 1 FROM claim_attempts WHERE ${isAttemptAt("(value ->> 'id')")}

@@ -93,7 +93,7 @@ export function assetStep(deployment: Deployment): Step {
 
 export interface VersionOptions {
   address(): string
-  /** Set if no token is set. */
+  /** The token to set if the application has none. If undefined, one is generated. */
   operatorToken: string | undefined
   /** Bindings of the live map's shards; null if no token is known for the request. */
   mapBindings(): Promise<string[] | null>

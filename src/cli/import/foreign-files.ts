@@ -112,7 +112,7 @@ export function refuseForeignBytes(head: Buffer, file: string, columns: readonly
   )
 }
 
-/** The same, for formats recognised by their first characters. */
+/** Like `refuseForeignBytes`, for formats that are recognised by their text. */
 export function refuseForeignText(text: string, file: string, columns: readonly string[]): void {
   const head = text.slice(0, 4_096)
   refuse(

@@ -63,7 +63,7 @@ export class PlaceFile {
   }
 }
 
-/** In the file, the remarks are on the same level as the other counts. */
+/** The form in the file, in which the remarks are on the same level as the other counts. */
 type Counts = Omit<Place, 'remarked'>
 
 const placeOf = ({ now, acknowledged, imported, there, refused, refusedBytes, ...remarked }: Counts): Place => ({

@@ -109,7 +109,7 @@ async function* continued(first: Buffer, rest: AsyncGenerator<Buffer>): AsyncGen
   yield* rest
 }
 
-/** The same bytes, with the first 4 kB in one piece. */
+/** Yields the bytes of `chunks`, with the first 4 kB in one piece. */
 async function* withHead(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let head: Buffer | null = Buffer.alloc(0)
   for await (const chunk of chunks) {

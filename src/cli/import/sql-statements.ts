@@ -112,7 +112,7 @@ export function tableOf(statement: string): { table: string; makes: boolean } | 
   return name === undefined ? null : { table: unquoted(name), makes: create !== undefined }
 }
 
-/** The same statement for another table. */
+/** Returns the statement with `table` as the table that it creates or inserts into. */
 export function retargeted(statement: string, table: string): string {
   const text = withoutBlanks(statement)
   const [beginning = '', , name = ''] = TABLE.exec(text) ?? []

@@ -23,7 +23,7 @@ export class LiveFigures {
 
   showProgress(stage: string, done: number, of: number): void {
     const text = `${stage}: ${done.toLocaleString('en')} of ${of.toLocaleString('en')}`
-    // Without a terminal: one line per quarter.
+    // If the output is not a terminal, print one line per quarter.
     const share = Math.floor((done / of) * 4)
     if (this.#screen.isTTY) this.#draw(text)
     else if (share !== this.#saidShare) this.say(text)

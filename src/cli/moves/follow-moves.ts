@@ -58,7 +58,7 @@ function hasReached({ state }: Move, until: 'settling' | 'done'): boolean {
   return until === 'settling' && (state === 'settling' || state === 'purging')
 }
 
-/** For logs and pipes. */
+/** Prints a line per change of a move's state, for logs and pipes. */
 class Lines {
   readonly #screen: Screen
   readonly #states = new Map<string, string>()
@@ -80,7 +80,7 @@ class Lines {
   }
 }
 
-/** For terminals. */
+/** Draws one bar per move and redraws it in place, for terminals. */
 class Bars {
   readonly #screen: Screen
   #drawn = 0

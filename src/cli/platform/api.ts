@@ -56,7 +56,7 @@ export interface Platform {
   readonly accountId: string
   /** The answer's `result`. Throws PlatformError. */
   call<T>(call: Call): Promise<T>
-  /** The same, but null for a 404. */
+  /** Like `call`, but resolves to null for a 404. */
   find<T>(call: Call): Promise<T | null>
   /** All pages of a list. */
   list<T>(path: string, query?: Record<string, string>): Promise<T[]>

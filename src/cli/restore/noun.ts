@@ -78,7 +78,7 @@ export interface Credentials {
   }
   texts: {
     noted(count: number): string
-    /** For the operator. `listed`: null if the noted rows are unknown. `file`: the list's file. */
+    /** What the operator must do. `listed`: null if the noted rows are unknown. `file`: the list's file. */
     compared(listed: Listed, file: string): string[]
   }
 }

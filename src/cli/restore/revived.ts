@@ -113,7 +113,7 @@ export function endedText(
   ].join('\n')
 }
 
-/** The same for `--json`. */
+/** What `endedText` says, for `--json`. */
 export const endedJson = ({ revoked, listed }: Ended, { revoked: tables, credentials }: Restored, file: string) => ({
   ...Object.fromEntries(tables.map(({ table, names }) => [names.deleted, revoked[table] ?? 0])),
   ...(credentials ? { [credentials.names.rows]: listed && { ...listed, file } } : {}),

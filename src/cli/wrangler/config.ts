@@ -87,7 +87,7 @@ export const withDatabaseId = (text: string, binding: string, id: string): strin
   return withId(text, { table: 'd1_databases', binding, key: 'database_id', localKey: 'preview_database_id' }, id)
 }
 
-/** The same for a KV namespace, with `preview_id`. */
+/** Like `withDatabaseId`, for a KV namespace and its `preview_id`. */
 export const withKvId = (text: string, binding: string, id: string): string =>
   withId(text, { table: 'kv_namespaces', binding, key: 'id', localKey: 'preview_id' }, id)
 

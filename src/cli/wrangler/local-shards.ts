@@ -138,6 +138,6 @@ function localShard(binding: string, database: D1Database): MigratedShard {
   }
 }
 
-/** The same statement as wrangler's. */
+/** Equals wrangler's statement, so that both can create the table. */
 const MIGRATIONS_TABLE =
   'CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)'

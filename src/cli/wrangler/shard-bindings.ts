@@ -12,7 +12,7 @@ export interface ShardBinding {
 /** Ordered by binding. Throws UserError if a block is unreadable, lacks a name or an id, or repeats a binding. */
 export const shardBindings = (text: string): ShardBinding[] => shardsIn(readTables(text))
 
-/** The same, for parsed tables. */
+/** Like `shardBindings`, for parsed tables. */
 export function shardsIn(tables: Table[]): ShardBinding[] {
   const shards = shardBlocks(tables).map(shardOf)
   const twice = shards.find(({ binding }, index) => shards.findIndex((other) => other.binding === binding) !== index)

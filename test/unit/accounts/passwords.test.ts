@@ -117,7 +117,7 @@ describe('the work of a log-in', () => {
     },
   )
 
-  test('checking an unknown login derives once, at the current cost', async () => {
+  test('checking an unknown login derives one hash, at the current cost', async () => {
     await checkNothing(PASSWORD, systemRandom)
     expect(work()).toEqual([todaysWork])
   })

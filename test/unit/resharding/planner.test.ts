@@ -71,11 +71,11 @@ describe('tolerance', () => {
     2,
   )
 
-  test('a shard within it gives nothing', () => {
+  test('a shard within the tolerance gives no slots', () => {
     expect(planMoves(serving(2), { owners, held: nothingHeld() }, { ...even, tolerance: 0.05 }).moves).toEqual([])
   })
 
-  test('a shard outside it gives until it is within, and no more', () => {
+  test('a shard outside the tolerance gives slots only until it is within', () => {
     const { moves } = planMoves(serving(2), { owners, held: nothingHeld() }, { ...even, tolerance: 0.02 })
     const [most] = carriedOut(owners, serving(2), moves)
     expect(most).toBeLessThanOrEqual(32_768 * 1.02 + 1)

@@ -163,7 +163,7 @@ test('by bytes, it returns the recorded moves, because sizes are not meaningful 
   expect([moves.length, held]).toEqual([size, 0])
 })
 
-test('a retry with the same key during its request waits for the answer', async () => {
+test('a retry with the same key waits for the answer of the request that still runs', async () => {
   const grown = growing()
   const answers = new KeptAnswers(grown.storage, grown.clock)
   const bytes = Object.fromEntries(Array.from({ length: 80 }, (_, index) => [shardName(index), index < 40 ? 1_000 : 0]))

@@ -91,7 +91,7 @@ describe('the lease', () => {
 })
 
 describe('one load at a time', () => {
-  test('fifty cold requests', async () => {
+  test('fifty cold requests load the map once', async () => {
     const { source, holder, noCopy } = stand()
     const held = await Promise.all(Array.from({ length: 50 }, () => holder.current(noCopy)))
     expect(source.calls).toBe(1)
@@ -220,7 +220,7 @@ describe('the data centre’s copy', () => {
     },
   )
 
-  test('a client that knows a newer epoch than the directory is answered without a lease', async () => {
+  test('a client that knows a newer epoch than the directory gets a map without a lease', async () => {
     const { given } = stand()
     expect(await given(9)).toEqual({ leased: false, epoch: 1 })
     expect(await given(1)).toEqual({ leased: true, epoch: 1 })
@@ -283,7 +283,7 @@ describe('the directory unavailable', () => {
 })
 
 describe('the isolate’s clock', () => {
-  test('steps back an hour: the lease does not last an hour longer', async () => {
+  test('steps back an hour, which does not extend the lease by an hour', async () => {
     const { clock, source, given, isLeased } = stand()
     await given()
     clock.time -= 3_600_000
@@ -296,7 +296,7 @@ describe('the isolate’s clock', () => {
     expect(isLeased()).toBe(false)
   })
 
-  test('steps back an hour while the directory is unavailable: it is asked again after a second, not after an hour', async () => {
+  test('steps back an hour while the directory is unavailable: the directory is asked again after a second', async () => {
     const { clock, directory, given } = stand()
     await given()
     directory.isAway = true

@@ -48,11 +48,11 @@ test.each([
   [' first-unconstrained ', null],
   ['', null],
   [' ', null],
-])('opened with %j and not yet used, it returns %j', (start, bookmark) => {
+])('a session opened with %j and not yet used returns the bookmark %j', (start, bookmark) => {
   expect(new ShardSession(start).bookmark).toBe(bookmark)
 })
 
-test('an exact read advances it, so a later read starts at the read’s bookmark', async () => {
+test('an exact read advances the session, so a later read starts at the read’s bookmark', async () => {
   const { database, opened } = new Sessions()
   const session = new ShardSession('first-unconstrained')
   await session.ask(a, database, at('0003'))

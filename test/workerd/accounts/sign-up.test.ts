@@ -212,7 +212,7 @@ describe('a sign-up frozen before its commit', () => {
     },
   )
 
-  test('wakes after another sign-up barred it and released the address: it starts from scratch and succeeds', async () => {
+  test('resumes after another sign-up barred it and released the address: it starts from scratch and succeeds', async () => {
     const { world, input, wake } = await frozen()
     const taken = somebody()
     await attempt(world.isolate(), taken)

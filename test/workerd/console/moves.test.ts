@@ -366,7 +366,7 @@ describe('an Idempotency-Key', () => {
     await refused(send(`/${move!.id}/abort`, 'another key'), 409, 'MOVE_STATE')
   })
 
-  test('is text of a bounded length', async () => {
+  test('has a bounded length', async () => {
     for (const [path, json] of [
       ['/moves', { slots: '0700', target: 'shard-001' }],
       ['/moves/x/abort', undefined],

@@ -109,13 +109,13 @@ describe('with an unavailable database', () => {
   const unknown = { id: 'shard-001', binding: 'SHARD_001', slots: 32_768, bytes: null, users: null }
   const known = { id: 'shard-000', slots: 32_768, bytes: expect.any(Number), users: expect.any(Number) }
 
-  test('the shards are listed, that one without size and users', async () => {
+  test('the list has all shards, and no size and users for the unavailable shard', async () => {
     const list = await askIt('GET', '/shards')
     expect(list.status, list.text).toBe(200)
     expect(list.json()).toMatchObject({ items: [known, { ...unknown, state: 'serving' }] })
   })
 
-  test('states can be changed, including that shard’s', async () => {
+  test('the state of every shard can be changed, even of the unavailable shard', async () => {
     for (const [id, shard] of [
       ['shard-000', known],
       ['shard-001', unknown],

@@ -102,7 +102,7 @@ describe('imported users', () => {
     expect(isolate.calls.length).toBe(8)
   })
 
-  test('sent again, alone or with others, change nothing', async () => {
+  test('change nothing when they are sent again, alone or with others', async () => {
     const world = new World()
     const users = newcomers(20)
     const items = await send(world.isolate(), users)

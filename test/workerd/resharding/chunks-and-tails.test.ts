@@ -143,7 +143,7 @@ describe('a chunk limited by bytes', () => {
     expect(await lengths({ bytesMax: 3_500 })).toEqual([3, 3, 3, 1])
   })
 
-  test('contains a larger row alone, wherever it is', async () => {
+  test('contains only one row if the row exceeds the limit, wherever the row is', async () => {
     await sized([10, 5_000, 10, 10, 9_000, 9_000, 10])
     expect(await lengths({ bytesMax: 1_000 })).toEqual([1, 1, 2, 1, 1, 1])
   })

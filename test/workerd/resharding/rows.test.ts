@@ -219,7 +219,7 @@ describe('rows selected by their keys', () => {
   })
 
   // D1 binds a number as REAL.
-  test('are also found with integers that JavaScript bound, and are integers at both sides', async () => {
+  test('are also found by integers that JavaScript bound, and stay integers at the target', async () => {
     const large = 9_007_199_254_740_991
     await insert([
       ['0001', 7, "'x'"],

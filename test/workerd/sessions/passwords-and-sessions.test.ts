@@ -172,7 +172,7 @@ describe('a retried log-in', () => {
 })
 
 describe('a new password', () => {
-  test('set with the current one ends all other sessions and keeps this one', async () => {
+  test('that is set with the current password ends all other sessions and keeps this one', async () => {
     const { world, ada } = await setUp()
     const others = [
       await enter(world.isolate(), ada.email, ada.password),
@@ -276,7 +276,7 @@ describe('a new password', () => {
 describe('a confirmed address', () => {
   const verificationToken = (world: World) => world.mails.at(-1)!.text.match(/verify-email\/(\S+)/)![1]!
 
-  test('is confirmed once by its token; a retry with the key gets the first answer', async () => {
+  test('is confirmed once by its token, and a retry with the idempotency key gets the first answer', async () => {
     const { world } = await setUp()
     const token = verificationToken(world)
     const retry = { key: 'key', request: 'one' }

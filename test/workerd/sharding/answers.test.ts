@@ -109,7 +109,7 @@ test('a constraint error that quotes such a text is still a constraint error', (
   expect(answerOf(quoted).kind).toBe('constraint')
 })
 
-test('a taken key is distinguished from another table’s, and from another constraint', async () => {
+test('a taken key is distinguished from a taken key of another table, and from other constraints', async () => {
   const error = await rejectionOf(shard.prepare(`${SLOT_ROW}, ('users', '00aa', 'active', 1)`).run())
   const taken = new DatabaseError('DATABASE_CONSTRAINT', 'SQLITE_CONSTRAINT_PRIMARYKEY', error)
   expect([isTaken(taken, 'slots'), isTaken(taken, 'slot'), isTaken(taken, 'claims')]).toEqual([true, false, false])

@@ -198,7 +198,7 @@ describe('a crash in the first boot, followed by a boot', () => {
     })
   })
 
-  test('with a binding missing, it says which one to add again', async () => {
+  test('with a binding missing, the error says which binding to add again', async () => {
     await runInDurableObject(newObject(), async (_, state) => {
       await rejectionOf(directoryOn(state, bound, 'booted').map())
       const fewer = new Map([['SHARD_000', databases.SHARD_000]])

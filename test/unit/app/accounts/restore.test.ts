@@ -293,7 +293,7 @@ describe('revoked rows that must not return', () => {
     expect(await read('SELECT id FROM sessions')).toEqual([{ id: '0000later' }])
   })
 
-  test('returned to service by hand midway and then abandoned: its sessions end, because it may be restored', async () => {
+  test('a shard that was returned to service by hand, then abandoned, loses its sessions, because it may be restored', async () => {
     await write(account('0000ada'))
     await write(session('0000ended', '0000ada'))
     const to = await moment()

@@ -95,7 +95,7 @@ describe('users that are busy', () => {
     expect(asked).toEqual([['1', '2', '3'], ['2']])
   })
 
-  test('for longer than a reservation lasts end the import, which names one of them', async () => {
+  test('for longer than a reservation lasts end the import, and the error names one of them', async () => {
     const { sender, elapsedMs } = stand([allAre('busy', 'SLOT_FENCED')])
     await expect(sender.importRecords('old', [user('1')])).rejects.toThrow(
       /could not import 1 users for 90 s\. The reason for 1 is SLOT_FENCED/,
@@ -103,7 +103,7 @@ describe('users that are busy', () => {
     expect(elapsedMs()).toBeGreaterThanOrEqual(90_000)
   })
 
-  test('are sent again for as long as each request of a slow fleet decides some users', async () => {
+  test('are sent again as long as each request to slow shards decides some users', async () => {
     const some = (users: string[]) => ({
       items: users.map((externalId, index) =>
         index < 1 ? allAre('imported')([externalId]).items[0]! : allAre('busy', 'TOO_MANY')([externalId]).items[0]!,
@@ -115,7 +115,7 @@ describe('users that are busy', () => {
     expect(elapsedMs()).toBe(140_000)
   })
 
-  test('because they are too many for one request are sent again at once', async () => {
+  test('because a request has too many users are sent again at once', async () => {
     const some = (users: string[]) => ({
       items: users.map((externalId, index) =>
         index < 1 ? allAre('imported')([externalId]).items[0]! : allAre('busy', 'TOO_MANY')([externalId]).items[0]!,
