@@ -147,7 +147,7 @@ export class MoveRecords {
 
   /**
    * Aborts the `planned` moves from or to a shard; `why` becomes their error. Works in pieces with pauses in between.
-   * `last` runs in one transaction with the last piece. Call it in turn.
+   * `last` runs in one transaction with the last piece. Call it while no other plan runs.
    */
   async abortPlanned<T>(role: 'source' | 'target', shard: string, why: string, last: () => T): Promise<T> {
     const piece = () => {

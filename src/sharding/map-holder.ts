@@ -82,8 +82,8 @@ export class MapHolder {
   }
 
   /**
-   * Check it again when the read's answer has arrived. Its own lease must still be valid, or the same epoch must have
-   * been renewed since. A newer map does not say what a delayed read met at the shard that the old map named.
+   * Call this when the answer of a read that used `held` has arrived. True if the lease of `held` is still valid, or if
+   * the same epoch has been renewed since. A newer epoch does not count, because the read went to the old map's shard.
    */
   stillVouchesFor(held: HeldMap): boolean {
     return this.vouchesFor(held) || (this.#isLeased() && this.#held?.map.epoch === held.map.epoch)

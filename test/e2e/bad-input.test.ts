@@ -862,7 +862,7 @@ describe('a browser gets a page', () => {
     expect(answer.headers.get('content-security-policy')).toContain("default-src 'none'")
   }
 
-  test('also for an unknown address, or if the user may not see it', async () => {
+  test('for an unknown address, and for a request that is refused', async () => {
     expectPage(await cookies.get('/nothing'), 404, 'Not found')
     expectPage(await cookies.get('/@nobody_here'), 404, 'No user has this handle')
     const evil = { form: {}, headers: { origin: 'https://elsewhere.example' } }

@@ -11,7 +11,7 @@ import { smokeCheck, warmCheck } from './site-checks.ts'
 import { type Check, runSteps, type Step } from './steps.ts'
 import { assetStep, migrationStep, triggerStep, versionStep } from './worker.ts'
 
-/** Publicly known, so the Worker refuses it except on localhost. */
+/** This token is publicly known, so the Worker refuses it except on localhost. */
 const LOCAL_TOKEN = 'banyan-local'
 
 export interface DeployOptions {

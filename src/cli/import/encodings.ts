@@ -108,7 +108,8 @@ function decodeUtf8(bytes: Buffer): string {
 }
 
 /**
- * Counts the bytes of half a unit, or of a high surrogate without its low one. `high`: the high byte's index in a unit.
+ * Counts the bytes at the end that are half a unit, or a high surrogate whose low surrogate has yet to come. `high`: the
+ * index of the high byte in a unit.
  */
 const unfinishedUtf16 =
   (high: 0 | 1) =>

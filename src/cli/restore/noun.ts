@@ -72,7 +72,7 @@ export interface Credentials {
     /** The id and the version, in the list. */
     id: string
     version: string
-    /** A row's changes, in the list: an older version, another watched text. */
+    /** The names of a row's changes in the list: an older version, and a watched text that differs. */
     olderVersion: string
     otherText: string
   }

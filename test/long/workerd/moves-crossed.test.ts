@@ -276,7 +276,7 @@ describe('a reverse', () => {
   })
 })
 
-test('an attempt that a mover recorded but never made is not made later, when half of its time is over', async () => {
+test('an attempt that was recorded before a crash is not made after half of its time is over', async () => {
   const { id } = await planMove('claims', slot, 'shard-001')
   await mover({ pause: once('attempt', crash) }).turn(id)
   expect(await record(id)).toMatchObject({ state: 'cutover', attempt: 1 })

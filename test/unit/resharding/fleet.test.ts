@@ -83,7 +83,7 @@ describe('a shard that joins', () => {
     expect(await fleet.join('SHARD_002')).toMatchObject({ id: 'shard-002' })
   })
 
-  test('marks its database, which then cannot join another deployment or under another number', async () => {
+  test('marks its database, which then cannot join another deployment, or this one under another number', async () => {
     await joined('SHARD_002')
     bound.set('SHARD_003', bound.get('SHARD_002')!)
     await expect(fleet.join('SHARD_003')).rejects.toMatchObject({
@@ -255,7 +255,7 @@ describe('draining', () => {
       })
   })
 
-  test('is seen by a move that starts, however the shard’s state changed: it ends without touching a shard', async () => {
+  test('aborts a move that is about to start before it touches a shard, however the state was set', async () => {
     const [move] = await planning.plan({ keyspace: 'users', ranges: [['0000', '00ff']], target: 'shard-001' })
     directory.setState('shard-001', 'draining')
     const answer = records.change(move!, { to: 'preparing' }, null)

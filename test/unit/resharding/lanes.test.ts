@@ -82,7 +82,7 @@ describe('moves that wait for lanes', () => {
     begin(second!)
   })
 
-  test('so does a move that finds its target draining', () => {
+  test('a woken move that finds its target draining leaves the lanes to the next', () => {
     const [first, second] = planned([0, 8], [0, 9])
     wokenNow()
     directory.setState(shardName(8), 'draining')
@@ -230,7 +230,7 @@ describe('a stuck purge', () => {
     expect(records.movesToWake(10)).toEqual([stuck])
   })
 
-  test('needs lanes to give up, so a late operator’s choice does not make a settled move stuck', () => {
+  test('must have had lanes, so an operator’s late choice does not make a settled move stuck', () => {
     const [settled] = planned([0, 8])
     settle(records, settled!)
     expect(change(settled!, { stuck: 'activate is not safe now' }).outcome).toBe('changed')

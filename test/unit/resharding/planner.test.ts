@@ -115,7 +115,7 @@ describe('states', () => {
     expect(carriedOut(owners, all, moves)).toEqual([32_768, 32_768, 0])
   })
 
-  test('when one shard is emptied, no other gives, however uneven they are', () => {
+  test('while one shard is drained, no other shard gives slots, however uneven they are', () => {
     const owners = expandRuns(
       [
         [0, 0],

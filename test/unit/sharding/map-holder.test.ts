@@ -184,7 +184,7 @@ describe('the data centre’s copy', () => {
     expect(await given(0, request)).toEqual({ leased: false, epoch: 5 })
   })
 
-  test('under newer-than=1, it serves a request that was refused at epoch 1, unless it is not newer', async () => {
+  test('a copy under newer-than=1 serves a request that was refused at epoch 1, if the copy is newer', async () => {
     const { clock, directory, source, holder, copies, request, given } = stand()
     await given(0, request)
     copies.held.set('newer-than=1', mapWire(1, clock.now(), 0))

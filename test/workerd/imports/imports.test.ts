@@ -370,7 +370,7 @@ describe('concurrent imports', () => {
     await expectClaimsOfAccounts()
   })
 
-  test('refused by one request, committed by an equal one: the user is imported', async () => {
+  test('a user whom one request refuses and an equal request commits is imported', async () => {
     const world = new World()
     const user = newcomer()
     // The handle belongs to a sign-up when the first request asks, and is free when the second does.

@@ -96,7 +96,7 @@ describe('a job that is too large for a message', () => {
     expect((await rows('outbox', "state = 'dead'")).map(({ id }) => id)).toEqual([large.id])
   })
 
-  test('also if its body leaves no room for the reason: the outbox row keeps the body', async () => {
+  test('is buried even if its body leaves no room for the reason: the outbox row keeps the body', async () => {
     const { world, commit, sweep } = await setUp()
     const large = await commit('x'.repeat(261_900))
     world.clock.advance(SWEEP_AFTER_MS)

@@ -143,7 +143,7 @@ describe('a move that is aborted', () => {
     expect(await at('SHARD_001')).toEqual(nothing)
   })
 
-  test('while the source is fenced lets a waiting writer continue there', async () => {
+  test('while the source is fenced lets a waiting writer write at the source', async () => {
     const expected = await afterOneOfEach()
     const { id } = await planMove('claims', slot, 'shard-001')
     let written: Promise<void> = Promise.resolve()
