@@ -12,7 +12,7 @@ interface JobOptions {
   sendMail: SendMail
 }
 
-/** Adds a noun's routes to the application. `nouns` has all nouns, because a page may have slots that others fill. */
+/** Adds a noun's routes to the application. `nouns` has all nouns, because a page may leave places that others fill. */
 export type RegisterRoutes = (app: OpenAPIHono<WebEnv>, nouns: readonly Noun[]) => void
 
 /**

@@ -8,7 +8,7 @@ export interface SqlToken {
    * name where only a name can stand. `sign`: an operator or a bracket.
    */
   kind: 'word' | 'name' | 'text' | 'blob' | 'number' | 'parameter' | 'sign'
-  /** Without its quotes. */
+  /** The token without its quotes. */
   value: string
   /** Its position in the SQL. */
   start: number
@@ -18,7 +18,7 @@ export interface SqlToken {
 /** A statement's tokens: at least one. */
 export type SqlStatement = [SqlToken, ...SqlToken[]]
 
-/** In the order of the pattern's groups. */
+/** The kinds of tokens, in the order of the pattern's groups. */
 const kinds = ['blank', 'blob', 'text', 'name', 'number', 'parameter', 'word', 'sign'] as const
 
 const pattern = new RegExp(
@@ -125,7 +125,7 @@ export function afterBrackets(tokens: SqlToken[], at: number): number {
 
 export interface SqlWrite {
   verb: 'INSERT' | 'REPLACE' | 'UPDATE' | 'DELETE'
-  /** As written, without the schema's name. */
+  /** The table's name as written, without the schema's name. */
   table: string
 }
 
@@ -170,7 +170,7 @@ export function nameAt(statement: SqlToken[], at: number): { name: string | null
 
 export interface SqlTrigger {
   name: string
-  /** Or view. */
+  /** The table or view that the trigger belongs to. */
   table: string
   /** The condition after WHEN, or empty. */
   when: SqlToken[]

@@ -55,7 +55,7 @@ interface Refused<I> {
   code: SlotRefusalCode
 }
 
-/** The single guard's trigger, evaluated for each slot. */
+/** Fires the trigger of the single guard once per slot. */
 const GUARD = 'INSERT INTO slot_guard (keyspace, slot) SELECT ?, value FROM json_each(?)'
 const STATES =
   'SELECT slot, state FROM slots WHERE keyspace = ? AND slot IN (SELECT value FROM json_each(?)) ORDER BY slot'

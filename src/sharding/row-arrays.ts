@@ -69,7 +69,7 @@ function wrapped({ sql, values }: Sql, statement: SqlStatement, text: Sql): Arra
   }
 }
 
-/** The blanks and comments at this position. */
+/** The blanks and comments that start at `at`. */
 const blanksAfter = (sql: string, at: number): string =>
   /^(?:\s|--[^\n]*|\/\*[\s\S]*?(?:\*\/|$))*/.exec(sql.slice(at))?.[0] ?? ''
 
@@ -82,7 +82,7 @@ interface Column {
   isStar: boolean
   /** The column's name if the text states it. Null for an expression. */
   name: string | null
-  /** Where its alias starts, including AS. Without an alias, the column's end. */
+  /** Where the column's alias starts, including AS. Without an alias, where the column ends. */
   aliasAt: number
 }
 

@@ -27,13 +27,13 @@ export interface ClaimHolders<Row extends { id: string } = { id: string }> {
   /** The claims that a row of `select` must hold. */
   claimsOf(row: Row): HeldClaim[]
   names: {
-    /** An orphan's missing row, in the list. */
+    /** What the list calls the missing row of an orphan. */
     lacks: string
-    /** The row's id, in the list. */
+    /** What the list calls the row's id. */
     id: string
-    /** The number of orphans, in --json. */
+    /** What --json calls the number of orphans. */
     lacking: string
-    /** The rows, in text. */
+    /** What texts call the rows. */
     rows: string
   }
   texts: {
@@ -48,9 +48,9 @@ export interface ClaimHolders<Row extends { id: string } = { id: string }> {
 export interface RevokedTable {
   table: string
   names: {
-    /** A row, in text. */
+    /** What texts call a row. */
     row: string
-    /** The number of deleted rows, in --json. */
+    /** What --json calls the number of deleted rows. */
     deleted: string
   }
 }
@@ -67,9 +67,9 @@ export interface Credentials {
     watched: string
   }
   names: {
-    /** The rows, in file names, in the note and in --json. Must not collide with other names there. */
+    /** What file names, the note and --json call the rows. Must not collide with other names there. */
     rows: string
-    /** The id and the version, in the list. */
+    /** What the list calls the id and the version. */
     id: string
     version: string
     /** The names of a row's changes in the list: an older version, and a watched text that differs. */
