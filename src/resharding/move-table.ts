@@ -29,7 +29,7 @@ export interface SlotHold extends Pick<MoveRecord, 'id' | 'state' | 'ending'> {
 const text = (path: string) => `json_extract(record, '$.${path}')`
 
 /**
- * Columns that SQLite computes from the record. They are virtual, so the record stays the only truth. Older storage
+ * Columns that SQLite computes from the record. They are virtual, so the record stays authoritative. Older storage
  * needs no backfill, and a version that does not know the columns cannot leave stale values behind.
  */
 const columns = {
