@@ -58,7 +58,7 @@ export default defineConfig({
       },
       {
         plugins: [inWorkerd()],
-        test: { name: 'long-workerd', include: ['test/long/workerd/*.test.ts'], setupFiles },
+        test: { name: 'long-workerd', include: ['test/long/workerd/*.test.ts'], setupFiles, testTimeout: 30_000 },
       },
     ],
   },
