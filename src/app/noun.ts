@@ -35,6 +35,8 @@ export interface Noun {
   home?: { path: string; order: number }
   /** The table with one row per user, whose `id` is the user's id. `shards list` counts it. At most one noun has it. */
   usersTable?: string
+  /** The kinds of claims that its rows hold. A restore compares them: `restore.operator.ts`. */
+  claims?: readonly string[]
   /** Its counts for a user, by name in the answer. Each is SQL for one number. `profiles.id` is the user's id. */
   userCounts?: Partial<Record<'followers' | 'following' | 'posts', string>>
   /** Its part of a profile page. */

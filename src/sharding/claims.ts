@@ -6,12 +6,10 @@ import type { GroupDatabase, Slotted } from './grouped-batches.ts'
 import { batchByName, onlyRow, rowsOf } from './named-batch.ts'
 import { affordable, type ShardDatabase, type ShardStatement, type Shards, type ShardWindow } from './shards.ts'
 
-/** `external`: the id that an imported user had in the previous system. */
-export type ClaimKind = 'email' | 'handle' | 'external'
-
-/** A value that must belong to one account. `value` is normalised. */
+/** A value that must belong to one account. `kind` is the application's name for it, such as `email`. */
 export interface ClaimSpec {
-  kind: ClaimKind
+  kind: string
+  /** Normalised. */
   value: string
 }
 

@@ -6,7 +6,6 @@ import {
   attemptRowId,
   barStatements,
   type ClaimAttempt,
-  type ClaimKind,
   type ClaimSpec,
   claimKey,
   confirmStatement,
@@ -19,7 +18,7 @@ import type { Shards } from './shards.ts'
 
 /** One of many claims that are requested together. `key` is the claim's own. */
 export interface GroupedClaim extends Slotted, ClaimAttempt {
-  kind: ClaimKind
+  kind: string
 }
 
 /**

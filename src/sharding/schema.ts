@@ -9,7 +9,7 @@ export const claims = sharded(
     'claims',
     {
       key: text().primaryKey().notNull(), // SHA-256 of kind and value, in hex: its slot is its first four digits
-      kind: text({ enum: ['email', 'handle', 'external'] }).notNull(),
+      kind: text().notNull(),
       ownerId: text('owner_id').notNull(),
       attemptId: text('attempt_id').notNull(),
       state: text({ enum: ['reserved', 'confirmed'] }).notNull(),

@@ -13,12 +13,12 @@ import { type OpenApiDocument, type Schema, sampleOf } from './openapi.ts'
 import { everything } from './shard-rows.ts'
 import { type WorkerAnswer, workerIsolate } from './worker-isolate.ts'
 
-type Request = (method: string, path: string, options?: { json?: unknown; token?: string }) => Promise<WorkerAnswer>
+type Ask = (method: string, path: string, options?: { json?: unknown; token?: string }) => Promise<WorkerAnswer>
 
 /** The sender, and what is known about it. */
 interface Sender {
   isolate: ReturnType<typeof workerIsolate>
-  ask: Request
+  ask: Ask
   token: string
   password: string
   /** The sender, with the entities that the nouns have created. */
@@ -468,7 +468,7 @@ export async function expectNothingReplaced(): Promise<void> {
 /** A user of its own Worker, with the entities that the nouns create. */
 export async function randomSender(): Promise<{ sender: Sender; document: OpenApiDocument }> {
   const isolate = workerIsolate()
-  const ask: Request = (method, path, options) => isolate.request(method, path, options)
+  const ask: Ask = (method, path, options) => isolate.request(method, path, options)
   const account = { email: 'sender@example.com', handle: 'sender', password: PASSWORD }
   const { token } = (await ask('POST', '/api/v1/accounts', { json: account })).json<{ token: string }>()
   const owner = { handle: account.handle, created: {}, ask: asSender }

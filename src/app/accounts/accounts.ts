@@ -52,6 +52,9 @@ type PasswordOf = Pick<AccountRow, 'id' | 'passwordVersion'>
 /** E-mail addresses are trimmed and compared case-insensitively. */
 export const normaliseEmail = (email: string): string => email.trim().toLowerCase()
 
+/** The kinds of claims that an account holds. `external`: the id that an imported user had in the previous system. */
+export const claimKinds = ['email', 'handle', 'external'] as const
+
 export const emailClaim = (email: string): ClaimSpec => ({ kind: 'email', value: normaliseEmail(email) })
 export const handleClaim = (handle: string): ClaimSpec => ({ kind: 'handle', value: handle.trim().toLowerCase() })
 

@@ -1,4 +1,5 @@
 import { defineNoun } from '../noun.ts'
+import { claimKinds } from './accounts.ts'
 import { accountExpiries, accountJobs } from './jobs.ts'
 import { accountNavigation } from './navigation.tsx'
 import { accountPages } from './pages.tsx'
@@ -12,5 +13,6 @@ export const accounts = defineNoun({
   expiries: accountExpiries,
   navigation: accountNavigation,
   home: { path: '/settings', order: 90 },
+  claims: claimKinds,
   usersTable: 'accounts',
 })

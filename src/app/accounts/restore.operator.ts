@@ -1,14 +1,12 @@
 import type { ClaimHolders, Credentials, Listed, RestoreContribution } from '../../cli/restore/noun.ts'
 import { counted } from '../../cli/shell/table.ts'
-import { type ClaimKind, claimKey } from '../../sharding/claims.ts'
-import { emailClaim, handleClaim } from './accounts.ts'
-
-const kinds: ClaimKind[] = ['email', 'handle', 'external']
+import { claimKey } from '../../sharding/claims.ts'
+import { claimKinds, emailClaim, handleClaim } from './accounts.ts'
 
 const claims: ClaimHolders<{ id: string; email: string; handle: string }> = {
   table: 'accounts',
   select: 'SELECT accounts.id, email, handle FROM accounts JOIN profiles ON profiles.id = accounts.id',
-  kinds,
+  kinds: claimKinds,
   claimsOf: ({ email, handle }) =>
     [emailClaim(email), handleClaim(handle)].map((spec) => ({ kind: spec.kind, key: claimKey(spec) })),
   names: { lacks: 'account', id: 'accountId', lacking: 'lackingAccounts', rows: 'accounts' },

@@ -8,6 +8,7 @@ import type { GroupDatabase } from '../../sharding/grouped-batches.ts'
 import { type ClaimStatus, type GroupedClaim, GroupedClaims, groupedClaim } from '../../sharding/grouped-claims.ts'
 import { rowsOf, type Typed } from '../../sharding/named-batch.ts'
 import type { Tiers } from '../../web/context.ts'
+import type { claimKinds } from '../accounts/accounts.ts'
 import { NO_PASSWORD } from '../accounts/passwords.ts'
 import type { Refusal } from './fields.ts'
 import { claimSpecsOf, idOf, isRefusal, type Newcomer, readRecord } from './records.ts'
@@ -200,19 +201,22 @@ async function findEarlier({ shards }: ImportTiers, candidates: Candidate[]): Pr
 /** `<owner id>.import-<number>-<digest>` */
 const numberOf = ({ id }: AttemptRow): number => Number(id.split('-')[1])
 
-const takenCodes = {
-  external: {
-    code: 'EXTERNAL_ID_TAKEN',
-    detail: 'This external id was imported before, with another createdAt, as ',
-    fix: 'Send the first createdAt, or omit the user.',
-  },
-  email: {
-    code: 'EMAIL_TAKEN',
-    detail: 'The e-mail address belongs to ',
-    fix: 'Send another address, or omit the user.',
-  },
-  handle: { code: 'HANDLE_TAKEN', detail: 'The handle belongs to ', fix: 'Send another handle, or omit the user.' },
-} as const
+/** By the kind of the claim. */
+const takenCodes = new Map<string, Refusal & { fix: string }>(
+  Object.entries({
+    external: {
+      code: 'EXTERNAL_ID_TAKEN',
+      detail: 'This external id was imported before, with another createdAt, as ',
+      fix: 'Send the first createdAt, or omit the user.',
+    },
+    email: {
+      code: 'EMAIL_TAKEN',
+      detail: 'The e-mail address belongs to ',
+      fix: 'Send another address, or omit the user.',
+    },
+    handle: { code: 'HANDLE_TAKEN', detail: 'The handle belongs to ', fix: 'Send another handle, or omit the user.' },
+  } satisfies Record<(typeof claimKinds)[number], Refusal & { fix: string }>),
+)
 
 async function reserve(tiers: ImportTiers, claims: GroupedClaims, candidates: Candidate[]): Promise<void> {
   const { status, holders, failed } = await claims.reserve(candidates.flatMap((candidate) => candidate.claims))
@@ -227,7 +231,7 @@ async function reserve(tiers: ImportTiers, claims: GroupedClaims, candidates: Ca
     const statuses: [GroupedClaim, ClaimStatus][] = candidate.claims.map((claim) => [claim, knownIn(status, claim)])
     const taken = statuses.find(([, how]) => how === 'taken')
     if (taken) {
-      const { code, detail, fix } = takenCodes[taken[0].kind]
+      const { code, detail, fix } = knownIn(takenCodes, taken[0].kind)
       decide(candidate, 'refused', { code, detail: `${detail}${knownIn(holders, taken[0].key).ownerId}. ${fix}` })
       continue
     }

@@ -24,7 +24,7 @@ export interface Engine {
 const STATEMENT_BYTES_MAX = 100_000
 const PARAMS_MAX = 100
 
-interface Wish {
+interface DatabaseSpec {
   name: string
   primary_location_hint?: string | null
   jurisdiction?: string | null
@@ -50,7 +50,7 @@ export class DoubleDatabase {
    */
   readonly history: HistoryEntry[] = []
 
-  constructor(id: string, { name, primary_location_hint = null, jurisdiction = null }: Wish) {
+  constructor(id: string, { name, primary_location_hint = null, jurisdiction = null }: DatabaseSpec) {
     this.locationHint = primary_location_hint
     this.jurisdiction = jurisdiction
     this.id = id
@@ -94,7 +94,7 @@ export class DatabaseRoom {
 
   readonly routes: Route[] = [
     ['GET', '/d1/database', (request) => this.#list(request)],
-    ['POST', '/d1/database', (request) => this.#make(request.json<Wish>())],
+    ['POST', '/d1/database', (request) => this.#make(request.json<DatabaseSpec>())],
     ['GET', '/d1/database/:id', (_, id) => described(this.get(id!))],
     ['POST', '/d1/database/:id/query', (request, id) => this.#query(request, id!)],
     ['GET', '/d1/database/:id/time_travel/bookmark', ({ query }, id) => this.#bookmark(query, id!)],
@@ -138,11 +138,11 @@ export class DatabaseRoom {
       .map(described)
   }
 
-  #make(wish: Wish) {
-    const { name } = wish
+  #make(spec: DatabaseSpec) {
+    const { name } = spec
     if (this.databases.some((database) => database.name === name))
       throw new ApiRefusal(400, 7502, `Database with name '${name}' already exists`)
-    const made = new DoubleDatabase(uuidOf(name), wish)
+    const made = new DoubleDatabase(uuidOf(name), spec)
     this.databases.push(made)
     return described(made)
   }

@@ -5,7 +5,6 @@ import { SQLiteTable } from 'drizzle-orm/sqlite-core'
 import { describe, expect, test } from 'vitest'
 import { type RestoreContribution, restoredBy } from '../../../src/cli/restore/noun.ts'
 import { fromNouns } from '../../../src/cli/shell/nouns.ts'
-import type { ClaimKind } from '../../../src/sharding/claims.ts'
 import { nouns } from '../../../workers/nouns.ts'
 
 const root = path.resolve(import.meta.dirname, '../../..')
@@ -45,9 +44,14 @@ test('no two nouns share a kind of job, a count or a table of users', () => {
 })
 
 test('each kind of claim has one noun whose rows hold it, because a restore compares no other claims', async () => {
-  const all: Record<ClaimKind, true> = { email: true, handle: true, external: true }
+  const claimed = globSync('src/app/**/*.{ts,tsx}', { cwd: root })
+    .flatMap((file) => [...readFileSync(path.join(root, file), 'utf8').matchAll(/\{ kind: '(\w+)', value: /g)])
+    .flatMap(([, kind]) => kind ?? [])
+  const declared = nouns.flatMap(({ claims = [] }) => claims).toSorted()
+  expect(claimed.length).toBeGreaterThan(0)
+  expect([...new Set(claimed)].toSorted()).toEqual(declared)
   const { holders } = restoredBy(await fromNouns<RestoreContribution>('restore'))
-  expect(holders.flatMap(({ kinds }) => kinds).toSorted()).toEqual(Object.keys(all).toSorted())
+  expect(holders.flatMap(({ kinds }) => kinds).toSorted()).toEqual(declared)
 })
 
 /** The nouns that a noun's files import. */
