@@ -321,7 +321,10 @@ describe('an attempt to cut over that takes too long', () => {
     }
     const one = mover({ pause, clock })
     while ((await one.turn(id)) !== null);
-    expect(await record(id)).toMatchObject({ state: 'failed', error: expect.stringContaining('no cutover attempt finished within 2000 ms') })
+    expect(await record(id)).toMatchObject({
+      state: 'failed',
+      error: expect.stringContaining('no cutover attempt finished within 2000 ms'),
+    })
     expect(attempts).toBe(limits.moveCutoverAttemptsMax)
     expect(await at('SHARD_000')).toEqual({ state: 'active', rows, changes: 0 })
   })
