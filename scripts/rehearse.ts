@@ -17,7 +17,7 @@ if (existsSync(path.join(root, config))) {
   console.error(`There is a ${config} already: of a rehearsal that runs, or that was killed.\nIf none runs, delete it.`)
   process.exit(1)
 }
-// The runtime ends the process at a signal, without waiting for anything: what is kept goes when the process exits.
+// At a signal the runtime ends the process without waiting, so the files are deleted when the process exits.
 const folder = mkdtempSync(path.join(tmpdir(), 'banyan-rehearsal-'))
 process.env.TMPDIR = folder
 const platform = await startPlatform({ serving: 'runtime' })

@@ -2,6 +2,7 @@ import type { z } from '@hono/zod-openapi'
 import { sha256Hex } from '../../core/digest.ts'
 import { type BanyanError, hasCode, messageOf } from '../../core/errors.ts'
 import { limits } from '../../core/limits.ts'
+import { present } from '../../core/present.ts'
 import { DatabaseError } from '../../sharding/answers.ts'
 import { attemptRowId, type ClaimAttempt, type ClaimSpec, claimKey } from '../../sharding/claims.ts'
 import type { GroupDatabase } from '../../sharding/grouped-batches.ts'
@@ -71,10 +72,7 @@ export async function importUsers(tiers: ImportTiers, { source, users }: ImportR
   return asked.map((one) => ('key' in one ? outcomeOf(one) : one))
 }
 
-function outcomeOf({ key, outcome }: Candidate): ImportOutcome {
-  if (!outcome) throw new Error(`an import left ${key} undecided`)
-  return outcome
-}
+const outcomeOf = ({ key, outcome }: Candidate): ImportOutcome => present(outcome, `the outcome of ${key}`)
 
 const twice: Refusal = {
   code: 'EXTERNAL_ID_TWICE',
@@ -228,11 +226,17 @@ async function reserve(tiers: ImportTiers, claims: GroupedClaims, candidates: Ca
       continue
     }
     // A claim that did not fail has a status, and a taken claim has a holder.
-    const statuses: [GroupedClaim, ClaimStatus][] = candidate.claims.map((claim) => [claim, knownIn(status, claim)])
+    const statuses: [GroupedClaim, ClaimStatus][] = candidate.claims.map((claim) => [
+      claim,
+      present(status.get(claim), 'the status of a claim'),
+    ])
     const taken = statuses.find(([, how]) => how === 'taken')
     if (taken) {
-      const { code, detail, fix } = knownIn(takenCodes, taken[0].kind)
-      decide(candidate, 'refused', { code, detail: `${detail}${knownIn(holders, taken[0].key).ownerId}. ${fix}` })
+      const { code, detail, fix } = present(takenCodes.get(taken[0].kind), 'the code of a taken claim')
+      decide(candidate, 'refused', {
+        code,
+        detail: `${detail}${present(holders.get(taken[0].key), 'the holder of a taken claim').ownerId}. ${fix}`,
+      })
       continue
     }
     const lost = statuses.filter(([, how]) => how === 'lost').map(([claim]) => claim)
@@ -245,12 +249,6 @@ async function reserve(tiers: ImportTiers, claims: GroupedClaims, candidates: Ca
         'A sign-up or another import has reserved one of its claims. Send the user again.',
       )
   }
-}
-
-function knownIn<K, V>(map: Map<K, V>, key: K): V {
-  const value = map.get(key)
-  if (value === undefined) throw new Error('a reservation has no answer')
-  return value
 }
 
 /** Reserves one by one, as a sign-up does, because an expired attempt may have committed. False if lost or unknown. */

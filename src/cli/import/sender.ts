@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { present } from '../../core/present.ts'
 import type { Connection } from '../shell/client.ts'
 import { NotNow, UserError } from '../shell/errors.ts'
 import type { Timer } from '../shell/screen.ts'
@@ -82,11 +83,7 @@ export class Sender<R extends ImportRecord, O extends ImportOutcome> {
 }
 
 function inOrder<O extends ImportOutcome>(records: ImportRecord[], decided: Map<string, O>): O[] {
-  return records.map(({ externalId }) => {
-    const outcome = decided.get(externalId)
-    if (!outcome) throw new Error(`the server has not answered for ${externalId}`)
-    return outcome
-  })
+  return records.map(({ externalId }) => present(decided.get(externalId), `the server's answer for ${externalId}`))
 }
 
 const waitMs = (tries: number): number => Math.min(WAIT_MS_MAX, WAIT_MS_FIRST * 2 ** tries)

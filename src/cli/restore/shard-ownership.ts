@@ -1,3 +1,4 @@
+import { present } from '../../core/present.ts'
 import { readMigrations } from '../migrations/shard-migrations.ts'
 import type { Platform } from '../platform/api.ts'
 import { appliedMigrations, applyMigration, readRows, runBatch } from '../platform/database.ts'
@@ -18,8 +19,11 @@ export async function ownershipOf(platform: Platform, databaseId: string): Promi
   const [identity] = await readRows<object>(platform, databaseId, 'SELECT deployment, shard FROM shard_identity')
   const slots = await readRows<object>(platform, databaseId, SLOTS)
   const [mover] = await readRows<{ step: number }>(platform, databaseId, 'SELECT step FROM mover')
-  if (!mover) throw new Error('the shard has no row of its mover')
-  return { identity: JSON.stringify(identity ?? null), slots: JSON.stringify(slots), step: mover.step }
+  return {
+    identity: JSON.stringify(identity ?? null),
+    slots: JSON.stringify(slots),
+    step: present(mover, 'the mover’s row of the shard').step,
+  }
 }
 
 /** How the shard's current state differs from an earlier one, as far as it matters to the map; null if it does not. */
