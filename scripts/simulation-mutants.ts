@@ -129,7 +129,7 @@ $1`,
     cuts: [
       cut(
         'src/cache/kv-store.ts',
-        /await inTime\(this\.#clock, limits\.kvWaitMs, call\(\)(?:, late)?\)/,
+        /await inTime\(this\.#clock, ms, call\(\), late\)/,
         'await call()',
       ),
     ],

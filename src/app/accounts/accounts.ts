@@ -17,6 +17,7 @@ import { checkNothing, checkPassword, hashPassword } from './passwords.ts'
 export type AccountTiers = Pick<
   Tiers,
   | 'shards'
+  | 'cache'
   | 'claims'
   | 'idempotency'
   | 'sessions'

@@ -12,7 +12,7 @@ import { getSelf } from '../profiles/profiles.ts'
 import { findViewer } from '../profiles/viewer.ts'
 import { HOME } from './navigation.tsx'
 import { pageOf } from './page-of.ts'
-import { createPost, deletePost, editPost, getPost, listPosts } from './posts.ts'
+import { createPost, deletePost, editPost, getPost, listOwnPosts } from './posts.ts'
 import { postText } from './routes.ts'
 import { EditPostPage, HomePage, PostPage } from './views.tsx'
 
@@ -66,7 +66,7 @@ async function home(c: C, draft?: Draft) {
   const tiers = c.get('tiers')
   const [self, { items, next }] = await Promise.all([
     getSelf(tiers, session.userId),
-    listPosts(tiers, session.userId, pageOf(c)),
+    listOwnPosts(tiers, session.userId, pageOf(c)),
   ])
   const composer = { text: draft?.text ?? '', errors: draft?.errors ?? {} }
   const content = (
