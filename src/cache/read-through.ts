@@ -187,12 +187,13 @@ export class ReadThroughCache implements ReadCache {
     for (let tries = 0; ; tries++) {
       const shared = this.#shared(key, policy, tries === 0 ? first : again)
       const leftMs = Math.max(0, deadline - this.#now)
+      const waitMs = shared.isLeader ? leftMs : Math.min(leftMs, limits.cacheJoinMs)
       try {
-        const waitMs = shared.isLeader ? leftMs : Math.min(leftMs, limits.cacheJoinMs)
         const entry = await inTime(clock, waitMs, shared.entry, () => new LateLoad(key))
         return { entry, ...this.#outcomeOf(entry, policy, shared.from()) }
       } catch (error) {
-        const isOver = this.#now >= deadline
+        // A timer may end a millisecond early by the clock.
+        const isOver = this.#now >= deadline || (error instanceof LateLoad && waitMs === leftMs)
         if (kept && isOver) return { entry: kept, outcome: 'grace', from: 'memory' }
         // The other request failed for its own reason, or was abandoned. This one, or another waiter, loads instead.
         const mayRetry = !shared.isLeader && !isOver && (error instanceof LateLoad || tries === 0)

@@ -87,6 +87,15 @@ describe('a stale value', () => {
     },
   )
 
+  test('is shown even if a timer ends a millisecond before its time, as they do', async () => {
+    here = world.isolate('here', { ...world.clock, sleep: (ms, signal) => world.clock.sleep(ms - 1, signal) })
+    const first = world.commit('a')
+    await read('a')
+    world.shard = 'hangs'
+    await world.pass(TTL + policy.graceMs - 2 * SECOND)
+    expect((await read('a')).thing).toEqual(first)
+  })
+
   test('that says "does not exist" is never shown', async () => {
     expect((await read('a')).thing).toBeNull()
     const created = world.commit('a')
