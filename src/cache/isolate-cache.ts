@@ -1,8 +1,9 @@
 import type { Cache as SharedLoads } from '@epic-web/cachified'
 import { systemClock } from '../core/clock.ts'
 import { limits } from '../core/limits.ts'
-import { KnownVersions } from './known-versions.ts'
-import { Memory } from './memory.ts'
+import type { Entry } from './entry.ts'
+import { type Known, KnownVersions } from './known-versions.ts'
+import { type Held, Memory } from './memory.ts'
 
 /**
  * How a read ended. `hit` and `stale`: from memory or KV. `grace`: stale, because the load failed or was slow.
@@ -21,10 +22,12 @@ export class IsolateCache {
    * because a load keeps its own entry.
    */
   readonly loads: SharedLoads
+  readonly #now: () => number
   readonly #refreshing = new Map<string, number>()
 
   constructor(now: () => number, bytesMax: number = limits.cacheMemoryBytesMax) {
-    this.memory = new Memory(bytesMax, (key, entry) => this.versions.remember(key, entry, now()))
+    this.#now = now
+    this.memory = new Memory(bytesMax, (key, held) => this.versions.remember(key, knownOf(held), now()))
     this.loads = {
       get: (key) => {
         const entry = this.memory.peek(key)?.entry
@@ -34,6 +37,23 @@ export class IsolateCache {
       set: () => undefined,
       delete: () => undefined,
     }
+  }
+
+  /** What is known of a key, unless the clock has stepped back since. */
+  known(key: string): Known | null {
+    const held = this.memory.peek(key)
+    const known = held ? knownOf(held) : this.versions.find(key)
+    return known && known.at <= this.#now() + limits.cacheClockSkewMs ? known : null
+  }
+
+  /** Call with what a client has been shown from its own slots. Other clients must not be shown less afterwards. */
+  learn(key: string, { version, at }: Pick<Entry<unknown>, 'version' | 'at'>): void {
+    const known = this.known(key)
+    if (known?.version != null && version !== null && known.version >= version) return
+    // If both reads ran at once, and one of them found nothing, their order is not known. Then neither is kept.
+    const isLater = !known || at > known.at
+    this.memory.delete(key)
+    this.versions.remember(key, { version: isLater ? version : null, at: this.#now() }, this.#now())
   }
 
   /** True if no refresh of this key runs. One that was abandoned with its request counts for a few seconds only. */
@@ -48,3 +68,5 @@ export class IsolateCache {
     this.#refreshing.delete(key)
   }
 }
+
+const knownOf = ({ entry, keptAt }: Held): Known => ({ version: entry.version, at: keptAt })

@@ -1,8 +1,15 @@
 import { limits } from '../core/limits.ts'
 import type { Entry } from './entry.ts'
 
-/** The newest version of a thing that this isolate knew, and when. `version` is null if the thing did not exist. */
-export type Known = Pick<Entry<unknown>, 'version' | 'at'>
+/** The newest version of a thing that this isolate knows. */
+export interface Known {
+  /** Null if the thing did not exist, or if its version is not known. */
+  version: number | null
+  /** When this isolate learned it. A load that begins later sees nothing older. */
+  at: number
+}
+
+type Dated = Pick<Entry<unknown>, 'version' | 'at'>
 
 /**
  * Versions that outlive their entries in memory. KV may show a value that is older than one this isolate has shown, or
@@ -28,16 +35,14 @@ export class KnownVersions {
   }
 
   /** True if an entry from KV may be used: it is not older than what this isolate knows. */
-  admitsCopy(key: string, entry: Known, held: Known | null): boolean {
-    const known = held ?? this.find(key)
+  admitsCopy(entry: Dated, known: Known | null): boolean {
     if (!known) return entry.at > this.#horizon
     if (entry.version !== null && known.version !== null) return entry.version >= known.version
     return entry.at - limits.cacheClockSkewMs > known.at // the other isolate's clock may differ
   }
 
   /** True if a value that this isolate has just loaded may be used. Its load may have begun before a newer write. */
-  admitsLoad(key: string, entry: Known, held: Known | null): boolean {
-    const known = held ?? this.find(key)
+  admitsLoad(entry: Dated, known: Known | null): boolean {
     if (!known || entry.at > known.at) return true
     return entry.version !== null && known.version !== null && entry.version >= known.version
   }

@@ -36,8 +36,10 @@ export class KvStore {
   /** The texts of those keys that have one, in one call per 100 keys. */
   async getTexts(keys: string[]): Promise<Map<string, string>> {
     const found = new Map<string, string>()
-    for (let start = 0; start < keys.length; start += limits.kvKeysMax) {
-      const some = keys.slice(start, start + limits.kvKeysMax)
+    // One key that is too long would fail the whole call.
+    const storable = keys.filter((key) => Buffer.byteLength(key) <= limits.kvKeyBytesMax)
+    for (let start = 0; start < storable.length; start += limits.kvKeysMax) {
+      const some = storable.slice(start, start + limits.kvKeysMax)
       const [first = ''] = some
       const texts = await this.#quietly('get', first, limits.kvWaitMs, () => this.#kv.get(some, 'text'))
       for (const [key, text] of texts ?? []) if (text !== null) found.set(key, text)

@@ -6,6 +6,8 @@ export interface Held {
   readonly entry: Entry<unknown>
   /** Time until which it is fresh, in ms since the epoch. */
   readonly freshUntil: number
+  /** When it was put here. */
+  readonly keptAt: number
   /** When KV was last asked for a newer one. */
   checkedAt: number
   /** Reads in this isolate since its load. */
@@ -35,13 +37,13 @@ const NODE_BYTES = 256
 export class Memory {
   readonly #nodes = new Map<string, Node>()
   readonly #bytesMax: number
-  readonly #onEvict: (key: string, entry: Entry<unknown>) => void
+  readonly #onEvict: (key: string, held: Held) => void
   #bytes = 0
   #newest: Node | null = null
   #oldest: Node | null = null
   #hand: Node | null = null
 
-  constructor(bytesMax: number, onEvict: (key: string, entry: Entry<unknown>) => void) {
+  constructor(bytesMax: number, onEvict: (key: string, held: Held) => void) {
     this.#bytesMax = bytesMax
     this.#onEvict = onEvict
   }
@@ -75,7 +77,7 @@ export class Memory {
     const known = this.#nodes.get(key)
     if (bytes > Math.min(this.#bytesMax, limits.cacheEntryBytesMax)) {
       if (known) this.#evict(known)
-      this.#onEvict(key, held.entry)
+      this.#onEvict(key, held)
       return
     }
     frozen(held.entry)
@@ -114,7 +116,7 @@ export class Memory {
 
   #evict(node: Node): void {
     this.#remove(node)
-    this.#onEvict(node.key, node.held.entry)
+    this.#onEvict(node.key, node.held)
   }
 
   #remove(node: Node): void {

@@ -8,6 +8,7 @@ import type { Random } from '../core/random.ts'
 import type { ReadCache, ReadManyOptions, ReadOptions } from './cache.ts'
 import { ageMsMax, type CachePolicy, type Entry, entryOf, freshMs, parseEntry, staleMs } from './entry.ts'
 import type { IsolateCache, Outcome } from './isolate-cache.ts'
+import type { Known } from './known-versions.ts'
 import type { KvStore } from './kv-store.ts'
 
 export interface ReadThroughOptions {
@@ -44,10 +45,12 @@ type Fetch<T> = (context: GetFreshValueContext) => Promise<Pick<Found<T>, 'entry
  */
 export class ReadThroughCache implements ReadCache {
   readonly #options: ReadThroughOptions
+  readonly #startedAt: number
   readonly #statuses: string[] = []
 
   constructor(options: ReadThroughOptions) {
     this.#options = options
+    this.#startedAt = options.clock.now()
   }
 
   async read<T>(key: string, options: ReadOptions<T>): Promise<T | null> {
@@ -80,11 +83,13 @@ export class ReadThroughCache implements ReadCache {
       if (entry) found.set(key, { entry, ...this.#outcomeOf(entry, options, 'kv') })
     }
     const missing = shared.filter((key) => !found.has(key))
+    const ownAt = this.#now
     const [ownValues, loaded] = await Promise.all([
       own.length > 0 ? options.load(own) : new Map<string, T>(),
       this.#loadTogether(missing, options, loadOne),
     ])
     const values = new Map(ownValues)
+    for (const key of own) isolate.learn(key, entryOf(values.get(key) ?? null, options, ownAt))
     for (const [key, one] of [...found, ...loaded]) {
       if (one.outcome === 'stale') this.#refresh(key, options, loadOne(key), 'load')
       this.#count(key, one, options)
@@ -96,12 +101,18 @@ export class ReadThroughCache implements ReadCache {
 
   write<T>(key: string, value: T | null, policy: CachePolicy<T>): void {
     const entry = entryOf(value, policy, this.#now)
-    const { memory, versions } = this.#options.isolate
-    const known = memory.peek(key)?.entry ?? versions.find(key)
-    // Two writes may end here in the other order.
-    if (entry.version !== null && known && known.version !== null && known.version > entry.version) return
-    this.#keep(key, entry, policy)
-    this.#copy(key, entry, policy)
+    // A deletion has no version, so what is known may have been committed after it.
+    if (entry.version === null) this.invalidate(key)
+    else if (!this.#isOverwritten(entry.version, this.#options.isolate.known(key))) {
+      this.#keep(key, entry, policy)
+      this.#copy(key, entry, policy)
+    }
+  }
+
+  /** True if what is known was, or may have been, committed after this request's write. */
+  #isOverwritten(version: number, known: Known | null): boolean {
+    if (!known) return false
+    return known.version === null ? known.at >= this.#startedAt : known.version > version
   }
 
   invalidate(key: string): void {
@@ -127,17 +138,13 @@ export class ReadThroughCache implements ReadCache {
   }
 
   async #readOwn<T>(key: string, options: ReadOptions<T>): Promise<T | null> {
-    const value = await options.load('lease')
-    const { memory, versions, counts } = this.#options.isolate
-    const version = value === null ? null : options.version(value)
-    const held = memory.peek(key)?.entry
-    if (held && version !== null && (held.version ?? 0) < version) {
-      memory.delete(key)
-      versions.remember(key, { version, at: held.at }, this.#now)
-    }
-    counts.own++
+    const at = this.#now
+    const entry = entryOf(await options.load('lease'), options, at)
+    const { isolate } = this.#options
+    isolate.learn(key, entry)
+    isolate.counts.own++
     this.#statuses.push(`banyan; fwd=bypass; key="${kindOf(key)}"; detail=own`)
-    return value
+    return entry.value
   }
 
   // ── what is at hand ───────────────────────────────────────────────────────────────────────────
@@ -145,9 +152,9 @@ export class ReadThroughCache implements ReadCache {
   /** A fresh entry in memory, or a stale one that may be shown while it is refreshed. Refreshes it if that is due. */
   #remembered<T>(key: string, policy: CachePolicy<T>, load: () => Promise<T | null>): Found<T> | null {
     const held = this.#options.isolate.memory.read(key)
-    if (!held) return null
-    const entry = held.entry as Entry<T>
     const now = this.#now
+    if (!held || held.entry.at > now + limits.cacheClockSkewMs) return null // the clock has stepped back
+    const entry = held.entry as Entry<T>
     if (now >= held.freshUntil)
       return isShowable(entry, policy, now) ? { entry, outcome: 'stale', from: 'memory' } : null
     if (held.reads === limits.cacheCopyReads && !held.isCopied) this.#copy(key, entry, policy)
@@ -162,9 +169,9 @@ export class ReadThroughCache implements ReadCache {
     const entry = text === null ? null : parseEntry<T>(text)
     const now = this.#now
     if (!entry || !isShowable(entry, policy, now) || entry.at > now + limits.cacheClockSkewMs) return null
-    const { memory, versions } = this.#options.isolate
-    const held = memory.peek(key)?.entry ?? null
-    if ((held && entry.at <= held.at) || !versions.admitsCopy(key, entry, held)) return null
+    const { isolate } = this.#options
+    const held = isolate.memory.peek(key)?.entry
+    if ((held && entry.at <= held.at) || !isolate.versions.admitsCopy(entry, isolate.known(key))) return null
     this.#keep(key, entry, policy, true)
     return entry
   }
@@ -282,12 +289,12 @@ export class ReadThroughCache implements ReadCache {
 
   /** Loads a value and keeps it, unless a newer one is known by now. */
   async #loaded<T>(key: string, policy: CachePolicy<T>, load: () => Promise<T | null>): Promise<Entry<T>> {
-    const { memory, versions } = this.#options.isolate
+    const { isolate } = this.#options
     for (let tries = 0; ; tries++) {
       const at = this.#now
       const entry = entryOf(await load(), policy, at)
-      const held = memory.peek(key)
-      if (versions.admitsLoad(key, entry, held?.entry ?? null)) {
+      const held = isolate.memory.peek(key)
+      if (isolate.versions.admitsLoad(entry, isolate.known(key))) {
         this.#keep(key, entry, policy)
         if (held && held.reads >= limits.cacheCopyReads) this.#copy(key, entry, policy)
         return entry
@@ -303,7 +310,7 @@ export class ReadThroughCache implements ReadCache {
   #keep<T>(key: string, entry: Entry<T>, policy: CachePolicy<T>, isCopied = false): void {
     const { isolate, random } = this.#options
     const freshUntil = entry.at + freshMs(entry, policy, random.fraction())
-    isolate.memory.keep(key, { entry, freshUntil, checkedAt: this.#now, reads: 0, isCopied })
+    isolate.memory.keep(key, { entry, freshUntil, keptAt: this.#now, checkedAt: this.#now, reads: 0, isCopied })
   }
 
   /** Puts an entry into KV, for other isolates. */

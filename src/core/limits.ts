@@ -51,6 +51,7 @@ export const limits = {
   kvWaitMs: 250, // a read; then it counts as a miss
   kvWriteMs: 2_000, // nothing waits for it
   kvKeysMax: 100, // per bulk read, the platform's limit
+  kvKeyBytesMax: 512, // the platform's limit
 
   // The read-through cache (docs/caching.md)
   cacheMemoryBytesMax: 14_000_000, // of the isolate's 128 MB; with the versions below, less than 16 MB
