@@ -189,7 +189,10 @@ export class ReadThroughCache implements ReadCache {
       const leftMs = Math.max(0, deadline - this.#now)
       try {
         const waitMs = shared.isLeader ? leftMs : Math.min(leftMs, limits.cacheJoinMs)
-        const entry = await inTime(clock, waitMs, shared.entry, () => new LateLoad(key))
+        const isBounded = shared.isLeader && !kept // by `#loaded`
+        const entry = isBounded
+          ? await shared.entry
+          : await inTime(clock, waitMs, shared.entry, () => new LateLoad(key))
         return { entry, ...this.#outcomeOf(entry, policy, shared.from()) }
       } catch (error) {
         const isOver = this.#now >= deadline
@@ -289,10 +292,12 @@ export class ReadThroughCache implements ReadCache {
 
   /** Loads a value and keeps it, unless a newer one is known by now. */
   async #loaded<T>(key: string, policy: CachePolicy<T>, load: () => Promise<T | null>): Promise<Entry<T>> {
-    const { isolate } = this.#options
+    const { isolate, clock } = this.#options
+    const endsAt = this.#now + limits.cacheReadMs
     for (let tries = 0; ; tries++) {
       const at = this.#now
-      const entry = entryOf(await load(), policy, at)
+      const value = await inTime(clock, endsAt - at, load(), () => new LateLoad(key))
+      const entry = entryOf(value, policy, at)
       const held = isolate.memory.peek(key)
       if (isolate.versions.admitsLoad(entry, isolate.known(key))) {
         this.#keep(key, entry, policy)
