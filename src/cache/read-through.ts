@@ -35,8 +35,8 @@ interface Found<T> {
 /** `check`: a newer copy in KV will do, or none. `load`: the entry must be newer than the one in memory. */
 type Need = 'check' | 'load'
 
-/** How the leader of a load finds the entry for all readers, and where. */
-type Fetch<T> = (context: GetFreshValueContext) => Promise<Pick<Found<T>, 'entry' | 'from'>>
+/** How the leader of a load finds the entry for all readers, and where. The load ends at `endsAt`. */
+type Fetch<T> = (context: GetFreshValueContext, endsAt: number) => Promise<Pick<Found<T>, 'entry' | 'from'>>
 
 /**
  * The read-through cache of one request: memory, then KV, then the shard. One request loads a value for all readers of
@@ -183,13 +183,17 @@ export class ReadThroughCache implements ReadCache {
     const { clock, isolate } = this.#options
     const held = isolate.memory.peek(key)?.entry as Entry<T> | undefined
     const kept = held && this.#now < held.at + ageMsMax(held, policy) ? held : null
-    const deadline = this.#now + (kept ? limits.cacheSoftMs : limits.cacheReadMs)
+    const endsAt = this.#now + limits.cacheReadMs
+    const deadline = kept ? this.#now + limits.cacheSoftMs : endsAt
     for (let tries = 0; ; tries++) {
-      const shared = this.#shared(key, policy, tries === 0 ? first : again)
+      const shared = this.#shared(key, policy, tries === 0 ? first : again, endsAt)
       const leftMs = Math.max(0, deadline - this.#now)
       const waitMs = shared.isLeader ? leftMs : Math.min(leftMs, limits.cacheJoinMs)
       try {
-        const entry = await inTime(clock, waitMs, shared.entry, () => new LateLoad(key))
+        const isBounded = shared.isLeader && !kept // by `#loaded`
+        const entry = isBounded
+          ? await shared.entry
+          : await inTime(clock, waitMs, shared.entry, () => new LateLoad(key))
         return { entry, ...this.#outcomeOf(entry, policy, shared.from()) }
       } catch (error) {
         // A timer may end a millisecond early by the clock.
@@ -214,9 +218,9 @@ export class ReadThroughCache implements ReadCache {
     })
     const loads = keys.map((key) => ({ key, inBatch: batch.add(key) }))
     const waits = loads.map(async ({ key, inBatch }): Promise<[string, Found<T>]> => {
-      const fetch = async (context: GetFreshValueContext) => {
+      const fetch: Fetch<T> = async (context, endsAt) => {
         const load = once(() => inBatch(context), loadOne(key))
-        return { entry: await this.#loaded(key, options, load), from: 'shard' as const }
+        return { entry: await this.#loaded(key, options, load, endsAt), from: 'shard' }
       }
       // `inBatch` has a mark, by which the batch does not wait for keys that another request is loading.
       const first = Object.assign(fetch, inBatch)
@@ -236,7 +240,8 @@ export class ReadThroughCache implements ReadCache {
   #refresh<T>(key: string, policy: CachePolicy<T>, load: () => Promise<T | null>, need: Need): void {
     const { isolate, waitUntil } = this.#options
     if (!isolate.startsRefresh(key, this.#now)) return
-    const { entry } = this.#shared(key, policy, this.#fetcher(key, policy, load, need))
+    const fetch = this.#fetcher(key, policy, load, need)
+    const { entry } = this.#shared(key, policy, fetch, this.#now + limits.cacheReadMs)
     const ended = () => isolate.endRefresh(key)
     waitUntil(entry.then(ended, ended)) // the failure is logged; the entry in memory serves until it is too old
   }
@@ -245,7 +250,7 @@ export class ReadThroughCache implements ReadCache {
    * The entry that one request of the isolate gets for all. `isLeader`: it is this request. If the load fails, the entry
    * in memory serves for its grace period.
    */
-  #shared<T>(key: string, policy: CachePolicy<T>, fetch: Fetch<T>) {
+  #shared<T>(key: string, policy: CachePolicy<T>, fetch: Fetch<T>, endsAt: number) {
     const { waitUntil, log } = this.#options
     const settled = Promise.withResolvers<void>()
     let from: Found<T>['from'] | null = null
@@ -253,7 +258,7 @@ export class ReadThroughCache implements ReadCache {
     const getFreshValue = async (context: GetFreshValueContext) => {
       isLeader = true
       waitUntil(settled.promise) // otherwise the load may end with this request, and its waiters hang
-      const found = await fetch(context)
+      const found = await fetch(context, endsAt)
       from = found.from
       return found.entry
     }
@@ -275,7 +280,7 @@ export class ReadThroughCache implements ReadCache {
   }
 
   #fetcher<T>(key: string, policy: CachePolicy<T>, load: () => Promise<T | null>, need: Need = 'load'): Fetch<T> {
-    return async () => {
+    return async (_context, endsAt) => {
       const { isolate, kv } = this.#options
       const copy = this.#admitted(key, await kv.getText(key), policy)
       if (copy) return { entry: copy, from: 'kv' }
@@ -284,16 +289,22 @@ export class ReadThroughCache implements ReadCache {
         held.checkedAt = this.#now
         return { entry: held.entry as Entry<T>, from: 'memory' }
       }
-      return { entry: await this.#loaded(key, policy, load), from: 'shard' }
+      return { entry: await this.#loaded(key, policy, load, endsAt), from: 'shard' }
     }
   }
 
   /** Loads a value and keeps it, unless a newer one is known by now. */
-  async #loaded<T>(key: string, policy: CachePolicy<T>, load: () => Promise<T | null>): Promise<Entry<T>> {
-    const { isolate } = this.#options
+  async #loaded<T>(
+    key: string,
+    policy: CachePolicy<T>,
+    load: () => Promise<T | null>,
+    endsAt: number,
+  ): Promise<Entry<T>> {
+    const { isolate, clock } = this.#options
     for (let tries = 0; ; tries++) {
       const at = this.#now
-      const entry = entryOf(await load(), policy, at)
+      const value = await inTime(clock, endsAt - at, load(), () => new LateLoad(key))
+      const entry = entryOf(value, policy, at)
       const held = isolate.memory.peek(key)
       if (isolate.versions.admitsLoad(entry, isolate.known(key))) {
         this.#keep(key, entry, policy)
