@@ -10,7 +10,7 @@ import { readOptions } from './options.ts'
 
 interface Mutant extends Cut {
   name: string
-  project: 'unit' | 'workerd'
+  project: 'unit' | 'workerd' | 'e2e'
   tests: string
 }
 
@@ -36,6 +36,11 @@ const randomBodies = { project: 'workerd', tests: 'test/workerd/web/random-bodie
 const utf8 = { project: 'unit', tests: 'test/unit/web/utf8.test.ts' } as const
 
 const compat = { project: 'workerd', tests: 'test/workerd/compat' } as const
+
+const readThrough = 'src/cache/read-through.ts'
+const cache = { project: 'unit', tests: 'test/unit/cache' } as const
+const cachedReads = { project: 'workerd', tests: 'test/workerd/cache/reads.test.ts' } as const
+const cacheTrap = { project: 'e2e', tests: 'test/e2e/cache-trap.test.ts' } as const
 
 const mover = 'src/resharding/move.ts'
 const capture = { project: 'workerd', tests: 'test/workerd/resharding/bounded-capture.test.ts' } as const
@@ -829,6 +834,125 @@ const mutants: Mutant[] = [
     take: /`\('\[\^'\]\*\(\?:''\[\^'\]\*\)\*'\)`/,
     leave: "'((?!))'",
     ...compat,
+  },
+  {
+    name: 'a cache’s load outlives its request',
+    file: readThrough,
+    take: /waitUntil\(settled\.promise\)/,
+    leave: '',
+    ...cacheTrap,
+  },
+  {
+    name: 'how long a reader waits for another’s load',
+    file: readThrough,
+    take: /shared\.isLeader \? leftMs : Math\.min\(leftMs, limits\.cacheJoinMs\)/,
+    leave: 'leftMs',
+    ...cache,
+  },
+  {
+    name: 'time limit of a cached read',
+    file: readThrough,
+    take: /kept \? limits\.cacheSoftMs : limits\.cacheReadMs/,
+    leave: '3_600_000',
+    ...cache,
+  },
+  {
+    name: 'a stale reader never waits',
+    file: readThrough,
+    take: /isShowable\(entry, policy, now\) \? (\{.*\}) : null/,
+    leave: 'null',
+    ...cache,
+  },
+  {
+    name: 'bound of the grace period',
+    file: readThrough,
+    take: /held && this\.#now < held\.at \+ ageMsMax\(held, policy\)/,
+    leave: 'held',
+    ...cache,
+  },
+  {
+    name: 'bound of the grace period of a failed load',
+    file: readThrough,
+    take: /fallbackToCache: .*,/,
+    leave: 'fallbackToCache: Infinity,',
+    ...cache,
+  },
+  {
+    name: 'age of a copy in KV',
+    file: readThrough,
+    take: /!isShowable\(entry, policy, now\) \|\| /,
+    leave: '',
+    ...cache,
+  },
+  {
+    name: 'version floor of copies in KV',
+    file: 'src/cache/known-versions.ts',
+    take: /(admitsCopy[\s\S]*?)return entry\.version >= known\.version/,
+    leave: '$1return true',
+    ...cache,
+  },
+  {
+    name: 'version floor of loads',
+    file: 'src/cache/known-versions.ts',
+    take: /!known \|\| entry\.at > known\.at/,
+    leave: 'true',
+    ...cache,
+  },
+  {
+    name: 'version floor of evicted entries',
+    file: 'src/cache/isolate-cache.ts',
+    take: /this\.versions\.remember\(key, knownOf\(held\), now\(\)\)/,
+    leave: 'void knownOf(held)',
+    ...cache,
+  },
+  {
+    name: 'version floor of a client’s own reads',
+    file: readThrough,
+    take: /isolate\.learn\(key, entry\)/,
+    leave: '',
+    ...cache,
+  },
+  {
+    name: 'a client’s own slots are not read from the cache',
+    file: readThrough,
+    take: /return this\.#options\.ownSlots\.has\(slotOf\(id\)\)/,
+    leave: 'return slotOf(id) === ""',
+    ...cache,
+  },
+  {
+    name: 'a deletion has no version',
+    file: readThrough,
+    take: /if \(entry\.version === null\) this\.invalidate\(key\)\s*else if/,
+    leave: 'if',
+    ...cache,
+  },
+  {
+    name: 'negative entries from exact reads only',
+    file: readThrough,
+    take: /options\.load\('exact'\)/,
+    leave: "options.load('lease')",
+    ...cachedReads,
+  },
+  {
+    name: 'negative entries are never stale',
+    file: 'src/cache/entry.ts',
+    take: /value === null \? 0 : policy/,
+    leave: 'policy',
+    ...cache,
+  },
+  {
+    name: 'bound of the memory',
+    file: 'src/cache/memory.ts',
+    take: /while \(this\.#bytes > this\.#bytesMax\) this\.#evictOne\(\)/,
+    leave: '',
+    ...cache,
+  },
+  {
+    name: 'KV’s limit of 250 ms',
+    file: 'src/cache/kv-store.ts',
+    take: /await inTime\(this\.#clock, ms, call\(\), late\)/,
+    leave: 'await call()',
+    ...cache,
   },
 ]
 
