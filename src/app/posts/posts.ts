@@ -1,5 +1,5 @@
 import { type LoadRead, noCache } from '../../cache/cache.ts'
-import type { CachePolicy } from '../../cache/entry.ts'
+import { cachePolicy } from '../../cache/entry.ts'
 import { rfc3339 } from '../../core/clock.ts'
 import { BanyanError } from '../../core/errors.ts'
 import { isId, slotOf } from '../../core/ids.ts'
@@ -41,14 +41,14 @@ const SELECT_POSTS = `SELECT posts.id, text, posts.created_at AS createdAt, edit
 const minute = { ttlMs: 60_000, staleWhileRevalidateMs: 60_000, graceMs: 300_000 }
 
 /** A post may be a minute old, as an edit of it is. Its version counts its author's name, too. */
-const cachedPost: CachePolicy<PostRow> = {
+const cachedPost = cachePolicy<PostRow>({
   ...minute,
   negativeTtlMs: 10_000,
   version: ({ version, authorVersion }) => version + authorVersion,
-}
+})
 
 /** A page of a list at one version of it, which never changes. */
-const cachedPage: CachePolicy<PostPage> = { ...minute, negativeTtlMs: 0, version: () => 1 }
+const cachedPage = cachePolicy<PostPage>({ ...minute, negativeTtlMs: 0, version: () => 1 })
 
 /** Keys in the cache. Their form is 1. */
 const postKey = (id: string) => `post.1:${id}`

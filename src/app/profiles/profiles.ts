@@ -1,5 +1,5 @@
 import type { LoadRead } from '../../cache/cache.ts'
-import type { CachePolicy } from '../../cache/entry.ts'
+import { cachePolicy } from '../../cache/entry.ts'
 import { rfc3339 } from '../../core/clock.ts'
 import { BanyanError } from '../../core/errors.ts'
 import type { Session } from '../../sessions/sessions.ts'
@@ -48,13 +48,13 @@ const toUser = (row: ProfileRow): User => ({
 })
 
 /** A profile may be a minute old: its owner sees their own changes at once, and nothing is decided by it. */
-const cachedProfile: CachePolicy<ProfileRow> = {
+const cachedProfile = cachePolicy<ProfileRow>({
   ttlMs: 60_000,
   staleWhileRevalidateMs: 60_000,
   graceMs: 300_000,
   negativeTtlMs: 10_000, // a handle may be taken by a new user
   version: ({ version }) => version,
-}
+})
 
 /** The key of a profile in the cache. Its form is 1. */
 const profileKey = (handle: string) => `profile.1:${handle}`
