@@ -6,6 +6,7 @@ import type { RetryKey } from '../../sharding/idempotency.ts'
 import { batchByName, rowsOf } from '../../sharding/named-batch.ts'
 import { formatCursor, parseCursor } from '../../web/api.ts'
 import type { Tiers } from '../../web/context.ts'
+import { noDraft } from './drafts.ts'
 import type { Post } from './shapes.ts'
 
 export type PostTiers = Pick<Tiers, 'shards' | 'sessions' | 'clock' | 'ids' | 'idempotency'>
@@ -73,12 +74,16 @@ export async function listPosts(
   return { items, next: last && results.length > limit ? formatCursor(last.id) : null }
 }
 
-/** Publishes a post. With an Idempotency-Key, retries create no second post and get the first answer. */
+/**
+ * Publishes a post. With an Idempotency-Key, retries create no second post and get the first answer. With `isDraft`,
+ * the same batch removes the session's draft.
+ */
 export async function createPost(
   tiers: PostTiers,
   session: Session,
   text: string,
   retry: RetryKey | null,
+  isDraft = false,
 ): Promise<Post> {
   const { sessions, ids, clock, idempotency } = tiers
   const { userId } = session
@@ -96,6 +101,7 @@ export async function createPost(
       posted: database
         .prepare('INSERT INTO posts (id, author_id, text, created_at, edited_at, version) VALUES (?, ?, ?, ?, NULL, 1)')
         .bind(drawn.id, userId, text, drawn.createdAt),
+      cleared: isDraft ? [sessions.dataChange(database, session, noDraft)] : [],
       author,
     }),
   )
