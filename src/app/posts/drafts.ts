@@ -3,8 +3,8 @@ import type { SessionData, SessionDataChange } from '../../sessions/session-data
 import type { Session } from '../../sessions/sessions.ts'
 import type { Tiers } from '../../web/context.ts'
 
-/** The draft's share of the session's data, as JSON. 2,000 characters of four bytes each do not fit. */
-const DRAFT_BYTES_MAX = 4_000
+/** The draft's share of the session's data, as JSON. 2,000 characters of two bytes fit, but not of three or four. */
+const DRAFT_BYTES_MAX = 4_050
 
 /** Removes the draft from the session's data. */
 export const noDraft: SessionDataChange = { draft: null }

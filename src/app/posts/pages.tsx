@@ -95,8 +95,8 @@ async function home(c: C, typed?: Typed) {
 
 /** The user's own account and the draft in the session, by one exact read. Throws SESSION_ENDED. */
 async function readOwn(c: C, session: Session) {
-  const { sessions, shards, userCounts } = c.get('tiers')
-  const database = shards.of(session.userId, { read: 'exact', operation: 'posts.home' })
+  const { sessions, userCounts } = c.get('tiers')
+  const database = sessions.database(session, { read: 'exact', operation: 'posts.home' })
   const { self, data } = await batchByName(database, {
     self: selfQuery({ userCounts }, database, session.userId),
     data: sessions.dataQuery(database, session),

@@ -67,10 +67,20 @@ export async function getByHandle(tiers: ProfileTiers, handle: string): Promise<
   return user
 }
 
+const selfColumns = (counts: Tiers['userCounts']) =>
+  `${columns(counts)}, email, email_verified_at AS emailVerifiedAt FROM profiles JOIN accounts ON accounts.id = profiles.id`
+
 /** The user's own account. Throws SESSION_ENDED if it was deleted. */
-export async function getSelf(tiers: Pick<Tiers, 'shards' | 'userCounts'>, userId: string): Promise<Self> {
-  const database = tiers.shards.of(userId, { operation: 'profiles.self' })
-  return selfIn(await selfQuery(tiers, database, userId).all<SelfRow>())
+export async function getSelf(
+  { shards, userCounts }: Pick<Tiers, 'shards' | 'userCounts'>,
+  userId: string,
+): Promise<Self> {
+  const answer = await shards
+    .of(userId, { operation: 'profiles.self' })
+    .prepare(`SELECT ${selfColumns(userCounts)} WHERE profiles.id = ?`)
+    .bind(userId)
+    .all<SelfRow>()
+  return selfIn(answer)
 }
 
 /** The query of `getSelf`, for a batch with other reads of the user's slot. */
@@ -79,14 +89,7 @@ export const selfQuery = (
   database: ShardDatabase,
   userId: string,
 ): Typed<SelfRow> =>
-  rowsOf<SelfRow>(
-    database
-      .prepare(
-        `SELECT ${columns(userCounts)}, email, email_verified_at AS emailVerifiedAt FROM profiles JOIN accounts ON accounts.id = profiles.id
-         WHERE profiles.id = ?`,
-      )
-      .bind(userId),
-  )
+  rowsOf<SelfRow>(database.prepare(`SELECT ${selfColumns(userCounts)} WHERE profiles.id = ?`).bind(userId))
 
 /** The account in the answer to `selfQuery`. Throws SESSION_ENDED if there is none. */
 export function selfIn({ results: [row] }: D1Result<SelfRow>): Self {

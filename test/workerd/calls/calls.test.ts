@@ -296,6 +296,8 @@ describe('a warm isolate', () => {
       expect(why).not.toBe('')
       expect(counts).toEqual(figures)
       expectSafeCookies(route, answer)
+      const isOwnPage = who === 'browser' && answer.headers.get('content-type')?.startsWith('text/html')
+      if (isOwnPage) expect(text).toContain('<form method="post" action="/logout">')
     },
     20_000,
   )
