@@ -89,6 +89,14 @@ describe('a change of the data', () => {
     expect(await rejectionOf(late)).toMatchObject({ code: 'SESSION_ENDED' })
   })
 
+  test('of a session that has expired is refused, although its row still exists', async () => {
+    const { world, ada } = await setUp()
+    world.clock.advance(14 * 86_400_000)
+    expect(await rejectionOf(write(world, ada, { a: 1 }))).toMatchObject({ code: 'SESSION_ENDED' })
+    expect(await rejectionOf(read(world, ada))).toMatchObject({ code: 'SESSION_ENDED' })
+    expect((await rows('sessions')).map(({ data }) => data)).toEqual(['{}'])
+  })
+
   test('whose answer is lost is sent again', async () => {
     const { world, ada } = await setUp()
     const losing = world.isolate()
