@@ -10,6 +10,7 @@ import { batchByName, rowsOf } from '../../sharding/named-batch.ts'
 import { formatCursor, parseCursor } from '../../web/api.ts'
 import type { Tiers } from '../../web/context.ts'
 import { findName, type ProfileName, profileChanged, raiseVersion } from '../profiles/profiles.ts'
+import { noDraft } from './drafts.ts'
 import type { Post } from './shapes.ts'
 
 export type PostTiers = Pick<Tiers, 'shards' | 'sessions' | 'clock' | 'ids' | 'idempotency' | 'cache'>
@@ -120,12 +121,16 @@ async function loadPage(
   return { items, nextAfter: results.length > limit ? (items.at(-1)?.id ?? null) : null }
 }
 
-/** Publishes a post. With an Idempotency-Key, retries create no second post and get the first answer. */
+/**
+ * Publishes a post. With an Idempotency-Key, retries create no second post and get the first answer. With `isDraft`,
+ * the same batch removes the session's draft.
+ */
 export async function createPost(
   tiers: PostTiers,
   session: Session,
   text: string,
   retry: RetryKey | null,
+  isDraft = false,
 ): Promise<Post> {
   const { sessions, ids, clock, idempotency } = tiers
   const { userId } = session
@@ -139,6 +144,7 @@ export async function createPost(
       posted: database
         .prepare('INSERT INTO posts (id, author_id, text, created_at, edited_at, version) VALUES (?, ?, ?, ?, NULL, 1)')
         .bind(drawn.id, userId, text, drawn.createdAt),
+      cleared: isDraft ? [sessions.dataChange(database, session, noDraft)] : [],
       author,
     }),
   )
