@@ -32,6 +32,9 @@ const foreignFiles = { project: 'unit', tests: 'test/unit/cli/import/foreign.tes
 const probes = { project: 'workerd', tests: 'test/workerd/sharding/probe.test.ts' } as const
 const restores = { project: 'unit', tests: 'test/unit/cli/restore test/unit/app/accounts/restore.test.ts' } as const
 const sessions = { project: 'workerd', tests: 'test/workerd/sessions' } as const
+const sessionData = { project: 'workerd', tests: 'test/workerd/sessions/session-data.test.ts' } as const
+const rotation = { project: 'workerd', tests: 'test/workerd/sessions/rotation.test.ts' } as const
+const attempts = { project: 'workerd', tests: 'test/workerd/accounts/password-attempts.test.ts' } as const
 const randomBodies = { project: 'workerd', tests: 'test/workerd/web/random-bodies.test.ts' } as const
 const utf8 = { project: 'unit', tests: 'test/unit/web/utf8.test.ts' } as const
 
@@ -405,6 +408,84 @@ const mutants: Mutant[] = [
     take: /return age >= 0 && age < limits\.sessionStampMs/,
     leave: 'return true',
     ...sessions,
+  },
+  {
+    name: 'session data changes only with the session statement',
+    file: 'src/sessions/sessions.ts',
+    take: /this\.database\(session, \{ operation: 'sessions\.write-data', idempotent: true \}\)/,
+    leave: "this.#options.shards.of(session.userId, { operation: 'sessions.write-data', idempotent: true })",
+    ...sessionData,
+  },
+  {
+    name: 'size of a change of session data',
+    file: 'src/sessions/session-data.ts',
+    take: /> limits\.sessionDataBytesMax\) throw dataTooLarge\(\)/,
+    leave: '< 0) throw dataTooLarge()',
+    ...sessionData,
+  },
+  {
+    name: 'size of all session data',
+    file: 'src/sessions/sessions.ts',
+    take: /AND length\(CAST\(changed\.data AS BLOB\)\) <= \?/,
+    leave: 'AND ? > 0',
+    ...sessionData,
+  },
+  {
+    name: 'a changed password rotates the browser’s session',
+    file: 'src/app/accounts/accounts.ts',
+    take: /const minted = kept && rotates \? sessions\.mint\(userId, ''\) : null/,
+    leave: "const minted = kept && rotates && userId === '' ? sessions.mint(userId, '') : null",
+    ...rotation,
+  },
+  {
+    name: 'a log-in ends the browser’s session of the same user',
+    file: 'src/app/accounts/accounts.ts',
+    take: /sessions\.replacement\(database, account\.id, replacedToken\)/,
+    leave: 'sessions.replacement(database, account.id, null)',
+    ...rotation,
+  },
+  {
+    name: 'a log-in ends the browser’s session of another user',
+    file: 'src/sessions/sessions.ts',
+    take: /if \(token && token\.userId !== userId\) this\.#options/,
+    leave: "if (token && token.userId === '') this.#options",
+    ...rotation,
+  },
+  {
+    name: 'only the right secret ends the browser’s session',
+    file: 'src/sessions/sessions.ts',
+    take: / AND \?3 IN \(secret_hash, retry_secret_hash\) RETURNING id/,
+    leave: " AND ?3 <> '' RETURNING id",
+    ...rotation,
+  },
+  {
+    name: 'throttle of guesses',
+    file: 'src/app/accounts/password-attempts.ts',
+    take: /if \(admitted === attemptId\) return/,
+    leave: "if (admitted !== '') return",
+    ...attempts,
+  },
+  {
+    name: 'an attempt is admitted only after the wait',
+    file: 'src/app/accounts/password-attempts.ts',
+    take: /WHERE next_at <= \?3 AND attempt_id/,
+    leave: 'WHERE attempt_id',
+    ...attempts,
+  },
+  {
+    name: 'an attempt is counted once',
+    file: 'src/app/accounts/password-attempts.ts',
+    take: / AND attempt_id <> excluded\.attempt_id/,
+    leave: '',
+    ...attempts,
+  },
+  {
+    name: 'a refused log-in carries no causal token',
+    file: 'src/web/middleware/causal-token.ts',
+    take: / {4}if \(c\.res\.status === 401 \|\| c\.res\.status === 429\) return\n/,
+    leave: '',
+    project: 'workerd',
+    tests: 'test/workerd/accounts/equal-answers.test.ts',
   },
   {
     name: 'password version of a log-in',

@@ -1,3 +1,5 @@
+import { limits } from '../core/limits.ts'
+
 /** A cached value, and what decides whether it may be used. It is stored in KV in this form, as JSON. */
 export interface Entry<T> {
   /** Null if the thing does not exist (a negative entry). */
@@ -20,6 +22,19 @@ export interface CachePolicy<T> {
   negativeTtlMs: number
   /** Must rise with every change of anything in the value. A sum of such numbers does, too. */
   version(value: T): number
+}
+
+/** Checks a policy when the code is loaded. Throws if it could show a value for longer than a client's own slots bypass
+ * the cache, or if its times are out of order. */
+export function cachePolicy<T>(policy: CachePolicy<T>): CachePolicy<T> {
+  const { ttlMs, staleWhileRevalidateMs, graceMs, negativeTtlMs } = policy
+  if (Math.max(ttlMs + graceMs, negativeTtlMs) > limits.cacheAgeMsMax)
+    throw new Error(
+      `A cached value would be shown for longer than ${limits.cacheAgeMsMax} ms. Shorten ttlMs or graceMs.`,
+    )
+  if (graceMs < staleWhileRevalidateMs)
+    throw new Error('graceMs is shorter than staleWhileRevalidateMs. A stale value would be shown without its refresh.')
+  return policy
 }
 
 /** How long an entry is fresh. The jitter, from 0 to 1, shortens it by up to a tenth, so that entries loaded together

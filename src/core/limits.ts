@@ -117,6 +117,11 @@ export const limits = {
   sessionStampMs: 60_000,
   sessionLastSeenMs: 600_000,
   sessionsPerUserMax: 100,
+  sessionDataBytesMax: 4_096, // of JSON; a larger thing belongs in a table
+  passwordAttemptsFree: 5, // per login; then each attempt without a success doubles the wait
+  passwordWaitMs: 1_000,
+  passwordWaitMsMax: 900_000,
+  passwordAttemptsHours: 24, // after the latest attempt, its counter expires
   stampsHeldMax: 10_000,
   causalTokenMs: 420_000, // longer than `cacheAgeMsMax`; until then, the client's own slots are not read from a cache
 

@@ -755,10 +755,11 @@ function connections(
             execution(world, { shard, process, step, appCall: shardCall, call, effect }, execute),
           )
         } catch (error) {
-          // What a request stores about its session is not part of its effect.
+          // What a request stores about its session, and its counted attempt, are not part of its effect.
           // If the isolate was frozen, the router has stopped waiting and does not see the error.
           const isHeard = world.scheduler.now() - sentAt < limits.shardCallMs
-          if (effect && isHeard && error === diskFull && !step.startsWith('sessions.')) effect.write.isToldFull = true
+          if (effect && isHeard && error === diskFull && !/^(?:sessions\.|accounts\.attempt-)/.test(step))
+            effect.write.isToldFull = true
           throw error
         }
       }),

@@ -1,5 +1,5 @@
 import { type LoadRead, noCache } from '../../cache/cache.ts'
-import type { CachePolicy } from '../../cache/entry.ts'
+import { cachePolicy } from '../../cache/entry.ts'
 import { rfc3339 } from '../../core/clock.ts'
 import { BanyanError } from '../../core/errors.ts'
 import { isId, slotOf } from '../../core/ids.ts'
@@ -10,6 +10,7 @@ import { batchByName, rowsOf } from '../../sharding/named-batch.ts'
 import { formatCursor, parseCursor } from '../../web/api.ts'
 import type { Tiers } from '../../web/context.ts'
 import { findName, type ProfileName, profileChanged, raiseVersion } from '../profiles/profiles.ts'
+import { noDraft } from './drafts.ts'
 import type { Post } from './shapes.ts'
 
 export type PostTiers = Pick<Tiers, 'shards' | 'sessions' | 'clock' | 'ids' | 'idempotency' | 'cache'>
@@ -41,14 +42,14 @@ const SELECT_POSTS = `SELECT posts.id, text, posts.created_at AS createdAt, edit
 const minute = { ttlMs: 60_000, staleWhileRevalidateMs: 60_000, graceMs: 300_000 }
 
 /** A post may be a minute old, as an edit of it is. Its version counts its author's name, too. */
-const cachedPost: CachePolicy<PostRow> = {
+const cachedPost = cachePolicy<PostRow>({
   ...minute,
   negativeTtlMs: 10_000,
   version: ({ version, authorVersion }) => version + authorVersion,
-}
+})
 
 /** A page of a list at one version of it, which never changes. */
-const cachedPage: CachePolicy<PostPage> = { ...minute, negativeTtlMs: 0, version: () => 1 }
+const cachedPage = cachePolicy<PostPage>({ ...minute, negativeTtlMs: 0, version: () => 1 })
 
 /** Keys in the cache. Their form is 1. */
 const postKey = (id: string) => `post.1:${id}`
@@ -120,12 +121,16 @@ async function loadPage(
   return { items, nextAfter: results.length > limit ? (items.at(-1)?.id ?? null) : null }
 }
 
-/** Publishes a post. With an Idempotency-Key, retries create no second post and get the first answer. */
+/**
+ * Publishes a post. With an Idempotency-Key, retries create no second post and get the first answer. With `isDraft`,
+ * the same batch removes the session's draft.
+ */
 export async function createPost(
   tiers: PostTiers,
   session: Session,
   text: string,
   retry: RetryKey | null,
+  isDraft = false,
 ): Promise<Post> {
   const { sessions, ids, clock, idempotency } = tiers
   const { userId } = session
@@ -139,6 +144,7 @@ export async function createPost(
       posted: database
         .prepare('INSERT INTO posts (id, author_id, text, created_at, edited_at, version) VALUES (?, ?, ?, ?, NULL, 1)')
         .bind(drawn.id, userId, text, drawn.createdAt),
+      cleared: isDraft ? [sessions.dataChange(database, session, noDraft)] : [],
       author,
     }),
   )

@@ -1,9 +1,9 @@
 import type { LoadRead } from '../../cache/cache.ts'
-import type { CachePolicy } from '../../cache/entry.ts'
+import { cachePolicy } from '../../cache/entry.ts'
 import { rfc3339 } from '../../core/clock.ts'
 import { BanyanError } from '../../core/errors.ts'
 import type { Session } from '../../sessions/sessions.ts'
-import { rowsOf } from '../../sharding/named-batch.ts'
+import { rowsOf, type Typed } from '../../sharding/named-batch.ts'
 import type { ShardDatabase } from '../../sharding/shards.ts'
 import type { Tiers } from '../../web/context.ts'
 import type { Self, User } from './shapes.ts'
@@ -25,7 +25,7 @@ interface ProfileRow {
   version: number
 }
 
-interface SelfRow extends ProfileRow {
+export interface SelfRow extends ProfileRow {
   email: string
   emailVerifiedAt: number | null
 }
@@ -48,13 +48,13 @@ const toUser = (row: ProfileRow): User => ({
 })
 
 /** A profile may be a minute old: its owner sees their own changes at once, and nothing is decided by it. */
-const cachedProfile: CachePolicy<ProfileRow> = {
+const cachedProfile = cachePolicy<ProfileRow>({
   ttlMs: 60_000,
   staleWhileRevalidateMs: 60_000,
   graceMs: 300_000,
   negativeTtlMs: 10_000, // a handle may be taken by a new user
   version: ({ version }) => version,
-}
+})
 
 /** The key of a profile in the cache. Its form is 1. */
 const profileKey = (handle: string) => `profile.1:${handle}`
@@ -120,16 +120,32 @@ export const findName = ({ shards }: Pick<Tiers, 'shards'>, userId: string): Pro
 export const profileChanged = ({ cache }: Pick<Tiers, 'cache'>, handle: string): void =>
   cache.invalidate(profileKey(handle))
 
+const selfColumns = (counts: Tiers['userCounts']) =>
+  `${columns(counts)}, email, email_verified_at AS emailVerifiedAt FROM profiles JOIN accounts ON accounts.id = profiles.id`
+
 /** The user's own account. Throws SESSION_ENDED if it was deleted. */
-export async function getSelf(tiers: Pick<Tiers, 'shards' | 'userCounts'>, userId: string): Promise<Self> {
-  const row = await tiers.shards
+export async function getSelf(
+  { shards, userCounts }: Pick<Tiers, 'shards' | 'userCounts'>,
+  userId: string,
+): Promise<Self> {
+  const answer = await shards
     .of(userId, { operation: 'profiles.self' })
-    .prepare(
-      `SELECT ${columns(tiers.userCounts)}, email, email_verified_at AS emailVerifiedAt FROM profiles JOIN accounts ON accounts.id = profiles.id
-       WHERE profiles.id = ?`,
-    )
+    .prepare(`SELECT ${selfColumns(userCounts)} WHERE profiles.id = ?`)
     .bind(userId)
-    .first<SelfRow>()
+    .all<SelfRow>()
+  return selfIn(answer)
+}
+
+/** The query of `getSelf`, for a batch with other reads of the user's slot. */
+export const selfQuery = (
+  { userCounts }: Pick<Tiers, 'userCounts'>,
+  database: ShardDatabase,
+  userId: string,
+): Typed<SelfRow> =>
+  rowsOf<SelfRow>(database.prepare(`SELECT ${selfColumns(userCounts)} WHERE profiles.id = ?`).bind(userId))
+
+/** The account in the answer to `selfQuery`. Throws SESSION_ENDED if there is none. */
+export function selfIn({ results: [row] }: D1Result<SelfRow>): Self {
   if (!row) throw new BanyanError('SESSION_ENDED', 'The account was deleted. Sign up for a new one.')
   return { ...toUser(row), email: row.email, emailVerified: row.emailVerifiedAt !== null }
 }
