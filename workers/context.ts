@@ -17,7 +17,7 @@ import { Claims } from '../src/sharding/claims.ts'
 import { Idempotency } from '../src/sharding/idempotency.ts'
 import { onlyRow } from '../src/sharding/named-batch.ts'
 import type { Calls, DependencyReport, Tiers } from '../src/web/context.ts'
-import type { Env } from './env.ts'
+import type { Env, OwnExports } from './env.ts'
 import { type Isolate, isolateOf } from './isolate.ts'
 import { mailer } from './mailer.ts'
 import { nouns } from './nouns.ts'
@@ -30,6 +30,8 @@ export interface Work {
   atLeastEpoch: number
   /** How long the work may make calls. */
   time: TimeBudget
+  /** The Worker's own entrypoints. Older runtimes have none. */
+  exports: OwnExports | undefined
 }
 
 /** The parts that the web tier and the jobs share: the databases, and what uses them. */
@@ -129,6 +131,7 @@ export function openTiers(request: Omit<Work, 'time'>): Tiers {
       ),
     dependencies: () => dependencies(env, foundation),
     waitUntil,
+    publicPages: settings.cache === 'on' ? (work.exports?.PublicPages ?? null) : null,
   }
 }
 

@@ -1,6 +1,7 @@
 import type { EngineDirectory } from '../src/objects/directory-object.ts'
 import type { EngineMover } from '../src/objects/mover-object.ts'
 import type { EngineVariables } from '../src/objects/settings.ts'
+import type { PublicPages } from '../src/web/sharing.ts'
 
 /** The bindings of wrangler.toml. Only the files in `workers/` read them. */
 export interface Env extends EngineVariables {
@@ -20,5 +21,11 @@ export interface Env extends EngineVariables {
   PUBLIC_ORIGIN?: string
   JOBS?: string
   RATE_LIMITS?: string
+  CACHE?: string
   MAIL_FROM?: string
+}
+
+/** The Worker's own entrypoints: `context.exports`. */
+export interface OwnExports {
+  PublicPages?: PublicPages
 }

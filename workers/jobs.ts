@@ -18,7 +18,7 @@ function open(env: Env, context: ExecutionContext, source: string, ms: number) {
   const log = consoleLog({ source })
   const time = new TimeBudget(systemClock, ms)
   const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise)
-  return { log, ...openFoundation({ env, log, atLeastEpoch: 0, waitUntil, time }) }
+  return { log, ...openFoundation({ env, log, atLeastEpoch: 0, waitUntil, time, exports: context.exports }) }
 }
 
 /** Queue consumers: `banyan-jobs`, `banyan-media`, and their dead-letter queues. */

@@ -20,6 +20,7 @@ export function readSettings(env: Env): Settings {
     publicOrigin: origin('PUBLIC_ORIGIN', env.PUBLIC_ORIGIN),
     jobs: choice('JOBS', env.JOBS, ['queue', 'inline']),
     rateLimits: choice('RATE_LIMITS', env.RATE_LIMITS, ['on', 'off']),
+    cache: choice('CACHE', env.CACHE, ['on', 'off']),
     mailFrom: env.MAIL_FROM || 'banyan@example.com',
     localOnly: localOnly(env),
   }

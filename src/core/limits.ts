@@ -11,6 +11,7 @@ export const limits = {
   unavailableRetryAfterSeconds: 2,
   // Time limits. Every wait for something outside the isolate has one (docs/operating/time-limits.md, decision 0020)
   requestMs: 15_000, // no call of a request starts later; a browser's user has left by then
+  handOverMs: 6_000, // a page from the shared cache; longer than a route's budget, so that a slow shard is not asked twice
   afterResponseMs: 15_000, // the platform stops work 30 s after the response
   queueBatchMs: 60_000, // a batch of jobs; the platform allows 15 minutes
   cronMs: 40_000, // a run ends before the next one starts

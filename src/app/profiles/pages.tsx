@@ -1,17 +1,21 @@
+import { sharedPage, tagPage } from '../../web/middleware/cache-control.ts'
 import { page } from '../../web/page.tsx'
 import type { RegisterRoutes } from '../noun.ts'
 import { shownName } from './names.ts'
+import { userTag } from './page-tags.ts'
 import { getByHandle } from './profiles.ts'
 import { findViewer } from './viewer.ts'
 import { ProfilePage } from './views.tsx'
 
 export const profilePages: RegisterRoutes = (app, nouns) => {
   const slots = nouns.flatMap(({ profile }) => profile ?? [])
-  app.get('/:handle{@[A-Za-z0-9_]+}', async (c) => {
+  const query = slots.flatMap(({ query = [] }) => query)
+  app.get('/:handle{@[A-Za-z0-9_]+}', sharedPage('ofData', ...query), async (c) => {
     const [user, viewer] = await Promise.all([
       getByHandle(c.get('tiers'), c.req.param('handle').slice(1)),
       findViewer(c),
     ])
+    tagPage(c, userTag(user.id))
     const own = user.id === viewer?.id
     const sections = await Promise.all(slots.map(({ section }) => section?.(c, user, own)))
     const summaries = slots.flatMap(({ summary }) => summary?.(user) ?? [])

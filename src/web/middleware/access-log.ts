@@ -3,8 +3,11 @@ import { createMiddleware } from 'hono/factory'
 import { matchedRoutes } from 'hono/route'
 import type { WebEnv } from '../context.ts'
 
-/** Logs one line per request and sets `server-timing`. It logs the route, because a path may contain a token. */
-export const accessLog = () =>
+/**
+ * Logs one line per request, or per page that the shared cache asked for, and sets `server-timing`. It logs the route,
+ * because a path may contain a token.
+ */
+export const accessLog = (event: 'request' | 'page.rendered' = 'request') =>
   createMiddleware<WebEnv>(async function accessLog(c, next) {
     const { clock, log, calls } = c.get('tiers')
     const startedAt = clock.now()
@@ -13,7 +16,9 @@ export const accessLog = () =>
     const { d1, kv, directory } = calls
     const counts = `d1;desc="${d1}", kv;desc="${kv}", directory;desc="${directory}"`
     c.res.headers.set('server-timing', `total;dur=${ms}, ${counts}`)
-    log.info('request', { method: c.req.method, route: routeOf(c), status: c.res.status, ms, d1, kv, directory })
+    const line = { method: c.req.method, route: routeOf(c), status: c.res.status, ms, d1, kv, directory }
+    if (event === 'request') log.info('request', line)
+    else log.info('page.rendered', line)
   })
 
 /** The pattern of the route that answered. Middleware has the pattern of every path. */
