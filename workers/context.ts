@@ -10,6 +10,7 @@ import { present } from '../src/core/present.ts'
 import { systemRandom } from '../src/core/random.ts'
 import { Dispatch, type JobKinds } from '../src/jobs/dispatch.ts'
 import type { Job } from '../src/jobs/outbox.ts'
+import { Purger, purgeKinds } from '../src/jobs/purges.ts'
 import { Relay } from '../src/jobs/relay.ts'
 import { type OpenedShards, openShards } from '../src/objects/open-shards.ts'
 import { Sessions } from '../src/sessions/sessions.ts'
@@ -40,6 +41,7 @@ export interface Foundation extends OpenedShards {
   calls: Calls
   claims: Claims
   dispatch: Dispatch
+  purger: Purger
   relay: Relay
   hasWritten(): boolean
   markWritten(): void
@@ -78,15 +80,21 @@ export function openFoundation(work: Work): Foundation {
   const common = { clock: systemClock, random: systemRandom, log }
   const { signingKey, mailFrom, jobs } = isolate.settings
   const jobOptions = { signingKey, sendMail: mailer(env.MAIL, mailFrom) }
-  const kinds: JobKinds = Object.assign({}, ...nouns.map((noun) => noun.jobs?.(jobOptions)))
+  const purger = new Purger((tags) => purgePages(work, tags))
+  const kinds: JobKinds = Object.assign(purgeKinds(purger), ...nouns.map((noun) => noun.jobs?.(jobOptions)))
   const dispatch = new Dispatch({ ...common, kinds, shards })
-  const queues = { jobs: timedQueue(env.JOBS_QUEUE, work.time), media: timedQueue(env.MEDIA_QUEUE, work.time) }
+  const queues = {
+    jobs: timedQueue(env.JOBS_QUEUE, work.time),
+    media: timedQueue(env.MEDIA_QUEUE, work.time),
+    purges: timedQueue(env.PURGES_QUEUE, work.time),
+  }
   return {
     ...opened,
     isolate,
     calls,
     claims: new Claims(shards, systemClock),
     dispatch,
+    purger,
     relay: new Relay({ ...common, mode: jobs, queues, dispatch, shards }),
     hasWritten: () => written.yet,
     markWritten() {
@@ -158,6 +166,10 @@ const timedQueue = (queue: Queue, time: TimeBudget): Pick<Queue, 'sendBatch'> =>
     return queue.sendBatch(messages, options)
   },
 })
+
+async function purgePages({ exports }: Work, tags: string[]): Promise<'purged' | 'no cache'> {
+  return exports?.PublicPages ? inTime(systemClock, limits.purgeMs, exports.PublicPages.purge(tags)) : 'no cache'
+}
 
 const limiters = {
   requests: 'RATE_LIMIT_REQUESTS',

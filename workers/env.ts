@@ -1,3 +1,4 @@
+import type { PurgePages } from '../src/jobs/purges.ts'
 import type { EngineDirectory } from '../src/objects/directory-object.ts'
 import type { EngineMover } from '../src/objects/mover-object.ts'
 import type { EngineVariables } from '../src/objects/settings.ts'
@@ -12,6 +13,7 @@ export interface Env extends EngineVariables {
   MOVER: DurableObjectNamespace<EngineMover>
   JOBS_QUEUE: Queue
   MEDIA_QUEUE: Queue
+  PURGES_QUEUE: Queue
   MAIL: SendEmail
   RATE_LIMIT_REQUESTS: RateLimit
   RATE_LIMIT_WRITES: RateLimit
@@ -27,5 +29,5 @@ export interface Env extends EngineVariables {
 
 /** The Worker's own entrypoints: `context.exports`. */
 export interface OwnExports {
-  PublicPages?: PublicPages
+  PublicPages?: PublicPages & { purge: PurgePages }
 }

@@ -10,4 +10,12 @@ export class PublicPages extends WorkerEntrypoint<Env> {
   override fetch(request: Request): Promise<Response> {
     return renderPage(request, this.env, this.ctx)
   }
+
+  /** A purge reaches only the cache of the entrypoint that calls it. The local runtime has none, and nothing to purge. */
+  async purge(tags: string[]): Promise<'purged' | 'no cache'> {
+    if (!this.ctx.cache) return 'no cache'
+    const { success, errors } = await this.ctx.cache.purge({ tags })
+    if (!success) throw new Error(`the purge was refused: ${errors.map(({ message }) => message).join(', ')}`)
+    return 'purged'
+  }
 }

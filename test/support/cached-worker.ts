@@ -34,6 +34,7 @@ export function cachedWorker(cache: WorkersCache, { env, around }: CachedWorkerO
           handedOver.push(request)
           return cached.fetch(request)
         },
+        purge: (tags: string[]) => entrypoint().pages.purge(tags),
       },
     }
   })

@@ -5,7 +5,7 @@ import { userTag } from '../profiles/page-tags.ts'
 import type { Post } from './shapes.ts'
 
 /** The tag of each shared page that shows this post. */
-const postTag = (id: string): string => `post:${id}`
+export const postTag = (id: string): string => `post:${id}`
 
 /** Tags a page with the posts that it shows, and with their authors. */
 export function tagPosts(c: Context<WebEnv>, posts: Post[]): void {

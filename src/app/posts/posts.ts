@@ -1,14 +1,17 @@
 import { rfc3339 } from '../../core/clock.ts'
 import { BanyanError } from '../../core/errors.ts'
 import { isId, slotOf } from '../../core/ids.ts'
+import { outboxStatementIf } from '../../jobs/outbox.ts'
 import type { Session } from '../../sessions/sessions.ts'
 import type { RetryKey } from '../../sharding/idempotency.ts'
 import { batchByName, rowsOf } from '../../sharding/named-batch.ts'
 import { formatCursor, parseCursor } from '../../web/api.ts'
 import type { Tiers } from '../../web/context.ts'
+import { purgesOf } from '../../web/purges.ts'
+import { postTag } from './page-tags.ts'
 import type { Post } from './shapes.ts'
 
-export type PostTiers = Pick<Tiers, 'shards' | 'sessions' | 'clock' | 'ids' | 'idempotency'>
+export type PostTiers = Pick<Tiers, 'shards' | 'sessions' | 'clock' | 'ids' | 'idempotency' | 'settings' | 'follow'>
 
 export const TEXT_CHARACTERS_MAX = 2_000
 
@@ -127,14 +130,18 @@ export async function editPost(tiers: PostTiers, session: Session, id: string, t
 
 /** Deletes the user's own post. Throws NOT_FOUND, or FORBIDDEN for another's post. */
 export async function deletePost(tiers: PostTiers, session: Session, id: string): Promise<void> {
-  const { sessions } = tiers
+  const { sessions, follow } = tiers
   await refuseUnlessMayBeOwn(tiers, session, id)
   const database = sessions.database(session, { operation: 'posts.delete' })
+  const purges = purgesOf(tiers, session.userId, postTag(id))
+  const own = 'SELECT 1 FROM posts WHERE id = ? AND author_id = ?'
   const { deleted, left } = await batchByName(database, {
+    purges: purges.map((job) => outboxStatementIf(database, job, own, id, session.userId)),
     deleted: database.prepare('DELETE FROM posts WHERE id = ? AND author_id = ?').bind(id, session.userId),
     left: database.prepare('SELECT 1 FROM posts WHERE id = ?').bind(id),
   })
-  if (deleted.meta.changes === 0) throw left.results.length === 1 ? notYours() : noSuchPost()
+  if (deleted.meta.changes > 0) follow(purges)
+  else throw left.results.length === 1 ? notYours() : noSuchPost()
 }
 
 /** Throws for a post in another slot, which cannot be the user's own: FORBIDDEN if it exists, otherwise NOT_FOUND. */
