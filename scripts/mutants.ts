@@ -908,9 +908,16 @@ const mutants: Mutant[] = [
     ...purges,
   },
   {
+    name: 'purges: after all renderings that began before',
+    file: 'src/jobs/purges.ts',
+    take: / *await pause\(clock, newest.*/,
+    leave: '',
+    ...purges,
+  },
+  {
     name: 'purges: apart',
     file: 'src/jobs/purges.ts',
-    take: / *await clock\.sleep\(.*/,
+    take: / *await pause\(clock, calledAt.*/,
     leave: '',
     ...purges,
   },

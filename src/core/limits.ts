@@ -34,6 +34,7 @@ export const limits = {
   rateLimitWaitMs: 500, // the limiter answers from the same data centre in a few ms
   queueSendMs: 5_000, // the sweeper retries; public reports mention 57 s
   purgeMs: 10_000, // a purge of shared pages
+  purgeAfterMs: 20_000, // after the deletion; longer than requestMs and shardCallMs, so that pages read before it are stored by then
   purgeApartMs: 12_000, // between two purges; the platform allows an account 5 per minute
   purgeTagsMax: 100, // in one purge, the platform's limit; the largest batch of their queue
   mailSendMs: 10_000, // an SMTP conversation

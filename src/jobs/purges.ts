@@ -10,8 +10,8 @@ import { type Job, newJob } from './outbox.ts'
 const KIND = 'cache.purge'
 
 /**
- * Purges the shared pages with these tags: one call of the platform. Resolves to `no cache` if the runtime has none, as
- * locally. Throws if the platform refuses the call.
+ * Purges the shared pages with these tags: one call of the platform, or none without tags. Resolves to `no cache` if
+ * the runtime has none, as locally. Throws if the platform refuses the call.
  */
 export type PurgePages = (tags: string[]) => Promise<'purged' | 'no cache'>
 
@@ -29,6 +29,11 @@ export class Purger {
 
   constructor(purge: PurgePages) {
     this.#purge = purge
+  }
+
+  /** False if there is nothing to purge. */
+  async hasCache(): Promise<boolean> {
+    return (await this.#purge([]).catch(() => 'unknown')) !== 'no cache'
   }
 
   /** Makes one call for all of these tags. Their jobs get its outcome. Never throws. */
@@ -66,11 +71,19 @@ export interface PurgeWork {
  */
 export async function consumePurges(batch: MessageBatch, work: PurgeWork): Promise<void> {
   const { dispatch, purger, clock, log, budget } = work
-  const tags = new Set(batch.messages.flatMap(({ body }) => readJob(body) ?? []).map(tagOf))
-  const outcome = tags.size === 0 ? 'no cache' : await purger.gather(tags)
+  const jobs = batch.messages.flatMap(({ body }) => readJob(body) ?? [])
+  if (jobs.length === 0 || !(await purger.hasCache())) return consume(batch, dispatch, log, budget)
+  // A job is sent after its commit.
+  const newest = Math.max(...batch.messages.map(({ timestamp }) => timestamp.getTime()))
+  await pause(clock, newest + limits.purgeAfterMs, limits.purgeAfterMs)
+  const tags = new Set(jobs.map(tagOf))
+  const outcome = await purger.gather(tags)
   const calledAt = clock.now()
   await consume(batch, dispatch, log, budget)
-  if (outcome === 'no cache') return
   log.info('pages.purged', { tags: tags.size, outcome })
-  await clock.sleep(Math.max(0, calledAt + limits.purgeApartMs - clock.now()))
+  await pause(clock, calledAt + limits.purgeApartMs, limits.purgeApartMs)
 }
+
+/** Waits until a time, but at most `msMax`. */
+const pause = (clock: Clock, until: number, msMax: number): Promise<void> =>
+  clock.sleep(Math.min(msMax, Math.max(0, until - clock.now())))
