@@ -460,7 +460,7 @@ const mutants: Mutant[] = [
     name: 'only the right secret ends the browser’s session',
     file: 'src/sessions/sessions.ts',
     take: / AND \?3 IN \(secret_hash, retry_secret_hash\) RETURNING id/,
-    leave: " AND ?3 <> '' RETURNING id",
+    leave: ' AND length(?3) > 0 RETURNING id',
     ...rotation,
   },
   {
