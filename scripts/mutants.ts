@@ -938,8 +938,15 @@ const mutants: Mutant[] = [
   {
     name: 'time limit of a cached read',
     file: readThrough,
-    take: /kept \? limits\.cacheSoftMs : limits\.cacheReadMs/,
-    leave: '3_600_000',
+    take: /const endsAt = this\.#now \+ limits\.cacheReadMs/,
+    leave: 'const endsAt = this.#now + 3_600_000',
+    ...cache,
+  },
+  {
+    name: 'time limit of a reader who has a stale value',
+    file: readThrough,
+    take: /kept \? this\.#now \+ limits\.cacheSoftMs : endsAt/,
+    leave: 'endsAt',
     ...cache,
   },
   {
