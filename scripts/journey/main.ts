@@ -2,7 +2,7 @@
  * `npm run journey [-- --stage N]`: runs the same code through the guide's implemented stages, and prints for each what
  * it adds: calls per request, p99, what fails and what does not. Exits 1 if a stage does not behave as described.
  */
-import './quiet.ts'
+import '../cluster/quiet.ts'
 import '../../src/cli/wrangler/local-environment.ts'
 import { table } from '../../src/cli/shell/table.ts'
 import { readOptions } from '../options.ts'
