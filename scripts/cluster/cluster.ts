@@ -1,3 +1,4 @@
+import './quiet.ts'
 import '../../src/cli/wrangler/local-environment.ts'
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'

@@ -2,7 +2,6 @@
  * `npm run dev:cluster [-- --instances N] [--port N] [--shards N] [--persist-to DIR]`: serves the application with
  * several web servers behind a balancer, and reads commands that stop, start and add web servers.
  */
-import './quiet.ts'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { UserError } from '../../src/cli/shell/errors.ts'

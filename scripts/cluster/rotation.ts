@@ -18,8 +18,9 @@ interface Member {
 
 /**
  * Decides which server gets the next request: the one in the rotation that was chosen longest ago. So each server has
- * the same share, whatever the order in which servers leave and return. Only checks put a server into the rotation;
- * checks and requests take it out.
+ * the same share, whatever the order in which servers leave and return. Only checks put a server into the rotation.
+ * Failed checks and requests take it out, unless no other server is well: then the cause is probably something that they
+ * share, and nobody gains if all of them leave.
  */
 export class Rotation {
   readonly #rule: HealthRule
@@ -42,8 +43,8 @@ export class Rotation {
   }
 
   /**
-   * The server for the next request, or null if there is no server besides `except`. If no server is in the rotation,
-   * all of them take turns, because then the checks may be wrong.
+   * The server for the next request, or null if there is no server besides `except`. Before the first server has joined
+   * the rotation, all of them take turns.
    */
   next(except: string | null = null): string | null {
     const others = this.#members.filter(({ name }) => name !== except)
@@ -81,7 +82,8 @@ export class Rotation {
   }
 
   #takeOut(member: Member): void {
-    if (!member.isIn) return
+    const isOtherWell = this.#members.some((other) => other !== member && other.isIn && other.failedChecks === 0)
+    if (!member.isIn || !isOtherWell) return
     member.isIn = false
     member.passedChecks = 0
     member.failedRequests = 0

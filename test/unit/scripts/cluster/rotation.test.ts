@@ -93,10 +93,32 @@ test('late failures of a server that is out count neither as changes nor after i
   expect(changes).toEqual(['b out', 'b back'])
 })
 
-test('without any server in the rotation, all of them take turns', () => {
-  for (const name of ['a', 'b', 'c']) times(3, () => rotation.checkFailed(name))
-  expect(changes).toEqual(['a out', 'b out', 'c out'])
-  expect(turns(6)).toBe('abcabc')
+test('before the first server has joined, all of them take turns', () => {
+  const empty = new Rotation({ fall: 3, rise: 2 }, () => undefined)
+  expect(empty.next()).toBeNull()
+  for (const name of ['a', 'b']) empty.add(name)
+  expect([empty.next(), empty.next(), empty.next()]).toEqual(['a', 'b', 'a'])
+})
+
+test('if all servers fail their checks at once, none leaves until another is well again', () => {
+  times(3, () => {
+    for (const name of ['a', 'b', 'c']) rotation.checkFailed(name)
+  })
+  rotation.checkFailed('b')
+  expect(changes).toEqual([])
+  expect(turns(3)).toBe('abc')
+  rotation.checkPassed('c')
+  rotation.checkFailed('a')
+  rotation.checkFailed('b')
+  expect(changes).toEqual(['a out', 'b out'])
+  expect(turns(3)).toBe('ccc')
+  // The last one stays, because there is nobody to take its requests.
+  times(3, () => rotation.requestFailed('c'))
+  times(3, () => rotation.checkFailed('c'))
+  expect(changes).toEqual(['a out', 'b out'])
+  times(2, () => rotation.checkPassed('a'))
+  rotation.checkFailed('c')
+  expect(changes).toEqual(['a out', 'b out', 'a back', 'c out'])
 })
 
 test('a retry goes to another server, and there is none beside a single one', () => {
