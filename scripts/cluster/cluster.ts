@@ -7,6 +7,7 @@ import path from 'node:path'
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare, type WorkerdStructuredLog } from 'miniflare'
 import { unstable_getMiniflareWorkerOptions } from 'wrangler'
 import { migrateLocalShards } from '../../src/cli/wrangler/local-shards.ts'
+import { present } from '../../src/core/present.ts'
 import { bundle } from './bundle.ts'
 import { type Address, Instance } from './instance.ts'
 
@@ -82,9 +83,13 @@ export class Cluster {
     for (const [index, instance] of this.instances.entries()) instance.target = await this.#targetOf(index)
   }
 
+  instance(web: number): Instance {
+    return present(this.instances[web], `web server ${web}`)
+  }
+
   /** Sends a request to one web server, past any balancer. */
   fetch(web: number, pathname: string, init: RequestInit = {}): Promise<Response> {
-    const { address, headers: own } = this.#instance(web)
+    const { address, headers: own } = this.instance(web)
     const { host, port } = address
     // A kept connection could break with the web server, and fail a later request.
     const headers = new Headers({ ...Object.fromEntries(new Headers(init.headers)), ...own, connection: 'close' })
@@ -107,12 +112,6 @@ export class Cluster {
     await Promise.all(this.instances.map((instance) => instance.close()))
     await this.#runtime.dispose()
     rmSync(this.#folder, { recursive: true, force: true })
-  }
-
-  #instance(web: number): Instance {
-    const instance = this.instances[web]
-    if (!instance) throw new Error(`there is no web server ${web}`)
-    return instance
   }
 
   async #targetOf(index: number): Promise<Address> {

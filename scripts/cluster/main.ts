@@ -8,13 +8,11 @@ import { UserError } from '../../src/cli/shell/errors.ts'
 import { root } from '../../src/cli/shell/root.ts'
 import { counted, table } from '../../src/cli/shell/table.ts'
 import { localConfig } from '../../src/cli/wrangler/local-options.ts'
-import { present } from '../../src/core/present.ts'
 import { ensureDevVars } from '../dev-vars.ts'
 import { orExit, readOptions, wholeOption } from '../options.ts'
 import { Balancer, usualTimes } from './balancer.ts'
 import { Cluster } from './cluster.ts'
 import { COMMANDS, commandOf } from './commands.ts'
-import type { Instance } from './instance.ts'
 
 const WEBS_MAX = 8
 const START_MS = 30_000
@@ -109,15 +107,13 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.removeAllListeners(
 
 async function run(line: string): Promise<void> {
   const command = commandOf(line, webs)
-  if (command?.verb === 'stop') instanceOf(command.web).fail(command.failure)
-  if (command?.verb === 'start') await instanceOf(command.web).start()
+  if (command?.verb === 'stop') cluster.instance(command.web - 1).fail(command.failure)
+  if (command?.verb === 'start') await cluster.instance(command.web - 1).start()
   if (command?.verb === 'add') add()
   if (command?.verb === 'status') console.log(statusTable())
   if (command?.verb === 'help') console.log(COMMANDS)
   if (command?.verb === 'quit') await quit()
 }
-
-const instanceOf = (web: number): Instance => present(cluster.instances[web - 1], `web-${web}`)
 
 function add(): void {
   const next = cluster.instances[webs]

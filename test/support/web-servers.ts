@@ -4,7 +4,7 @@ import { expect } from 'vitest'
 import { Balancer } from '../../scripts/cluster/balancer.ts'
 import { Cluster } from '../../scripts/cluster/cluster.ts'
 import type { Failure } from '../../scripts/cluster/instance.ts'
-import { openLoop } from '../../src/cli/load/open-loop.ts'
+import { steadyLoad } from '../../scripts/cluster/steady-load.ts'
 import { configFor } from '../../src/cli/wrangler/local-shards.ts'
 import { type Answer, bearer, browser, type Client, type RequestOptions } from './http-client.ts'
 import { OPERATOR_TOKEN, SIGNING_KEY } from './stack.ts'
@@ -150,16 +150,15 @@ export async function loadDuringFailure(
 
   let isOver = false
   let started = 0
-  const counts = { planned: 0, dropped: 0, late: 0, inFlight: 0 }
-  const clock = { now: Date.now, sleep: async (ms: number) => void (await sleep(ms)), timeout: AbortSignal.timeout }
-  const load = openLoop({
+  const load = steadyLoad({
     rate,
-    clock,
-    most: Number.POSITIVE_INFINITY,
+    count: Number.POSITIVE_INFINITY,
     inFlightMax: IN_FLIGHT_MAX,
     isOver: () => isOver,
-    start: () => request(started++),
-    counts,
+    request(number) {
+      started = number + 1
+      return request(number)
+    },
   })
   const until = async (holds: () => boolean, what: string) => {
     for (const deadline = Date.now() + (1_000 * count) / rate + WAIT_MS; !holds(); await sleep(10))
@@ -176,13 +175,13 @@ export async function loadDuringFailure(
   }
 
   report.sharesBefore = await shares(count / 4)
-  cluster.instances[1]!.fail(failure)
+  cluster.instance(1).fail(failure)
   await until(() => changes.includes('web-2 out'), 'web-2 leaves')
   await more(count / 12)
-  balancer.add(cluster.instances[3]!)
+  balancer.add(cluster.instance(3))
   await until(() => changes.includes('web-4 joined'), 'web-4 joins')
   await more(count / 12)
-  await cluster.instances[1]!.start()
+  await cluster.instance(1).start()
   await until(() => changes.includes('web-2 back'), 'web-2 returns')
   report.sharesAfter = await shares(Math.max(count / 4, count - started))
   isOver = true
