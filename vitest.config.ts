@@ -14,6 +14,7 @@ const inWorkerd = () =>
         LEASE_MS: '30000',
         GRACE_MS: '300000',
         JOBS: 'inline',
+        CACHE: 'off',
       },
     },
   })

@@ -10,7 +10,7 @@ import { readOptions } from './options.ts'
 
 interface Mutant extends Cut {
   name: string
-  project: 'unit' | 'workerd'
+  project: 'unit' | 'workerd' | 'e2e'
   tests: string
 }
 
@@ -32,10 +32,18 @@ const foreignFiles = { project: 'unit', tests: 'test/unit/cli/import/foreign.tes
 const probes = { project: 'workerd', tests: 'test/workerd/sharding/probe.test.ts' } as const
 const restores = { project: 'unit', tests: 'test/unit/cli/restore test/unit/app/accounts/restore.test.ts' } as const
 const sessions = { project: 'workerd', tests: 'test/workerd/sessions' } as const
+const sessionData = { project: 'workerd', tests: 'test/workerd/sessions/session-data.test.ts' } as const
+const rotation = { project: 'workerd', tests: 'test/workerd/sessions/rotation.test.ts' } as const
+const attempts = { project: 'workerd', tests: 'test/workerd/accounts/password-attempts.test.ts' } as const
 const randomBodies = { project: 'workerd', tests: 'test/workerd/web/random-bodies.test.ts' } as const
 const utf8 = { project: 'unit', tests: 'test/unit/web/utf8.test.ts' } as const
 
 const compat = { project: 'workerd', tests: 'test/workerd/compat' } as const
+
+const readThrough = 'src/cache/read-through.ts'
+const cache = { project: 'unit', tests: 'test/unit/cache' } as const
+const cachedReads = { project: 'workerd', tests: 'test/workerd/cache/reads.test.ts' } as const
+const cacheTrap = { project: 'e2e', tests: 'test/e2e/cache-trap.test.ts' } as const
 
 const mover = 'src/resharding/move.ts'
 const capture = { project: 'workerd', tests: 'test/workerd/resharding/bounded-capture.test.ts' } as const
@@ -400,6 +408,84 @@ const mutants: Mutant[] = [
     take: /return age >= 0 && age < limits\.sessionStampMs/,
     leave: 'return true',
     ...sessions,
+  },
+  {
+    name: 'session data changes only with the session statement',
+    file: 'src/sessions/sessions.ts',
+    take: /this\.database\(session, \{ operation: 'sessions\.write-data', idempotent: true \}\)/,
+    leave: "this.#options.shards.of(session.userId, { operation: 'sessions.write-data', idempotent: true })",
+    ...sessionData,
+  },
+  {
+    name: 'size of a change of session data',
+    file: 'src/sessions/session-data.ts',
+    take: /> limits\.sessionDataBytesMax\) throw dataTooLarge\(\)/,
+    leave: '< 0) throw dataTooLarge()',
+    ...sessionData,
+  },
+  {
+    name: 'size of all session data',
+    file: 'src/sessions/sessions.ts',
+    take: /AND length\(CAST\(changed\.data AS BLOB\)\) <= \?/,
+    leave: 'AND ? > 0',
+    ...sessionData,
+  },
+  {
+    name: 'a changed password rotates the browser’s session',
+    file: 'src/app/accounts/accounts.ts',
+    take: /const minted = kept && rotates \? sessions\.mint\(userId, ''\) : null/,
+    leave: "const minted = kept && rotates && userId === '' ? sessions.mint(userId, '') : null",
+    ...rotation,
+  },
+  {
+    name: 'a log-in ends the browser’s session of the same user',
+    file: 'src/app/accounts/accounts.ts',
+    take: /sessions\.replacement\(database, account\.id, replacedToken\)/,
+    leave: 'sessions.replacement(database, account.id, null)',
+    ...rotation,
+  },
+  {
+    name: 'a log-in ends the browser’s session of another user',
+    file: 'src/sessions/sessions.ts',
+    take: /if \(token && token\.userId !== userId\) this\.#options/,
+    leave: "if (token && token.userId === '') this.#options",
+    ...rotation,
+  },
+  {
+    name: 'only the right secret ends the browser’s session',
+    file: 'src/sessions/sessions.ts',
+    take: / AND \?3 IN \(secret_hash, retry_secret_hash\) RETURNING id/,
+    leave: " AND ?3 <> '' RETURNING id",
+    ...rotation,
+  },
+  {
+    name: 'throttle of guesses',
+    file: 'src/app/accounts/password-attempts.ts',
+    take: /if \(admitted === attemptId\) return/,
+    leave: "if (admitted !== '') return",
+    ...attempts,
+  },
+  {
+    name: 'an attempt is admitted only after the wait',
+    file: 'src/app/accounts/password-attempts.ts',
+    take: /WHERE next_at <= \?3 AND attempt_id/,
+    leave: 'WHERE attempt_id',
+    ...attempts,
+  },
+  {
+    name: 'an attempt is counted once',
+    file: 'src/app/accounts/password-attempts.ts',
+    take: / AND attempt_id <> excluded\.attempt_id/,
+    leave: '',
+    ...attempts,
+  },
+  {
+    name: 'a refused log-in carries no causal token',
+    file: 'src/web/middleware/causal-token.ts',
+    take: / {4}if \(c\.res\.status === 401 \|\| c\.res\.status === 429\) return\n/,
+    leave: '',
+    project: 'workerd',
+    tests: 'test/workerd/accounts/equal-answers.test.ts',
   },
   {
     name: 'password version of a log-in',
@@ -829,6 +915,125 @@ const mutants: Mutant[] = [
     take: /`\('\[\^'\]\*\(\?:''\[\^'\]\*\)\*'\)`/,
     leave: "'((?!))'",
     ...compat,
+  },
+  {
+    name: 'a cache’s load outlives its request',
+    file: readThrough,
+    take: /waitUntil\(settled\.promise\)/,
+    leave: '',
+    ...cacheTrap,
+  },
+  {
+    name: 'how long a reader waits for another’s load',
+    file: readThrough,
+    take: /shared\.isLeader \? leftMs : Math\.min\(leftMs, limits\.cacheJoinMs\)/,
+    leave: 'leftMs',
+    ...cache,
+  },
+  {
+    name: 'time limit of a cached read',
+    file: readThrough,
+    take: /kept \? limits\.cacheSoftMs : limits\.cacheReadMs/,
+    leave: '3_600_000',
+    ...cache,
+  },
+  {
+    name: 'a stale reader never waits',
+    file: readThrough,
+    take: /isShowable\(entry, policy, now\) \? (\{.*\}) : null/,
+    leave: 'null',
+    ...cache,
+  },
+  {
+    name: 'bound of the grace period',
+    file: readThrough,
+    take: /held && this\.#now < held\.at \+ ageMsMax\(held, policy\)/,
+    leave: 'held',
+    ...cache,
+  },
+  {
+    name: 'bound of the grace period of a failed load',
+    file: readThrough,
+    take: /fallbackToCache: .*,/,
+    leave: 'fallbackToCache: Infinity,',
+    ...cache,
+  },
+  {
+    name: 'age of a copy in KV',
+    file: readThrough,
+    take: /!isShowable\(entry, policy, now\) \|\| /,
+    leave: '',
+    ...cache,
+  },
+  {
+    name: 'version floor of copies in KV',
+    file: 'src/cache/known-versions.ts',
+    take: /(admitsCopy[\s\S]*?)return entry\.version >= known\.version/,
+    leave: '$1return true',
+    ...cache,
+  },
+  {
+    name: 'version floor of loads',
+    file: 'src/cache/known-versions.ts',
+    take: /!known \|\| entry\.at > known\.at/,
+    leave: 'true',
+    ...cache,
+  },
+  {
+    name: 'version floor of evicted entries',
+    file: 'src/cache/isolate-cache.ts',
+    take: /this\.versions\.remember\(key, knownOf\(held\), now\(\)\)/,
+    leave: 'void knownOf(held)',
+    ...cache,
+  },
+  {
+    name: 'version floor of a client’s own reads',
+    file: readThrough,
+    take: /isolate\.learn\(key, entry\)/,
+    leave: '',
+    ...cache,
+  },
+  {
+    name: 'a client’s own slots are not read from the cache',
+    file: readThrough,
+    take: /return this\.#options\.ownSlots\.has\(slotOf\(id\)\)/,
+    leave: 'return slotOf(id) === ""',
+    ...cache,
+  },
+  {
+    name: 'a deletion has no version',
+    file: readThrough,
+    take: /if \(entry\.version === null\) this\.invalidate\(key\)\s*else if/,
+    leave: 'if',
+    ...cache,
+  },
+  {
+    name: 'negative entries from exact reads only',
+    file: readThrough,
+    take: /options\.load\('exact'\)/,
+    leave: "options.load('lease')",
+    ...cachedReads,
+  },
+  {
+    name: 'negative entries are never stale',
+    file: 'src/cache/entry.ts',
+    take: /value === null \? 0 : policy/,
+    leave: 'policy',
+    ...cache,
+  },
+  {
+    name: 'bound of the memory',
+    file: 'src/cache/memory.ts',
+    take: /while \(this\.#bytes > this\.#bytesMax\) this\.#evictOne\(\)/,
+    leave: '',
+    ...cache,
+  },
+  {
+    name: 'KV’s limit of 250 ms',
+    file: 'src/cache/kv-store.ts',
+    take: /await inTime\(this\.#clock, ms, call\(\), late\)/,
+    leave: 'await call()',
+    ...cache,
   },
 ]
 

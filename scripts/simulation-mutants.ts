@@ -126,13 +126,7 @@ $1`,
   },
   {
     name: 'a limit for KV',
-    cuts: [
-      cut(
-        'src/cache/kv-store.ts',
-        /await inTime\(this\.#clock, limits\.kvWaitMs, call\(\)(?:, late)?\)/,
-        'await call()',
-      ),
-    ],
+    cuts: [cut('src/cache/kv-store.ts', /await inTime\(this\.#clock, ms, call\(\), late\)/, 'await call()')],
   },
   {
     name: 'a limit for the data centre’s cache',

@@ -1,7 +1,9 @@
 import { migrations } from '../dist/migrations.ts'
 import { assetUrls } from '../src/assets/asset-urls.ts'
 import { createStaticFiles } from '../src/assets/static-files.ts'
+import { noCache } from '../src/cache/cache.ts'
 import { KvStore } from '../src/cache/kv-store.ts'
+import { ReadThroughCache } from '../src/cache/read-through.ts'
 import { inTime, systemClock, TimeBudget } from '../src/core/clock.ts'
 import { MIGRATE, messageOf } from '../src/core/errors.ts'
 import { limits } from '../src/core/limits.ts'
@@ -16,6 +18,7 @@ import { Sessions } from '../src/sessions/sessions.ts'
 import { Claims } from '../src/sharding/claims.ts'
 import { Idempotency } from '../src/sharding/idempotency.ts'
 import { onlyRow } from '../src/sharding/named-batch.ts'
+import { type CausalToken, ownSlotsOf } from '../src/web/causal-token.ts'
 import type { Calls, DependencyReport, Tiers } from '../src/web/context.ts'
 import type { Env } from './env.ts'
 import { type Isolate, isolateOf } from './isolate.ts'
@@ -26,8 +29,8 @@ export interface Work {
   env: Env
   waitUntil(promise: Promise<unknown>): void
   log: Log
-  /** The newest epoch that the client knows. */
-  atLeastEpoch: number
+  /** What the client has seen and written. */
+  client: CausalToken
   /** How long the work may make calls. */
   time: TimeBudget
 }
@@ -39,6 +42,7 @@ export interface Foundation extends OpenedShards {
   claims: Claims
   dispatch: Dispatch
   relay: Relay
+  writtenSlots: ReadonlySet<string>
   hasWritten(): boolean
   markWritten(): void
 }
@@ -58,16 +62,19 @@ export function openFoundation(work: Work): Foundation {
   const { env, log } = work
   const isolate = isolateOf(env)
   const calls: Calls = { d1: 0, kv: 0, directory: 0 }
-  const written = { yet: false }
+  const written = { yet: false, slots: new Set<string>() }
   const opened = openShards(isolate.engine, {
     ...work,
+    atLeastEpoch: work.client.epoch,
     observer: {
       before(call) {
         calls.d1++
         isolate.load.count(call.shard)
       },
       after(call, _ms, error) {
-        if (call.kind === 'write' && error === null) written.yet = true
+        if (call.kind !== 'write' || error !== null) return
+        written.yet = true
+        if (call.slot !== '*') written.slots.add(call.slot)
       },
     },
     onDirectoryCall: () => void calls.directory++,
@@ -86,6 +93,7 @@ export function openFoundation(work: Work): Foundation {
     claims: new Claims(shards, systemClock),
     dispatch,
     relay: new Relay({ ...common, mode: jobs, queues, dispatch, shards }),
+    writtenSlots: written.slots,
     hasWritten: () => written.yet,
     markWritten() {
       written.yet = true
@@ -94,25 +102,30 @@ export function openFoundation(work: Work): Foundation {
 }
 
 /** The tiers, as the web tier's routes see them. Their time budget starts now. */
-export function openTiers(request: Omit<Work, 'time'>): Tiers {
-  const work: Work = { ...request, time: new TimeBudget(systemClock, limits.requestMs) }
-  const { env, log, waitUntil, time } = work
+export function openTiers({ request, ...given }: Omit<Work, 'time'> & { request: Request }): Tiers {
+  const work: Work = { ...given, time: new TimeBudget(systemClock, limits.requestMs) }
+  const { env, log, waitUntil, time, client } = work
   const foundation = openFoundation(work)
   const { isolate, shards, claims, relay, calls } = foundation
   const { settings, ids, stamps } = isolate
   const common = { clock: systemClock, random: systemRandom, ids, log, shards }
   const committed: Job[] = []
-  const copies = new KvStore(env.KV, log, () => calls.kv++)
+  const kv = new KvStore(env.KV, log, () => calls.kv++)
+  const ownSlots = ownSlotsOf(request, client)
+  const cache = { ...common, isolate: isolate.cache, kv, ownSlots, waitUntil }
   return {
     ...common,
     settings,
+    client,
+    cache: settings.cache === 'on' ? new ReadThroughCache(cache) : noCache,
     claims,
     calls,
     idempotency: new Idempotency(shards, systemClock, settings.signingKey, foundation.markWritten),
-    sessions: new Sessions({ ...common, copies, stamps, signingKey: settings.signingKey, waitUntil }),
+    sessions: new Sessions({ ...common, copies: kv, stamps, signingKey: settings.signingKey, waitUntil }),
     assets: assetUrls(),
     userCounts,
     time,
+    writtenSlots: foundation.writtenSlots,
     hasWritten: foundation.hasWritten,
     follow: (jobs) => void committed.push(...jobs),
     received: (work) => time.uncounted(work),

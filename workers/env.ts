@@ -18,6 +18,7 @@ export interface Env extends EngineVariables {
   SIGNING_KEY?: string
   OPERATOR_TOKEN?: string
   PUBLIC_ORIGIN?: string
+  CACHE?: string
   JOBS?: string
   RATE_LIMITS?: string
   MAIL_FROM?: string

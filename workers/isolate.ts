@@ -1,3 +1,4 @@
+import { IsolateCache } from '../src/cache/isolate-cache.ts'
 import { systemClock } from '../src/core/clock.ts'
 import { createIdSource, type IdSource } from '../src/core/ids.ts'
 import { limits } from '../src/core/limits.ts'
@@ -21,6 +22,7 @@ export interface Isolate {
   ids: IdSource
   stamps: Stamps
   load: ShardLoad
+  cache: IsolateCache
 }
 
 /** The isolate that `env` belongs to. Throws SETTING_MISSING. */
@@ -31,5 +33,6 @@ export const isolateOf = perIsolate(
     ids: createIdSource(systemClock, systemRandom),
     stamps: new Stamps(limits.stampsHeldMax),
     load: new ShardLoad(systemClock),
+    cache: new IsolateCache(systemClock.now),
   }),
 )

@@ -8,6 +8,7 @@ import { expire, platformExpiries } from '../src/jobs/housekeeping.ts'
 import { wakeOpenMoves } from '../src/objects/movers.ts'
 import type { Claims } from '../src/sharding/claims.ts'
 import type { ShardWindow } from '../src/sharding/shards.ts'
+import { noToken } from '../src/web/causal-token.ts'
 import { openFoundation } from './context.ts'
 import type { Env } from './env.ts'
 import { nouns } from './nouns.ts'
@@ -18,7 +19,7 @@ function open(env: Env, context: ExecutionContext, source: string, ms: number) {
   const log = consoleLog({ source })
   const time = new TimeBudget(systemClock, ms)
   const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise)
-  return { log, ...openFoundation({ env, log, atLeastEpoch: 0, waitUntil, time }) }
+  return { log, ...openFoundation({ env, log, client: noToken, waitUntil, time }) }
 }
 
 /** Queue consumers: `banyan-jobs`, `banyan-media`, and their dead-letter queues. */

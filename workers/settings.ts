@@ -18,6 +18,7 @@ export function readSettings(env: Env): Settings {
     signingKey,
     operatorToken: env.OPERATOR_TOKEN || null,
     publicOrigin: origin('PUBLIC_ORIGIN', env.PUBLIC_ORIGIN),
+    cache: choice('CACHE', env.CACHE, ['on', 'off']),
     jobs: choice('JOBS', env.JOBS, ['queue', 'inline']),
     rateLimits: choice('RATE_LIMITS', env.RATE_LIMITS, ['on', 'off']),
     mailFrom: env.MAIL_FROM || 'banyan@example.com',

@@ -2,7 +2,7 @@ import { operatorRoutes } from '../src/console/routes.ts'
 import { systemClock } from '../src/core/clock.ts'
 import { consoleLog } from '../src/core/log.ts'
 import { createWeb, type RegisterRoutes } from '../src/web/app.ts'
-import { readClientEpoch } from '../src/web/causal-token.ts'
+import { readCausalToken } from '../src/web/causal-token.ts'
 import type { Site } from '../src/web/site.ts'
 import { openTiers } from './context.ts'
 import type { Env } from './env.ts'
@@ -33,7 +33,8 @@ export const web = createWeb(
       env,
       waitUntil: (promise) => context.waitUntil(promise),
       log: consoleLog({ requestId }),
-      atLeastEpoch: readClientEpoch(request, isolateOf(env).settings.signingKey, systemClock.now()),
+      client: readCausalToken(request, isolateOf(env).settings.signingKey, systemClock.now()),
+      request,
     })
   },
   site,

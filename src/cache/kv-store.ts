@@ -8,7 +8,7 @@ const TTL_SECONDS_MIN = 60
 
 /**
  * Copies of records whose authoritative version is in a shard. KV may return an old value, or none, for a minute or
- * more, so no decision depends on it. If KV fails, or does not answer within a second, the read is a miss.
+ * more, so no decision depends on it. If KV fails, or does not answer within 250 ms, the read is a miss.
  */
 export class KvStore {
   readonly #kv: KVNamespace
@@ -26,23 +26,41 @@ export class KvStore {
   }
 
   async get<T>(key: string): Promise<T | null> {
-    return this.#quietly('get', key, () => this.#kv.get<T>(key, 'json'))
+    return this.#quietly('get', key, limits.kvWaitMs, () => this.#kv.get<T>(key, 'json'))
+  }
+
+  async getText(key: string): Promise<string | null> {
+    return this.#quietly('get', key, limits.kvWaitMs, () => this.#kv.get(key, 'text'))
+  }
+
+  /** The texts of those keys that have one, in one call per 100 keys. */
+  async getTexts(keys: string[]): Promise<Map<string, string>> {
+    const found = new Map<string, string>()
+    // One key that is too long would fail the whole call.
+    const storable = keys.filter((key) => Buffer.byteLength(key) <= limits.kvKeyBytesMax)
+    for (let start = 0; start < storable.length; start += limits.kvKeysMax) {
+      const some = storable.slice(start, start + limits.kvKeysMax)
+      const [first = ''] = some
+      const texts = await this.#quietly('get', first, limits.kvWaitMs, () => this.#kv.get(some, 'text'))
+      for (const [key, text] of texts ?? []) if (text !== null) found.set(key, text)
+    }
+    return found
   }
 
   async put(key: string, value: unknown, ttlSeconds: number): Promise<void> {
     const expirationTtl = Math.max(TTL_SECONDS_MIN, Math.floor(ttlSeconds))
-    await this.#quietly('put', key, () => this.#kv.put(key, JSON.stringify(value), { expirationTtl }))
+    await this.#quietly('put', key, limits.kvWriteMs, () => this.#kv.put(key, JSON.stringify(value), { expirationTtl }))
   }
 
   async delete(key: string): Promise<void> {
-    await this.#quietly('delete', key, () => this.#kv.delete(key))
+    await this.#quietly('delete', key, limits.kvWriteMs, () => this.#kv.delete(key))
   }
 
-  async #quietly<T>(operation: string, key: string, call: () => Promise<T>): Promise<T | null> {
+  async #quietly<T>(operation: string, key: string, ms: number, call: () => Promise<T>): Promise<T | null> {
     this.#onCall()
     try {
-      const late = () => new Error(`KV did not answer within ${limits.kvWaitMs} ms`)
-      return await inTime(this.#clock, limits.kvWaitMs, call(), late)
+      const late = () => new Error(`KV did not answer within ${ms} ms`)
+      return await inTime(this.#clock, ms, call(), late)
     } catch (error) {
       this.#log.warn('kv.failed', { operation, kind: key.split(':')[0], reason: messageOf(error) })
       return null

@@ -76,6 +76,7 @@ export const catalogue = {
     'Send the same body to repeat that request, or a new key for a new one.',
   ],
   ROW_TOO_LARGE: [422, 'The item is too large to store', 'Send less text in one item.'],
+  SESSION_DATA_TOO_LARGE: [422, 'The session’s data is too large', 'Store less in the session.'],
   RATE_LIMITED: [429, 'Too many requests', 'Wait for the number of seconds in Retry-After, then try again.'],
   // 5xx: the operator can fix it
   INTERNAL: [

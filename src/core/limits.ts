@@ -48,7 +48,23 @@ export const limits = {
   mapRetryMs: 1_000,
 
   // KV
-  kvWaitMs: 1_000,
+  kvWaitMs: 250, // a read; then it counts as a miss
+  kvWriteMs: 2_000, // nothing waits for it
+  kvKeysMax: 100, // per bulk read, the platform's limit
+  kvKeyBytesMax: 512, // the platform's limit
+
+  // The read-through cache (docs/caching.md)
+  cacheMemoryBytesMax: 14_000_000, // of the isolate's 128 MB; with the versions below, less than 16 MB
+  cacheEntryBytesMax: 2_100_000, // a larger one is not kept in memory
+  cacheVersionsMax: 10_000, // of things that are no longer in memory
+  cacheAgeMsMax: 360_000, // no policy shows an older value; the causal token lives longer
+  cacheMemoryMs: 5_000, // then KV is asked for a newer value, in the background
+  cacheJoinMs: 1_000, // how long a reader waits for another reader's load before it loads for itself
+  cacheSoftMs: 500, // a reader who has a stale value waits this long for a fresh one
+  cacheReadMs: 5_000, // a reader who has none; then 503
+  cacheClockSkewMs: 1_000, // between two isolates
+  cacheCopyReads: 2, // a value is put into KV at its second read, because most are read once
+  cacheHotReads: 100, // of one value since its load; then it is refreshed before it expires, and kept longer
 
   // Moves (docs/resharding.md)
   moveTurnMs: 15_000, // the work of one alarm; the next alarm resumes it
@@ -101,8 +117,13 @@ export const limits = {
   sessionStampMs: 60_000,
   sessionLastSeenMs: 600_000,
   sessionsPerUserMax: 100,
+  sessionDataBytesMax: 4_096, // of JSON; a larger thing belongs in a table
+  passwordAttemptsFree: 5, // per login; then each attempt without a success doubles the wait
+  passwordWaitMs: 1_000,
+  passwordWaitMsMax: 900_000,
+  passwordAttemptsHours: 24, // after the latest attempt, its counter expires
   stampsHeldMax: 10_000,
-  causalTokenMs: 120_000,
+  causalTokenMs: 420_000, // longer than `cacheAgeMsMax`; until then, the client's own slots are not read from a cache
 
   // Jobs
   outboxSweepAfterMs: 30_000,

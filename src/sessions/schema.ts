@@ -36,6 +36,7 @@ export const sessions = sharded(
       lastSeenAt: integer('last_seen_at').notNull(),
       idleAt: integer('idle_at').notNull(), // ends at this time unless it is used before
       expiresAt: integer('expires_at').notNull(), // ends at this time in any case
+      data: text().notNull().default('{}'), // JSON of at most 4 KB (session-data.ts)
     },
     (table) => [index('sessions_by_user').on(table.userId), index('sessions_by_idle').on(table.idleAt)],
   ),

@@ -1,13 +1,15 @@
 import type { KvStore } from '../cache/kv-store.ts'
 import { type Clock, DAY_MS } from '../core/clock.ts'
 import { constantTimeEqual, hmac, sign, verifySigned } from '../core/digest.ts'
-import { messageOf } from '../core/errors.ts'
+import { BanyanError, messageOf } from '../core/errors.ts'
 import type { IdSource } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Random } from '../core/random.ts'
+import { batchByName, rowsOf, type Typed } from '../sharding/named-batch.ts'
 import type { RouteOptions } from '../sharding/routing.ts'
 import type { ShardDatabase, ShardStatement, Shards, SqlCondition } from '../sharding/shards.ts'
+import { changedData, dataTooLarge, type SessionData, type SessionDataChange } from './session-data.ts'
 import type { Stamps } from './stamps.ts'
 import { formatToken, hashSecret, newSecret, parseToken, type Token } from './tokens.ts'
 
@@ -44,6 +46,10 @@ export interface Authentication {
   session: Session | null
   stamp: string | null
   ended: boolean
+}
+
+interface DataRow {
+  data: string
 }
 
 interface SessionRow {
@@ -132,24 +138,92 @@ export class Sessions {
 
   /**
    * A second token for a session whose first answer may have been lost. The first token keeps working. The second is
-   * derived, so every retry gets the same one, and a late retry does not invalidate it. `database` is the user's. Null
-   * if the session has ended or the condition no longer holds.
+   * derived, so every retry gets the same one, and a late retry does not invalidate it. `database` is the user's, and
+   * `also` is sent in the same batch. Null if the session has ended or the condition no longer holds.
    */
-  async remint(database: ShardDatabase, session: Session, onlyIf: SqlCondition): Promise<string | null> {
+  async remint(
+    database: ShardDatabase,
+    session: Session,
+    onlyIf: SqlCondition,
+    also: ShardStatement[] = [],
+  ): Promise<string | null> {
     const secret = hmac(this.#options.signingKey, `session-retry.${session.id}`)
-    const result = await database
-      .prepare(
-        `UPDATE sessions SET retry_secret_hash = ? WHERE id = ? AND user_id = ? AND expires_at > ? AND ${onlyIf.sql}`,
-      )
-      .bind(hashSecret(secret), session.id, session.userId, this.#options.clock.now(), ...onlyIf.values)
-      .run()
-    if (result.meta.changes === 0) return null
+    const { reminted } = await batchByName(database, {
+      reminted: database
+        .prepare(
+          `UPDATE sessions SET retry_secret_hash = ? WHERE id = ? AND user_id = ? AND expires_at > ? AND ${onlyIf.sql}`,
+        )
+        .bind(hashSecret(secret), session.id, session.userId, this.#options.clock.now(), ...onlyIf.values),
+      also,
+    })
+    if (reminted.meta.changes === 0) return null
     return formatToken({ userId: session.userId, sessionId: session.id, secret })
   }
 
+  /**
+   * The statement that replaces a session by a minted one if the condition holds. The new session has another id and
+   * secret, and the times and data of the old one, which the same batch must delete. It returns when the session
+   * expires.
+   */
+  rotation(
+    database: ShardDatabase,
+    session: Session,
+    { id, secretHash, createdAt }: MintedSession,
+    onlyIf: SqlCondition,
+  ): Typed<{ expiresAt: number }> {
+    const idleAt = createdAt + limits.sessionIdleDays * DAY_MS
+    return rowsOf<{ expiresAt: number }>(
+      database
+        .prepare(
+          `INSERT INTO sessions (id, user_id, secret_hash, retry_secret_hash, user_agent, created_at, last_seen_at, idle_at, expires_at, data)
+           SELECT ?, user_id, ?, '', user_agent, created_at, ?, min(?, expires_at), expires_at, data FROM sessions
+           WHERE id = ? AND user_id = ? AND ${onlyIf.sql} RETURNING expires_at AS expiresAt`,
+        )
+        .bind(id, secretHash, createdAt, idleAt, session.id, session.userId, ...onlyIf.values),
+    )
+  }
+
+  /**
+   * Statements that end the session of a token if it is the user's, and return its id. For a log-in, which replaces the
+   * session of the browser that sent it.
+   */
+  replacement(database: ShardDatabase, userId: string, text: string | null): Typed<{ id: string }>[] {
+    const token = text === null ? null : parseToken(text)
+    return token?.userId === userId ? [this.#endByToken(database, token)] : []
+  }
+
+  /**
+   * Ends the session of another user's token, after a log-in has replaced it in the browser. Call it after the commit.
+   * The work continues after the response, because the browser no longer has the token.
+   */
+  endReplaced(userId: string, text: string | null): void {
+    const token = text === null ? null : parseToken(text)
+    if (token && token.userId !== userId) this.#options.waitUntil(this.#endReplaced(token))
+  }
+
+  async #endReplaced(token: Token): Promise<void> {
+    const { shards, log } = this.#options
+    try {
+      const database = shards.of(token.userId, { operation: 'sessions.end-replaced', idempotent: true })
+      const { results } = await this.#endByToken(database, token).all<{ id: string }>()
+      this.forget(results.map(({ id }) => id))
+    } catch (error) {
+      log.warn('session.replaced-not-ended', { reason: messageOf(error) })
+    }
+  }
+
+  #endByToken(database: ShardDatabase, { userId, sessionId, secret }: Token): Typed<{ id: string }> {
+    return rowsOf<{ id: string }>(
+      database
+        .prepare(
+          'DELETE FROM sessions WHERE id = ?1 AND user_id = ?2 AND ?3 IN (secret_hash, retry_secret_hash) RETURNING id',
+        )
+        .bind(sessionId, userId, hashSecret(secret)),
+    )
+  }
+
   /** Call after the commit. Stores the copy in KV and returns a stamp, because the row was just written. */
-  started(minted: MintedSession): string {
-    const expiresAt = minted.createdAt + limits.sessionAbsoluteDays * DAY_MS
+  started(minted: MintedSession, expiresAt = minted.createdAt + limits.sessionAbsoluteDays * DAY_MS): string {
     this.#fill(minted.id, { userId: minted.userId, hashes: [minted.secretHash], expiresAt })
     return this.#stamp(minted.id, minted.createdAt)
   }
@@ -162,6 +236,49 @@ export class Sessions {
     const sql = 'INSERT INTO session_guard (id, now) VALUES (?, ?)'
     const mustHold = { sql, values: [session.id, this.#options.clock.now()] }
     return this.#options.shards.of(session.userId, { ...options, mustHold })
+  }
+
+  /** The session's data, by an exact read. Throws SESSION_ENDED. */
+  async readData(session: Session): Promise<SessionData> {
+    const database = this.#options.shards.of(session.userId, { read: 'exact', operation: 'sessions.read-data' })
+    return this.dataOf(await this.dataQuery(database, session).all<DataRow>())
+  }
+
+  /** The query of `readData`, for a batch with other reads. Open the database with `read: 'exact'`. */
+  dataQuery(database: ShardDatabase, session: Session): Typed<DataRow> {
+    return rowsOf<DataRow>(
+      database
+        .prepare('SELECT data FROM sessions WHERE id = ?1 AND user_id = ?2 AND idle_at > ?3 AND expires_at > ?3')
+        .bind(session.id, session.userId, this.#options.clock.now()),
+    )
+  }
+
+  /** The data in the answer to `dataQuery`. Throws SESSION_ENDED. */
+  dataOf({ results: [row] }: D1Result<DataRow>): SessionData {
+    if (!row) throw new BanyanError('SESSION_ENDED')
+    return JSON.parse(row.data)
+  }
+
+  /**
+   * Changes the session's data, with the session's proof. Writers of different keys do not overwrite each other. Throws
+   * SESSION_DATA_TOO_LARGE, and then changes nothing.
+   */
+  async writeData(session: Session, change: SessionDataChange): Promise<void> {
+    const database = this.database(session, { operation: 'sessions.write-data', idempotent: true })
+    const { meta } = await this.dataChange(database, session, change).run()
+    // The batch proves that the row exists.
+    if (meta.changes === 0) throw dataTooLarge()
+  }
+
+  /** The statement of `writeData`, for a noun's own batch. If the data would be too large, it changes no row. */
+  dataChange(database: ShardDatabase, session: Session, change: SessionDataChange): ShardStatement {
+    const { sql, values } = changedData(change)
+    return database
+      .prepare(
+        `UPDATE sessions SET data = changed.data FROM (SELECT ${sql} AS data FROM sessions WHERE id = ?) AS changed
+         WHERE sessions.id = ? AND length(CAST(changed.data AS BLOB)) <= ?`,
+      )
+      .bind(...values, session.id, session.id, limits.sessionDataBytesMax)
   }
 
   /** The session of a token. With a copy in KV and a fresh stamp, this costs one KV read and no database call. */

@@ -4,6 +4,7 @@ import { limits } from '../core/limits.ts'
 import { isTaken } from './answers.ts'
 import type { GroupDatabase, Slotted } from './grouped-batches.ts'
 import { batchByName, onlyRow, rowsOf } from './named-batch.ts'
+import type { RouteOptions } from './routing.ts'
 import { affordable, type ShardDatabase, type ShardStatement, type Shards, type ShardWindow } from './shards.ts'
 
 /** A value that must belong to one account. `kind` is the application's name for it, such as `email`. */
@@ -133,10 +134,10 @@ export class Claims {
   }
 
   /** The account that holds a value, or is about to. It may not exist (yet). */
-  async findOwner(spec: ClaimSpec): Promise<string | null> {
+  async findOwner(spec: ClaimSpec, read: RouteOptions['read'] = 'lease'): Promise<string | null> {
     const key = claimKey(spec)
     return this.#shards
-      .of(key, { keyspace: 'claims', operation: 'claims.find-owner' })
+      .of(key, { keyspace: 'claims', operation: 'claims.find-owner', read })
       .prepare('SELECT owner_id FROM claims WHERE key = ?')
       .bind(key)
       .first<string>('owner_id')

@@ -1,3 +1,4 @@
+import type { ReadCache } from '../cache/cache.ts'
 import type { Clock, TimeBudget } from '../core/clock.ts'
 import type { IdSource } from '../core/ids.ts'
 import type { Log } from '../core/log.ts'
@@ -7,6 +8,7 @@ import type { Session, Sessions } from '../sessions/sessions.ts'
 import type { Claims } from '../sharding/claims.ts'
 import type { Idempotency } from '../sharding/idempotency.ts'
 import type { Shards } from '../sharding/shards.ts'
+import type { CausalToken } from './causal-token.ts'
 import type { AssetUrls } from './layout.tsx'
 import type { Site } from './site.ts'
 
@@ -15,6 +17,7 @@ export interface Settings {
   signingKey: string
   operatorToken: string | null
   publicOrigin: string | null
+  cache: 'on' | 'off'
   jobs: 'queue' | 'inline'
   rateLimits: 'on' | 'off'
   mailFrom: string
@@ -45,6 +48,7 @@ export interface Tiers {
   ids: IdSource
   log: Log
   shards: Shards
+  cache: ReadCache
   claims: Claims
   idempotency: Idempotency
   sessions: Sessions
@@ -54,6 +58,10 @@ export interface Tiers {
   calls: Calls
   /** How long the request may still make calls. */
   time: TimeBudget
+  /** What the client sent to read its own writes. */
+  client: CausalToken
+  /** The slots that this request has written. */
+  writtenSlots: ReadonlySet<string>
   /** True after this request has committed a write. Its answer then carries a new causal token. */
   hasWritten(): boolean
   /** Call after a commit. Sends its outbox rows to their queue after the response. */

@@ -52,7 +52,7 @@ export function copiesOf(world: World, process: Process, centre: DataCentre, log
 }
 
 /** KV as one isolate sees it. It is slow, and sometimes never answers. */
-export function kvOf(world: World, process: Process, kv: UnkindKv): KVNamespace {
+export function kvOf(world: World, process: Process, { binding: kv }: UnkindKv): KVNamespace {
   const { scheduler, faults } = world
   const later = async <T>(call: () => Promise<T>): Promise<T> => {
     await process.clock.sleep(scheduler.between(1, 4))
@@ -63,8 +63,8 @@ export function kvOf(world: World, process: Process, kv: UnkindKv): KVNamespace 
     return call()
   }
   return {
-    get: (key: string) => later(() => kv.get(key)),
-    put: (key: string, value: string) => later(() => kv.put(key, value)),
+    get: (key: string, type: 'json') => later(() => kv.get(key, type)),
+    put: (key: string, value: string, options: KVNamespacePutOptions) => later(() => kv.put(key, value, options)),
     delete: (key: string) => later(() => kv.delete(key)),
   } as unknown as KVNamespace
 }

@@ -7,7 +7,7 @@ import type { Session } from '../../src/sessions/sessions.ts'
 import type { KeptAnswer, RetryKey } from '../../src/sharding/idempotency.ts'
 import type { Tiers } from '../../src/web/context.ts'
 
-type RowTiers = Pick<Tiers, 'shards' | 'sessions' | 'clock' | 'ids' | 'idempotency'>
+type RowTiers = Pick<Tiers, 'shards' | 'sessions' | 'clock' | 'ids' | 'idempotency' | 'cache'>
 
 /** Rows of the table `posts`, which is in every shard whether there is such a noun or not: id, text, and a version that edits raise. */
 export interface ClientRows {

@@ -432,7 +432,7 @@ export class Client {
     const next = `a password of ${this.#name}, number ${++this.#serial}`
     this.#history.ending.add(account.userId)
     const isDone = await this.#change(account, register, next, ({ tiers }, session) =>
-      changePassword(tiers, session, { current, next }),
+      changePassword(tiers, session, { current, next }, false),
     )
     const other = await begun
     if (!isDone) return

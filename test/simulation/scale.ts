@@ -66,6 +66,7 @@ export function scaleDown(): void {
     mapLoadTimeoutMs: 1_200,
     mapWaitMs: 400,
     kvWaitMs: 400,
+    kvWriteMs: 400,
     cacheWaitMs: 200,
     requestMs: 5_000,
     afterResponseMs: 5_000,

@@ -1,5 +1,6 @@
 import type { AccountTiers } from '../../src/app/accounts/accounts.ts'
 import { accountExpiries, accountJobs } from '../../src/app/accounts/jobs.ts'
+import { noCache } from '../../src/cache/cache.ts'
 import { KvStore } from '../../src/cache/kv-store.ts'
 import { type Clock, inTime, TimeBudget } from '../../src/core/clock.ts'
 import type { IdSource } from '../../src/core/ids.ts'
@@ -676,6 +677,7 @@ export class Isolate {
     const relay = new Relay({ ...common, mode: 'queue', queues: { jobs: queue, media: queue }, dispatch })
     const tiers: AccountTiers = {
       ...common,
+      cache: noCache,
       settings: { signingKey: SIGNING_KEY } as Settings,
       claims: new Claims(shards, clock),
       idempotency: new Idempotency(shards, clock, SIGNING_KEY),
@@ -753,10 +755,11 @@ function connections(
             execution(world, { shard, process, step, appCall: shardCall, call, effect }, execute),
           )
         } catch (error) {
-          // What a request stores about its session is not part of its effect.
+          // What a request stores about its session, and its counted attempt, are not part of its effect.
           // If the isolate was frozen, the router has stopped waiting and does not see the error.
           const isHeard = world.scheduler.now() - sentAt < limits.shardCallMs
-          if (effect && isHeard && error === diskFull && !step.startsWith('sessions.')) effect.write.isToldFull = true
+          if (effect && isHeard && error === diskFull && !/^(?:sessions\.|accounts\.attempt-)/.test(step))
+            effect.write.isToldFull = true
           throw error
         }
       }),

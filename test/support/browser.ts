@@ -3,7 +3,9 @@ import { type Browser, type BrowserContext, type BrowserContextOptions, chromium
 
 export async function launchBrowser(): Promise<Browser> {
   const sparticuz = (await import('@sparticuz/chromium')).default
-  return chromium.launch({ executablePath: await sparticuz.executablePath(), args: sparticuz.args, headless: true })
+  // In one process, a script's fetch may send the cookies of another browser context.
+  const args = sparticuz.args.filter((arg) => arg !== '--single-process')
+  return chromium.launch({ executablePath: await sparticuz.executablePath(), args, headless: true })
 }
 
 export interface Person {

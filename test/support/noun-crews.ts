@@ -11,6 +11,8 @@ export interface CrewMember {
   random: Random
   /** Every key with an acknowledged request. The crew adds its own. */
   keys: Set<string>
+  /** The noun changed what the user's profile shows. `uncertain` further requests may have done so, too. */
+  profileChanged(uncertain: number): void
   /** Reports a violation. */
   violated(what: string, status: number, text: string): void
   /** An Idempotency-Key and a text that are unique in the run. */

@@ -6,8 +6,8 @@ import type { PersistentClient } from './persistent-client.ts'
 const PASSWORD = 'seven quiet herons'
 
 /**
- * A profile as its owner knows it. Each edit raises its version once. An edit whose answer was lost may have raised it
- * too.
+ * A profile as its owner knows it. Each edit raises its version once, and so does each change of a post. A change
+ * whose answer was lost may have raised it too.
  */
 interface KnownProfile {
   bio: string
@@ -56,7 +56,9 @@ export class PersistentWriter {
     const { keys } = this
     const violated = this.#violated.bind(this)
     const next = this.#next.bind(this)
-    this.#nouns = crews.map((crew) => crew.join({ handle, id: () => this.id, client, random, keys, violated, next }))
+    const profileChanged = this.#profileChanged.bind(this)
+    const member = { handle, id: () => this.id, client, random, keys, profileChanged, violated, next }
+    this.#nouns = crews.map((crew) => crew.join(member))
   }
 
   async signUp(): Promise<void> {
@@ -88,10 +90,14 @@ export class PersistentWriter {
     const { answer, uncertain } = await this.#client.insist('PATCH', '/api/v1/me', { json: { bio } })
     if (answer.status !== 200) return this.#violated('PATCH me', answer.status, answer.text)
     this.profile.bio = bio
-    this.profile.versionMin += 1
-    this.profile.versionMax += 1 + uncertain
+    this.#profileChanged(uncertain)
     this.acknowledged['changes of profiles']++
     this.#compare(answer.json())
+  }
+
+  #profileChanged(uncertain: number): void {
+    this.profile.versionMin += 1
+    this.profile.versionMax += 1 + uncertain
   }
 
   /** The mail's job goes through the outbox, which moves with its owner. */

@@ -1,6 +1,7 @@
 import { env } from 'cloudflare:workers'
 import type { AccountTiers } from '../../src/app/accounts/accounts.ts'
 import { accountJobs } from '../../src/app/accounts/jobs.ts'
+import { noCache } from '../../src/cache/cache.ts'
 import { KvStore } from '../../src/cache/kv-store.ts'
 import { createIdSource } from '../../src/core/ids.ts'
 import { createLog } from '../../src/core/log.ts'
@@ -113,7 +114,14 @@ export class TestIsolate {
         after: (call) => this.#meet(call.operation, 'after'),
       },
     })
-    const common = { clock, random: systemRandom, log, shards, ids: createIdSource(clock, systemRandom) }
+    const common = {
+      clock,
+      random: systemRandom,
+      log,
+      shards,
+      cache: noCache,
+      ids: createIdSource(clock, systemRandom),
+    }
     const { signingKey } = isolateOf(bindings).settings
     const sendMail = async (mail: Mail) => void world.mails.push(mail)
     this.dispatch = new Dispatch({ ...common, kinds: kinds ?? accountJobs({ signingKey, sendMail }) })

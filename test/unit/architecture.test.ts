@@ -201,6 +201,7 @@ const writesWithoutSession: Record<string, string> = {
   'sign-up.begin': 'there is no account yet',
   'sign-up.commit': 'it creates the account, with its first session',
   'sign-up.resume': 'the sign-up that created the account is repeated',
+  'accounts.attempt-log-in': 'it only counts the attempt, before the password is checked',
   'accounts.log-in': 'it creates the session, on condition of the password',
   'accounts.rehash': 'after a log-in, on condition of the password that was read',
   'accounts.verify-email': 'on condition of a mailed token',

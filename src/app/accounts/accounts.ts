@@ -12,11 +12,19 @@ import { batchByName, rowsOf } from '../../sharding/named-batch.ts'
 import type { ShardDatabase, ShardStatement, SqlCondition } from '../../sharding/shards.ts'
 import type { Tiers } from '../../web/context.ts'
 import { isCommonPassword } from './common-passwords.ts'
+import {
+  attemptStatements,
+  forgetAttempts,
+  type PasswordAttempt,
+  passwordAttempt,
+  refuseUnlessAdmitted,
+} from './password-attempts.ts'
 import { checkNothing, checkPassword, hashPassword } from './passwords.ts'
 
 export type AccountTiers = Pick<
   Tiers,
   | 'shards'
+  | 'cache'
   | 'claims'
   | 'idempotency'
   | 'sessions'
@@ -34,6 +42,13 @@ export interface SignedIn {
   userId: string
   token: string
   stamp: string | null
+}
+
+/** The session that replaced another one, with what a browser stores of it. */
+export interface RotatedSession {
+  session: Session
+  token: string
+  stamp: string
 }
 
 export type MailPurpose = 'verify-email' | 'reset-password'
@@ -67,15 +82,21 @@ export function refuseCommonPassword(password: string, pointer: string): void {
 
 /**
  * Starts a session for a login (e-mail or handle) and password. Every wrong login or password gets the same answer
- * after the same time. The session is inserted only if the checked password is still the account's.
+ * after the same time. Throws RATE_LIMITED, before any check, after too many attempts. The session is inserted only if
+ * the checked password is still the account's. It replaces the session of `replacedToken`, the browser's own.
  */
 export async function logIn(
   tiers: AccountTiers,
   { login, password }: { login: string; password: string },
   userAgent: string,
   retry: RetryKey | null,
+  replacedToken: string | null = null,
 ): Promise<SignedIn> {
-  const account = await findAccount(tiers, login)
+  const spec = claimOf(login)
+  const ownerId = await findOwner(tiers, spec)
+  const attempt = passwordAttempt(tiers, ownerId, `log-in.${spec.kind}.${spec.value}`)
+  const attempted = tiers.shards.of(ownerId, { operation: 'accounts.attempt-log-in', idempotent: true })
+  const account = await admittedAccount(tiers, attempted, ownerId, attempt)
   if (!account) {
     await checkNothing(password, tiers.random)
     throw new BanyanError('WRONG_CREDENTIALS')
@@ -94,18 +115,25 @@ export async function logIn(
     (statements) =>
       batchByName(database, {
         inserted: sessions.insert(database, minted, passwordIs(account)),
+        replaced: sessions.replacement(database, account.id, replacedToken),
         trimmed: sessions.trim(database, account.id),
+        forgotten: forgetAttempts(database, account.id, passwordIs(account)),
         statements,
       }),
   )
   if ('kept' in outcome) {
     const { sessionId } = outcome.kept.answer
-    const token = await sessions.remint(database, { id: sessionId, userId: account.id }, passwordIs(account))
+    const kept = { id: sessionId, userId: account.id }
+    const forgotten = forgetAttempts(database, account.id, passwordIs(account))
+    const token = await sessions.remint(database, kept, passwordIs(account), [forgotten])
     if (!token)
       throw new BanyanError('SESSION_ENDED', 'The session of this Idempotency-Key has ended. Log in with a new key.')
     return { userId: account.id, token, stamp: null }
   }
-  if (outcome.committed.inserted.meta.changes === 0) throw new BanyanError('WRONG_CREDENTIALS')
+  const { inserted, replaced } = outcome.committed
+  if (inserted.meta.changes === 0) throw new BanyanError('WRONG_CREDENTIALS')
+  sessions.forget(replaced.flatMap(({ results }) => results.map(({ id }) => id)))
+  sessions.endReplaced(account.id, replacedToken)
   if (isOutdated) tiers.waitUntil(rehash(tiers, account, password))
   return { userId: account.id, token: minted.token, stamp: sessions.started(minted) }
 }
@@ -117,19 +145,25 @@ export const passwordIs = ({ id, passwordVersion }: PasswordOf): SqlCondition =>
 })
 
 /**
- * Changes the password and ends the user's other sessions, in one batch. Throws WRONG_CREDENTIALS if `current` is
- * wrong.
+ * Changes the password and ends the user's other sessions, in one batch. With `rotates`, the current session ends too,
+ * and a new one with its times and data replaces it: the result. Throws WRONG_CREDENTIALS if `current` is wrong, and
+ * RATE_LIMITED after too many attempts.
  */
 export async function changePassword(
   tiers: AccountTiers,
   session: Session,
   { current, next }: { current: string; next: string },
-): Promise<void> {
-  const account = await getAccount(tiers, session.userId)
+  rotates: boolean,
+): Promise<RotatedSession | null> {
+  const { userId } = session
+  const attempt = passwordAttempt(tiers, userId, 'change')
+  const attempted = tiers.sessions.database(session, { operation: 'accounts.attempt-change', idempotent: true })
+  const account = await admittedAccount(tiers, attempted, userId, attempt)
+  if (!account) throw accountDeleted()
   const { fits } = await checkPassword(current, account.passwordHash)
   if (!fits) throw new BanyanError('WRONG_CREDENTIALS', 'The current password is wrong. Check it, or reset it.')
   const database = tiers.sessions.database(session, { operation: 'accounts.change-password' })
-  await setPassword(tiers, database, account, next, [], session.id)
+  return setPassword(tiers, database, account, next, [], session, rotates)
 }
 
 /** Sends a mail that confirms the address, unless it is already confirmed. */
@@ -210,7 +244,7 @@ export async function resetPassword(
     .first<PasswordOf>()
   if (!account) throw tokenGone()
   const answer = keepAnswer(tiers, database, tokenId, retry, passwordIs(account))
-  await setPassword(tiers, database, account, password, answer, '')
+  await setPassword(tiers, database, account, password, answer, null, false)
 }
 
 /** True if this token's request was answered before under this key. */
@@ -233,31 +267,53 @@ function keepAnswer(
 /** The account's row. Throws SESSION_ENDED if the account was deleted. */
 async function getAccount(tiers: AccountTiers, userId: string): Promise<AccountRow> {
   const account = await readAccount(tiers, userId)
-  if (!account) throw new BanyanError('SESSION_ENDED', 'The account was deleted. Sign up for a new one.')
+  if (!account) throw accountDeleted()
   return account
 }
 
-async function findAccount(tiers: AccountTiers, login: string): Promise<AccountRow | null> {
-  const spec = login.includes('@') ? emailClaim(login) : handleClaim(login)
-  const ownerId = await tiers.claims.findOwner(spec)
-  // For an unknown login, this reads a row that does not exist, so that the calls and the time are the same.
-  return readAccount(tiers, ownerId ?? `${slotOf(claimKey(spec))}.nobody`)
+const claimOf = (login: string): ClaimSpec => (login.includes('@') ? emailClaim(login) : handleClaim(login))
+
+/**
+ * The id of the user that a login names. For an unknown login, an id that no user has, in the slot of the claim, so
+ * that the calls and the time are the same.
+ */
+async function findOwner({ claims }: AccountTiers, spec: ClaimSpec): Promise<string> {
+  return (await claims.findOwner(spec)) ?? `${slotOf(claimKey(spec))}.nobody`
 }
+
+async function findAccount(tiers: AccountTiers, login: string): Promise<AccountRow | null> {
+  return readAccount(tiers, await findOwner(tiers, claimOf(login)))
+}
+
+const SELECT_ACCOUNTS = `SELECT id, email, password_hash AS passwordHash, password_version AS passwordVersion,
+  email_verified_at AS emailVerifiedAt FROM accounts`
 
 function readAccount(tiers: AccountTiers, userId: string): Promise<AccountRow | null> {
   return tiers.shards
     .of(userId, { operation: 'accounts.read' })
-    .prepare(
-      `SELECT id, email, password_hash AS passwordHash, password_version AS passwordVersion,
-       email_verified_at AS emailVerifiedAt FROM accounts WHERE id = ?`,
-    )
+    .prepare(`${SELECT_ACCOUNTS} WHERE id = ?`)
     .bind(userId)
     .first<AccountRow>()
 }
 
+/** Counts an attempt to prove a password, and reads the account in the same batch. Throws RATE_LIMITED. */
+async function admittedAccount(
+  tiers: AccountTiers,
+  database: ShardDatabase,
+  userId: string,
+  attempt: PasswordAttempt,
+): Promise<AccountRow | null> {
+  const { counter, account } = await batchByName(database, {
+    ...attemptStatements(tiers, database, attempt),
+    account: rowsOf<AccountRow>(database.prepare(`${SELECT_ACCOUNTS} WHERE id = ?`).bind(userId)),
+  })
+  refuseUnlessAdmitted(tiers, attempt, counter)
+  return account.results[0] ?? null
+}
+
 /**
- * In one batch: sets the hash if the version is unchanged, ends all sessions except `keptSessionId`, deletes reset
- * tokens.
+ * In one batch: sets the hash if the version is unchanged, ends all sessions except `kept`, deletes reset tokens, and
+ * forgets attempts at the previous password. With `rotates`, replaces `kept` by a new session, which is the result.
  */
 async function setPassword(
   tiers: AccountTiers,
@@ -265,29 +321,42 @@ async function setPassword(
   account: PasswordOf,
   password: string,
   before: ShardStatement[],
-  keptSessionId: string,
-): Promise<void> {
+  kept: Session | null,
+  rotates: boolean,
+): Promise<RotatedSession | null> {
+  const { sessions } = tiers
+  const { id: userId } = account
   const hash = await hashPassword(password, tiers.random)
-  const isSet = 'EXISTS (SELECT 1 FROM accounts WHERE id = ? AND password_hash = ?)'
-  const { changed, ended } = await batchByName(database, {
+  const isSet: SqlCondition = {
+    sql: 'EXISTS (SELECT 1 FROM accounts WHERE id = ? AND password_hash = ?)',
+    values: [userId, hash],
+  }
+  const minted = kept && rotates ? sessions.mint(userId, '') : null
+  const { changed, rotated, ended } = await batchByName(database, {
     before,
     changed: database
       .prepare(
         'UPDATE accounts SET password_hash = ?, password_version = password_version + 1 WHERE id = ? AND password_version = ?',
       )
-      .bind(hash, account.id, account.passwordVersion),
+      .bind(hash, userId, account.passwordVersion),
+    rotated: kept && minted ? [sessions.rotation(database, kept, minted, isSet)] : [],
     ended: rowsOf<{ id: string }>(
       database
-        .prepare(`DELETE FROM sessions WHERE user_id = ? AND id <> ? AND ${isSet} RETURNING id`)
-        .bind(account.id, keptSessionId, account.id, hash),
+        .prepare(`DELETE FROM sessions WHERE user_id = ? AND id <> ? AND ${isSet.sql} RETURNING id`)
+        .bind(userId, (minted ?? kept)?.id ?? '', ...isSet.values),
     ),
     mailTokens: database
-      .prepare(`DELETE FROM mail_tokens WHERE user_id = ? AND purpose = 'reset-password' AND ${isSet}`)
-      .bind(account.id, account.id, hash),
+      .prepare(`DELETE FROM mail_tokens WHERE user_id = ? AND purpose = 'reset-password' AND ${isSet.sql}`)
+      .bind(userId, ...isSet.values),
+    forgotten: forgetAttempts(database, userId, isSet),
   })
   if (changed.meta.changes === 0)
     throw new BanyanError('CONFLICT', 'The password was changed at the same time. Try again with the new password.')
-  tiers.sessions.forget(ended.results.map((row) => row.id))
+  sessions.forget(ended.results.map((row) => row.id))
+  const [replaced] = rotated.flatMap(({ results }) => results)
+  if (!minted || !replaced) return null
+  const session = { id: minted.id, userId }
+  return { session, token: minted.token, stamp: sessions.started(minted, replaced.expiresAt) }
 }
 
 /** Runs after the response, so its failure does not fail the log-in. */
@@ -356,6 +425,8 @@ function readMailToken({ settings }: AccountTiers, purpose: MailPurpose, token: 
   if (!isWellFormed || !constantTimeEqual(secret, mailSecret(settings.signingKey, purpose, tokenId))) throw tokenGone()
   return { tokenId, secretHash: hashSecret(secret) }
 }
+
+const accountDeleted = () => new BanyanError('SESSION_ENDED', 'The account was deleted. Sign up for a new one.')
 
 const tokenGone = () =>
   new BanyanError('NOT_FOUND', 'This link was used, has expired, or is incomplete. Request a new one.')

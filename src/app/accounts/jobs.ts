@@ -37,7 +37,10 @@ const wording: Record<MailPurpose, { subject: string; path: string; text: (link:
 }
 
 /** Expired rows of accounts. */
-export const accountExpiries: Expiry[] = [{ keyspace: 'users', table: 'mail_tokens', column: 'expires_at', afterMs: 0 }]
+export const accountExpiries: Expiry[] = [
+  { keyspace: 'users', table: 'mail_tokens', column: 'expires_at', afterMs: 0 },
+  { keyspace: 'users', table: 'password_attempts', column: 'expires_at', afterMs: 0 },
+]
 
 /** The kinds of jobs that accounts create. */
 export const accountJobs = (options: AccountJobOptions): JobKinds => ({

@@ -5,10 +5,10 @@ import { BanyanError, messageOf } from '../../core/errors.ts'
 import { isId } from '../../core/ids.ts'
 import { json, jsonBody, problems, publicOrigin, retryKey, signedIn, writeProblems } from '../../web/api.ts'
 import type { WebEnv } from '../../web/context.ts'
-import { clearSessionCookies, writeSessionCookies } from '../../web/cookies.ts'
+import { clearSessionCookies, readCookie, writeSessionCookies } from '../../web/cookies.ts'
 import { noBody } from '../../web/middleware/body.ts'
-import { limitCredentials } from '../../web/middleware/rate-limits.ts'
-import { requireSession } from '../../web/middleware/session.ts'
+import { announceRetry, limitCredentials } from '../../web/middleware/rate-limits.ts'
+import { bearerToken, requireSession } from '../../web/middleware/session.ts'
 import { getSelf } from '../profiles/profiles.ts'
 import { selfShape } from '../profiles/shapes.ts'
 import {
@@ -177,7 +177,9 @@ export async function signUpFrom(
 ): Promise<SignedIn> {
   refuseCommonPassword(input.password, '/password')
   await limitCredentials(c, normaliseEmail(input.email))
+  const { sessions } = c.get('tiers')
   const signedIn = await signUp(c.get('tiers'), input, { origin: publicOrigin(c), userAgent: userAgent(c), retry })
+  sessions.endReplaced(signedIn.userId, readCookie(c, 'session'))
   writeSessionCookies(c, signedIn)
   return signedIn
 }
@@ -188,7 +190,8 @@ export async function logInFrom(
   retry: ReturnType<typeof retryKey>,
 ): Promise<SignedIn> {
   await limitCredentials(c, input.login)
-  const signedIn = await logIn(c.get('tiers'), input, userAgent(c), retry)
+  const replaced = readCookie(c, 'session')
+  const signedIn = await announceRetry(c, logIn(c.get('tiers'), input, userAgent(c), retry, replaced))
   writeSessionCookies(c, signedIn)
   return signedIn
 }
@@ -229,9 +232,14 @@ export async function resetPasswordFrom(c: C, token: string, next: string): Prom
   await resetPassword(c.get('tiers'), token, next, retryKey(c))
 }
 
+/** Gives a browser a new session, and its two cookies. The token of a Bearer client stays valid (decision 0035). */
 export async function changePasswordFrom(c: C, input: z.infer<typeof changePasswordShape>): Promise<void> {
   refuseCommonPassword(input.next, '/next')
   const session = await requireSession(c)
   await limitCredentials(c, session.userId)
-  await changePassword(c.get('tiers'), session, input)
+  const rotates = bearerToken(c) === null
+  const rotated = await announceRetry(c, changePassword(c.get('tiers'), session, input, rotates))
+  if (!rotated) return
+  c.set('session', async () => rotated.session)
+  writeSessionCookies(c, rotated)
 }

@@ -33,3 +33,22 @@ export const mailTokens = sharded(
     ],
   ),
 )
+
+/**
+ * Attempts to prove a password since the last success. `id`: `<user id>.<HMAC of the login or purpose>`. The slot of an
+ * unknown login is the slot of its claim.
+ */
+export const passwordAttempts = sharded(
+  'users',
+  sqliteTable(
+    'password_attempts',
+    {
+      id: text().primaryKey().notNull(),
+      attemptId: text('attempt_id').notNull(), // the latest admitted attempt
+      attempts: integer().notNull(),
+      nextAt: integer('next_at').notNull(), // no attempt is admitted before this time
+      expiresAt: integer('expires_at').notNull(),
+    },
+    (table) => [index('password_attempts_expiry').on(table.expiresAt)],
+  ),
+)

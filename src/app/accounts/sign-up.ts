@@ -3,6 +3,7 @@ import { limits } from '../../core/limits.ts'
 import { newJob, outboxStatement } from '../../jobs/outbox.ts'
 import { type ClaimAttempt, type ClaimSpec, claimKey } from '../../sharding/claims.ts'
 import type { RetryKey } from '../../sharding/idempotency.ts'
+import { profileChanged } from '../profiles/profiles.ts'
 import {
   type AccountTiers,
   emailClaim,
@@ -127,6 +128,7 @@ async function commit(
     throw error
   }
   tiers.follow([...confirmations, mail.job])
+  profileChanged(tiers, handle) // others may have found that there is none
   return { userId: ownerId, token: minted.token, stamp: sessions.started(minted) }
 }
 

@@ -2,6 +2,7 @@ import { NavLink } from '../../web/layout.tsx'
 import type { Navigation } from '../../web/site.ts'
 
 export const HOME = '/home'
+export const DRAFT = '/home/draft'
 
 export const postNavigation: Navigation = (viewer, path) => {
   if (!viewer) return []

@@ -2,23 +2,28 @@ import type { OpenAPIHono } from '@hono/zod-openapi'
 import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { BanyanError } from '../../core/errors.ts'
+import type { Session } from '../../sessions/sessions.ts'
+import { batchByName } from '../../sharding/named-batch.ts'
+import { wholeText } from '../../web/api.ts'
 import type { WebEnv } from '../../web/context.ts'
 import type { FieldErrors } from '../../web/fields.tsx'
 import { type FormStatus, onceOrAnew, parseForm, submit } from '../../web/form.ts'
 import { requireSession } from '../../web/middleware/session.ts'
 import { page, readForm } from '../../web/page.tsx'
 import { shownName } from '../profiles/names.ts'
-import { getSelf } from '../profiles/profiles.ts'
+import { selfIn, selfQuery } from '../profiles/profiles.ts'
 import { findViewer } from '../profiles/viewer.ts'
-import { HOME } from './navigation.tsx'
+import { draftIn, saveDraft } from './drafts.ts'
+import { DRAFT, HOME } from './navigation.tsx'
 import { pageOf } from './page-of.ts'
-import { createPost, deletePost, editPost, getPost, listPosts } from './posts.ts'
+import { createPost, deletePost, editPost, getPost, listOwnPosts } from './posts.ts'
 import { postText } from './routes.ts'
 import { EditPostPage, HomePage, PostPage } from './views.tsx'
 
 type C = Context<WebEnv>
 
 const postForm = z.object({ text: postText })
+const draftForm = z.object({ text: wholeText })
 
 export function postPages(app: OpenAPIHono<WebEnv>): void {
   app.get(HOME, (c) => home(c))
@@ -27,9 +32,21 @@ export function postPages(app: OpenAPIHono<WebEnv>): void {
     const { text = '', idempotencyKey } = readForm(c)
     const failed = await submit(async () => {
       const parsed = parseForm(postForm, { text })
-      await onceOrAnew(c, idempotencyKey, (retry) => createPost(c.get('tiers'), session, parsed.text, retry))
+      await onceOrAnew(c, idempotencyKey, (retry) => createPost(c.get('tiers'), session, parsed.text, retry, true))
     })
     return failed ? home(c, { text, ...failed }) : c.redirect(HOME, 303)
+  })
+  app.post(DRAFT, async (c) => {
+    const session = await requireSession(c)
+    const values = readForm(c)
+    const save = async () => saveDraft(c.get('tiers'), session, parseForm(draftForm, values).text)
+    // The script stays on the page and shows the error itself.
+    if (!c.req.header('accept')?.includes('text/html')) {
+      await save()
+      return c.body(null, 204)
+    }
+    const failed = await submit(save)
+    return failed ? home(c, { text: values.text ?? '', ...failed }) : c.redirect(HOME, 303)
   })
   app.get('/posts/:id', async (c) => {
     const [post, viewer] = await Promise.all([getPost(c.get('tiers'), c.req.param('id')), findViewer(c)])
@@ -54,35 +71,47 @@ export function postPages(app: OpenAPIHono<WebEnv>): void {
   })
 }
 
-interface Draft {
+/** What the user has typed and sent, with the errors to show beside it. */
+interface Typed {
   text: string
   errors: FieldErrors
   status: FormStatus
 }
 
-async function home(c: C, draft?: Draft) {
+async function home(c: C, typed?: Typed) {
   const session = await c.get('session')()
   if (!session) return c.redirect(`/login?next=${HOME}`, 303)
   const tiers = c.get('tiers')
-  const [self, { items, next }] = await Promise.all([
-    getSelf(tiers, session.userId),
-    listPosts(tiers, session.userId, pageOf(c)),
+  const [{ self, draft }, { items, next }] = await Promise.all([
+    readOwn(c, session),
+    listOwnPosts(tiers, session.userId, pageOf(c)),
   ])
-  const composer = { text: draft?.text ?? '', errors: draft?.errors ?? {} }
+  const composer = { text: typed?.text ?? draft, errors: typed?.errors ?? {} }
   const content = (
     <HomePage self={self} posts={items} next={next} composer={composer} idempotencyKey={crypto.randomUUID()} />
   )
-  return page(c, { title: 'Home', viewer: self, status: draft?.status }, content)
+  return page(c, { title: 'Home', viewer: self, status: typed?.status }, content)
 }
 
-async function edit(c: C, id: string, draft?: Draft) {
+/** The user's own account and the draft in the session, by one exact read. Throws SESSION_ENDED. */
+async function readOwn(c: C, session: Session) {
+  const { sessions, userCounts } = c.get('tiers')
+  const database = sessions.database(session, { read: 'exact', operation: 'posts.home' })
+  const { self, data } = await batchByName(database, {
+    self: selfQuery({ userCounts }, database, session.userId),
+    data: sessions.dataQuery(database, session),
+  })
+  return { self: selfIn(self), draft: draftIn(sessions.dataOf(data)) }
+}
+
+async function edit(c: C, id: string, typed?: Typed) {
   const viewer = await findViewer(c)
   if (!viewer) return c.redirect(`/login?next=/posts/${encodeURIComponent(id)}/edit`, 303)
   const post = await getPost(c.get('tiers'), id)
   if (post.author.id !== viewer.id)
     throw new BanyanError('FORBIDDEN', 'Only its author may change a post. Sign in as its author.')
-  const content = <EditPostPage post={post} text={draft?.text ?? post.text} errors={draft?.errors ?? {}} />
-  return page(c, { title: 'Edit post', viewer, status: draft?.status }, content)
+  const content = <EditPostPage post={post} text={typed?.text ?? post.text} errors={typed?.errors ?? {}} />
+  return page(c, { title: 'Edit post', viewer, status: typed?.status }, content)
 }
 
 const firstLine = (text: string): string => {

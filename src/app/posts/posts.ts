@@ -1,24 +1,23 @@
+import { type LoadRead, noCache } from '../../cache/cache.ts'
+import { cachePolicy } from '../../cache/entry.ts'
 import { rfc3339 } from '../../core/clock.ts'
 import { BanyanError } from '../../core/errors.ts'
 import { isId, slotOf } from '../../core/ids.ts'
+import { present } from '../../core/present.ts'
 import type { Session } from '../../sessions/sessions.ts'
 import type { RetryKey } from '../../sharding/idempotency.ts'
 import { batchByName, rowsOf } from '../../sharding/named-batch.ts'
 import { formatCursor, parseCursor } from '../../web/api.ts'
 import type { Tiers } from '../../web/context.ts'
+import { findName, type ProfileName, profileChanged, raiseVersion } from '../profiles/profiles.ts'
+import { noDraft } from './drafts.ts'
 import type { Post } from './shapes.ts'
 
-export type PostTiers = Pick<Tiers, 'shards' | 'sessions' | 'clock' | 'ids' | 'idempotency'>
+export type PostTiers = Pick<Tiers, 'shards' | 'sessions' | 'clock' | 'ids' | 'idempotency' | 'cache'>
 
 export const TEXT_CHARACTERS_MAX = 2_000
 
-interface AuthorRow {
-  authorId: string
-  handle: string
-  displayName: string
-}
-
-interface PostRow extends AuthorRow {
+interface PostRow extends ProfileName {
   id: string
   text: string
   createdAt: number
@@ -26,8 +25,36 @@ interface PostRow extends AuthorRow {
   version: number
 }
 
+interface PostPage {
+  items: PostRow[]
+  /** The sort key of the last item if there are more. */
+  nextAfter: string | null
+}
+
+interface PageQuery {
+  limit: number
+  cursor?: string | undefined
+}
+
 const SELECT_POSTS = `SELECT posts.id, text, posts.created_at AS createdAt, edited_at AS editedAt, posts.version, author_id AS authorId,
-  handle, display_name AS displayName FROM posts JOIN profiles ON profiles.id = author_id`
+  handle, display_name AS displayName, profiles.version AS authorVersion FROM posts JOIN profiles ON profiles.id = author_id`
+
+const minute = { ttlMs: 60_000, staleWhileRevalidateMs: 60_000, graceMs: 300_000 }
+
+/** A post may be a minute old, as an edit of it is. Its version counts its author's name, too. */
+const cachedPost = cachePolicy<PostRow>({
+  ...minute,
+  negativeTtlMs: 10_000,
+  version: ({ version, authorVersion }) => version + authorVersion,
+})
+
+/** A page of a list at one version of it, which never changes. */
+const cachedPage = cachePolicy<PostPage>({ ...minute, negativeTtlMs: 0, version: () => 1 })
+
+/** Keys in the cache. Their form is 1. */
+const postKey = (id: string) => `post.1:${id}`
+const pageKey = (author: Author, { limit, after }: { limit: number; after: string | null }) =>
+  `posts.1:${author.id}:${author.version}:${limit}:${after ?? ''}`
 
 const toPost = (row: PostRow): Post => ({
   id: row.id,
@@ -40,55 +67,76 @@ const toPost = (row: PostRow): Post => ({
 })
 
 /** One query, because a post and its author's profile are in the author's slot. */
-export async function findPost({ shards }: Pick<Tiers, 'shards'>, id: string): Promise<Post | null> {
-  if (!isId(id)) return null
-  const row = await shards
-    .of(id, { operation: 'posts.find' })
+const loadPost = ({ shards }: Pick<Tiers, 'shards'>, id: string, read: LoadRead): Promise<PostRow | null> =>
+  shards
+    .of(id, { operation: 'posts.find', read })
     .prepare(`${SELECT_POSTS} WHERE posts.id = ?`)
     .bind(id)
     .first<PostRow>()
+
+export async function findPost(tiers: Pick<Tiers, 'shards' | 'cache'>, id: string): Promise<Post | null> {
+  if (!isId(id)) return null
+  const load = (read: LoadRead) => loadPost(tiers, id, read)
+  const row = await tiers.cache.read(postKey(id), { ...cachedPost, owner: id, load })
   return row && toPost(row)
 }
 
-export async function getPost(tiers: Pick<Tiers, 'shards'>, id: string): Promise<Post> {
+export async function getPost(tiers: Pick<Tiers, 'shards' | 'cache'>, id: string): Promise<Post> {
   const post = await findPost(tiers, id)
   if (!post) throw noSuchPost()
   return post
 }
 
-/** A user's posts, newest first. The ids of one user's posts sort by time. */
-export async function listPosts(
-  { shards }: Pick<Tiers, 'shards'>,
-  authorId: string,
-  { limit, cursor }: { limit: number; cursor?: string | undefined },
-): Promise<{ items: Post[]; next: string | null }> {
-  const before = parseCursor(cursor, (key) => isId(key) && slotOf(key) === slotOf(authorId))
-  const { results } = await shards
-    .of(authorId, { operation: 'posts.list' })
-    .prepare(`${SELECT_POSTS} WHERE author_id = ? AND posts.id < ? ORDER BY posts.id DESC LIMIT ?`)
-    .bind(authorId, before ?? `${slotOf(authorId)}~`, limit + 1)
-    .all<PostRow>()
-  const items = results.slice(0, limit).map(toPost)
-  const last = items.at(-1)
-  return { items, next: last && results.length > limit ? formatCursor(last.id) : null }
+/** The author of a list, with the version of their profile, which counts every change of the list. */
+interface Author {
+  id: string
+  version: number
 }
 
-/** Publishes a post. With an Idempotency-Key, retries create no second post and get the first answer. */
+/** A user's posts, newest first. The ids of one user's posts sort by time. */
+export async function listPosts(tiers: Pick<Tiers, 'shards' | 'cache'>, author: Author, { limit, cursor }: PageQuery) {
+  const after = parseCursor(cursor, (key) => isId(key) && slotOf(key) === slotOf(author.id))
+  const load = (read: LoadRead) => loadPage(tiers, author.id, { limit, after }, read)
+  const options = { ...cachedPage, owner: author.id, load }
+  const { items, nextAfter } = present(await tiers.cache.read(pageKey(author, { limit, after }), options), 'a page')
+  return { items: items.map(toPost), next: nextAfter && formatCursor(nextAfter) }
+}
+
+/** The user's own posts, which no cache serves. */
+export const listOwnPosts = (tiers: Pick<Tiers, 'shards'>, userId: string, query: PageQuery) =>
+  listPosts({ ...tiers, cache: noCache }, { id: userId, version: 0 }, query)
+
+async function loadPage(
+  { shards }: Pick<Tiers, 'shards'>,
+  authorId: string,
+  { limit, after }: { limit: number; after: string | null },
+  read: LoadRead,
+): Promise<PostPage> {
+  const { results } = await shards
+    .of(authorId, { operation: 'posts.list', read })
+    .prepare(`${SELECT_POSTS} WHERE author_id = ? AND posts.id < ? ORDER BY posts.id DESC LIMIT ?`)
+    .bind(authorId, after ?? `${slotOf(authorId)}~`, limit + 1)
+    .all<PostRow>()
+  const items = results.slice(0, limit)
+  return { items, nextAfter: results.length > limit ? (items.at(-1)?.id ?? null) : null }
+}
+
+/**
+ * Publishes a post. With an Idempotency-Key, retries create no second post and get the first answer. With `isDraft`,
+ * the same batch removes the session's draft.
+ */
 export async function createPost(
   tiers: PostTiers,
   session: Session,
   text: string,
   retry: RetryKey | null,
+  isDraft = false,
 ): Promise<Post> {
   const { sessions, ids, clock, idempotency } = tiers
   const { userId } = session
   const drawn = { id: ids.ownedId(userId), createdAt: clock.now() }
   const database = sessions.database(session, { operation: 'posts.create' })
-  const author = rowsOf<AuthorRow>(
-    database
-      .prepare('SELECT id AS authorId, handle, display_name AS displayName FROM profiles WHERE id = ?')
-      .bind(userId),
-  )
+  const author = raiseVersion(database, userId)
   const kept = { status: 201, answer: drawn }
   const outcome = await idempotency.once(userId, retry, database, kept, (statements) =>
     batchByName(database, {
@@ -96,13 +144,15 @@ export async function createPost(
       posted: database
         .prepare('INSERT INTO posts (id, author_id, text, created_at, edited_at, version) VALUES (?, ?, ?, ?, NULL, 1)')
         .bind(drawn.id, userId, text, drawn.createdAt),
+      cleared: isDraft ? [sessions.dataChange(database, session, noDraft)] : [],
       author,
     }),
   )
   const first = 'kept' in outcome ? outcome.kept.answer : drawn
   const [written] = 'kept' in outcome ? [] : outcome.committed.author.results
-  const by = written ?? (await author.first<AuthorRow>())
+  const by = written ?? (await findName(tiers, userId))
   if (!by) throw new BanyanError('SESSION_ENDED', 'The account was deleted. Sign up for a new one.')
+  profileChanged(tiers, by.handle)
   return toPost({ ...first, ...by, text, editedAt: null, version: 1 })
 }
 
@@ -114,6 +164,7 @@ export async function editPost(tiers: PostTiers, session: Session, id: string, t
   await refuseUnlessMayBeOwn(tiers, session, id)
   const database = sessions.database(session, { operation: 'posts.edit' })
   const { edited, found } = await batchByName(database, {
+    author: raiseVersion(database, session.userId),
     edited: database
       .prepare('UPDATE posts SET text = ?, edited_at = ?, version = version + 1 WHERE id = ? AND author_id = ?')
       .bind(text, clock.now(), id, session.userId),
@@ -122,6 +173,8 @@ export async function editPost(tiers: PostTiers, session: Session, id: string, t
   const [post] = found.results
   if (!post) throw noSuchPost()
   if (edited.meta.changes === 0) throw notYours()
+  tiers.cache.write(postKey(id), post, cachedPost)
+  profileChanged(tiers, post.handle)
   return toPost(post)
 }
 
@@ -130,11 +183,14 @@ export async function deletePost(tiers: PostTiers, session: Session, id: string)
   const { sessions } = tiers
   await refuseUnlessMayBeOwn(tiers, session, id)
   const database = sessions.database(session, { operation: 'posts.delete' })
-  const { deleted, left } = await batchByName(database, {
+  const { author, deleted, left } = await batchByName(database, {
+    author: raiseVersion(database, session.userId),
     deleted: database.prepare('DELETE FROM posts WHERE id = ? AND author_id = ?').bind(id, session.userId),
     left: database.prepare('SELECT 1 FROM posts WHERE id = ?').bind(id),
   })
   if (deleted.meta.changes === 0) throw left.results.length === 1 ? notYours() : noSuchPost()
+  tiers.cache.write(postKey(id), null, cachedPost)
+  for (const { handle } of author.results) profileChanged(tiers, handle)
 }
 
 /** Throws for a post in another slot, which cannot be the user's own: FORBIDDEN if it exists, otherwise NOT_FOUND. */

@@ -6,8 +6,8 @@ import { PostList } from './views.tsx'
 /** A user's posts on the profile page, and their number. */
 export const postsOnProfile: ProfileSlot = {
   summary: ({ posts }) => (posts === 1 ? '1 post' : `${posts.toLocaleString('en')} posts`),
-  async section(c, user, own) {
-    const { items, next } = await listPosts(c.get('tiers'), user.id, pageOf(c))
+  async section(c, { user, version }, own) {
+    const { items, next } = await listPosts(c.get('tiers'), { id: user.id, version }, pageOf(c))
     return (
       <>
         <h2 class="list-title">Posts</h2>

@@ -86,8 +86,8 @@ export function postRoutes(app: OpenAPIHono<WebEnv>): void {
       responses: { 200: json(listOf(postShape), 'Posts, newest first'), ...problems(404, 422) },
     }),
     async (c) => {
-      const user = await getByHandle(c.get('tiers'), c.req.valid('param').handle)
-      return c.json(await listPosts(c.get('tiers'), user.id, c.req.valid('query')), 200)
+      const { user, version } = await getByHandle(c.get('tiers'), c.req.valid('param').handle)
+      return c.json(await listPosts(c.get('tiers'), { id: user.id, version }, c.req.valid('query')), 200)
     },
   )
 }

@@ -3,6 +3,7 @@ import { readableTime, Spread, Timestamp } from '../../web/layout.tsx'
 import { Leaf } from '../profiles/leaf.tsx'
 import { shownName } from '../profiles/names.ts'
 import type { Self } from '../profiles/shapes.ts'
+import { DRAFT } from './navigation.tsx'
 import type { Author, Post } from './shapes.ts'
 
 const postCharactersMax = 2_000
@@ -106,7 +107,7 @@ export const PostList = ({ posts, next, basePath, empty = 'Nothing here yet.', b
 type Draft = { text: string; errors: FieldErrors }
 
 const Composer = ({ text, errors, idempotencyKey }: Draft & { idempotencyKey: string }) => (
-  <form class="form composer" method="post" action="/posts">
+  <form class="form composer" method="post" action="/posts" data-draft={DRAFT}>
     <FormError errors={errors} />
     <input type="hidden" name="idempotencyKey" value={idempotencyKey} />
     <TextArea
@@ -120,9 +121,14 @@ const Composer = ({ text, errors, idempotencyKey }: Draft & { idempotencyKey: st
       countTo={postCharactersMax}
       required
     />
-    <button class="button" type="submit">
-      Publish
-    </button>
+    <p class="actions">
+      <button class="button" type="submit">
+        Publish
+      </button>
+      <button class="button button-quiet" type="submit" formaction={DRAFT} formnovalidate>
+        Save draft
+      </button>
+    </p>
   </form>
 )
 

@@ -8,12 +8,13 @@ import { ProfilePage } from './views.tsx'
 export const profilePages: RegisterRoutes = (app, nouns) => {
   const slots = nouns.flatMap(({ profile }) => profile ?? [])
   app.get('/:handle{@[A-Za-z0-9_]+}', async (c) => {
-    const [user, viewer] = await Promise.all([
+    const [profile, viewer] = await Promise.all([
       getByHandle(c.get('tiers'), c.req.param('handle').slice(1)),
       findViewer(c),
     ])
+    const { user } = profile
     const own = user.id === viewer?.id
-    const sections = await Promise.all(slots.map(({ section }) => section?.(c, user, own)))
+    const sections = await Promise.all(slots.map(({ section }) => section?.(c, profile, own)))
     const summaries = slots.flatMap(({ summary }) => summary?.(user) ?? [])
     const content = <ProfilePage user={user} own={own} summaries={summaries} sections={sections} />
     return page(c, { title: `${shownName(user)} (@${user.handle})`, description: user.bio, viewer }, content)

@@ -1,10 +1,14 @@
+import type { LoadRead } from '../../cache/cache.ts'
+import { cachePolicy } from '../../cache/entry.ts'
 import { rfc3339 } from '../../core/clock.ts'
 import { BanyanError } from '../../core/errors.ts'
 import type { Session } from '../../sessions/sessions.ts'
+import { rowsOf, type Typed } from '../../sharding/named-batch.ts'
+import type { ShardDatabase } from '../../sharding/shards.ts'
 import type { Tiers } from '../../web/context.ts'
 import type { Self, User } from './shapes.ts'
 
-export type ProfileTiers = Pick<Tiers, 'shards' | 'claims' | 'sessions' | 'clock' | 'userCounts'>
+export type ProfileTiers = Pick<Tiers, 'shards' | 'claims' | 'sessions' | 'clock' | 'userCounts' | 'cache'>
 
 /** ASCII in either case. Other letters whose lower case is ASCII do not match. */
 export const HANDLE = /^[a-z][a-z0-9_]{2,29}$/i
@@ -18,16 +22,17 @@ interface ProfileRow {
   followers: number
   following: number
   posts: number
+  version: number
 }
 
-interface SelfRow extends ProfileRow {
+export interface SelfRow extends ProfileRow {
   email: string
   emailVerifiedAt: number | null
 }
 
 /** A count that no noun contributes is 0. */
 const columns = ({ followers = 'SELECT 0', following = 'SELECT 0', posts = 'SELECT 0' }: Tiers['userCounts']) =>
-  `profiles.id, handle, display_name AS displayName, bio, profiles.created_at AS createdAt,
+  `profiles.id, handle, display_name AS displayName, bio, profiles.created_at AS createdAt, profiles.version AS version,
   (${followers}) AS followers, (${following}) AS following, (${posts}) AS posts`
 
 const toUser = (row: ProfileRow): User => ({
@@ -42,41 +47,115 @@ const toUser = (row: ProfileRow): User => ({
   posts: row.posts,
 })
 
+/** A profile may be a minute old: its owner sees their own changes at once, and nothing is decided by it. */
+const cachedProfile = cachePolicy<ProfileRow>({
+  ttlMs: 60_000,
+  staleWhileRevalidateMs: 60_000,
+  graceMs: 300_000,
+  negativeTtlMs: 10_000, // a handle may be taken by a new user
+  version: ({ version }) => version,
+})
+
+/** The key of a profile in the cache. Its form is 1. */
+const profileKey = (handle: string) => `profile.1:${handle}`
+
 /**
- * The user with a handle, or null. Two queries: the claim names the user, and the user's shard has the profile. The
+ * The profile with a handle, or null. Two queries: the claim names the user, and the user's shard has the profile. The
  * second compares the handle again, because the claim may be a reservation of a failed sign-up.
  */
-async function findByHandle(tiers: ProfileTiers, text: string): Promise<User | null> {
-  if (!HANDLE.test(text)) return null
-  const handle = text.toLowerCase()
-  const id = await tiers.claims.findOwner({ kind: 'handle', value: handle })
+async function loadByHandle(tiers: ProfileTiers, handle: string, read: LoadRead): Promise<ProfileRow | null> {
+  const id = await tiers.claims.findOwner({ kind: 'handle', value: handle }, read)
   if (!id) return null
-  const row = await tiers.shards
-    .of(id, { operation: 'profiles.find' })
+  return tiers.shards
+    .of(id, { operation: 'profiles.find', read })
     .prepare(`SELECT ${columns(tiers.userCounts)} FROM profiles WHERE id = ? AND handle = ?`)
     .bind(id, handle)
     .first<ProfileRow>()
-  return row && toUser(row)
 }
 
-export async function getByHandle(tiers: ProfileTiers, handle: string): Promise<User> {
-  const user = await findByHandle(tiers, handle)
-  if (!user) throw new BanyanError('NOT_FOUND', 'No user has this handle. Check its spelling.')
-  return user
+/** A user, and the version of their profile, which rises with every change of a list that `raiseVersion` belongs to. */
+export interface Profile {
+  user: User
+  version: number
 }
 
-/** The user's own account. Throws SESSION_ENDED if it was deleted. */
-export async function getSelf(tiers: Pick<Tiers, 'shards' | 'userCounts'>, userId: string): Promise<Self> {
-  const row = await tiers.shards
-    .of(userId, { operation: 'profiles.self' })
+export async function getByHandle(tiers: ProfileTiers, text: string): Promise<Profile> {
+  const handle = text.toLowerCase()
+  const row = HANDLE.test(text)
+    ? await tiers.cache.read(profileKey(handle), {
+        ...cachedProfile,
+        owner: ({ id }) => id,
+        load: (read) => loadByHandle(tiers, handle, read),
+      })
+    : null
+  if (!row) throw new BanyanError('NOT_FOUND', 'No user has this handle. Check its spelling.')
+  return { user: toUser(row), version: row.version }
+}
+
+/**
+ * The statement of a noun that changes what a profile counts or what its lists contain. It goes into the batch of the
+ * change, and `profileChanged` follows the commit.
+ */
+export const raiseVersion = (database: ShardDatabase, userId: string) =>
+  rowsOf<ProfileName>(
+    database
+      .prepare(
+        `UPDATE profiles SET version = version + 1 WHERE id = ?
+         RETURNING id AS authorId, handle, display_name AS displayName, version AS authorVersion`,
+      )
+      .bind(userId),
+  )
+
+/** The name of a user, or null if the account was deleted. */
+export const findName = ({ shards }: Pick<Tiers, 'shards'>, userId: string): Promise<ProfileName | null> =>
+  shards
+    .of(userId, { operation: 'profiles.name' })
     .prepare(
-      `SELECT ${columns(tiers.userCounts)}, email, email_verified_at AS emailVerifiedAt FROM profiles JOIN accounts ON accounts.id = profiles.id
-       WHERE profiles.id = ?`,
+      'SELECT id AS authorId, handle, display_name AS displayName, version AS authorVersion FROM profiles WHERE id = ?',
     )
     .bind(userId)
-    .first<SelfRow>()
+    .first<ProfileName>()
+
+/** Call after the commit of a change to a profile. */
+export const profileChanged = ({ cache }: Pick<Tiers, 'cache'>, handle: string): void =>
+  cache.invalidate(profileKey(handle))
+
+const selfColumns = (counts: Tiers['userCounts']) =>
+  `${columns(counts)}, email, email_verified_at AS emailVerifiedAt FROM profiles JOIN accounts ON accounts.id = profiles.id`
+
+/** The user's own account. Throws SESSION_ENDED if it was deleted. */
+export async function getSelf(
+  { shards, userCounts }: Pick<Tiers, 'shards' | 'userCounts'>,
+  userId: string,
+): Promise<Self> {
+  const answer = await shards
+    .of(userId, { operation: 'profiles.self' })
+    .prepare(`SELECT ${selfColumns(userCounts)} WHERE profiles.id = ?`)
+    .bind(userId)
+    .all<SelfRow>()
+  return selfIn(answer)
+}
+
+/** The query of `getSelf`, for a batch with other reads of the user's slot. */
+export const selfQuery = (
+  { userCounts }: Pick<Tiers, 'userCounts'>,
+  database: ShardDatabase,
+  userId: string,
+): Typed<SelfRow> =>
+  rowsOf<SelfRow>(database.prepare(`SELECT ${selfColumns(userCounts)} WHERE profiles.id = ?`).bind(userId))
+
+/** The account in the answer to `selfQuery`. Throws SESSION_ENDED if there is none. */
+export function selfIn({ results: [row] }: D1Result<SelfRow>): Self {
   if (!row) throw new BanyanError('SESSION_ENDED', 'The account was deleted. Sign up for a new one.')
   return { ...toUser(row), email: row.email, emailVerified: row.emailVerifiedAt !== null }
+}
+
+/** The name of a user in what they own, and the version of their profile. */
+export interface ProfileName {
+  authorId: string
+  handle: string
+  displayName: string
+  authorVersion: number
 }
 
 /** Changes the public profile. Omitted fields stay unchanged. */
@@ -85,12 +164,13 @@ export async function updateProfile(
   session: Session,
   change: { displayName?: string | undefined; bio?: string | undefined },
 ): Promise<void> {
-  await tiers.sessions
+  const handle = await tiers.sessions
     .database(session, { operation: 'profiles.update' })
     .prepare(
       `UPDATE profiles SET display_name = coalesce(?, display_name), bio = coalesce(?, bio), version = version + 1
-       WHERE id = ?`,
+       WHERE id = ? RETURNING handle`,
     )
     .bind(change.displayName ?? null, change.bio ?? null, session.userId)
-    .run()
+    .first<string>('handle')
+  if (handle !== null) profileChanged(tiers, handle)
 }

@@ -42,6 +42,9 @@ export function profileRoutes(app: OpenAPIHono<WebEnv>): void {
       request: { params: z.object({ handle: z.string() }) },
       responses: { 200: json(z.object({ user: userShape }), 'A user'), ...problems(404) },
     }),
-    async (c) => c.json({ user: await getByHandle(c.get('tiers'), c.req.valid('param').handle) }, 200),
+    async (c) => {
+      const { user } = await getByHandle(c.get('tiers'), c.req.valid('param').handle)
+      return c.json({ user }, 200)
+    },
   )
 }

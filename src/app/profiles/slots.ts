@@ -1,6 +1,7 @@
 import type { Context } from 'hono'
 import type { Child } from 'hono/jsx'
 import type { WebEnv } from '../../web/context.ts'
+import type { Profile } from './profiles.ts'
 import type { User } from './shapes.ts'
 
 /** A noun's part of a user's profile page. `own`: the page is the viewer's own. */
@@ -8,5 +9,5 @@ export interface ProfileSlot {
   /** A few words for the margin, for example `3 posts`. */
   summary?(user: User): string
   /** A section of the body, with its heading. */
-  section?(c: Context<WebEnv>, user: User, own: boolean): Promise<Child>
+  section?(c: Context<WebEnv>, profile: Profile, own: boolean): Promise<Child>
 }

@@ -3,7 +3,7 @@ import type { Check, Finding, LoadPart, Reader } from './noun.ts'
 
 const READERS = 8
 
-// A replica may lag, and an unavailable server may come back.
+// A cache may be a minute old, a replica may lag, and an unavailable server may come back.
 const SETTLE_MS = 75_000
 const PAUSE_MS = 2_000
 

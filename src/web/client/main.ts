@@ -68,6 +68,71 @@ function growWithText(area: HTMLTextAreaElement): void {
   grow()
 }
 
+const draftPauseMs = 800
+const draftLost = 'Draft not saved. We try again when you type.'
+
+/**
+ * Saves the text of a form with `data-draft` when its typing pauses, so that it is there after a reload, or at another
+ * server. Only one request is sent at a time, and the form waits for it: a late one would bring the draft back.
+ */
+function keepDraft(form: HTMLFormElement, area: HTMLTextAreaElement, address: string): void {
+  const note = document.createElement('p')
+  note.className = 'draft-note'
+  note.setAttribute('role', 'status')
+  form.append(note)
+
+  let saved = area.value
+  let pause: ReturnType<typeof setTimeout> | undefined
+  let sending: Promise<void> | null = null
+  const save = (): void => {
+    clearTimeout(pause)
+    if (sending || area.value === saved) return
+    const text = area.value
+    sending = sendDraft(address, text)
+      .then((problem) => {
+        if (problem === null && saved !== area.value) saved = text
+        note.textContent = problem ?? (text === '' ? '' : 'Draft saved.')
+        note.classList.toggle('draft-note-bad', problem !== null)
+        // It changed while it was sent.
+        if (area.value !== text) pause = setTimeout(save, draftPauseMs)
+      })
+      .finally(() => {
+        sending = null
+      })
+  }
+  area.addEventListener('input', () => {
+    clearTimeout(pause)
+    pause = setTimeout(save, draftPauseMs)
+  })
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden) save()
+  })
+  form.addEventListener('submit', (event) => {
+    clearTimeout(pause)
+    saved = area.value // the page is hidden next, and must not save what was just sent
+    if (!sending) return
+    event.preventDefault()
+    event.stopPropagation()
+    const { submitter } = event
+    sending.finally(() => form.requestSubmit(submitter))
+  })
+}
+
+/** Resolves to null if the draft was saved, otherwise to the reason. */
+async function sendDraft(address: string, text: string): Promise<string | null> {
+  try {
+    const body = new URLSearchParams({ text })
+    const headers = { accept: 'application/json' }
+    // A page that is hidden may be closed before the answer.
+    const answer = await fetch(address, { method: 'POST', body, headers, keepalive: document.hidden })
+    if (answer.ok) return null
+    const { detail } = (await answer.json()) as { detail?: string }
+    return answer.status === 422 && detail ? detail : draftLost
+  } catch {
+    return draftLost
+  }
+}
+
 const units: [unit: Intl.RelativeTimeFormatUnit, seconds: number][] = [
   ['day', 86_400],
   ['hour', 3_600],
@@ -103,4 +168,6 @@ keepTimes()
 for (const area of document.querySelectorAll('textarea')) {
   growWithText(area)
   if (area.dataset.countTo) countCharacters(area)
+  const address = area.form?.dataset.draft
+  if (area.form && address) keepDraft(area.form, area, address)
 }

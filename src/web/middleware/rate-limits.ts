@@ -1,7 +1,7 @@
 import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import { sha256Hex } from '../../core/digest.ts'
-import { BanyanError } from '../../core/errors.ts'
+import { BanyanError, hasCode } from '../../core/errors.ts'
 import type { RateLimitName, WebEnv } from '../context.ts'
 import { isOperator } from './operator-only.ts'
 
@@ -33,6 +33,16 @@ export const rateLimits = () =>
 export async function limitCredentials(c: Context<WebEnv>, login: string, purpose = 'login'): Promise<void> {
   await refuseBeyond(c, 'credentials', `address:${address(c)}`)
   await refuseBeyond(c, 'credentials', `${purpose}:${sha256Hex(login.trim().toLowerCase())}`)
+}
+
+/** Runs work that may refuse an attempt with a wait, and sets Retry-After also if a form shows the error on its page. */
+export async function announceRetry<T>(c: Context<WebEnv>, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    if (hasCode(error, 'RATE_LIMITED')) c.header('retry-after', String(error.retryAfterSeconds ?? PERIOD_SECONDS))
+    throw error
+  }
 }
 
 async function refuseBeyond(c: Context<WebEnv>, name: RateLimitName, key: string): Promise<void> {

@@ -49,6 +49,71 @@ export function browserTests({ stack, open, signUp, logIn, tabTo, tooWide }: Bro
     expect(await page.getByLabel('New post').inputValue()).toHaveLength(2_001)
   })
 
+  test('a draft is there on the next page load, in another tab, and gone once it is published', async () => {
+    const page = await open()
+    await signUp(page, 'dora')
+    await page.getByLabel('New post').fill('Half a')
+    await page.getByText('Draft saved.').waitFor()
+    const other = await page.context().newPage()
+    await other.goto(page.url())
+    expect(await other.getByLabel('New post').inputValue()).toBe('Half a')
+    await page.reload()
+    expect(await page.getByLabel('New post').inputValue()).toBe('Half a')
+    await publish(page, 'Half a thought.')
+    await page.reload()
+    expect(await page.getByLabel('New post').inputValue()).toBe('')
+  })
+
+  test('a draft whose save is under way when the post is published does not come back', async () => {
+    const page = await open()
+    await signUp(page, 'dirk')
+    const { promise: saving, resolve: reached } = Promise.withResolvers<void>()
+    const { promise: released, resolve: release } = Promise.withResolvers<void>()
+    await page.route('**/home/draft', async (route) => {
+      reached()
+      await released
+      await route.continue()
+    })
+    await page.getByLabel('New post').fill('All of it.')
+    await saving
+    await page.getByRole('button', { name: 'Publish' }).click()
+    release()
+    await page.getByRole('list').getByText('All of it.', { exact: true }).waitFor()
+    await page.reload()
+    expect(await page.getByLabel('New post').inputValue()).toBe('')
+  })
+
+  test('a draft that is too long to keep says so, and the one from before stays', async () => {
+    const page = await open()
+    await signUp(page, 'dana')
+    await page.getByLabel('New post').fill('Short.')
+    await page.getByText('Draft saved.').waitFor()
+    await page.getByLabel('New post').fill('👩'.repeat(1_013))
+    await page.getByText('has room for 4,050').waitFor()
+    await page.reload()
+    expect(await page.getByLabel('New post').inputValue()).toBe('Short.')
+  })
+
+  test('a draft works without scripts, by its button', async () => {
+    const page = await open({ javaScriptEnabled: false })
+    await signUp(page, 'dina')
+    const save = () => page.getByRole('button', { name: 'Save draft' }).click()
+    await page.getByLabel('New post').fill('Later.')
+    await save()
+    expect(pathOf(page)).toBe('/home')
+    await page.goto('/settings')
+    await page.goto('/home')
+    expect(await page.getByLabel('New post').inputValue()).toBe('Later.')
+    await page.getByLabel('New post').fill('👩'.repeat(1_013))
+    await save()
+    expect(await page.locator('#text-error').textContent()).toContain('The draft from before is kept.')
+    expect(await page.getByLabel('New post').inputValue()).toBe('👩'.repeat(1_013))
+    await page.goto('/home')
+    await publish(page, 'Now.')
+    await page.goto('/home')
+    expect(await page.getByLabel('New post').inputValue()).toBe('')
+  })
+
   test('publishing works with the keyboard alone', async () => {
     const page = await open()
     await signUp(page, 'piet')

@@ -90,7 +90,7 @@ class Author implements NounWriter {
   }
 
   async #publish(): Promise<void> {
-    const { client, keys, next, violated } = this.member
+    const { client, keys, next, profileChanged, violated } = this.member
     const { key, text } = next()
     const options = { json: { text }, headers: { 'idempotency-key': key } }
     const { answer } = await client.insist('POST', '/api/v1/posts', options)
@@ -99,26 +99,29 @@ class Author implements NounWriter {
     if (this.posts.has(post.id) || this.#deleted.has(post.id)) return violated(`a post's id twice`, 201, post.id)
     this.posts.set(post.id, { id: post.id, text, versionMin: 1, versionMax: 1 })
     keys.add(key)
+    profileChanged(0)
     this.#acknowledged.posts++
   }
 
   async #edit(post: KnownPost): Promise<void> {
-    const { client, next, violated } = this.member
+    const { client, next, profileChanged, violated } = this.member
     const { text } = next()
     const { answer, uncertain } = await client.insist('PATCH', `/api/v1/posts/${post.id}`, { json: { text } })
     if (answer.status !== 200) return violated(`PATCH ${post.id}`, answer.status, answer.text)
     post.text = text
     post.versionMin += 1
     post.versionMax += 1 + uncertain
+    profileChanged(uncertain)
     this.#acknowledged.edits++
     this.#compare(post, answer.json<PostAnswer>().post)
   }
 
   async #delete({ id }: KnownPost): Promise<void> {
-    const { client, violated } = this.member
+    const { client, profileChanged, violated } = this.member
     const { answer, uncertain } = await client.insist('DELETE', `/api/v1/posts/${id}`)
     const isGoneByThen = answer.status === 404 && uncertain > 0
     if (answer.status !== 204 && !isGoneByThen) return violated(`DELETE ${id}`, answer.status, answer.text)
+    profileChanged(uncertain)
     this.posts.delete(id)
     this.#deleted.add(id)
     this.#acknowledged.deletes++

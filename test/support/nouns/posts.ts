@@ -23,6 +23,14 @@ const readBackNewest: ReadBack = async ({ ask, handle }, { text }) => {
   return [text, items.find((post) => post.text === text)?.text]
 }
 
+const entities: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', '#39': "'" }
+
+/** The text in the composer of the user's page. */
+const readBackDraft: ReadBack = async ({ ask }, { text }) => {
+  const [, shown = ''] = /<textarea id="text"[^>]*>\n([^<]*)</.exec((await ask('GET', '/home')).text) ?? []
+  return [text, shown.replaceAll(/&([#a-z0-9]+);/g, (_, name: string) => entities[name]!)]
+}
+
 /** Posts in the tests that have one row per route. */
 export const noun: TestNoun = {
   async create({ ask }) {
@@ -66,7 +74,20 @@ export const noun: TestNoun = {
       isFinal: true,
     },
     'GET /home': {
-      calls: [{ who: 'browser', d1: 2, kv: 1, why: 'the session’s copy; own profile and posts, concurrently' }],
+      calls: [
+        {
+          who: 'browser',
+          d1: 2,
+          kv: 1,
+          why: 'the session’s copy; own profile with the draft, and posts, concurrently',
+        },
+      ],
+    },
+    'POST /home/draft': {
+      calls: [{ who: 'browser', d1: 1, kv: 1, why: 'the session’s copy, one batch with the session’s proof' }],
+      isSignedIn: true,
+      body: (number) => ({ text: `A draft, number ${number}.` }),
+      readBack: readBackDraft,
     },
     'POST /posts': {
       calls: [{ who: 'browser', d1: 1, kv: 1, why: 'like the API' }],

@@ -91,13 +91,19 @@ describe('a password’s hash', () => {
 })
 
 describe('the work of a log-in', () => {
-  /** The tiers that a failing log-in needs, with an account's row or none. */
-  const tiersWith = (row: object | null): AccountTiers => {
-    const statement = { bind: () => statement, first: async () => row }
+  /** The tiers that a failing log-in needs, with an account's row or none. The counter admits it, or has admitted another. */
+  const tiersWith = (row: object | null, attemptId = 'attempt'): AccountTiers => {
+    const statement = { bind: () => statement }
+    const answers = [[], [{ attemptId, nextAt: 2_000 }], row ? [row] : []]
     return {
       claims: { findOwner: async () => (row ? '0000owner' : null) },
-      shards: { of: () => ({ prepare: () => statement }) },
+      shards: {
+        of: () => ({ prepare: () => statement, batch: async () => answers.map((results) => ({ results })) }),
+      },
       random: systemRandom,
+      ids: { plain: () => 'attempt' },
+      settings: { signingKey: 'a key of at least 32 characters' },
+      clock: { now: () => 0 },
     } as unknown as AccountTiers
   }
 
@@ -114,6 +120,20 @@ describe('the work of a log-in', () => {
       }
       expect(tried[0]).toEqual({ code: 'WRONG_CREDENTIALS', message: expect.any(String), work: [todaysWork] })
       expect(tried[1]).toEqual(tried[0])
+    },
+  )
+
+  test.each(['somebody@example.com', 'somebody'])(
+    'a throttled attempt needs no work, known or unknown, even with the right password (%s)',
+    async (login) => {
+      const row = { id: '0000owner', passwordHash: await hashPassword(PASSWORD, systemRandom), passwordVersion: 1 }
+      scrypt.mockClear()
+      for (const account of [row, null]) {
+        const tiers = tiersWith(account, 'another attempt')
+        const error = await logIn(tiers, { login, password: PASSWORD }, '', null).catch((e) => e)
+        expect([error.code, error.retryAfterSeconds]).toEqual(['RATE_LIMITED', 2])
+      }
+      expect(work()).toEqual([])
     },
   )
 

@@ -72,7 +72,7 @@ function fill({ sqlite }: ManyShards) {
     )
     add(
       'sessions',
-      many(3, (n) => [idIn(slot(n), n), 'u', 'h', '', '', 0, 0, expired, expired]),
+      many(3, (n) => [idIn(slot(n), n), 'u', 'h', '', '', 0, 0, expired, expired, '{}']),
     )
     add(
       'idempotency_keys',
@@ -81,6 +81,10 @@ function fill({ sqlite }: ManyShards) {
     add(
       'mail_tokens',
       many(3, (n) => [idIn(slot(n), n), 'u', 'verify-email', 'e', 'h', expired]),
+    )
+    add(
+      'password_attempts',
+      many(3, (n) => [idIn(slot(n), n), 'a', 1, expired, expired]),
     )
     add(
       'claim_attempts',
@@ -108,6 +112,7 @@ const expiring: [string, string][] = [
   ['sessions', '1'],
   ['idempotency_keys', '1'],
   ['mail_tokens', '1'],
+  ['password_attempts', '1'],
   ['inbox', OLD],
   ['claim_inbox', OLD],
 ]

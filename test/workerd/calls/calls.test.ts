@@ -75,6 +75,23 @@ async function counted(
   return { answer, text, counts: { d1: d1 - before.d1, kv: kv - before.kv, directory: directory - before.directory } }
 }
 
+/** The cookies of each route's answers, for example `POST /logout` → `session (cleared)`. */
+const cookiesByRoute = new Map<string, Set<string>>()
+
+/** `__Host-` requires Secure, this host only and the path `/` (RFC 6265bis §4.1.3). */
+function expectSafeCookies(route: string, answer: Response): void {
+  for (const line of answer.headers.getSetCookie()) {
+    const [pair = '', ...attributes] = line.split('; ')
+    const [, name, value] = /^__Host-([a-z]+)=(.*)$/.exec(pair) ?? []
+    expect(name, line).toBeDefined()
+    const rest = attributes.filter((attribute) => !/^Max-Age=\d+$/.test(attribute))
+    expect(rest.toSorted(), line).toEqual(['HttpOnly', 'Path=/', 'SameSite=Lax', 'Secure'])
+    expect(attributes.length, line).toBe(5)
+    const names = cookiesByRoute.get(route) ?? new Set()
+    cookiesByRoute.set(route, names.add(value === '' ? `${name} (cleared)` : name!))
+  }
+}
+
 const cookiesOf = (answer: Response): string =>
   answer.headers
     .getSetCookie()
@@ -278,9 +295,34 @@ describe('a warm isolate', () => {
       expect(isThere || refusedHere.has(route), `${answer.status} ${text}`).toBe(true)
       expect(why).not.toBe('')
       expect(counts).toEqual(figures)
+      expectSafeCookies(route, answer)
+      const isOwnPage = who === 'browser' && answer.headers.get('content-type')?.startsWith('text/html')
+      if (isOwnPage) expect(text).toContain('<form method="post" action="/logout">')
     },
     20_000,
   )
+
+  test('sets a session’s cookies only where a session starts, is replaced or ends', () => {
+    const ofSessions = [...cookiesByRoute]
+      .map(([route, names]) => [
+        route,
+        [...names]
+          .filter((name) => name !== 'causal')
+          .toSorted()
+          .join(', '),
+      ])
+      .filter(([, names]) => names !== '')
+    const [started, ended] = ['session, stamp', 'session (cleared), stamp (cleared)']
+    expect(Object.fromEntries(ofSessions)).toEqual({
+      'POST /api/v1/accounts': started,
+      'POST /api/v1/sessions': started,
+      'POST /signup': started,
+      'POST /login': started,
+      'POST /settings/password': started,
+      'DELETE /api/v1/sessions/:id': ended,
+      'POST /logout': ended,
+    })
+  })
 
   test('reports its own calls in server-timing', async () => {
     const { author, warm } = world

@@ -57,7 +57,7 @@ const rows: Row[] = [
     'visitor',
     4,
     1,
-    'the claim names the account, read it, insert the session, read own profile; the session’s copy is put',
+    'the claim names the account, count the attempt and read it, insert the session, read own profile; the session’s copy is put',
   ),
   row('GET /api/v1/sessions', 'bearer', 1, 1, 'the session’s copy, the list'),
   row('DELETE /api/v1/sessions', 'bearer', 1, 1, 'the session’s copy, one batch with the session’s proof'),
@@ -105,7 +105,7 @@ const rows: Row[] = [
     'the session’s copy, the session’s row because its stamp is old, own profile',
   ),
   row('PATCH /api/v1/me', 'bearer', 2, 1, 'the session’s copy, one batch, read own profile'),
-  row('PUT /api/v1/me/password', 'bearer', 2, 1, 'the session’s copy, read the hash, one batch'),
+  row('PUT /api/v1/me/password', 'bearer', 2, 1, 'the session’s copy, count the attempt and read the hash, one batch'),
   row('GET /api/v1/users/:handle', 'visitor', 2, 0, 'the claim names the user, the user’s shard has the profile'),
   ofShards('GET /operator/v1/shards', 1, 'the current map, and one query per shard: two here'),
   ofShard(
@@ -155,7 +155,13 @@ const rows: Row[] = [
   row('POST /logout', 'browser', 1, 2, 'the session’s copy, one batch; the ended session’s copy is deleted'),
   row('GET /settings', 'browser', 2, 1, 'the session’s copy; own profile and sessions, concurrently'),
   row('POST /settings/profile', 'browser', 3, 1, 'one batch, and then the page of settings'),
-  row('POST /settings/password', 'browser', 4, 1, 'like the API, and then the page of settings'),
+  row(
+    'POST /settings/password',
+    'browser',
+    4,
+    3,
+    'like the API, and then the page of settings; the session is replaced, so one copy is deleted and one is put',
+  ),
   row('POST /settings/email-verification', 'browser', 4, 1, 'like the API, and then the page of settings'),
   row('POST /settings/sessions/end-others', 'browser', 1, 1, 'the session’s copy, one batch'),
   row(

@@ -10,6 +10,7 @@ import { claimKey } from '../../../src/sharding/claims.ts'
 import type { Env } from '../../../workers/env.ts'
 import worker from '../../../workers/main.ts'
 import '../../support/light-passwords.ts'
+import { emptyCacheApi } from '../../support/cache-api-doubles.ts'
 import { longest } from '../../support/longest.ts'
 import { wakeMoversBy } from '../../support/waking.ts'
 import { bindingsOf, type SilentEnv, silentEnv, withSilence } from './silent-env.ts'
@@ -36,7 +37,7 @@ const APART_MS = 500
 
 const ids = createIdSource(systemClock, systemRandom)
 let isCacheSilent = false
-const emptyCache = withSilence({ match: async () => undefined, put: async () => undefined }, () => isCacheSilent)
+const cacheApi = withSilence(emptyCacheApi, () => isCacheSilent)
 
 interface Person {
   userId: string
@@ -198,7 +199,7 @@ async function settlePeople(at: SilentEnv): Promise<void> {
 }
 
 beforeAll(async () => {
-  vi.stubGlobal('caches', { default: emptyCache })
+  vi.stubGlobal('caches', { default: cacheApi })
   const at = isolate()
   await settlePeople(at)
   moveId = await planned(at, '0001')

@@ -1,0 +1,379 @@
+import { cachified, createBatch, type GetFreshValueContext } from '@epic-web/cachified'
+import { type Clock, inTime } from '../core/clock.ts'
+import { BanyanError, messageOf } from '../core/errors.ts'
+import { slotOf } from '../core/ids.ts'
+import { limits } from '../core/limits.ts'
+import type { Log } from '../core/log.ts'
+import type { Random } from '../core/random.ts'
+import type { ReadCache, ReadManyOptions, ReadOptions } from './cache.ts'
+import { ageMsMax, type CachePolicy, type Entry, entryOf, freshMs, parseEntry, staleMs } from './entry.ts'
+import type { IsolateCache, Outcome } from './isolate-cache.ts'
+import type { Known } from './known-versions.ts'
+import type { KvStore } from './kv-store.ts'
+
+export interface ReadThroughOptions {
+  isolate: IsolateCache
+  kv: KvStore
+  clock: Clock
+  random: Random
+  log: Log
+  /** The slots that this client may have written recently. */
+  ownSlots: ReadonlySet<string>
+  waitUntil(promise: Promise<unknown>): void
+}
+
+/** Hot values are refreshed after this share of their freshness. */
+const EARLY_SHARE = 0.8
+
+/** How an entry was found, for `cache-status`. */
+interface Found<T> {
+  entry: Entry<T>
+  outcome: Outcome
+  from: 'memory' | 'kv' | 'shard'
+}
+
+/** `check`: a newer copy in KV will do, or none. `load`: the entry must be newer than the one in memory. */
+type Need = 'check' | 'load'
+
+/** How the leader of a load finds the entry for all readers, and where. The load ends at `endsAt`. */
+type Fetch<T> = (context: GetFreshValueContext, endsAt: number) => Promise<Pick<Found<T>, 'entry' | 'from'>>
+
+/**
+ * The read-through cache of one request: memory, then KV, then the shard. One request loads a value for all readers of
+ * the isolate. `@epic-web/cachified` shares that load. Its `ttl` here is how long others may join the load, because a
+ * load whose request has ended never settles (docs/caching.md).
+ */
+export class ReadThroughCache implements ReadCache {
+  readonly #options: ReadThroughOptions
+  readonly #startedAt: number
+  readonly #statuses: string[] = []
+
+  constructor(options: ReadThroughOptions) {
+    this.#options = options
+    this.#startedAt = options.clock.now()
+  }
+
+  async read<T>(key: string, options: ReadOptions<T>): Promise<T | null> {
+    const { owner } = options
+    if (typeof owner === 'string' && this.#isOwn(owner)) return this.#readOwn(key, options)
+    const load = () => options.load('exact')
+    const found =
+      this.#remembered(key, options, load) ?? (await this.#awaited(key, options, this.#fetcher(key, options, load)))
+    const { value } = found.entry
+    // A miss was loaded exactly, after the client's writes.
+    if (typeof owner === 'function' && found.outcome !== 'miss' && this.#mayBeOwn(value, owner))
+      return this.#readOwn(key, options)
+    if (found.outcome === 'stale') this.#refresh(key, options, load, 'load')
+    this.#count(key, found, options)
+    return value
+  }
+
+  async readMany<T>(keys: readonly string[], options: ReadManyOptions<T>): Promise<Map<string, T>> {
+    const { isolate, kv } = this.#options
+    const own = keys.filter((key) => this.#isOwn(options.owner(key)))
+    const shared = keys.filter((key) => !own.includes(key))
+    const loadOne = (key: string) => async () => (await options.load([key])).get(key) ?? null
+    const found = new Map<string, Found<T>>()
+    for (const key of shared) {
+      const one = this.#remembered(key, options, loadOne(key))
+      if (one) found.set(key, one)
+    }
+    for (const [key, text] of await kv.getTexts(shared.filter((key) => !found.has(key)))) {
+      const entry = this.#admitted(key, text, options)
+      if (entry) found.set(key, { entry, ...this.#outcomeOf(entry, options, 'kv') })
+    }
+    const missing = shared.filter((key) => !found.has(key))
+    const ownAt = this.#now
+    const [ownValues, loaded] = await Promise.all([
+      own.length > 0 ? options.load(own) : new Map<string, T>(),
+      this.#loadTogether(missing, options, loadOne),
+    ])
+    const values = new Map(ownValues)
+    for (const key of own) isolate.learn(key, entryOf(values.get(key) ?? null, options, ownAt))
+    for (const [key, one] of [...found, ...loaded]) {
+      if (one.outcome === 'stale') this.#refresh(key, options, loadOne(key), 'load')
+      this.#count(key, one, options)
+      if (one.entry.value !== null) values.set(key, one.entry.value)
+    }
+    isolate.counts.own += own.length
+    return values
+  }
+
+  write<T>(key: string, value: T | null, policy: CachePolicy<T>): void {
+    const entry = entryOf(value, policy, this.#now)
+    // A deletion has no version, so what is known may have been committed after it.
+    if (entry.version === null) this.invalidate(key)
+    else if (!this.#isOverwritten(entry.version, this.#options.isolate.known(key))) {
+      this.#keep(key, entry, policy)
+      this.#copy(key, entry, policy)
+    }
+  }
+
+  /** True if what is known was, or may have been, committed after this request's write. */
+  #isOverwritten(version: number, known: Known | null): boolean {
+    if (!known) return false
+    return known.version === null ? known.at >= this.#startedAt : known.version > version
+  }
+
+  invalidate(key: string): void {
+    const { isolate, kv, waitUntil } = this.#options
+    isolate.memory.delete(key)
+    isolate.versions.remember(key, { version: null, at: this.#now }, this.#now)
+    waitUntil(kv.delete(key))
+  }
+
+  status(): string | null {
+    return this.#statuses.length > 0 ? this.#statuses.join(', ') : null
+  }
+
+  // ── a client's own slots ──────────────────────────────────────────────────────────────────────
+
+  #isOwn(id: string): boolean {
+    return this.#options.ownSlots.has(slotOf(id))
+  }
+
+  /** A client who has written may have just created the thing that a negative entry says does not exist. */
+  #mayBeOwn<T>(value: T | null, owner: (value: T) => string): boolean {
+    return value === null ? this.#options.ownSlots.size > 0 : this.#isOwn(owner(value))
+  }
+
+  async #readOwn<T>(key: string, options: ReadOptions<T>): Promise<T | null> {
+    const at = this.#now
+    const entry = entryOf(await options.load('lease'), options, at)
+    const { isolate } = this.#options
+    isolate.learn(key, entry)
+    isolate.counts.own++
+    this.#statuses.push(`banyan; fwd=bypass; key="${kindOf(key)}"; detail=own`)
+    return entry.value
+  }
+
+  // ── what is at hand ───────────────────────────────────────────────────────────────────────────
+
+  /** A fresh entry in memory, or a stale one that may be shown while it is refreshed. Refreshes it if that is due. */
+  #remembered<T>(key: string, policy: CachePolicy<T>, load: () => Promise<T | null>): Found<T> | null {
+    const held = this.#options.isolate.memory.read(key)
+    const now = this.#now
+    if (!held || held.entry.at > now + limits.cacheClockSkewMs) return null // the clock has stepped back
+    const entry = held.entry as Entry<T>
+    if (now >= held.freshUntil)
+      return isShowable(entry, policy, now) ? { entry, outcome: 'stale', from: 'memory' } : null
+    if (held.reads === limits.cacheCopyReads && !held.isCopied) this.#copy(key, entry, policy)
+    const earlyAt = entry.at + EARLY_SHARE * (held.freshUntil - entry.at)
+    if (held.reads >= limits.cacheHotReads && now >= earlyAt) this.#refresh(key, policy, load, 'load')
+    else if (now - held.checkedAt >= limits.cacheMemoryMs) this.#refresh(key, policy, load, 'check')
+    return { entry, outcome: 'hit', from: 'memory' }
+  }
+
+  /** The entry of a text from KV, kept in memory, or null if it is older than what is known, or too old to show. */
+  #admitted<T>(key: string, text: string | null, policy: CachePolicy<T>): Entry<T> | null {
+    const entry = text === null ? null : parseEntry<T>(text)
+    const now = this.#now
+    if (!entry || !isShowable(entry, policy, now) || entry.at > now + limits.cacheClockSkewMs) return null
+    const { isolate } = this.#options
+    const held = isolate.memory.peek(key)?.entry
+    if ((held && entry.at <= held.at) || !isolate.versions.admitsCopy(entry, isolate.known(key))) return null
+    this.#keep(key, entry, policy, true)
+    return entry
+  }
+
+  // ── loads ─────────────────────────────────────────────────────────────────────────────────────
+
+  /** Waits for an entry, because there is none to show. Joins the load of another request, but not for long. */
+  async #awaited<T>(key: string, policy: CachePolicy<T>, first: Fetch<T>, again = first): Promise<Found<T>> {
+    const { clock, isolate } = this.#options
+    const held = isolate.memory.peek(key)?.entry as Entry<T> | undefined
+    const kept = held && this.#now < held.at + ageMsMax(held, policy) ? held : null
+    const endsAt = this.#now + limits.cacheReadMs
+    const deadline = kept ? this.#now + limits.cacheSoftMs : endsAt
+    for (let tries = 0; ; tries++) {
+      const shared = this.#shared(key, policy, tries === 0 ? first : again, endsAt)
+      const leftMs = Math.max(0, deadline - this.#now)
+      const waitMs = shared.isLeader ? leftMs : Math.min(leftMs, limits.cacheJoinMs)
+      try {
+        const isBounded = shared.isLeader && !kept // by `#loaded`
+        const entry = isBounded
+          ? await shared.entry
+          : await inTime(clock, waitMs, shared.entry, () => new LateLoad(key))
+        return { entry, ...this.#outcomeOf(entry, policy, shared.from()) }
+      } catch (error) {
+        // A timer may end a millisecond early by the clock.
+        const isOver = this.#now >= deadline || (error instanceof LateLoad && waitMs === leftMs)
+        if (kept && isOver) return { entry: kept, outcome: 'grace', from: 'memory' }
+        // The other request failed for its own reason, or was abandoned. This one, or another waiter, loads instead.
+        const mayRetry = !shared.isLeader && !isOver && (error instanceof LateLoad || tries === 0)
+        if (!mayRetry) throw error
+      }
+    }
+  }
+
+  /** Loads the values that no other request is loading in one call. */
+  async #loadTogether<T>(
+    keys: string[],
+    options: ReadManyOptions<T>,
+    loadOne: (key: string) => () => Promise<T | null>,
+  ): Promise<[string, Found<T>][]> {
+    const batch = createBatch(async (asked: string[]) => {
+      const values = await options.load(asked)
+      return asked.map((key) => values.get(key) ?? null)
+    })
+    const loads = keys.map((key) => ({ key, inBatch: batch.add(key) }))
+    const waits = loads.map(async ({ key, inBatch }): Promise<[string, Found<T>]> => {
+      const fetch: Fetch<T> = async (context, endsAt) => {
+        const load = once(() => inBatch(context), loadOne(key))
+        return { entry: await this.#loaded(key, options, load, endsAt), from: 'shard' }
+      }
+      // `inBatch` has a mark, by which the batch does not wait for keys that another request is loading.
+      const first = Object.assign(fetch, inBatch)
+      return [key, await this.#awaited(key, options, first, this.#fetcher(key, options, loadOne(key)))]
+    })
+    return Promise.all(waits)
+  }
+
+  #outcomeOf<T>(entry: Entry<T>, policy: CachePolicy<T>, from: Found<T>['from'] | null): Omit<Found<T>, 'entry'> {
+    const isFresh = this.#now < entry.at + freshMs(entry, policy, 0)
+    if (isFresh && from === 'kv') return { outcome: 'hit', from }
+    if (isFresh) return { outcome: from === null ? 'collapsed' : 'miss', from: 'shard' }
+    return from === 'kv' ? { outcome: 'stale', from } : { outcome: 'grace', from: 'memory' }
+  }
+
+  /** Renews an entry in the background, unless that is under way. */
+  #refresh<T>(key: string, policy: CachePolicy<T>, load: () => Promise<T | null>, need: Need): void {
+    const { isolate, waitUntil } = this.#options
+    if (!isolate.startsRefresh(key, this.#now)) return
+    const fetch = this.#fetcher(key, policy, load, need)
+    const { entry } = this.#shared(key, policy, fetch, this.#now + limits.cacheReadMs)
+    const ended = () => isolate.endRefresh(key)
+    waitUntil(entry.then(ended, ended)) // the failure is logged; the entry in memory serves until it is too old
+  }
+
+  /**
+   * The entry that one request of the isolate gets for all. `isLeader`: it is this request. If the load fails, the entry
+   * in memory serves for its grace period.
+   */
+  #shared<T>(key: string, policy: CachePolicy<T>, fetch: Fetch<T>, endsAt: number) {
+    const { waitUntil, log } = this.#options
+    const settled = Promise.withResolvers<void>()
+    let from: Found<T>['from'] | null = null
+    let isLeader = false
+    const getFreshValue = async (context: GetFreshValueContext) => {
+      isLeader = true
+      waitUntil(settled.promise) // otherwise the load may end with this request, and its waiters hang
+      const found = await fetch(context, endsAt)
+      from = found.from
+      return found.entry
+    }
+    const entry = cachified<Entry<T>>(
+      {
+        key,
+        cache: this.#options.isolate.loads,
+        ttl: limits.cacheJoinMs,
+        forceFresh: true,
+        fallbackToCache: policy.ttlMs + policy.graceMs,
+        getFreshValue: Object.assign(getFreshValue, fetch),
+      },
+      () => (event) => {
+        if (event.name !== 'getFreshValueError') return
+        log.warn('cache.load-failed', { kind: kindOf(key), reason: messageOf(event.error) })
+      },
+    ).finally(settled.resolve)
+    return { entry, isLeader, from: () => from }
+  }
+
+  #fetcher<T>(key: string, policy: CachePolicy<T>, load: () => Promise<T | null>, need: Need = 'load'): Fetch<T> {
+    return async (_context, endsAt) => {
+      const { isolate, kv } = this.#options
+      const copy = this.#admitted(key, await kv.getText(key), policy)
+      if (copy) return { entry: copy, from: 'kv' }
+      const held = isolate.memory.peek(key)
+      if (held && need === 'check' && this.#now < held.freshUntil) {
+        held.checkedAt = this.#now
+        return { entry: held.entry as Entry<T>, from: 'memory' }
+      }
+      return { entry: await this.#loaded(key, policy, load, endsAt), from: 'shard' }
+    }
+  }
+
+  /** Loads a value and keeps it, unless a newer one is known by now. */
+  async #loaded<T>(
+    key: string,
+    policy: CachePolicy<T>,
+    load: () => Promise<T | null>,
+    endsAt: number,
+  ): Promise<Entry<T>> {
+    const { isolate, clock } = this.#options
+    for (let tries = 0; ; tries++) {
+      const at = this.#now
+      const value = await inTime(clock, endsAt - at, load(), () => new LateLoad(key))
+      const entry = entryOf(value, policy, at)
+      const held = isolate.memory.peek(key)
+      if (isolate.versions.admitsLoad(entry, isolate.known(key))) {
+        this.#keep(key, entry, policy)
+        if (held && held.reads >= limits.cacheCopyReads) this.#copy(key, entry, policy)
+        return entry
+      }
+      // The value was written or deleted here while it was loaded.
+      if (held) return held.entry as Entry<T>
+      if (tries > 0) return entry
+    }
+  }
+
+  // ── keeping ───────────────────────────────────────────────────────────────────────────────────
+
+  #keep<T>(key: string, entry: Entry<T>, policy: CachePolicy<T>, isCopied = false): void {
+    const { isolate, random } = this.#options
+    const freshUntil = entry.at + freshMs(entry, policy, random.fraction())
+    isolate.memory.keep(key, { entry, freshUntil, keptAt: this.#now, checkedAt: this.#now, reads: 0, isCopied })
+  }
+
+  /** Puts an entry into KV, for other isolates. */
+  #copy<T>(key: string, entry: Entry<T>, policy: CachePolicy<T>): void {
+    const { isolate, kv, waitUntil } = this.#options
+    const held = isolate.memory.peek(key)
+    if (held) held.isCopied = true
+    waitUntil(kv.put(key, entry, (policy.ttlMs + policy.graceMs) / 1_000))
+  }
+
+  // ── the rest ──────────────────────────────────────────────────────────────────────────────────
+
+  get #now(): number {
+    return this.#options.clock.now()
+  }
+
+  #count<T>(key: string, { entry, outcome, from }: Found<T>, policy: CachePolicy<T>): void {
+    this.#options.isolate.counts[outcome]++
+    const ttl = Math.floor((entry.at + freshMs(entry, policy, 0) - this.#now) / 1_000)
+    this.#statuses.push(`banyan; ${said[outcome]}; ttl=${ttl}; key="${kindOf(key)}"; detail=${from}`)
+  }
+}
+
+/** `cache-status` by outcome (RFC 9211). A negative `ttl` is the age beyond freshness. */
+const said: Record<Outcome, string> = {
+  hit: 'hit',
+  stale: 'hit',
+  grace: 'fwd=stale',
+  miss: 'fwd=miss; stored',
+  collapsed: 'fwd=miss; collapsed',
+  own: 'fwd=bypass',
+}
+
+/** A key's kind says nothing about a person. */
+const kindOf = (key: string): string => key.split(':', 1)[0] ?? ''
+
+const isShowable = <T>(entry: Entry<T>, policy: CachePolicy<T>, now: number): boolean =>
+  now < entry.at + freshMs(entry, policy, 0) + staleMs(entry, policy)
+
+/** Calls `first` the first time, and `later` from then on. */
+function once<T>(first: () => T | Promise<T>, later: () => Promise<T>): () => Promise<T> {
+  let isFirst = true
+  return async () => {
+    if (!isFirst) return later()
+    isFirst = false
+    return first()
+  }
+}
+
+class LateLoad extends BanyanError {
+  constructor(key: string) {
+    super('SHARD_UNAVAILABLE', `The load of ${kindOf(key)} did not end in time.`)
+  }
+}
