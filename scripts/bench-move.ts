@@ -3,7 +3,7 @@
  * to a plain copy of the same rows through `json_each`, in the same run. On a busy machine single ratios vary by half
  * (0.49 to 0.99 were measured). Look at the range too, and use `--repetitions 7` before quoting a figure.
  */
-import './journey/quiet.ts'
+import './cluster/quiet.ts'
 import '../src/cli/wrangler/local-environment.ts'
 import path from 'node:path'
 import { createTestHarness, unstable_readConfig } from 'wrangler'

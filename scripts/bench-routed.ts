@@ -3,7 +3,7 @@
  * database as ratios to the plain binding, interleaved in one run. `--against` also measures `src/sharding` of another
  * checkout that has its packages installed. On a busy machine single figures vary by half, so compare the two columns.
  */
-import './journey/quiet.ts'
+import './cluster/quiet.ts'
 import '../src/cli/wrangler/local-environment.ts'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'

@@ -1,8 +1,9 @@
-import type { Stack } from './stack.ts'
+import type { Cluster } from '../cluster/cluster.ts'
 
 /** One request, as its client saw it. */
 interface Sample {
   kind: string
+  /** 0 if there was no answer. */
   status: number
   ms: number
   calls: Record<'d1' | 'kv' | 'directory', number>
@@ -15,23 +16,22 @@ export interface Person {
   posts: string[]
 }
 
-const ORIGIN = 'http://localhost'
 const asJson = { 'content-type': 'application/json' }
 
-/** Sends requests and keeps each result. `web` chooses the web worker for a request. */
+/** Sends requests and keeps each result. `chooseWeb` chooses the web server for a request. */
 export class Load {
   readonly samples: Sample[] = []
-  readonly #stack: Stack
+  readonly #cluster: Cluster
   readonly #webs: () => number
 
-  constructor(stack: Stack, chooseWeb: () => number = () => 0) {
-    this.#stack = stack
+  constructor(cluster: Cluster, chooseWeb: () => number) {
+    this.#cluster = cluster
     this.#webs = chooseWeb
   }
 
   async send(kind: string, path: string, init: RequestInit = {}, web = this.#webs()): Promise<Response> {
     const startedAt = performance.now()
-    const response = await this.#stack.fetch(web, `${ORIGIN}${path}`, init)
+    const response = await answerOf(this.#cluster.fetch(web, path, init))
     const sample = { kind, status: response.status, ms: performance.now() - startedAt, calls: callsOf(response) }
     this.samples.push(sample)
     return response
@@ -62,8 +62,8 @@ export class Load {
     return this.send('read a post', `/api/v1/posts/${id}`)
   }
 
-  readSelf(person: Person): Promise<Response> {
-    return this.send('read own profile', '/api/v1/me', { headers: { authorization: `Bearer ${person.token}` } })
+  readSelf(person: Person, web?: number): Promise<Response> {
+    return this.send('read own profile', '/api/v1/me', { headers: { authorization: `Bearer ${person.token}` } }, web)
   }
 
   /** Calls per request, latency and failures of each kind of request. Clears the samples. */
@@ -72,7 +72,7 @@ export class Load {
     return [...kinds].map(([kind, samples]) => {
       const mean = (name: 'd1' | 'kv' | 'directory') =>
         (samples.reduce((sum, { calls }) => sum + calls[name], 0) / samples.length).toFixed(1)
-      const failed = samples.filter(({ status }) => status >= 500).length
+      const failed = samples.filter(({ status }) => status === 0 || status >= 500).length
       const times = samples.map(({ ms }) => ms).sort((a, b) => a - b)
       return [
         kind,
@@ -85,6 +85,17 @@ export class Load {
         String(failed),
       ]
     })
+  }
+}
+
+/** The answer to a request. Its status is 0 if there is none. */
+export async function answerOf(request: Promise<Response>): Promise<Response> {
+  try {
+    return await request
+  } catch (error) {
+    if (error instanceof TypeError || (error instanceof DOMException && error.name === 'TimeoutError'))
+      return Response.error()
+    throw error
   }
 }
 

@@ -1,13 +1,13 @@
 /** The whole stack as processes that can be killed at once and restarted with the data on disk. */
 import '../../src/cli/wrangler/local-environment.ts'
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, globSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { promisify } from 'node:util'
 import { unstable_getMiniflareWorkerOptions } from 'wrangler'
+import { bundle } from '../../scripts/cluster/bundle.ts'
 import { freePort } from '../../scripts/free-port.ts'
 import { root } from '../../src/cli/shell/root.ts'
 import { configFor, migrateLocalShards } from '../../src/cli/wrangler/local-shards.ts'
@@ -59,14 +59,6 @@ export async function startKillableStack({
   const stack = new Processes(folder, port, optionsFile)
   await stack.start()
   return stack
-}
-
-/** wrangler starts with `env node`, so PATH must start with the pinned Node's folder. */
-async function bundle(configPath: string, outDir: string): Promise<void> {
-  const bin = path.join(root, 'node_modules/.bin')
-  const env = { ...process.env, PATH: `${bin}:${process.env.PATH ?? ''}` }
-  const args = ['deploy', '--dry-run', '--config', configPath, '--outdir', outDir]
-  await promisify(execFile)(path.join(bin, 'wrangler'), args, { cwd: root, env })
 }
 
 function runtimeOptions(folder: string, port: number, configPath: string, vars: Record<string, string>): object {
