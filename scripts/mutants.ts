@@ -1091,6 +1091,14 @@ const mutants: Mutant[] = [
     ...walk,
   },
   {
+    name: 'shared pages: the answering route’s own declaration',
+    file: 'src/web/middleware/hand-over.ts',
+    take: /\.find\(\(\{ method \}\) => method === 'GET'\)/,
+    leave: '.find(({ handler }) => declaredSharing(handler))',
+    project: 'unit',
+    tests: 'test/unit/web/hand-over.test.ts',
+  },
+  {
     name: 'shared pages: nothing of a client in the request',
     file: 'src/web/public-pages.ts',
     take: /const search = .*/,

@@ -52,8 +52,10 @@ export function sendError(error: BanyanError): Response {
 
 /** Throws the error that `PublicPages` answered with, or an Error for an answer that is not one of its own. */
 export async function throwSent(answer: Response): Promise<never> {
-  if (answer.headers.get('content-type') !== ERROR_TYPE)
+  if (answer.headers.get('content-type') !== ERROR_TYPE) {
+    await answer.body?.cancel()
     throw new Error(`PublicPages answered ${answer.status} without a page`)
+  }
   const { code, detail, ...options } = (await answer.json()) as SentError
   if (!Object.hasOwn(catalogue, code)) throw new Error(`PublicPages answered with the unknown code ${code}`)
   throw new BanyanError(code, detail, options)

@@ -50,11 +50,11 @@ function isVisitor(c: Context<WebEnv>): boolean {
   return (c.req.method === 'GET' || c.req.method === 'HEAD') && !hasToken && !hasOwnCookie(c)
 }
 
-/** The sharing that the route of this request declares. */
-const sharingOf = (c: Context<WebEnv>): Sharing | null =>
-  matchedRoutes(c)
-    .map(({ handler }) => declaredSharing(handler))
-    .find((sharing) => sharing !== undefined) ?? null
+/** The sharing that the answering route declares, before its other handlers: the first route that matches answers. */
+function sharingOf(c: Context<WebEnv>): Sharing | null {
+  const first = matchedRoutes(c).find(({ method }) => method === 'GET')
+  return (first && declaredSharing(first.handler)) ?? null
+}
 
 /** The page for this client. Throws the error that the client gets, or an Error if `PublicPages` has no answer. */
 async function pageFrom(c: Context<WebEnv>, publicPages: PublicPages, request: Request): Promise<Response> {
@@ -63,11 +63,12 @@ async function pageFrom(c: Context<WebEnv>, publicPages: PublicPages, request: R
   const answer = await inTime(clock, limits.handOverMs, publicPages.fetch(request), tooLate)
   const isPage = answer.status === 200 && answer.headers.get('cache-control')?.startsWith('public')
   if (!isPage) return throwSent(answer)
+  if (c.req.method === 'HEAD') await answer.body?.cancel()
   const headers = new Headers()
   for (const name of pageHeaders) {
     const value = answer.headers.get(name)
     if (value !== null) headers.set(name, value)
   }
   headers.set('cache-status', `PublicPages; ${outcomes[answer.headers.get('cf-cache-status') ?? ''] ?? 'fwd=bypass'}`)
-  return new Response(answer.body, { headers })
+  return new Response(c.req.method === 'HEAD' ? null : answer.body, { headers })
 }
