@@ -445,8 +445,8 @@ const mutants: Mutant[] = [
   {
     name: 'a log-in ends the browser’s session of the same user',
     file: 'src/app/accounts/accounts.ts',
-    take: /sessions\.replacement\(database, account\.id, replacedToken\)/,
-    leave: 'sessions.replacement(database, account.id, null)',
+    take: /sessions\.replacement\(database, account\.id, replacedToken, /,
+    leave: 'sessions.replacement(database, account.id, null, ',
     ...rotation,
   },
   {
@@ -459,8 +459,8 @@ const mutants: Mutant[] = [
   {
     name: 'only the right secret ends the browser’s session',
     file: 'src/sessions/sessions.ts',
-    take: / AND \?3 IN \(secret_hash, retry_secret_hash\) RETURNING id/,
-    leave: ' AND length(?3) > 0 RETURNING id',
+    take: / AND \? IN \(secret_hash, retry_secret_hash\) AND/,
+    leave: ' AND length(?) > 0 AND',
     ...rotation,
   },
   {

@@ -8,7 +8,7 @@ import type { Log } from '../core/log.ts'
 import type { Random } from '../core/random.ts'
 import { batchByName, rowsOf, type Typed } from '../sharding/named-batch.ts'
 import type { RouteOptions } from '../sharding/routing.ts'
-import type { ShardDatabase, ShardStatement, Shards, SqlCondition } from '../sharding/shards.ts'
+import { always, type ShardDatabase, type ShardStatement, type Shards, type SqlCondition } from '../sharding/shards.ts'
 import { changedData, dataTooLarge, type SessionData, type SessionDataChange } from './session-data.ts'
 import type { Stamps } from './stamps.ts'
 import { formatToken, hashSecret, newSecret, parseToken, type Token } from './tokens.ts'
@@ -184,12 +184,17 @@ export class Sessions {
   }
 
   /**
-   * Statements that end the session of a token if it is the user's, and return its id. For a log-in, which replaces the
-   * session of the browser that sent it.
+   * Statements that end the session of a token, and return its id, if it is the user's and the condition holds. For a
+   * log-in, which replaces the session of the browser that sent it.
    */
-  replacement(database: ShardDatabase, userId: string, text: string | null): Typed<{ id: string }>[] {
+  replacement(
+    database: ShardDatabase,
+    userId: string,
+    text: string | null,
+    onlyIf: SqlCondition,
+  ): Typed<{ id: string }>[] {
     const token = text === null ? null : parseToken(text)
-    return token?.userId === userId ? [this.#endByToken(database, token)] : []
+    return token?.userId === userId ? [this.#endByToken(database, token, onlyIf)] : []
   }
 
   /**
@@ -205,20 +210,25 @@ export class Sessions {
     const { shards, log } = this.#options
     try {
       const database = shards.of(token.userId, { operation: 'sessions.end-replaced', idempotent: true })
-      const { results } = await this.#endByToken(database, token).all<{ id: string }>()
+      const { results } = await this.#endByToken(database, token, always).all<{ id: string }>()
       this.forget(results.map(({ id }) => id))
     } catch (error) {
       log.warn('session.replaced-not-ended', { reason: messageOf(error) })
     }
   }
 
-  #endByToken(database: ShardDatabase, { userId, sessionId, secret }: Token): Typed<{ id: string }> {
+  #endByToken(
+    database: ShardDatabase,
+    { userId, sessionId, secret }: Token,
+    onlyIf: SqlCondition,
+  ): Typed<{ id: string }> {
     return rowsOf<{ id: string }>(
       database
         .prepare(
-          'DELETE FROM sessions WHERE id = ?1 AND user_id = ?2 AND ?3 IN (secret_hash, retry_secret_hash) RETURNING id',
+          `DELETE FROM sessions WHERE id = ? AND user_id = ? AND ? IN (secret_hash, retry_secret_hash) AND ${onlyIf.sql}
+           RETURNING id`,
         )
-        .bind(sessionId, userId, hashSecret(secret)),
+        .bind(sessionId, userId, hashSecret(secret), ...onlyIf.values),
     )
   }
 

@@ -115,7 +115,7 @@ export async function logIn(
     (statements) =>
       batchByName(database, {
         inserted: sessions.insert(database, minted, passwordIs(account)),
-        replaced: sessions.replacement(database, account.id, replacedToken),
+        replaced: sessions.replacement(database, account.id, replacedToken, passwordIs(account)),
         trimmed: sessions.trim(database, account.id),
         forgotten: forgetAttempts(database, account.id, passwordIs(account)),
         statements,

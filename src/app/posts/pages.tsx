@@ -75,13 +75,13 @@ export function postPages(app: OpenAPIHono<WebEnv>): void {
 }
 
 /** What the user has typed and sent, with the errors to show beside it. */
-interface Typed {
+interface Sent {
   text: string
   errors: FieldErrors
   status: FormStatus
 }
 
-async function home(c: C, typed?: Typed) {
+async function home(c: C, sent?: Sent) {
   const session = await c.get('session')()
   if (!session) return c.redirect(`/login?next=${HOME}`, 303)
   const tiers = c.get('tiers')
@@ -89,11 +89,11 @@ async function home(c: C, typed?: Typed) {
     readOwn(c, session),
     listOwnPosts(tiers, session.userId, pageOf(c)),
   ])
-  const composer = { text: typed?.text ?? draft, errors: typed?.errors ?? {} }
+  const composer = { text: sent?.text ?? draft, errors: sent?.errors ?? {} }
   const content = (
     <HomePage self={self} posts={items} next={next} composer={composer} idempotencyKey={crypto.randomUUID()} />
   )
-  return page(c, { title: 'Home', viewer: self, status: typed?.status }, content)
+  return page(c, { title: 'Home', viewer: self, status: sent?.status }, content)
 }
 
 /** The user's own account and the draft in the session, by one exact read. Throws SESSION_ENDED. */
@@ -107,14 +107,14 @@ async function readOwn(c: C, session: Session) {
   return { self: selfIn(self), draft: draftIn(sessions.dataOf(data)) }
 }
 
-async function edit(c: C, id: string, typed?: Typed) {
+async function edit(c: C, id: string, sent?: Sent) {
   const viewer = await findViewer(c)
   if (!viewer) return c.redirect(`/login?next=/posts/${encodeURIComponent(id)}/edit`, 303)
   const post = await getPost(c.get('tiers'), id)
   if (post.author.id !== viewer.id)
     throw new BanyanError('FORBIDDEN', 'Only its author may change a post. Sign in as its author.')
-  const content = <EditPostPage post={post} text={typed?.text ?? post.text} errors={typed?.errors ?? {}} />
-  return page(c, { title: 'Edit post', viewer, status: typed?.status }, content)
+  const content = <EditPostPage post={post} text={sent?.text ?? post.text} errors={sent?.errors ?? {}} />
+  return page(c, { title: 'Edit post', viewer, status: sent?.status }, content)
 }
 
 const firstLine = (text: string): string => {

@@ -90,6 +90,7 @@ function keepDraft(form: HTMLFormElement, area: HTMLTextAreaElement, address: st
     const text = area.value
     sending = sendDraft(address, text)
       .then((problem) => {
+        // If the form was sent meanwhile, a newer text counts as saved.
         if (problem === null && saved !== area.value) saved = text
         note.textContent = problem ?? (text === '' ? '' : 'Draft saved.')
         note.classList.toggle('draft-note-bad', problem !== null)

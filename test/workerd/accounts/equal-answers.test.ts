@@ -69,6 +69,8 @@ describe.each([
       // It may name the slot in which the attempt was counted.
       const causal = seen.headers.filter(([name, value]) => name === 'x-causal-token' || value.includes('causal'))
       expect(causal).toEqual([])
+      const wait = seen.headers.find(([name]) => name === 'retry-after')
+      expect(wait).toEqual(seen.status === 429 ? ['retry-after', '1'] : undefined)
       statuses.push(seen.status)
     }
     expect(statuses).toEqual([401, 401, 401, 401, 401, 429])

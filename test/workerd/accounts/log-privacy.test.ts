@@ -43,6 +43,13 @@ test('no log line of a user’s requests, including failures, has an address, a 
   await request('POST', '/api/v1/sessions', { json: { login: email, password: 'a third pass phrase' } })
   const again = await request('POST', '/api/v1/sessions', { json: { login: email, password } })
   keep(again.json<{ token: string }>().token)
+  await request('POST', '/api/v1/sessions', { json: { login: 'a third pass phrase', password } }) // in the wrong field
+  const headers = { origin: 'http://localhost', cookie: made.headers.get('set-cookie')!.split(';')[0]! }
+  const json = { current: password, next: 'another pass phrase' }
+  const rotated = await request('PUT', '/api/v1/me/password', { json, headers })
+  keep(/__Host-session=([^;]+)/.exec(rotated.headers.get('set-cookie')!)?.[1])
+  for (let guesses = 0; guesses < 7; guesses++)
+    await request('POST', '/api/v1/sessions', { json: { login: handle, password: 'a third pass phrase' } })
   await request('GET', '/api/v1/me', { token })
   await request('GET', '/api/v1/me', { token: `${token.slice(0, -4)}AAAA` })
   await request('POST', `/api/v1/email-verifications/${verification}`)

@@ -119,6 +119,20 @@ describe('the right password', () => {
   })
 })
 
+test('an attacker who uses every free moment has 109 guesses on the first day, and 96 on the second', async () => {
+  const { world, ada } = await setUp()
+  const perDay = [0, 0]
+  const startedAt = world.clock.now()
+  for (;;) {
+    const day = Math.floor((world.clock.now() - startedAt) / DAY)
+    if (day === perDay.length) break
+    const outcome = await guess(world, ada.email)
+    if (typeof outcome === 'number') world.clock.advance(outcome * SECOND)
+    else perDay[day]!++
+  }
+  expect(perDay).toEqual([109, 96])
+})
+
 test('guesses at the handle do not slow down the e-mail address, so they do not show whose it is', async () => {
   const { world, ada } = await setUp()
   await guesses(world, ada.handle, FREE)

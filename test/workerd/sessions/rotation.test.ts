@@ -74,6 +74,17 @@ describe('a log-in with the session cookie of', () => {
     expect(await write(world, ada.session)).toBe('written')
   })
 
+  test('the same user, whose password changes before the new session is inserted, ends no session', async () => {
+    const { world, ada } = await setUp()
+    const isolate = world.isolate()
+    isolate.meanwhile('accounts.log-in', 'before', () =>
+      changePassword(world.isolate().tiers, ada.session, { current: ada.password, next: NEXT }, false),
+    )
+    const late = logIn(isolate.tiers, { login: ada.email, password: ada.password }, '', null, ada.token)
+    await expect(late).rejects.toMatchObject({ code: 'WRONG_CREDENTIALS' })
+    expect(await sessionIds()).toEqual([ada.session.id])
+  })
+
   test('the log-in that it repeats does not end its own session', async () => {
     const { world, ada } = await setUp()
     const first = await enter(world, ada, ada.token, 'key')
