@@ -25,6 +25,9 @@ export interface ReadThroughOptions {
 /** Hot values are refreshed after this share of their freshness. */
 const EARLY_SHARE = 0.8
 
+/** `cache-status` tells of this many reads. A list of a hundred entries would be longer than some clients accept. */
+const STATUSES_MAX = 8
+
 /** How an entry was found, for `cache-status`. */
 interface Found<T> {
   entry: Entry<T>
@@ -342,6 +345,7 @@ export class ReadThroughCache implements ReadCache {
   #count<T>(key: string, { entry, outcome, from }: Found<T>, policy: CachePolicy<T>): void {
     this.#options.isolate.counts[outcome]++
     const ttl = Math.floor((entry.at + freshMs(entry, policy, 0) - this.#now) / 1_000)
+    if (this.#statuses.length === STATUSES_MAX) return
     this.#statuses.push(`banyan; ${said[outcome]}; ttl=${ttl}; key="${kindOf(key)}"; detail=${from}`)
   }
 }

@@ -15,6 +15,8 @@ export interface Asking {
   name: string
   /** The newest epoch that the client knows. */
   epoch: number
+  /** The slots that the client may have written. */
+  ownSlots?: ReadonlySet<string>
   effect: Effect | null
 }
 
@@ -29,7 +31,11 @@ export function ask<T>(
 ): Promise<Answered<T>> {
   const isolate = world.isolate()
   const startedAt = world.scheduler.now()
-  const request = isolate.request({ atLeastEpoch: asking.epoch, effect: asking.effect })
+  const request = isolate.request({
+    atLeastEpoch: asking.epoch,
+    ownSlots: asking.ownSlots ?? new Set(),
+    effect: asking.effect,
+  })
   return new Promise((resolve) => {
     let isOpen = true
     const answer = (answered: Answered<T>) => {

@@ -1,9 +1,11 @@
+import type { ReadCache } from '../../src/cache/cache.ts'
+import type { CachePolicy } from '../../src/cache/entry.ts'
 import type { Log } from '../../src/core/log.ts'
 import type { MapCopies } from '../../src/sharding/map-holder.ts'
 import type { MapWire } from '../../src/sharding/shard-map.ts'
 import type { UnkindKv } from '../support/kv-double.ts'
 import type { Process } from './processes.ts'
-import { CACHE_SILENT_MS } from './scale.ts'
+import { CACHE_SCALE, CACHE_SILENT_MS } from './scale.ts'
 import type { World } from './world.ts'
 
 /**
@@ -68,3 +70,24 @@ export function kvOf(world: World, process: Process, { binding: kv }: UnkindKv):
     delete: (key: string) => later(() => kv.delete(key)),
   } as unknown as KVNamespace
 }
+
+/** The cache, with the times of each policy scaled down. */
+export function scaledCache(cache: ReadCache): ReadCache {
+  return {
+    read: (key, options) => cache.read(key, scaled(options)),
+    readMany: (keys, options) => cache.readMany(keys, scaled(options)),
+    write: (key, value, policy) => cache.write(key, value, scaled(policy)),
+    invalidate: (key) => cache.invalidate(key),
+    status: () => cache.status(),
+  }
+}
+
+type Times = Pick<CachePolicy<unknown>, 'ttlMs' | 'staleWhileRevalidateMs' | 'graceMs' | 'negativeTtlMs'>
+
+const scaled = <P extends Times>(policy: P): P => ({
+  ...policy,
+  ttlMs: policy.ttlMs / CACHE_SCALE,
+  staleWhileRevalidateMs: policy.staleWhileRevalidateMs / CACHE_SCALE,
+  graceMs: policy.graceMs / CACHE_SCALE,
+  negativeTtlMs: policy.negativeTtlMs / CACHE_SCALE,
+})

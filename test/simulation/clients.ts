@@ -2,6 +2,7 @@ import { changePassword, logIn, type SignedIn } from '../../src/app/accounts/acc
 import { signUp } from '../../src/app/accounts/sign-up.ts'
 import type { ImportRecord } from '../../src/app/imports/records.ts'
 import { hasCode, messageOf } from '../../src/core/errors.ts'
+import { slotOf } from '../../src/core/ids.ts'
 import { type Job, newJob, outboxStatement } from '../../src/jobs/outbox.ts'
 import type { Session } from '../../src/sessions/sessions.ts'
 import type { RetryKey } from '../../src/sharding/idempotency.ts'
@@ -10,7 +11,7 @@ import { BULK, type BulkJob, effectIdOf } from './bulk-jobs.ts'
 import { type Effect, FLEETING } from './checker.ts'
 import { clientRows } from './client-rows.ts'
 import { newWrite, Register, type Write } from './registers.ts'
-import { QUEUE_MESSAGE_BYTES_MAX, STALE_MS } from './scale.ts'
+import { CACHED_STALE_MS, QUEUE_MESSAGE_BYTES_MAX, STALE_MS } from './scale.ts'
 import { expectedStrange, odd, STRANGE_TABLE, strangeTriples } from './strange-rows.ts'
 import type { SimulatedRequest, World } from './world.ts'
 
@@ -307,8 +308,9 @@ export class Client {
   async #read(account: Account, post: Register, isOwn: boolean): Promise<void> {
     const { scheduler } = this.#world
     const startedAt = scheduler.now()
-    const from = post.knownFrom(startedAt, STALE_MS, isOwn)
-    const outcome = await this.#ask(isOwn ? account.epoch : 0, ({ tiers }) => clientRows.find(tiers, post.id))
+    const from = post.knownFrom(startedAt, isOwn ? STALE_MS : CACHED_STALE_MS, isOwn)
+    const client = isOwn ? account : null
+    const outcome = await this.#askAs(client, null, ({ tiers }) => clientRows.find(tiers, post.id))
     if ('value' in outcome) judge(this.#world, post, outcome.value?.text ?? null, from)
   }
 
@@ -458,21 +460,27 @@ export class Client {
 
   /** Authenticates, then runs the action. Resolves to null if the session has ended. */
   async #asUser<T>(account: Account, body: AsUser<T>, effect: Effect): Promise<Answered<T | null>> {
-    const outcome = await this.#ask(
-      account.epoch,
-      async (request): Promise<{ did: T } | null> => {
-        // Usually as with a copy and a fresh stamp: no shard is asked.
-        const { session } = this.#world.scheduler.chance(0.3)
-          ? await request.tiers.sessions.authenticate(account.token, null)
-          : { session: { id: account.sessionId, userId: account.userId } }
-        return session && { did: await body(request, session) }
-      },
-      effect,
-    )
+    const outcome = await this.#askAs(account, effect, async (request): Promise<{ did: T } | null> => {
+      // Usually as with a copy and a fresh stamp: no shard is asked.
+      const { session } = this.#world.scheduler.chance(0.3)
+        ? await request.tiers.sessions.authenticate(account.token, null)
+        : { session: { id: account.sessionId, userId: account.userId } }
+      return session && { did: await body(request, session) }
+    })
     if (!('value' in outcome)) return outcome
     account.epoch = Math.max(account.epoch, outcome.epoch)
     if (outcome.value === null) return { value: null, epoch: outcome.epoch }
     return { value: (outcome.value.did ?? (true as unknown)) as T, epoch: outcome.epoch }
+  }
+
+  /** With the client's token, or as a visitor. */
+  #askAs<T>(
+    account: Account | null,
+    effect: Effect | null,
+    body: (request: SimulatedRequest) => Promise<T>,
+  ): Promise<Answered<T>> {
+    const ownSlots = new Set(account ? [slotOf(account.userId)] : [])
+    return ask(this.#world, { name: this.#name, epoch: account?.epoch ?? 0, ownSlots, effect }, body)
   }
 
   #ask<T>(
@@ -495,7 +503,7 @@ export function visit(world: World, history: History): void {
     const posts = [...history.posts.values()]
     if (posts.length === 0) return
     const post = scheduler.pick(posts)
-    const from = post.knownFrom(scheduler.now(), STALE_MS, false)
+    const from = post.knownFrom(scheduler.now(), CACHED_STALE_MS, false)
     const { tiers } = world.visitors.request()
     clientRows.find(tiers, post.id).then(
       (found) => judge(world, post, found?.text ?? null, from),

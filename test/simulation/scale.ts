@@ -23,6 +23,12 @@ export const CACHE_SILENT_MS = 60_000
 /** The last lease (docs/resharding.md): a lease, plus a map copy's maximum age in a data centre, plus a second. */
 export const STALE_MS = LEASE_MS + 1_000 + 1_000
 
+/** The times of cached values are divided by this. */
+export const CACHE_SCALE = 60
+
+/** How far behind a cached read may be: the age that every policy allows, and the steps of a clock meanwhile. */
+export const CACHED_STALE_MS = limits.cacheAgeMsMax / CACHE_SCALE + 1_000
+
 /**
  * Scales the limits down, so that few rows make many chunks and minutes become a second. The relations between the
  * numbers stay. Call it before anything else.
@@ -68,6 +74,13 @@ export function scaleDown(): void {
     kvWaitMs: 400,
     kvWriteMs: 400,
     cacheWaitMs: 200,
+    cacheMemoryMs: 300,
+    cacheJoinMs: 300,
+    cacheSoftMs: 150,
+    cacheReadMs: 1_500,
+    cacheHotReads: 5,
+    cacheVersionsMax: 20,
+    cacheAgeMsMax: limits.cacheAgeMsMax / CACHE_SCALE,
     requestMs: 5_000,
     afterResponseMs: 5_000,
     queueBatchMs: 20_000,

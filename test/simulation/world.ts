@@ -1,7 +1,8 @@
 import type { AccountTiers } from '../../src/app/accounts/accounts.ts'
 import { accountExpiries, accountJobs } from '../../src/app/accounts/jobs.ts'
-import { noCache } from '../../src/cache/cache.ts'
+import { IsolateCache } from '../../src/cache/isolate-cache.ts'
 import { KvStore } from '../../src/cache/kv-store.ts'
+import { ReadThroughCache } from '../../src/cache/read-through.ts'
 import { type Clock, inTime, TimeBudget } from '../../src/core/clock.ts'
 import type { IdSource } from '../../src/core/ids.ts'
 import { createIdSource } from '../../src/core/ids.ts'
@@ -36,7 +37,7 @@ import type { Settings } from '../../src/web/context.ts'
 import { UnkindKv } from '../support/kv-double.ts'
 import { seededRandom } from '../support/sharding-doubles.ts'
 import { BULK, bulkJob } from './bulk-jobs.ts'
-import { copiesOf, DataCentre, kvOf } from './caches.ts'
+import { copiesOf, DataCentre, kvOf, scaledCache } from './caches.ts'
 import { Checker, type Effect, type Executed } from './checker.ts'
 import { type Fault, Faults, moverSteps } from './faults.ts'
 import { Meddling } from './meddling.ts'
@@ -59,6 +60,8 @@ const SIGNING_KEY = 'a key of at least 32 characters, for tests only'
 const CRON_MS = 4_000
 /** How far an isolate's clock may differ from the others'. */
 const SKEW_MS_MAX = 90_000
+/** Of an isolate's cache: a few posts. */
+const CACHE_BYTES = 5_000
 /**
  * In the simulation, no delay or freeze lasts longer than 45 s, just as elsewhere none lasts a day or a month. The rest
  * of the time is for rows dated by a slow clock. A day is longer than any clock is wrong.
@@ -575,6 +578,7 @@ export class Isolate {
   readonly process: Process
   readonly holder: MapHolder
   readonly stamps = new Stamps(100)
+  readonly cache: IsolateCache
   readonly log: Log
   /** Until when it is frozen (true time, ms). */
   frozenUntil = 0
@@ -586,6 +590,7 @@ export class Isolate {
     this.#world = world
     this.process = process
     this.holder = new MapHolder(process.clock, LEASE_MS)
+    this.cache = new IsolateCache(() => process.clock.now(), CACHE_BYTES)
     this.log = tracingLog(world, process.name)
     this.#copies = copiesOf(world, process, world.scheduler.pick(world.centres), this.log)
     this.#kv = kvOf(world, process, world.kv)
@@ -599,10 +604,13 @@ export class Isolate {
   /** The tiers of one request. `atLeastEpoch` is the client's; `effect` is what the request is meant to change. */
   request({
     atLeastEpoch = 0,
+    ownSlots = new Set(),
     effect = null,
     ms = limits.requestMs,
   }: {
     atLeastEpoch?: number
+    /** The slots that the client may have written. */
+    ownSlots?: ReadonlySet<string>
     effect?: Effect | null
     ms?: number
   } = {}) {
@@ -680,15 +688,17 @@ export class Isolate {
       queues: { jobs: queue, media: queue, purges: queue },
       dispatch,
     })
+    const kv = new KvStore(this.#kv, this.log, () => undefined, clock)
+    const cache = new ReadThroughCache({ ...common, isolate: this.cache, kv, ownSlots, waitUntil })
     const tiers: AccountTiers = {
       ...common,
-      cache: noCache,
+      cache: scaledCache(cache),
       settings: { signingKey: SIGNING_KEY } as Settings,
       claims: new Claims(shards, clock),
       idempotency: new Idempotency(shards, clock, SIGNING_KEY),
       sessions: new Sessions({
         ...common,
-        copies: new KvStore(this.#kv, this.log, () => undefined, clock),
+        copies: kv,
         stamps: this.stamps,
         signingKey: SIGNING_KEY,
         waitUntil,
