@@ -2,7 +2,7 @@
  * `npm run bench:cache [-- --rounds 40]`: measures hits of the cache as ratios to raw reads of KV and D1, in paired
  * rounds of one run. Prints medians with 95% intervals. Exits 1 if a median is over its bound.
  */
-import './journey/quiet.ts'
+import './cluster/quiet.ts'
 import '../src/cli/wrangler/local-environment.ts'
 import path from 'node:path'
 import { createTestHarness, unstable_readConfig } from 'wrangler'

@@ -38,6 +38,8 @@ const attempts = { project: 'workerd', tests: 'test/workerd/accounts/password-at
 const randomBodies = { project: 'workerd', tests: 'test/workerd/web/random-bodies.test.ts' } as const
 const utf8 = { project: 'unit', tests: 'test/unit/web/utf8.test.ts' } as const
 
+const balancer = { project: 'unit', tests: 'test/unit/scripts/cluster/balancer.test.ts' } as const
+
 const compat = { project: 'workerd', tests: 'test/workerd/compat' } as const
 
 const readThrough = 'src/cache/read-through.ts'
@@ -886,6 +888,20 @@ const mutants: Mutant[] = [
     leave: '',
     project: 'workerd',
     tests: 'test/workerd/profiles/names.test.ts',
+  },
+  {
+    name: 'a balancer sends no write to two web servers',
+    file: 'scripts/cluster/balancer.ts',
+    take: /if \(lost\.mayBeApplied && !isSafe\) break/,
+    leave: '',
+    ...balancer,
+  },
+  {
+    name: 'a half answer is no whole answer',
+    file: 'scripts/cluster/balancer.ts',
+    take: /pipeline\(answer, response, /,
+    leave: "answer.on('close', () => response.end()).pipe(response, { end: false }).on('finish', ",
+    ...balancer,
   },
   {
     name: 'compatibility: copies of bound values',

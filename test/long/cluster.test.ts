@@ -11,7 +11,7 @@ test.each(['crash', 'freeze', 'mute'] as const)(
   '2,000 requests while a web server fails (%s), another joins, and the first returns: none fails',
   async (failure) => {
     servers = await startWebServers({ webs: 3, started: 4 })
-    const report = await loadDuringFailure(servers, { count: 2_000, rate: 80, failure })
+    const report = await loadDuringFailure(servers, { count: 2_000, rate: 60, failure })
     expect(report.requests).toBeGreaterThanOrEqual(2_000)
     await expectNoLoss(servers, report)
   },
