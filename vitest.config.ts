@@ -11,10 +11,10 @@ const inWorkerd = () =>
         SIGNING_KEY: 'a key of at least 32 characters, for tests only',
         OPERATOR_TOKEN: 'banyan-local',
         RATE_LIMITS: 'off',
+        CACHE: 'off',
         LEASE_MS: '30000',
         GRACE_MS: '300000',
         JOBS: 'inline',
-        CACHE: 'off',
       },
     },
   })

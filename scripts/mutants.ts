@@ -39,6 +39,10 @@ const randomBodies = { project: 'workerd', tests: 'test/workerd/web/random-bodie
 const utf8 = { project: 'unit', tests: 'test/unit/web/utf8.test.ts' } as const
 
 const balancer = { project: 'unit', tests: 'test/unit/scripts/cluster/balancer.test.ts' } as const
+const walk = { project: 'workerd', tests: 'test/workerd/web/shared-pages-walk.test.ts' } as const
+const publicPages = { project: 'workerd', tests: 'test/workerd/web/public-pages.test.ts' } as const
+const purges = { project: 'workerd', tests: 'test/workerd/jobs/purges.test.ts' } as const
+const cacheControl = 'src/web/middleware/cache-control.ts'
 
 const compat = { project: 'workerd', tests: 'test/workerd/compat' } as const
 
@@ -457,7 +461,7 @@ const mutants: Mutant[] = [
     name: 'only the right secret ends the browser’s session',
     file: 'src/sessions/sessions.ts',
     take: / AND \?3 IN \(secret_hash, retry_secret_hash\) RETURNING id/,
-    leave: " AND ?3 <> '' RETURNING id",
+    leave: ' AND length(?3) > 0 RETURNING id',
     ...rotation,
   },
   {
@@ -949,8 +953,15 @@ const mutants: Mutant[] = [
   {
     name: 'time limit of a cached read',
     file: readThrough,
-    take: /kept \? limits\.cacheSoftMs : limits\.cacheReadMs/,
-    leave: '3_600_000',
+    take: /const endsAt = this\.#now \+ limits\.cacheReadMs/,
+    leave: 'const endsAt = this.#now + 3_600_000',
+    ...cache,
+  },
+  {
+    name: 'time limit of a reader who has a stale value',
+    file: readThrough,
+    take: /kept \? this\.#now \+ limits\.cacheSoftMs : endsAt/,
+    leave: 'endsAt',
     ...cache,
   },
   {
@@ -1050,6 +1061,92 @@ const mutants: Mutant[] = [
     take: /await inTime\(this\.#clock, ms, call\(\), late\)/,
     leave: 'await call()',
     ...cache,
+  },
+  {
+    name: 'shared pages: a Cache-Control for each answer',
+    file: cacheControl,
+    take: / {4}else if \(!isOk\(status\).*/,
+    leave: '',
+    ...walk,
+  },
+  {
+    name: 'shared pages: private after a look for a cookie',
+    file: 'src/web/cookies.ts',
+    take: /if \(hasOwnCookie\(c\)\) markPersonal\(c\)/,
+    leave: '',
+    ...walk,
+  },
+  {
+    name: 'shared pages: private for a token',
+    file: 'src/web/middleware/session.ts',
+    take: /if \(token\) markPersonal\(c\)/,
+    leave: '',
+    project: 'unit',
+    tests: 'test/unit/web/cache-control.test.ts',
+  },
+  {
+    name: 'shared pages: no errors',
+    file: cacheControl,
+    take: /status === 200 && sharing/,
+    leave: 'sharing',
+    ...walk,
+  },
+  {
+    name: 'shared pages: no hand-over with a cookie',
+    file: 'src/web/middleware/hand-over.ts',
+    take: / && !hasOwnCookie\(c\)/,
+    leave: '',
+    ...walk,
+  },
+  {
+    name: 'shared pages: no hand-over with a token',
+    file: 'src/web/middleware/hand-over.ts',
+    take: / && !hasToken/,
+    leave: '',
+    ...walk,
+  },
+  {
+    name: 'shared pages: nothing of a client in the request',
+    file: 'src/web/public-pages.ts',
+    take: /const search = .*/,
+    leave: 'const { search } = new URL(url)\n  read.at(0)',
+    ...publicPages,
+  },
+  {
+    name: 'shared pages: nothing of one request in the cache',
+    file: 'src/web/public-pages.ts',
+    take: /const kept = .*/,
+    leave: 'const kept = [...answer.headers.keys()].flatMap((name) => {',
+    ...publicPages,
+  },
+  {
+    name: 'purges: in the batch of the deletion',
+    file: 'src/app/posts/posts.ts',
+    take: / *purges: purges\.map.*/,
+    leave: '',
+    project: 'workerd',
+    tests: 'test/workerd/posts/shared-pages.test.ts',
+  },
+  {
+    name: 'purges: one call for a batch',
+    file: 'src/jobs/purges.ts',
+    take: /this\.#tags\.has\(tag\)/,
+    leave: 'tag === ""',
+    ...purges,
+  },
+  {
+    name: 'purges: again, when no isolate has the row',
+    file: 'src/jobs/purges.ts',
+    take: /ageMs\(message\) >= limits\.purgeAgainMs === isOld/,
+    leave: 'isOld',
+    ...purges,
+  },
+  {
+    name: 'purges: apart',
+    file: 'src/jobs/purges.ts',
+    take: / *await clock\.sleep\(Math\.max\(0, calledAt.*/,
+    leave: '',
+    ...purges,
   },
 ]
 

@@ -12,6 +12,7 @@ import { present } from '../src/core/present.ts'
 import { systemRandom } from '../src/core/random.ts'
 import { Dispatch, type JobKinds } from '../src/jobs/dispatch.ts'
 import type { Job } from '../src/jobs/outbox.ts'
+import { Purger, purgeKinds } from '../src/jobs/purges.ts'
 import { Relay } from '../src/jobs/relay.ts'
 import { type OpenedShards, openShards } from '../src/objects/open-shards.ts'
 import { Sessions } from '../src/sessions/sessions.ts'
@@ -20,7 +21,7 @@ import { Idempotency } from '../src/sharding/idempotency.ts'
 import { onlyRow } from '../src/sharding/named-batch.ts'
 import { type CausalToken, ownSlotsOf } from '../src/web/causal-token.ts'
 import type { Calls, DependencyReport, Tiers } from '../src/web/context.ts'
-import type { Env } from './env.ts'
+import type { Env, OwnExports } from './env.ts'
 import { type Isolate, isolateOf } from './isolate.ts'
 import { mailer } from './mailer.ts'
 import { nouns } from './nouns.ts'
@@ -33,6 +34,8 @@ export interface Work {
   client: CausalToken
   /** How long the work may make calls. */
   time: TimeBudget
+  /** The Worker's own entrypoints. Older runtimes have none. */
+  exports: OwnExports | undefined
 }
 
 /** The parts that the web tier and the jobs share: the databases, and what uses them. */
@@ -41,6 +44,7 @@ export interface Foundation extends OpenedShards {
   calls: Calls
   claims: Claims
   dispatch: Dispatch
+  purger: Purger
   relay: Relay
   writtenSlots: ReadonlySet<string>
   hasWritten(): boolean
@@ -83,15 +87,21 @@ export function openFoundation(work: Work): Foundation {
   const common = { clock: systemClock, random: systemRandom, log }
   const { signingKey, mailFrom, jobs } = isolate.settings
   const jobOptions = { signingKey, sendMail: mailer(env.MAIL, mailFrom) }
-  const kinds: JobKinds = Object.assign({}, ...nouns.map((noun) => noun.jobs?.(jobOptions)))
+  const purger = new Purger((tags) => purgePages(work, tags))
+  const kinds: JobKinds = Object.assign(purgeKinds(purger), ...nouns.map((noun) => noun.jobs?.(jobOptions)))
   const dispatch = new Dispatch({ ...common, kinds, shards })
-  const queues = { jobs: timedQueue(env.JOBS_QUEUE, work.time), media: timedQueue(env.MEDIA_QUEUE, work.time) }
+  const queues = {
+    jobs: timedQueue(env.JOBS_QUEUE, work.time),
+    media: timedQueue(env.MEDIA_QUEUE, work.time),
+    purges: timedQueue(env.PURGES_QUEUE, work.time),
+  }
   return {
     ...opened,
     isolate,
     calls,
     claims: new Claims(shards, systemClock),
     dispatch,
+    purger,
     relay: new Relay({ ...common, mode: jobs, queues, dispatch, shards }),
     writtenSlots: written.slots,
     hasWritten: () => written.yet,
@@ -142,6 +152,7 @@ export function openTiers({ request, ...given }: Omit<Work, 'time'> & { request:
       ),
     dependencies: () => dependencies(env, foundation),
     waitUntil,
+    publicPages: settings.cache === 'on' ? (work.exports?.PublicPages ?? null) : null,
   }
 }
 
@@ -168,6 +179,10 @@ const timedQueue = (queue: Queue, time: TimeBudget): Pick<Queue, 'sendBatch'> =>
     return queue.sendBatch(messages, options)
   },
 })
+
+async function purgePages({ exports }: Work, tags: string[]): Promise<'purged' | 'no cache'> {
+  return exports?.PublicPages ? inTime(systemClock, limits.purgeMs, exports.PublicPages.purge(tags)) : 'no cache'
+}
 
 const limiters = {
   requests: 'RATE_LIMIT_REQUESTS',

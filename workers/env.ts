@@ -1,6 +1,8 @@
+import type { PurgePages } from '../src/jobs/purges.ts'
 import type { EngineDirectory } from '../src/objects/directory-object.ts'
 import type { EngineMover } from '../src/objects/mover-object.ts'
 import type { EngineVariables } from '../src/objects/settings.ts'
+import type { PublicPages } from '../src/web/sharing.ts'
 
 /** The bindings of wrangler.toml. Only the files in `workers/` read them. */
 export interface Env extends EngineVariables {
@@ -11,6 +13,7 @@ export interface Env extends EngineVariables {
   MOVER: DurableObjectNamespace<EngineMover>
   JOBS_QUEUE: Queue
   MEDIA_QUEUE: Queue
+  PURGES_QUEUE: Queue
   MAIL: SendEmail
   RATE_LIMIT_REQUESTS: RateLimit
   RATE_LIMIT_WRITES: RateLimit
@@ -22,4 +25,9 @@ export interface Env extends EngineVariables {
   JOBS?: string
   RATE_LIMITS?: string
   MAIL_FROM?: string
+}
+
+/** The Worker's own entrypoints: `context.exports`. */
+export interface OwnExports {
+  PublicPages?: PublicPages & { purge: PurgePages }
 }

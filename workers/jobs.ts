@@ -5,6 +5,7 @@ import { consoleLog, type Log } from '../src/core/log.ts'
 import { consume, consumeDead } from '../src/jobs/consumer.ts'
 import { runDuties } from '../src/jobs/duties.ts'
 import { expire, platformExpiries } from '../src/jobs/housekeeping.ts'
+import { consumePurges } from '../src/jobs/purges.ts'
 import { wakeOpenMoves } from '../src/objects/movers.ts'
 import type { Claims } from '../src/sharding/claims.ts'
 import type { ShardWindow } from '../src/sharding/shards.ts'
@@ -19,13 +20,15 @@ function open(env: Env, context: ExecutionContext, source: string, ms: number) {
   const log = consoleLog({ source })
   const time = new TimeBudget(systemClock, ms)
   const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise)
-  return { log, ...openFoundation({ env, log, client: noToken, waitUntil, time }) }
+  return { log, ...openFoundation({ env, log, client: noToken, waitUntil, time, exports: context.exports }) }
 }
 
-/** Queue consumers: `banyan-jobs`, `banyan-media`, and their dead-letter queues. */
+/** Queue consumers: `banyan-jobs`, `banyan-media`, `banyan-purges`, and their dead-letter queues. */
 export async function queue(batch: MessageBatch, env: Env, context: ExecutionContext): Promise<void> {
-  const { dispatch, budget, log } = open(env, context, batch.queue, limits.queueBatchMs)
+  const { dispatch, purger, budget, log } = open(env, context, batch.queue, limits.queueBatchMs)
   if (batch.queue.endsWith('-dead')) await consumeDead(batch, dispatch, log)
+  else if (batch.queue.endsWith('-purges'))
+    await consumePurges(batch, { dispatch, purger, clock: systemClock, log, budget })
   else await consume(batch, dispatch, log, budget)
 }
 

@@ -1,7 +1,7 @@
 import { operatorRoutes } from '../src/console/routes.ts'
 import { systemClock } from '../src/core/clock.ts'
 import { consoleLog } from '../src/core/log.ts'
-import { createWeb, type RegisterRoutes } from '../src/web/app.ts'
+import { createPublicPages, createWeb, type OpenTiers, type RegisterRoutes } from '../src/web/app.ts'
 import { readCausalToken } from '../src/web/causal-token.ts'
 import type { Site } from '../src/web/site.ts'
 import { openTiers } from './context.ts'
@@ -25,18 +25,20 @@ const site: Site = {
   home: homes.sort((one, other) => one.order - other.order)[0]?.path ?? '/',
 }
 
+const open: OpenTiers = (request, bindings, context, requestId) => {
+  const env = bindings as Env
+  return openTiers({
+    env,
+    waitUntil: (promise) => context.waitUntil(promise),
+    log: consoleLog({ requestId }),
+    client: readCausalToken(request, isolateOf(env).settings.signingKey, systemClock.now()),
+    request,
+    exports: context.exports,
+  })
+}
+
 /** The stateless web tier. */
-export const web = createWeb(
-  (request, bindings, context, requestId) => {
-    const env = bindings as Env
-    return openTiers({
-      env,
-      waitUntil: (promise) => context.waitUntil(promise),
-      log: consoleLog({ requestId }),
-      client: readCausalToken(request, isolateOf(env).settings.signingKey, systemClock.now()),
-      request,
-    })
-  },
-  site,
-  [...routes, operatorRoutes(openOperators)],
-)
+export const web = createWeb(open, site, [...routes, operatorRoutes(openOperators)])
+
+/** Its shared pages, for the entrypoint behind the shared cache. */
+export const renderPage = createPublicPages(web, open, site)

@@ -11,6 +11,7 @@ export const limits = {
   unavailableRetryAfterSeconds: 2,
   // Time limits. Every wait for something outside the isolate has one (docs/operating/time-limits.md, decision 0020)
   requestMs: 15_000, // no call of a request starts later; a browser's user has left by then
+  handOverMs: 6_000, // a page from the shared cache; longer than a route's budget, so that a slow shard is not asked twice
   afterResponseMs: 15_000, // the platform stops work 30 s after the response
   queueBatchMs: 60_000, // a batch of jobs; the platform allows 15 minutes
   cronMs: 40_000, // a run ends before the next one starts
@@ -32,6 +33,10 @@ export const limits = {
   bundleWaitMs: 5_000, // the bundle is the last source
   rateLimitWaitMs: 500, // the limiter answers from the same data centre in a few ms
   queueSendMs: 5_000, // the sweeper retries; public reports mention 57 s
+  purgeMs: 10_000, // a purge of shared pages
+  purgeAgainMs: 150_000, // after the deletion; a cached row is shown for 120 s, and a page of it is stored 20 s later
+  purgeApartMs: 12_000, // between two purges; the platform allows an account 5 per minute
+  purgeTagsMax: 100, // in one purge, the platform's limit; the largest batch of their queue
   mailSendMs: 10_000, // an SMTP conversation
 
   shardsAtOnceMax: 6, // the platform's connection limit per invocation

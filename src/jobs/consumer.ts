@@ -11,7 +11,7 @@ import type { Job } from './outbox.ts'
 const PUT_OFF_SECONDS = 1
 
 /** The job in a queue's message, or null if it is not a job. `createdAt` decides whether it may still run. */
-function readJob(body: unknown): Job | null {
+export function readJob(body: unknown): Job | null {
   const job = body as Partial<Job> | null
   const isJob =
     typeof job === 'object' &&

@@ -30,8 +30,11 @@ interface EffectPlace {
   key: string
 }
 
+/** The queues, without their prefix. */
+export type QueueName = 'jobs' | 'media' | 'purges'
+
 export interface JobKind {
-  queue: 'jobs' | 'media'
+  queue: QueueName
   attemptsMax: number
   backoffBaseSeconds: number
   run(job: Job, context: JobContext): Promise<void>
@@ -141,7 +144,7 @@ export class Dispatch {
     for (const error of failed.values()) throw error
   }
 
-  queueOf(job: Job): 'jobs' | 'media' {
+  queueOf(job: Job): QueueName {
     return this.#options.kinds[job.kind]?.queue ?? 'jobs'
   }
 

@@ -24,19 +24,26 @@ export const newJob = (ids: IdSource, clock: Clock, ownerId: string, kind: strin
   attempts: 0,
 })
 
+const COLUMNS = 'id, owner_id, kind, body, due_at, created_at, state, attempts'
+const VALUES = "?, ?, ?, ?, ?, ?, 'waiting', 0"
+
+const valuesOf = ({ id, ownerId, kind, body, createdAt }: Job) =>
+  [id, ownerId, kind, JSON.stringify(body), createdAt + limits.outboxSweepAfterMs, createdAt] as const
+
 /** The outbox row, for the batch of the change itself. */
-export function outboxStatement(database: ShardDatabase, job: Job): ShardStatement {
-  return database
-    .prepare(
-      `INSERT INTO outbox (id, owner_id, kind, body, state, attempts, due_at, created_at)
-       VALUES (?, ?, ?, ?, 'waiting', 0, ?, ?)`,
-    )
-    .bind(
-      job.id,
-      job.ownerId,
-      job.kind,
-      JSON.stringify(job.body),
-      job.createdAt + limits.outboxSweepAfterMs,
-      job.createdAt,
-    )
-}
+export const outboxStatement = (database: ShardDatabase, job: Job): ShardStatement =>
+  database.prepare(`INSERT INTO outbox (${COLUMNS}) VALUES (${VALUES})`).bind(...valuesOf(job))
+
+/**
+ * The outbox row, if the query finds a row. For a change that may find nothing to change. Put it before the change's
+ * own statement.
+ */
+export const outboxStatementIf = (
+  database: ShardDatabase,
+  job: Job,
+  query: string,
+  ...values: string[]
+): ShardStatement =>
+  database
+    .prepare(`INSERT INTO outbox (${COLUMNS}) SELECT ${VALUES} WHERE EXISTS (${query})`)
+    .bind(...valuesOf(job), ...values)

@@ -5,7 +5,7 @@ import type { Log } from '../core/log.ts'
 import type { GroupDatabase, Slotted } from '../sharding/grouped-batches.ts'
 import { affordable, type ShardStatement, type Shards, type ShardWindow } from '../sharding/shards.ts'
 import type { Allowance } from '../sharding/statement-budget.ts'
-import type { Dispatch, Letter } from './dispatch.ts'
+import type { Dispatch, Letter, QueueName } from './dispatch.ts'
 import type { Job } from './outbox.ts'
 import { queueBatches } from './queue-batches.ts'
 import { ageRefusal, sizeRefusal, tooLarge } from './refusals.ts'
@@ -13,7 +13,7 @@ import { ageRefusal, sizeRefusal, tooLarge } from './refusals.ts'
 export interface RelayOptions {
   /** `inline` runs the handlers here instead of sending to a queue. */
   mode: 'queue' | 'inline'
-  queues: Record<'jobs' | 'media', Pick<Queue, 'sendBatch'>>
+  queues: Record<QueueName, Pick<Queue, 'sendBatch'>>
   dispatch: Dispatch
   shards: Shards
   clock: Clock
@@ -131,7 +131,7 @@ export class Relay {
     if (mode === 'inline') return { taken: letters.length + (await this.#runAll(fit, budget)), refused: [] }
     const sent: Job[] = []
     const refused: Job[] = []
-    for (const queue of ['jobs', 'media'] as const) {
+    for (const queue of ['jobs', 'media', 'purges'] as const) {
       const outcome = await this.#enqueue(queue, this.#jobsOf(queue, fit))
       sent.push(...outcome.sent)
       refused.push(...outcome.refused)
@@ -187,7 +187,7 @@ export class Relay {
    * others, so that one refused message holds up no other. After `queueFailuresMax` failed calls, the rest waits for
    * the sweeper.
    */
-  async #enqueue(queue: 'jobs' | 'media', jobs: Job[]): Promise<{ sent: Job[]; refused: Job[] }> {
+  async #enqueue(queue: QueueName, jobs: Job[]): Promise<{ sent: Job[]; refused: Job[] }> {
     const { queues, clock, log } = this.#options
     const batches = queueBatches(jobs)
     const halves: Job[][] = []
@@ -211,7 +211,7 @@ export class Relay {
     return { sent, refused }
   }
 
-  #jobsOf(queue: 'jobs' | 'media', jobs: Job[]): Job[] {
+  #jobsOf(queue: QueueName, jobs: Job[]): Job[] {
     return jobs.filter((job) => this.#options.dispatch.queueOf(job) === queue)
   }
 

@@ -1,5 +1,5 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
-import type { Context, ExecutionContext } from 'hono'
+import { type Context, type ExecutionContext, Hono } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import { BanyanError } from '../core/errors.ts'
 import { consoleLog } from '../core/log.ts'
@@ -7,7 +7,9 @@ import { createApi, isLocalHost } from './api.ts'
 import type { Tiers, WebEnv } from './context.ts'
 import { accessLog } from './middleware/access-log.ts'
 import { bodySize, bodyText } from './middleware/body.ts'
+import { cacheControl, declaredSharing, sharedPage } from './middleware/cache-control.ts'
 import { causalToken } from './middleware/causal-token.ts'
+import { handOver } from './middleware/hand-over.ts'
 import { operatorOnly } from './middleware/operator-only.ts'
 import { originCheck } from './middleware/origin-check.ts'
 import { rateLimits } from './middleware/rate-limits.ts'
@@ -17,6 +19,7 @@ import { session } from './middleware/session.ts'
 import { utf8Address, utf8Headers } from './middleware/utf8.ts'
 import { errorPage } from './page.tsx'
 import { problemResponse, toBanyanError } from './problems.ts'
+import { keptPage, sendError } from './public-pages.ts'
 import type { Site } from './site.ts'
 
 /** Opens the tiers for one request. Throws SETTING_MISSING. */
@@ -25,22 +28,45 @@ export type OpenTiers = (request: Request, bindings: unknown, context: Execution
 /** Adds a noun's routes to the application. */
 export type RegisterRoutes = (app: OpenAPIHono<WebEnv>) => void
 
+/** Where the document of the API is. */
+const OPENAPI = '/api/openapi.json'
+
 /** The stateless web tier: middleware in order, then the nouns' routes. */
 export function createWeb(openTiers: OpenTiers, shared: Site, nouns: RegisterRoutes[]): OpenAPIHono<WebEnv> {
   const app = createApi()
   app.onError((error, c) => answerError(c, error))
-  app.notFound((c) => answerError(c, new BanyanError('NOT_FOUND', 'There is nothing at this path. Check the address.')))
-  app.use(requestId(), site(shared))
+  app.notFound((c) => answerError(c, noSuchPath()))
+  app.use(requestId(), cacheControl('client'), site(shared))
   app.get('/healthz', (c) => c.text('ok\n', 200, { 'server-timing': 'total;dur=0' }))
   app.use(securityHeaders(), tiers(openTiers), accessLog(), localHostOnly(), rateLimits(), utf8Headers())
   app.use('/operator/*', operatorOnly())
   app.use(utf8Address(), originCheck())
   app.get('/readyz', readiness)
   app.all('/assets/*', (c) => c.get('tiers').staticFile(c.req.raw))
-  app.use(setUpOnly(), bodySize(), bodyText(), session(), causalToken())
+  app.use(handOver(), setUpOnly(), bodySize(), bodyText(), session(), causalToken())
   for (const register of nouns) register(app)
+  app.get(OPENAPI, sharedPage('ofCode'))
   describe(app)
   return app
+}
+
+/** Answers one request of the entrypoint behind the shared cache. */
+export type RenderPage = (request: Request, bindings: object, context: ExecutionContext) => Promise<Response>
+
+/**
+ * The shared pages of the web tier. There is no other route, and nothing of one request is in an answer. No client is
+ * checked here, because the default entrypoint has checked it.
+ */
+export function createPublicPages(web: OpenAPIHono<WebEnv>, openTiers: OpenTiers, shared: Site): RenderPage {
+  const app = new Hono<WebEnv>()
+  app.onError((error, c) => sendError(toBanyanError(error, logOf(c))))
+  app.notFound(() => sendError(noSuchPath()))
+  app.use(requestId(), cacheControl('shared cache'), site(shared), tiers(openTiers), accessLog('page.rendered'))
+  app.use(setUpOnly(), session())
+  const paths = new Set(web.routes.filter(({ handler }) => declaredSharing(handler)).map(({ path }) => path))
+  for (const { method, path, handler } of web.routes)
+    if (method === 'GET' && paths.has(path)) app.on(method, path, handler)
+  return async (request, bindings, context) => keptPage(await app.fetch(request, bindings, context))
 }
 
 const site = (shared: Site) =>
@@ -80,9 +106,12 @@ async function readiness(c: Context<WebEnv>): Promise<Response> {
   return c.text(`${lines.join('\n')}\n`, isReady ? 200 : 503, isReady ? {} : { 'retry-after': '5' })
 }
 
+const noSuchPath = () => new BanyanError('NOT_FOUND', 'There is nothing at this path. Check the address.')
+
+const logOf = (c: Context<WebEnv>) => c.get('tiers')?.log ?? consoleLog({ requestId: c.get('requestId') })
+
 function answerError(c: Context<WebEnv>, thrown: unknown): Response | Promise<Response> {
-  const log = c.get('tiers')?.log ?? consoleLog({ requestId: c.get('requestId') })
-  const error = toBanyanError(thrown, log)
+  const error = toBanyanError(thrown, logOf(c))
   const wantsPage =
     !c.req.path.startsWith('/api/') &&
     !c.req.path.startsWith('/operator/') &&
@@ -97,7 +126,7 @@ function describe(app: OpenAPIHono<WebEnv>): void {
     name: '__Host-session',
   })
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' })
-  app.doc31('/api/openapi.json', {
+  app.doc31(OPENAPI, {
     openapi: '3.1.0',
     info: {
       title: 'Banyan',

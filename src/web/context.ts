@@ -10,6 +10,7 @@ import type { Idempotency } from '../sharding/idempotency.ts'
 import type { Shards } from '../sharding/shards.ts'
 import type { CausalToken } from './causal-token.ts'
 import type { AssetUrls } from './layout.tsx'
+import type { PublicPages, Sharing } from './sharing.ts'
 import type { Site } from './site.ts'
 
 /** The settings. workers/settings.ts reads and checks them once per isolate. */
@@ -17,10 +18,11 @@ export interface Settings {
   signingKey: string
   operatorToken: string | null
   publicOrigin: string | null
-  cache: 'on' | 'off'
   jobs: 'queue' | 'inline'
   rateLimits: 'on' | 'off'
   mailFrom: string
+  /** `off`: nothing is cached, and no page is handed over to `PublicPages`. */
+  cache: 'on' | 'off'
   /** Which settings suit only localhost, and how to fix them; null if there are none. */
   localOnly: string | null
 }
@@ -75,6 +77,8 @@ export interface Tiers {
   staticFile(request: Request): Promise<Response>
   dependencies(): Promise<DependencyReport[]>
   waitUntil(promise: Promise<unknown>): void
+  /** The entrypoint that answers visitors from the shared cache. Null if the cache is off or there is none. */
+  publicPages: PublicPages | null
 }
 
 /** What Hono carries from middleware to routes. */
@@ -87,5 +91,11 @@ export interface WebEnv {
     session(): Promise<Session | null>
     /** The body as text. The middleware reads it and bounds its size. */
     bodyText: string
+    /** The answer is a page that visitors share. */
+    sharing?: Sharing
+    /** The entities on the page. */
+    cacheTags?: string[]
+    /** The answer depends on a cookie or a token of the client. */
+    isPersonal?: boolean
   }
 }

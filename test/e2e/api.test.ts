@@ -30,7 +30,7 @@ function held<T extends Client>(client: T): T {
     expect(answer.headers.get('server-timing')).toMatch(
       /^total;dur=\d+, d1;desc="\d+", kv;desc="\d+", directory;desc="\d+"$/,
     )
-    expect(answer.headers.get('cache-control')).toBe('no-store')
+    expect(answer.headers.get('cache-control')).toMatch(/^(?:private, )?no-store$/)
     seen.add(`${route!.name} ${answer.status}`)
     return answer
   }
@@ -311,6 +311,47 @@ describe('a noun’s route', () => {
     const owner = await ownerOf({ handle: client.user.handle, ask })
     const answer = await ask(row.method, pathOf(row, owner), row.body?.(0))
     expect(answer.status, answer.text).toBeLessThan(300)
+  })
+})
+
+describe('pages of visitors, through PublicPages', () => {
+  const direct = { headers: { 'x-causal-token': 'read directly' } }
+  /** Headers of one request, and those of the way that the page took. */
+  const ofOneWay = ['x-request-id', 'server-timing', 'date', 'cache-status', 'cache-control', 'vary']
+  const comparable = ({ status, headers, text }: Answer) => ({
+    status,
+    headers: [...headers].filter(([name]) => !ofOneWay.includes(name)),
+    text: text.replaceAll(headers.get('x-request-id')!, 'ID'),
+  })
+
+  test.each(['GET', 'HEAD'])('%s: a page is complete, and equals the page that is read directly', async (method) => {
+    const { user } = await signUp()
+    const visitor = stack.browser()
+    for (const path of ['/', '/login?next=/settings', '/forgot-password', `/@${user.handle}`]) {
+      const page = await visitor.request(method, path)
+      expect(page.headers.get('cache-status'), path).toBe('PublicPages; fwd=bypass')
+      expect(page.headers.get('cache-control')).toBe('public, max-age=60')
+      expect(page.headers.get('cache-tag')).toBeNull()
+      const expected = await visitor.request(method, path, direct)
+      expect(expected.headers.get('cache-status')).toBeNull()
+      expect(expected.headers.get('cache-control')).toBe('private, no-store')
+      expect(comparable(page)).toEqual(comparable(expected))
+      expect(page.text.endsWith('</html>'), path).toBe(method === 'GET')
+    }
+  })
+
+  test('a page that does not exist is the same error page, and its id and timing are those of its request', async () => {
+    const visitor = stack.browser()
+    const [page, again] = [await visitor.get('/@nobody_here'), await visitor.get('/@nobody_here')]
+    const expected = await visitor.get('/@nobody_here', direct)
+    expect(page.status).toBe(404)
+    expect(comparable(page)).toEqual(comparable(expected))
+    for (const { headers, text } of [page, again]) {
+      expect(text).toContain(headers.get('x-request-id')!)
+      expect(headers.get('cache-control')).toBe('no-store')
+      expect(headers.get('server-timing')).toMatch(/^total;dur=\d+, d1;desc="0", kv;desc="0", directory;desc="0"$/)
+    }
+    expect(page.headers.get('x-request-id')).not.toBe(again.headers.get('x-request-id'))
   })
 })
 

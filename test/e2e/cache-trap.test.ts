@@ -8,7 +8,7 @@ import { limits } from '../../src/core/limits.ts'
 import type { TrapAnswer, TrapCrowd, TrapQuestion } from '../support/trap-worker.ts'
 
 // In the runtime, a promise belongs to the request that created it. If that request ends, other requests wait for the
-// promise in vain.
+// promise and hang.
 
 let harness: TestHarness
 let url: URL
@@ -93,12 +93,12 @@ describe.concurrent('a leader', () => {
   })
 
   test('whose load ended with its request: the others wait for a second, then load themselves', async () => {
-    await read('cut off', { leaves: true, outlives: false })
-    const waiters = await Promise.all(Array.from({ length: 20 }, () => read('cut off')))
+    await read('interrupted', { leaves: true, outlives: false })
+    const waiters = await Promise.all(Array.from({ length: 20 }, () => read('interrupted')))
     expect(longest(waiters)).toBeGreaterThan(limits.cacheJoinMs)
     expect(longest(waiters)).toBeLessThan(limits.cacheJoinMs + LOAD_MS + COMPUTING_MS)
     expect(valuesOf(waiters)).toHaveLength(1)
-    expect((await read('cut off')).status).toContain('hit')
+    expect((await read('interrupted')).status).toContain('hit')
   })
 
   test('whose load fails: one of the others loads, and all are served', async () => {

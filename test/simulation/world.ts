@@ -674,7 +674,12 @@ export class Isolate {
         for (const { body } of batch) world.enqueue(body)
       },
     } as unknown as Queue
-    const relay = new Relay({ ...common, mode: 'queue', queues: { jobs: queue, media: queue }, dispatch })
+    const relay = new Relay({
+      ...common,
+      mode: 'queue',
+      queues: { jobs: queue, media: queue, purges: queue },
+      dispatch,
+    })
     const tiers: AccountTiers = {
       ...common,
       cache: noCache,

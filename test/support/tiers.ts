@@ -126,7 +126,12 @@ export class TestIsolate {
     const sendMail = async (mail: Mail) => void world.mails.push(mail)
     this.dispatch = new Dispatch({ ...common, kinds: kinds ?? accountJobs({ signingKey, sendMail }) })
     const queue = world.queue.binding
-    this.relay = new Relay({ ...common, mode, queues: { jobs: queue, media: queue }, dispatch: this.dispatch })
+    this.relay = new Relay({
+      ...common,
+      mode,
+      queues: { jobs: queue, media: queue, purges: queue },
+      dispatch: this.dispatch,
+    })
     const waitUntil = (promise: Promise<unknown>) => void this.background.push(promise)
     this.tiers = {
       ...common,

@@ -28,15 +28,25 @@ export interface WorkerRequest {
   origin?: string
 }
 
-/** The whole Worker in its own isolate, without any state of other isolates. Mails are kept. */
-export function workerIsolate(overrides: Partial<Env> = {}) {
+/**
+ * The whole Worker in its own isolate, without any state of other isolates. Mails are kept. `exportsOf` replaces the
+ * Worker's own entrypoints (`context.exports`).
+ */
+export function workerIsolate(overrides: Partial<Env> = {}, exportsOf?: (env: Env) => object) {
   const mails: SentMail[] = []
   const MAIL = { send: async (mail: SentMail) => void mails.push(mail) } as unknown as SendEmail
   const own: Env = { ...(env as unknown as Env), MAIL, ...overrides }
 
+  const ownExports = exportsOf?.(own)
+
+  const contextOf = () => {
+    const context = createExecutionContext()
+    return ownExports ? Object.assign(context, { exports: ownExports }) : context
+  }
+
   async function request(method: string, path: string, options: WorkerRequest = {}): Promise<WorkerAnswer> {
     const { json, body, token, key, headers, origin = 'http://localhost' } = options
-    const context = createExecutionContext()
+    const context = contextOf()
     const sent = new Request<unknown, IncomingRequestCfProperties>(`${origin}${path}`, {
       method,
       redirect: 'manual',
@@ -55,7 +65,7 @@ export function workerIsolate(overrides: Partial<Env> = {}) {
   }
 
   async function cron(): Promise<void> {
-    const context = createExecutionContext()
+    const context = contextOf()
     await worker.scheduled({ scheduledTime: Date.now(), cron: '* * * * *', noRetry: () => undefined }, own, context)
     await waitOnExecutionContext(context)
   }

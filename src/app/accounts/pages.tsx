@@ -8,6 +8,7 @@ import { clearSessionCookies } from '../../web/cookies.ts'
 import type { FieldErrors } from '../../web/fields.tsx'
 import { type FormStatus, onceOrAnew, parseForm, submit } from '../../web/form.ts'
 import type { Notice } from '../../web/layout.tsx'
+import { sharedPage } from '../../web/middleware/cache-control.ts'
 import { limitCredentials } from '../../web/middleware/rate-limits.ts'
 import { requireSession } from '../../web/middleware/session.ts'
 import { page, readForm } from '../../web/page.tsx'
@@ -32,7 +33,7 @@ import { ForgotPasswordPage, LogInPage, ResetPasswordPage, SignUpPage, VerifyEma
 type C = Context<WebEnv>
 
 export function accountPages(app: OpenAPIHono<WebEnv>): void {
-  app.get('/', async (c) => {
+  app.get('/', sharedPage('ofCode'), async (c) => {
     const viewer = await findViewer(c)
     return viewer ? c.redirect(c.get('site').home) : page(c, { title: 'Banyan', viewer }, <Landing />)
   })
@@ -44,7 +45,7 @@ export function accountPages(app: OpenAPIHono<WebEnv>): void {
     ),
   )
   app.post('/signup', signUpForm)
-  app.get('/login', async (c) =>
+  app.get('/login', sharedPage('ofCode', 'next'), async (c) =>
     page(
       c,
       { title: 'Log in', viewer: await findViewer(c) },
@@ -88,7 +89,7 @@ export function accountPages(app: OpenAPIHono<WebEnv>): void {
     await verifyEmail(c.get('tiers'), c.req.param('token'), null)
     return c.redirect((await c.get('session')()) ? '/settings' : '/login', 303)
   })
-  app.get('/forgot-password', (c) =>
+  app.get('/forgot-password', sharedPage('ofCode'), (c) =>
     page(c, { title: 'Set a new password', viewer: null }, <ForgotPasswordPage sent={false} errors={{}} />),
   )
   app.post('/forgot-password', async (c) => {

@@ -8,6 +8,7 @@ import { wholeText } from '../../web/api.ts'
 import type { WebEnv } from '../../web/context.ts'
 import type { FieldErrors } from '../../web/fields.tsx'
 import { type FormStatus, onceOrAnew, parseForm, submit } from '../../web/form.ts'
+import { sharedPage } from '../../web/middleware/cache-control.ts'
 import { requireSession } from '../../web/middleware/session.ts'
 import { page, readForm } from '../../web/page.tsx'
 import { shownName } from '../profiles/names.ts'
@@ -16,6 +17,7 @@ import { findViewer } from '../profiles/viewer.ts'
 import { draftIn, saveDraft } from './drafts.ts'
 import { DRAFT, HOME } from './navigation.tsx'
 import { pageOf } from './page-of.ts'
+import { tagPosts } from './page-tags.ts'
 import { createPost, deletePost, editPost, getPost, listOwnPosts } from './posts.ts'
 import { postText } from './routes.ts'
 import { EditPostPage, HomePage, PostPage } from './views.tsx'
@@ -48,8 +50,9 @@ export function postPages(app: OpenAPIHono<WebEnv>): void {
     const failed = await submit(save)
     return failed ? home(c, { text: values.text ?? '', ...failed }) : c.redirect(HOME, 303)
   })
-  app.get('/posts/:id', async (c) => {
+  app.get('/posts/:id', sharedPage('ofData'), async (c) => {
     const [post, viewer] = await Promise.all([getPost(c.get('tiers'), c.req.param('id')), findViewer(c)])
+    tagPosts(c, [post])
     const title = `${shownName(post.author)}: ${firstLine(post.text)}`
     return page(
       c,

@@ -4,16 +4,22 @@ import { rfc3339 } from '../../core/clock.ts'
 import { BanyanError } from '../../core/errors.ts'
 import { isId, slotOf } from '../../core/ids.ts'
 import { present } from '../../core/present.ts'
+import { outboxStatementIf } from '../../jobs/outbox.ts'
 import type { Session } from '../../sessions/sessions.ts'
 import type { RetryKey } from '../../sharding/idempotency.ts'
 import { batchByName, rowsOf } from '../../sharding/named-batch.ts'
 import { formatCursor, parseCursor } from '../../web/api.ts'
 import type { Tiers } from '../../web/context.ts'
+import { purgesOf } from '../../web/purges.ts'
 import { findName, type ProfileName, profileChanged, raiseVersion } from '../profiles/profiles.ts'
 import { noDraft } from './drafts.ts'
+import { postTag } from './page-tags.ts'
 import type { Post } from './shapes.ts'
 
-export type PostTiers = Pick<Tiers, 'shards' | 'sessions' | 'clock' | 'ids' | 'idempotency' | 'cache'>
+export type PostTiers = Pick<
+  Tiers,
+  'shards' | 'sessions' | 'clock' | 'ids' | 'idempotency' | 'settings' | 'follow' | 'cache'
+>
 
 export const TEXT_CHARACTERS_MAX = 2_000
 
@@ -180,15 +186,19 @@ export async function editPost(tiers: PostTiers, session: Session, id: string, t
 
 /** Deletes the user's own post. Throws NOT_FOUND, or FORBIDDEN for another's post. */
 export async function deletePost(tiers: PostTiers, session: Session, id: string): Promise<void> {
-  const { sessions } = tiers
+  const { sessions, follow } = tiers
   await refuseUnlessMayBeOwn(tiers, session, id)
   const database = sessions.database(session, { operation: 'posts.delete' })
+  const purges = purgesOf(tiers, session.userId, postTag(id))
+  const own = 'SELECT 1 FROM posts WHERE id = ? AND author_id = ?'
   const { author, deleted, left } = await batchByName(database, {
     author: raiseVersion(database, session.userId),
+    purges: purges.map((job) => outboxStatementIf(database, job, own, id, session.userId)),
     deleted: database.prepare('DELETE FROM posts WHERE id = ? AND author_id = ?').bind(id, session.userId),
     left: database.prepare('SELECT 1 FROM posts WHERE id = ?').bind(id),
   })
   if (deleted.meta.changes === 0) throw left.results.length === 1 ? notYours() : noSuchPost()
+  follow(purges)
   tiers.cache.write(postKey(id), null, cachedPost)
   for (const { handle } of author.results) profileChanged(tiers, handle)
 }

@@ -6,6 +6,8 @@ import type { User } from './shapes.ts'
 
 /** A noun's part of a user's profile page. `own`: the page is the viewer's own. */
 export interface ProfileSlot {
+  /** The query parameters that the section reads. Visitors' pages get no others. */
+  query?: readonly string[]
   /** A few words for the margin, for example `3 posts`. */
   summary?(user: User): string
   /** A section of the body, with its heading. */

@@ -1,12 +1,17 @@
 import { createMiddleware } from 'hono/factory'
 import { advanced, formatCausalToken } from '../causal-token.ts'
 import type { WebEnv } from '../context.ts'
-import { writeCookie } from '../cookies.ts'
+import { hasCausalToken, writeCookie } from '../cookies.ts'
+import { markPersonal } from './cache-control.ts'
 import { bearerToken } from './session.ts'
 
-/** After a write, sends the token with which the client reads its own writes on any isolate. */
+/**
+ * After a write, sends the token with which the client reads its own writes on any isolate. The answer to a request
+ * with a token depends on it, because the tiers were opened with its epoch.
+ */
 export const causalToken = () =>
   createMiddleware<WebEnv>(async function causalToken(c, next) {
+    if (hasCausalToken(c)) markPersonal(c)
     await next()
     const { settings, clock, shards, client, writtenSlots, hasWritten } = c.get('tiers')
     // The epoch that this request wrote with, or a newer one. An acknowledged write does not wait for another map.

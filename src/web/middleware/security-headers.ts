@@ -20,5 +20,4 @@ export const securityHeaders = () =>
     await next()
     for (const [name, value] of Object.entries(headers)) c.res.headers.set(name, value)
     if (carriesToken(c.req.path)) c.res.headers.set('referrer-policy', 'no-referrer')
-    if (!c.res.headers.has('cache-control')) c.res.headers.set('cache-control', 'no-store')
   })

@@ -4,10 +4,14 @@ import { BanyanError, hasCode } from '../../core/errors.ts'
 import type { Session } from '../../sessions/sessions.ts'
 import type { WebEnv } from '../context.ts'
 import { clearSessionCookies, readCookie, writeCookie } from '../cookies.ts'
+import { markPersonal } from './cache-control.ts'
 
 /** The token of `Authorization: Bearer`, or null. With any other scheme, the cookie counts. */
-export const bearerToken = (c: Context<WebEnv>): string | null =>
-  /^Bearer ([^\s]+)$/i.exec(c.req.header('authorization') ?? '')?.[1] ?? null
+export function bearerToken(c: Context<WebEnv>): string | null {
+  const token = /^Bearer ([^\s]+)$/i.exec(c.req.header('authorization') ?? '')?.[1] ?? null
+  if (token) markPersonal(c)
+  return token
+}
 
 /** Gives routes `session()`, which authenticates on the first call only. */
 export const session = () =>

@@ -323,7 +323,7 @@ describe('KV', () => {
 
   test.each([
     ['nothing', ''],
-    ['a text that was cut off', '{"value":{"key":"a","versi'],
+    ['a text without its end', '{"value":{"key":"a","versi'],
     ['HTML', '<!doctype html>'],
     ['null', 'null'],
     ['a number', '7'],

@@ -140,7 +140,8 @@ function cron(all: ManyShards, mode: 'queue' | 'inline') {
     const { shards } = routedShards({ databases: metered, clock, source })
     const common = { shards, clock, random: fixedRandom(), log }
     const dispatch = new Dispatch({ ...common, kinds })
-    const queues = { jobs: queue.binding as Queue, media: queue.binding as Queue }
+    const binding = queue.binding as Queue
+    const queues = { jobs: binding, media: binding, purges: binding }
     return { budget, shards, dispatch, relay: new Relay({ ...common, mode, queues, dispatch }) }
   }
   const expiries = [...platformExpiries, ...accountExpiries]

@@ -132,15 +132,15 @@ test('spaces and capitals are the same login', async () => {
   expect(await guess(world, ` ${ada.email.toUpperCase()} `)).toBe(1)
 })
 
-test('a batch whose answer was lost is sent again, and counts once', async () => {
+test.each([1, FREE])('attempt %i, whose answer was lost, is sent again, and counts once', async (number) => {
   const { world, ada } = await setUp()
-  await guesses(world, ada.email, FREE - 1)
+  await guesses(world, ada.email, number - 1)
   const losing = world.isolate()
   losing.loseAnswerOf('accounts.attempt-log-in')
   expect(await outcomeOf(logIn(losing.tiers, { login: ada.email, password: WRONG }, '', null))).toBe(
     'WRONG_CREDENTIALS',
   )
-  expect((await rows('password_attempts')).map(({ attempts }) => attempts)).toEqual([FREE])
+  expect((await rows('password_attempts')).map(({ attempts }) => attempts)).toEqual([number])
 })
 
 test('a counter does not contain the login, because it may be a password in the wrong field', async () => {

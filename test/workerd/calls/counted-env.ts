@@ -33,6 +33,7 @@ export function countedEnv(bindings: Env, settings: Partial<Env> = {}): CountedE
     DIRECTORY: countedDirectory(bindings.DIRECTORY, () => counts.directory++),
     JOBS_QUEUE: queue,
     MEDIA_QUEUE: queue,
+    PURGES_QUEUE: queue,
     JOBS: 'queue',
     LEASE_MS: '600000',
     GRACE_MS: '1200000',

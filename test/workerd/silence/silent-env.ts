@@ -17,6 +17,7 @@ export function silentEnv(bindings: Env, settings: Partial<Env>): SilentEnv {
     BUCKET: { get: async () => null, put: async () => null, head: async () => null },
     MAIL: { send: async () => ({ messageId: '1' }) },
     JOBS_QUEUE: { send: async () => undefined, sendBatch: async () => undefined },
+    PURGES_QUEUE: { send: async () => undefined, sendBatch: async () => undefined },
     MEDIA_QUEUE: { send: async () => undefined, sendBatch: async () => undefined },
     RATE_LIMIT_REQUESTS: { limit: async () => ({ success: true }) },
     RATE_LIMIT_WRITES: { limit: async () => ({ success: true }) },

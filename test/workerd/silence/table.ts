@@ -67,6 +67,7 @@ export const dependencies: Record<string, Differences> = {
   ASSETS: { 'static file': 503 }, // the Cache API and R2 have no copy here
   JOBS_QUEUE: {}, // the sweeper sends them again
   MEDIA_QUEUE: {},
+  PURGES_QUEUE: {},
   MAIL: { 'batch of jobs': 'retried' },
   RATE_LIMIT_REQUESTS: {}, // a limiter that does not answer lets the request pass
   RATE_LIMIT_WRITES: {},

@@ -41,8 +41,9 @@ test('the earlier first migration fails there', async () => {
 })
 
 test('the current migrations pass, with each statement unsplit', async () => {
-  const isTrigger = (sql: string) => sql.startsWith('CREATE TRIGGER')
-  const triggers = readMigrations().flatMap(({ statements }) => statements.filter(isTrigger)).length
+  const count = (start: string) =>
+    readMigrations().flatMap(({ statements }) => statements.filter((sql) => sql.startsWith(start))).length
+  const triggers = count('CREATE TRIGGER') - count('DROP TRIGGER') // a new column renews two fences of its table
   expect(triggers).toBeGreaterThan(40)
   for (const { statements } of readMigrations()) {
     for (const sql of statements) expect(cutAsReported(sql)).toEqual([sql.replace(/;$/, '')])

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { expect, test } from 'vitest'
+import { unstable_readConfig } from 'wrangler'
 import {
   isPlaceholder,
   readConfig,
@@ -9,19 +10,42 @@ import {
   withKvId,
 } from '../../../../src/cli/wrangler/config.ts'
 import { localBindings, shardBindings } from '../../../../src/cli/wrangler/shard-bindings.ts'
+import { limits } from '../../../../src/core/limits.ts'
 
-const shipped = readFileSync(path.resolve(import.meta.dirname, '../../../../wrangler.toml'), 'utf8')
+const SHIPPED = path.resolve(import.meta.dirname, '../../../../wrangler.toml')
+const shipped = readFileSync(SHIPPED, 'utf8')
 const ID = '11111111-2222-4333-8444-555555555555'
 
 test('the shipped configuration is read', () => {
   const config = readConfig(shipped)
   expect(config).toMatchObject({ name: 'banyan', accountId: null, publicOrigin: null, buckets: ['banyan'] })
   expect(config.shards.map(({ binding }) => binding)).toEqual(['SHARD_000', 'SHARD_001'])
-  expect(config.queues.toSorted()).toEqual(['banyan-jobs', 'banyan-jobs-dead', 'banyan-media', 'banyan-media-dead'])
+  expect(config.queues.toSorted()).toEqual([
+    'banyan-jobs',
+    'banyan-jobs-dead',
+    'banyan-media',
+    'banyan-media-dead',
+    'banyan-purges',
+    'banyan-purges-dead',
+  ])
   expect(config.crons).toEqual(['* * * * *'])
   expect([...config.shards.map((shard) => shard.databaseId), config.kvNamespaces[0]!.id].every(isPlaceholder)).toBe(
     true,
   )
+})
+
+test('the platform’s cache is in front of PublicPages alone', () => {
+  const { cache, exports } = unstable_readConfig({ config: SHIPPED })
+  expect(cache).toBeUndefined()
+  expect(exports).toEqual({ PublicPages: { type: 'worker', cache: { enabled: true } } })
+})
+
+test('a batch of purges is one call with at most 100 tags, and one consumer takes them', () => {
+  const { queues } = unstable_readConfig({ config: SHIPPED })
+  expect(queues.consumers?.find(({ queue }: { queue: string }) => queue === 'banyan-purges')).toMatchObject({
+    max_batch_size: limits.purgeTagsMax,
+    max_concurrency: 1,
+  })
 })
 
 test('an id is written into its own block, and the placeholder is kept for local development', () => {
