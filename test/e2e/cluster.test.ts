@@ -39,6 +39,8 @@ test.each([
   expect(new Set([answer, posted, page].map(servedBy)).size).toBe(3)
   expect(await fromEach(client, 'POST', '/api/v1/posts', { text: 'a post' })).toEqual(each(201))
 
+  expect(await fromEach(browser(servers.url), 'GET', `/@${handle}`)).toEqual(each(200))
+
   const other = kind(servers.url)
   const signedIn = await other.post('/api/v1/sessions', { login: handle, password: 'seven quiet herons' })
   expect(signedIn.status, signedIn.text).toBe(201)
