@@ -38,6 +38,7 @@ const attempts = { project: 'workerd', tests: 'test/workerd/accounts/password-at
 const randomBodies = { project: 'workerd', tests: 'test/workerd/web/random-bodies.test.ts' } as const
 const utf8 = { project: 'unit', tests: 'test/unit/web/utf8.test.ts' } as const
 
+const balancer = { project: 'unit', tests: 'test/unit/scripts/cluster/balancer.test.ts' } as const
 const walk = { project: 'workerd', tests: 'test/workerd/web/shared-pages-walk.test.ts' } as const
 const publicPages = { project: 'workerd', tests: 'test/workerd/web/public-pages.test.ts' } as const
 const purges = { project: 'workerd', tests: 'test/workerd/jobs/purges.test.ts' } as const
@@ -891,6 +892,20 @@ const mutants: Mutant[] = [
     leave: '',
     project: 'workerd',
     tests: 'test/workerd/profiles/names.test.ts',
+  },
+  {
+    name: 'a balancer sends no write to two web servers',
+    file: 'scripts/cluster/balancer.ts',
+    take: /if \(lost\.mayBeApplied && !isSafe\) break/,
+    leave: '',
+    ...balancer,
+  },
+  {
+    name: 'a half answer is no whole answer',
+    file: 'scripts/cluster/balancer.ts',
+    take: /pipeline\(answer, response, /,
+    leave: "answer.on('close', () => response.end()).pipe(response, { end: false }).on('finish', ",
+    ...balancer,
   },
   {
     name: 'compatibility: copies of bound values',

@@ -160,6 +160,8 @@ export class Balancer {
       if (lost.mayBeApplied && !isSafe) break
       name = this.#rotation.next(name)
     }
+    // The connection's next request must not wait for a body that nobody reads.
+    request.resume()
     refuse(response, lost)
   }
 
@@ -224,7 +226,7 @@ export class Balancer {
         response.writeHead(answer.statusCode ?? 502, [...endToEnd(answer.rawHeaders), 'x-served-by', name])
         // If either side breaks, both end, so that a client never takes a part for the whole answer.
         pipeline(answer, response, () => {
-          // An early answer leaves the rest of the body, which the connection's next request must not wait for.
+          // An early answer leaves the rest of the body.
           request.unpipe(sent)
           request.resume()
           sent.destroy()

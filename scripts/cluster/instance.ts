@@ -110,7 +110,7 @@ export class Instance {
 
   #breakConnections(): void {
     for (const [client, worker] of this.#sockets) {
-      client.resetAndDestroy()
+      client.destroy()
       worker?.destroy()
     }
     this.#sockets.clear()

@@ -1,7 +1,7 @@
 import type { Cluster } from '../cluster/cluster.ts'
 
 /** One request, as its client saw it. */
-interface Sample {
+export interface Sample {
   kind: string
   /** 0 if there was no answer. */
   status: number
@@ -13,6 +13,8 @@ export interface Person {
   id: string
   handle: string
   token: string
+  /** The cookies of the same session. */
+  cookie: string
   posts: string[]
 }
 
@@ -41,7 +43,8 @@ export class Load {
     const body = JSON.stringify({ email: `${name}@example.com`, handle: name, password: 'a long journey 1' })
     const response = await this.send('sign up', '/api/v1/accounts', { method: 'POST', headers: asJson, body })
     const { user, token } = (await response.json()) as { user: { id: string; handle: string }; token: string }
-    return { id: user.id, handle: user.handle, token, posts: [] }
+    const cookie = response.headers.getSetCookie().map((line) => line.split(';')[0])
+    return { id: user.id, handle: user.handle, token, cookie: cookie.join('; '), posts: [] }
   }
 
   async post(person: Person, text: string): Promise<Response> {
@@ -58,8 +61,8 @@ export class Load {
     return response
   }
 
-  readPost(id: string): Promise<Response> {
-    return this.send('read a post', `/api/v1/posts/${id}`)
+  readPost(id: string, kind = 'read a post', web?: number): Promise<Response> {
+    return this.send(kind, `/api/v1/posts/${id}`, {}, web)
   }
 
   readSelf(person: Person, web?: number): Promise<Response> {
@@ -101,7 +104,7 @@ export async function answerOf(request: Promise<Response>): Promise<Response> {
 
 export const summaryHead = ['request', 'n', 'D1', 'KV', 'directory', 'p50 ms', 'p99 ms', 'failed']
 
-const percentile = (sorted: number[], share: number): string =>
+export const percentile = (sorted: number[], share: number): string =>
   (sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)] ?? 0).toFixed(0)
 
 function callsOf(response: Response): Sample['calls'] {
