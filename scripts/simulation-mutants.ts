@@ -27,6 +27,7 @@ const mover = 'src/resharding/move.ts'
 const carrier = 'src/resharding/carrier.ts'
 const records = 'src/resharding/move-records.ts'
 const router = 'src/sharding/router.ts'
+const readThrough = 'src/cache/read-through.ts'
 const shard = 'migrations/shard/0000_shard.sql'
 const tables = 'migrations/shard/0001_first_tables.sql'
 
@@ -127,6 +128,10 @@ $1`,
   {
     name: 'a limit for KV',
     cuts: [cut('src/cache/kv-store.ts', /await inTime\(this\.#clock, ms, call\(\), late\)/, 'await call()')],
+  },
+  {
+    name: 'a client’s own slots are not read from the cache',
+    cuts: [cut(readThrough, /return this\.#options\.ownSlots\.has\(slotOf\(id\)\)/, "return slotOf(id) === ''")],
   },
   {
     name: 'a limit for the data centre’s cache',
