@@ -36,7 +36,7 @@ export const outboxStatement = (database: ShardDatabase, job: Job): ShardStateme
 
 /**
  * The outbox row, if the query finds a row. For a change that may find nothing to change. Put it before the change's
- * own statement.
+ * own statement. @public For nouns.
  */
 export const outboxStatementIf = (
   database: ShardDatabase,

@@ -15,9 +15,15 @@ const KIND = 'cache.purge'
  */
 export type PurgePages = (tags: string[]) => Promise<'purged' | 'no cache'>
 
-/** The job that purges the shared pages with a tag. */
-export const newPurge = (ids: IdSource, clock: Clock, ownerId: string, tag: string): Job =>
-  newJob(ids, clock, ownerId, KIND, { tag })
+/**
+ * The job that purges the shared pages with this tag, after a deletion or a change of who may see something. Write it
+ * in the batch of the change, and `follow` it after the commit. Empty if nothing is cached. @public For nouns.
+ */
+export const purgesOf = (
+  { settings, ids, clock }: { settings: { cache: 'on' | 'off' }; ids: IdSource; clock: Clock },
+  ownerId: string,
+  tag: string,
+): Job[] => (settings.cache === 'on' ? [newJob(ids, clock, ownerId, KIND, { tag })] : [])
 
 const tagOf = ({ body }: Job): string => String(body.tag)
 

@@ -25,7 +25,7 @@ interface ProfileRow {
   version: number
 }
 
-export interface SelfRow extends ProfileRow {
+interface SelfRow extends ProfileRow {
   email: string
   emailVerifiedAt: number | null
 }
@@ -136,7 +136,7 @@ export async function getSelf(
   return selfIn(answer)
 }
 
-/** The query of `getSelf`, for a batch with other reads of the user's slot. */
+/** The query of `getSelf`, for a batch with other reads of the user's slot. @public For nouns. */
 export const selfQuery = (
   { userCounts }: Pick<Tiers, 'userCounts'>,
   database: ShardDatabase,
@@ -144,7 +144,7 @@ export const selfQuery = (
 ): Typed<SelfRow> =>
   rowsOf<SelfRow>(database.prepare(`SELECT ${selfColumns(userCounts)} WHERE profiles.id = ?`).bind(userId))
 
-/** The account in the answer to `selfQuery`. Throws SESSION_ENDED if there is none. */
+/** The account in the answer to `selfQuery`. Throws SESSION_ENDED if there is none. @public For nouns. */
 export function selfIn({ results: [row] }: D1Result<SelfRow>): Self {
   if (!row) throw new BanyanError('SESSION_ENDED', 'The account was deleted. Sign up for a new one.')
   return { ...toUser(row), email: row.email, emailVerified: row.emailVerifiedAt !== null }

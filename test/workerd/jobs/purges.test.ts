@@ -2,7 +2,7 @@ import { createExecutionContext, createMessageBatch, getQueueResult } from 'clou
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Clock } from '../../../src/core/clock.ts'
 import type { Job } from '../../../src/jobs/outbox.ts'
-import { consumePurges, newPurge, type PurgePages, Purger, purgeKinds } from '../../../src/jobs/purges.ts'
+import { consumePurges, type PurgePages, Purger, purgeKinds, purgesOf } from '../../../src/jobs/purges.ts'
 import '../../support/light-passwords.ts'
 import { member } from '../../support/members.ts'
 import { emptyShards } from '../../support/shard-rows.ts'
@@ -60,10 +60,9 @@ async function setUp() {
   const { tiers } = world.isolate()
   /** Purges of deletions that happened a while ago. */
   const purges = (count: number, createdAt = clock.time - 600_000) =>
-    Array.from({ length: count }, (_, n) => ({
-      ...newPurge(tiers.ids, tiers.clock, ada.userId, `post:${n}`),
-      createdAt,
-    }))
+    Array.from({ length: count }, (_, n) => purgesOf({ ...tiers, settings: { cache: 'on' } }, ada.userId, `note:${n}`))
+      .flat()
+      .map((job) => ({ ...job, createdAt }))
   return { world, ada, clock, cache, called, deliver, purges }
 }
 
