@@ -15,7 +15,6 @@ test.each(['crash', 'freeze', 'mute'] as const)(
     expect(report.requests).toBeGreaterThanOrEqual(2_000)
     // The balancer itself sends a refused request to another web server.
     if (failure !== 'crash') expect(report.retriedWrites).toBeGreaterThan(0)
-    console.log(failure, { ...report, users: undefined, acknowledged: report.acknowledged.length })
     await expectNoLoss(servers, report)
   },
 )
