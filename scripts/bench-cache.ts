@@ -13,7 +13,7 @@ import type { CacheQuestion } from '../test/bench/cache-worker.ts'
 import { readOptions } from './options.ts'
 
 /** Memory hits are too short for few calls: the clock moves with I/O only. */
-const callsOf = (subject: string) => (subject === 'memory hit' ? 5_000 : 100)
+const callsOf = (subject: string) => (subject === 'memory hit' ? 5_000 : subject.startsWith('cpu') ? 1_000 : 100)
 
 const bounds: [subject: string, base: string, max: number | null][] = [
   ['memory hit', 'KV get, raw', 0.02],

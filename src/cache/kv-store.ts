@@ -25,11 +25,11 @@ export class KvStore {
     this.#clock = clock
   }
 
-  async get<T>(key: string): Promise<T | null> {
+  get<T>(key: string): Promise<T | null> {
     return this.#quietly('get', key, limits.kvWaitMs, () => this.#kv.get<T>(key, 'json'))
   }
 
-  async getText(key: string): Promise<string | null> {
+  getText(key: string): Promise<string | null> {
     return this.#quietly('get', key, limits.kvWaitMs, () => this.#kv.get(key, 'text'))
   }
 
@@ -56,6 +56,7 @@ export class KvStore {
     await this.#quietly('delete', key, limits.kvWriteMs, () => this.#kv.delete(key))
   }
 
+  /** Null if the call fails or is late. */
   async #quietly<T>(operation: string, key: string, ms: number, call: () => Promise<T>): Promise<T | null> {
     this.#onCall()
     try {

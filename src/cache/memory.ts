@@ -71,9 +71,9 @@ export class Memory {
     return node.held
   }
 
-  /** Keeps an entry in place of an older one, unless it alone is over the bound. */
-  keep(key: string, held: Held): void {
-    const bytes = NODE_BYTES + 2 * (key.length + JSON.stringify(held.entry).length)
+  /** Keeps an entry in place of an older one, unless it alone is over the bound. `characters`: of the entry as JSON. */
+  keep(key: string, held: Held, characters = JSON.stringify(held.entry).length): void {
+    const bytes = NODE_BYTES + 2 * (key.length + characters)
     const known = this.#nodes.get(key)
     if (bytes > Math.min(this.#bytesMax, limits.cacheEntryBytesMax)) {
       if (known) this.#evict(known)

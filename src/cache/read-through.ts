@@ -38,8 +38,8 @@ interface Found<T> {
 /** `check`: a newer copy in KV will do, or none. `load`: the entry must be newer than the one in memory. */
 type Need = 'check' | 'load'
 
-/** How the leader of a load finds the entry for all readers, and where. The load ends at `endsAt`. */
-type Fetch<T> = (context: GetFreshValueContext, endsAt: number) => Promise<Pick<Found<T>, 'entry' | 'from'>>
+/** Loads a value from its shard. The context is for a batch's load. */
+type Load<T> = (context: GetFreshValueContext) => Promise<T | null>
 
 /**
  * The read-through cache of one request: memory, then KV, then the shard. One request loads a value for all readers of
@@ -60,8 +60,11 @@ export class ReadThroughCache implements ReadCache {
     const { owner } = options
     if (typeof owner === 'string' && this.#isOwn(owner)) return this.#readOwn(key, options)
     const load = () => options.load('exact')
+    const endsAt = this.#now + limits.cacheReadMs
     const found =
-      this.#remembered(key, options, load) ?? (await this.#awaited(key, options, this.#fetcher(key, options, load)))
+      this.#remembered(key, options, load) ??
+      (await this.#copied(key, options)) ??
+      (await this.#awaited(key, options, { load, endsAt }))
     const { value } = found.entry
     // A miss was loaded exactly, after the client's writes.
     if (typeof owner === 'function' && found.outcome !== 'miss' && this.#mayBeOwn(value, owner))
@@ -81,15 +84,16 @@ export class ReadThroughCache implements ReadCache {
       const one = this.#remembered(key, options, loadOne(key))
       if (one) found.set(key, one)
     }
+    const endsAt = this.#now + limits.cacheReadMs
     for (const [key, text] of await kv.getTexts(shared.filter((key) => !found.has(key)))) {
-      const entry = this.#admitted(key, text, options)
-      if (entry) found.set(key, { entry, ...this.#outcomeOf(entry, options, 'kv') })
+      const one = this.#admitted(key, text, options)
+      if (one) found.set(key, one)
     }
     const missing = shared.filter((key) => !found.has(key))
     const ownAt = this.#now
     const [ownValues, loaded] = await Promise.all([
       own.length > 0 ? options.load(own) : new Map<string, T>(),
-      this.#loadTogether(missing, options, loadOne),
+      this.#loadTogether(missing, options, loadOne, endsAt),
     ])
     const values = new Map(ownValues)
     for (const key of own) isolate.learn(key, entryOf(values.get(key) ?? null, options, ownAt))
@@ -146,7 +150,7 @@ export class ReadThroughCache implements ReadCache {
     const { isolate } = this.#options
     isolate.learn(key, entry)
     isolate.counts.own++
-    this.#statuses.push(`banyan; fwd=bypass; key="${kindOf(key)}"; detail=own`)
+    this.#say(`fwd=bypass; key="${kindOf(key)}"; detail=own`)
     return entry.value
   }
 
@@ -163,47 +167,60 @@ export class ReadThroughCache implements ReadCache {
     if (held.reads === limits.cacheCopyReads && !held.isCopied) this.#copy(key, entry, policy)
     const earlyAt = entry.at + EARLY_SHARE * (held.freshUntil - entry.at)
     if (held.reads >= limits.cacheHotReads && now >= earlyAt) this.#refresh(key, policy, load, 'load')
-    else if (now - held.checkedAt >= limits.cacheMemoryMs) this.#refresh(key, policy, load, 'check')
+    else if (held.reads >= limits.cacheCheckReads && now - held.checkedAt >= limits.cacheMemoryMs)
+      this.#refresh(key, policy, load, 'check')
     return { entry, outcome: 'hit', from: 'memory' }
   }
 
+  async #copied<T>(key: string, policy: CachePolicy<T>): Promise<Found<T> | null> {
+    return this.#admitted(key, await this.#options.kv.getText(key), policy)
+  }
+
   /** The entry of a text from KV, kept in memory, or null if it is older than what is known, or too old to show. */
-  #admitted<T>(key: string, text: string | null, policy: CachePolicy<T>): Entry<T> | null {
-    const entry = text === null ? null : parseEntry<T>(text)
+  #admitted<T>(key: string, text: string | null, policy: CachePolicy<T>): Found<T> | null {
+    if (text === null) return null
+    const entry = parseEntry<T>(text)
     const now = this.#now
-    if (!entry || !isShowable(entry, policy, now) || entry.at > now + limits.cacheClockSkewMs) return null
+    if (!entry || !isShowable(entry, policy, now)) return null
     const { isolate } = this.#options
     const held = isolate.memory.peek(key)?.entry
     if ((held && entry.at <= held.at) || !isolate.versions.admitsCopy(entry, isolate.known(key))) return null
-    this.#keep(key, entry, policy, true)
-    return entry
+    this.#keep(key, entry, policy, text)
+    return { entry, outcome: isFresh(entry, policy, now) ? 'hit' : 'stale', from: 'kv' }
   }
 
   // ── loads ─────────────────────────────────────────────────────────────────────────────────────
 
-  /** Waits for an entry, because there is none to show. Joins the load of another request, but not for long. */
-  async #awaited<T>(key: string, policy: CachePolicy<T>, first: Fetch<T>, again = first): Promise<Found<T>> {
+  /**
+   * Waits for a load, because there is no entry to show. Joins the load of another request, but not for long. `again`
+   * loads if that one was abandoned.
+   */
+  async #awaited<T>(
+    key: string,
+    policy: CachePolicy<T>,
+    { load, again = load, endsAt }: { load: Load<T>; again?: Load<T>; endsAt: number },
+  ): Promise<Found<T>> {
     const { clock, isolate } = this.#options
     const held = isolate.memory.peek(key)?.entry as Entry<T> | undefined
+    // Another request has loaded it while this one asked KV.
+    if (held && isFresh(held, policy, this.#now)) return { entry: held, outcome: 'collapsed', from: 'shard' }
     const kept = held && this.#now < held.at + ageMsMax(held, policy) ? held : null
-    const endsAt = this.#now + limits.cacheReadMs
-    const deadline = kept ? this.#now + limits.cacheSoftMs : endsAt
+    const deadline = kept ? endsAt - limits.cacheReadMs + limits.cacheSoftMs : endsAt
     for (let tries = 0; ; tries++) {
-      const shared = this.#shared(key, policy, tries === 0 ? first : again, endsAt)
+      const { entry: work, isLeader } = this.#shared(key, policy, tries === 0 ? load : again, endsAt)
       const leftMs = Math.max(0, deadline - this.#now)
-      const waitMs = shared.isLeader ? leftMs : Math.min(leftMs, limits.cacheJoinMs)
+      const waitMs = isLeader ? leftMs : Math.min(leftMs, limits.cacheJoinMs)
       try {
-        const isBounded = shared.isLeader && !kept // by `#loaded`
-        const entry = isBounded
-          ? await shared.entry
-          : await inTime(clock, waitMs, shared.entry, () => new LateLoad(key))
-        return { entry, ...this.#outcomeOf(entry, policy, shared.from()) }
+        const isBounded = isLeader && !kept // by `#loaded`
+        const entry = isBounded ? await work : await inTime(clock, waitMs, work, () => new LateLoad(key))
+        if (!isFresh(entry, policy, this.#now)) return { entry, outcome: 'grace', from: 'memory' }
+        return { entry, outcome: isLeader ? 'miss' : 'collapsed', from: 'shard' }
       } catch (error) {
         // A timer may end a millisecond early by the clock.
         const isOver = this.#now >= deadline || (error instanceof LateLoad && waitMs === leftMs)
         if (kept && isOver) return { entry: kept, outcome: 'grace', from: 'memory' }
         // The other request failed for its own reason, or was abandoned. This one, or another waiter, loads instead.
-        const mayRetry = !shared.isLeader && !isOver && (error instanceof LateLoad || tries === 0)
+        const mayRetry = !isLeader && !isOver && (error instanceof LateLoad || tries === 0)
         if (!mayRetry) throw error
       }
     }
@@ -214,6 +231,7 @@ export class ReadThroughCache implements ReadCache {
     keys: string[],
     options: ReadManyOptions<T>,
     loadOne: (key: string) => () => Promise<T | null>,
+    endsAt: number,
   ): Promise<[string, Found<T>][]> {
     const batch = createBatch(async (asked: string[]) => {
       const values = await options.load(asked)
@@ -221,49 +239,42 @@ export class ReadThroughCache implements ReadCache {
     })
     const loads = keys.map((key) => ({ key, inBatch: batch.add(key) }))
     const waits = loads.map(async ({ key, inBatch }): Promise<[string, Found<T>]> => {
-      const fetch: Fetch<T> = async (context, endsAt) => {
-        const load = once(() => inBatch(context), loadOne(key))
-        return { entry: await this.#loaded(key, options, load, endsAt), from: 'shard' }
-      }
+      const again = loadOne(key)
       // `inBatch` has a mark, by which the batch does not wait for keys that another request is loading.
-      const first = Object.assign(fetch, inBatch)
-      return [key, await this.#awaited(key, options, first, this.#fetcher(key, options, loadOne(key)))]
+      const load = Object.assign(once(inBatch, again), inBatch)
+      return [key, await this.#awaited(key, options, { load, again, endsAt })]
     })
     return Promise.all(waits)
-  }
-
-  #outcomeOf<T>(entry: Entry<T>, policy: CachePolicy<T>, from: Found<T>['from'] | null): Omit<Found<T>, 'entry'> {
-    const isFresh = this.#now < entry.at + freshMs(entry, policy, 0)
-    if (isFresh && from === 'kv') return { outcome: 'hit', from }
-    if (isFresh) return { outcome: from === null ? 'collapsed' : 'miss', from: 'shard' }
-    return from === 'kv' ? { outcome: 'stale', from } : { outcome: 'grace', from: 'memory' }
   }
 
   /** Renews an entry in the background, unless that is under way. */
   #refresh<T>(key: string, policy: CachePolicy<T>, load: () => Promise<T | null>, need: Need): void {
     const { isolate, waitUntil } = this.#options
     if (!isolate.startsRefresh(key, this.#now)) return
-    const fetch = this.#fetcher(key, policy, load, need)
-    const { entry } = this.#shared(key, policy, fetch, this.#now + limits.cacheReadMs)
     const ended = () => isolate.endRefresh(key)
-    waitUntil(entry.then(ended, ended)) // the failure is logged; the entry in memory serves until it is too old
+    // A failure is logged by `#shared`. The entry in memory serves until it is too old.
+    waitUntil(this.#renewed(key, policy, load, need).then(ended, ended))
+  }
+
+  async #renewed<T>(key: string, policy: CachePolicy<T>, load: () => Promise<T | null>, need: Need): Promise<void> {
+    if (await this.#copied(key, policy)) return
+    const held = this.#options.isolate.memory.peek(key)
+    if (held && need === 'check' && this.#now < held.freshUntil) held.checkedAt = this.#now
+    else await this.#shared(key, policy, load, this.#now + limits.cacheReadMs).entry
   }
 
   /**
-   * The entry that one request of the isolate gets for all. `isLeader`: it is this request. If the load fails, the entry
+   * The entry that one request of the isolate loads for all. `isLeader`: it is this request. If the load fails, the entry
    * in memory serves for its grace period.
    */
-  #shared<T>(key: string, policy: CachePolicy<T>, fetch: Fetch<T>, endsAt: number) {
+  #shared<T>(key: string, policy: CachePolicy<T>, load: Load<T>, endsAt: number) {
     const { waitUntil, log } = this.#options
     const settled = Promise.withResolvers<void>()
-    let from: Found<T>['from'] | null = null
     let isLeader = false
-    const getFreshValue = async (context: GetFreshValueContext) => {
+    const getFreshValue = (context: GetFreshValueContext) => {
       isLeader = true
       waitUntil(settled.promise) // otherwise the load may end with this request, and its waiters hang
-      const found = await fetch(context, endsAt)
-      from = found.from
-      return found.entry
+      return this.#loaded(key, policy, () => load(context), endsAt)
     }
     const entry = cachified<Entry<T>>(
       {
@@ -272,28 +283,14 @@ export class ReadThroughCache implements ReadCache {
         ttl: limits.cacheJoinMs,
         forceFresh: true,
         fallbackToCache: policy.ttlMs + policy.graceMs,
-        getFreshValue: Object.assign(getFreshValue, fetch),
+        getFreshValue: Object.assign(getFreshValue, load),
       },
       () => (event) => {
         if (event.name !== 'getFreshValueError') return
         log.warn('cache.load-failed', { kind: kindOf(key), reason: messageOf(event.error) })
       },
     ).finally(settled.resolve)
-    return { entry, isLeader, from: () => from }
-  }
-
-  #fetcher<T>(key: string, policy: CachePolicy<T>, load: () => Promise<T | null>, need: Need = 'load'): Fetch<T> {
-    return async (_context, endsAt) => {
-      const { isolate, kv } = this.#options
-      const copy = this.#admitted(key, await kv.getText(key), policy)
-      if (copy) return { entry: copy, from: 'kv' }
-      const held = isolate.memory.peek(key)
-      if (held && need === 'check' && this.#now < held.freshUntil) {
-        held.checkedAt = this.#now
-        return { entry: held.entry as Entry<T>, from: 'memory' }
-      }
-      return { entry: await this.#loaded(key, policy, load, endsAt), from: 'shard' }
-    }
+    return { entry, isLeader }
   }
 
   /** Loads a value and keeps it, unless a newer one is known by now. */
@@ -322,10 +319,13 @@ export class ReadThroughCache implements ReadCache {
 
   // ── keeping ───────────────────────────────────────────────────────────────────────────────────
 
-  #keep<T>(key: string, entry: Entry<T>, policy: CachePolicy<T>, isCopied = false): void {
+  /** Keeps an entry in memory. `copy`: its text in KV, if it comes from there. */
+  #keep<T>(key: string, entry: Entry<T>, policy: CachePolicy<T>, copy?: string): void {
     const { isolate, random } = this.#options
+    const now = this.#now
     const freshUntil = entry.at + freshMs(entry, policy, random.fraction())
-    isolate.memory.keep(key, { entry, freshUntil, keptAt: this.#now, checkedAt: this.#now, reads: 0, isCopied })
+    const held = { entry, freshUntil, keptAt: now, checkedAt: now, reads: 0, isCopied: copy !== undefined }
+    isolate.memory.keep(key, held, copy?.length)
   }
 
   /** Puts an entry into KV, for other isolates. */
@@ -345,8 +345,11 @@ export class ReadThroughCache implements ReadCache {
   #count<T>(key: string, { entry, outcome, from }: Found<T>, policy: CachePolicy<T>): void {
     this.#options.isolate.counts[outcome]++
     const ttl = Math.floor((entry.at + freshMs(entry, policy, 0) - this.#now) / 1_000)
-    if (this.#statuses.length === STATUSES_MAX) return
-    this.#statuses.push(`banyan; ${said[outcome]}; ttl=${ttl}; key="${kindOf(key)}"; detail=${from}`)
+    this.#say(`${said[outcome]}; ttl=${ttl}; key="${kindOf(key)}"; detail=${from}`)
+  }
+
+  #say(status: string): void {
+    if (this.#statuses.length < STATUSES_MAX) this.#statuses.push(`banyan; ${status}`)
   }
 }
 
@@ -363,16 +366,23 @@ const said: Record<Outcome, string> = {
 /** A key's kind says nothing about a person. */
 const kindOf = (key: string): string => key.split(':', 1)[0] ?? ''
 
+/** False for an entry from the future: the clock has stepped back, or another isolate's clock is wrong. */
+const isYounger = ({ at }: Entry<unknown>, ms: number, now: number): boolean =>
+  now < at + ms && at <= now + limits.cacheClockSkewMs
+
+const isFresh = <T>(entry: Entry<T>, policy: CachePolicy<T>, now: number): boolean =>
+  isYounger(entry, freshMs(entry, policy, 0), now)
+
 const isShowable = <T>(entry: Entry<T>, policy: CachePolicy<T>, now: number): boolean =>
-  now < entry.at + freshMs(entry, policy, 0) + staleMs(entry, policy)
+  isYounger(entry, freshMs(entry, policy, 0) + staleMs(entry, policy), now)
 
 /** Calls `first` the first time, and `later` from then on. */
-function once<T>(first: () => T | Promise<T>, later: () => Promise<T>): () => Promise<T> {
+function once<C, T>(first: (context: C) => T | Promise<T>, later: () => Promise<T>): (context: C) => Promise<T> {
   let isFirst = true
-  return async () => {
+  return async (context) => {
     if (!isFirst) return later()
     isFirst = false
-    return first()
+    return first(context)
   }
 }
 

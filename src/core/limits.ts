@@ -63,7 +63,8 @@ export const limits = {
   cacheEntryBytesMax: 2_100_000, // a larger one is not kept in memory
   cacheVersionsMax: 10_000, // of things that are no longer in memory
   cacheAgeMsMax: 360_000, // no policy shows an older value; the causal token lives longer
-  cacheMemoryMs: 5_000, // then KV is asked for a newer value, in the background
+  cacheMemoryMs: 5_000, // then KV is asked for a newer value, in the background …
+  cacheCheckReads: 10, // … if the value was read this often, because a read of KV costs as much as 500 rows of D1
   cacheJoinMs: 1_000, // how long a reader waits for another reader's load before it loads for itself
   cacheSoftMs: 500, // a reader who has a stale value waits this long for a fresh one
   cacheReadMs: 5_000, // a reader who has none; then 503

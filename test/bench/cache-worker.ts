@@ -68,7 +68,11 @@ const subjects: Record<
     return () => KV.get(KEY, 'json')
   },
   'KV hit': async (env, waitUntil) => {
-    return () => cacheOf(env, newIsolate(), waitUntil).read(KEY, options)
+    const isolate = newIsolate()
+    return () => {
+      isolate.memory.delete(KEY)
+      return cacheOf(env, isolate, waitUntil).read(KEY, options)
+    }
   },
   'memory hit': async (env, waitUntil) => {
     const isolate = newIsolate()
