@@ -1,6 +1,7 @@
 import type { Cache as SharedLoads } from '@epic-web/cachified'
 import { systemClock } from '../core/clock.ts'
 import { limits } from '../core/limits.ts'
+import { type Random, systemRandom } from '../core/random.ts'
 import type { Entry } from './entry.ts'
 import { type Known, KnownVersions } from './known-versions.ts'
 import { type Held, Memory } from './memory.ts'
@@ -23,10 +24,16 @@ export class IsolateCache {
    */
   readonly loads: SharedLoads
   readonly #now: () => number
+  #jitter: number
   readonly #refreshing = new Map<string, number>()
 
-  constructor(now: () => number, bytesMax: number = limits.cacheMemoryBytesMax) {
+  constructor(
+    now: () => number,
+    bytesMax: number = limits.cacheMemoryBytesMax,
+    random: Pick<Random, 'fraction'> = systemRandom,
+  ) {
     this.#now = now
+    this.#jitter = random.fraction() // isolates must not agree
     this.memory = new Memory(bytesMax, (key, held) => this.versions.remember(key, knownOf(held), now()))
     this.loads = {
       get: (key) => {
@@ -37,6 +44,12 @@ export class IsolateCache {
       set: () => undefined,
       delete: () => undefined,
     }
+  }
+
+  /** From 0 to 1, spread evenly: multiples of the golden ratio, which cost less than random numbers. */
+  nextJitter(): number {
+    this.#jitter = (this.#jitter + 0.618_034) % 1
+    return this.#jitter
   }
 
   /** What is known of a key, unless the clock has stepped back since. */

@@ -60,8 +60,7 @@ export class KvStore {
   async #quietly<T>(operation: string, key: string, ms: number, call: () => Promise<T>): Promise<T | null> {
     this.#onCall()
     try {
-      const late = () => new Error(`KV did not answer within ${ms} ms`)
-      return await inTime(this.#clock, ms, call(), late)
+      return await inTime(this.#clock, ms, call(), () => new Error(`KV did not answer within ${ms} ms`))
     } catch (error) {
       this.#log.warn('kv.failed', { operation, kind: key.split(':')[0], reason: messageOf(error) })
       return null

@@ -4,7 +4,6 @@ import { BanyanError, messageOf } from '../core/errors.ts'
 import { slotOf } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
-import type { Random } from '../core/random.ts'
 import type { ReadCache, ReadManyOptions, ReadOptions } from './cache.ts'
 import { ageMsMax, type CachePolicy, type Entry, entryOf, freshMs, parseEntry, staleMs } from './entry.ts'
 import type { IsolateCache, Outcome } from './isolate-cache.ts'
@@ -15,7 +14,6 @@ export interface ReadThroughOptions {
   isolate: IsolateCache
   kv: KvStore
   clock: Clock
-  random: Random
   log: Log
   /** The slots that this client may have written recently. */
   ownSlots: ReadonlySet<string>
@@ -60,10 +58,11 @@ export class ReadThroughCache implements ReadCache {
     const { owner } = options
     if (typeof owner === 'string' && this.#isOwn(owner)) return this.#readOwn(key, options)
     const load = () => options.load('exact')
+    const { kv } = this.#options
     const endsAt = this.#now + limits.cacheReadMs
     const found =
       this.#remembered(key, options, load) ??
-      (await this.#copied(key, options)) ??
+      this.#admitted(key, await kv.getText(key), options) ??
       (await this.#awaited(key, options, { load, endsAt }))
     const { value } = found.entry
     // A miss was loaded exactly, after the client's writes.
@@ -150,7 +149,8 @@ export class ReadThroughCache implements ReadCache {
     const { isolate } = this.#options
     isolate.learn(key, entry)
     isolate.counts.own++
-    this.#say(`fwd=bypass; key="${kindOf(key)}"; detail=own`)
+    if (this.#statuses.length < STATUSES_MAX)
+      this.#statuses.push(`banyan; fwd=bypass; key="${kindOf(key)}"; detail=own`)
     return entry.value
   }
 
@@ -170,10 +170,6 @@ export class ReadThroughCache implements ReadCache {
     else if (held.reads >= limits.cacheCheckReads && now - held.checkedAt >= limits.cacheMemoryMs)
       this.#refresh(key, policy, load, 'check')
     return { entry, outcome: 'hit', from: 'memory' }
-  }
-
-  async #copied<T>(key: string, policy: CachePolicy<T>): Promise<Found<T> | null> {
-    return this.#admitted(key, await this.#options.kv.getText(key), policy)
   }
 
   /** The entry of a text from KV, kept in memory, or null if it is older than what is known, or too old to show. */
@@ -257,8 +253,9 @@ export class ReadThroughCache implements ReadCache {
   }
 
   async #renewed<T>(key: string, policy: CachePolicy<T>, load: () => Promise<T | null>, need: Need): Promise<void> {
-    if (await this.#copied(key, policy)) return
-    const held = this.#options.isolate.memory.peek(key)
+    const { isolate, kv } = this.#options
+    if (this.#admitted(key, await kv.getText(key), policy)) return
+    const held = isolate.memory.peek(key)
     if (held && need === 'check' && this.#now < held.freshUntil) held.checkedAt = this.#now
     else await this.#shared(key, policy, load, this.#now + limits.cacheReadMs).entry
   }
@@ -321,9 +318,9 @@ export class ReadThroughCache implements ReadCache {
 
   /** Keeps an entry in memory. `copy`: its text in KV, if it comes from there. */
   #keep<T>(key: string, entry: Entry<T>, policy: CachePolicy<T>, copy?: string): void {
-    const { isolate, random } = this.#options
+    const { isolate } = this.#options
     const now = this.#now
-    const freshUntil = entry.at + freshMs(entry, policy, random.fraction())
+    const freshUntil = entry.at + freshMs(entry, policy, isolate.nextJitter())
     const held = { entry, freshUntil, keptAt: now, checkedAt: now, reads: 0, isCopied: copy !== undefined }
     isolate.memory.keep(key, held, copy?.length)
   }
@@ -344,12 +341,9 @@ export class ReadThroughCache implements ReadCache {
 
   #count<T>(key: string, { entry, outcome, from }: Found<T>, policy: CachePolicy<T>): void {
     this.#options.isolate.counts[outcome]++
+    if (this.#statuses.length === STATUSES_MAX) return
     const ttl = Math.floor((entry.at + freshMs(entry, policy, 0) - this.#now) / 1_000)
-    this.#say(`${said[outcome]}; ttl=${ttl}; key="${kindOf(key)}"; detail=${from}`)
-  }
-
-  #say(status: string): void {
-    if (this.#statuses.length < STATUSES_MAX) this.#statuses.push(`banyan; ${status}`)
+    this.#statuses.push(`banyan; ${said[outcome]}; ttl=${ttl}; key="${kindOf(key)}"; detail=${from}`)
   }
 }
 

@@ -32,21 +32,14 @@ export const systemClock: Clock = {
  * Every wait for something outside the isolate uses this. Resolves like `work`, or rejects with `late()` after `ms`
  * milliseconds. It cannot cancel the work: a write without an answer in time may still be applied.
  */
-export function inTime<T>(clock: Clock, ms: number, work: Promise<T>, late = noAnswerIn(ms)): Promise<T> {
-  // One promise, because this is on the way of every call of a shard and of KV.
-  return new Promise((resolve, reject) => {
-    const cancel = startTimer(clock, Math.max(0, ms), () => reject(late()))
-    work.then(
-      (value) => {
-        cancel()
-        resolve(value)
-      },
-      (error) => {
-        cancel()
-        reject(error)
-      },
-    )
-  })
+export async function inTime<T>(clock: Clock, ms: number, work: Promise<T>, late = noAnswerIn(ms)): Promise<T> {
+  const tooLate = Promise.withResolvers<never>()
+  const cancel = startTimer(clock, Math.max(0, ms), () => tooLate.reject(late()))
+  try {
+    return await Promise.race([work, tooLate.promise])
+  } finally {
+    cancel()
+  }
 }
 
 /** By the clock's `timer` if it has one: 3 µs instead of 11 in workerd, for every call of a shard and of KV. */

@@ -4,7 +4,6 @@ import { IsolateCache } from '../../src/cache/isolate-cache.ts'
 import { KvStore } from '../../src/cache/kv-store.ts'
 import { ReadThroughCache } from '../../src/cache/read-through.ts'
 import { systemClock } from '../../src/core/clock.ts'
-import { systemRandom } from '../../src/core/random.ts'
 
 interface BenchEnv {
   KV: KVNamespace
@@ -42,7 +41,6 @@ function cacheOf({ KV }: BenchEnv, isolate: IsolateCache, waitUntil: (work: Prom
     isolate,
     kv,
     clock: systemClock,
-    random: systemRandom,
     log,
     ownSlots: new Set(),
     waitUntil,
@@ -69,9 +67,10 @@ const subjects: Record<
   },
   'KV hit': async (env, waitUntil) => {
     const isolate = newIsolate()
+    const cache = cacheOf(env, isolate, waitUntil)
     return () => {
       isolate.memory.delete(KEY)
-      return cacheOf(env, isolate, waitUntil).read(KEY, options)
+      return cache.read(KEY, options)
     }
   },
   'memory hit': async (env, waitUntil) => {

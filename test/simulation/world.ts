@@ -590,7 +590,7 @@ export class Isolate {
     this.#world = world
     this.process = process
     this.holder = new MapHolder(process.clock, LEASE_MS)
-    this.cache = new IsolateCache(() => process.clock.now(), CACHE_BYTES)
+    this.cache = new IsolateCache(() => process.clock.now(), CACHE_BYTES, world.scheduler.random)
     this.log = tracingLog(world, process.name)
     this.#copies = copiesOf(world, process, world.scheduler.pick(world.centres), this.log)
     this.#kv = kvOf(world, process, world.kv)

@@ -153,7 +153,7 @@ export class CachingIsolate {
     this.#world = world
     this.#name = name
     this.clock = clock
-    this.memory = new IsolateCache(this.clock.now, memoryBytes)
+    this.memory = new IsolateCache(this.clock.now, memoryBytes, world.scheduler.random)
   }
 
   /** A request of a client who may have written the slots of these owners. */
@@ -167,7 +167,6 @@ export class CachingIsolate {
       isolate: memory,
       kv,
       clock,
-      random: world.scheduler.random,
       log,
       ownSlots: new Set(owners.map((id) => id.slice(0, 4))),
       waitUntil: (promise) => void background.push(promise),

@@ -8,7 +8,6 @@ import { KvStore } from '../../src/cache/kv-store.ts'
 import { ReadThroughCache } from '../../src/cache/read-through.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import { limits } from '../../src/core/limits.ts'
-import { systemRandom } from '../../src/core/random.ts'
 import { quietLog, silence } from './sharding-doubles.ts'
 
 export interface TrapQuestion {
@@ -19,7 +18,7 @@ export interface TrapQuestion {
   ms: number
   /** How long the value is fresh. */
   ttlMs: number
-  /** Answers at once, so that the request ends before its load. */
+  /** Answers when its load has begun, so that the request ends before its load. */
   leaves: boolean
   /** False: the load is not passed to `waitUntil`, so it ends with its request. */
   outlives: boolean
@@ -44,7 +43,8 @@ const isolate = new IsolateCache(systemClock.now)
 const loads = new Map<string, number>()
 const naive = new Map<string, Promise<number>>()
 
-async function load({ key, load, ms }: TrapQuestion, kv: KVNamespace): Promise<number> {
+async function load({ key, load, ms }: TrapQuestion, kv: KVNamespace, begin: () => void): Promise<number> {
+  begin()
   const count = (loads.get(key) ?? 0) + 1
   loads.set(key, count)
   await kv.get('a call, as a load makes one')
@@ -55,14 +55,19 @@ async function load({ key, load, ms }: TrapQuestion, kv: KVNamespace): Promise<n
 }
 
 /** A cache that looks right: concurrent readers share one promise. */
-async function readNaively(question: TrapQuestion, kv: KVNamespace): Promise<TrapAnswer> {
+async function readNaively(question: TrapQuestion, kv: KVNamespace, begin: () => void): Promise<TrapAnswer> {
   const { key } = question
-  const shared = naive.get(key) ?? load(question, kv).finally(() => naive.delete(key))
+  const shared = naive.get(key) ?? load(question, kv, begin).finally(() => naive.delete(key))
   naive.set(key, shared)
   return { value: await shared, status: null }
 }
 
-async function read(question: TrapQuestion, kv: KVNamespace, context: ExecutionContext): Promise<TrapAnswer> {
+async function read(
+  question: TrapQuestion,
+  kv: KVNamespace,
+  context: ExecutionContext,
+  begin: () => void,
+): Promise<TrapAnswer> {
   const policy: CachePolicy<number> = {
     ttlMs: question.ttlMs,
     staleWhileRevalidateMs: 0,
@@ -74,12 +79,15 @@ async function read(question: TrapQuestion, kv: KVNamespace, context: ExecutionC
     isolate,
     kv: new KvStore(kv, quietLog, () => undefined),
     clock: systemClock,
-    random: systemRandom,
     log: quietLog,
     ownSlots: new Set(),
     waitUntil: (promise) => void (question.outlives && context.waitUntil(promise)),
   })
-  const value = await cache.read(question.key, { ...policy, owner: '0'.repeat(30), load: () => load(question, kv) })
+  const value = await cache.read(question.key, {
+    ...policy,
+    owner: '0'.repeat(30),
+    load: () => load(question, kv, begin),
+  })
   return { value, status: cache.status() }
 }
 
@@ -98,8 +106,10 @@ export default {
       const ask = async () => (await SELF.fetch('http://trap', { method: 'POST', body })).json<TrapAnswer>()
       return Response.json(await Promise.all(Array.from({ length: asked.readers }, ask)))
     }
-    const reading = asked.cache === 'naive' ? readNaively(asked, KV) : read(asked, KV, context)
+    const begun = Promise.withResolvers<void>()
+    const begin = begun.resolve
+    const reading = asked.cache === 'naive' ? readNaively(asked, KV, begin) : read(asked, KV, context, begin)
     const answered = reading.catch((): TrapAnswer => ({ value: null, status: null }))
-    return Response.json(asked.leaves ? null : await answered)
+    return Response.json(asked.leaves ? await begun.promise.then(() => null) : await answered)
   },
 } satisfies ExportedHandler<TrapEnv>
