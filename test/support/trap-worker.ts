@@ -39,7 +39,7 @@ export interface TrapAnswer {
 // The application's readers wait longer.
 Object.assign(limits, { cacheReadMs: 2_000 })
 
-const isolate = new IsolateCache(systemClock.now)
+let isolate: IsolateCache | null = null
 const loads = new Map<string, number>()
 const naive = new Map<string, Promise<number>>()
 
@@ -75,6 +75,7 @@ async function read(
     negativeTtlMs: 0,
     version: (count) => count,
   }
+  isolate ??= new IsolateCache(systemClock.now) // draws a random number, which the global scope may not
   const cache = new ReadThroughCache({
     isolate,
     kv: new KvStore(kv, quietLog, () => undefined),
