@@ -946,7 +946,7 @@ const mutants: Mutant[] = [
   {
     name: 'how long a reader waits for another’s load',
     file: readThrough,
-    take: /shared\.isLeader \? leftMs : Math\.min\(leftMs, limits\.cacheJoinMs\)/,
+    take: /isLeader \? leftMs : Math\.min\(leftMs, limits\.cacheJoinMs\)/,
     leave: 'leftMs',
     ...cache,
   },
@@ -960,7 +960,7 @@ const mutants: Mutant[] = [
   {
     name: 'time limit of a reader who has a stale value',
     file: readThrough,
-    take: /kept \? this\.#now \+ limits\.cacheSoftMs : endsAt/,
+    take: /kept \? endsAt - limits\.cacheReadMs \+ limits\.cacheSoftMs : endsAt/,
     leave: 'endsAt',
     ...cache,
   },
@@ -988,8 +988,8 @@ const mutants: Mutant[] = [
   {
     name: 'age of a copy in KV',
     file: readThrough,
-    take: /!isShowable\(entry, policy, now\) \|\| /,
-    leave: '',
+    take: /!entry \|\| !isShowable\(entry, policy, now\)/,
+    leave: '!entry',
     ...cache,
   },
   {
@@ -1058,7 +1058,7 @@ const mutants: Mutant[] = [
   {
     name: 'KV’s limit of 250 ms',
     file: 'src/cache/kv-store.ts',
-    take: /await inTime\(this\.#clock, ms, call\(\), late\)/,
+    take: /await inTime\(this\.#clock, ms, call\(\), .*\)/,
     leave: 'await call()',
     ...cache,
   },
