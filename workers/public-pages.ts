@@ -11,7 +11,7 @@ export class PublicPages extends WorkerEntrypoint<Env> {
     return renderPage(request, this.env, this.ctx)
   }
 
-  /** A purge reaches only the cache of the entrypoint that calls it. The local runtime has none, and nothing to purge. */
+  /** A purge reaches only the cache of the entrypoint that calls it. The local runtime has no cache. */
   async purge(tags: string[]): Promise<'purged' | 'no cache'> {
     if (!this.ctx.cache) return 'no cache'
     if (tags.length === 0) return 'purged'

@@ -165,7 +165,7 @@ export class Balancer {
     refuse(response, lost)
   }
 
-  /** Resolves to null when an answer has begun or the client has left, and otherwise to why there is no answer. */
+  /** Resolves to null when an answer has begun or the client has left, otherwise to the reason for no answer. */
   #forward(member: Member, request: IncomingMessage, hasBody: boolean, response: ServerResponse): Promise<Lost | null> {
     const { name, address, headers } = member.upstream
     member.requests++
@@ -226,7 +226,7 @@ export class Balancer {
         response.writeHead(answer.statusCode ?? 502, [...endToEnd(answer.rawHeaders), 'x-served-by', name])
         // If either side breaks, both end, so that a client never takes a part for the whole answer.
         pipeline(answer, response, () => {
-          // An early answer leaves the rest of the body.
+          // If the answer was early, the rest of the body is discarded.
           request.unpipe(sent)
           request.resume()
           sent.destroy()

@@ -10,7 +10,7 @@ export type Command =
 const FAILURES: readonly string[] = ['freeze', 'crash', 'mute'] satisfies Failure[]
 const isFailure = (word: string): word is Failure => FAILURES.includes(word)
 
-export const COMMANDS = `  stop 2           freezes web-2: it accepts connections and answers none
+export const COMMANDS = `  stop 2           freezes web-2: it accepts connections and sends no answers
   stop 2 crash     breaks its connections, and refuses new ones
   stop 2 mute      lets it execute requests, and loses its answers
   start 2          ends the failure of web-2
@@ -30,7 +30,7 @@ export function commandOf(line: string, webs: number): Command | null {
   if (!/^\d+$/.test(number ?? '') || web < 1 || web > webs)
     throw new UserError(
       `"${verb}" needs the number of a web server.`,
-      webs === 1 ? `The only one is ${verb} 1.` : `Use ${verb} 1 to ${verb} ${webs}.`,
+      webs === 1 ? `Use ${verb} 1.` : `Use ${verb} 1 to ${verb} ${webs}.`,
     )
   if (verb === 'start' && how === undefined) return { verb, web }
   const failure = how ?? 'freeze'

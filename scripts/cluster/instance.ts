@@ -62,7 +62,7 @@ export class Instance {
     for (const [client, worker] of this.#sockets) if (worker) this.#relay(client, worker)
   }
 
-  /** Serves requests, from the first time or again. Connections from the time of a failure break. */
+  /** Serves requests, for the first time or again. Ends a failure, and breaks its connections. */
   async start(): Promise<void> {
     this.#failure = null
     this.#breakConnections()
@@ -90,7 +90,7 @@ export class Instance {
       worker?.destroy()
     }
     client.on('error', end).on('close', end)
-    // The client of a server that fails does not notice that the Worker has answered and ended the connection.
+    // While a server fails, its client does not notice that the Worker has ended the connection.
     const endOfWorker = () => {
       if (this.#failure === null) end()
       else if (this.#sockets.has(client)) this.#sockets.set(client, null)

@@ -25,7 +25,7 @@ databases, KV, R2, the queues and the Durable Objects.
   --instances N      number of web servers at the start, 1 to ${WEBS_MAX} (default: 3)
   --port N           the balancer's port; 0 chooses a free one (default: 8787)
   --shards N         number of shards (default: those in wrangler.toml)
-  --persist-to DIR   folder of the data, which is kept (default: its own, beside that of npm run dev)
+  --persist-to DIR   folder in which the data is kept (default: .wrangler/state-cluster)
 
 Commands while it runs:
 ${COMMANDS}`
@@ -50,7 +50,7 @@ if (values.help) {
 const instances = wholeOption('--instances', values.instances, 1, WEBS_MAX)
 const wanted = wholeOption('--port', values.port, 0, 65_535)
 const config = orExit(() => localConfig({ shards: values.shards, 'persist-to': values['persist-to'] }))
-// Two runtimes must not use the same databases, so the data of `npm run dev` is not used here.
+// Two runtimes must not use the same databases, so the data is separate from that of `npm run dev`.
 const persistTo = values['persist-to'] === undefined ? `${config.persistTo}-cluster` : config.persistTo
 
 const say = (text: string): void => console.log(`${new Date().toTimeString().slice(0, 8)}  ${text}`)

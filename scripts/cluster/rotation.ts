@@ -19,8 +19,8 @@ interface Member {
 /**
  * Decides which server gets the next request: the one in the rotation that was chosen longest ago. So each server has
  * the same share, whatever the order in which servers leave and return. Only checks put a server into the rotation.
- * Failed checks and requests take it out, unless no other server is well: then the cause is probably something that they
- * share, and nobody gains if all of them leave.
+ * Failed checks and requests take it out, unless no other server is well. Then the cause is probably something that they
+ * share, and it would not help if all of them left.
  */
 export class Rotation {
   readonly #rule: HealthRule

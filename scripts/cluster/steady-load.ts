@@ -6,10 +6,10 @@ export interface SteadyLoad {
   rate: number
   /** The number of requests. */
   count: number
-  /** Above it, requests are left out. */
+  /** The maximum number of unanswered requests. Above it, requests are skipped. */
   inFlightMax: number
   isOver?(): boolean
-  /** Sends a request; they are numbered from 0. */
+  /** Sends a request. `number` counts from 0. */
   request(number: number): Promise<void>
 }
 

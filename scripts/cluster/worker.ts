@@ -20,7 +20,7 @@ const unavailable = new Proxy(
   },
 )
 
-/** The application's bindings by the names of the broken ones. An isolate of the application belongs to each. */
+/** The bindings by the names of the broken ones. The application keeps separate isolate state for each. */
 const envs = new Map<string, Env>()
 let broken = ''
 

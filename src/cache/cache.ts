@@ -22,8 +22,8 @@ export interface ReadManyOptions<T> extends CachePolicy<T> {
  * The read-through cache, as one request sees it. A key is `<kind>.<form>:<id>`; `form` is a number that changes with
  * the form of the value, because KV may hold values of the previous version of the software. Values are frozen.
  *
- * A list has no entry that is written or invalidated. Its key contains a version that rises with every change of the
- * list, so an old list is never asked for again.
+ * Lists are neither written nor invalidated. A list's key contains a version that rises with every change of the list,
+ * so an old list is never asked for again.
  */
 export interface ReadCache {
   /** The value, or null if it does not exist. Throws what `load` throws if no value may be shown in its place. */

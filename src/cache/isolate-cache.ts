@@ -19,8 +19,8 @@ export class IsolateCache {
   /** Reads by outcome since the isolate started. */
   readonly counts: Record<Outcome, number> = { hit: 0, stale: 0, grace: 0, miss: 0, collapsed: 0, own: 0 }
   /**
-   * What `cachified` keeps its shared loads by. It reads only the entry that serves if a load fails. It writes nothing,
-   * because a load keeps its own entry.
+   * The cache that `cachified` gets, which also identifies its shared loads. It finds only the entry to serve if a load
+   * fails. It stores nothing, because a load keeps its own entry.
    */
   readonly loads: SharedLoads
   readonly #now: () => number
@@ -33,13 +33,13 @@ export class IsolateCache {
     random: Pick<Random, 'fraction'> = systemRandom,
   ) {
     this.#now = now
-    this.#jitter = random.fraction() // isolates must not agree
+    this.#jitter = random.fraction() // so that isolates differ
     this.memory = new Memory(bytesMax, (key, held) => this.versions.remember(key, knownOf(held), now()))
     this.loads = {
       get: (key) => {
         const entry = this.memory.peek(key)?.entry
         if (!entry || entry.value === null) return null
-        return { value: entry, metadata: { createdTime: systemClock.now() - (now() - entry.at) } } // it compares with the system's clock
+        return { value: entry, metadata: { createdTime: systemClock.now() - (now() - entry.at) } } // for the system's clock
       },
       set: () => undefined,
       delete: () => undefined,
@@ -59,17 +59,17 @@ export class IsolateCache {
     return known && known.at <= this.#now() + limits.cacheClockSkewMs ? known : null
   }
 
-  /** Call with what a client has been shown from its own slots. Other clients must not be shown less afterwards. */
+  /** Call with what a client was shown from its own slots. Other clients must not be shown anything older afterwards. */
   learn(key: string, { version, at }: Pick<Entry<unknown>, 'version' | 'at'>): void {
     const known = this.known(key)
     if (known?.version != null && version !== null && known.version >= version) return
-    // If both reads ran at once, and one of them found nothing, their order is not known. Then neither is kept.
+    // If both reads were concurrent, and one found nothing, their order is unknown. Then neither version is kept.
     const isLater = !known || at > known.at
     this.memory.delete(key)
     this.versions.remember(key, { version: isLater ? version : null, at: this.#now() }, this.#now())
   }
 
-  /** True if no refresh of this key runs. One that was abandoned with its request counts for a few seconds only. */
+  /** True if no other refresh of this key is running. An abandoned one counts for a few seconds only. */
   startsRefresh(key: string, now: number): boolean {
     const since = this.#refreshing.get(key)
     if (since !== undefined && now - since < limits.cacheReadMs) return false

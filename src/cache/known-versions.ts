@@ -13,9 +13,8 @@ type Dated = Pick<Entry<unknown>, 'version' | 'at'>
 
 /**
  * Versions that outlive their entries in memory. KV may show a value that is older than one this isolate has shown, or
- * has written. Such a value is refused by its version, or by the time of its load. The number of versions is bounded: a
- * dropped one leaves its time as the horizon, and values of unknown keys that were loaded before the horizon are
- * refused, too.
+ * has written. Such a value is refused by its version, or by the time of its load. The number of versions is bounded.
+ * The time of a dropped one becomes the horizon: values of unknown keys are refused if they were loaded before it.
  */
 export class KnownVersions {
   readonly #known = new Map<string, Known>()
@@ -34,7 +33,7 @@ export class KnownVersions {
     return this.#known.get(key) ?? null
   }
 
-  /** True if an entry from KV may be used: it is not older than what this isolate knows. */
+  /** True if an entry from KV may be used, because it is not older than what this isolate knows. */
   admitsCopy(entry: Dated, known: Known | null): boolean {
     if (!known) return entry.at > this.#horizon
     if (entry.version !== null && known.version !== null) return entry.version >= known.version

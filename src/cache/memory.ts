@@ -26,13 +26,13 @@ interface Node {
   older: Node | null
 }
 
-/** Counted for a node and its place in the map. */
+/** Bytes that count for a node and its place in the map. */
 const NODE_BYTES = 256
 
 /**
  * Entries in the isolate's memory, bounded in bytes. Evicts by SIEVE (Zhang et al., NSDI 2024): a hand moves from the
  * oldest entry to the newest, and evicts the first one that was not read since it last passed. It passes a hot entry by
- * three times. One-time reads leave sooner than with LRU, and a read moves nothing.
+ * three times. Entries that are read once leave sooner than with LRU, and a read moves nothing.
  */
 export class Memory {
   readonly #nodes = new Map<string, Node>()

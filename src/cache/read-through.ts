@@ -23,7 +23,7 @@ export interface ReadThroughOptions {
 /** Hot values are refreshed after this share of their freshness. */
 const EARLY_SHARE = 0.8
 
-/** `cache-status` tells of this many reads. A list of a hundred entries would be longer than some clients accept. */
+/** `cache-status` reports this many reads. A list of a hundred entries would be longer than some clients accept. */
 const STATUSES_MAX = 8
 
 /** How an entry was found, for `cache-status`. */
@@ -33,7 +33,7 @@ interface Found<T> {
   from: 'memory' | 'kv' | 'shard'
 }
 
-/** `check`: a newer copy in KV will do, or none. `load`: the entry must be newer than the one in memory. */
+/** `check`: look for a newer copy in KV only. `load`: if there is none, load the value. */
 type Need = 'check' | 'load'
 
 /** Loads a value from its shard. The context is for a batch's load. */
@@ -207,7 +207,7 @@ export class ReadThroughCache implements ReadCache {
       const leftMs = Math.max(0, deadline - this.#now)
       const waitMs = isLeader ? leftMs : Math.min(leftMs, limits.cacheJoinMs)
       try {
-        const isBounded = isLeader && !kept // by `#loaded`
+        const isBounded = isLeader && !kept // `#loaded` has the time limit
         const entry = isBounded ? await work : await inTime(clock, waitMs, work, () => new LateLoad(key))
         if (!isFresh(entry, policy, this.#now)) return { entry, outcome: 'grace', from: 'memory' }
         return { entry, outcome: isLeader ? 'miss' : 'collapsed', from: 'shard' }
@@ -222,7 +222,7 @@ export class ReadThroughCache implements ReadCache {
     }
   }
 
-  /** Loads the values that no other request is loading in one call. */
+  /** Loads, in one call, the values that no other request is loading. */
   async #loadTogether<T>(
     keys: string[],
     options: ReadManyOptions<T>,
@@ -236,7 +236,7 @@ export class ReadThroughCache implements ReadCache {
     const loads = keys.map((key) => ({ key, inBatch: batch.add(key) }))
     const waits = loads.map(async ({ key, inBatch }): Promise<[string, Found<T>]> => {
       const again = loadOne(key)
-      // `inBatch` has a mark, by which the batch does not wait for keys that another request is loading.
+      // A mark on `inBatch` tells the batch not to wait for keys that another request is loading.
       const load = Object.assign(once(inBatch, again), inBatch)
       return [key, await this.#awaited(key, options, { load, again, endsAt })]
     })

@@ -42,7 +42,7 @@ export async function inTime<T>(clock: Clock, ms: number, work: Promise<T>, late
   }
 }
 
-/** By the clock's `timer` if it has one: 3 µs instead of 11 in workerd, for every call of a shard and of KV. */
+/** Uses the clock's `timer` if it has one. In workerd, that saves 8 of 11 µs for every call of a shard and of KV. */
 function startTimer(clock: Clock, ms: number, late: () => void): () => void {
   if (clock.timer) return clock.timer(ms, late)
   const settled = new AbortController()

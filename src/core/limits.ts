@@ -34,7 +34,7 @@ export const limits = {
   rateLimitWaitMs: 500, // the limiter answers from the same data centre in a few ms
   queueSendMs: 5_000, // the sweeper retries; public reports mention 57 s
   purgeMs: 10_000, // a purge of shared pages
-  purgeAgainMs: 150_000, // after the deletion; a cached row is shown for 120 s, and a page of it is stored 20 s later
+  purgeAgainMs: 150_000, // after the deletion; a cached row is shown for 120 s, and its page may be stored 20 s later
   purgeApartMs: 12_000, // between two purges; the platform allows an account 5 per minute
   purgeTagsMax: 100, // in one purge, the platform's limit; the largest batch of their queue
   mailSendMs: 10_000, // an SMTP conversation
@@ -67,7 +67,7 @@ export const limits = {
   cacheCheckReads: 10, // … if the value was read this often, because a read of KV costs as much as 500 rows of D1
   cacheJoinMs: 1_000, // how long a reader waits for another reader's load before it loads for itself
   cacheSoftMs: 500, // a reader who has a stale value waits this long for a fresh one
-  cacheReadMs: 5_000, // a reader who has none; then 503
+  cacheReadMs: 5_000, // a reader who has none waits this long; then 503
   cacheClockSkewMs: 1_000, // between two isolates
   cacheCopyReads: 2, // a value is put into KV at its second read, because most are read once
   cacheHotReads: 100, // of one value since its load; then it is refreshed before it expires, and kept longer
@@ -129,7 +129,7 @@ export const limits = {
   passwordWaitMsMax: 900_000,
   passwordAttemptsHours: 24, // after the latest attempt, its counter expires
   stampsHeldMax: 10_000,
-  causalTokenMs: 420_000, // longer than `cacheAgeMsMax`; until then, the client's own slots are not read from a cache
+  causalTokenMs: 420_000, // longer than `cacheAgeMsMax`; meanwhile, the client's own slots are not read from a cache
 
   // Jobs
   outboxSweepAfterMs: 30_000,

@@ -35,8 +35,8 @@ export const outboxStatement = (database: ShardDatabase, job: Job): ShardStateme
   database.prepare(`INSERT INTO outbox (${COLUMNS}) VALUES (${VALUES})`).bind(...valuesOf(job))
 
 /**
- * The outbox row, if the query finds a row. For a change that may find nothing to change. Put it before the change's
- * own statement. @public For nouns.
+ * Writes the outbox row only if the query finds a row, for a change that may find nothing to change. Put it before the
+ * change's own statement. @public For nouns.
  */
 export const outboxStatementIf = (
   database: ShardDatabase,

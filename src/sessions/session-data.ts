@@ -3,19 +3,19 @@ import { limits } from '../core/limits.ts'
 
 type Json = string | number | boolean | null | Json[] | { [key: string]: Json }
 
-/** The bag of a session: values by key. */
+/** The data of a session: values by key. */
 export type SessionData = Partial<Record<string, Json>>
 
 /** New values by key. `null` removes a key. Keys that are not named keep their values. */
 export type SessionDataChange = Record<string, Json>
 
-/** A path of SQLite's JSON functions contains the key as it is. */
+/** Paths in SQLite's JSON functions contain the key unescaped. */
 const KEY = /^[a-z][a-z0-9_]*$/i
 const KEYS_MAX = 10 // per change; an SQL function takes at most 32 arguments in D1
 
 /**
- * The SQL of `data` with the change applied, and its values. Two writers that change different keys both have their
- * effect, because SQLite merges. Throws SESSION_DATA_TOO_LARGE if the new values alone exceed the limit.
+ * The SQL of `data` with the change applied, and its values. SQLite merges, so writers of different keys do not
+ * overwrite each other. Throws SESSION_DATA_TOO_LARGE if the new values alone exceed the limit.
  */
 export function changedData(change: SessionDataChange): { sql: string; values: string[] } {
   const keys = Object.keys(change)

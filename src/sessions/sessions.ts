@@ -162,8 +162,8 @@ export class Sessions {
 
   /**
    * The statement that replaces a session by a minted one if the condition holds. The new session has another id and
-   * secret, and the times and data of the old one, which the same batch must delete. It returns when the session
-   * expires.
+   * secret, and the times and data of the old one, which the same batch must delete. The statement returns the new
+   * session's expiry.
    */
   rotation(
     database: ShardDatabase,

@@ -54,8 +54,8 @@ export function createWeb(openTiers: OpenTiers, shared: Site, nouns: RegisterRou
 export type RenderPage = (request: Request, bindings: object, context: ExecutionContext) => Promise<Response>
 
 /**
- * The shared pages of the web tier. There is no other route, and nothing of one request is in an answer. No client is
- * checked here, because the default entrypoint has checked it.
+ * The shared pages of the web tier, and no other route. An answer has nothing of one request. Clients are not checked
+ * here, because the default entrypoint has checked them.
  */
 export function createPublicPages(web: OpenAPIHono<WebEnv>, openTiers: OpenTiers, shared: Site): RenderPage {
   const app = new Hono<WebEnv>()

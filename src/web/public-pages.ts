@@ -4,10 +4,10 @@ import type { Sharing } from './sharing.ts'
 /** No page can depend on the host, because the cache's key has none. */
 const ORIGIN = 'https://public-pages.invalid'
 
-/** A longer query makes an address that nobody shares. */
+/** Visitors do not share addresses with longer queries. */
 const QUERY_CHARACTERS_MAX = 200
 
-/** An error travels as data. The entrypoint that has the request's id and its Accept header renders it. */
+/** An error is sent as data. The default entrypoint renders it, because it has the request's id and Accept header. */
 const ERROR_TYPE = 'application/x-banyan-error+json'
 
 /** The headers of a page that are kept. Others belong to the request that filled the cache. */

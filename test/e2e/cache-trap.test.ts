@@ -92,7 +92,7 @@ describe.concurrent('a leader', () => {
     expect(await loadsOf(key)).toBe(1)
   })
 
-  test('whose load ended with its request: the others wait for a second, then load themselves', async () => {
+  test('whose load ended with its request: the others wait for a second, then load the value', async () => {
     await read('interrupted', { leaves: true, outlives: false })
     const waiters = await Promise.all(Array.from({ length: 20 }, () => read('interrupted')))
     expect(longest(waiters)).toBeGreaterThan(limits.cacheJoinMs)
@@ -111,7 +111,7 @@ describe.concurrent('a leader', () => {
     expect(await loadsOf('failing')).toBe(2)
   })
 
-  test('whose load hangs: the others wait for a second, then load themselves', async () => {
+  test('whose load hangs: the others wait for a second, then load the value', async () => {
     void read('hanging', { load: 'hangs' })
     await systemClock.sleep(LOAD_MS / 3)
     const waiters = await Promise.all(Array.from({ length: 20 }, () => read('hanging')))

@@ -461,7 +461,7 @@ export class Client {
   /** Authenticates, then runs the action. Resolves to null if the session has ended. */
   async #asUser<T>(account: Account, body: AsUser<T>, effect: Effect): Promise<Answered<T | null>> {
     const outcome = await this.#askAs(account, effect, async (request): Promise<{ did: T } | null> => {
-      // Usually as with a copy and a fresh stamp: no shard is asked.
+      // Usually no shard is asked, as with a copy and a fresh stamp.
       const { session } = this.#world.scheduler.chance(0.3)
         ? await request.tiers.sessions.authenticate(account.token, null)
         : { session: { id: account.sessionId, userId: account.userId } }

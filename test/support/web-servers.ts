@@ -11,7 +11,7 @@ import { OPERATOR_TOKEN, SIGNING_KEY } from './stack.ts'
 
 const READY_MS = 30_000
 const WAIT_MS = 60_000
-// A failing server catches up to 57 of 40 requests per second before it leaves. More would only wait for each other.
+// At 40 requests per second, a failing server gets up to 57 before it leaves. More would only wait for each other.
 const IN_FLIGHT_MAX = 60
 const REASON_CHARACTERS = 200
 const LOAD_POST = 'under load '

@@ -30,7 +30,7 @@ interface Reads {
 export const cache: Stage = {
   number: 5,
   title: 'A cache',
-  adds: 'many readers of the same data make few reads of the database; it may even be unavailable for a while',
+  adds: 'many readers of the same data cause few database reads; the database may even be unavailable for a while',
   setting: 'CACHE=on, which is the default; each web server’s memory, and KV',
   options: { shards: 2, webs: WEBS, vars: { CACHE: 'on' } },
   async show(cluster, load, _, expect) {
@@ -89,7 +89,7 @@ function report(plain: Spike, cached: Spike, expect: Expect): string[] {
     'no read fails',
   )
   expect(plain.failedWithoutDatabase === WEBS, 'without the cache, no post is read while the databases are unavailable')
-  expect(cached.failedWithoutDatabase === 0, 'with the cache, the viral post is read while they are')
+  expect(cached.failedWithoutDatabase === 0, 'with the cache, the viral post is still read then')
   const row = (what: string, reads: (spike: Spike) => Reads) => {
     const [before, after] = [reads(plain), reads(cached)]
     return [what, String(before.count), ...[before.d1, after.d1].map(String), before.p99, after.p99]

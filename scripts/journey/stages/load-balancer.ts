@@ -22,7 +22,7 @@ const failures: [Failure, string][] = [
 
 interface Counts {
   failed: number
-  /** Failed again when they were sent again once. */
+  /** Failed again when they were retried once. */
   failedTwice: number
 }
 
@@ -62,18 +62,18 @@ export const loadBalancer: Stage = {
         const [a, b] = [present(alone[index], failure), present(behind[index], failure)]
         expect(a.failed === REQUESTS / 3, 'without a balancer, all requests of a third of the clients fail')
         expect(b.failed < a.failed / 2, 'with a balancer, few requests fail')
-        expect(b.failedTwice === 0, 'with a balancer, no request fails that is sent again once')
+        expect(b.failedTwice === 0, 'with a balancer, no request fails again when it is retried')
       }
       expect(
         events.join() === failures.flatMap(() => [`${lost.name} out`, `${lost.name} back`]).join(),
-        'the balancer takes the lost server out, and back when it is well',
+        'the balancer takes the failed server out of the rotation, and puts it back when it is well',
       )
       const rows = failures.map(([, what], index) => [
         what,
         ...[alone[index]?.failed, behind[index]?.failed, behind[index]?.failedTwice].map((n) => `${n} of ${REQUESTS}`),
       ])
       return [
-        ...table(['failed requests, three web servers', 'no balancer', 'balancer', 'sent again once'], rows, 1).split(
+        ...table(['failed requests, three web servers', 'no balancer', 'balancer', 'after one retry'], rows, 1).split(
           '\n',
         ),
         `all are well: ${well.failed} of ${REQUESTS} failed; ${shares.join(', ')}`,
@@ -94,7 +94,7 @@ async function whileFailing<T>(instance: Instance, failure: Failure, load: () =>
   }
 }
 
-/** Every fourth request writes a post. Counts requests that fail, and those that fail again when they are sent again. */
+/** Every fourth request writes a post. Counts requests that fail, and those that fail again when they are retried. */
 async function run(name: string, people: Person[], send: Send): Promise<Counts> {
   const counts = { failed: 0, failedTwice: 0 }
   await steadyLoad({

@@ -145,8 +145,8 @@ export const passwordIs = ({ id, passwordVersion }: PasswordOf): SqlCondition =>
 })
 
 /**
- * Changes the password and ends the user's other sessions, in one batch. With `rotates`, the current session ends too,
- * and a new one with its times and data replaces it: the result. Throws WRONG_CREDENTIALS if `current` is wrong, and
+ * Changes the password and ends the user's other sessions, in one batch. With `rotates`, a new session with the same
+ * times and data replaces the current one, and is the result. Throws WRONG_CREDENTIALS if `current` is wrong, and
  * RATE_LIMITED after too many attempts.
  */
 export async function changePassword(

@@ -8,7 +8,7 @@ import type { Tiers } from '../../web/context.ts'
 
 /**
  * The throttle of password guesses. Every attempt is counted before its password is checked, in the batch that reads
- * the account. So concurrent guesses cannot be checked before they are counted: D1 applies one batch after another.
+ * the account. D1 applies one batch after another, so no concurrent guess is checked before it is counted.
  * After `passwordAttemptsFree` attempts without a success, each further one doubles the wait, up to `passwordWaitMsMax`.
  * A success forgets the attempts.
  */

@@ -128,7 +128,7 @@ async function commit(
     throw error
   }
   tiers.follow([...confirmations, mail.job])
-  profileChanged(tiers, handle) // others may have found that there is none
+  profileChanged(tiers, handle) // a cache may say that the handle does not exist
   return { userId: ownerId, token: minted.token, stamp: sessions.started(minted) }
 }
 

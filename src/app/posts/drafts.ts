@@ -3,7 +3,7 @@ import type { SessionData, SessionDataChange } from '../../sessions/session-data
 import type { Session } from '../../sessions/sessions.ts'
 import type { Tiers } from '../../web/context.ts'
 
-/** The draft's share of the session's data, as JSON. 2,000 characters of two bytes fit, but not of three or four. */
+/** The draft's share of the session's data, as JSON. It fits 2,000 characters of two bytes, but not of three or four. */
 const DRAFT_BYTES_MAX = 4_050
 
 /** Removes the draft from the session's data. */
@@ -23,6 +23,6 @@ export async function saveDraft({ sessions }: Pick<Tiers, 'sessions'>, session: 
 
 function tooLong(bytes: number): BanyanError {
   const [size, max] = [bytes, DRAFT_BYTES_MAX].map((count) => count.toLocaleString('en'))
-  const detail = `The draft was not saved, because it takes ${size} bytes, and a draft has room for ${max}. The draft from before is kept. Publish this text, or shorten it.`
+  const detail = `The draft was not saved. It takes ${size} bytes, and a draft has room for ${max}. The previous draft is kept. Publish this text, or shorten it.`
   return new BanyanError('SESSION_DATA_TOO_LARGE', detail, { errors: [{ pointer: '/text', detail }] })
 }

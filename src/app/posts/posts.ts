@@ -47,14 +47,14 @@ const SELECT_POSTS = `SELECT posts.id, text, posts.created_at AS createdAt, edit
 
 const minute = { ttlMs: 60_000, staleWhileRevalidateMs: 60_000, graceMs: 300_000 }
 
-/** A post may be a minute old, as an edit of it is. Its version counts its author's name, too. */
+/** A post may be shown a minute late. It shows its author's name, so the author's version counts, too. */
 const cachedPost = cachePolicy<PostRow>({
   ...minute,
   negativeTtlMs: 10_000,
   version: ({ version, authorVersion }) => version + authorVersion,
 })
 
-/** A page of a list at one version of it, which never changes. */
+/** A page of a list at one version of the list. It never changes. */
 const cachedPage = cachePolicy<PostPage>({ ...minute, negativeTtlMs: 0, version: () => 1 })
 
 /** Keys in the cache. Their form is 1. */

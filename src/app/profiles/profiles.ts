@@ -47,7 +47,7 @@ const toUser = (row: ProfileRow): User => ({
   posts: row.posts,
 })
 
-/** A profile may be a minute old: its owner sees their own changes at once, and nothing is decided by it. */
+/** A profile may be a minute old, because its owner sees changes at once, and it decides nothing. */
 const cachedProfile = cachePolicy<ProfileRow>({
   ttlMs: 60_000,
   staleWhileRevalidateMs: 60_000,
@@ -73,7 +73,7 @@ async function loadByHandle(tiers: ProfileTiers, handle: string, read: LoadRead)
     .first<ProfileRow>()
 }
 
-/** A user, and the version of their profile, which rises with every change of a list that `raiseVersion` belongs to. */
+/** A user, and the version of their profile, which rises with every change of a list whose noun calls `raiseVersion`. */
 export interface Profile {
   user: User
   version: number

@@ -69,11 +69,11 @@ function growWithText(area: HTMLTextAreaElement): void {
 }
 
 const draftPauseMs = 800
-const draftLost = 'Draft not saved. We try again when you type.'
+const draftLost = 'Draft not saved. It is sent again when you type.'
 
 /**
- * Saves the text of a form with `data-draft` when its typing pauses, so that it is there after a reload, or at another
- * server. Only one request is sent at a time, and the form waits for it: a late one would bring the draft back.
+ * Saves the text of a form with `data-draft` when typing pauses, so that it is still there after a reload, or at another
+ * server. Only one request is sent at a time, and the form waits for it, because a late one would bring the draft back.
  */
 function keepDraft(form: HTMLFormElement, area: HTMLTextAreaElement, address: string): void {
   const note = document.createElement('p')

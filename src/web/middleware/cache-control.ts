@@ -10,7 +10,7 @@ import type { Sharing } from '../sharing.ts'
  */
 const ofData = { maxAgeSeconds: 60, staleSeconds: 300, errorSeconds: 3_600 }
 
-/** A page that only a deployment changes, and a deployment starts with an empty cache. Browsers still ask each minute. */
+/** A page that only a deployment changes. A deployment starts with an empty cache. Browsers still ask each minute. */
 const ofCode = { maxAgeSeconds: 60, staleSeconds: 86_400, errorSeconds: 86_400 }
 
 const sharings = { ofData, ofCode }
@@ -56,12 +56,12 @@ export const cacheControl = (reader: 'client' | 'shared cache') =>
     if (reader === 'shared cache' && !isPersonal) headers.set('cache-tag', [...new Set(c.get('cacheTags'))].join(','))
   })
 
-/** 304 answers for a static file, which sets its own Cache-Control. */
+/** Only static files answer 304, and they set their own Cache-Control. */
 const isOk = (status: number): boolean => status === 200 || status === 304
 
 /**
- * Clients get no stale times, because no purge reaches a browser. `Vary`: after a log-in the same address answers with
- * another page.
+ * Clients get no stale times, because no purge reaches a browser. They get `Vary`, because after a log-in the same
+ * address has another page.
  */
 function share(headers: Headers, { maxAgeSeconds, staleSeconds, errorSeconds }: Sharing, reader: string): void {
   const forAll = `public, max-age=${maxAgeSeconds}`

@@ -17,7 +17,8 @@ export const causalToken = () =>
     // The epoch that this request wrote with, or a newer one. An acknowledged write does not wait for another map.
     const { epoch } = shards
     if (epoch === null || !hasWritten()) return
-    // A refused log-in has counted an attempt, in the slot of its account or of an unknown login. It must not tell which.
+    // A refused log-in has counted an attempt, in the slot of its account or of an unknown login. Its answer must not
+    // tell which.
     if (c.res.status === 401 || c.res.status === 429) return
     const token = formatCausalToken(settings.signingKey, advanced(client, epoch, writtenSlots), clock.now())
     c.res.headers.set('x-causal-token', token)

@@ -50,7 +50,7 @@ function isVisitor(c: Context<WebEnv>): boolean {
   return (c.req.method === 'GET' || c.req.method === 'HEAD') && !hasToken && !hasOwnCookie(c)
 }
 
-/** The sharing that the answering route declares, before its other handlers: the first route that matches answers. */
+/** The sharing that the answering route declares in its first handler. The first route that matches answers. */
 function sharingOf(c: Context<WebEnv>): Sharing | null {
   const first = matchedRoutes(c).find(({ method }) => method === 'GET')
   return (first && declaredSharing(first.handler)) ?? null

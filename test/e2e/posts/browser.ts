@@ -49,7 +49,7 @@ export function browserTests({ stack, open, signUp, logIn, tabTo, tooWide }: Bro
     expect(await page.getByLabel('New post').inputValue()).toHaveLength(2_001)
   })
 
-  test('a draft is there on the next page load, in another tab, and gone once it is published', async () => {
+  test('a draft is shown on the next page load and in another tab, until it is published', async () => {
     const page = await open()
     await signUp(page, 'dora')
     await page.getByLabel('New post').fill('Half a')
@@ -83,7 +83,7 @@ export function browserTests({ stack, open, signUp, logIn, tabTo, tooWide }: Bro
     expect(await page.getByLabel('New post').inputValue()).toBe('')
   })
 
-  test('a draft that is too long to keep says so, and the one from before stays', async () => {
+  test('a draft that is too long is reported, and the previous one is kept', async () => {
     const page = await open()
     await signUp(page, 'dana')
     await page.getByLabel('New post').fill('Short.')
@@ -106,7 +106,7 @@ export function browserTests({ stack, open, signUp, logIn, tabTo, tooWide }: Bro
     expect(await page.getByLabel('New post').inputValue()).toBe('Later.')
     await page.getByLabel('New post').fill('👩'.repeat(1_013))
     await save()
-    expect(await page.locator('#text-error').textContent()).toContain('The draft from before is kept.')
+    expect(await page.locator('#text-error').textContent()).toContain('The previous draft is kept.')
     expect(await page.getByLabel('New post').inputValue()).toBe('👩'.repeat(1_013))
     await page.goto('/home')
     await publish(page, 'Now.')

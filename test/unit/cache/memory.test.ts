@@ -92,7 +92,7 @@ describe('the bound in bytes', () => {
     { weight: 1, arbitrary: fc.record({ do: fc.constant('delete' as const), key }) },
   )
 
-  test('after any steps: held or evicted, the newest value, and no byte is counted twice or forgotten', () => {
+  test('after any steps, each newest value is held or evicted, and each byte is counted once', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const kept = new Map<string, number>()
@@ -122,7 +122,7 @@ describe('the bound in bytes', () => {
     )
   })
 
-  test('an entry over the limit of one is not kept, and its older value is not, either', () => {
+  test('an entry over the limit is not kept, and neither is its older value', () => {
     const evicted: number[] = []
     const memory = new Memory(limits.cacheMemoryBytesMax, (_, { entry }) => evicted.push(entry.at))
     memory.keep('a', held('small', 1))

@@ -234,7 +234,7 @@ describe('an isolate never goes back', () => {
     expect((await read('a')).thing).toBeNull()
   })
 
-  test('what a client has read in its own slot, others do not read an older value of', async () => {
+  test('others read nothing older than what a client has read in its own slot', async () => {
     const first = world.commit('a')
     await putIntoKv('a', entry(first, world.now))
     expect((await read('a')).thing).toEqual(first)
@@ -261,7 +261,7 @@ describe('a client’s own slots', () => {
     expect(world.kv.calls).toEqual(['get a'])
   })
 
-  test('an owner that only the value names is found out from it', async () => {
+  test('an owner that only the value names is read from it', async () => {
     const first = world.commit('a')
     await read('a')
     const second = world.commit('a')

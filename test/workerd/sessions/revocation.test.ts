@@ -59,7 +59,7 @@ async function setUp(): Promise<Victim> {
   await isolate.afterResponse()
   const resetToken = /reset-password\/(\S+)/.exec(world.mails.at(-1)!.text)![1]!
   world.kv.arrive()
-  world.clock.advance(2 * SECOND) // KV takes one write a second per key
+  world.clock.advance(2 * SECOND) // KV takes one write per second and key
   return { world, ada, other: { id: token.split('.')[1]!, userId: ada.userId }, resetToken, revokedAt: 0 }
 }
 

@@ -76,7 +76,7 @@ describe('a visitor’s page', () => {
     for (const { text } of await Promise.all(answers)) expect(text).toBe(expected)
   })
 
-  test('depends on the declared parameters alone, in any order, of which the first counts', async () => {
+  test('depends only on the declared parameters, in any order; of repeated ones, the first counts', async () => {
     const { request, rendered } = setUp()
     await request('GET', '/login?next=/settings')
     for (const query of ['utm=1&next=/settings', 'next=/settings&utm=1', 'next=%2Fsettings', 'next=/settings&next=/x'])
@@ -112,7 +112,7 @@ describe('a visitor’s page', () => {
     expect(rendered).toHaveLength(1)
   })
 
-  test('shows an edit after a minute to the visitor that follows the one who starts the refresh', async () => {
+  test('shows an edit after a minute, to the visitor after the one who starts the refresh', async () => {
     const { request, clock, cache } = setUp()
     const read = async () => {
       const { headers, text } = await request('GET', page)
@@ -216,7 +216,7 @@ describe('a hand-over that fails', () => {
     expect(answer.text).toBe((await direct.request('GET', page)).text)
   })
 
-  test('because the runtime has no entrypoints is none', async () => {
+  test('is not attempted if the runtime has no entrypoints', async () => {
     const { request } = workerIsolate({ CACHE: 'on' }, () => ({}))
     expect(outcome(await request('GET', page))).toEqual([200, null])
   })

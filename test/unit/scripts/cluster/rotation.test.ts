@@ -121,7 +121,7 @@ test('if all servers fail their checks at once, none leaves until another is wel
   expect(changes).toEqual(['a out', 'b out', 'a back', 'c out'])
 })
 
-test('a retry goes to another server, and there is none beside a single one', () => {
+test('a retry goes to another server; a single server has no other', () => {
   expect(rotation.next()).toBe('a')
   expect(rotation.next('b')).toBe('c')
   expect(rotationOf('only').next('only')).toBeNull()
