@@ -19,7 +19,7 @@ export interface Upstream {
   name: string
   /** Where it listens now. */
   readonly address: Address
-  /** Added to each request to it. */
+  /** Added to each request that it gets. */
   readonly headers: Record<string, string>
 }
 
@@ -271,7 +271,7 @@ function whenConnected(request: ClientRequest, then: () => void): void {
   })
 }
 
-/** Names and values in turn, without the headers that concern only one connection, and without `others`. */
+/** Alternating names and values, without the headers that concern only one connection, and without `others`. */
 function endToEnd(raw: string[], others = ENDS_HERE): string[] {
   const pairs = raw.flatMap((name, at) =>
     at % 2 === 0 ? [[name.toLowerCase(), name, raw[at + 1] ?? ''] as const] : [],

@@ -27,7 +27,7 @@ export interface ClusterOptions {
 
 type MiniflareOptions = Parameters<typeof convertV4MiniflareOptions>[0]
 
-/** Has the queues' consumers, the cron and the Durable Objects, and answers no client. */
+/** The Worker with the queues' consumers, the cron and the Durable Objects. It answers no client. */
 const BACKGROUND = 'banyan'
 
 const webName = (index: number) => `web-${index + 1}`
@@ -87,11 +87,11 @@ export class Cluster {
     return present(this.instances[web], `web server ${web}`)
   }
 
-  /** Sends a request to one web server, past any balancer. */
+  /** Sends a request to one web server, without a balancer. */
   fetch(web: number, pathname: string, init: RequestInit = {}): Promise<Response> {
     const { address, headers: own } = this.instance(web)
     const { host, port } = address
-    // A kept connection could break with the web server, and fail a later request.
+    // A connection that is kept open could break with the web server, and fail a later request.
     const headers = new Headers({ ...Object.fromEntries(new Headers(init.headers)), ...own, connection: 'close' })
     return fetch(`http://${host}:${port}${pathname}`, { ...init, headers, redirect: 'manual' })
   }
