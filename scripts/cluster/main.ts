@@ -25,7 +25,7 @@ databases, KV, R2, the queues and the Durable Objects.
   --instances N      number of web servers at the start, 1 to ${WEBS_MAX} (default: 3)
   --port N           the balancer's port; 0 chooses a free one (default: 8787)
   --shards N         number of shards (default: those in wrangler.toml)
-  --persist-to DIR   folder in which the data is kept (default: .wrangler/state-cluster)
+  --persist-to DIR   folder that keeps the data (default: below .wrangler, separate from npm run dev)
 
 Commands while it runs:
 ${COMMANDS}`

@@ -89,7 +89,10 @@ function report(plain: Spike, cached: Spike, expect: Expect): string[] {
     'no read fails',
   )
   expect(plain.failedWithoutDatabase === WEBS, 'without the cache, no post is read while the databases are unavailable')
-  expect(cached.failedWithoutDatabase === 0, 'with the cache, the viral post is still read then')
+  expect(
+    cached.failedWithoutDatabase === 0,
+    'with the cache, the viral post is read while the databases are unavailable',
+  )
   const row = (what: string, reads: (spike: Spike) => Reads) => {
     const [before, after] = [reads(plain), reads(cached)]
     return [what, String(before.count), ...[before.d1, after.d1].map(String), before.p99, after.p99]
