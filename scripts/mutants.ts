@@ -988,8 +988,8 @@ const mutants: Mutant[] = [
   {
     name: 'age of a copy in KV',
     file: readThrough,
-    take: /!entry \|\| !isShowable\(entry, policy, now\)/,
-    leave: '!entry',
+    take: / \|\| !isYounger\(entry, ageMsMax\(entry, policy\), now\)/,
+    leave: '',
     ...cache,
   },
   {

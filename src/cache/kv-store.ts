@@ -38,12 +38,14 @@ export class KvStore {
     const found = new Map<string, string>()
     // One key that is too long would fail the whole call.
     const storable = keys.filter((key) => Buffer.byteLength(key) <= limits.kvKeyBytesMax)
-    for (let start = 0; start < storable.length; start += limits.kvKeysMax) {
-      const some = storable.slice(start, start + limits.kvKeysMax)
+    const calls = Math.ceil(storable.length / limits.kvKeysMax)
+    const reads = Array.from({ length: calls }, async (_, index) => {
+      const some = storable.slice(index * limits.kvKeysMax, (index + 1) * limits.kvKeysMax)
       const [first = ''] = some
       const texts = await this.#quietly('get', first, limits.kvWaitMs, () => this.#kv.get(some, 'text'))
       for (const [key, text] of texts ?? []) if (text !== null) found.set(key, text)
-    }
+    })
+    await Promise.all(reads)
     return found
   }
 

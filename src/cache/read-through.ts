@@ -5,7 +5,7 @@ import { slotOf } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { ReadCache, ReadManyOptions, ReadOptions } from './cache.ts'
-import { ageMsMax, type CachePolicy, type Entry, entryOf, freshMs, parseEntry, staleMs } from './entry.ts'
+import { ageMsMax, type CachePolicy, type Entry, entryOf, freshMs, frozen, parseEntry, staleMs } from './entry.ts'
 import type { IsolateCache, Outcome } from './isolate-cache.ts'
 import type { Known } from './known-versions.ts'
 import type { KvStore } from './kv-store.ts'
@@ -106,7 +106,8 @@ export class ReadThroughCache implements ReadCache {
   }
 
   write<T>(key: string, value: T | null, policy: CachePolicy<T>): void {
-    const entry = entryOf(value, policy, this.#now)
+    // Its age counts from before the commit, whose answer may be late.
+    const entry = entryOf(value, policy, this.#startedAt)
     // A deletion has no version, so what is known may have been committed after it.
     if (entry.version === null) this.invalidate(key)
     else if (!this.#isOverwritten(entry.version, this.#options.isolate.known(key))) {
@@ -177,11 +178,14 @@ export class ReadThroughCache implements ReadCache {
     if (text === null) return null
     const entry = parseEntry<T>(text)
     const now = this.#now
-    if (!entry || !isShowable(entry, policy, now)) return null
+    // Nobody puts negative entries into KV. They would arrive there after their time.
+    if (!entry || entry.value === null || !isYounger(entry, ageMsMax(entry, policy), now)) return null
     const { isolate } = this.#options
     const held = isolate.memory.peek(key)?.entry
-    if ((held && entry.at <= held.at) || !isolate.versions.admitsCopy(entry, isolate.known(key))) return null
+    const isNewer = !held || entry.at > held.at || (entry.version ?? 0) > (held.version ?? Number.POSITIVE_INFINITY)
+    if (!isNewer || !isolate.versions.admitsCopy(entry, isolate.known(key))) return null
     this.#keep(key, entry, policy, text)
+    if (!isShowable(entry, policy, now)) return null // in memory, it serves if the load fails
     return { entry, outcome: isFresh(entry, policy, now) ? 'hit' : 'stale', from: 'kv' }
   }
 
@@ -210,11 +214,13 @@ export class ReadThroughCache implements ReadCache {
         const isBounded = isLeader && !kept // `#loaded` has the time limit
         const entry = isBounded ? await work : await inTime(clock, waitMs, work, () => new LateLoad(key))
         if (!isFresh(entry, policy, this.#now)) return { entry, outcome: 'grace', from: 'memory' }
-        return { entry, outcome: isLeader ? 'miss' : 'collapsed', from: 'shard' }
+        // The entry of a failed or overtaken load is not a miss, because it may be older than this request.
+        const isLoaded = isLeader && entry.at >= this.#startedAt
+        return { entry, outcome: isLoaded ? 'miss' : 'collapsed', from: 'shard' }
       } catch (error) {
         // A timer may end a millisecond early by the clock.
         const isOver = this.#now >= deadline || (error instanceof LateLoad && waitMs === leftMs)
-        if (kept && isOver) return { entry: kept, outcome: 'grace', from: 'memory' }
+        if (kept && (isOver || isLeader)) return { entry: kept, outcome: 'grace', from: 'memory' }
         // The other request failed for its own reason, or was abandoned. This one, or another waiter, loads instead.
         const mayRetry = !isLeader && !isOver && (error instanceof LateLoad || tries === 0)
         if (!mayRetry) throw error
@@ -233,7 +239,12 @@ export class ReadThroughCache implements ReadCache {
       const values = await options.load(asked)
       return asked.map((key) => values.get(key) ?? null)
     })
-    const loads = keys.map((key) => ({ key, inBatch: batch.add(key) }))
+    // A key that another request has loaded meanwhile must not enter the batch, which waits for all of its keys.
+    const isHeld = (key: string) => {
+      const held = this.#options.isolate.memory.peek(key)?.entry as Entry<T> | undefined
+      return held !== undefined && isFresh(held, options, this.#now)
+    }
+    const loads = keys.map((key) => ({ key, inBatch: isHeld(key) ? loadOne(key) : batch.add(key) }))
     const waits = loads.map(async ({ key, inBatch }): Promise<[string, Found<T>]> => {
       const again = loadOne(key)
       // A mark on `inBatch` tells the batch not to wait for keys that another request is loading.
@@ -246,10 +257,12 @@ export class ReadThroughCache implements ReadCache {
   /** Renews an entry in the background, unless that is under way. */
   #refresh<T>(key: string, policy: CachePolicy<T>, load: () => Promise<T | null>, need: Need): void {
     const { isolate, waitUntil } = this.#options
-    if (!isolate.startsRefresh(key, this.#now)) return
-    const ended = () => isolate.endRefresh(key)
+    const startedAt = this.#now
+    if (!isolate.startsRefresh(key, startedAt)) return
+    const ended = () => isolate.endRefresh(key, startedAt)
     // A failure is logged by `#shared`. The entry in memory serves until it is too old.
-    waitUntil(this.#renewed(key, policy, load, need).then(ended, ended))
+    // After a failure the mark stays for a while, so that not each stale read asks a failing shard.
+    waitUntil(this.#renewed(key, policy, load, need).then(ended, () => undefined))
   }
 
   async #renewed<T>(key: string, policy: CachePolicy<T>, load: () => Promise<T | null>, need: Need): Promise<void> {
@@ -257,7 +270,10 @@ export class ReadThroughCache implements ReadCache {
     if (this.#admitted(key, await kv.getText(key), policy)) return
     const held = isolate.memory.peek(key)
     if (held && need === 'check' && this.#now < held.freshUntil) held.checkedAt = this.#now
-    else await this.#shared(key, policy, load, this.#now + limits.cacheReadMs).entry
+    else {
+      const entry = await this.#shared(key, policy, load, this.#now + limits.cacheReadMs).entry
+      if (!isFresh(entry, policy, this.#now)) throw new LateLoad(key) // the load failed
+    }
   }
 
   /**
@@ -277,7 +293,7 @@ export class ReadThroughCache implements ReadCache {
       {
         key,
         cache: this.#options.isolate.loads,
-        ttl: limits.cacheJoinMs,
+        ttl: limits.cacheJoinMs - 1, // the library includes the last millisecond
         forceFresh: true,
         fallbackToCache: policy.ttlMs + policy.graceMs,
         getFreshValue: Object.assign(getFreshValue, load),
@@ -301,16 +317,18 @@ export class ReadThroughCache implements ReadCache {
     for (let tries = 0; ; tries++) {
       const at = this.#now
       const value = await inTime(clock, endsAt - at, load(), () => new LateLoad(key))
-      const entry = entryOf(value, policy, at)
+      const entry = frozen(entryOf(value, policy, at))
       const held = isolate.memory.peek(key)
       if (isolate.versions.admitsLoad(entry, isolate.known(key))) {
         this.#keep(key, entry, policy)
         if (held && held.reads >= limits.cacheCopyReads) this.#copy(key, entry, policy)
         return entry
       }
-      // The value was written or deleted here while it was loaded.
-      if (held) return held.entry as Entry<T>
-      if (tries > 0) return entry
+      // The value was written or deleted here while it was loaded. If one of the two is negative, and what is held was
+      // read before, their order is not known.
+      const isOrdered = held && (held.entry.at >= at || (held.entry.version !== null && entry.version !== null))
+      if (isOrdered) return held.entry as Entry<T>
+      if (tries > 2) return entry
     }
   }
 
@@ -327,6 +345,7 @@ export class ReadThroughCache implements ReadCache {
 
   /** Puts an entry into KV, for other isolates. */
   #copy<T>(key: string, entry: Entry<T>, policy: CachePolicy<T>): void {
+    if (entry.value === null) return
     const { isolate, kv, waitUntil } = this.#options
     const held = isolate.memory.peek(key)
     if (held) held.isCopied = true

@@ -17,7 +17,7 @@ export const noToken: CausalToken = { epoch: 0, slots: [] }
 /** The token after a request of a client who had `token` and that wrote these slots. */
 export const advanced = (token: CausalToken, epoch: number, slots: Iterable<string>): CausalToken => ({
   epoch,
-  slots: [...new Set([...slots, ...token.slots])].slice(0, SLOTS_MAX),
+  slots: [...new Set([...[...slots].reverse(), ...token.slots])].slice(0, SLOTS_MAX),
 })
 
 export const formatCausalToken = (signingKey: string, token: CausalToken, now: number): string =>

@@ -35,6 +35,14 @@ interface PostPage {
   items: PostRow[]
   /** The sort key of the last item if there are more. */
   nextAfter: string | null
+  /** Of the author's profile, when the page was read. */
+  version: number
+}
+
+/** The row of an author without posts on the page. */
+interface EmptyPage {
+  id: null
+  authorVersion: number
 }
 
 interface PageQuery {
@@ -42,8 +50,10 @@ interface PageQuery {
   cursor?: string | undefined
 }
 
-const SELECT_POSTS = `SELECT posts.id, text, posts.created_at AS createdAt, edited_at AS editedAt, posts.version, author_id AS authorId,
-  handle, display_name AS displayName, profiles.version AS authorVersion FROM posts JOIN profiles ON profiles.id = author_id`
+const COLUMNS = `posts.id, text, posts.created_at AS createdAt, edited_at AS editedAt, posts.version, author_id AS authorId,
+  handle, display_name AS displayName, profiles.version AS authorVersion`
+
+const SELECT_POSTS = `SELECT ${COLUMNS} FROM posts JOIN profiles ON profiles.id = author_id`
 
 const minute = { ttlMs: 60_000, staleWhileRevalidateMs: 60_000, graceMs: 300_000 }
 
@@ -54,8 +64,8 @@ const cachedPost = cachePolicy<PostRow>({
   version: ({ version, authorVersion }) => version + authorVersion,
 })
 
-/** A page of a list at one version of the list. It never changes. */
-const cachedPage = cachePolicy<PostPage>({ ...minute, negativeTtlMs: 0, version: () => 1 })
+/** A page of a list. It is read after the version in its key, so it may be of a later one. */
+const cachedPage = cachePolicy<PostPage>({ ...minute, negativeTtlMs: 0, version: ({ version }) => version })
 
 /** Keys in the cache. Their form is 1. */
 const postKey = (id: string) => `post.1:${id}`
@@ -120,11 +130,16 @@ async function loadPage(
 ): Promise<PostPage> {
   const { results } = await shards
     .of(authorId, { operation: 'posts.list', read })
-    .prepare(`${SELECT_POSTS} WHERE author_id = ? AND posts.id < ? ORDER BY posts.id DESC LIMIT ?`)
-    .bind(authorId, after ?? `${slotOf(authorId)}~`, limit + 1)
-    .all<PostRow>()
-  const items = results.slice(0, limit)
-  return { items, nextAfter: results.length > limit ? (items.at(-1)?.id ?? null) : null }
+    .prepare(
+      `SELECT ${COLUMNS} FROM profiles LEFT JOIN posts ON author_id = profiles.id AND posts.id < ?
+       WHERE profiles.id = ? ORDER BY posts.id DESC LIMIT ?`,
+    )
+    .bind(after ?? `${slotOf(authorId)}~`, authorId, limit + 1)
+    .all<PostRow | EmptyPage>()
+  const rows = results.filter((row): row is PostRow => row.id !== null)
+  const items = rows.slice(0, limit)
+  const nextAfter = rows.length > limit ? (items.at(-1)?.id ?? null) : null
+  return { items, nextAfter, version: results[0]?.authorVersion ?? 0 }
 }
 
 /**
