@@ -29,7 +29,10 @@ export interface BalancerOptions {
   checkEveryMs: number
   /** A check without an answer after this time has failed. */
   checkMs: number
-  /** A server must start its answer within this time after it has the whole request. */
+  /**
+   * A server must start its answer within this time after it has the whole request. Before that, it must not let the
+   * balancer wait longer than this to connect or to send more of the body.
+   */
   answerMs: number
   onChange(name: string, change: Change): void
 }
@@ -64,7 +67,9 @@ interface Member {
   upstream: Upstream
   requests: number
   /** Each of them ends a request that waits for an answer. */
-  waiting: Set<(lost: Lost) => void>
+  waiting: Set<() => void>
+  /** The answers that have begun and not yet ended. */
+  answers: Set<IncomingMessage>
 }
 
 const READY_POLL_MS = 20
@@ -75,7 +80,8 @@ const SET_HERE = /^(x-forwarded-for|cf-connecting-ip|x-cluster-.*)$/
 /**
  * A round-robin balancer for HTTP. It checks each server's `/healthz`, and takes a server out of the rotation if it
  * fails checks or requests. Then all requests that wait for this server end at once. A request that certainly had no
- * effect is sent to another server; any other gets 502 or 504, and the client may send it again.
+ * effect is sent to another server; any other gets 502 or 504, and the client may send it again. If the server's answer
+ * has begun, the connection to the client breaks.
  */
 export class Balancer {
   readonly #options: BalancerOptions
@@ -88,7 +94,7 @@ export class Balancer {
     this.#options = options
     this.#rotation = new Rotation(options.rule, (name, change) => {
       options.onChange(name, change)
-      if (change === 'out') this.#endWaiting(name)
+      if (change === 'out') this.#endRequests(name)
     })
     this.#checks = new HealthChecks({
       everyMs: options.checkEveryMs,
@@ -108,7 +114,7 @@ export class Balancer {
 
   /** Adds a server. It gets its share of the requests once it has passed its first checks. */
   add(upstream: Upstream): void {
-    this.#members.set(upstream.name, { upstream, requests: 0, waiting: new Set() })
+    this.#members.set(upstream.name, { upstream, requests: 0, waiting: new Set(), answers: new Set() })
     this.#rotation.add(upstream.name)
     this.#checks.watch(upstream.name)
   }
@@ -137,9 +143,10 @@ export class Balancer {
     await once(this.#server, 'close')
   }
 
-  #endWaiting(name: string): void {
-    const lost: Lost = { status: 504, reason: `${name} stopped answering`, mayBeApplied: true }
-    for (const end of this.#member(name).waiting) end(lost)
+  #endRequests(name: string): void {
+    const { waiting, answers } = this.#member(name)
+    for (const end of waiting) end()
+    for (const answer of answers) answer.destroy()
   }
 
   #member(name: string): Member {
@@ -168,6 +175,7 @@ export class Balancer {
   /** Resolves to null when an answer has begun or the client has left, otherwise to the reason for no answer. */
   #forward(member: Member, request: IncomingMessage, hasBody: boolean, response: ServerResponse): Promise<Lost | null> {
     const { name, address, headers } = member.upstream
+    const { answerMs } = this.#options
     member.requests++
     return new Promise((resolve) => {
       let isConnected = false
@@ -180,12 +188,13 @@ export class Balancer {
         agent: false,
         setHost: false,
         headers: headersFor(request, headers),
+        timeout: answerMs,
       })
       const over = (lost: Lost | null) => {
         if (isOver) return
         isOver = true
         clearTimeout(limit)
-        member.waiting.delete(lose)
+        member.waiting.delete(end)
         response.off('close', leave)
         resolve(lost)
       }
@@ -195,6 +204,7 @@ export class Balancer {
         request.unpipe(sent)
         sent.destroy()
       }
+      const end = () => lose({ status: 504, reason: `${name} stopped answering`, mayBeApplied: isConnected })
       const leave = () => {
         over(null)
         sent.destroy()
@@ -204,15 +214,20 @@ export class Balancer {
         lose(lost)
         this.#rotation.requestFailed(name)
       }
-      member.waiting.add(lose)
+      member.waiting.add(end)
       response.on('close', leave)
       sent.on('error', (error: NodeJS.ErrnoException) =>
         fail({ status: 502, reason: `${name}: ${error.code ?? error.message}`, mayBeApplied: isConnected }),
       )
+      // Without data to send, the balancer waits for the client or for the answer, which has its own limit.
+      sent.on('timeout', () => {
+        const reason = `${name} did not take the request within ${answerMs} ms`
+        if (!isConnected || sent.writableLength > 0) fail({ status: 504, reason, mayBeApplied: isConnected })
+      })
       sent.on('finish', () => {
         if (isOver) return
-        const reason = `${name} did not answer within ${this.#options.answerMs} ms`
-        limit = setTimeout(() => fail({ status: 504, reason, mayBeApplied: true }), this.#options.answerMs)
+        const reason = `${name} did not answer within ${answerMs} ms`
+        limit = setTimeout(() => fail({ status: 504, reason, mayBeApplied: true }), answerMs)
       })
       // A body is sent only over an open connection, so a refused request can be sent to another server.
       whenConnected(sent, () => {
@@ -224,8 +239,10 @@ export class Balancer {
         over(null)
         this.#rotation.requestAnswered(name)
         response.writeHead(answer.statusCode ?? 502, [...endToEnd(answer.rawHeaders), 'x-served-by', name])
+        member.answers.add(answer)
         // If either side breaks, both end, so that a client never takes a part for the whole answer.
         pipeline(answer, response, () => {
+          member.answers.delete(answer)
           // If the answer was early, the rest of the body is discarded.
           request.unpipe(sent)
           request.resume()

@@ -8,8 +8,10 @@ import {
   type RequestOptions,
   type Server,
 } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
 import { afterEach, expect, test, vi } from 'vitest'
 import { Balancer, type BalancerOptions, type Upstream } from '../../../../scripts/cluster/balancer.ts'
 import { freePort } from '../../../../scripts/free-port.ts'
@@ -67,6 +69,30 @@ const echo: RequestListener = async (request, response) => {
 const frozen: RequestListener = () => undefined
 /** The address of a server that refuses connections. */
 const refused = async () => ({ host: '127.0.0.1', port: await freePort() })
+
+/** The address of a server whose queue of connections is full, so that a new one is neither opened nor refused. */
+async function unconnectable() {
+  const code = `
+    const { parentPort } = require('node:worker_threads')
+    const server = require('node:net').createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
+      parentPort.postMessage(server.address().port)
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
+    })`
+  const worker = new Worker(code, { eval: true })
+  const [port] = (await once(worker, 'message')) as [number]
+  const queued: Socket[] = []
+  ends.push(async () => {
+    for (const socket of queued) socket.destroy()
+    await worker.terminate()
+  })
+  // Systems differ in how much longer the queue is than asked for.
+  for (let isFull = false; !isFull; ) {
+    const socket = connect(port, '127.0.0.1')
+    queued.push(socket)
+    isFull = await Promise.race([once(socket, 'connect').then(() => false), sleep(300, true)])
+  }
+  return { host: '127.0.0.1', port }
+}
 
 /** Sends a request and resolves at the head of its answer. */
 async function sent(port: number, options: RequestOptions, body?: string): Promise<IncomingMessage> {
@@ -256,6 +282,56 @@ test('a server that breaks in the middle of an answer breaks the answer of the c
   const answer = await fetch(origin)
   expect(answer.status).toBe(200)
   await expect(answer.text()).rejects.toThrow()
+})
+
+test('a server freezes in the middle of an answer and leaves the rotation: the answer of the client breaks', async () => {
+  let isFrozen = false
+  const bad = createServer((request, response) => {
+    if (request.url !== '/healthz') response.write('half of ')
+    else if (!isFrozen) response.end('ok\n')
+  }).listen(0, '127.0.0.1')
+  await once(bad, 'listening')
+  ends.push(async () => bad.closeAllConnections())
+  const { changes, port } = await balancerOf([upstreamOf('a', bad), await serverOf('b', echo)], { checkMs: 150 })
+  const answer = await sent(port, { method: 'GET' })
+  expect(answer.headers['x-served-by']).toBe('a')
+  isFrozen = true
+  await expect(text(answer)).rejects.toMatchObject({ code: 'ECONNRESET' })
+  expect(changes).toEqual(['a out'])
+})
+
+test('a server that stops taking an upload loses it at the time limit, and a client that pauses does not', async () => {
+  const reads: RequestListener = (request, response) => (request.method === 'PUT' ? echo : frozen)(request, response)
+  const { port } = await balancerOf([await serverOf('a', reads)], { answerMs: 250 })
+  const paused = httpRequest({ host: '127.0.0.1', port, method: 'PUT' })
+  paused.write('first ')
+  // More than the buffers of both connections hold, so the balancer never has the whole request.
+  const stalled = await sent(port, { method: 'POST' }, 'x'.repeat(30_000_000))
+  expect([stalled.statusCode, await text(stalled)]).toEqual([
+    504,
+    expect.stringMatching(/^a did not take the request within 250 ms\. /),
+  ])
+  await sleep(250)
+  paused.end('last')
+  const [answer] = (await once(paused, 'response')) as [IncomingMessage]
+  expect(JSON.parse(await text(answer))).toMatchObject({ body: 'first last' })
+})
+
+test.each([
+  ['the time limit', { answerMs: 250, checkEveryMs: 60_000 }],
+  ['a failed check', { checkMs: 150 }],
+])('a POST that waits for its connection until %s goes to another server, once', async (_, options) => {
+  const bodies: string[] = []
+  const keep: RequestListener = async (request, response) => {
+    bodies.push(await text(request))
+    response.end()
+  }
+  const moved = { ...(await serverOf('a', keep)) }
+  const { balancer, origin } = await balancerOf([moved, await serverOf('b', keep)], options)
+  moved.address = await unconnectable()
+  const answer = await fetch(origin, { method: 'POST', body: 'x' })
+  expect([answer.status, answer.headers.get('x-served-by'), bodies]).toEqual([200, 'b', ['x']])
+  expect(balancer.status().map(({ requests }) => requests)).toEqual([1, 1])
 })
 
 test('a client that leaves ends its request at the server, and counts as no failure', async () => {
