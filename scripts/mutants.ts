@@ -48,7 +48,7 @@ const compat = { project: 'workerd', tests: 'test/workerd/compat' } as const
 
 const readThrough = 'src/cache/read-through.ts'
 const cache = { project: 'unit', tests: 'test/unit/cache' } as const
-const cachedReads = { project: 'workerd', tests: 'test/workerd/cache/reads.test.ts' } as const
+const cachedReads = { project: 'workerd', tests: 'test/workerd/posts/cached-reads.test.ts' } as const
 const cacheTrap = { project: 'e2e', tests: 'test/e2e/cache-trap.test.ts' } as const
 
 const mover = 'src/resharding/move.ts'

@@ -95,6 +95,8 @@ export async function getByHandle(tiers: ProfileTiers, text: string): Promise<Pr
 /**
  * The statement of a noun that changes what a profile counts or what its lists contain. It goes into the batch of the
  * change, and `profileChanged` follows the commit.
+ *
+ * @public For nouns.
  */
 export const raiseVersion = (database: ShardDatabase, userId: string) =>
   rowsOf<ProfileName>(
@@ -106,7 +108,7 @@ export const raiseVersion = (database: ShardDatabase, userId: string) =>
       .bind(userId),
   )
 
-/** The name of a user, or null if the account was deleted. */
+/** The name of a user, or null if the account was deleted. @public For nouns. */
 export const findName = ({ shards }: Pick<Tiers, 'shards'>, userId: string): Promise<ProfileName | null> =>
   shards
     .of(userId, { operation: 'profiles.name' })
@@ -150,7 +152,7 @@ export function selfIn({ results: [row] }: D1Result<SelfRow>): Self {
   return { ...toUser(row), email: row.email, emailVerified: row.emailVerifiedAt !== null }
 }
 
-/** The name of a user in what they own, and the version of their profile. */
+/** The name of a user in what they own, and the version of their profile. @public For nouns. */
 export interface ProfileName {
   authorId: string
   handle: string

@@ -311,8 +311,8 @@ describe('an attempt to cut over that takes too long', () => {
     const { rows } = await at('SHARD_000')
     let skewMs = 0
     let attempts = 0
-    // The mover backs off for up to 5 s between attempts.
-    const sleep = (ms: number) => systemClock.sleep(Math.min(ms, 300))
+    // The mover backs off for up to 5 s between attempts. Time limits have a signal, and keep their length.
+    const sleep = (ms: number, signal?: AbortSignal) => systemClock.sleep(signal ? ms : Math.min(ms, 300), signal)
     const clock = { now: () => systemClock.now() + skewMs, sleep }
     const pause = (met: PausePoint) => {
       if (met !== 'fenced') return

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { bearer, browser, type Client } from '../support/http-client.ts'
+import { bearer, browser, type Client } from '../../support/http-client.ts'
 import {
   expectNoLoss,
   loadDuringFailure,
@@ -7,7 +7,7 @@ import {
   signedUp,
   startWebServers,
   type WebServers,
-} from '../support/web-servers.ts'
+} from '../../support/web-servers.ts'
 
 let servers: WebServers
 beforeAll(async () => {
