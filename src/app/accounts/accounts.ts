@@ -14,6 +14,7 @@ import type { Tiers } from '../../web/context.ts'
 import { isCommonPassword } from './common-passwords.ts'
 import {
   attemptStatements,
+  forgetAttempt,
   forgetAttempts,
   type PasswordAttempt,
   passwordAttempt,
@@ -117,14 +118,14 @@ export async function logIn(
         inserted: sessions.insert(database, minted, passwordIs(account)),
         replaced: sessions.replacement(database, account.id, replacedToken, passwordIs(account)),
         trimmed: sessions.trim(database, account.id),
-        forgotten: forgetAttempts(database, account.id, passwordIs(account)),
+        forgotten: forgetAttempt(database, attempt, passwordIs(account)),
         statements,
       }),
   )
   if ('kept' in outcome) {
     const { sessionId } = outcome.kept.answer
     const kept = { id: sessionId, userId: account.id }
-    const forgotten = forgetAttempts(database, account.id, passwordIs(account))
+    const forgotten = forgetAttempt(database, attempt, passwordIs(account))
     const token = await sessions.remint(database, kept, passwordIs(account), [forgotten])
     if (!token)
       throw new BanyanError('SESSION_ENDED', 'The session of this Idempotency-Key has ended. Log in with a new key.')

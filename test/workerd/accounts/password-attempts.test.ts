@@ -140,6 +140,18 @@ test('guesses at the handle do not slow down the e-mail address, so they do not 
   expect(await guess(world, ada.email)).toBe('WRONG_CREDENTIALS')
 })
 
+test('a log-in by the handle forgets no attempts at the e-mail address, so it does not show whose it is', async () => {
+  const { world, ada } = await setUp()
+  await guesses(world, ada.email, FREE)
+  const retry = { key: 'key', request: 'one' }
+  for (let number = 0; number < 2; number++) {
+    const entered = logIn(world.isolate().tiers, { login: ada.handle, password: ada.password }, '', retry)
+    expect(await outcomeOf(entered)).toBe('in')
+    expect(await guess(world, ada.email)).toBe(1)
+    expect((await rows('password_attempts')).map(({ attempts }) => attempts)).toEqual([FREE])
+  }
+})
+
 test('spaces and capitals are the same login', async () => {
   const { world, ada } = await setUp()
   await guesses(world, ada.email, FREE)
