@@ -219,6 +219,25 @@ describe('over HTTP', () => {
     expect(old.status).toBe(401)
   })
 
+  test('an answer to a write of the replaced session clears no cookies, because the browser may have new ones', async () => {
+    const user = await signUp()
+    const fields = { current: user.password, next: NEXT }
+    const isolate = workerIsolate()
+    const headers = { origin: 'http://localhost', cookie: user.cookie }
+    await isolate.request('GET', '/api/v1/me', { headers })
+    expect((await sendForm('/settings/password', fields, user.cookie)).status).toBe(200)
+    // The first isolate has a stamp, so that its session statement refuses the write. The others find no session.
+    const drafts = { body: 'text=late', headers: { ...headers, 'content-type': 'application/x-www-form-urlencoded' } }
+    const late = [
+      await isolate.request('POST', '/home/draft', drafts),
+      await workerIsolate().request('POST', '/home/draft', drafts),
+      await sendForm('/settings/password', fields, user.cookie),
+    ]
+    for (const { status, headers } of late) expect([status, headers.getSetCookie()]).toEqual([401, []])
+    const page = await workerIsolate().request('GET', '/home', { headers })
+    expect(page.headers.get('set-cookie')).toMatch(/__Host-session=;.*Max-Age=0.*__Host-stamp=;.*Max-Age=0/i)
+  })
+
   test('PUT /api/v1/me/password is 204 for both clients: with new cookies for a browser, and none for a Bearer token', async () => {
     const user = await signUp()
     const json = { current: user.password, next: NEXT }
