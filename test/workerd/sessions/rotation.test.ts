@@ -199,6 +199,26 @@ describe('over HTTP', () => {
     },
   )
 
+  test.each(['/api/v1/sessions', '/api/v1/accounts'])(
+    'a program with a cookie jar keeps the session of its Bearer token after another one starts at %s',
+    async (path) => {
+      const user = await signUp()
+      const token = tokenIn(user.cookie)
+      const json = path === '/api/v1/accounts' ? somebody() : { login: user.handle, password: user.password }
+      const headers = { cookie: user.cookie }
+      expect((await workerIsolate().request('POST', path, { json, headers, token })).status).toBe(201)
+      expect((await workerIsolate().request('GET', '/api/v1/me', { token })).status).toBe(200)
+    },
+  )
+
+  test('a log-in with Sec-Fetch-Site and no Origin replaces the session of the cookie', async () => {
+    const user = await signUp()
+    const json = { login: user.handle, password: user.password }
+    const headers = { cookie: user.cookie, 'sec-fetch-site': 'same-origin' }
+    expect((await workerIsolate().request('POST', '/api/v1/sessions', { json, headers })).status).toBe(201)
+    expect(await sessionIds()).toHaveLength(1)
+  })
+
   test('a sign-up ends the session of the browser’s previous user', async () => {
     const first = await signUp()
     const second = somebody()
