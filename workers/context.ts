@@ -219,8 +219,8 @@ async function dependencies(env: Env, { shards, directory }: OpenedShards): Prom
       if (probes.isSpent) throw new Error('not checked, because too many other shards did not answer')
       const answer = run<{ newest: string; missing: string | null }>(READINESS, nounTables)
       const shard = onlyRow(await inTime(systemClock, limits.shardProbeMs, answer))
-      // A shard that lacks a migration still serves, because a version also runs on the previous schema. The tables of
-      // the pending migration are then missing.
+      // A shard that lacks a migration is reported, but counts as ready, because most requests do not need its new tables.
+      // `npm run deploy` applies migrations before it uploads a version that needs them.
       const lacks = shard.newest < newest
       if (!lacks && shard.missing !== null) throw new Error(`no such table: ${shard.missing}`)
       return { name: id, ok: true, detail: lacks ? `lacks ${newest}; run: ${MIGRATE}` : '' }

@@ -1,5 +1,5 @@
 import { DAY_MS } from '../../core/clock.ts'
-import { constantTimeEqual, hmac } from '../../core/digest.ts'
+import { constantTimeEqual, hmac, sha256Hex } from '../../core/digest.ts'
 import { BanyanError, messageOf } from '../../core/errors.ts'
 import { isId, slotOf } from '../../core/ids.ts'
 import { limits } from '../../core/limits.ts'
@@ -14,6 +14,7 @@ import type { Tiers } from '../../web/context.ts'
 import { isCommonPassword } from './common-passwords.ts'
 import {
   attemptStatements,
+  forgetAttempt,
   forgetAttempts,
   type PasswordAttempt,
   passwordAttempt,
@@ -117,14 +118,14 @@ export async function logIn(
         inserted: sessions.insert(database, minted, passwordIs(account)),
         replaced: sessions.replacement(database, account.id, replacedToken, passwordIs(account)),
         trimmed: sessions.trim(database, account.id),
-        forgotten: forgetAttempts(database, account.id, passwordIs(account)),
+        forgotten: forgetAttempt(database, attempt, passwordIs(account)),
         statements,
       }),
   )
   if ('kept' in outcome) {
     const { sessionId } = outcome.kept.answer
     const kept = { id: sessionId, userId: account.id }
-    const forgotten = forgetAttempts(database, account.id, passwordIs(account))
+    const forgotten = forgetAttempt(database, attempt, passwordIs(account))
     const token = await sessions.remint(database, kept, passwordIs(account), [forgotten])
     if (!token)
       throw new BanyanError('SESSION_ENDED', 'The session of this Idempotency-Key has ended. Log in with a new key.')
@@ -274,11 +275,13 @@ async function getAccount(tiers: AccountTiers, userId: string): Promise<AccountR
 const claimOf = (login: string): ClaimSpec => (login.includes('@') ? emailClaim(login) : handleClaim(login))
 
 /**
- * The id of the user that a login names. For an unknown login, an id that no user has, in the slot of the claim, so
- * that the calls and the time are the same.
+ * The id of the user that a login names. For an unknown login, an id that no user has, so that the calls and the time
+ * are the same. Its slot depends on a secret. In the claim's own slot, a slow or unavailable shard would show which
+ * logins are unknown, because a user is rarely in the slot of the claim.
  */
-async function findOwner({ claims }: AccountTiers, spec: ClaimSpec): Promise<string> {
-  return (await claims.findOwner(spec)) ?? `${slotOf(claimKey(spec))}.nobody`
+async function findOwner({ claims, settings }: AccountTiers, spec: ClaimSpec): Promise<string> {
+  const owner = await claims.findOwner(spec)
+  return owner ?? `${slotOf(sha256Hex(hmac(settings.signingKey, `nobody.${claimKey(spec)}`)))}.nobody`
 }
 
 async function findAccount(tiers: AccountTiers, login: string): Promise<AccountRow | null> {

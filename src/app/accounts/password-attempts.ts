@@ -10,7 +10,7 @@ import type { Tiers } from '../../web/context.ts'
  * The throttle of password guesses. Every attempt is counted before its password is checked, in the batch that reads
  * the account. D1 applies one batch after another, so no concurrent guess is checked before it is counted.
  * After `passwordAttemptsFree` attempts without a success, each further one doubles the wait, up to `passwordWaitMsMax`.
- * A success forgets the attempts.
+ * A log-in forgets the attempts at the name that was typed, and a new password forgets all.
  */
 export interface PasswordAttempt {
   /** The counter's row. */
@@ -86,6 +86,10 @@ export function refuseUnlessAdmitted(
     { retryAfterSeconds },
   )
 }
+
+/** Forgets the attempts that this counter counted, if the condition holds. The user's other names keep theirs. */
+export const forgetAttempt = (database: ShardDatabase, { id }: PasswordAttempt, onlyIf: SqlCondition): ShardStatement =>
+  database.prepare(`DELETE FROM password_attempts WHERE id = ? AND ${onlyIf.sql}`).bind(id, ...onlyIf.values)
 
 /** Forgets all attempts at this user's password if the condition holds. The ids that start with `<user id>.` end before `<user id>/`. */
 export const forgetAttempts = (database: ShardDatabase, userId: string, onlyIf: SqlCondition): ShardStatement =>

@@ -179,7 +179,7 @@ export async function signUpFrom(
   await limitCredentials(c, normaliseEmail(input.email))
   const { sessions } = c.get('tiers')
   const signedIn = await signUp(c.get('tiers'), input, { origin: publicOrigin(c), userAgent: userAgent(c), retry })
-  sessions.endReplaced(signedIn.userId, readCookie(c, 'session'))
+  sessions.endReplaced(signedIn.userId, replacedToken(c))
   writeSessionCookies(c, signedIn)
   return signedIn
 }
@@ -190,10 +190,18 @@ export async function logInFrom(
   retry: ReturnType<typeof retryKey>,
 ): Promise<SignedIn> {
   await limitCredentials(c, input.login)
-  const replaced = readCookie(c, 'session')
-  const signedIn = await announceRetry(c, logIn(c.get('tiers'), input, userAgent(c), retry, replaced))
+  const signedIn = await announceRetry(c, logIn(c.get('tiers'), input, userAgent(c), retry, replacedToken(c)))
   writeSessionCookies(c, signedIn)
   return signedIn
+}
+
+/**
+ * The token that a sign-up or log-in replaces in a browser, or null. Browsers send `Origin` or `Sec-Fetch-Site` with
+ * every POST. A program with a cookie jar may still use the token as Bearer.
+ */
+function replacedToken(c: C): string | null {
+  const isBrowser = ['origin', 'sec-fetch-site'].some((name) => c.req.header(name) !== undefined)
+  return isBrowser ? readCookie(c, 'session') : null
 }
 
 async function answerSignedIn(c: C, { userId, token }: SignedIn) {

@@ -68,12 +68,15 @@ function growWithText(area: HTMLTextAreaElement): void {
   grow()
 }
 
-const draftPauseMs = 800
+const draftPauseMs = 3_000
+const draftTimeoutMs = 5_000
 const draftLost = 'Draft not saved. It is sent again when you type.'
+const draftSignedOut = 'Draft not saved. Copy your text, then log in again.'
 
 /**
  * Saves the text of a form with `data-draft` when typing pauses, so that it is still there after a reload, or at another
- * server. Only one request is sent at a time, and the form waits for it, because a late one would bring the draft back.
+ * server. Only one request is sent at a time, and the form waits for it for up to 5 s, because a late one would bring
+ * the draft back.
  */
 function keepDraft(form: HTMLFormElement, area: HTMLTextAreaElement, address: string): void {
   const note = document.createElement('p')
@@ -125,8 +128,10 @@ async function sendDraft(address: string, text: string): Promise<string | null> 
     const body = new URLSearchParams({ text })
     const headers = { accept: 'application/json' }
     // A page that is hidden may be closed before the answer.
-    const answer = await fetch(address, { method: 'POST', body, headers, keepalive: document.hidden })
+    const signal = AbortSignal.timeout(draftTimeoutMs)
+    const answer = await fetch(address, { method: 'POST', body, headers, signal, keepalive: document.hidden })
     if (answer.ok) return null
+    if (answer.status === 401) return draftSignedOut
     const { detail } = (await answer.json()) as { detail?: string }
     return answer.status === 422 && detail ? detail : draftLost
   } catch {

@@ -22,7 +22,7 @@ export const session = () =>
       return asked
     })
     await next()
-    if (hasCode(c.error, 'SESSION_ENDED') && !bearerToken(c)) clearSessionCookies(c)
+    if (hasCode(c.error, 'SESSION_ENDED') && !bearerToken(c)) clearDeadCookies(c)
   })
 
 /** The session of a route that needs one. Throws NOT_SIGNED_IN. */
@@ -38,6 +38,14 @@ async function authenticate(c: Context<WebEnv>): Promise<Session | null> {
   if (!token) return null
   const { session, stamp, ended } = await c.get('tiers').sessions.authenticate(token, readCookie(c, 'stamp'))
   if (!bearer && stamp) writeCookie(c, 'stamp', stamp)
-  if (!bearer && ended) clearSessionCookies(c)
+  if (!bearer && ended) clearDeadCookies(c)
   return session
+}
+
+/**
+ * Clears the cookies of an ended session, but only in answers to reads. A form or an autosave may overlap with the
+ * rotation of the session, and its late answer would delete the new cookies. The next page load clears dead ones.
+ */
+function clearDeadCookies(c: Context<WebEnv>): void {
+  if (c.req.method === 'GET' || c.req.method === 'HEAD') clearSessionCookies(c)
 }

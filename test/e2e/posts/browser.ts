@@ -94,6 +94,28 @@ export function browserTests({ stack, open, signUp, logIn, tabTo, tooWide }: Bro
     expect(await page.getByLabel('New post').inputValue()).toBe('Short.')
   })
 
+  test('a draft whose save gets no answer delays the post by at most 5 s', async () => {
+    const page = await open()
+    await signUp(page, 'dean')
+    const { promise: saving, resolve: reached } = Promise.withResolvers<void>()
+    await page.route('**/home/draft', () => reached())
+    await page.getByLabel('New post').fill('No answer.')
+    await saving
+    await page.getByRole('button', { name: 'Publish' }).click()
+    await page.getByRole('list').getByText('No answer.', { exact: true }).waitFor()
+  })
+
+  test('a draft of a user who has logged out elsewhere says to log in again', async () => {
+    const page = await open()
+    await signUp(page, 'dora_2')
+    const other = await page.context().newPage()
+    await other.goto('/home')
+    await other.getByRole('button', { name: 'Log out' }).click()
+    await other.getByRole('link', { name: 'Create your account' }).waitFor()
+    await page.getByLabel('New post').fill('Too late.')
+    await page.getByText('log in again').waitFor()
+  })
+
   test('a draft works without scripts, by its button', async () => {
     const page = await open({ javaScriptEnabled: false })
     await signUp(page, 'dina')

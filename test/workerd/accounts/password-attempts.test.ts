@@ -2,6 +2,8 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import '../../support/light-passwords.ts'
 import { changePassword, logIn, requestPasswordReset, resetPassword } from '../../../src/app/accounts/accounts.ts'
 import { BanyanError } from '../../../src/core/errors.ts'
+import { slotOf } from '../../../src/core/ids.ts'
+import { claimKey } from '../../../src/sharding/claims.ts'
 import { type Member, member } from '../../support/members.ts'
 import { emptyShards, rows } from '../../support/shard-rows.ts'
 import { World } from '../../support/tiers.ts'
@@ -140,6 +142,18 @@ test('guesses at the handle do not slow down the e-mail address, so they do not 
   expect(await guess(world, ada.email)).toBe('WRONG_CREDENTIALS')
 })
 
+test('a log-in by the handle forgets no attempts at the e-mail address, so it does not show whose it is', async () => {
+  const { world, ada } = await setUp()
+  await guesses(world, ada.email, FREE)
+  const retry = { key: 'key', request: 'one' }
+  for (let number = 0; number < 2; number++) {
+    const entered = logIn(world.isolate().tiers, { login: ada.handle, password: ada.password }, '', retry)
+    expect(await outcomeOf(entered)).toBe('in')
+    expect(await guess(world, ada.email)).toBe(1)
+    expect((await rows('password_attempts')).map(({ attempts }) => attempts)).toEqual([FREE])
+  }
+})
+
 test('spaces and capitals are the same login', async () => {
   const { world, ada } = await setUp()
   await guesses(world, ada.email, FREE)
@@ -162,6 +176,18 @@ test('a counter does not contain the login, because it may be a password in the 
   await guess(world, 'a pass phrase of mine')
   const [row] = await rows('password_attempts')
   expect(row!.id).toMatch(/^[0-9a-f]{4}\.nobody\.[A-Za-z0-9_-]{43}$/)
+})
+
+test('an unknown login is counted in a slot of its own, which its claim does not show', async () => {
+  const { world } = await setUp()
+  const handles = Array.from({ length: 20 }, (_, number) => `nobody_${number}`)
+  for (const handle of handles) expect(await guesses(world, handle, 2)).toEqual(checked(2))
+  const counters = await rows('password_attempts')
+  expect(counters.map(({ attempts }) => attempts)).toEqual(handles.map(() => 2))
+  const claimSlots = new Set(handles.map((handle) => slotOf(claimKey({ kind: 'handle', value: handle }))))
+  const slots = counters.map(({ id }) => slotOf(String(id)))
+  expect(slots.filter((slot) => claimSlots.has(slot))).toEqual([])
+  expect(new Set(slots.map((slot) => slot < '8000')), 'both halves of the slots').toEqual(new Set([true, false]))
 })
 
 describe('the current password, in a change of the password', () => {

@@ -199,6 +199,26 @@ describe('over HTTP', () => {
     },
   )
 
+  test.each(['/api/v1/sessions', '/api/v1/accounts'])(
+    'a program with a cookie jar keeps the session of its Bearer token after another one starts at %s',
+    async (path) => {
+      const user = await signUp()
+      const token = tokenIn(user.cookie)
+      const json = path === '/api/v1/accounts' ? somebody() : { login: user.handle, password: user.password }
+      const headers = { cookie: user.cookie }
+      expect((await workerIsolate().request('POST', path, { json, headers, token })).status).toBe(201)
+      expect((await workerIsolate().request('GET', '/api/v1/me', { token })).status).toBe(200)
+    },
+  )
+
+  test('a log-in with Sec-Fetch-Site and no Origin replaces the session of the cookie', async () => {
+    const user = await signUp()
+    const json = { login: user.handle, password: user.password }
+    const headers = { cookie: user.cookie, 'sec-fetch-site': 'same-origin' }
+    expect((await workerIsolate().request('POST', '/api/v1/sessions', { json, headers })).status).toBe(201)
+    expect(await sessionIds()).toHaveLength(1)
+  })
+
   test('a sign-up ends the session of the browser’s previous user', async () => {
     const first = await signUp()
     const second = somebody()
@@ -217,6 +237,25 @@ describe('over HTTP', () => {
     expect(answer.text).toContain('>This one<')
     const old = await workerIsolate().request('GET', '/api/v1/me', { token: tokenIn(user.cookie) })
     expect(old.status).toBe(401)
+  })
+
+  test('an answer to a write of the replaced session clears no cookies, because the browser may have new ones', async () => {
+    const user = await signUp()
+    const fields = { current: user.password, next: NEXT }
+    const isolate = workerIsolate()
+    const headers = { origin: 'http://localhost', cookie: user.cookie }
+    await isolate.request('GET', '/api/v1/me', { headers })
+    expect((await sendForm('/settings/password', fields, user.cookie)).status).toBe(200)
+    // The first isolate has a stamp, so that its session statement refuses the write. The others find no session.
+    const drafts = { body: 'text=late', headers: { ...headers, 'content-type': 'application/x-www-form-urlencoded' } }
+    const late = [
+      await isolate.request('POST', '/home/draft', drafts),
+      await workerIsolate().request('POST', '/home/draft', drafts),
+      await sendForm('/settings/password', fields, user.cookie),
+    ]
+    for (const { status, headers } of late) expect([status, headers.getSetCookie()]).toEqual([401, []])
+    const page = await workerIsolate().request('GET', '/home', { headers })
+    expect(page.headers.get('set-cookie')).toMatch(/__Host-session=;.*Max-Age=0.*__Host-stamp=;.*Max-Age=0/i)
   })
 
   test('PUT /api/v1/me/password is 204 for both clients: with new cookies for a browser, and none for a Bearer token', async () => {
