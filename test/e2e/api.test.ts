@@ -175,7 +175,7 @@ describe('sessions', () => {
     expect((await other.get('/api/v1/me')).status).toBe(200)
   })
 
-  test('logging out ends the session and deletes the browser’s cookies', async () => {
+  test('logging out ends the session and deletes the browser’s cookies; dead ones go at the next read', async () => {
     const client = held(stack.browser())
     await client.post('/api/v1/accounts', newPerson())
     const before = new Map(client.cookies)
@@ -184,6 +184,8 @@ describe('sessions', () => {
     expect([...client.cookies.keys()]).toEqual(['__Host-causal'])
     for (const [name, value] of before) client.cookies.set(name, value)
     expectProblem(await client.request('PATCH', '/api/v1/me', { json: { bio: 'too late' } }), 401, 'NOT_SIGNED_IN')
+    expect([...client.cookies.keys()].toSorted()).toEqual(['__Host-causal', '__Host-session', '__Host-stamp'])
+    expectProblem(await client.get('/api/v1/me'), 401, 'NOT_SIGNED_IN')
     expect([...client.cookies.keys()]).toEqual(['__Host-causal'])
   })
 

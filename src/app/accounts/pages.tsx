@@ -119,6 +119,7 @@ export function accountPages(app: OpenAPIHono<WebEnv>): void {
 async function logOut(c: C): Promise<void> {
   try {
     if (await c.get('session')()) await endSession(c, 'current')
+    else clearSessionCookies(c)
   } catch (error) {
     if (!hasCode(error, 'SESSION_ENDED')) throw error
     clearSessionCookies(c)

@@ -258,6 +258,15 @@ describe('over HTTP', () => {
     expect(page.headers.get('set-cookie')).toMatch(/__Host-session=;.*Max-Age=0.*__Host-stamp=;.*Max-Age=0/i)
   })
 
+  test('logging out with a session that has ended clears its cookies', async () => {
+    const user = await signUp()
+    const token = tokenIn(user.cookie)
+    expect((await workerIsolate().request('DELETE', '/api/v1/sessions/current', { token })).status).toBe(204)
+    const answer = await sendForm('/logout', {}, user.cookie)
+    expect([answer.status, answer.headers.get('location')]).toEqual([303, '/'])
+    expect(answer.headers.get('set-cookie')).toMatch(/__Host-session=;.*Max-Age=0.*__Host-stamp=;.*Max-Age=0/i)
+  })
+
   test('PUT /api/v1/me/password is 204 for both clients: with new cookies for a browser, and none for a Bearer token', async () => {
     const user = await signUp()
     const json = { current: user.password, next: NEXT }
