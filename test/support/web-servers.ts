@@ -67,7 +67,7 @@ export const servedBy = (answer: Answer): string => answer.headers.get('x-served
 
 let people = 0
 
-/** A new user, signed in as a client of this kind. */
+/** A new user, signed in as a client of this kind. @public For nouns. */
 export async function signedUp(url: URL, kind: typeof browser | typeof bearer) {
   const client: Client = kind(url)
   const handle = `person_${++people}`
