@@ -63,7 +63,6 @@ export class IsolateCache {
   learn(key: string, { version, at }: Pick<Entry<unknown>, 'version' | 'at'>): void {
     const known = this.known(key)
     if (known?.version != null && version !== null && known.version >= version) return
-    if (version === null && this.memory.peek(key)?.entry.value === null) return // both found nothing
     // If both reads were concurrent, and one found nothing, their order is unknown. Then neither version is kept.
     const isLater = !known || at > known.at
     this.memory.delete(key)

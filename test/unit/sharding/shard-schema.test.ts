@@ -64,7 +64,8 @@ test('move every table with a fence, whether or not it has a schema', async () =
   const moved = movedTables(database)
   expect(moved).toContainEqual({ name: 'kept', keyspace: 'users', key: ['id'], columns: ['id', 'bytes'] })
   const names = (await shardedTables()).map(({ name }) => name)
-  expect(moved.map(({ name }) => name).toSorted()).toEqual([...names, 'kept'].toSorted())
+  // Tables of removed nouns are moved, too.
+  expect(moved.map(({ name }) => name)).toEqual(expect.arrayContaining([...names, 'kept']))
 })
 
 describe('a table that a shard can’t hold is refused with the reason', () => {

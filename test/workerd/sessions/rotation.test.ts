@@ -247,10 +247,13 @@ describe('over HTTP', () => {
     await isolate.request('GET', '/api/v1/me', { headers })
     expect((await sendForm('/settings/password', fields, user.cookie)).status).toBe(200)
     // The first isolate has a stamp, so that its session statement refuses the write. The others find no session.
-    const drafts = { body: 'text=late', headers: { ...headers, 'content-type': 'application/x-www-form-urlencoded' } }
+    const changes = {
+      body: 'displayName=Late&bio=',
+      headers: { ...headers, 'content-type': 'application/x-www-form-urlencoded' },
+    }
     const late = [
-      await isolate.request('POST', '/home/draft', drafts),
-      await workerIsolate().request('POST', '/home/draft', drafts),
+      await isolate.request('POST', '/settings/profile', changes),
+      await workerIsolate().request('POST', '/settings/profile', changes),
       await sendForm('/settings/password', fields, user.cookie),
     ]
     for (const { status, headers } of late) expect([status, headers.getSetCookie()]).toEqual([401, []])
