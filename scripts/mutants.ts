@@ -1173,8 +1173,8 @@ const mutants: Mutant[] = [
   {
     name: 'purges: again, when no isolate has the row',
     file: 'src/jobs/purges.ts',
-    take: /ageMs\(message\) >= limits\.purgeAgainMs === isOld/,
-    leave: 'isOld',
+    take: /ageMs\(message\) < limits\.purgeAgainMs/,
+    leave: 'ageMs(message) === Number.POSITIVE_INFINITY',
     ...purges,
   },
   {

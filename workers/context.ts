@@ -121,13 +121,13 @@ export function openTiers({ request, ...given }: Omit<Work, 'time'> & { request:
   const common = { clock: systemClock, random: systemRandom, ids, log, shards }
   const committed: Job[] = []
   const kv = new KvStore(env.KV, log, () => calls.kv++)
-  const ownSlots = ownSlotsOf(request, client)
-  const cache = { ...common, isolate: isolate.cache, kv, ownSlots, waitUntil }
+  const readThrough = () =>
+    new ReadThroughCache({ ...common, isolate: isolate.cache, kv, ownSlots: ownSlotsOf(request, client), waitUntil })
   return {
     ...common,
     settings,
     client,
-    cache: settings.cache === 'on' ? new ReadThroughCache(cache) : noCache,
+    cache: settings.cache === 'on' ? readThrough() : noCache,
     claims,
     calls,
     idempotency: new Idempotency(shards, systemClock, settings.signingKey, foundation.markWritten),

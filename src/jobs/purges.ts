@@ -87,13 +87,12 @@ export async function consumePurges(batch: MessageBatch, work: PurgeWork): Promi
   const calledAt = clock.now()
   // A job is sent after its commit.
   const ageMs = ({ timestamp }: Message) => calledAt - timestamp.getTime()
-  const [old = [], recent = []] = [true, false].map((isOld) =>
-    batch.messages.filter((message) => ageMs(message) >= limits.purgeAgainMs === isOld),
-  )
-  for (const message of recent) {
+  const isRecent = (message: Message) => ageMs(message) < limits.purgeAgainMs
+  for (const message of batch.messages.filter(isRecent)) {
     const delayMs = Math.min(limits.purgeAgainMs, limits.purgeAgainMs - ageMs(message))
     message.retry({ delaySeconds: Math.ceil(delayMs / 1_000) })
   }
+  const old = batch.messages.filter((message) => !isRecent(message))
   await consume({ ...batch, messages: old }, dispatch, log, budget)
   log.info('pages.purged', { tags: tags.size, outcome })
   await clock.sleep(Math.max(0, calledAt + limits.purgeApartMs - clock.now()))

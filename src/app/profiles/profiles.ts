@@ -92,6 +92,9 @@ export async function getByHandle(tiers: ProfileTiers, text: string): Promise<Pr
   return { user: toUser(row), version: row.version }
 }
 
+/** The columns of `ProfileName`. */
+const NAME_COLUMNS = 'id AS authorId, handle, display_name AS displayName, version AS authorVersion'
+
 /**
  * The statement of a noun that changes what a profile counts or what its lists contain. It goes into the batch of the
  * change, and `profileChanged` follows the commit.
@@ -103,7 +106,7 @@ export const raiseVersion = (database: ShardDatabase, userId: string) =>
     database
       .prepare(
         `UPDATE profiles SET version = version + 1 WHERE id = ?
-         RETURNING id AS authorId, handle, display_name AS displayName, version AS authorVersion`,
+         RETURNING ${NAME_COLUMNS}`,
       )
       .bind(userId),
   )
@@ -112,9 +115,7 @@ export const raiseVersion = (database: ShardDatabase, userId: string) =>
 export const findName = ({ shards }: Pick<Tiers, 'shards'>, userId: string): Promise<ProfileName | null> =>
   shards
     .of(userId, { operation: 'profiles.name' })
-    .prepare(
-      'SELECT id AS authorId, handle, display_name AS displayName, version AS authorVersion FROM profiles WHERE id = ?',
-    )
+    .prepare(`SELECT ${NAME_COLUMNS} FROM profiles WHERE id = ?`)
     .bind(userId)
     .first<ProfileName>()
 
