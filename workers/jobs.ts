@@ -32,7 +32,7 @@ export async function queue(batch: MessageBatch, env: Env, context: ExecutionCon
   else await consume(batch, dispatch, log, budget)
 }
 
-/** Every minute: wakes moves, sends leftover outbox rows, settles expired reservations, deletes expired rows. */
+/** Every minute: wakes moves, then sweeps the outbox, settles reservations, deletes expired rows, and runs nouns’ duties. */
 export async function scheduled(controller: ScheduledController, env: Env, context: ExecutionContext): Promise<void> {
   const { isolate, relay, claims, shards, budget, log } = open(env, context, 'cron', limits.cronMs)
   const turn = Math.floor(controller.scheduledTime / MINUTE_MS)
@@ -47,6 +47,7 @@ export async function scheduled(controller: ScheduledController, env: Env, conte
     { name: 'outbox.swept', run: (window: ShardWindow) => relay.sweep(window) },
     { name: 'claims.settled', run: (window: ShardWindow) => settle(claims, window, log) },
     { name: 'rows.expired', run: (window: ShardWindow) => expire(shards, expiries, systemClock, log, window) },
+    ...nouns.flatMap((noun) => noun.duties?.({ shards, clock: systemClock, ids: isolate.ids, log }) ?? []),
   ]
   await runDuties(duties, { turn, budget, log })
 }

@@ -1,5 +1,6 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { JobKinds } from '../jobs/dispatch.ts'
+import type { Duty, DutyTools } from '../jobs/duties.ts'
 import type { Expiry } from '../jobs/housekeeping.ts'
 import type { SendMail } from '../jobs/mail.ts'
 import type { WebEnv } from '../web/context.ts'
@@ -30,6 +31,8 @@ export interface Noun {
   jobs?(options: JobOptions): JobKinds
   /** The rows of its tables that the cron may delete, and when. */
   expiries?: readonly Expiry[]
+  /** Its work of the cron, such as a repair. Each visits the shards of its window and stays within its budget. */
+  duties?(tools: DutyTools): Duty[]
   navigation?: Navigation
   /** A start page for signed-in users. The page with the lowest order is used. */
   home?: { path: string; order: number }

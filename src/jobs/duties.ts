@@ -1,13 +1,23 @@
+import type { Clock } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
+import type { IdSource } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
-import type { ShardWindow } from '../sharding/shards.ts'
+import type { Shards, ShardWindow } from '../sharding/shards.ts'
 import type { StatementBudget } from '../sharding/statement-budget.ts'
 
 /** One kind of work of the cron. `run` resolves to the number of items, and stays within its window's budget. */
 export interface Duty {
   name: string
   run(window: ShardWindow): Promise<number>
+}
+
+/** What the duties of nouns work with. */
+export interface DutyTools {
+  shards: Shards
+  clock: Clock
+  ids: IdSource
+  log: Log
 }
 
 export interface DutyRun {
