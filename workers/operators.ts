@@ -4,6 +4,7 @@ import { systemClock } from '../src/core/clock.ts'
 import { directoryClient } from '../src/objects/directory-client.ts'
 import { moverClient } from '../src/objects/movers.ts'
 import { probeShards } from '../src/sharding/probe.ts'
+import { surveyReplicas } from '../src/sharding/replica-survey.ts'
 import type { Tiers } from '../src/web/context.ts'
 import type { Env } from './env.ts'
 import { isolateOf } from './isolate.ts'
@@ -27,6 +28,8 @@ export function openOperators({ shards, clock, log, time, calls }: Tiers, bindin
       const isLeftOut = (name: string) => restoring.some(({ binding }) => binding === name)
       return probeShards({ databases: engine.shards, after, isLeftOut, clock: systemClock })
     },
+    replicas: (bindings as Env).REPLICAS === 'on' ? 'on' : 'off',
+    surveyReplicas: (after) => surveyReplicas({ databases: engine.shards, after, clock: systemClock }),
     shardLoad: (shard) => ({ queriesPerSecond: load.queriesPerSecond(shard) }),
   }
 }

@@ -4,6 +4,7 @@ import type { Log } from '../core/log.ts'
 import type { DirectoryClient } from '../resharding/directory-operations.ts'
 import type { MoverClient } from '../resharding/mover-operations.ts'
 import type { ProbePage } from '../sharding/probe.ts'
+import type { ReplicaSurvey } from '../sharding/replica-survey.ts'
 import type { Shards } from '../sharding/shards.ts'
 import type { Tiers, WebEnv } from '../web/context.ts'
 
@@ -23,6 +24,10 @@ export interface OperatorContext {
    * nothing.
    */
   probe(after: string | null): Promise<ProbePage>
+  /** Whether requests read from replicas. */
+  replicas: 'on' | 'off'
+  /** Asks which members of some databases answer reads. Starts after the binding `after`. */
+  surveyReplicas(after: string | null): Promise<ReplicaSurvey>
   /** A shard's queries per second in this isolate over the last minute. */
   shardLoad(shardId: string): { queriesPerSecond: number }
 }

@@ -3,6 +3,7 @@ import type { OpenOperators, OperatorsOf } from './context.ts'
 import { migrationRoutes } from './migrations.ts'
 import { moveRoutes } from './move-routes.ts'
 import { probeRoutes } from './probe.ts'
+import { replicaRoutes } from './replicas.ts'
 import { shardRoutes } from './shard-routes.ts'
 
 /** The operators' API. Each request needs the operators' token. */
@@ -13,6 +14,7 @@ export function operatorRoutes(open: OpenOperators): RegisterRoutes {
     moveRoutes(app, operators)
     migrationRoutes(app, operators)
     probeRoutes(app, operators)
+    replicaRoutes(app, operators)
     app.openAPIRegistry.registerComponent('securitySchemes', 'operator', { type: 'http', scheme: 'bearer' })
   }
 }

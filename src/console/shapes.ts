@@ -169,6 +169,31 @@ export const probeRequestShape = z.strictObject({
     .optional(),
 })
 
+export const replicasPageShape = z
+  .object({
+    /** Whether this version reads from replicas: its setting REPLICAS. */
+    replicas: z.enum(['on', 'off']),
+    items: z.array(
+      z.object({
+        binding: z.string(),
+        /** Which members of the database answered some reads of this request. */
+        members: z.array(z.object({ region: z.string().nullable(), isPrimary: z.boolean(), reads: z.int() })),
+        /** Why reads failed, or null. */
+        error: z.string().nullable(),
+      }),
+    ),
+    /** The `after` of the next page, or null. */
+    next: z.string().nullable(),
+  })
+  .openapi('Replicas')
+
+export const replicasQueryShape = z.strictObject({
+  after: z
+    .string()
+    .regex(/^SHARD_\d{3}$/)
+    .optional(),
+})
+
 export type Problem = z.infer<typeof problemShape>
 export type Move = z.infer<typeof moveShape>
 export type OneMove = z.infer<typeof oneMoveShape>
@@ -181,6 +206,7 @@ export type ShardList = z.infer<typeof shardListShape>
 export type Plan = z.infer<typeof planShape>
 export type StartedMoves = z.infer<typeof startedMovesShape>
 export type Migrations = z.infer<typeof migrationsShape>
+export type ReplicasPage = z.infer<typeof replicasPageShape>
 export type ProbePage = z.infer<typeof probePageShape>
 /** Requests as clients send them, in which fields with a default are optional. */
 export type MoveRequest = z.input<typeof moveRequestShape>

@@ -393,6 +393,17 @@ describe('monitoring and operations', () => {
     expect(items.filter(({ ok }) => !ok)).toEqual([])
   })
 
+  test('operators see who answers the reads of each database: locally its primary', async () => {
+    const operator = Object.assign(held(stack.bearer()), { token: OPERATOR_TOKEN })
+    const answer = await operator.get('/operator/v1/replicas?after=SHARD_000')
+    expect(answer.status).toBe(200)
+    expect(answer.json()).toMatchObject({
+      replicas: 'off',
+      items: [{ binding: 'SHARD_001', members: [{ isPrimary: true, reads: 4 }], error: null }],
+      next: null,
+    })
+  })
+
   test('operators import users, who exist at once, and verify them', async () => {
     const operator = Object.assign(held(stack.bearer()), { token: OPERATOR_TOKEN })
     const user = {

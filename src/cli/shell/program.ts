@@ -11,6 +11,7 @@ export type CarryOut = (
 const nouns: Record<string, string> = {
   migrations: 'shows and applies migrations of the shards’ databases',
   moves: 'moves slots between shards',
+  replicas: 'enables, disables and checks read replicas of the databases',
   shards: 'lists, adds, drains and removes shards',
 }
 

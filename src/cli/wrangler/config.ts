@@ -11,6 +11,8 @@ export interface WranglerConfig {
   publicOrigin: string | null
   /** How long a router may use its copy of the map: `LEASE_MS` of `[vars]`. */
   leaseMs: number
+  /** True if `REPLICAS` of `[vars]` is on. */
+  replicas: boolean
   shards: ShardBinding[]
   kvNamespaces: { binding: string; id: string }[]
   buckets: string[]
@@ -49,6 +51,7 @@ export function readConfig(text: string): WranglerConfig {
     accountId: first('', 'account_id'),
     publicOrigin: first('vars', 'PUBLIC_ORIGIN') || null,
     leaseMs: leaseIn(first('vars', 'LEASE_MS')),
+    replicas: first('vars', 'REPLICAS') === 'on',
     shards: shardsIn(tables),
     kvNamespaces: blocksOf(tables, 'kv_namespaces').map((table) => ({
       binding: required(table, 'binding'),

@@ -44,6 +44,7 @@ export class DoubleDatabase {
   readonly locationHint: string | null
   readonly jurisdiction: string | null
   engine: Engine
+  replication: 'auto' | 'disabled' = 'disabled'
   /**
    * Writes in order; a bookmark is a length of this list. A restore is an entry too, so that it can be undone. For a
    * live database the list has only the API's writes, and a copy for each request of the current bookmark.
@@ -95,7 +96,9 @@ export class DatabaseRoom {
   readonly routes: Route[] = [
     ['GET', '/d1/database', (request) => this.#list(request)],
     ['POST', '/d1/database', (request) => this.#make(request.json<DatabaseSpec>())],
-    ['GET', '/d1/database/:id', (_, id) => described(this.get(id!))],
+    ['GET', '/d1/database/:id', (_, id) => detailed(this.get(id!))],
+    ['PUT', '/d1/database/:id', (request, id) => this.#change(request, id!)],
+    ['PATCH', '/d1/database/:id', (request, id) => this.#change(request, id!)],
     ['POST', '/d1/database/:id/query', (request, id) => this.#query(request, id!)],
     ['GET', '/d1/database/:id/time_travel/bookmark', ({ query }, id) => this.#bookmark(query, id!)],
     ['POST', '/d1/database/:id/time_travel/restore', ({ query }, id) => this.#restore(query, id!)],
@@ -147,6 +150,16 @@ export class DatabaseRoom {
     return described(made)
   }
 
+  /** The only setting that the API changes. */
+  #change(request: ApiRequest, id: string) {
+    const { read_replication: wanted } = request.json<{ read_replication?: { mode?: string } }>()
+    if (wanted?.mode !== 'auto' && wanted?.mode !== 'disabled')
+      throw new ApiRefusal(400, 7400, 'read_replication.mode must be auto or disabled')
+    const database = this.get(id)
+    database.replication = wanted.mode
+    return detailed(database)
+  }
+
   #query(request: ApiRequest, id: string) {
     const body = request.json<Statement | { batch: Statement[] }>()
     return this.get(id).query('batch' in body ? body.batch : [body])
@@ -164,6 +177,11 @@ const described = ({ id, name, jurisdiction, locationHint }: DoubleDatabase) => 
   version: 'production',
   jurisdiction,
   running_in_region: (locationHint ?? 'enam').toUpperCase(),
+})
+
+const detailed = (database: DoubleDatabase) => ({
+  ...described(database),
+  read_replication: { mode: database.replication },
 })
 
 function sqliteEngine(): Engine {

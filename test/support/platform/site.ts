@@ -7,7 +7,8 @@ import path from 'node:path'
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
 import { type Clock, systemClock } from '../../../src/core/clock.ts'
 import { probeShards } from '../../../src/sharding/probe.ts'
-import type { DatabaseRoom, Engine, Statement } from './databases.ts'
+import { surveyReplicas } from '../../../src/sharding/replica-survey.ts'
+import type { DatabaseRoom, DoubleDatabase, Engine, Statement } from './databases.ts'
 import type { DoubleBinding, DoubleVersion } from './scripts.ts'
 import type { StoreRoom } from './stores.ts'
 import { type Wording, wordedDatabase } from './worded-database.ts'
@@ -222,6 +223,19 @@ const listed = (binding: string) => ({
   slots: 1,
 })
 
+const operatorPaths = ['/operator/v1/shards', '/operator/v1/probe', '/operator/v1/replicas']
+
+/** A database in ENAM, read from Western Europe: a replica there answers if there is one, otherwise the primary. */
+function membersOf({ replication, locationHint, engine }: DoubleDatabase): D1Database {
+  const isPrimary = replication === 'disabled'
+  const region = isPrimary ? (locationHint ?? 'enam').toUpperCase() : 'WEUR'
+  const meta = { served_by_region: region, served_by_primary: isPrimary }
+  const session = {
+    prepare: (sql: string) => ({ all: async () => ({ ...(await engine.batch([{ sql }]))[0], meta }) }),
+  }
+  return { withSession: () => session } as unknown as D1Database
+}
+
 /** Its pauses between tries take no time; its time limits are real. */
 const patientClock: Clock = { now: systemClock.now, sleep: (ms) => systemClock.sleep(ms < 1_000 ? 0 : ms) }
 
@@ -236,6 +250,8 @@ export function standIn(
   const shards = bindings<{ id: string }>(version, 'd1')
   const secret = (name: string) =>
     bindings<{ text: string }>(version, 'secret_text').find((one) => one.name === name)?.text
+  const variable = (name: string) =>
+    bindings<{ text: string }>(version, 'plain_text').find((one) => one.name === name)?.text
   const unready = async (): Promise<string[]> => {
     const lines = secret('SIGNING_KEY') ? [] : ['SIGNING_KEY is missing']
     for (const { name, id } of shards) {
@@ -259,7 +275,7 @@ export function standIn(
       if (pathname === '/readyz') return new Response('directory ok')
       if (pathname === '/') return new Response('<html lang="en"></html>')
       if (pathname === '/api/openapi.json') return Response.json({ paths: {} })
-      if (!['/operator/v1/shards', '/operator/v1/probe'].includes(pathname)) return new Response('', { status: 404 })
+      if (!operatorPaths.includes(pathname)) return new Response('', { status: 404 })
       if (request.headers.get('authorization') !== `Bearer ${secret('OPERATOR_TOKEN')}`)
         return new Response('', { status: 401 })
       if (pathname === '/operator/v1/probe') {
@@ -267,6 +283,13 @@ export function standIn(
         const bound = shards.map(({ name, id }) => [name, wordedDatabase(databases.get(id).engine, wording)] as const)
         const wish = { databases: new Map(bound), after, isLeftOut: () => false, clock: patientClock }
         return Response.json(await probeShards(wish))
+      }
+      if (pathname === '/operator/v1/replicas') {
+        const after = new URL(request.url).searchParams.get('after')
+        const bound = shards.map(({ name, id }) => [name, membersOf(databases.get(id))] as const)
+        const replicas = variable('REPLICAS') === 'on' ? 'on' : 'off'
+        const survey = await surveyReplicas({ databases: new Map(bound), after, clock: patientClock })
+        return Response.json({ replicas, ...survey })
       }
       if (request.method === 'POST') {
         const { binding } = (await request.json()) as { binding: string }

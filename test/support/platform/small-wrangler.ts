@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { UserError } from '../../../src/cli/shell/errors.ts'
 import { readConfig } from '../../../src/cli/wrangler/config.ts'
 import type { Upload, Wrangler } from '../../../src/cli/wrangler/subprocess.ts'
+import { readTables } from '../../../src/cli/wrangler/tables.ts'
 
 /**
  * A small wrangler, for tests that deploy a hundred times: its changing calls, in its order, without repetitions.
@@ -50,11 +51,13 @@ export function smallWrangler(
     bundle: async () => code.hash,
     async deploy({ tag, message, vars, secretsFile }: Upload) {
       const { name, shards, kvNamespaces } = config()
+      const tables = readTables(readFileSync(configPath, 'utf8'))
+      const configured = Object.fromEntries(tables.find((table) => table.name === 'vars')?.values ?? [])
       const secrets = secretsFile ? (JSON.parse(readFileSync(secretsFile, 'utf8')) as Record<string, string>) : {}
       const bindings = [
         ...shards.map(({ binding, databaseId }) => ({ type: 'd1', name: binding, id: databaseId })),
         ...kvNamespaces.map(({ binding, id }) => ({ type: 'kv_namespace', name: binding, namespace_id: id })),
-        ...Object.entries(vars).map(([name, text]) => ({ type: 'plain_text', name, text })),
+        ...Object.entries({ ...configured, ...vars }).map(([name, text]) => ({ type: 'plain_text', name, text })),
         ...Object.entries(secrets).map(([name, text]) => ({ type: 'secret_text', name, text })),
       ]
       const form = new FormData()

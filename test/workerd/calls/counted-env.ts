@@ -77,14 +77,18 @@ function countedDatabase(database: D1Database, count: () => void): D1Database {
     originals.set(bindable, original)
     return bindable
   }
-  const wrapped = {
-    prepare: (sql: string) => statement(database.prepare(sql)),
+  const connection = (target: Pick<D1Database, 'prepare' | 'batch'>) => ({
+    prepare: (sql: string) => statement(target.prepare(sql)),
     batch(statements: D1PreparedStatement[]) {
       count()
-      return database.batch(statements.map((one) => originals.get(one) ?? one))
+      return target.batch(statements.map((one) => originals.get(one) ?? one))
     },
-    withSession: () => {
-      throw new Error('sessions of replicas are not counted yet')
+  })
+  const wrapped = {
+    ...connection(database),
+    withSession(start: string) {
+      const session = database.withSession(start)
+      return { ...connection(session), getBookmark: () => session.getBookmark() }
     },
   }
   return wrapped as unknown as D1Database

@@ -121,6 +121,7 @@ const rows: Row[] = [
     ...row('POST /operator/v1/probe', 'operator', 36, 0, 'the current map, and one batch per case and shard: two here'),
     directory: 1,
   },
+  row('GET /operator/v1/replicas', 'operator', 8, 0, 'four reads per shard: two here; they ask no router'),
   row(
     'POST /operator/v1/imports',
     'operator',
