@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { locationOf, locationOptions } from '../platform/resources.ts'
 import { defineCommand } from '../shell/command.ts'
 import { configOption } from '../shell/options.ts'
 import { deploy } from './deploy.ts'
@@ -13,9 +14,14 @@ export const command = defineCommand({
     PLATFORM_HELP,
     '--token gives the operators’ token to set if the application has none. If omitted, the command generates one.',
   ].join('\n'),
-  options: { 'dry-run': { help: 'print what the command would do, and change nothing' }, config: configOption },
-  examples: ['deploy --dry-run', 'deploy --config wrangler.second.toml'],
+  options: {
+    'dry-run': { help: 'print what the command would do, and change nothing' },
+    ...locationOptions,
+    config: configOption,
+  },
+  examples: ['deploy --dry-run', 'deploy --location weur', 'deploy --config wrangler.second.toml'],
   async run(_connect, _operands, options) {
+    const location = locationOf(options)
     const deployment = openDeployment({
       config: options.config,
       environment: process.env,
@@ -27,6 +33,7 @@ export const command = defineCommand({
       // Build services pass an unset secret as an empty string.
       operatorToken: options.token || process.env.BANYAN_TOKEN || undefined,
       isDryRun: options['dry-run'] ?? false,
+      location,
       screen: process.stderr,
     })
   },

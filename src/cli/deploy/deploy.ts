@@ -1,3 +1,4 @@
+import type { Location } from '../platform/resources.ts'
 import { listShards } from '../shards/requests.ts'
 import { connect } from '../shell/client.ts'
 import type { Output } from '../shell/command.ts'
@@ -20,6 +21,8 @@ export interface DeployOptions {
   /** The operators' token: used for requests, and set if none is set. */
   operatorToken?: string | undefined
   isDryRun: boolean
+  /** Where to create databases that do not exist yet. */
+  location?: Location
   screen: Screen
 }
 
@@ -38,7 +41,7 @@ export async function deploy(deployment: Deployment, options: DeployOptions): Pr
   const token = () => operatorToken ?? deployment.drawn.read().OPERATOR_TOKEN
   const { shards } = readConfig(deployment.readConfigText())
   const steps: (Step | Check)[] = [
-    ...resourceSteps(deployment),
+    ...resourceSteps(deployment, options.location),
     migrationStep(deployment),
     assetStep(deployment),
     versionStep(deployment, {

@@ -1,6 +1,15 @@
 import { present } from '../../core/present.ts'
 import type { Platform } from '../platform/api.ts'
-import { buckets, databases, makeOne, namespaces, queues, type ResourceKind } from '../platform/resources.ts'
+import {
+  buckets,
+  databasesAt,
+  type Location,
+  makeOne,
+  namespaces,
+  nowhereInParticular,
+  queues,
+  type ResourceKind,
+} from '../platform/resources.ts'
 import { UserError } from '../shell/errors.ts'
 import { inParallel } from '../shell/in-parallel.ts'
 import { isPlaceholder, readConfig, withDatabaseId, withKvId } from '../wrangler/config.ts'
@@ -16,13 +25,13 @@ interface Wanted {
 }
 
 /** Creates the resources that wrangler.toml names and the account lacks, and writes their ids into wrangler.toml. */
-export function resourceSteps(deployment: Deployment): Step[] {
+export function resourceSteps(deployment: Deployment, location: Location = nowhereInParticular): Step[] {
   const { platform } = deployment
   const ids = new Map<string, string>()
   const config = readConfig(deployment.readConfigText())
   const named = (names: string[]) => names.map((name) => ({ name, configuredId: null, onFound: () => {} }))
   return [
-    resourceStep('databases', databases, platform, () =>
+    resourceStep('databases', databasesAt(location), platform, () =>
       config.shards.map(({ binding, databaseName, databaseId }) => ({
         name: databaseName,
         configuredId: databaseId,

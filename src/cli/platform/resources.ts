@@ -21,8 +21,23 @@ export interface Location {
   jurisdiction: string | null
 }
 
+const oneOf = (names: string[]): string => `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`
+
 const HINTS = ['wnam', 'enam', 'weur', 'eeur', 'apac', 'oc']
-const JURISDICTIONS = ['eu', 'fedramp']
+const JURISDICTIONS = ['eu', 'fedramp', 'us']
+
+export const nowhereInParticular: Location = { hint: null, jurisdiction: null }
+
+export const locationOptions = {
+  location: {
+    value: 'NEAR',
+    help: `region near which Cloudflare creates new databases, not for local ones: ${oneOf(HINTS)} (default: Cloudflare’s choice)`,
+  },
+  jurisdiction: {
+    value: 'WHERE',
+    help: `jurisdiction of new databases, not for local ones: ${oneOf(JURISDICTIONS)} (default: none)`,
+  },
+} as const
 
 /** Reads `--location` and `--jurisdiction`. Throws UserError. */
 export function locationOf(options: { location?: string | undefined; jurisdiction?: string | undefined }): Location {
@@ -32,7 +47,7 @@ export function locationOf(options: { location?: string | undefined; jurisdictio
   if (location !== null && !HINTS.includes(location))
     throw new UserError(`--location is "${location}".`, `Pass one of ${HINTS.join(', ')}.`)
   if (jurisdiction !== null && !JURISDICTIONS.includes(jurisdiction))
-    throw new UserError(`--jurisdiction is "${jurisdiction}".`, `Pass ${JURISDICTIONS.join(' or ')}.`)
+    throw new UserError(`--jurisdiction is "${jurisdiction}".`, `Pass one of ${JURISDICTIONS.join(', ')}.`)
   return { hint: location, jurisdiction }
 }
 
@@ -78,7 +93,7 @@ export async function refuseElsewhere(
   )
 }
 
-export const databases = databasesAt({ hint: null, jurisdiction: null })
+export const databases = databasesAt(nowhereInParticular)
 
 export const namespaces: ResourceKind = {
   called: 'KV namespace',

@@ -1,4 +1,4 @@
-import { locationOf } from '../platform/resources.ts'
+import { locationOf, locationOptions } from '../platform/resources.ts'
 import { isLocal } from '../shell/address.ts'
 import { addressOf } from '../shell/client.ts'
 import { defineCommand } from '../shell/command.ts'
@@ -15,14 +15,7 @@ export const command = defineCommand({
     'Each run adds more shards. If interrupted, run the command again: it resumes with the bindings that have no shard yet.',
   options: {
     count: { value: 'N', help: `number of shards to add, at most ${SHARDS_AT_ONCE_MAX} (default: 1)` },
-    location: {
-      value: 'NEAR',
-      help: 'deployed only: region near which to create them: wnam, enam, weur, eeur, apac or oc (default: Cloudflare’s choice)',
-    },
-    jurisdiction: {
-      value: 'WHERE',
-      help: 'deployed only: jurisdiction of the databases: eu or fedramp (default: none)',
-    },
+    ...locationOptions,
     ...databaseOptions,
     remote: { help: 'add to the deployed application of --config, even if --url is local' },
   },

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { deploy } from '../../../src/cli/deploy/deploy.ts'
 import { type Deployment, drawnSecrets, openDeployment } from '../../../src/cli/deploy/deployment.ts'
+import { type Location, nowhereInParticular } from '../../../src/cli/platform/resources.ts'
 import type { Output } from '../../../src/cli/shell/command.ts'
 import { root } from '../../../src/cli/shell/root.ts'
 import type { PlatformDouble } from './double.ts'
@@ -13,7 +14,7 @@ export interface SmallDeployment {
   /** The printed lines. */
   said: string[]
   deployment(): Deployment
-  deploy(options?: { isDryRun?: boolean; operatorToken?: string }): Promise<Output>
+  deploy(options?: { isDryRun?: boolean; operatorToken?: string; location?: Location }): Promise<Output>
   close(): void
 }
 
@@ -46,11 +47,12 @@ export function smallDeployment(platform: PlatformDouble, code = { hash: 'one' }
     configPath,
     said,
     deployment,
-    deploy: async ({ isDryRun = false, operatorToken } = {}) =>
+    deploy: async ({ isDryRun = false, operatorToken, location = nowhereInParticular } = {}) =>
       deploy(deployment(), {
         url: platform.siteUrl,
         operatorToken,
         isDryRun,
+        location,
         screen: { write: (text: string) => void said.push(text.trimEnd()) },
       }),
     close: () => rmSync(folder, { recursive: true }),

@@ -49,6 +49,15 @@ test('a deployment serves from an empty account; a second run changes nothing', 
   expect(tokenOf(second)).toBeUndefined()
 })
 
+test('new databases are created near the given region; the existing ones stay where they are', async () => {
+  const hints = () => platform.databases.databases.map(({ locationHint }) => locationHint)
+  const near = (hint: string) => ({ location: { hint, jurisdiction: null } })
+  const first = await deployment.deploy(near('weur'))
+  expect(hints()).toEqual(['weur', 'weur'])
+  await deployment.deploy({ operatorToken: tokenOf(first)!, ...near('apac') })
+  expect(hints()).toEqual(['weur', 'weur'])
+})
+
 test('the operators’ token opens the API, and the signing key is never shown', async () => {
   const output = await deployment.deploy()
   const secrets = platform.scripts.get('banyan').live!.bindings.filter(({ type }) => type === 'secret_text')

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { remoteShards } from '../../../../src/cli/migrations/remote-shards.ts'
-import { databasesAt, type Location, makeOne } from '../../../../src/cli/platform/resources.ts'
+import { databasesAt, type Location, locationOf, makeOne } from '../../../../src/cli/platform/resources.ts'
 import { addShards } from '../../../../src/cli/shards/add-shards.ts'
 import { liveAddress, remoteHost } from '../../../../src/cli/shards/remote-host.ts'
 import { connect } from '../../../../src/cli/shell/client.ts'
@@ -93,6 +93,15 @@ test.each([{ hint: 'weur' }, {}])('a leftover database in the requested location
   await addShards(host(token, wish), 1)
   expect(names()).toEqual(['banyan-shard-000', 'banyan-shard-001', 'banyan-shard-002'])
   expect(bindings()).toEqual(['SHARD_000', 'SHARD_001', 'SHARD_002'])
+})
+
+test('a location is a region or a jurisdiction that D1 has, and not both', () => {
+  expect(locationOf({ location: 'oc' })).toEqual({ hint: 'oc', jurisdiction: null })
+  for (const jurisdiction of ['eu', 'fedramp', 'us'])
+    expect(locationOf({ jurisdiction })).toEqual({ hint: null, jurisdiction })
+  expect(() => locationOf({ location: 'mars' })).toThrow('--location is "mars".')
+  expect(() => locationOf({ jurisdiction: 'uk' })).toThrow('--jurisdiction is "uk".')
+  expect(() => locationOf({ location: 'oc', jurisdiction: 'eu' })).toThrow('cannot be combined')
 })
 
 test('an application that was never deployed gets no shards', async () => {
