@@ -22,6 +22,7 @@ export interface Env extends EngineVariables {
   OPERATOR_TOKEN?: string
   PUBLIC_ORIGIN?: string
   CACHE?: string
+  REPLICAS?: string
   JOBS?: string
   RATE_LIMITS?: string
   MAIL_FROM?: string
