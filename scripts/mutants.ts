@@ -51,6 +51,11 @@ const cache = { project: 'unit', tests: 'test/unit/cache' } as const
 const cachedReads = { project: 'workerd', tests: 'test/workerd/posts/cached-reads.test.ts' } as const
 const cacheTrap = { project: 'e2e', tests: 'test/e2e/cache-trap.test.ts' } as const
 
+const replicas = 'src/sharding/replicas.ts'
+const replicaReads = { project: 'unit', tests: 'test/unit/sharding/replicas.test.ts' } as const
+const causalToken = { project: 'unit', tests: 'test/unit/web/causal-token.test.ts' } as const
+const replicatedWeb = { project: 'workerd', tests: 'test/workerd/web/replicas.test.ts' } as const
+
 const mover = 'src/resharding/move.ts'
 const capture = { project: 'workerd', tests: 'test/workerd/resharding/bounded-capture.test.ts' } as const
 const stuckMoves = { project: 'workerd', tests: 'test/workerd/resharding/stuck-moves.test.ts' } as const
@@ -232,8 +237,8 @@ const mutants: Mutant[] = [
   {
     name: 'exact reads in their session',
     file: 'src/sharding/router.ts',
-    take: /await \(this\.#session\?\.askPrimary\(shard, primary, send\) \?\? send\(primary\)\)/,
-    leave: 'await send(primary)',
+    take: /if \(this\.#session\) return this\.#session\.askPrimary\(shard, database, send\)/,
+    leave: '',
     project: 'workerd',
     tests: 'test/workerd/sharding/routed-database.test.ts',
   },
@@ -725,11 +730,67 @@ const mutants: Mutant[] = [
     ...timeLimits,
   },
   {
-    name: 'later of bookmark and minBookmark',
-    file: 'src/sharding/shard-session.ts',
-    take: /return start === 'first-unconstrained' \|\| start < minBookmark \? minBookmark : start/,
-    leave: "return start === 'first-unconstrained' ? minBookmark : start",
+    name: 'a session’s bookmark, or minBookmark if that is later',
+    file: replicas,
+    take: /return start === 'first-unconstrained' \|\| start < bookmark \? bookmark : start/,
+    leave: "return start === 'first-unconstrained' ? bookmark : start",
     ...timeLimits,
+  },
+  {
+    name: 'a read waits for slots that have just moved',
+    file: replicas,
+    take: /return later\(this\.#bookmarkOf\(shard\.id\), shard\.minBookmark \?\? null\)/,
+    leave: 'return this.#bookmarkOf(shard.id)',
+    ...replicaReads,
+  },
+  {
+    name: 'the later of two bookmarks',
+    file: replicas,
+    take: /return one < other \? other : one/,
+    leave: 'return one < other ? one : other',
+    ...replicaReads,
+  },
+  {
+    name: 'an own slot without a bookmark is read exactly',
+    file: replicas,
+    take: /return this\.#client\.isPartial \|\| this\.#client\.slots\.includes\(slot\)/,
+    leave: 'return false',
+    ...replicaReads,
+  },
+  {
+    name: 'a read falls back to the primary',
+    file: 'src/sharding/replica-calls.ts',
+    take: /place === 'primary' \? 'first-primary' : /,
+    leave: '',
+    ...replicaReads,
+  },
+  {
+    name: 'a group’s batch has a bookmark',
+    file: 'src/sharding/grouped-batches.ts',
+    take: /await noted\(connection\.batch\(\[guard, \.\.\.statements\]\)\)/,
+    leave: 'await connection.batch([guard, ...statements])',
+    ...replicaReads,
+  },
+  {
+    name: 'a dropped bookmark is remembered',
+    file: 'src/web/causal-token.ts',
+    take: /isPartial: token\.isPartial \|\| slots\.length > SLOTS_MAX \|\| shards\.length > SHARDS_MAX/,
+    leave: 'isPartial: false',
+    ...causalToken,
+  },
+  {
+    name: 'a repeated answer carries its write’s bookmark',
+    file: 'workers/context.ts',
+    take: /replicas\?\.acknowledgeSeen\(\)/,
+    leave: '',
+    ...replicatedWeb,
+  },
+  {
+    name: 'jobs do not read replicas',
+    file: 'workers/context.ts',
+    take: /const shards = opened\.shards\.atPrimary\(\)/,
+    leave: 'const { shards } = opened',
+    ...replicatedWeb,
   },
   {
     name: 'late slots of a first boot',
@@ -1051,8 +1112,8 @@ const mutants: Mutant[] = [
   {
     name: 'a client’s own slots are not read from the cache',
     file: readThrough,
-    take: /return this\.#options\.ownSlots\.has\(slotOf\(id\)\)/,
-    leave: 'return slotOf(id) === ""',
+    take: /ownSlots === 'all' \|\| ownSlots\.has\(slotOf\(id\)\)/,
+    leave: 'slotOf(id) === ""',
     ...cache,
   },
   {

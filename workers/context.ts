@@ -19,6 +19,7 @@ import { Sessions } from '../src/sessions/sessions.ts'
 import { Claims } from '../src/sharding/claims.ts'
 import { Idempotency } from '../src/sharding/idempotency.ts'
 import { onlyRow } from '../src/sharding/named-batch.ts'
+import { Replicas } from '../src/sharding/replicas.ts'
 import { type CausalToken, ownSlotsOf } from '../src/web/causal-token.ts'
 import type { Calls, DependencyReport, Tiers } from '../src/web/context.ts'
 import type { Env, OwnExports } from './env.ts'
@@ -61,14 +62,18 @@ const READINESS = `SELECT (SELECT max(name) FROM d1_migrations) AS newest, (SELE
   (SELECT min(value) FROM json_each(?1) WHERE value NOT IN (SELECT name FROM sqlite_master)) AS missing`
 const nounTables = JSON.stringify(nouns.flatMap(({ tables }) => tables))
 
-/** Opens the databases for one request or one batch of jobs. Throws SETTING_MISSING. */
-export function openFoundation(work: Work): Foundation {
+/**
+ * Opens the databases for one request or one batch of jobs. `replicas`: for the plain reads of a request. Jobs must see
+ * the commit that created them. Throws SETTING_MISSING.
+ */
+export function openFoundation(work: Work, replicas?: Replicas): Foundation {
   const { env, log } = work
   const isolate = isolateOf(env)
   const calls: Calls = { d1: 0, kv: 0, directory: 0 }
   const written = { yet: false, slots: new Set<string>() }
   const opened = openShards(isolate.engine, {
     ...work,
+    ...(replicas ? { replicas } : {}),
     atLeastEpoch: work.client.epoch,
     observer: {
       before(call) {
@@ -83,7 +88,7 @@ export function openFoundation(work: Work): Foundation {
     },
     onDirectoryCall: () => void calls.directory++,
   })
-  const { shards } = opened
+  const shards = opened.shards.atPrimary()
   const common = { clock: systemClock, random: systemRandom, log }
   const { signingKey, mailFrom, jobs } = isolate.settings
   const jobOptions = { signingKey, sendMail: mailer(env.MAIL, mailFrom) }
@@ -99,7 +104,7 @@ export function openFoundation(work: Work): Foundation {
     ...opened,
     isolate,
     calls,
-    claims: new Claims(shards, systemClock),
+    claims: new Claims(opened.shards, systemClock),
     dispatch,
     purger,
     relay: new Relay({ ...common, mode: jobs, queues, dispatch, shards }),
@@ -107,15 +112,25 @@ export function openFoundation(work: Work): Foundation {
     hasWritten: () => written.yet,
     markWritten() {
       written.yet = true
+      replicas?.acknowledgeSeen()
     },
   }
 }
+
+/** Where the client's plain reads start. Counts the reads that a replica answered late or not. */
+const openReplicas = ({ env, client, log }: Work): Replicas =>
+  new Replicas(client, (event, { shard, operation, ms }) => {
+    isolateOf(env).replicas[event]++
+    if (event === 'waited') log.info('replica.waited', { shard, operation, ms })
+    else log.warn('replica.fell-back', { shard, operation, ms })
+  })
 
 /** The tiers, as the web tier's routes see them. Their time budget starts now. */
 export function openTiers({ request, ...given }: Omit<Work, 'time'> & { request: Request }): Tiers {
   const work: Work = { ...given, time: new TimeBudget(systemClock, limits.requestMs) }
   const { env, log, waitUntil, time, client } = work
-  const foundation = openFoundation(work)
+  const replicas = isolateOf(env).settings.replicas === 'on' ? openReplicas(work) : undefined
+  const foundation = openFoundation(work, replicas)
   const { isolate, shards, claims, relay, calls } = foundation
   const { settings, ids, stamps } = isolate
   const common = { clock: systemClock, random: systemRandom, ids, log, shards }
@@ -136,6 +151,7 @@ export function openTiers({ request, ...given }: Omit<Work, 'time'> & { request:
     userCounts,
     time,
     writtenSlots: foundation.writtenSlots,
+    writtenBookmarks: replicas?.written ?? new Map(),
     hasWritten: foundation.hasWritten,
     follow: (jobs) => void committed.push(...jobs),
     received: (work) => time.uncounted(work),

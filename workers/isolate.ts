@@ -7,6 +7,7 @@ import { ShardLoad } from '../src/metrics/shard-load.ts'
 import { perIsolate } from '../src/objects/engine.ts'
 import { type EngineIsolate, engineIsolate } from '../src/objects/open-shards.ts'
 import { Stamps } from '../src/sessions/stamps.ts'
+import type { ReplicaCounts } from '../src/sharding/replicas.ts'
 import type { Settings } from '../src/web/context.ts'
 import { engineOf } from './engine.ts'
 import type { Env } from './env.ts'
@@ -23,6 +24,7 @@ export interface Isolate {
   stamps: Stamps
   load: ShardLoad
   cache: IsolateCache
+  replicas: ReplicaCounts
 }
 
 /** The isolate that `env` belongs to. Throws SETTING_MISSING. */
@@ -34,5 +36,6 @@ export const isolateOf = perIsolate(
     stamps: new Stamps(limits.stampsHeldMax),
     load: new ShardLoad(systemClock),
     cache: new IsolateCache(systemClock.now),
+    replicas: { waited: 0, fellBack: 0 },
   }),
 )

@@ -20,7 +20,10 @@ function open(env: Env, context: ExecutionContext, source: string, ms: number) {
   const log = consoleLog({ source })
   const time = new TimeBudget(systemClock, ms)
   const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise)
-  return { log, ...openFoundation({ env, log, client: noToken, waitUntil, time, exports: context.exports }) }
+  return {
+    log,
+    ...openFoundation({ env, log, client: noToken, waitUntil, time, exports: context.exports }),
+  }
 }
 
 /** Queue consumers: `banyan-jobs`, `banyan-media`, `banyan-purges`, and their dead-letter queues. */

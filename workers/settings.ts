@@ -19,6 +19,7 @@ export function readSettings(env: Env): Settings {
     operatorToken: env.OPERATOR_TOKEN || null,
     publicOrigin: origin('PUBLIC_ORIGIN', env.PUBLIC_ORIGIN),
     cache: choice('CACHE', env.CACHE, ['on', 'off']),
+    replicas: choice('REPLICAS', env.REPLICAS, ['off', 'on']),
     jobs: choice('JOBS', env.JOBS, ['queue', 'inline']),
     rateLimits: choice('RATE_LIMITS', env.RATE_LIMITS, ['on', 'off']),
     mailFrom: env.MAIL_FROM || 'banyan@example.com',

@@ -16,7 +16,7 @@ export interface ReadThroughOptions {
   clock: Clock
   log: Log
   /** The slots that this client may have written recently. */
-  ownSlots: ReadonlySet<string>
+  ownSlots: ReadonlySet<string> | 'all'
   waitUntil(promise: Promise<unknown>): void
 }
 
@@ -136,12 +136,15 @@ export class ReadThroughCache implements ReadCache {
   // ── a client's own slots ──────────────────────────────────────────────────────────────────────
 
   #isOwn(id: string): boolean {
-    return this.#options.ownSlots.has(slotOf(id))
+    const { ownSlots } = this.#options
+    return ownSlots === 'all' || ownSlots.has(slotOf(id))
   }
 
   /** A client who has written may have just created the thing that a negative entry says does not exist. */
   #mayBeOwn<T>(value: T | null, owner: (value: T) => string): boolean {
-    return value === null ? this.#options.ownSlots.size > 0 : this.#isOwn(owner(value))
+    if (value !== null) return this.#isOwn(owner(value))
+    const { ownSlots } = this.#options
+    return ownSlots === 'all' || ownSlots.size > 0
   }
 
   async #readOwn<T>(key: string, options: ReadOptions<T>): Promise<T | null> {

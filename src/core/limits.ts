@@ -17,6 +17,8 @@ export const limits = {
   cronMs: 40_000, // a run ends before the next one starts
   shardCallMs: 2_000, // a read, or a write that may be sent again; 3 fit the budget of a route
   shardWriteMs: 5_000, // a write that may not be sent again; a shorter limit only makes more outcomes unknown
+  replicaReadMs: 1_000, // a read that a replica may answer; then the primary is asked
+  replicaWaitedMs: 50, // a replica that answers later has probably waited for the bookmark
   shardProbeMs: 2_000, // one probe of /readyz: a shard, the directory, KV or R2
   readinessMs: 5_000, // all shards of /readyz together; 64 healthy shards take 11 rounds of about 10 ms
   directoryMs: 5_000, // a call that reads or changes a record

@@ -6,6 +6,7 @@ import { systemRandom } from '../core/random.ts'
 import type { DirectoryClient } from '../resharding/directory-operations.ts'
 import { mapCopies } from '../sharding/map-copies.ts'
 import { MapHolder, type MapRequest } from '../sharding/map-holder.ts'
+import type { Replicas } from '../sharding/replicas.ts'
 import type { ShardObserver } from '../sharding/routing.ts'
 import { Shards } from '../sharding/shards.ts'
 import { StatementBudget } from '../sharding/statement-budget.ts'
@@ -31,6 +32,8 @@ export interface Invocation {
   time?: TimeBudget
   /** The newest epoch that the client knows. Default: 0. */
   atLeastEpoch?: number
+  /** Plain reads go to the replicas of D1. Without it, every call goes to the primary. */
+  replicas?: Replicas
   /** Observes each call of a shard. */
   observer?: ShardObserver
   /** Called for each call of the directory. */
@@ -80,6 +83,7 @@ export function openShards(isolate: EngineIsolate, invocation: Invocation): Open
     atLeastEpoch,
     time,
     observer: logging(observer, log),
+    ...(invocation.replicas ? { replicas: invocation.replicas } : {}),
   })
   return {
     shards,

@@ -15,6 +15,7 @@ import {
   timeRefusal,
   typedError,
 } from './refusals.ts'
+import { writerOf } from './replica-calls.ts'
 import { mapAfter, observed, type Routing } from './routing.ts'
 import type { ShardEntry, ShardMap } from './shard-map.ts'
 import type { Keyspace } from './sharded-table.ts'
@@ -142,11 +143,13 @@ export class GroupedBatches<I extends Slotted, Batch extends NamedBatch> {
     items: I[],
   ): Promise<{ value: AnswersOf<Batch> } | { error: unknown }> {
     this.#batches++
-    const batch = this.#build(database, items)
+    const { connection, noted } = writerOf(this.#routing, shard, database)
+    const batch = this.#build(connection, items)
     const statements = statementsOf<D1PreparedStatement>(batch)
-    const guard = database.prepare(GUARD).bind(this.#options.keyspace, slotsOf(items))
+    const guard = connection.prepare(GUARD).bind(this.#options.keyspace, slotsOf(items))
     const call = this.#call(shard, statements.length)
-    const send = async () => answersByName(batch, (await database.batch([guard, ...statements])).values().drop(1))
+    const send = async () =>
+      answersByName(batch, (await noted(connection.batch([guard, ...statements]))).values().drop(1))
     return observed(this.#routing, call, send, limits.shardCallMs)
   }
 

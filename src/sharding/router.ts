@@ -26,10 +26,21 @@ import {
   typedError,
   unavailable,
 } from './refusals.ts'
+import { askedOfReplica, type ReadPlace, readerOf, writerOf } from './replica-calls.ts'
 import { attempt, mapAfter, observed, type RouteOptions, type Routing } from './routing.ts'
 import { type ArraysForm, arraysForm, type Sql } from './row-arrays.ts'
 import type { ShardEntry } from './shard-map.ts'
 import { ShardSession } from './shard-session.ts'
+
+/** A call that the router sends to the owner of its slot. */
+interface Routed<R> {
+  kind: CallKind
+  statements: number
+  send(shard: ShardEntry, place: ReadPlace): Promise<R>
+  /** The map to start with. */
+  held?: HeldMap
+  mayAskReplica?: boolean
+}
 
 /** Rows as arrays, with or without column names. */
 type Shape = 'arrays' | 'named-arrays'
@@ -62,7 +73,12 @@ export class Router {
   }
 
   withSession(constraintOrBookmark: string): Router {
-    return new Router(this.#routing, this.#slot, this.#options, new ShardSession(constraintOrBookmark))
+    return new Router(this.#routing, this.#slot, this.#options, this.#newSession(constraintOrBookmark))
+  }
+
+  #newSession(constraintOrBookmark: string): ShardSession {
+    const { replicas } = this.#routing
+    return new ShardSession(constraintOrBookmark, replicas && ((shard) => replicas.floorOf(shard)))
   }
 
   /** `<shard id>:<D1 bookmark>` of the session's latest answer, or null. */
@@ -102,9 +118,12 @@ export class Router {
   async #write<T>(statements: SentStatement[]): Promise<D1Result<T>[]> {
     const guards = this.#guards()
     const { sent, own } = guardedBatch(statements, guards.length)
-    const answers = await this.#route('write', statements.length, (shard) =>
-      this.#ask(shard, (database) => database.batch<T>(boundAll(database, [...guards, ...sent]))),
-    )
+    const answers = await this.#route({
+      kind: 'write',
+      statements: statements.length,
+      send: (shard) =>
+        this.#askWriter(shard, (database) => database.batch<T>(boundAll(database, [...guards, ...sent]))),
+    })
     return withOwnChanges(answers, own)
   }
 
@@ -127,11 +146,14 @@ export class Router {
   /** Sends a write in a batch that is rolled back. Throws D1's error for the write, if it has one. */
   async #aborted(statement: Sql): Promise<void> {
     const outcome = await attempt(() =>
-      this.#route('exact-read', 1, (shard) =>
-        this.#ask(shard, (database) =>
-          database.batch([...boundAll(database, [...this.#guards(), statement]), database.prepare(ABORT)]),
-        ),
-      ),
+      this.#route({
+        kind: 'exact-read',
+        statements: 1,
+        send: (shard) =>
+          this.#askPrimary(shard, (database) =>
+            database.batch([...boundAll(database, [...this.#guards(), statement]), database.prepare(ABORT)]),
+          ),
+      }),
     )
     if ('error' in outcome && !messageOf(outcome.error).includes(ABORTED)) throw outcome.error
   }
@@ -176,9 +198,13 @@ export class Router {
   /** Column names in order. They can't be derived from zero rows, or from rows as objects. */
   async #columnNames(asked: Sql | null): Promise<string[]> {
     if (asked === null) return []
-    return this.#route('read', 1, async (shard) => {
-      const [names] = await bound(this.#primary(shard), asked).raw({ columnNames: true })
-      return names
+    return this.#route({
+      kind: 'read',
+      statements: 1,
+      send: async (shard) => {
+        const [names] = await bound(this.#database(shard), asked).raw({ columnNames: true })
+        return names
+      },
     })
   }
 
@@ -200,25 +226,31 @@ export class Router {
    */
   async #leased<R>(statements: number, read: (database: Connection) => Promise<R>): Promise<R | null> {
     if (this.#options.read === 'exact') return null
-    const { holder } = this.#routing
+    const { holder, replicas } = this.#routing
     const held = await this.#map()
     if (!holder.vouchesFor(held)) return null
-    const answer = await this.#route('read', statements, (shard) => this.#ask(shard, read), held)
+    const owner = held.map.ownerOf(this.#options.keyspace, this.#slot)
+    if (replicas?.mustBeExact(owner, this.#slot)) return null
+    const send = (shard: ShardEntry, place: ReadPlace) => this.#askReader(shard, place, read)
+    const answer = await this.#route({ kind: 'read', statements, send, held, mayAskReplica: !this.#session })
     return holder.stillVouchesFor(held) ? answer : null
   }
 
   /** The slot's state and the statements in one batch, at the primary. */
   #exact<T>(statements: Sql[]): Promise<D1Result<T>[]> {
-    return this.#route('exact-read', statements.length, async (shard) => {
-      const send = (database: Connection) =>
-        database.batch<T>([
-          database.prepare(STATE).bind(this.#options.keyspace, this.#slot),
-          ...boundAll(database, statements),
-        ])
-      const primary = this.#primary(shard)
-      const [state, ...answers] = await (this.#session?.askPrimary(shard, primary, send) ?? send(primary))
-      refuseUnlessOwned((state?.results[0] as { state: string } | undefined)?.state)
-      return answers
+    const send = (database: Connection) =>
+      database.batch<T>([
+        database.prepare(STATE).bind(this.#options.keyspace, this.#slot),
+        ...boundAll(database, statements),
+      ])
+    return this.#route({
+      kind: 'exact-read',
+      statements: statements.length,
+      send: async (shard) => {
+        const [state, ...answers] = await this.#askPrimary(shard, send)
+        refuseUnlessOwned((state?.results[0] as { state: string } | undefined)?.state)
+        return answers
+      },
     })
   }
 
@@ -227,30 +259,35 @@ export class Router {
   /**
    * Calls the owner and handles refusals within the budget. A batch is sent again only if nothing of it was applied, or
    * if it is idempotent. In the latter case it may have been applied, so no later refusal may say that nothing was
-   * written.
+   * written. A read that a replica does not answer in time goes to the primary.
    */
-  async #route<R>(
-    kind: CallKind,
-    statements: number,
-    send: (shard: ShardEntry) => Promise<R>,
-    held?: HeldMap,
-  ): Promise<R> {
-    const { clock, random, shards } = this.#routing
+  async #route<R>({ kind, statements, send, held, mayAskReplica = false }: Routed<R>): Promise<R> {
+    const { clock, random, shards, replicas } = this.#routing
     const mayRepeat = kind !== 'write' || this.#options.idempotent
     const deadline = clock.now() + limits.routeBudgetMs
     let { map } = held ?? (await this.#map())
     let maybeApplied: OutcomeUnknownError | null = null
+    let place: ReadPlace = replicas && mayAskReplica ? 'replica' : 'primary'
     for (let attempt = 0, failures = 0; ; attempt++) {
       const shard = map.ownerOf(this.#options.keyspace, this.#slot)
       const refusal =
         (shards.has(shard.binding) ? stateRefusal(shard, kind) : shardUnknown(shard)) ?? timeRefusal(this.#routing)
       if (refusal) throw maybeApplied ?? refusal
-      const outcome = await observed(
-        this.#routing,
-        { shard: shard.id, slot: this.#slot, operation: this.#options.operation, kind, statements },
-        () => send(shard),
-        mayRepeat ? limits.shardCallMs : limits.shardWriteMs,
-      )
+      const { operation } = this.#options
+      const call = { shard: shard.id, slot: this.#slot, operation, kind, statements }
+      const outcome =
+        place === 'replica'
+          ? await askedOfReplica(this.#routing, shard, call, () => send(shard, 'replica'))
+          : await observed(
+              this.#routing,
+              call,
+              () => send(shard, 'primary'),
+              mayRepeat ? limits.shardCallMs : limits.shardWriteMs,
+            )
+      if (outcome === 'fell back') {
+        place = 'primary'
+        continue
+      }
       if ('value' in outcome) return outcome.value
       const answer =
         outcome.error instanceof SlotRefusal
@@ -263,6 +300,7 @@ export class Router {
         if (++failures > limits.readRetriesMax || leftMs <= 0)
           throw maybeApplied ?? unavailable(shard, kind, outcome.error)
         await clock.sleep(backoffMs(random, failures, limits.readRetryBaseMs, limits.routeBackoffCapMs))
+        if (replicas && mayAskReplica) place = 'replica' // while the primary is unavailable, replicas still serve
         continue
       }
       if (isUnapplied(answer)) throw maybeApplied ?? typedError(answer, outcome.error, clock)
@@ -278,13 +316,38 @@ export class Router {
     return holder.current(request, atLeastEpoch)
   }
 
-  #primary(shard: ShardEntry): D1Database {
+  #database(shard: ShardEntry): D1Database {
     return present(this.#routing.shards.get(shard.binding), 'the database of a shard that the route has checked')
   }
 
-  /** Uses the session if there is one. */
-  #ask<R>(shard: ShardEntry, send: (database: Connection) => Promise<R>): Promise<R> {
-    const database = this.#primary(shard)
-    return this.#session?.ask(shard, database, send) ?? send(database)
+  /** A plain read, in the session if there is one. */
+  #askReader<R>(shard: ShardEntry, place: ReadPlace, send: (database: Connection) => Promise<R>): Promise<R> {
+    const database = this.#database(shard)
+    return this.#session?.ask(shard, database, send) ?? send(readerOf(this.#routing, shard, database, place))
+  }
+
+  /** A write. D1 sends it to the primary. */
+  async #askWriter<R>(shard: ShardEntry, send: (database: Connection) => Promise<R>): Promise<R> {
+    const database = this.#database(shard)
+    const { replicas } = this.#routing
+    if (!this.#session) {
+      const { connection, noted } = writerOf(this.#routing, shard, database)
+      return noted(send(connection))
+    }
+    const answer = await this.#session.ask(shard, database, send)
+    replicas?.noteWrite(shard, this.#session.seenAt(shard))
+    return answer
+  }
+
+  /** An exact read. */
+  async #askPrimary<R>(shard: ShardEntry, send: (database: Connection) => Promise<R>): Promise<R> {
+    const database = this.#database(shard)
+    const { replicas } = this.#routing
+    if (this.#session) return this.#session.askPrimary(shard, database, send)
+    if (!replicas) return send(database)
+    const primary = database.withSession('first-primary')
+    const answer = await send(primary)
+    replicas.noteExactRead(shard, primary.getBookmark())
+    return answer
   }
 }

@@ -3,6 +3,7 @@ import { limits } from '../core/limits.ts'
 import { backoffMs, type Random } from '../core/random.ts'
 import type { MapHolder, MapRequest } from './map-holder.ts'
 import type { CallKind, SlotRefusalCode } from './refusals.ts'
+import type { Replicas } from './replicas.ts'
 import type { Sql } from './row-arrays.ts'
 import type { ShardMap } from './shard-map.ts'
 import type { Keyspace } from './sharded-table.ts'
@@ -34,6 +35,8 @@ export interface Routing {
   /** The newest epoch that the client knows. */
   atLeastEpoch: number
   observer: ShardObserver
+  /** Plain reads go to replicas. Without it, every call goes to the primary. */
+  replicas?: Replicas
 }
 
 export interface RouteOptions {

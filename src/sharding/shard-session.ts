@@ -1,4 +1,8 @@
+import { isConstraint, laterStart } from './replicas.ts'
 import type { ShardEntry } from './shard-map.ts'
+
+/** The least that a read of a shard must see: a D1 bookmark, or null if any replica will do. */
+type FloorOf = (shard: ShardEntry) => string | null
 
 /**
  * A session over the shards that own a slot in turn. D1's session covers one database. This one opens D1's sessions,
@@ -6,6 +10,7 @@ import type { ShardEntry } from './shard-map.ts'
  */
 export class ShardSession {
   readonly #start: string
+  readonly #floorOf: FloorOf
   #shard = ''
   #open: D1DatabaseSession | null = null
   /** The bookmark at which `#open` was opened. Until its first answer, that is the least that the session has seen. */
@@ -15,7 +20,12 @@ export class ShardSession {
   /** The bookmark that the caller sees. */
   #bookmark: string | null
 
-  constructor(constraintOrBookmark: string) {
+  /**
+   * `floorOf`: by default the shard's `minBookmark` in the map, because a replica must have seen the slots that moved
+   * there.
+   */
+  constructor(constraintOrBookmark: string, floorOf: FloorOf = ({ minBookmark }) => minBookmark ?? null) {
+    this.#floorOf = floorOf
     this.#start = constraintOrBookmark.trim() || 'first-unconstrained'
     this.#bookmark = isConstraint(this.#start) ? null : this.#start
   }
@@ -26,6 +36,11 @@ export class ShardSession {
    */
   get bookmark(): string | null {
     return this.#bookmark
+  }
+
+  /** D1's bookmark of the latest answer of this shard, or null. */
+  seenAt(shard: ShardEntry): string | null {
+    return shard.id === this.#shard ? this.#seen : null
   }
 
   /** Sends to a database that has seen everything this session has. */
@@ -46,7 +61,7 @@ export class ShardSession {
 
   #enter(shard: ShardEntry): void {
     if (this.#shard === shard.id) return
-    this.#openedAt = this.#shard === '' ? startFor(this.#start, shard) : 'first-primary'
+    this.#openedAt = this.#shard === '' ? this.#startAt(shard) : 'first-primary'
     this.#shard = shard.id
     this.#open = null
     this.#seen = null
@@ -56,7 +71,7 @@ export class ShardSession {
     const known = this.#open?.getBookmark() ?? this.#openedAt
     const latest = this.#seen !== null && (isConstraint(known) || known < this.#seen) ? this.#seen : known
     // Slots may have left and returned since the session was opened, and a replica in between lacks them.
-    const start = laterOf(latest, shard)
+    const start = laterStart(latest, this.#floorOf(shard))
     if (this.#open && start === known) return this.#open
     this.#openedAt = start
     this.#open = database.withSession(start)
@@ -76,23 +91,12 @@ export class ShardSession {
     this.#bookmark = `${shard.id}:${this.#seen}`
     return answer
   }
-}
 
-const isConstraint = (start: string): boolean => start === 'first-primary' || start === 'first-unconstrained'
-
-/** A bookmark is valid for its own shard only. Any other shard is read at its primary. */
-function startFor(constraintOrBookmark: string, shard: ShardEntry): string {
-  if (isConstraint(constraintOrBookmark)) return laterOf(constraintOrBookmark, shard)
-  const prefix = `${shard.id}:`
-  if (!constraintOrBookmark.startsWith(prefix)) return 'first-primary'
-  return laterOf(constraintOrBookmark.slice(prefix.length), shard)
-}
-
-/**
- * The start, or the shard's `minBookmark` in the map if that is later, because a replica must have seen the slots that
- * moved there. D1's bookmarks sort lexicographically (developers.cloudflare.com/d1/reference/glossary).
- */
-function laterOf(start: string, { minBookmark }: ShardEntry): string {
-  if (minBookmark === undefined || start === 'first-primary') return start
-  return start === 'first-unconstrained' || start < minBookmark ? minBookmark : start
+  /** A bookmark is valid for its own shard only. Any other shard is read at its primary. */
+  #startAt(shard: ShardEntry): string {
+    const prefix = `${shard.id}:`
+    if (isConstraint(this.#start)) return laterStart(this.#start, this.#floorOf(shard))
+    if (!this.#start.startsWith(prefix)) return 'first-primary'
+    return laterStart(this.#start.slice(prefix.length), this.#floorOf(shard))
+  }
 }

@@ -134,6 +134,12 @@ export class Shards {
     return { values, failed }
   }
 
+  /** These shards without replicas, for work that must see every commit. */
+  atPrimary(): Shards {
+    const { replicas: _, ...routing } = this.#routing
+    return new Shards(routing, this.#given)
+  }
+
   /** Like these shards, but `each` visits the shards of `map` instead of the isolate's map. */
   by(map: ShardMap): Shards {
     return new Shards(this.#routing, map)

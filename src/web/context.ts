@@ -23,6 +23,8 @@ export interface Settings {
   mailFrom: string
   /** `off`: nothing is cached, and no page is handed over to `PublicPages`. */
   cache: 'on' | 'off'
+  /** `on`: plain reads of the web tier go to the replicas of D1. */
+  replicas: 'on' | 'off'
   /** Which settings suit only localhost, and how to fix them; null if there are none. */
   localOnly: string | null
 }
@@ -64,6 +66,8 @@ export interface Tiers {
   client: CausalToken
   /** The slots that this request has written. */
   writtenSlots: ReadonlySet<string>
+  /** The D1 bookmarks of this request's writes, by shard id. Empty without replicas. */
+  writtenBookmarks: ReadonlyMap<string, string>
   /** True after this request has committed a write. Its answer then carries a new causal token. */
   hasWritten(): boolean
   /** Call after a commit. Sends its outbox rows to their queue after the response. */

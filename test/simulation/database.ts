@@ -5,12 +5,10 @@
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { FIND_TABLES } from '../../src/resharding/tables.ts'
+import { d1Binding, d1Error, type SentCall, type Shape } from '../support/d1-binding.ts'
 import { limitLikeD1 } from '../support/d1-limits.ts'
 
-export interface SimulatedCall {
-  /** Values as they travel: numbers, texts, blobs and nulls. */
-  statements: { sql: string; values: unknown[] }[]
-}
+export type SimulatedCall = Pick<SentCall, 'statements'>
 
 /**
  * The network of a round trip. It may wait, fail before or after `execute`, or call it much later, several times or
@@ -19,7 +17,6 @@ export interface SimulatedCall {
  */
 export type Transport = (call: SimulatedCall, execute: () => D1Result<unknown>[]) => Promise<D1Result<unknown>[]>
 
-type Shape = 'objects' | 'arrays'
 type Row = unknown[]
 
 /** A simulated application has a few hundred texts. */
@@ -61,7 +58,16 @@ export class SimulatedShard {
 
   /** A `D1Database` as one process sees it. */
   connection(transport: Transport): D1Database {
-    return new Connection(this, transport)
+    return d1Binding(async (call) => {
+      let commits = 0
+      const results = await transport(call, () => {
+        const executed = this.execute(call, call.shape)
+        commits = this.#commits
+        return executed
+      })
+      // There is one copy of the data, so it meets every constraint.
+      return { results, bookmark: String(commits).padStart(12, '0') }
+    })
   }
 
   /** How many calls changed something. A bookmark stands for this number. */
@@ -307,139 +313,9 @@ function asD1Error(error: unknown): unknown {
   return d1Error(`${message}: ${sqliteCode(errcode)}`)
 }
 
-const d1Error = (text: string): Error => new Error(`D1_ERROR: ${text}`, { cause: new Error(text) })
-
 function sqliteCode(errcode: number): string {
   // The extended code has the plain code in its low byte; 19 is SQLITE_CONSTRAINT.
   if ((errcode & 0xff) !== 19) return resultCodes[errcode & 0xff] ?? 'SQLITE_ERROR'
   const extended = constraintCodes[errcode]
   return extended ? `SQLITE_CONSTRAINT (extended: ${extended})` : 'SQLITE_CONSTRAINT'
-}
-
-// ── the binding ─────────────────────────────────────────────────────────────────────────────────
-
-class Connection implements D1Database {
-  readonly #shard: SimulatedShard
-  readonly #transport: Transport
-
-  constructor(shard: SimulatedShard, transport: Transport) {
-    this.#shard = shard
-    this.#transport = transport
-  }
-
-  prepare(sql: string): Statement {
-    return new Statement(this, null, sql, [])
-  }
-
-  batch<T = unknown>(statements: D1PreparedStatement[]): Promise<D1Result<T>[]> {
-    return this.batchIn<T>(null, statements)
-  }
-
-  /** There is one copy of the data, so it meets every constraint. */
-  withSession(constraintOrBookmark = 'first-unconstrained'): D1DatabaseSession {
-    const session: Session = { bookmark: constraintOrBookmark.startsWith('first-') ? null : constraintOrBookmark }
-    return {
-      prepare: (sql) => new Statement(this, session, sql, []),
-      batch: (statements) => this.batchIn(session, statements),
-      getBookmark: () => session.bookmark,
-    }
-  }
-
-  async batchIn<T>(session: Session | null, statements: D1PreparedStatement[]): Promise<D1Result<T>[]> {
-    if (statements.length === 0) throw d1Error('No SQL statements detected.')
-    const own = statements.map((statement) => {
-      if (statement instanceof Statement && statement.connection === this) return statement
-      throw new Error('D1_TYPE_ERROR: a batch takes statements that were prepared on its own connection')
-    })
-    return (await this.send(session, own, 'objects')) as D1Result<T>[]
-  }
-
-  send(session: Session | null, statements: Statement[], shape: Shape): Promise<D1Result<unknown>[]> {
-    const call = { statements: statements.map(({ sql, values }) => ({ sql, values })) }
-    if (session) return this.#sendIn(session, call, shape)
-    return this.#transport(call, () => this.#shard.execute(call, shape))
-  }
-
-  async #sendIn(session: Session, call: SimulatedCall, shape: Shape): Promise<D1Result<unknown>[]> {
-    let commits = 0
-    const answers = await this.#transport(call, () => {
-      const executed = this.#shard.execute(call, shape)
-      commits = this.#shard.commits
-      return executed
-    })
-    const bookmark = String(commits).padStart(12, '0')
-    if (session.bookmark === null || bookmark > session.bookmark) session.bookmark = bookmark
-    return answers
-  }
-
-  async exec(_sql: string): Promise<D1ExecResult> {
-    throw new Error('a simulated database has no exec()')
-  }
-
-  async dump(): Promise<ArrayBuffer> {
-    throw new Error('a simulated database has no dump()')
-  }
-}
-
-interface Session {
-  bookmark: string | null
-}
-
-class Statement implements D1PreparedStatement {
-  readonly connection: Connection
-  readonly session: Session | null
-  readonly sql: string
-  readonly values: unknown[]
-
-  constructor(connection: Connection, session: Session | null, sql: string, values: unknown[]) {
-    this.connection = connection
-    this.session = session
-    this.sql = sql
-    this.values = values
-  }
-
-  bind(...values: unknown[]): Statement {
-    return new Statement(this.connection, this.session, this.sql, values.map(asBound))
-  }
-
-  async all<T = Record<string, unknown>>(): Promise<D1Result<T>> {
-    const [result] = await this.connection.send(this.session, [this], 'objects')
-    return result as D1Result<T>
-  }
-
-  run<T = Record<string, unknown>>(): Promise<D1Result<T>> {
-    return this.all<T>()
-  }
-
-  async first<T = unknown>(column: string): Promise<T | null>
-  async first<T = Record<string, unknown>>(): Promise<T | null>
-  async first<T>(column?: string): Promise<T | null> {
-    const { results } = await this.all<Record<string, unknown>>()
-    const row = results[0]
-    if (row === undefined) return null
-    if (column === undefined) return row as T
-    if (!(column in row)) throw new Error(`D1_COLUMN_NOTFOUND: Column not found (${column})`)
-    return row[column] as T
-  }
-
-  async raw<T = unknown[]>(options: { columnNames: true }): Promise<[string[], ...T[]]>
-  async raw<T = unknown[]>(options?: { columnNames?: false }): Promise<T[]>
-  async raw<T>(options?: { columnNames?: boolean }): Promise<T[] | [string[], ...T[]]> {
-    const [result] = await this.connection.send(this.session, [this], 'arrays')
-    const rows = result!.results as [string[], ...T[]]
-    return options?.columnNames ? rows : (rows.slice(1) as T[])
-  }
-}
-
-const isByte = (value: unknown): value is number => typeof value === 'number' && value >= 0 && value < 256
-
-/** A value as it travels, as JSON. Blobs are copied, because a call may run much later. */
-function asBound(value: unknown): unknown {
-  if (typeof value === 'string' || value === null) return value
-  if (typeof value === 'number') return Number.isFinite(value) ? value : null
-  if (typeof value === 'boolean') return value ? 1 : 0
-  if (Array.isArray(value) && value.every(isByte)) return Uint8Array.from(value)
-  if (value instanceof ArrayBuffer) return new Uint8Array(value.slice(0))
-  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength).slice()
-  throw new Error(`D1_TYPE_ERROR: Type '${typeof value}' not supported for value '${value}'`)
 }

@@ -109,7 +109,7 @@ export async function makeTemplate(): Promise<Template> {
   const direct = new Map(
     databases.map(({ binding, simulated }) => [binding, simulated.connection(async (_call, execute) => execute())]),
   )
-  const clock = { now: () => 0, sleep: async () => undefined }
+  const clock = { now: () => 0, sleep: async () => undefined, timer: () => () => undefined }
   await new Directory({ storage, shards: direct, clock, newDeploymentId: () => 'simulated' }).map()
   const find = databases[0]!.sqlite.prepare(FIND_TABLES)
   const tables = Object.fromEntries(

@@ -2,6 +2,7 @@ import type { Clock, TimeBudget } from '../../src/core/clock.ts'
 import type { Log } from '../../src/core/log.ts'
 import type { Random } from '../../src/core/random.ts'
 import { type MapCopies, MapHolder, type MapRequest, type MapSource } from '../../src/sharding/map-holder.ts'
+import type { Replicas } from '../../src/sharding/replicas.ts'
 import type { ShardCall, ShardObserver } from '../../src/sharding/routing.ts'
 import type { MapWire, Run } from '../../src/sharding/shard-map.ts'
 import { Shards } from '../../src/sharding/shards.ts'
@@ -142,6 +143,7 @@ export interface RoutedShardsOptions {
   atLeastEpoch?: number
   time?: TimeBudget
   before?: ShardObserver['before']
+  replicas?: Replicas
 }
 
 /**
@@ -161,6 +163,7 @@ export function routedShards(options: RoutedShardsOptions) {
     random: options.random ?? fixedRandom(),
     atLeastEpoch: options.atLeastEpoch ?? 0,
     ...(options.time ? { time: options.time } : {}),
+    ...(options.replicas ? { replicas: options.replicas } : {}),
     observer: {
       async before(call) {
         calls.push(call)

@@ -280,7 +280,7 @@ const claimOf = (login: string): ClaimSpec => (login.includes('@') ? emailClaim(
  * logins are unknown, because a user is rarely in the slot of the claim.
  */
 async function findOwner({ claims, settings }: AccountTiers, spec: ClaimSpec): Promise<string> {
-  const owner = await claims.findOwner(spec)
+  const owner = await claims.findOwner(spec, 'exact')
   return owner ?? `${slotOf(sha256Hex(hmac(settings.signingKey, `nobody.${claimKey(spec)}`)))}.nobody`
 }
 
@@ -293,7 +293,7 @@ const SELECT_ACCOUNTS = `SELECT id, email, password_hash AS passwordHash, passwo
 
 function readAccount(tiers: AccountTiers, userId: string): Promise<AccountRow | null> {
   return tiers.shards
-    .of(userId, { operation: 'accounts.read' })
+    .of(userId, { operation: 'accounts.read', read: 'exact' })
     .prepare(`${SELECT_ACCOUNTS} WHERE id = ?`)
     .bind(userId)
     .first<AccountRow>()

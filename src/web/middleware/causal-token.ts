@@ -13,14 +13,15 @@ export const causalToken = () =>
   createMiddleware<WebEnv>(async function causalToken(c, next) {
     if (hasCausalToken(c)) markPersonal(c)
     await next()
-    const { settings, clock, shards, client, writtenSlots, hasWritten } = c.get('tiers')
+    const { settings, clock, shards, client, writtenSlots, writtenBookmarks, hasWritten } = c.get('tiers')
     // The epoch that this request wrote with, or a newer one. An acknowledged write does not wait for another map.
     const { epoch } = shards
     if (epoch === null || !hasWritten()) return
     // A refused log-in has counted an attempt, in the slot of its account or of an unknown login. Its answer must not
     // tell which.
     if (c.res.status === 401 || c.res.status === 429) return
-    const token = formatCausalToken(settings.signingKey, advanced(client, epoch, writtenSlots), clock.now())
+    const written = { epoch, slots: writtenSlots, bookmarks: writtenBookmarks }
+    const token = formatCausalToken(settings.signingKey, advanced(client, written), clock.now())
     c.res.headers.set('x-causal-token', token)
     if (!bearerToken(c)) writeCookie(c, 'causal', token)
   })

@@ -1,0 +1,65 @@
+import { messageOf } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
+import { answerOf } from './answers.ts'
+import type { Connection } from './guarded-batch.ts'
+import { observed, type Routing, type ShardCall } from './routing.ts'
+import type { ShardEntry } from './shard-map.ts'
+
+/** `replica`: wherever D1 answers soonest from. That may be the primary. */
+export type ReadPlace = 'replica' | 'primary'
+
+/** The connection for a plain read. */
+export function readerOf(
+  { replicas }: Pick<Routing, 'replicas'>,
+  shard: ShardEntry,
+  database: D1Database,
+  place: ReadPlace,
+): Connection {
+  if (!replicas) return database
+  const start = place === 'primary' ? 'first-primary' : (replicas.floorOf(shard) ?? 'first-unconstrained')
+  return database.withSession(start)
+}
+
+/** The connection for a write, which D1 sends to the primary. */
+export function writerOf({ replicas }: Pick<Routing, 'replicas'>, shard: ShardEntry, database: D1Database) {
+  const session = replicas ? database.withSession('first-primary') : null
+  return {
+    connection: session ?? database,
+    /** Resolves like the answer. Then the client's later reads start at the write's bookmark. */
+    async noted<R>(answer: Promise<R>): Promise<R> {
+      const applied = await answer
+      if (session) replicas?.noteWrite(shard, session.getBookmark())
+      return applied
+    },
+  }
+}
+
+/**
+ * A plain read that a replica may answer. `fell back`: it has no answer in time or failed, so it must go to the primary.
+ * A replica that is too far behind waits for the bookmark, and a bookmark that the database does not know is an error.
+ */
+export async function askedOfReplica<R>(
+  routing: Routing,
+  shard: ShardEntry,
+  call: ShardCall,
+  send: () => Promise<R>,
+): Promise<{ value: R } | { error: unknown } | 'fell back'> {
+  const { clock, replicas } = routing
+  const startedAt = clock.now()
+  const outcome = await observed(routing, call, send, limits.replicaReadMs)
+  const read = { shard: shard.id, operation: call.operation, ms: clock.now() - startedAt }
+  if ('value' in outcome) {
+    const isLong = read.ms >= limits.replicaWaitedMs
+    if (isLong && replicas?.floorOf(shard) != null) replicas.observe('waited', read)
+    return outcome
+  }
+  if (!isOfReplica(outcome.error)) return outcome
+  replicas?.observe('fellBack', read)
+  return 'fell back'
+}
+
+/** True if the primary may answer what the replica did not. */
+function isOfReplica(error: unknown): boolean {
+  const { kind } = answerOf(error)
+  return kind === 'transient' || kind === 'overloaded' || /bookmark/i.test(messageOf(error))
+}
