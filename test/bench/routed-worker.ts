@@ -7,6 +7,7 @@ import { drizzle } from 'drizzle-orm/d1'
 import { systemClock } from '../../src/core/clock.ts'
 import { systemRandom } from '../../src/core/random.ts'
 import type { MapHolder } from '../../src/sharding/map-holder.ts'
+import { Replicas } from '../../src/sharding/replicas.ts'
 import type { MapWire } from '../../src/sharding/shard-map.ts'
 import type { Shards } from '../../src/sharding/shards.ts'
 import { rowsTable as posts } from '../support/rows-table.ts'
@@ -26,14 +27,23 @@ const READ = 'SELECT id, author_id, text, version FROM posts WHERE id = ?'
 const WRITE = 'UPDATE posts SET version = version + 1 WHERE id = ?'
 const RETURNING = `${WRITE} RETURNING id, text, version`
 
-/** One call each. `exact` applies to routed databases; the plain binding always asks the primary. */
-const kinds: Record<string, { isExact?: boolean; send(database: D1Database, id: string): Promise<unknown> }> = {
+interface Kind {
+  isExact?: boolean
+  /** With `REPLICAS=on`. */
+  isReplicated?: boolean
+  send(database: D1Database, id: string): Promise<unknown>
+}
+
+/** One call each. `isExact` and `isReplicated` apply to routed databases; the plain binding always asks the primary. */
+const kinds: Record<string, Kind> = {
   read: { send: (database, id) => database.prepare(READ).bind(id).all() },
   'read, raw()': { send: (database, id) => database.prepare(READ).bind(id).raw() },
   'exact read': { isExact: true, send: (database, id) => database.prepare(READ).bind(id).all() },
   'exact read, raw()': { isExact: true, send: (database, id) => database.prepare(READ).bind(id).raw() },
   write: { send: (database, id) => database.prepare(WRITE).bind(id).run() },
   'write, raw()': { send: (database, id) => database.prepare(RETURNING).bind(id).raw() },
+  'read, REPLICAS=on': { isReplicated: true, send: (database, id) => database.prepare(READ).bind(id).all() },
+  'write, REPLICAS=on': { isReplicated: true, send: (database, id) => database.prepare(WRITE).bind(id).run() },
   'batch of 10 reads': { send: (database, id) => database.batch(Array(BATCH).fill(database.prepare(READ).bind(id))) },
   'batch of 10 writes': { send: (database, id) => database.batch(Array(BATCH).fill(database.prepare(WRITE).bind(id))) },
   'Drizzle select': { send: (database, id) => drizzle(database).select().from(posts).where(eq(posts.id, id)) },
@@ -58,9 +68,10 @@ export function routedBench(checkouts: Record<string, Checkout>): ExportedHandle
     async fetch(request, env) {
       const { kind, subject, calls = 1 } = await request.json<RoutedQuestion>()
       if (kind === undefined) return Response.json(await fill(env.SHARD_000).then(() => Object.keys(kinds)))
-      const { isExact = false, send } = kinds[kind]!
+      const asked = kinds[kind]!
+      const { send } = asked
       const checkout = checkouts[subject!]
-      const database = checkout ? routed(checkout, env.SHARD_000, isExact) : env.SHARD_000
+      const database = checkout ? routed(checkout, env.SHARD_000, asked) : env.SHARD_000
       await send(database, post(0)) // loads the map, which is not part of the time
       const startedAt = performance.now()
       for (let call = 0; call < calls; call++) await send(database, post(call % ROWS))
@@ -79,7 +90,7 @@ async function fill(database: D1Database): Promise<void> {
   ])
 }
 
-function routed({ Shards, MapHolder }: Checkout, database: D1Database, isExact: boolean): D1Database {
+function routed({ Shards, MapHolder }: Checkout, database: D1Database, { isExact, isReplicated }: Kind): D1Database {
   const map: MapWire = {
     epoch: 1,
     issuedAt: systemClock.now(),
@@ -100,6 +111,7 @@ function routed({ Shards, MapHolder }: Checkout, database: D1Database, isExact: 
     random: systemRandom,
     atLeastEpoch: 0,
     observer: {},
+    ...(isReplicated ? { replicas: new Replicas({ slots: [], bookmarks: new Map(), isPartial: false }) } : {}),
   })
   return shards.of(SLOT, { read: isExact ? 'exact' : 'lease' })
 }
