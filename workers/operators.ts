@@ -11,8 +11,11 @@ import { isolateOf } from './isolate.ts'
 import { nouns } from './nouns.ts'
 
 /** The services that operators use besides the tiers of their request. */
-export function openOperators({ shards, clock, log, time, calls }: Tiers, bindings: unknown): OperatorContext {
-  const { engine, load } = isolateOf(bindings as Env)
+export function openOperators(
+  { settings, shards, clock, log, time, calls }: Tiers,
+  bindings: unknown,
+): OperatorContext {
+  const { engine, load, replicas: replicaCounts } = isolateOf(bindings as Env)
   const directory = directoryClient({ engine, time, count: () => void calls.directory++ })
   return {
     clock,
@@ -28,7 +31,8 @@ export function openOperators({ shards, clock, log, time, calls }: Tiers, bindin
       const isLeftOut = (name: string) => restoring.some(({ binding }) => binding === name)
       return probeShards({ databases: engine.shards, after, isLeftOut, clock: systemClock })
     },
-    replicas: (bindings as Env).REPLICAS === 'on' ? 'on' : 'off',
+    replicas: settings.replicas,
+    replicaCounts: { ...replicaCounts },
     surveyReplicas: (after) => surveyReplicas({ databases: engine.shards, after, clock: systemClock }),
     shardLoad: (shard) => ({ queriesPerSecond: load.queriesPerSecond(shard) }),
   }

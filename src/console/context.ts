@@ -5,6 +5,7 @@ import type { DirectoryClient } from '../resharding/directory-operations.ts'
 import type { MoverClient } from '../resharding/mover-operations.ts'
 import type { ProbePage } from '../sharding/probe.ts'
 import type { ReplicaSurvey } from '../sharding/replica-survey.ts'
+import type { ReplicaCounts } from '../sharding/replicas.ts'
 import type { Shards } from '../sharding/shards.ts'
 import type { Tiers, WebEnv } from '../web/context.ts'
 
@@ -26,6 +27,8 @@ export interface OperatorContext {
   probe(after: string | null): Promise<ProbePage>
   /** Whether requests read from replicas. */
   replicas: 'on' | 'off'
+  /** Reads of this isolate that waited for a replica, or went to the primary instead, since it started. */
+  replicaCounts: ReplicaCounts
   /** Asks which members of some databases answer reads. Starts after the binding `after`. */
   surveyReplicas(after: string | null): Promise<ReplicaSurvey>
   /** A shard's queries per second in this isolate over the last minute. */

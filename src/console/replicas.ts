@@ -19,8 +19,8 @@ export function replicaRoutes(app: OpenAPIHono<WebEnv>, operators: OperatorsOf):
       },
     }),
     async (c) => {
-      const { replicas, surveyReplicas } = operators(c)
-      return c.json({ replicas, ...(await surveyReplicas(c.req.valid('query').after ?? null)) }, 200)
+      const { replicas, replicaCounts, surveyReplicas } = operators(c)
+      return c.json({ replicas, ...replicaCounts, ...(await surveyReplicas(c.req.valid('query').after ?? null)) }, 200)
     },
   )
 }

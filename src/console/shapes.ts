@@ -173,6 +173,9 @@ export const replicasPageShape = z
   .object({
     /** Whether this version reads from replicas: its setting REPLICAS. */
     replicas: z.enum(['on', 'off']),
+    /** Reads that waited for a replica, and reads that went to the primary instead, since this isolate started. */
+    waited: z.int(),
+    fellBack: z.int(),
     items: z.array(
       z.object({
         binding: z.string(),

@@ -12,7 +12,7 @@ import { chosenDatabases, patiently } from './databases.ts'
 type Members = ReplicasPage['items'][number]['members']
 
 /** The application's answer, or why there is none. */
-type Application = { replicas: 'on' | 'off'; items: ReplicasPage['items'] } | { reason: string }
+type Application = Omit<ReplicasPage, 'next'> | { reason: string }
 
 interface ReplicaState extends DatabaseState {
   binding: string
@@ -56,15 +56,15 @@ export async function replicaStatus(deployment: Deployment, { only, connect }: S
 async function askApplication(connect: StatusOptions['connect']): Promise<Application> {
   try {
     const connection = await connect()
-    const items: ReplicasPage['items'] = []
-    let replicas: 'on' | 'off' = 'off'
+    const found: Omit<ReplicasPage, 'next'> = { replicas: 'off', waited: 0, fellBack: 0, items: [] }
     const ask = (after: string | null) =>
       connection.get<ReplicasPage>(`/operator/v1/replicas${after === null ? '' : `?after=${after}`}`)
     for await (const page of pagesOf(ask)) {
-      ;({ replicas } = page)
-      items.push(...page.items)
+      const { replicas, waited, fellBack } = page
+      Object.assign(found, { replicas, waited, fellBack })
+      found.items.push(...page.items)
     }
-    return { replicas, items }
+    return found
   } catch (error) {
     if (error instanceof UserError) return { reason: `${error.message} ${error.fix}` }
     throw error
@@ -91,14 +91,14 @@ function verdict(items: ReplicaState[], application: Application): string[] {
   const failures = silent.map(({ binding, error }) => `${binding} did not answer all reads: ${error}`)
   if ('reason' in application)
     return [`The application was not asked who answers its reads: ${application.reason}`, ...failures]
-  const { replicas } = application
+  const { replicas, waited, fellBack } = application
   const contradiction = disagreement(items, replicas)
   if (contradiction !== null) return [contradiction, ...failures]
   if (replicas === 'off') return ['The application runs with REPLICAS=off. All reads go to the primaries.', ...failures]
   const members = items.flatMap((item) => item.members ?? [])
   const reads = (some: Members) => some.reduce((sum, member) => sum + member.reads, 0)
   const [byReplicas, all] = [reads(members.filter(({ isPrimary }) => !isPrimary)), reads(members)]
-  const summary = `The application runs with REPLICAS=on. Replicas answered ${byReplicas} of ${counted(all, 'read')}.`
+  const summary = `The application runs with REPLICAS=on. Replicas answered ${byReplicas} of ${counted(all, 'read')}. Before that, in the same isolate, ${counted(waited, 'read')} waited for a replica, and ${fellBack} went to the primary instead.`
   if (byReplicas > 0 || all === 0) return [summary, ...failures]
   return [
     summary,

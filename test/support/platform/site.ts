@@ -289,7 +289,7 @@ export function standIn(
         const bound = shards.map(({ name, id }) => [name, membersOf(databases.get(id))] as const)
         const replicas = variable('REPLICAS') === 'on' ? 'on' : 'off'
         const survey = await surveyReplicas({ databases: new Map(bound), after, clock: patientClock })
-        return Response.json({ replicas, ...survey })
+        return Response.json({ replicas, waited: 0, fellBack: 0, ...survey })
       }
       if (request.method === 'POST') {
         const { binding } = (await request.json()) as { binding: string }

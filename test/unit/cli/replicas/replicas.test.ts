@@ -34,8 +34,8 @@ const modes = () => platform.databases.databases.map(({ replication }) => replic
 const changes = () => platform.calls.filter(({ method }) => method === 'PUT')
 
 async function deployWith(replicas: 'on' | 'off'): Promise<void> {
-  const text = readFileSync(deployment.configPath, 'utf8').replace(/^REPLICAS = .*\n/m, '')
-  writeFileSync(deployment.configPath, text.replace('[vars]', `[vars]\nREPLICAS = "${replicas}"`))
+  const text = readFileSync(deployment.configPath, 'utf8')
+  writeFileSync(deployment.configPath, text.replace(/^REPLICAS = .*$/m, `REPLICAS = "${replicas}"`))
   await deployment.deploy({ operatorToken: token })
   deployment.said.length = 0
 }
@@ -154,6 +154,8 @@ test('status reads all pages of the application', async () => {
   const asked: string[] = []
   const page = (binding: string, next: string | null) => ({
     replicas: 'on',
+    waited: 12,
+    fellBack: 1,
     items: [{ binding, members: [{ region: null, isPrimary: true, reads: 4 }], error: null }],
     next,
   })
@@ -166,6 +168,6 @@ test('status reads all pages of the application', async () => {
   expect(asked).toEqual(['/operator/v1/replicas', '/operator/v1/replicas?after=SHARD_000'])
   expect(text).toContain('SHARD_001  auto         ENAM     –             primary × 4')
   expect(text).toContain(
-    'Replicas answered 0 of 8 reads.\nThe platform chooses the nearest member, which can be the primary.',
+    'Replicas answered 0 of 8 reads. Before that, in the same isolate, 12 reads waited for a replica, and 1 went to the primary instead.\nThe platform chooses the nearest member, which can be the primary.',
   )
 })
