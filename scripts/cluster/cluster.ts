@@ -10,6 +10,7 @@ import { migrateLocalShards } from '../../src/cli/wrangler/local-shards.ts'
 import { present } from '../../src/core/present.ts'
 import { bundle } from './bundle.ts'
 import { type Address, Instance } from './instance.ts'
+import type { ReplicationStatus } from './replicated-worker.ts'
 
 export interface ClusterOptions {
   /** The wrangler configuration that binds the shards. */
@@ -19,6 +20,8 @@ export interface ClusterOptions {
   /** The number of web servers. */
   webs: number
   vars: Record<string, string>
+  /** Gives the only shard three read replicas, which lag by at most this long (ms). */
+  lagMs?: number | undefined
   /** Receives the lines of the application's log. */
   onLog?(line: WorkerdStructuredLog): void
   /** Receives the runtime's own messages, for example about mails. */
@@ -49,13 +52,14 @@ export class Cluster {
   }
 
   /** Bundles the Worker, migrates the databases, and starts the runtime. */
-  static async start({ configPath, persistTo, webs, vars, onLog, onMessage }: ClusterOptions): Promise<Cluster> {
+  static async start({ configPath, persistTo, webs, vars, lagMs, onLog, onMessage }: ClusterOptions): Promise<Cluster> {
     const folder = mkdtempSync(path.join(tmpdir(), 'banyan-cluster-'))
     const data = persistTo ?? folder
+    const name = lagMs === undefined ? 'worker' : 'replicated-worker'
     // Only the balancer and this process know it, so no client reaches a web server directly.
     const key = randomBytes(24).toString('base64url')
     await Promise.all([
-      bundle(configPath, path.join(folder, 'worker'), [path.join(import.meta.dirname, 'worker.ts')]),
+      bundle(configPath, path.join(folder, 'worker'), [path.join(import.meta.dirname, `${name}.ts`)]),
       migrateLocalShards(configPath, data),
     ])
     const cluster = new Cluster(folder, {
@@ -67,7 +71,13 @@ export class Cluster {
       resourcePersistencePath: path.join(data, 'v3'),
       resourceTmpPath: path.join(folder, 'tmp'),
       unsafeTriggerHandlers: true,
-      workers: workersOf(configPath, path.join(folder, 'worker'), webs, { ...vars, CLUSTER_KEY: key }),
+      workers: workersOf({
+        configPath,
+        scriptPath: path.join(folder, 'worker', `${name}.js`),
+        webs,
+        vars: { ...vars, CLUSTER_KEY: key, ...(lagMs === undefined ? {} : { LAG_MS: String(lagMs) }) },
+        hasReplicas: lagMs !== undefined,
+      }),
     })
     for (let index = 0; index < webs; index++)
       cluster.instances.push(
@@ -99,6 +109,13 @@ export class Cluster {
   /** Breaks bindings of one web server (`SHARD_001,KV`), or restores all of them (''). */
   async breakDown(web: number, bindings: string): Promise<void> {
     await this.fetch(web, '/', { headers: { 'x-cluster-broken': bindings } })
+  }
+
+  /** Starts the replicas, breaks their primary, or promotes one of them. Returns the reads and writes of each member. */
+  async replication(verb: 'start' | 'lose' | 'promote' | 'status'): Promise<ReplicationStatus> {
+    const response = await this.fetch(0, '/', { headers: { 'x-cluster-replication': verb } })
+    if (!response.ok) throw new Error(await response.text())
+    return (await response.json()) as ReplicationStatus
   }
 
   /** The databases by binding name. */
@@ -133,17 +150,29 @@ class RuntimeLog extends Log {
   }
 }
 
+interface WorkersOptions {
+  configPath: string
+  scriptPath: string
+  webs: number
+  vars: Record<string, string>
+  hasReplicas: boolean
+}
+
+const REPLICAS = { REPLICA_1: 'replica-1', REPLICA_2: 'replica-2', REPLICA_3: 'replica-3' }
+
 /** The Worker that has the background work, and the web servers. They run the same code. */
-function workersOf(configPath: string, folder: string, webs: number, vars: Record<string, string>) {
+function workersOf({ configPath, scriptPath, webs, vars, hasReplicas }: WorkersOptions) {
   const { workerOptions } = unstable_getMiniflareWorkerOptions(configPath)
   const { modulesRules: _, ...shipped } = workerOptions // an option of the bundler
+  const databases = shipped.d1Databases as Record<string, string>
   const background = {
     ...shipped,
     name: BACKGROUND,
     bindings: { ...(shipped.bindings as Record<string, string>), ...vars },
+    d1Databases: hasReplicas ? { ...databases, ...REPLICAS } : databases,
     modules: true as const,
-    modulesRoot: folder,
-    scriptPath: path.join(folder, 'worker.js'),
+    modulesRoot: path.dirname(scriptPath),
+    scriptPath,
   }
   const objects = Object.entries(shipped.durableObjects as Record<string, { className: string; useSQLite: boolean }>)
   const web = {
@@ -151,6 +180,7 @@ function workersOf(configPath: string, folder: string, webs: number, vars: Recor
     queueConsumers: {},
     cronTriggers: [],
     durableObjects: Object.fromEntries(objects.map(([name, one]) => [name, { ...one, scriptName: BACKGROUND }])),
+    ...(hasReplicas ? { serviceBindings: { REPLICATION: { name: BACKGROUND, entrypoint: 'ReplicatedShard' } } } : {}),
     unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
   }
   return [background, ...Array.from({ length: webs }, (_, index) => ({ ...web, name: webName(index) }))]

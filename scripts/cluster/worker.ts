@@ -4,7 +4,7 @@ import worker from '../../workers/main.ts'
 export * from '../../workers/main.ts'
 
 /** The unchanged application, which only its balancer reaches, and whose bindings can be broken. */
-interface ClusterEnv extends Env {
+export interface ClusterEnv extends Env {
   /** Every request needs it in `x-cluster-key`. */
   CLUSTER_KEY: string
 }

@@ -11,11 +11,12 @@ import { type Stage, settle, startCluster } from './stage.ts'
 import { cache } from './stages/cache.ts'
 import { loadBalancer } from './stages/load-balancer.ts'
 import { oneServer } from './stages/one-server.ts'
+import { replicas } from './stages/replicas.ts'
 import { separateDatabase } from './stages/separate-database.ts'
 import { sharding } from './stages/sharding.ts'
 import { statelessWebTier } from './stages/stateless-web-tier.ts'
 
-const stages: Stage[] = [oneServer, separateDatabase, loadBalancer, cache, statelessWebTier, sharding]
+const stages: Stage[] = [oneServer, separateDatabase, loadBalancer, replicas, cache, statelessWebTier, sharding]
 
 const READS = 60
 

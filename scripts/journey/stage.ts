@@ -6,6 +6,8 @@ interface StageOptions {
   shards: number
   webs: number
   vars: Record<string, string>
+  /** Gives the only shard three read replicas, which lag by at most this long (ms). */
+  lagMs?: number
 }
 
 /** One stage of the guide: a setting of the application, and what fails in it. */
@@ -30,13 +32,19 @@ const SETTINGS = {
 }
 
 /** Starts the application on empty stores, and a load that asks its web servers in turn. */
-export async function startCluster({ shards, webs, vars }: StageOptions): Promise<{ cluster: Cluster; load: Load }> {
+export async function startCluster({
+  shards,
+  webs,
+  vars,
+  lagMs,
+}: StageOptions): Promise<{ cluster: Cluster; load: Load }> {
   const { configPath } = configFor(shards)
-  const cluster = await Cluster.start({ configPath, persistTo: null, webs, vars: { ...SETTINGS, ...vars } })
+  const cluster = await Cluster.start({ configPath, persistTo: null, webs, vars: { ...SETTINGS, ...vars }, lagMs })
   let turn = 0
   const load = new Load(cluster, () => turn++ % webs)
   for (let web = 0; web < webs; web++) await load.send('warm up', '/readyz')
   load.samples.length = 0
+  if (lagMs !== undefined) await cluster.replication('start')
   return { cluster, load }
 }
 
@@ -68,8 +76,8 @@ export async function everyoneReadsSelf(load: Load, people: Person[], webs: numb
   return tally(answers)
 }
 
-export const tally = (answers: Response[]) => ({
+export const tally = (answers: Response[], expected = 200) => ({
   asked: answers.length,
-  failed: answers.filter(({ status }) => status !== 200).length,
+  failed: answers.filter(({ status }) => status !== expected).length,
   retryAfter: answers.filter(({ headers }) => headers.has('retry-after')).length,
 })

@@ -8,6 +8,7 @@ import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
 import { type Clock, systemClock } from '../../../src/core/clock.ts'
 import { probeShards } from '../../../src/sharding/probe.ts'
 import { surveyReplicas } from '../../../src/sharding/replica-survey.ts'
+import { contentOf, schemaOf } from '../database-copy.ts'
 import type { DatabaseRoom, DoubleDatabase, Engine, Statement } from './databases.ts'
 import type { DoubleBinding, DoubleVersion } from './scripts.ts'
 import type { StoreRoom } from './stores.ts'
@@ -167,38 +168,8 @@ function d1Engine(database: D1Database): Engine {
       const done = await database.batch<Record<string, unknown>>(prepared)
       return done.map(({ results, meta }) => ({ results, changes: meta.changes }))
     },
-    live: { copy: () => copyOf(database), clear: () => clear(database) },
+    live: { copy: () => contentOf(database), clear: () => clear(database) },
   }
-}
-
-interface SchemaObject {
-  type: 'table' | 'index' | 'view' | 'trigger'
-  name: string
-  sql: string
-}
-
-const ROWS_AT_ONCE = 1_000
-
-async function schemaOf(database: D1Database): Promise<SchemaObject[]> {
-  const { results } = await database
-    .prepare("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT GLOB 'sqlite_*'")
-    .all<SchemaObject>()
-  return results.filter(({ name }) => !name.startsWith('_cf_'))
-}
-
-/** Creates tables first, then rows, and only then objects that would run for each row. */
-async function copyOf(database: D1Database): Promise<Statement[][]> {
-  const schema = await schemaOf(database)
-  const of = (type: SchemaObject['type']) => schema.filter((object) => object.type === type).map(({ sql }) => ({ sql }))
-  const rows: Statement[][] = []
-  for (const { name } of schema.filter(({ type }) => type === 'table')) {
-    const [columns, ...all] = await database.prepare(`SELECT * FROM "${name}"`).raw({ columnNames: true })
-    const values = columns.map((_, index) => `json_extract(value, '$[${index}]')`)
-    const sql = `INSERT INTO "${name}" ("${columns.join('", "')}") SELECT ${values.join(', ')} FROM json_each(?)`
-    for (let start = 0; start < all.length; start += ROWS_AT_ONCE)
-      rows.push([{ sql, params: [JSON.stringify(all.slice(start, start + ROWS_AT_ONCE))] }])
-  }
-  return [of('table'), ...rows, [...of('index'), ...of('view'), ...of('trigger')]]
 }
 
 async function clear(database: D1Database): Promise<void> {
