@@ -16,6 +16,8 @@ const inWorkerd = () =>
         GRACE_MS: '300000',
         JOBS: 'inline',
       },
+      // Empty databases for the replicas of doubles.
+      d1Databases: Object.fromEntries(Array.from({ length: 6 }, (_, index) => [`SPARE_${index}`, `spare-${index}`])),
     },
   })
 
