@@ -1,4 +1,6 @@
-import { readAll, type Stage, uncached } from '../stage.ts'
+import { table } from '../../../src/cli/shell/table.ts'
+import { generatedUsers, POPULATION, shardKeys, spreadOf, spreadRow, spreadsHead } from '../shard-keys.ts'
+import { type Expect, readAll, type Stage, uncached } from '../stage.ts'
 
 export const sharding: Stage = {
   number: 9,
@@ -24,6 +26,23 @@ export const sharding: Stage = {
       `users per shard: ${spread.join(', ')}; an id names its shard, so routing needs no call (directory: 0.0 above, once warm)`,
       `shard 3 unavailable: ${hit.failed} of ${hit.asked} reads of its users failed, ${spared.failed} of ${spared.asked} of all others`,
       `shard 3 restored: ${back.failed} of ${back.asked} failed`,
+      ...compareShardKeys(expect),
     ]
   },
+}
+
+/** The fullest shard divided by the mean, with four shard keys. */
+function compareShardKeys(expect: Expect): string[] {
+  const users = generatedUsers()
+  const spreads = shardKeys.map((key) => spreadOf(key, users))
+  const [hash, ...others] = spreads
+  expect(
+    hash !== undefined && hash.rows < 1.25 && hash.newest < 1.25,
+    'the hash of the user id spreads rows and sign-ups',
+  )
+  expect(
+    others.every(({ rows, newest }) => rows > 1.5 && newest > 1.5),
+    'each of the three other keys fills one shard faster than the others',
+  )
+  return [`fullest shard ÷ mean, ${POPULATION}:`, ...table(spreadsHead, spreads.map(spreadRow), 1).split('\n')]
 }
