@@ -765,6 +765,14 @@ const mutants: Mutant[] = [
     ...replicaReads,
   },
   {
+    name: 'exact reads go to the primary',
+    file: 'src/sharding/router.ts',
+    take: /const primary = database\.withSession\('first-primary'\)/,
+    leave: "const primary = database.withSession('first-unconstrained')",
+    project: 'workerd',
+    tests: 'test/workerd/web/replicated-reads.test.ts',
+  },
+  {
     name: 'a group’s batch has a bookmark',
     file: 'src/sharding/grouped-batches.ts',
     take: /await noted\(connection\.batch\(\[guard, \.\.\.statements\]\)\)/,

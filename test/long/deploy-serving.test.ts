@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { operator } from '../../src/app/accounts/restore.operator.ts'
 import { openPlatform } from '../../src/cli/platform/api.ts'
@@ -71,6 +71,36 @@ test('one more shard: its database is created, migrated, bound and deployed, and
   const headers = { authorization: `Bearer ${token}` }
   const listed = await bearer(new URL(platform.siteUrl)).get('/operator/v1/shards', { headers })
   expect(listed.json()).toMatchObject({ items: [{ slots: 32_768 }, { slots: 32_768 }, { slots: 0 }] })
+})
+
+test('replicas: they are enabled, the application is deployed with REPLICAS=on, and the status compares both', async () => {
+  const token = /The operators’ token: (\S+)/.exec(deployed)![1]!
+  const enabled = await cli.run('replicas', 'enable', '--remote')
+  expect(enabled.exitCode, enabled.stderr).toBe(0)
+  expect(enabled.stderr).toContain('SHARD_002  enabled')
+  expect(platform.databases.databases.map(({ replication }) => replication)).toEqual(['auto', 'auto', 'auto'])
+
+  const status = async () => {
+    const { stdout, stderr } = await cli.run('replicas', 'status', '--remote', '--json', '--token', token)
+    expect(stderr).toBe('')
+    return JSON.parse(stdout) as { replicas: string; agrees: boolean; items: object[] }
+  }
+  expect(await status()).toMatchObject({ replicas: 'off', agrees: false })
+  const text = readFileSync(cli.configPath, 'utf8')
+  writeFileSync(cli.configPath, text.replace(/^REPLICAS = .*$/m, 'REPLICAS = "on"'))
+  expect((await cli.run('deploy', '--token', token)).exitCode).toBe(0)
+  // The runtime's databases have no replicas, so their primaries answer.
+  const members = [{ isPrimary: true, reads: 4 }]
+  expect(await status()).toMatchObject({
+    replicas: 'on',
+    agrees: true,
+    items: [{ members }, { members }, { members, region: 'WEUR' }],
+  })
+
+  const member = bearer(new URL(platform.siteUrl))
+  const account = { email: 'grace@example.com', handle: 'grace', password: 'a long enough password' }
+  expect((await member.post('/api/v1/accounts', account)).status).toBe(201)
+  expect((await member.get('/api/v1/users/grace')).status).toBe(200)
 })
 
 /**
