@@ -81,11 +81,12 @@ export class Register {
 
   /**
    * The time from which a read that started at `readAt` must know the row. The read may be `staleMs` behind. If
-   * `isOwn`, it may not miss a write that its client was told of.
+   * `isOwn`, it may not miss a write that its client was told of after `since`.
    */
-  knownFrom(readAt: number, staleMs: number, isOwn: boolean): number {
+  knownFrom(readAt: number, staleMs: number, isOwn: boolean, since = 0): number {
     if (!isOwn) return readAt - staleMs
-    const told = this.#applied.findLast(({ write }) => write && write.ackedAt !== null && write.ackedAt <= readAt)
+    const isTold = ({ ackedAt }: Write) => ackedAt !== null && ackedAt <= readAt && ackedAt >= since
+    const told = this.#applied.findLast(({ write }) => write && isTold(write))
     return Math.max(readAt - staleMs, told?.at ?? 0)
   }
 }

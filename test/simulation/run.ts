@@ -11,8 +11,8 @@ import { finalChecks } from './final-checks.ts'
 import { Importer } from './importers.ts'
 import { restart } from './network.ts'
 import { Process } from './processes.ts'
-import { drawScale } from './scale.ts'
-import { neighbourhood, resetTemplate, SHARD_COUNT, type Template } from './template.ts'
+import { drawScale, REPLICAS_MAX } from './scale.ts'
+import { addReplicas, neighbourhood, resetTemplate, SHARD_COUNT, type Template } from './template.ts'
 import { callDirectory, World } from './world.ts'
 
 const CLIENTS = 5
@@ -22,6 +22,14 @@ export const OPERATIONS_MIN = 300
 const TROUBLE_MS_MAX = 40_000
 const EVENTS_MAX = 400_000
 const CALM_MS_MAX = 240_000
+
+export interface SeedOptions {
+  isTraced?: boolean
+  /** Which seeds have replicas. By default, every third. */
+  replicas?: 'none' | 'some' | 'all'
+}
+
+const REPLICATED_EVERY = 3
 
 export interface SeedReport {
   seed: number
@@ -44,9 +52,15 @@ export interface SeedReport {
  * Runs one seed: clients, operator and faults until there were enough of each, then a calm phase, then the final
  * checks.
  */
-export async function runSeed(template: Template, seed: number, isTraced = false): Promise<SeedReport> {
+export async function runSeed(
+  template: Template,
+  seed: number,
+  { isTraced = false, replicas = 'some' }: SeedOptions = {},
+): Promise<SeedReport> {
+  const hasReplicas = replicas === 'all' || (replicas === 'some' && seed % REPLICATED_EVERY === 0)
+  if (hasReplicas) await addReplicas(template, REPLICAS_MAX)
   resetTemplate(template)
-  const world = new World(template, seed, isTraced)
+  const world = new World(template, seed, { isTraced, hasReplicas })
   // The library that shares a cache's loads has no clock of its own.
   const { now } = Date
   Date.now = () => Math.floor(world.scheduler.now())

@@ -129,7 +129,7 @@ export class ReplicatedDatabase {
   /** One round trip. `through` wraps the primary's execution. */
   async ask(call: SentCall, through: Through = (execute) => execute()): Promise<SentAnswer> {
     const { start } = call
-    if (call.statements.every(({ sql }) => statementKind(sql).isRead)) {
+    if (onlyReads(call)) {
       const bookmark = start === null || isConstraint(start) ? null : this.#readBookmark(start)
       const member = start === null || start === 'first-primary' ? this.#primary : this.#choose()
       return member === this.#primary ? this.#atPrimary(call, through) : this.#atReplica(member, call, bookmark)
@@ -318,7 +318,22 @@ const servedBy = ({ name, region }: Node, isPrimary: boolean, results: Results):
 
 // ── statements ──────────────────────────────────────────────────────────────────────────────────
 
-const isRead = (sql: string): boolean => statementKind(sql).isRead
+const kindsMax = 2_000
+const kinds = new Map<string, boolean>()
+
+/** The router does not keep the kinds of long texts. A mover sends them in every round. */
+function isRead(sql: string): boolean {
+  const known = kinds.get(sql)
+  if (known !== undefined) return known
+  if (kinds.size >= kindsMax) kinds.clear()
+  const { isRead } = statementKind(sql)
+  kinds.set(sql, isRead)
+  return isRead
+}
+
+/** True if a replica may serve the call. */
+export const onlyReads = ({ statements }: Pick<SentCall, 'statements'>): boolean =>
+  statements.every(({ sql }) => isRead(sql))
 
 /** Rows as arrays come without figures. Changes of the schema count no rows. */
 function wrote({ sql }: SentStatement, { meta }: D1Result<unknown>): boolean {
