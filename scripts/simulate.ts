@@ -78,10 +78,14 @@ async function main(): Promise<void> {
   console.log(`of the moves: ${happened.join(', ')}`)
   const most = Object.entries(sums.statements).map(([kind, count]) => `${kind} ${count}`)
   console.log(`most statements per invocation: ${most.join(', ')}; ${sums.putOff} messages were deferred`)
+  const served = Object.entries(sums.replicas).map(([what, count]) => `${count.toLocaleString('en')} ${what}`)
+  console.log(`replicas: ${served.join(', ')}`)
   console.log(`${sums.broken.length} violations`)
   for (const { seed, violation } of sums.broken) console.log(`  seed ${seed}: ${violation!.split('\n')[0]}`)
   if (sums.broken.length === 0) return
-  console.log(`\nTo replay at commit ${commit()}: npm run simulate -- --seed ${sums.broken[0]!.seed}${values.replicas ? ' --replicas' : ''}`)
+  console.log(
+    `\nTo replay at commit ${commit()}: npm run simulate -- --seed ${sums.broken[0]!.seed}${values.replicas ? ' --replicas' : ''}`,
+  )
   process.exitCode = 1
 }
 
@@ -113,6 +117,7 @@ interface Sums {
   moves: Record<string, number>
   happened: Record<string, number>
   putOff: number
+  replicas: Record<string, number>
   statements: Record<string, number>
   table: FaultTable
   broken: Report[]
@@ -126,6 +131,7 @@ function sweep(options: Sweep): Promise<Sums> {
     moves: {},
     happened: {},
     putOff: 0,
+    replicas: {},
     statements: {},
     table: {},
     broken: [],
@@ -165,6 +171,7 @@ function add(sums: Sums, report: Report): void {
   sums.operations += report.operations
   sums.putOff += report.putOff
   for (const [what, count] of Object.entries(report.happened)) sums.happened[what] = (sums.happened[what] ?? 0) + count
+  for (const [what, count] of Object.entries(report.replicas)) sums.replicas[what] = (sums.replicas[what] ?? 0) + count
   for (const [kind, count] of Object.entries(report.statements))
     sums.statements[kind] = Math.max(sums.statements[kind] ?? 0, count)
   addTables(sums.table, report.table)

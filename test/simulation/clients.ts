@@ -248,6 +248,8 @@ export class Client {
       table: 'posts',
       write,
       registerOf: (key) => {
+        // A promotion that lost the row has also lost the key of the request.
+        if (creation.post?.isUndone) creation.post = null
         if (creation.post)
           this.#world.checker.report(`M3: ${write.value} was created as ${creation.post.id} and as ${key}`)
         creation.post ??= this.#world.checker.watch(new Register('posts', key))

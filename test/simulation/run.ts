@@ -41,6 +41,8 @@ export interface SeedReport {
   happened: Record<string, number>
   /** Messages that were postponed because a consumer's budget was too small. */
   putOff: number
+  /** What replicas did, by name. */
+  replicas: Record<string, number>
   /** The most statements that one invocation sent, by kind of invocation. */
   statements: Record<string, number>
   table: FaultTable
@@ -102,6 +104,7 @@ async function runWorld(world: World, seed: number): Promise<SeedReport> {
     for (const client of [...clients, ...importers]) client.isStopped = true
     for (const shard of world.shards) Object.assign(shard, { isReadOnly: false, isFull: false })
     world.isQueueDown = false
+    for (const shard of world.shards) await world.promote(shard)
     world.meddling.repairAll()
     void operator.attend()
     let waited = 0
@@ -128,6 +131,7 @@ async function runWorld(world: World, seed: number): Promise<SeedReport> {
     moves,
     happened: Object.fromEntries(Object.entries(world.happened).map(([what, ids]) => [what, ids.size])),
     putOff: world.putOff,
+    replicas: world.replicaSums(),
     statements: world.statements,
     table: world.faults.table,
     violation: world.checker.violation,
@@ -423,6 +427,10 @@ function trouble(world: World): void {
       world.isQueueDown = scheduler.chance(0.3)
     },
   ]
+  if (world.hasReplicas)
+    kinds.push(() => {
+      if (world.losePrimary()) met('primary lost')
+    })
   scheduler.after(scheduler.between(100, 700), function strike() {
     if (faults.isCalm) return
     scheduler.pick(kinds)()

@@ -154,6 +154,8 @@ export class World {
   }
   /** Reads that waited for a replica, or fell back to the primary. */
   readonly replicaReads: ReplicaCounts = { waited: 0, fellBack: 0 }
+  /** How often a replica took a lost primary's place, and how many acknowledged writes that took back. */
+  readonly promotions = { promotions: 0, 'lossy promotions': 0, 'acknowledged writes lost': 0 }
   /** How far behind a replica may be (ms). */
   readonly lagMsMax: number
   /** Moves that the directory has told to start or continue. */
@@ -253,6 +255,51 @@ export class World {
     this.visitors?.process.die()
     const skewMs = this.scheduler.pick([0, 0, 300, -300, -SKEW_MS_MAX])
     this.visitors = new Isolate(this, new Process(this.scheduler, `visitors ${++this.#isolateCount}`, skewMs))
+  }
+
+  /** The primary of a shard with replicas becomes unavailable, until a replica takes its place. False if none can. */
+  losePrimary(): boolean {
+    const { scheduler } = this
+    const shard = scheduler.pick(this.shards)
+    const { replicated } = shard
+    if (!replicated || replicated.isPrimaryLost || replicated.replicas.length === 0) return false
+    // A lost step of a move, or a lost claim, needs an operator, as after a restore.
+    const isMoving = this.openMoves().some(({ source, target }) => source.id === shard.id || target.id === shard.id)
+    const isLossy = replicated.losePrimary(scheduler.pick(replicated.replicas), !isMoving && scheduler.chance(0.7))
+    this.note(() => `${shard.id}: the primary is lost${isLossy ? ', with the end of its log' : ''}`)
+    scheduler.after(scheduler.between(200, scheduler.pick([1_000, 5_000])), () => void this.promote(shard))
+    return true
+  }
+
+  async promote({ id, replicated }: Shard): Promise<void> {
+    if (!replicated?.isPrimaryLost) return
+    const { lost, isEqual } = await replicated.promote()
+    const acknowledged = this.checker.lost({ shard: id, position: replicated.replication.log.length })
+    this.note(() => `${id}: a replica was promoted; ${lost} calls are lost, with ${acknowledged} acknowledged writes`)
+    this.promotions.promotions++
+    if (lost > 0) this.promotions['lossy promotions']++
+    this.promotions['acknowledged writes lost'] += acknowledged
+    if (!isEqual) this.checker.report(`the promoted replica of ${id} does not have what its log says`)
+  }
+
+  /** A statement of an operator, outside of the application. */
+  byHand({ simulated, replicated }: Shard, sql: string, ...values: unknown[]): void {
+    const statements = [{ sql, values }]
+    if (replicated) void replicated.ask({ statements, shape: 'objects', start: null }, (execute) => execute())
+    else simulated.execute({ statements })
+  }
+
+  /** What replicas did, by name. */
+  replicaSums(): Record<string, number> {
+    const replications = this.shards.flatMap(({ replicated }) => replicated?.replication ?? [])
+    const replicas = replications.flatMap((replication) => replication.replicas)
+    return {
+      'reads by replicas': replicas.reduce((sum, { reads }) => sum + reads, 0),
+      'reads by primaries': replications.reduce((sum, { primary }) => sum + primary.reads, 0),
+      'waits for a bookmark': replicas.reduce((sum, { waits }) => sum + waits, 0),
+      'reads that fell back': this.replicaReads.fellBack,
+      ...this.promotions,
+    }
   }
 
   isolate(): Isolate {
@@ -842,9 +889,13 @@ function connections(
         if (isMover && fault) world.faults.count(step, fault)
         if (fault) world.note(() => `${process.name}: ${step} at ${shard.id}: ${fault}`)
         try {
-          return await travel(world.scheduler, { from: process, to: at, fault, delay }, world.late, () =>
+          const answer = await travel(world.scheduler, { from: process, to: at, fault, delay }, world.late, () =>
             arrive((execute) => execution(world, { shard, process, step, appCall: shardCall, call, effect }, execute)),
           )
+          const meta = answer.results[0]?.meta
+          if (meta?.served_by_primary === false)
+            world.note(() => `${process.name}: ${step} at ${shard.id}, ${meta.served_by}: ${answer.bookmark}`)
+          return answer
         } catch (error) {
           // What a request stores about its session, and its counted attempt, are not part of its effect.
           // If the isolate was frozen, the router has stopped waiting and does not see the error.
@@ -883,7 +934,7 @@ function connectionTo(
 
 function execution(
   world: World,
-  batch: Omit<Executed, 'rows' | 'turned'>,
+  batch: Omit<Executed, 'rows' | 'turned' | 'place'>,
   execute: () => D1Result<unknown>[],
 ): D1Result<unknown>[] {
   const { shard, process, step, call } = batch
@@ -893,7 +944,9 @@ function execution(
   try {
     const answers = shard.isFull ? onFullDisk(shard, execute) : execute()
     world.note(() => `${process.name}: ${step} at ${shard.id}`)
-    world.checker.executed({ ...batch, rows: shard.changed.rows, turned: shard.changed.turned })
+    const { rows, turned } = shard.changed
+    const place = shard.replicated?.committing(batch.process.name, step, shard.changed) ?? null
+    world.checker.executed({ ...batch, rows, turned, place: place && { shard: shard.id, position: place.position } })
     return answers
   } catch (error) {
     world.note(() => `${process.name}: ${step} at ${shard.id}: ${(error as Error).message}`)
