@@ -1,6 +1,7 @@
 import type { Clock } from '../core/clock.ts'
 import { BanyanError, type ErrorCode } from '../core/errors.ts'
-import { Directory, type DirectoryStorage } from '../sharding/directory.ts'
+import { Directory } from '../sharding/directory.ts'
+import type { DirectoryStorage } from '../sharding/directory-storage.ts'
 import type { RetryKey } from '../sharding/idempotency.ts'
 import { onlyRow } from '../sharding/named-batch.ts'
 import type { EncodedMap, MapWire, ShardEntry, ShardState } from '../sharding/shard-map.ts'

@@ -26,9 +26,9 @@ import {
   typedError,
   unavailable,
 } from './refusals.ts'
-import { attempt, mapAfter, observed, type RouteOptions, type Routing } from './routing.ts'
+import { attempt, mapAfter, mapWith, observed, type RouteOptions, type Routing } from './routing.ts'
 import { type ArraysForm, arraysForm, type Sql } from './row-arrays.ts'
-import type { ShardEntry } from './shard-map.ts'
+import { type ShardEntry, unassigned } from './shard-map.ts'
 import { ShardSession } from './shard-session.ts'
 
 /** Rows as arrays, with or without column names. */
@@ -238,10 +238,13 @@ export class Router {
     const { clock, random, shards } = this.#routing
     const mayRepeat = kind !== 'write' || this.#options.idempotent
     const deadline = clock.now() + limits.routeBudgetMs
-    let { map } = held ?? (await this.#map())
+    const { keyspace } = this.#options
+    const known = await mapWith(this.#routing, keyspace, (held ?? (await this.#map())).map, deadline)
+    if (!known) throw unassigned(keyspace)
+    let map = known
     let maybeApplied: OutcomeUnknownError | null = null
     for (let attempt = 0, failures = 0; ; attempt++) {
-      const shard = map.ownerOf(this.#options.keyspace, this.#slot)
+      const shard = map.ownerOf(keyspace, this.#slot)
       const refusal =
         (shards.has(shard.binding) ? stateRefusal(shard, kind) : shardUnknown(shard)) ?? timeRefusal(this.#routing)
       if (refusal) throw maybeApplied ?? refusal
