@@ -1,4 +1,5 @@
 import { migrations } from '../dist/migrations.ts'
+import { tables } from '../dist/tables.ts'
 import type { OperatorContext } from '../src/console/context.ts'
 import { systemClock } from '../src/core/clock.ts'
 import { directoryClient } from '../src/objects/directory-client.ts'
@@ -20,6 +21,7 @@ export function openOperators({ shards, clock, log, time, calls }: Tiers, bindin
     directory,
     movers: moverClient({ engine, log, time }),
     migrations,
+    tables,
     usersTable: nouns.find((noun) => noun.usersTable)?.usersTable ?? null,
     async probe(after) {
       const { map } = await directory.map()

@@ -45,7 +45,8 @@ const shardId = (binding: string): string => binding.toLowerCase().replace('_', 
  */
 export class Directory {
   readonly #options: DirectoryOptions
-  readonly #keyspaces: readonly Keyspace[]
+  /** The keyspaces of this version. The map may lack new ones. */
+  readonly keyspaces: readonly Keyspace[]
   readonly #batches: ShardBatches
   readonly #assignment: KeyspaceAssignment
   #booting: Promise<void> | null = null
@@ -56,12 +57,12 @@ export class Directory {
 
   constructor(options: DirectoryOptions) {
     this.#options = options
-    this.#keyspaces = options.keyspaces ?? keyspaces
+    this.keyspaces = options.keyspaces ?? keyspaces
     this.#batches = new ShardBatches(options.shards, options.clock)
     this.#createTables()
     this.#assignment = new KeyspaceAssignment({
       ...options,
-      keyspaces: this.#keyspaces,
+      keyspaces: this.keyspaces,
       batches: this.#batches,
       shards: () => this.shardEntries(),
       runs: (keyspace) => this.runs(keyspace),
@@ -108,7 +109,7 @@ export class Directory {
   #assignMissing(): void {
     const { clock, onUnassigned } = this.#options
     if (this.#isWhole) return
-    this.#isWhole = this.#assignment.assigned().length === this.#keyspaces.length
+    this.#isWhole = this.#assignment.assigned().length === this.keyspaces.length
     const waitMs = this.#assignFrom - clock.now()
     if (this.#isWhole || (waitMs > 0 && waitMs <= limits.keyspaceRetryMs)) return
     this.#assignFrom = clock.now() + limits.keyspaceRetryMs
@@ -347,7 +348,7 @@ export class Directory {
       this.#setMeta('epoch', '1')
       const entries = [...shards.keys()].sort().map((binding) => ({ id: shardId(binding), binding }))
       for (const [ordinal, entry] of entries.entries()) this.#insertShard({ ...entry, state: 'serving' }, ordinal)
-      for (const keyspace of this.#keyspaces)
+      for (const keyspace of this.keyspaces)
         for (const { first, shard } of spansOf(evenRuns(shards.size))) this.#insertRun(keyspace, first, shard)
     })
     return {
@@ -402,7 +403,7 @@ export class Directory {
       SELECT ?1, printf('%04x', n), 'active', 1 FROM numbers
       WHERE (SELECT step FROM mover WHERE id = 1) = 0 ON CONFLICT DO NOTHING`
     await this.#batches.send(shard, (database) => ({
-      seeds: this.#keyspaces.flatMap((keyspace) =>
+      seeds: this.keyspaces.flatMap((keyspace) =>
         spansOf(this.runs(keyspace))
           .filter((span) => span.shard === ordinal)
           .map(({ first, after }) => database.prepare(seed).bind(keyspace, first, after - 1)),

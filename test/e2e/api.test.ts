@@ -506,6 +506,32 @@ describe('monitoring and operations', () => {
     expect(started.status, started.text).toBe(202)
     await ended(started.json())
     expect((await shards()).map(({ slots }) => slots)).toEqual([32_768, 32_768])
+
+    const place = () => operator.post('/operator/v1/keyspaces/claims/place', { target: 'shard-001' })
+    const placed = await place()
+    expect([placed.status, placed.json()]).toMatchObject([
+      202,
+      { moves: [{ keyspace: 'claims', source: 'shard-000' }] },
+    ])
+    await ended(placed.json())
+    expect((await place()).json()).toEqual({ moves: [], held: 0 })
+    const list = await operator.get('/operator/v1/keyspaces')
+    expect(list.json()).toMatchObject({
+      items: [
+        { name: 'users', placement: null },
+        {
+          name: 'claims',
+          tables: ['claim_inbox', 'claims'],
+          shards: [{ id: 'shard-001', slots: 65_536 }],
+          placement: 'shard-001',
+        },
+      ],
+    })
+    const rest = await operator.post('/operator/v1/rebalance', { dryRun: true })
+    expect(rest.json()).toEqual({ moves: [], held: 0 })
+    const spread = await operator.post('/operator/v1/rebalance', { keyspace: 'claims' })
+    expect(spread.json()).toMatchObject({ moves: [{ keyspace: 'claims', source: 'shard-001', target: 'shard-000' }] })
+    await ended(spread.json())
   })
 
   test('the document is OpenAPI 3.1, and the tests have seen every success that it names', () => {

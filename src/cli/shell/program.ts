@@ -9,6 +9,7 @@ export type CarryOut = (
 ) => Promise<void>
 
 const nouns: Record<string, string> = {
+  keyspaces: 'lists table groups, and moves one to a shard',
   migrations: 'shows and applies migrations of the shards’ databases',
   moves: 'moves slots between shards',
   shards: 'lists, adds, drains and removes shards',
