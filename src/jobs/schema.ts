@@ -22,7 +22,10 @@ export const outbox = sharded(
   ),
 )
 
-/** The rows that make a job's effect in a keyspace happen at most once. Each keyspace needs its inbox. */
+/**
+ * The rows that make a job's effect in a keyspace happen at most once. Each keyspace needs its inbox.
+ * @public For nouns.
+ */
 export function inboxOf(keyspace: Keyspace) {
   const name = inboxTable(keyspace)
   const columns = {

@@ -15,7 +15,9 @@ import { RowLog } from './row-log.ts'
 export const SHARD_COUNT = 3
 
 /** The neighbourhood: slots of one shard at first, so that one move concerns every user. */
-export const neighbourhood: Record<Keyspace, [string, string]> = { users: ['7a40', '7a4f'], claims: ['20c0', '21bf'] }
+export const neighbourhood = Object.fromEntries(
+  keyspaces.map((keyspace) => [keyspace, keyspace === 'claims' ? ['20c0', '21bf'] : ['7a40', '7a4f']]),
+) as Record<Keyspace, [string, string]>
 
 /** The limit of a string in a Durable Object's storage. */
 const VALUE_BYTES_MAX = 2_097_152

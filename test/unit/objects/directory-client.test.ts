@@ -103,5 +103,5 @@ test('a missing move is an answer, not a refusal', async () => {
 
 test('only operations that change nothing are reads, which the runtime may repeat', () => {
   const reads = directoryOperationNames.filter((name) => directoryOperations[name].kind === 'read')
-  expect(reads).toEqual(['map', 'encodedMap', 'listMoves', 'findMove', 'openMoves'])
+  expect(reads).toEqual(['map', 'encodedMap', 'listMoves', 'findMove', 'openMoves', 'listKeyspaces'])
 })

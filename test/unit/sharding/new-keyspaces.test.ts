@@ -3,7 +3,7 @@ import { limits } from '../../../src/core/limits.ts'
 import { Directory } from '../../../src/sharding/directory.ts'
 import { spansOf } from '../../../src/sharding/shard-map.ts'
 import { SimulatedStorage } from '../../simulation/template.ts'
-import { migratedShard } from '../../support/fleet.ts'
+import { enginesOwn, migratedShard } from '../../support/fleet.ts'
 import {
   connectionLost,
   linkedDatabase,
@@ -36,7 +36,7 @@ async function stand(count = 3) {
   await older.map()
   link.calls = 0
   const failures: unknown[] = []
-  const newer = () => new Directory({ ...given, onUnassigned: (error) => failures.push(error) })
+  const newer = () => new Directory({ ...given, keyspaces: enginesOwn, onUnassigned: (error) => failures.push(error) })
   return { clock, plain, link, older, newer, failures }
 }
 
@@ -361,7 +361,8 @@ test('450 shards get their slots in three pieces, because an invocation may send
   } as unknown as D1Database
   storage.rows("DELETE FROM runs WHERE keyspace = 'claims'")
   const shards = new Map(directory.shardEntries().map(({ binding }) => [binding, database]))
-  const newer = new Directory({ storage, clock: new ManualClock(), shards, newDeploymentId: () => 'wide' })
+  const given = { storage, clock: new ManualClock(), shards, newDeploymentId: () => 'wide' }
+  const newer = new Directory({ ...given, keyspaces: enginesOwn })
   for (const left of [250, 50]) {
     await expect(newer.whole()).rejects.toMatchObject({
       code: 'DIRECTORY_UNAVAILABLE',

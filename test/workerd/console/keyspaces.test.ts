@@ -1,6 +1,7 @@
 import { env } from 'cloudflare:workers'
 import { afterEach, beforeAll, expect, test } from 'vitest'
 import { tables } from '../../../dist/tables.ts'
+import { keyspaces } from '../../../src/sharding/sharded-table.ts'
 import type { Env } from '../../../workers/env.ts'
 import { endOpenMoves, epoch } from '../../support/moving.ts'
 import { workerIsolate } from '../../support/worker-isolate.ts'
@@ -28,14 +29,12 @@ test('the list has each keyspace with its tables and the shards that have its sl
     { id: 'shard-000', slots: 32_768 },
     { id: 'shard-001', slots: 32_768 },
   ]
-  expect([list.status, list.json()]).toEqual([
-    200,
-    {
-      items: [
-        { name: 'users', tables: tables.users, shards: halves, placement: null },
-        { name: 'claims', tables: ['claim_inbox', 'claims'], shards: halves, placement: null },
-      ],
-    },
+  expect(list.status, list.text).toBe(200)
+  const { items } = list.json<{ items: { name: string }[] }>()
+  expect(items.map(({ name }) => name)).toEqual(keyspaces)
+  expect(items.slice(0, 2)).toEqual([
+    { name: 'users', tables: tables.users, shards: halves, placement: null },
+    { name: 'claims', tables: ['claim_inbox', 'claims'], shards: halves, placement: null },
   ])
   expect(tables.users).toContain('outbox')
 })
@@ -51,8 +50,9 @@ test('a repeated request with its Idempotency-Key gets its first answer, and ano
   expect((await place('shard-000')).json()).toMatchObject({ code: 'IDEMPOTENCY_KEY_REUSED' })
   // Without the key, the planned move counts as done.
   expect((await ask('POST', '/claims/place', { target: 'shard-001' })).json()).toEqual({ moves: [], held: 0 })
-  const list = (await ask('GET', '')).json<{ items: { placement: string | null }[] }>()
-  expect(list.items.map(({ placement }) => placement)).toEqual([null, 'shard-001'])
+  const { items } = (await ask('GET', '')).json<{ items: { name: string; placement: string | null }[] }>()
+  const placed = items.flatMap(({ name, placement }) => (placement === null ? [] : [[name, placement]]))
+  expect(placed).toEqual([['claims', 'shard-001']])
 })
 
 test('an unknown keyspace is 404, and an unknown target is a wrong field; each says how to find the right one', async () => {
