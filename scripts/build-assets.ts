@@ -1,6 +1,6 @@
 /**
  * `node scripts/build-assets.ts [--source src/web/client] [--dist dist]`: builds the static files under names with a
- * content hash, a module that lists them, and a module that lists the migrations. The same sources give the same bytes.
+ * content hash, a module that lists them, and modules that list the migrations and the sharded tables. The same sources give the same bytes.
  * An unchanged file is not rewritten, so `wrangler dev` does not restart needlessly.
  */
 import { createHash } from 'node:crypto'
@@ -10,6 +10,7 @@ import { build } from 'esbuild'
 import { contentTypes, type StaticExtension } from '../src/assets/static-files.ts'
 import { readMigrations } from '../src/cli/migrations/shard-migrations.ts'
 import { readOptions } from './options.ts'
+import { shardedTables } from './shard-schema.ts'
 
 const HASH_DIGITS = 16 // of 64; src/assets/static-files.ts serves names of this form
 
@@ -87,6 +88,16 @@ function migrationsModule(names: string[]): string {
   return `// Written by scripts/build-assets.ts.\nexport const migrations = ${JSON.stringify(names)} as const\n`
 }
 
+/** The sharded tables by keyspace, from the schemas that the migrations are generated from. */
+async function tablesModule(): Promise<string> {
+  const groups = Map.groupBy(await shardedTables(), ({ keyspace }) => keyspace)
+  const lines = [...groups].map(([keyspace, tables]) => {
+    const names = tables.map(({ name }) => name).sort()
+    return `  ${JSON.stringify(keyspace)}: ${JSON.stringify(names)},\n`
+  })
+  return `// Written by scripts/build-assets.ts.\nexport const tables = {\n${lines.join('')}}\n`
+}
+
 function writeIfChanged(file: string, bytes: Uint8Array): void {
   if (existsSync(file) && readFileSync(file).equals(bytes)) return
   mkdirSync(path.dirname(file), { recursive: true })
@@ -110,6 +121,7 @@ async function main(): Promise<void> {
   const manifest = await buildAssets(path.resolve(values.source), path.resolve(values.dist))
   const names = readMigrations().map(({ name }) => name)
   writeIfChanged(path.join(values.dist, 'migrations.ts'), Buffer.from(migrationsModule(names)))
+  writeIfChanged(path.join(values.dist, 'tables.ts'), Buffer.from(await tablesModule()))
   for (const asset of Object.values(manifest)) console.log(`${asset.path}  ${asset.bytes} bytes`)
 }
 

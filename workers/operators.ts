@@ -1,4 +1,5 @@
 import { migrations } from '../dist/migrations.ts'
+import { tables } from '../dist/tables.ts'
 import type { OperatorContext } from '../src/console/context.ts'
 import { systemClock } from '../src/core/clock.ts'
 import { directoryClient } from '../src/objects/directory-client.ts'
@@ -24,6 +25,7 @@ export function openOperators(
     directory,
     movers: moverClient({ engine, log, time }),
     migrations,
+    tables,
     usersTable: nouns.find((noun) => noun.usersTable)?.usersTable ?? null,
     async probe(after) {
       const { map } = await directory.map()

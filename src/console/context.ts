@@ -18,6 +18,8 @@ export interface OperatorContext {
   movers: MoverClient
   /** Names of the migrations that this version was built with, oldest first. */
   migrations: readonly string[]
+  /** The sharded tables of each keyspace, by the keyspace's name. */
+  tables: Readonly<Record<string, readonly string[]>>
   /** The table with one row per user, whose `id` is the user's id; null if there are no users to count. */
   usersTable: string | null
   /**

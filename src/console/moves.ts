@@ -36,11 +36,15 @@ export async function planMoves(
     const { moves } = await directory.planMoves({ keyspace, target, ranges }, retry)
     return moves.map(toMove)
   } catch (error) {
-    // The directory reports that the target does not exist. To the caller, that is a wrong field.
-    if (!hasCode(error, 'NOT_FOUND')) throw error
-    throw new BanyanError('INVALID', error.message, { errors: [{ pointer: '/target', detail: error.message }] })
+    throw refusedTarget(error)
   }
 }
+
+/** The directory reports that a target does not exist. To the caller, that is a wrong field. */
+export const refusedTarget = (error: unknown): unknown =>
+  hasCode(error, 'NOT_FOUND')
+    ? new BanyanError('INVALID', error.message, { errors: [{ pointer: '/target', detail: error.message }] })
+    : error
 
 /** Newest first. */
 export async function listMoves(

@@ -1,5 +1,6 @@
 import type { RegisterRoutes } from '../web/app.ts'
 import type { OpenOperators, OperatorsOf } from './context.ts'
+import { keyspaceRoutes } from './keyspace-routes.ts'
 import { migrationRoutes } from './migrations.ts'
 import { moveRoutes } from './move-routes.ts'
 import { probeRoutes } from './probe.ts'
@@ -12,6 +13,7 @@ export function operatorRoutes(open: OpenOperators): RegisterRoutes {
   return (app) => {
     shardRoutes(app, operators)
     moveRoutes(app, operators)
+    keyspaceRoutes(app, operators)
     migrationRoutes(app, operators)
     probeRoutes(app, operators)
     replicaRoutes(app, operators)

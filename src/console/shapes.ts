@@ -125,6 +125,23 @@ export const planShape = z
 
 export const startedMovesShape = z.object({ moves: z.array(moveShape), held })
 
+export const keyspaceListShape = z
+  .object({
+    items: z.array(
+      z.object({
+        name: z.enum(keyspaces),
+        tables: z.array(z.string()),
+        /** The shards with slots of it, and how many. Empty until the slots of a new keyspace are assigned. */
+        shards: z.array(z.object({ id: z.string(), slots: z.int() })),
+        /** The shard that it was placed on. A rebalance leaves it there. */
+        placement: z.string().nullable(),
+      }),
+    ),
+  })
+  .openapi('Keyspaces')
+
+export const placeShape = z.strictObject({ target: wholeText.min(1).max(100) })
+
 export const migrationsShape = z
   .object({
     /** The newest migration of this version of the Worker. */
@@ -208,6 +225,7 @@ export type OneShard = z.infer<typeof oneShardShape>
 export type ShardList = z.infer<typeof shardListShape>
 export type Plan = z.infer<typeof planShape>
 export type StartedMoves = z.infer<typeof startedMovesShape>
+export type KeyspaceList = z.infer<typeof keyspaceListShape>
 export type Migrations = z.infer<typeof migrationsShape>
 export type ReplicasPage = z.infer<typeof replicasPageShape>
 export type ProbePage = z.infer<typeof probePageShape>

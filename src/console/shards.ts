@@ -99,7 +99,7 @@ export async function rebalance(
   const bytes = by === 'bytes' ? await bytesOf(operators) : null
   const tolerance = request.tolerance ?? tolerances[by]
   const { planned, held, moves } = await operators.directory.rebalance(
-    { keyspaces: [...spread], tolerance, bytes, dryRun },
+    { keyspaces: [...spread], tolerance, bytes, dryRun, endsPlacements: request.keyspace !== undefined },
     retry,
   )
   return dryRun ? { plan: { moves: planned.map(toPlanned), held } } : { moves: moves.map(toMove), held }

@@ -127,6 +127,12 @@ export const catalogue = {
     'Look at the line of the directory: `curl -s https://<address>/readyz`.',
     'Try again in a few seconds.',
   ],
+  KEYSPACE_UNASSIGNED: [
+    503,
+    'The slots of a new table group are not assigned yet',
+    'See why: `npm run banyan -- keyspaces list`.',
+    'Try again in a few seconds.',
+  ],
   LOCAL_SETTINGS: [
     503,
     'Local settings on a public address',

@@ -28,6 +28,9 @@ export const limits = {
   cronWakeMs: 10_000,
   moverAskMs: 10_000, // `moves resolve`: a mover reads both shards and compares their rows
   bootShardsMax: 200, // prepared by one request of a first boot, with four statements each
+  keyspaceTriesMax: 20, // per shard, because a busy mover may change the shard between a read and its seed
+  keyspacePauseMs: 25,
+  keyspaceRetryMs: 5_000, // before the directory assigns a new keyspace again after a failure
   directoryShardMs: 5_000, // the directory's own calls of shards, for the first boot, joins and schemas
   moveCallMs: 10_000, // a mover's batch; it should take 100 ms, and D1 ends a query after 30 s
   cacheWaitMs: 500, // the Cache API's copy of the map; it answers in about 5 ms, and the directory is asked next

@@ -8,6 +8,7 @@ import { isTaken } from '../sharding/answers.ts'
 import { rowsOf } from '../sharding/named-batch.ts'
 import type { Keyspace } from '../sharding/sharded-table.ts'
 import type { ShardDatabase, ShardStatement, Shards } from '../sharding/shards.ts'
+import { inboxTable } from './inbox.ts'
 import type { Job } from './outbox.ts'
 import { ageRefusal } from './refusals.ts'
 
@@ -46,7 +47,6 @@ export type JobKinds = Record<string, JobKind>
 const unknownKind = { attemptsMax: 10, backoffBaseSeconds: 15 }
 
 const BACKOFF_CAP_SECONDS = 3_600
-const inboxTable: Record<Keyspace, string> = { users: 'inbox', claims: 'claim_inbox' }
 
 export interface DispatchOptions {
   kinds: JobKinds
@@ -160,7 +160,7 @@ export class Dispatch {
           operation: `jobs.${job.kind}`,
           idempotent: true,
         })
-        const table = inboxTable[place.keyspace]
+        const table = inboxTable(place.keyspace)
         const row = database
           .prepare(`INSERT INTO ${table} (id, done_at) VALUES (?, ?)`)
           .bind(inboxId(place), clock.now())
@@ -175,7 +175,7 @@ export class Dispatch {
       async isDone(place) {
         const found = await shards
           .of(place.key, { keyspace: place.keyspace, read: 'exact', operation: `jobs.${job.kind}.is-done` })
-          .prepare(`SELECT 1 FROM ${inboxTable[place.keyspace]} WHERE id = ?`)
+          .prepare(`SELECT 1 FROM ${inboxTable(place.keyspace)} WHERE id = ?`)
           .bind(inboxId(place))
           .first()
         return found !== null

@@ -1,8 +1,9 @@
 import { type Clock, DAY_MS } from '../core/clock.ts'
 import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
-import type { Keyspace } from '../sharding/sharded-table.ts'
+import { type Keyspace, keyspaces } from '../sharding/sharded-table.ts'
 import { affordable, type Shards, type ShardWindow } from '../sharding/shards.ts'
+import { inboxTable } from './inbox.ts'
 
 /** Rows of a table to delete when the time in `column` (ms) is `afterMs` in the past. */
 export interface Expiry {
@@ -20,8 +21,14 @@ export const platformExpiries: Expiry[] = [
   { keyspace: 'users', table: 'idempotency_keys', column: 'expires_at', afterMs: 0 },
   // A taken attempt stays, because its claim may be unconfirmed. No sign-up is still in progress a day after its bar.
   { keyspace: 'users', table: 'claim_attempts', column: 'created_at', afterMs: DAY_MS, where: "outcome = 'barred'" },
-  { keyspace: 'users', table: 'inbox', column: 'done_at', afterMs: limits.inboxDays * DAY_MS },
-  { keyspace: 'claims', table: 'claim_inbox', column: 'done_at', afterMs: limits.inboxDays * DAY_MS },
+  ...keyspaces.map(
+    (keyspace): Expiry => ({
+      keyspace,
+      table: inboxTable(keyspace),
+      column: 'done_at',
+      afterMs: limits.inboxDays * DAY_MS,
+    }),
+  ),
 ]
 
 /** Deletes expired rows in every shard, a bounded number per table and call. Returns the number of deleted rows. */

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
-import { sharded } from '../sharding/sharded-table.ts'
+import { type Keyspace, sharded } from '../sharding/sharded-table.ts'
+import { inboxTable } from './inbox.ts'
 
 /** Jobs that must follow a change, written in its batch, in the owner's slot. Times are milliseconds. */
 export const outbox = sharded(
@@ -21,22 +22,24 @@ export const outbox = sharded(
   ),
 )
 
-const inboxColumns = {
-  id: text().primaryKey().notNull(), // <slot of the effect>.<outbox id>
-  doneAt: integer('done_at').notNull(),
+/**
+ * The rows that make a job's effect in a keyspace happen at most once. Each keyspace needs its inbox.
+ * @public For nouns.
+ */
+export function inboxOf(keyspace: Keyspace) {
+  const name = inboxTable(keyspace)
+  const columns = {
+    id: text().primaryKey().notNull(), // <slot of the effect>.<outbox id>
+    doneAt: integer('done_at').notNull(),
+  }
+  return sharded(
+    keyspace,
+    sqliteTable(name, columns, (table) => [index(`${name}_done`).on(table.doneAt)]),
+  )
 }
 
-/** Rows that make a job's effect in the `users` keyspace happen at most once. */
-export const inbox = sharded(
-  'users',
-  sqliteTable('inbox', inboxColumns, (table) => [index('inbox_done').on(table.doneAt)]),
-)
-
-/** The inbox of the `claims` keyspace, because an inbox row is in the effect's slot. */
-export const claimInbox = sharded(
-  'claims',
-  sqliteTable('claim_inbox', inboxColumns, (table) => [index('claim_inbox_done').on(table.doneAt)]),
-)
+export const inbox = inboxOf('users')
+export const claimInbox = inboxOf('claims')
 
 /** Jobs that used up their attempts, for an operator. */
 export const deadLetters = sharded(

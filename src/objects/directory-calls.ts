@@ -41,10 +41,13 @@ export async function orOlder<T, U>(ask: () => Promise<T>, askOlder: () => Promi
   try {
     return await ask()
   } catch (error) {
-    if (!/does not implement/.test(messageOf(error))) throw error
+    if (!lacksMethod(error)) throw error
     return askOlder()
   }
 }
+
+/** True if the object is of a version without the method, so the call had no effect. */
+export const lacksMethod = (error: unknown): boolean => /does not implement/.test(messageOf(error))
 
 /** Calls a move's mover once. Rejects if there is no answer after `ms`. The call may still take effect. */
 export function askMover<T>(

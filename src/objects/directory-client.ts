@@ -12,7 +12,7 @@ import {
   type Refusal,
   type Reply,
 } from '../resharding/directory-operations.ts'
-import { askDirectory, readMap } from './directory-calls.ts'
+import { askDirectory, lacksMethod, readMap } from './directory-calls.ts'
 import type { Engine } from './engine.ts'
 
 export interface DirectoryAccess {
@@ -55,6 +55,7 @@ async function read<T>({ engine, time, count }: DirectoryAccess, ms: number, ask
     count()
     return await askDirectory(engine, ms, ask)
   } catch (error) {
+    if (lacksMethod(error)) throw older(error)
     const detail = `The directory does not answer (${messageOf(error)}). Try again.`
     throw new BanyanError('DIRECTORY_UNAVAILABLE', detail, { cause: error, retryAfterSeconds: 1 })
   }
@@ -68,10 +69,19 @@ async function written<T>({ engine, time, count }: DirectoryAccess, ms: number, 
     count()
     return await askDirectory(engine, ms, ask)
   } catch (error) {
+    if (lacksMethod(error)) throw older(error)
     const detail = `The directory did not answer (${messageOf(error)}), so the change may have been recorded. See: npm run banyan -- moves list`
     throw new BanyanError('OUTCOME_UNKNOWN', detail, { cause: error })
   }
 }
+
+/** Durable Objects are replaced some seconds after the Worker. */
+const older = (cause: unknown) =>
+  new BanyanError(
+    'DIRECTORY_UNAVAILABLE',
+    'The directory is still of an older version, which lacks this operation. Nothing was changed. Try again in a minute.',
+    { cause, retryAfterSeconds: 5 },
+  )
 
 const isRefusal = (reply: unknown): reply is Refusal =>
   typeof reply === 'object' && reply !== null && 'code' in reply && 'detail' in reply

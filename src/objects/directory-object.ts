@@ -2,6 +2,7 @@ import { retryable } from 'cloudflare:durable-objects'
 import { DurableObject } from 'cloudflare:workers'
 import { systemClock } from '../core/clock.ts'
 import { base64url } from '../core/digest.ts'
+import { messageOf } from '../core/errors.ts'
 import { createIdSource } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import { consoleLog } from '../core/log.ts'
@@ -53,6 +54,7 @@ export class EngineDirectory extends ObjectWithOperations {
       clock: systemClock,
       newDeploymentId: () => base64url(systemRandom.bytes(12)),
       newMoveId: createIdSource(systemClock, systemRandom).plain,
+      onUnassigned: (error) => log.warn('keyspace.unassigned', { reason: messageOf(error) }),
       // Runs after the answer, so the caller neither waits for the wake-ups nor sees their failures.
       onRunnable: (ids) => ctx.waitUntil(Promise.resolve().then(() => this.wakeMovers(ids))),
     })

@@ -1,11 +1,12 @@
 import type { Clock } from '../core/clock.ts'
 import { BanyanError, type ErrorCode } from '../core/errors.ts'
-import { Directory, type DirectoryStorage } from '../sharding/directory.ts'
+import { Directory } from '../sharding/directory.ts'
+import type { DirectoryStorage } from '../sharding/directory-storage.ts'
 import type { RetryKey } from '../sharding/idempotency.ts'
 import { onlyRow } from '../sharding/named-batch.ts'
 import type { EncodedMap, MapWire, ShardEntry, ShardState } from '../sharding/shard-map.ts'
 import type { ShardDatabase } from '../sharding/shards.ts'
-import { Fleet, type Rebalance, type RebalanceRequest } from './fleet.ts'
+import { Fleet, type KeyspaceShards, type PlaceRequest, type Rebalance, type RebalanceRequest } from './fleet.ts'
 import { KeptAnswers, type Once } from './kept-answers.ts'
 import { MovePlanning, type MoveRequest } from './move-planning.ts'
 import { MoveRecords } from './move-records.ts'
@@ -58,6 +59,10 @@ export interface DirectoryOperations {
   rebalance(request: RebalanceRequest, retry?: RetryKey | null): Promise<Reply<Rebalance>>
   /** Refused like `Fleet.drain`. */
   drainShard(id: string, retry?: RetryKey | null): Promise<Reply<Rebalance>>
+  /** Refused like `Directory.map`. */
+  listKeyspaces(): Promise<Reply<{ items: KeyspaceShards[] }>>
+  /** Refused like `Fleet.place`. */
+  placeKeyspace(request: PlaceRequest, retry?: RetryKey | null): Promise<Reply<Rebalance>>
 }
 
 export type DirectoryOperation = keyof DirectoryOperations
@@ -94,6 +99,8 @@ export const directoryOperations: Readonly<Record<DirectoryOperation, OperationR
   removeShard: write,
   rebalance: plan,
   drainShard: plan,
+  listKeyspaces: read,
+  placeKeyspace: plan,
 }
 
 export const directoryOperationNames = Object.keys(directoryOperations) as DirectoryOperation[]
@@ -126,6 +133,8 @@ export interface DirectoryServiceOptions {
   leaseMs: number
   graceMs: number
   shardBytesMax: number
+  /** Called with the reason if the slots of a new keyspace could not be assigned. A later call tries again. */
+  onUnassigned?: (error: unknown) => void
   /** Called after a transaction that lets moves start, with the ids of the moves to wake. The call may be lost. */
   onRunnable: (ids: string[]) => void
 }
@@ -145,9 +154,16 @@ export class DirectoryService implements DirectoryOperations {
     newDeploymentId,
     newMoveId,
     onRunnable,
+    onUnassigned,
     ...settings
   }: DirectoryServiceOptions) {
-    const directory = new Directory({ storage, clock, shards, newDeploymentId })
+    const directory = new Directory({
+      storage,
+      clock,
+      shards,
+      newDeploymentId,
+      ...(onUnassigned ? { onUnassigned } : {}),
+    })
     const records = new MoveRecords({ ...settings, storage, clock, directory, onRunnable })
     const planning = new MovePlanning({
       ...settings,
@@ -184,7 +200,7 @@ export class DirectoryService implements DirectoryOperations {
 
   async planMoves(request: MoveRequest, retry: RetryKey | null = null): Promise<Reply<{ moves: MoveRecord[] }>> {
     return replied(async () => {
-      await this.#directory.map() // waits until the first boot has finished
+      await this.#directory.whole()
       return { moves: await this.#answers.answer(retry, (once, parts) => this.#planning.plan(request, once, parts)) }
     })
   }
@@ -240,6 +256,14 @@ export class DirectoryService implements DirectoryOperations {
 
   async rebalance(request: RebalanceRequest, retry: RetryKey | null = null): Promise<Reply<Rebalance>> {
     return replied(() => this.#answers.answer(retry, (once, parts) => this.#fleet.rebalance(request, once, parts)))
+  }
+
+  async listKeyspaces(): Promise<Reply<{ items: KeyspaceShards[] }>> {
+    return replied(async () => ({ items: await this.#fleet.keyspaces() }))
+  }
+
+  async placeKeyspace(request: PlaceRequest, retry: RetryKey | null = null): Promise<Reply<Rebalance>> {
+    return replied(() => this.#answers.answer(retry, (once, parts) => this.#fleet.place(request, once, parts)))
   }
 
   async drainShard(id: string, retry: RetryKey | null = null): Promise<Reply<Rebalance>> {

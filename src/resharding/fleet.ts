@@ -1,16 +1,19 @@
 import { BanyanError } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import type { Directory } from '../sharding/directory.ts'
-import { expandRuns, type ShardEntry, type ShardState, SLOT_COUNT } from '../sharding/shard-map.ts'
-import { type Keyspace, keyspaces } from '../sharding/sharded-table.ts'
+import { countsOf, expandRuns, type ShardEntry, type ShardState, SLOT_COUNT } from '../sharding/shard-map.ts'
+import type { Keyspace } from '../sharding/sharded-table.ts'
 import { noParts, type Once, type Parts, unkept } from './kept-answers.ts'
 import type { MovePlanning, PlannedMove } from './move-planning.ts'
 import { type MoveRecords, makeServing, takesNone } from './move-records.ts'
-import { type Plan, planMoves } from './planner.ts'
+import { type Plan, planGathering, planMoves } from './planner.ts'
 import type { MoveRecord } from './record.ts'
 
 export interface RebalanceRequest {
+  /** Those that the map lacks are skipped. */
   keyspaces: Keyspace[]
+  /** Ends the placements of these keyspaces. Otherwise a placed keyspace stays at its shard. */
+  endsPlacements?: boolean
   /** As a fraction of the mean. 0 balances to within one slot. */
   tolerance: number
   /** Bytes per shard id, to balance bytes. Null balances slots. */
@@ -27,9 +30,26 @@ export interface Rebalance {
   moves: MoveRecord[]
 }
 
+/** Where a keyspace's slots are. */
+export interface KeyspaceShards {
+  name: Keyspace
+  /** The shards with slots of it, and the number of these slots. Empty while the keyspace is not assigned. */
+  shards: { id: string; slots: number }[]
+  /** The id of the shard that it was placed on, or null. */
+  placement: string | null
+}
+
 type Unrecorded = Omit<Rebalance, 'moves'>
 
 const NOTHING: Unrecorded = { planned: [], held: 0 }
+
+export interface PlaceRequest {
+  keyspace: Keyspace
+  /** A shard's id. */
+  target: string
+}
+
+const givesSlots = (state: ShardState) => state === 'serving' || state === 'draining'
 
 const planOf = ({ keyspace, source, target, ranges }: MoveRecord): PlannedMove => ({
   keyspace,
@@ -85,6 +105,38 @@ export class Fleet {
     return set()
   }
 
+  /** Each keyspace of this version, with the shards that have its slots. */
+  async keyspaces(): Promise<KeyspaceShards[]> {
+    await this.#directory.map()
+    const assigned = this.#directory.assignedKeyspaces()
+    return this.#directory.keyspaces.map((name) => {
+      const counts = assigned.includes(name) ? this.#directory.slotCounts(name) : new Map<string, number>()
+      const shards = [...counts].map(([id, slots]) => ({ id, slots })).sort((a, b) => (a.id < b.id ? -1 : 1))
+      return { name, shards, placement: this.#directory.placementOf(name)?.id ?? null }
+    })
+  }
+
+  /**
+   * Plans a move of all slots of a keyspace to one shard, from each shard that has some of them, and remembers that
+   * they belong there. The moves wait for lanes. Throws NOT_FOUND for an unknown target, SHARD_NOT_SERVING,
+   * SCHEMA_VERSIONS_DIFFER, SHARD_LACKS_ROOM.
+   */
+  async place(
+    { keyspace, target }: PlaceRequest,
+    once: Once<Rebalance> = unkept,
+    parts: Parts = noParts,
+  ): Promise<Rebalance> {
+    await this.#directory.whole()
+    return this.#planning.inTurn(async () => {
+      const shard = this.#find(target)
+      if (shard.state !== 'serving')
+        throw new BanyanError('SHARD_NOT_SERVING', `${takesNone(shard)} Choose another target.`)
+      const { moves, held } = this.#gathered(keyspace, target, () => true)
+      const plan = { planned: moves.map((move) => ({ keyspace, ...move })), held }
+      return this.#record(plan, once, parts, () => this.#directory.setPlacement(keyspace, target))
+    })
+  }
+
   /** Removes a shard that has no slots. Throws NOT_FOUND, SHARD_IN_MOVE, SHARD_NOT_EMPTY. */
   async remove(id: string): Promise<void> {
     return this.#planning.inTurn(async () => {
@@ -103,7 +155,7 @@ export class Fleet {
     once: Once<Rebalance> = unkept,
     parts: Parts = noParts,
   ): Promise<Rebalance> {
-    await this.#directory.map()
+    await this.#directory.whole()
     return this.#planning.inTurn(() => this.#carryOut(request, null, once, parts))
   }
 
@@ -112,7 +164,7 @@ export class Fleet {
    * SCHEMA_VERSIONS_DIFFER, SHARD_LACKS_ROOM.
    */
   async drain(id: string, once: Once<Rebalance> = unkept, parts: Parts = noParts): Promise<Rebalance> {
-    await this.#directory.map()
+    await this.#directory.whole()
     return this.#planning.inTurn(async () => {
       const shard = this.#find(id)
       if (shard.state !== 'serving' && shard.state !== 'draining')
@@ -126,7 +178,8 @@ export class Fleet {
           `No other shard is serving, so ${id} can’t be drained. Add one first: npm run banyan -- shards add`,
         )
       if (shard.state === 'serving') await this.#setState(id, 'draining')
-      const request = { keyspaces: [...keyspaces], tolerance: 0, bytes: null, dryRun: false }
+      const keyspaces = this.#directory.assignedKeyspaces()
+      const request = { keyspaces, tolerance: 0, bytes: null, dryRun: false }
       return this.#carryOut(request, id, once, parts)
     })
   }
@@ -145,10 +198,19 @@ export class Fleet {
     // Moves recorded by an earlier attempt of this request may be running, so bytes cannot be weighed any more.
     const plan = request.bytes !== null && begun.length > 0 ? NOTHING : await this.#plan(request, drained)
     if (request.dryRun) return once(() => ({ ...plan, moves: [] }))
+    return this.#record(plan, once, parts, () => {
+      if (request.endsPlacements) for (const keyspace of request.keyspaces) this.#directory.setPlacement(keyspace, null)
+    })
+  }
+
+  /** `effect` runs in the transaction that records the last moves. */
+  async #record(plan: Unrecorded, once: Once<Rebalance>, parts: Parts, effect: () => void): Promise<Rebalance> {
+    const begun = this.#planning.recordedOf(parts)
     const checked = await this.#planning.check(plan.planned)
     return this.#planning.record(checked, parts, (record) =>
       this.#records.transaction(() =>
         once(() => {
+          effect()
           const planned = [...begun.map(planOf), ...plan.planned]
           return { planned, held: plan.held, moves: record() }
         }),
@@ -156,11 +218,11 @@ export class Fleet {
     )
   }
 
-  async #plan({ keyspaces, tolerance, bytes }: RebalanceRequest, drained: string | null): Promise<Unrecorded> {
-    if (bytes !== null) this.#refuseUnknownWeights()
+  async #plan(request: RebalanceRequest, drained: string | null): Promise<Unrecorded> {
+    if (request.bytes !== null) this.#refuseUnknownWeights()
     const whole: Unrecorded = { planned: [], held: 0 }
-    for (const keyspace of keyspaces) {
-      const { moves, held } = this.#planOf(keyspace, tolerance, bytes, drained)
+    for (const keyspace of request.keyspaces) {
+      const { moves, held } = this.#planOf(keyspace, request, drained)
       whole.planned.push(...moves.map((move) => ({ keyspace, ...move })))
       whole.held += held
       await this.#records.pause()
@@ -168,18 +230,53 @@ export class Fleet {
     return whole
   }
 
-  #planOf(keyspace: Keyspace, tolerance: number, bytes: RebalanceRequest['bytes'], drained: string | null): Plan {
-    const entries = this.#directory.shardEntries()
-    const owners = expandRuns(this.#directory.runs(keyspace), entries.length)
+  #planOf(keyspace: Keyspace, { tolerance, bytes, endsPlacements }: RebalanceRequest, drained: string | null): Plan {
+    const placement = endsPlacements ? null : this.#directory.placementOf(keyspace)
+    if (placement && placement.id !== drained && placement.state !== 'draining') {
+      const isSource = ({ id, state }: ShardEntry) => givesSlots(state) && (drained === null || id === drained)
+      return placement.state === 'serving' ? this.#gathered(keyspace, placement.id, isSource) : { moves: [], held: 0 }
+    }
+    const { entries, owners, held } = this.#foreseen(keyspace)
     const counts = this.#directory.slotCounts(keyspace)
+    const reserved = this.#reserved(keyspace, entries, owners, drained)
     const shards = entries.map(({ id, state }) => {
       const slots = counts.get(id) ?? 0
-      return { id, state, slotWeight: bytes === null || slots === 0 ? 1 : (bytes[id] ?? 0) / slots }
+      const slotWeight = bytes === null || slots === 0 ? 1 : (bytes[id] ?? 0) / slots
+      return { id, state, slotWeight, isReserved: reserved.has(id) }
     })
+    return planMoves(shards, { owners, held }, { tolerance, drained })
+  }
+
+  /** The owner of each slot when the open moves have ended, and the slots that these moves hold. */
+  #foreseen(keyspace: Keyspace) {
+    const entries = this.#directory.shardEntries()
+    const owners = expandRuns(this.#directory.runs(keyspace), entries.length)
     const held = new Uint8Array(SLOT_COUNT)
     const ordinals = new Map(entries.map(({ id }, ordinal) => [id, ordinal]))
     this.#records.heldSlots().foresee(keyspace, owners, held, ordinals)
-    return planMoves(shards, { owners, held }, { tolerance, drained })
+    return { entries, owners, held }
+  }
+
+  /** Moves that bring the slots of these shards to the target. */
+  #gathered(keyspace: Keyspace, target: string, isSource: (shard: ShardEntry) => boolean): Plan {
+    const { entries, owners, held } = this.#foreseen(keyspace)
+    const sources = new Set(entries.flatMap((shard, ordinal) => (isSource(shard) ? [ordinal] : [])))
+    const ordinal = entries.findIndex(({ id }) => id === target)
+    return planGathering(entries, { owners, held }, { sources, target: ordinal })
+  }
+
+  /**
+   * The shards that other keyspaces were placed on and that have no slots of this one. A shard of one's own stays so,
+   * unless no other shard could take slots.
+   */
+  #reserved(keyspace: Keyspace, entries: ShardEntry[], owners: Uint16Array, drained: string | null): Set<string> {
+    const placements = this.#directory.keyspaces
+      .filter((other) => other !== keyspace)
+      .flatMap((other) => this.#directory.placementOf(other)?.id ?? [])
+    const counts = countsOf(owners, entries.length)
+    const reserved = new Set(placements.filter((id) => counts[entries.findIndex((shard) => shard.id === id)] === 0))
+    const takes = ({ id, state }: ShardEntry) => state === 'serving' && id !== drained && !reserved.has(id)
+    return entries.some(takes) ? reserved : new Set()
   }
 
   /** An open move's rows may be at both shards, so a database's size does not give the weight of its slots. */

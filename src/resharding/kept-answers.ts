@@ -1,7 +1,7 @@
 import { type Clock, HOUR_MS } from '../core/clock.ts'
 import { sha256Hex } from '../core/digest.ts'
 import { limits } from '../core/limits.ts'
-import type { DirectoryStorage } from '../sharding/directory.ts'
+import type { DirectoryStorage } from '../sharding/directory-storage.ts'
 import { keyReused, type RetryKey } from '../sharding/idempotency.ts'
 
 /** Runs an effect and keeps its answer in one synchronous transaction. On a retry, returns the kept answer. */

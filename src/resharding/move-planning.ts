@@ -7,7 +7,7 @@ import { present } from '../core/present.ts'
 import { Serial } from '../core/serial.ts'
 import type { Directory } from '../sharding/directory.ts'
 import { type ShardEntry, spansOf } from '../sharding/shard-map.ts'
-import { type Keyspace, keyspaces } from '../sharding/sharded-table.ts'
+import type { Keyspace } from '../sharding/sharded-table.ts'
 import type { HeldSlots } from './held-slots.ts'
 import { noParts, type Once, type Parts, unkept } from './kept-answers.ts'
 import { type MoveRecords, makeServing, takesNone } from './move-records.ts'
@@ -149,7 +149,8 @@ export class MovePlanning {
     )
     const factsOf = await this.#facts([...shards.values()])
     for (const { source, target } of planned) this.#refuseSchemas(source, target, factsOf)
-    const counts = new Map(keyspaces.map((keyspace) => [keyspace, this.#options.directory.slotCounts(keyspace)]))
+    const { directory } = this.#options
+    const counts = new Map(directory.keyspaces.map((keyspace) => [keyspace, directory.slotCounts(keyspace)]))
     const checked = planned.map((move) => {
       const slotsThere = counts.get(move.keyspace)?.get(move.source) ?? 0
       const bytesEstimated = bytesOfSlots(factsOf(move.source).bytes, countSlots(move.ranges), slotsThere)

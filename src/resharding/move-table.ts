@@ -1,5 +1,5 @@
 import { present } from '../core/present.ts'
-import type { DirectoryStorage } from '../sharding/directory.ts'
+import type { DirectoryStorage } from '../sharding/directory-storage.ts'
 import type { Keyspace } from '../sharding/sharded-table.ts'
 import { isOver, type MoveRecord, type SlotRange, withNotes } from './record.ts'
 

@@ -9,6 +9,8 @@ export interface PlannedShard {
   state: ShardState
   /** The weight of one of its slots: 1 to balance slots, or its bytes per slot to balance bytes. */
   slotWeight: number
+  /** Takes no slots, because it is kept for another keyspace. */
+  isReserved?: boolean
 }
 
 export interface SlotTable {
@@ -56,10 +58,41 @@ export function planMoves(shards: PlannedShard[], { owners, held }: SlotTable, a
     const taken = ranges.reduce((sum, [first, last]) => sum + last - first + 1, 0)
     plan.held += slots - taken
     if (taken === 0) continue
-    const texts = ranges.map(([first, last]): SlotRange => [slotText(first), slotText(last)])
-    plan.moves.push({ source: giver.shard.id, target: taker.shard.id, ranges: texts })
+    plan.moves.push({ source: giver.shard.id, target: taker.shard.id, ranges: textsOf(ranges) })
   }
   return plan
+}
+
+/**
+ * Moves every slot of the sources to the target, with one move per source. `sources` and `target` are indexes of
+ * `shards`.
+ */
+export function planGathering(
+  shards: Pick<PlannedShard, 'id'>[],
+  { owners, held }: SlotTable,
+  { sources, target }: { sources: ReadonlySet<number>; target: number },
+): Plan {
+  const spans = new Map<number, Span[]>()
+  let heldSlots = 0
+  owners.forEach((owner, slot) => {
+    if (owner === target || !sources.has(owner)) return
+    if (held[slot] !== 0) {
+      heldSlots++
+      return
+    }
+    const own = spans.get(owner) ?? []
+    const last = own.at(-1)
+    if (last && last[1] === slot - 1) last[1] = slot
+    else own.push([slot, slot])
+    spans.set(owner, own)
+  })
+  const idOf = (index: number) => present(shards[index], 'a shard of the plan').id
+  const moves = [...spans].map(([source, own]) => ({
+    source: idOf(source),
+    target: idOf(target),
+    ranges: textsOf(own),
+  }))
+  return { moves, held: heldSlots }
 }
 
 /** A shard, its number of slots, and the number it should have in the end. */
@@ -75,7 +108,7 @@ function wantedCounts(counted: Omit<ShardLoad, 'wanted'>[], { tolerance, drained
   const isEmptied = ({ state, id }: PlannedShard) => (drained === null ? state === 'draining' : id === drained)
   const unchanged = counted.map((load) => ({ ...load, wanted: load.count }))
   const loads = counted.map((load) => ({ ...load, wanted: isEmptied(load.shard) ? 0 : load.count }))
-  const takers = loads.filter(({ shard }) => shard.state === 'serving' && shard.id !== drained)
+  const takers = loads.filter(({ shard }) => shard.state === 'serving' && !shard.isReserved && shard.id !== drained)
   if (takers.length === 0) return unchanged
   const weightOf = ({ count, shard }: ShardLoad) => count * shard.slotWeight
   const extra = loads.reduce((sum, load) => sum + (isEmptied(load.shard) ? weightOf(load) : 0), 0)
@@ -170,6 +203,8 @@ function* paired(givers: Share[], takers: Share[]): Generator<{ giver: Share; ta
 }
 
 type Span = [first: number, last: number]
+
+const textsOf = (spans: Span[]): SlotRange[] => spans.map(([first, last]) => [slotText(first), slotText(last)])
 
 /** Takes slots in long pieces, so that the map keeps few runs. */
 class FreeSlots {

@@ -1,11 +1,15 @@
 import { eachAtMost } from '../core/bounded.ts'
-import { type Clock, inTime } from '../core/clock.ts'
-import { BanyanError, MIGRATE, messageOf } from '../core/errors.ts'
+import type { Clock } from '../core/clock.ts'
+import { BanyanError } from '../core/errors.ts'
+
 import { limits } from '../core/limits.ts'
 import { present } from '../core/present.ts'
 import { quotedName } from '../core/sql-text.ts'
 import { zip } from '../core/zip.ts'
-import { type AnswersOf, answersByName, type NamedBatch, rowsOf, statementsOf } from './named-batch.ts'
+import type { DirectoryStorage } from './directory-storage.ts'
+import { KeyspaceAssignment } from './keyspace-assignment.ts'
+import { rowsOf } from './named-batch.ts'
+import { ShardBatches } from './shard-batches.ts'
 import {
   type EncodedMap,
   evenRuns,
@@ -16,13 +20,7 @@ import {
   SLOT_COUNT,
   spansOf,
 } from './shard-map.ts'
-import { type Keyspace, keyspaces, perKeyspace } from './sharded-table.ts'
-
-/** The storage of the directory's Durable Object: its SQLite database. */
-export interface DirectoryStorage {
-  rows<T>(sql: string, ...values: (string | number | null)[]): T[]
-  transaction<T>(body: () => T): T
-}
+import { type Keyspace, keyspaces } from './sharded-table.ts'
 
 export interface DirectoryOptions {
   storage: DirectoryStorage
@@ -31,6 +29,10 @@ export interface DirectoryOptions {
   clock: Clock
   /** Generates the deployment's id. Called once. */
   newDeploymentId: () => string
+  /** Default: the keyspaces of this version. */
+  keyspaces?: readonly Keyspace[]
+  /** Called with the reason if a new keyspace could not be assigned. The next call of `map` tries again. */
+  onUnassigned?: (error: unknown) => void
 }
 
 /** `SHARD_000` → `shard-000`. */
@@ -43,23 +45,43 @@ const shardId = (binding: string): string => binding.toLowerCase().replace('_', 
  */
 export class Directory {
   readonly #options: DirectoryOptions
+  /** The keyspaces of this version. The map may lack new ones. */
+  readonly keyspaces: readonly Keyspace[]
+  readonly #batches: ShardBatches
+  readonly #assignment: KeyspaceAssignment
   #booting: Promise<void> | null = null
+  /** True once the map has every keyspace of this version. */
+  #isWhole = false
+  #assignFrom = 0
   #encoded: { epoch: number; text: string } | null = null
 
   constructor(options: DirectoryOptions) {
     this.#options = options
+    this.keyspaces = options.keyspaces ?? keyspaces
+    this.#batches = new ShardBatches(options.shards, options.clock)
     this.#createTables()
+    this.#assignment = new KeyspaceAssignment({
+      ...options,
+      keyspaces: this.keyspaces,
+      batches: this.#batches,
+      shards: () => this.shardEntries(),
+      runs: (keyspace) => this.runs(keyspace),
+      insertRun: (...run) => this.#insertRun(...run),
+      raiseEpoch: () => this.#raiseEpoch(),
+    })
   }
 
   /** The current map. Throws MIGRATIONS_PENDING, SHARD_FOREIGN or SHARD_UNAVAILABLE if the first boot can't finish. */
   async map(): Promise<MapWire> {
     await this.#booted()
+    this.#assignMissing()
     return this.#readMap()
   }
 
   /** The current map, encoded once per epoch. Throws like `map`. */
   async encodedMap(): Promise<EncodedMap> {
     await this.#booted()
+    this.#assignMissing()
     // Read on each call, because a replaced object may not notice until it touches storage.
     const epoch = Number(this.#meta('epoch'))
     if (this.#encoded?.epoch !== epoch) {
@@ -67,6 +89,31 @@ export class Directory {
       this.#encoded = { epoch: map.epoch, text: JSON.stringify(map) }
     }
     return { encoded: this.#encoded.text, issuedAt: this.#options.clock.now() }
+  }
+
+  /**
+   * Waits for the first boot, and until the map has every keyspace of this version. Throws like `map`, and like
+   * `KeyspaceAssignment.assign`.
+   */
+  async whole(): Promise<void> {
+    await this.#booted()
+    await this.#assignment.assign()
+  }
+
+  /** The keyspaces that the map has. */
+  assignedKeyspaces(): Keyspace[] {
+    return this.#assignment.assigned()
+  }
+
+  /** Starts to assign new keyspaces. No request waits for it, because the map of the others is complete. */
+  #assignMissing(): void {
+    const { clock, onUnassigned } = this.#options
+    if (this.#isWhole) return
+    this.#isWhole = this.#assignment.assigned().length === this.keyspaces.length
+    const waitMs = this.#assignFrom - clock.now()
+    if (this.#isWhole || (waitMs > 0 && waitMs <= limits.keyspaceRetryMs)) return
+    this.#assignFrom = clock.now() + limits.keyspaceRetryMs
+    this.#assignment.assign().catch((error: unknown) => onUnassigned?.(error))
   }
 
   async #booted(): Promise<void> {
@@ -175,7 +222,7 @@ export class Directory {
         `The live version has no binding ${binding}. Add the binding, deploy, and try again.`,
       )
     const deployment = this.#deployment()
-    const { marked } = await this.#batch(entry, (database) => ({ marked: identityStatement(database) }))
+    const { marked } = await this.#batches.send(entry, (database) => ({ marked: identityStatement(database) }))
     refuseForeign(entry, deployment, marked.results)
     await check(entry)
     await this.#refuseRows(entry)
@@ -206,12 +253,19 @@ export class Directory {
     const { storage } = this.#options
     storage.transaction(() => {
       const ordinal = this.shardEntries().findIndex((shard) => shard.id === id)
-      const left = keyspaces.filter((keyspace) => this.runs(keyspace).some(([, shard]) => shard === ordinal))
+      // All keyspaces, because a newer version may have added one before this version was rolled back to.
+      const left = storage
+        .rows<{ keyspace: string }>(
+          'SELECT DISTINCT keyspace FROM runs WHERE shard = ? ORDER BY keyspace DESC',
+          ordinal,
+        )
+        .map(({ keyspace }) => keyspace)
       if (left.length > 0)
         throw new BanyanError(
           'SHARD_NOT_EMPTY',
           `${id} still has slots of ${left.join(' and ')}. Drain it first: npm run banyan -- shards drain ${id}`,
         )
+      storage.rows('DELETE FROM placements WHERE shard = ?', id)
       storage.rows('DELETE FROM shards WHERE ordinal = ?', ordinal)
       storage.rows('DELETE FROM bookmarks WHERE shard = ?', ordinal)
       storage.rows('UPDATE shards SET ordinal = ordinal - 1 WHERE ordinal > ?', ordinal)
@@ -219,6 +273,22 @@ export class Directory {
       storage.rows('UPDATE runs SET shard = shard - 1 WHERE shard > ?', ordinal)
       this.#raiseEpoch()
     })
+  }
+
+  /** The shard that an operator gave a keyspace to, by id. Null if there is none, or if that shard is no longer there. */
+  placementOf(keyspace: Keyspace): ShardEntry | null {
+    const [placement] = this.#options.storage.rows<{ shard: string }>(
+      'SELECT shard FROM placements WHERE keyspace = ?',
+      keyspace,
+    )
+    return (placement && this.findShard(placement.shard)) ?? null
+  }
+
+  /** Null ends the placement. */
+  setPlacement(keyspace: Keyspace, shard: string | null): void {
+    const { storage } = this.#options
+    storage.rows('DELETE FROM placements WHERE keyspace = ?', keyspace)
+    if (shard !== null) storage.rows('INSERT INTO placements (keyspace, shard) VALUES (?, ?)', keyspace, shard)
   }
 
   #raiseEpoch(): number {
@@ -240,7 +310,7 @@ export class Directory {
   #readMap(): MapWire {
     const { clock } = this.#options
     const shards = this.shardEntries()
-    const runs = perKeyspace((keyspace) => this.runs(keyspace))
+    const runs = Object.fromEntries(this.#assignment.assigned().map((keyspace) => [keyspace, this.runs(keyspace)]))
     const epoch = Number(this.#meta('epoch'))
     // Taken after the reads, because a replaced object may not notice until it touches storage.
     return { epoch, shards, runs, issuedAt: clock.now() }
@@ -278,7 +348,7 @@ export class Directory {
       this.#setMeta('epoch', '1')
       const entries = [...shards.keys()].sort().map((binding) => ({ id: shardId(binding), binding }))
       for (const [ordinal, entry] of entries.entries()) this.#insertShard({ ...entry, state: 'serving' }, ordinal)
-      for (const keyspace of keyspaces)
+      for (const keyspace of this.keyspaces)
         for (const { first, shard } of spansOf(evenRuns(shards.size))) this.#insertRun(keyspace, first, shard)
     })
     return {
@@ -292,7 +362,7 @@ export class Directory {
    * marked it.
    */
   async #takeShard(shard: ShardEntry, deployment: string): Promise<void> {
-    const { found } = await this.#batch(shard, (database) => ({
+    const { found } = await this.#batches.send(shard, (database) => ({
       marked: database
         .prepare('INSERT INTO shard_identity (id, deployment, shard) VALUES (1, ?, ?) ON CONFLICT DO NOTHING')
         .bind(deployment, shard.id),
@@ -302,7 +372,7 @@ export class Directory {
   }
 
   async #refuseRows(shard: ShardEntry): Promise<void> {
-    const { fenced } = await this.#batch(shard, (database) => ({
+    const { fenced } = await this.#batches.send(shard, (database) => ({
       fenced: rowsOf<{ name: string }>(
         database.prepare(
           "SELECT tbl_name AS name FROM sqlite_master WHERE type = 'trigger' AND name = tbl_name || '_fence_insert' COLLATE NOCASE",
@@ -310,7 +380,7 @@ export class Directory {
       ),
     }))
     const tables = ['slots', ...fenced.results.map(({ name }) => name)]
-    const { looks } = await this.#batch(shard, (database) => ({
+    const { looks } = await this.#batches.send(shard, (database) => ({
       looks: tables.map((table) =>
         rowsOf<{ found: number }>(database.prepare(`SELECT EXISTS (SELECT 1 FROM ${quotedName(table)}) AS found`)),
       ),
@@ -332,40 +402,13 @@ export class Directory {
       WITH RECURSIVE numbers (n) AS (SELECT ?2 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?3)
       SELECT ?1, printf('%04x', n), 'active', 1 FROM numbers
       WHERE (SELECT step FROM mover WHERE id = 1) = 0 ON CONFLICT DO NOTHING`
-    await this.#batch(shard, (database) => ({
-      seeds: keyspaces.flatMap((keyspace) =>
+    await this.#batches.send(shard, (database) => ({
+      seeds: this.keyspaces.flatMap((keyspace) =>
         spansOf(this.runs(keyspace))
           .filter((span) => span.shard === ordinal)
           .map(({ first, after }) => database.prepare(seed).bind(keyspace, first, after - 1)),
       ),
     }))
-  }
-
-  async #batch<Batch extends NamedBatch>(
-    shard: ShardEntry,
-    build: (database: D1Database) => Batch,
-  ): Promise<AnswersOf<Batch>> {
-    const database = this.#options.shards.get(shard.binding)
-    if (!database)
-      throw new BanyanError(
-        'SHARD_UNKNOWN',
-        `The first boot planned ${shard.binding}, which is no longer bound. Add the binding again and deploy.`,
-      )
-    try {
-      const batch = build(database)
-      const sent = database.batch(statementsOf<D1PreparedStatement>(batch))
-      const answers = await inTime(this.#options.clock, limits.directoryShardMs, sent)
-      return answersByName(batch, answers.values())
-    } catch (error) {
-      const message = messageOf(error)
-      if (/no such table/.test(message))
-        throw new BanyanError(
-          'MIGRATIONS_PENDING',
-          `The database bound as ${shard.binding} is not migrated. Run: ${MIGRATE}`,
-          { cause: error },
-        )
-      throw new BanyanError('SHARD_UNAVAILABLE', `${shard.binding} does not answer: ${message}`, { cause: error })
-    }
   }
 
   #deployment(): string {
@@ -393,6 +436,7 @@ export class Directory {
       'CREATE TABLE IF NOT EXISTS shards (ordinal INTEGER PRIMARY KEY, id TEXT NOT NULL, binding TEXT NOT NULL, state TEXT NOT NULL)',
     )
     storage.rows('CREATE INDEX IF NOT EXISTS shards_by_id ON shards (id)')
+    storage.rows('CREATE TABLE IF NOT EXISTS placements (keyspace TEXT PRIMARY KEY, shard TEXT NOT NULL)')
     storage.rows('CREATE TABLE IF NOT EXISTS bookmarks (shard INTEGER PRIMARY KEY, bookmark TEXT NOT NULL)')
     storage.rows(
       `CREATE TABLE IF NOT EXISTS runs (keyspace TEXT NOT NULL, start INTEGER NOT NULL CHECK (start BETWEEN 0 AND ${SLOT_COUNT - 1}), shard INTEGER NOT NULL, PRIMARY KEY (keyspace, start))`,

@@ -16,8 +16,8 @@ import {
   typedError,
 } from './refusals.ts'
 import { writerOf } from './replica-calls.ts'
-import { mapAfter, observed, type Routing } from './routing.ts'
-import type { ShardEntry, ShardMap } from './shard-map.ts'
+import { mapAfter, mapWith, observed, type Routing } from './routing.ts'
+import { type ShardEntry, type ShardMap, unassigned } from './shard-map.ts'
 import type { Keyspace } from './sharded-table.ts'
 
 /** An item that concerns one slot, given by the first four characters of its key. */
@@ -87,8 +87,14 @@ export class GroupedBatches<I extends Slotted, Batch extends NamedBatch> {
   async run(items: I[]): Promise<GroupOutcome<I, Batch>> {
     const { clock, holder, request, atLeastEpoch } = this.#routing
     this.#deadline = clock.now() + limits.routeBudgetMs
+    const { keyspace } = this.#options
     let waiting = items
-    let map = waiting.length > 0 ? (await holder.current(request, atLeastEpoch)).map : null
+    let map: ShardMap | null = null
+    if (waiting.length > 0) {
+      const current = await holder.current(request, atLeastEpoch)
+      map = await mapWith(this.#routing, keyspace, current.map, this.#deadline)
+      if (!map) this.#giveUp(waiting, unassigned(keyspace))
+    }
     for (let attempt = 0; map && waiting.length > 0; attempt++) {
       const refused = await this.#sendAll(waiting, map)
       waiting = refused.map(({ item }) => item)

@@ -27,9 +27,9 @@ import {
   unavailable,
 } from './refusals.ts'
 import { askedOfReplica, type ReadPlace, readerOf, writerOf } from './replica-calls.ts'
-import { attempt, mapAfter, observed, type RouteOptions, type Routing } from './routing.ts'
+import { attempt, mapAfter, mapWith, observed, type RouteOptions, type Routing } from './routing.ts'
 import { type ArraysForm, arraysForm, type Sql } from './row-arrays.ts'
-import type { ShardEntry } from './shard-map.ts'
+import { type ShardEntry, type ShardMap, unassigned } from './shard-map.ts'
 import { ShardSession } from './shard-session.ts'
 
 /** A call that the router sends to the owner of its slot. */
@@ -226,14 +226,19 @@ export class Router {
    */
   async #leased<R>(statements: number, read: (database: Connection) => Promise<R>): Promise<R | null> {
     if (this.#options.read === 'exact') return null
-    const { holder, replicas } = this.#routing
+    const { holder } = this.#routing
     const held = await this.#map()
-    if (!holder.vouchesFor(held)) return null
-    const owner = held.map.ownerOf(this.#options.keyspace, this.#slot)
-    if (replicas?.mustBeExact(owner, this.#slot)) return null
+    if (!holder.vouchesFor(held) || this.#mustBeExact(held.map)) return null
     const send = (shard: ShardEntry, place: ReadPlace) => this.#askReader(shard, place, read)
     const answer = await this.#route({ kind: 'read', statements, send, held, mayAskReplica: !this.#session })
     return holder.stillVouchesFor(held) ? answer : null
+  }
+
+  /** True if the map does not know the keyspace yet, or no replica may answer this client. */
+  #mustBeExact(map: ShardMap): boolean {
+    const { keyspace } = this.#options
+    if (!map.has(keyspace)) return true
+    return this.#routing.replicas?.mustBeExact(map.ownerOf(keyspace, this.#slot), this.#slot) ?? false
   }
 
   /** The slot's state and the statements in one batch, at the primary. */
@@ -265,11 +270,14 @@ export class Router {
     const { clock, random, shards, replicas } = this.#routing
     const mayRepeat = kind !== 'write' || this.#options.idempotent
     const deadline = clock.now() + limits.routeBudgetMs
-    let { map } = held ?? (await this.#map())
+    const { keyspace } = this.#options
+    const known = await mapWith(this.#routing, keyspace, (held ?? (await this.#map())).map, deadline)
+    if (!known) throw unassigned(keyspace)
+    let map = known
     let maybeApplied: OutcomeUnknownError | null = null
     let place: ReadPlace = replicas && mayAskReplica ? 'replica' : 'primary'
     for (let attempt = 0, failures = 0; ; attempt++) {
-      const shard = map.ownerOf(this.#options.keyspace, this.#slot)
+      const shard = map.ownerOf(keyspace, this.#slot)
       const refusal =
         (shards.has(shard.binding) ? stateRefusal(shard, kind) : shardUnknown(shard)) ?? timeRefusal(this.#routing)
       if (refusal) throw maybeApplied ?? refusal

@@ -73,6 +73,19 @@ export async function mapAfter(
   return (await holder.current(request, atLeastEpoch)).map
 }
 
+/** The map, or a newer one if it lacks the keyspace. Null if none has it within the budget. */
+export async function mapWith(
+  routing: Routing,
+  keyspace: Keyspace,
+  given: ShardMap,
+  deadline: number,
+): Promise<ShardMap | null> {
+  let map: ShardMap | null = given
+  for (let attempt = 0; map && !map.has(keyspace); attempt++)
+    map = await mapAfter(routing, 'SLOT_NOT_OWNED', { map, attempt, deadline })
+  return map
+}
+
 /** Makes one call of a shard, which has `ms` to answer. The observer is called before and after it. */
 export async function observed<R>(
   { clock, observer }: Routing,

@@ -1,5 +1,5 @@
 import { BanyanError } from '../core/errors.ts'
-import { type Keyspace, perKeyspace } from './sharded-table.ts'
+import { type Keyspace, keyspaces } from './sharded-table.ts'
 
 export const SLOT_COUNT = 65_536
 
@@ -24,7 +24,8 @@ export interface MapWire {
   epoch: number
   issuedAt: number // ms, taken after the directory read its storage
   shards: ShardEntry[]
-  runs: Record<Keyspace, Run[]>
+  /** A map of an older version, or from before the slots of a new keyspace are assigned, lacks that keyspace. */
+  runs: Partial<Record<Keyspace, Run[]>>
 }
 
 /** A map as the directory keeps it for an epoch: JSON, without the time at which it is handed out. */
@@ -44,26 +45,48 @@ export class ShardMap {
   readonly issuedAt: number
   readonly shards: readonly ShardEntry[]
   readonly wire: MapWire
-  readonly #owners: Record<Keyspace, Uint16Array>
+  readonly #owners = new Map<Keyspace, Uint16Array>()
 
   constructor(wire: MapWire) {
     this.wire = wire
     this.epoch = wire.epoch
     this.issuedAt = wire.issuedAt
     this.shards = wire.shards
-    this.#owners = perKeyspace((keyspace) => expandRuns(wire.runs[keyspace], wire.shards.length))
+    for (const keyspace of keyspaces) {
+      const runs = wire.runs[keyspace]
+      if (runs) this.#owners.set(keyspace, expandRuns(runs, wire.shards.length))
+    }
   }
 
-  /** The shard that owns a slot, given as four hex digits. */
+  /** False while the slots of a new keyspace are not assigned, as far as this map knows. */
+  has(keyspace: Keyspace): boolean {
+    return this.#owners.has(keyspace)
+  }
+
+  /** The shard that owns a slot, given as four hex digits. Throws KEYSPACE_UNASSIGNED. */
   ownerOf(keyspace: Keyspace, slot: string): ShardEntry {
-    return this.shards[this.#owners[keyspace][Number.parseInt(slot, 16)]!]!
+    return this.shards[this.#ownersOf(keyspace)[Number.parseInt(slot, 16)]!]!
   }
 
-  /** How many slots of a keyspace each shard owns, in the order of `shards`. */
+  /** How many slots of a keyspace each shard owns, in the order of `shards`. Throws KEYSPACE_UNASSIGNED. */
   slotCounts(keyspace: Keyspace): number[] {
-    return countsOf(this.#owners[keyspace], this.shards.length)
+    return countsOf(this.#ownersOf(keyspace), this.shards.length)
+  }
+
+  #ownersOf(keyspace: Keyspace): Uint16Array {
+    const owners = this.#owners.get(keyspace)
+    if (!owners) throw unassigned(keyspace)
+    return owners
   }
 }
+
+/** The refusal of a keyspace that this version brought and whose slots are not assigned yet. */
+export const unassigned = (keyspace: Keyspace) =>
+  new BanyanError(
+    'KEYSPACE_UNASSIGNED',
+    `The slots of the keyspace ${keyspace} are not assigned to shards yet. Nothing was written. Try again in a moment.`,
+    { retryAfterSeconds: 1 },
+  )
 
 /** The number of slots of each shard, given the owner of each slot. */
 export function countsOf(owners: Uint16Array, shardCount: number): number[] {

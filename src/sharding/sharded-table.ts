@@ -1,14 +1,11 @@
 import type { SQLiteTable } from 'drizzle-orm/sqlite-core'
 
-/** A table group with its own slot → shard map. */
+/**
+ * The table groups, each with its own slot → shard map. An application adds its own at the end
+ * (docs/building/table-groups.md). Names stay, because every shard and the directory store them.
+ */
 export const keyspaces = ['users', 'claims'] as const
 export type Keyspace = (typeof keyspaces)[number]
-
-/** A value for each keyspace. */
-export const perKeyspace = <T>(valueFor: (keyspace: Keyspace) => T): Record<Keyspace, T> => ({
-  users: valueFor('users'),
-  claims: valueFor('claims'),
-})
 
 /** A view or trigger that belongs to a table, made in each shard by the generated migrations. */
 export interface ShardObject {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { isUserId, slotOf } from '../../src/core/ids.ts'
+import { keyspaces } from '../../src/sharding/sharded-table.ts'
 import type { ApiGiven, ApiProblem, SignedIn, User } from '../support/api-given.ts'
 import type { Answer, Bearer, Client, RequestOptions } from '../support/http-client.ts'
 import { nounRoutes, ownerOf, pathOf } from '../support/noun-routes.ts'
@@ -505,7 +506,7 @@ describe('monitoring and operations', () => {
 
     const plan = await operator.post('/operator/v1/rebalance', { dryRun: true })
     expect(plan.json()).toEqual({
-      moves: ['users', 'claims'].map((keyspace) => ({
+      moves: keyspaces.map((keyspace) => ({
         keyspace,
         source: 'shard-000',
         target: 'shard-001',
@@ -517,6 +518,27 @@ describe('monitoring and operations', () => {
     expect(started.status, started.text).toBe(202)
     await ended(started.json())
     expect((await shards()).map(({ slots }) => slots)).toEqual([32_768, 32_768])
+
+    const place = () => operator.post('/operator/v1/keyspaces/claims/place', { target: 'shard-001' })
+    const placed = await place()
+    expect([placed.status, placed.json()]).toMatchObject([
+      202,
+      { moves: [{ keyspace: 'claims', source: 'shard-000' }] },
+    ])
+    await ended(placed.json())
+    expect((await place()).json()).toEqual({ moves: [], held: 0 })
+    const list = await operator.get('/operator/v1/keyspaces')
+    expect(list.json<{ items: unknown[] }>().items).toContainEqual({
+      name: 'claims',
+      tables: ['claim_inbox', 'claims'],
+      shards: [{ id: 'shard-001', slots: 65_536 }],
+      placement: 'shard-001',
+    })
+    const rest = await operator.post('/operator/v1/rebalance', { dryRun: true })
+    expect(rest.json()).toEqual({ moves: [], held: 0 })
+    const spread = await operator.post('/operator/v1/rebalance', { keyspace: 'claims' })
+    expect(spread.json()).toMatchObject({ moves: [{ keyspace: 'claims', source: 'shard-001', target: 'shard-000' }] })
+    await ended(spread.json())
   })
 
   test('the document is OpenAPI 3.1, and the tests have seen every success that it names', () => {

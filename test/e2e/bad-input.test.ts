@@ -260,6 +260,13 @@ const bodyRoutes: BodyRoute[] = [
     },
   },
   {
+    route: 'POST /operator/v1/keyspaces/{name}/place',
+    path: () => '/operator/v1/keyspaces/claims/place',
+    who: () => operator,
+    valid: { target: 'shard-000' },
+    fields: { target: { refuses: ['', 'SHARD_000', 'shard-404', 'shard-000\u0000', 'a'.repeat(101)] } },
+  },
+  {
     route: 'POST /operator/v1/probe',
     path: () => '/operator/v1/probe',
     who: () => operator,

@@ -32,8 +32,8 @@ export class RowLog {
   /** Rows that were inserted or rewritten since then, including the fence's own. These may need a new page. */
   grown = 0
 
-  constructor(sqlite: DatabaseSync, tables: Record<Keyspace, MovedTable[]>) {
-    const all = keyspaces.flatMap((keyspace) => tables[keyspace])
+  constructor(sqlite: DatabaseSync, tables: Partial<Record<Keyspace, MovedTable[]>>) {
+    const all = keyspaces.flatMap((keyspace) => tables[keyspace] ?? [])
     sqlite.function('log_changed_row', (index, key, isWritten) => {
       const { keyspace, name } = all[Number(index)]!
       this.rows.push({ keyspace, table: name, key: String(key) })

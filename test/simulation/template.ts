@@ -6,7 +6,8 @@ import { hash16 } from '../../src/core/hash16.ts'
 import { derivedUserId, slotOf, slotText } from '../../src/core/ids.ts'
 import { FIND_TABLES, type MovedTable, readTables } from '../../src/resharding/tables.ts'
 import { claimKey } from '../../src/sharding/claims.ts'
-import { Directory, type DirectoryStorage } from '../../src/sharding/directory.ts'
+import { Directory } from '../../src/sharding/directory.ts'
+import type { DirectoryStorage } from '../../src/sharding/directory-storage.ts'
 import { type Keyspace, keyspaces } from '../../src/sharding/sharded-table.ts'
 import { SimulatedShard } from './database.ts'
 import { RowLog } from './row-log.ts'
@@ -14,7 +15,9 @@ import { RowLog } from './row-log.ts'
 export const SHARD_COUNT = 3
 
 /** The neighbourhood: slots of one shard at first, so that one move concerns every user. */
-export const neighbourhood: Record<Keyspace, [string, string]> = { users: ['7a40', '7a4f'], claims: ['20c0', '21bf'] }
+export const neighbourhood = Object.fromEntries(
+  keyspaces.map((keyspace) => [keyspace, keyspace === 'claims' ? ['20c0', '21bf'] : ['7a40', '7a4f']]),
+) as Record<Keyspace, [string, string]>
 
 /** The limit of a string in a Durable Object's storage. */
 const VALUE_BYTES_MAX = 2_097_152

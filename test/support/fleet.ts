@@ -21,6 +21,9 @@ export function migratedShard({ isOld = false } = {}): D1Database {
   return new SimulatedShard(sqlite).connection(async (_call, execute) => execute())
 }
 
+/** Whatever keyspaces the application adds, tests of the engine count the moves of these. */
+export const enginesOwn = ['users', 'claims'] as const
+
 /** The directory of two shards after its first boot, with its records of moves. No mover runs. */
 export async function bootedFleet({ leaseMs = 1_000, graceMs = 5_000 } = {}) {
   const bound = new Map([
@@ -28,7 +31,7 @@ export async function bootedFleet({ leaseMs = 1_000, graceMs = 5_000 } = {}) {
     ['SHARD_001', migratedShard()],
   ])
   const common = { storage: new SimulatedStorage(), clock: new ManualClock() }
-  const directory = new Directory({ ...common, shards: bound, newDeploymentId: () => 'ours' })
+  const directory = new Directory({ ...common, shards: bound, keyspaces: enginesOwn, newDeploymentId: () => 'ours' })
   let ids = 0
   /** Database sizes as the platform reports them, by binding; empty at first. */
   const sizes = new Map<string, number>()

@@ -5,7 +5,7 @@ import { quotedName } from '../../src/core/sql-text.ts'
 import { Mover } from '../../src/resharding/move.ts'
 import { isOver, slotAfter } from '../../src/resharding/record.ts'
 import { fencedTable, fenceTriggers } from '../../src/sharding/fence-sql.ts'
-import type { Keyspace } from '../../src/sharding/sharded-table.ts'
+import { type Keyspace, keyspaces } from '../../src/sharding/sharded-table.ts'
 import type { bootedFleet } from './fleet.ts'
 import {
   below,
@@ -85,7 +85,7 @@ class HostileMove {
         await this.#write(table, 'insert', this.#slot)
         if (count < 2) await this.#write(table, 'insert', slotAfter(this.#slot))
       }
-    const at: Record<Keyspace, string> = { users: 'SHARD_000', claims: 'SHARD_000' }
+    const at = Object.fromEntries(keyspaces.map((keyspace) => [keyspace, 'SHARD_000'])) as Record<Keyspace, string>
     await this.#compare(at)
     for (const keyspace of new Set(this.#tables.map((table) => table.keyspace))) {
       this.#writes = 0

@@ -54,7 +54,7 @@ export function manyShards(count: number): ManyShards {
         binding: `SHARD_${numbered(index)}`,
         state: 'serving',
       })),
-      runs: { users: runs, claims: runs },
+      runs: Object.fromEntries(keyspaces.map((keyspace) => [keyspace, runs])),
     }),
     statements: () => statements,
     onCall(next) {

@@ -178,6 +178,10 @@ const rows: Record<string, Row> = {
     readBack: async (_, sent, answer) => [sent.state, answer.json<{ shard: Fields }>().shard.state],
   },
   'POST /operator/v1/rebalance': { valid: () => ({ dryRun: true, by: 'slots' }), readBack: nothingStored },
+  'POST /operator/v1/keyspaces/:name/place': {
+    path: () => '/operator/v1/keyspaces/claims/place',
+    valid: () => ({ target: 'shard-404' }),
+  },
   'POST /operator/v1/probe': { valid: () => ({ after: 'SHARD_998' }), readBack: nothingStored },
   'POST /operator/v1/moves': { valid: () => ({ slots: '0000-00ff', target: 'shard-404', keyspace: 'users' }) },
   'POST /signup': {

@@ -5,6 +5,7 @@ import { type MapCopies, MapHolder, type MapRequest, type MapSource } from '../.
 import type { Replicas } from '../../src/sharding/replicas.ts'
 import type { ShardCall, ShardObserver } from '../../src/sharding/routing.ts'
 import type { MapWire, Run } from '../../src/sharding/shard-map.ts'
+import { keyspaces } from '../../src/sharding/sharded-table.ts'
 import { Shards } from '../../src/sharding/shards.ts'
 
 const LONG_MS_MIN = 1_000
@@ -80,7 +81,7 @@ export function seededRandom(seed: number): Random {
 }
 
 /**
- * A map of `shardCount` shards that gives every slot of both keyspaces to the shard with this number, or to the shards
+ * A map of `shardCount` shards that gives every slot of all keyspaces to the shard with this number, or to the shards
  * of these runs.
  */
 export function mapWire(epoch: number, issuedAt: number, owner: number | Run[], shardCount = 2): MapWire {
@@ -89,7 +90,7 @@ export function mapWire(epoch: number, issuedAt: number, owner: number | Run[], 
     const number = String(index).padStart(3, '0')
     return { id: `shard-${number}`, binding: `SHARD_${number}`, state: 'serving' as const }
   })
-  return { epoch, issuedAt, shards, runs: { users: runs, claims: runs } }
+  return { epoch, issuedAt, shards, runs: Object.fromEntries(keyspaces.map((keyspace) => [keyspace, runs])) }
 }
 
 /** A directory that gives the current `reply`, and counts its requests. */

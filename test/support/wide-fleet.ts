@@ -4,8 +4,8 @@ import { MovePlanning } from '../../src/resharding/move-planning.ts'
 import { MoveRecords } from '../../src/resharding/move-records.ts'
 import { Directory } from '../../src/sharding/directory.ts'
 import { evenRuns } from '../../src/sharding/shard-map.ts'
-import { keyspaces } from '../../src/sharding/sharded-table.ts'
 import { SimulatedStorage } from '../simulation/template.ts'
+import { enginesOwn } from './fleet.ts'
 
 export interface WideFleetOptions {
   /** The number of shards that have slots, and the number of all shards. */
@@ -19,6 +19,8 @@ export interface WideFleetOptions {
   shardBytesMax?: number
 }
 
+const wide = { shards: new Map(), newDeploymentId: () => 'wide', keyspaces: enginesOwn }
+
 export const shardName = (index: number): string => `shard-${String(index).padStart(3, '0')}`
 
 /**
@@ -28,7 +30,7 @@ export const shardName = (index: number): string => `shard-${String(index).padSt
 export function wideFleet({ from, to, clock, storage, ...given }: WideFleetOptions) {
   const { leaseMs = 30_000, graceMs = 300_000, bytes = () => null, shardBytesMax = 10_000_000_000 } = given
   const kept = storage ?? bootedStorage(from, to, clock)
-  const directory = new Directory({ storage: kept, clock, shards: new Map(), newDeploymentId: () => 'wide' })
+  const directory = new Directory({ ...wide, storage: kept, clock })
   const wakes = { of: (_moveId: string): void => undefined }
   let ids = kept.rows('SELECT 1 FROM sqlite_master WHERE name = ?', 'moves').length === 0 ? 0 : 1_000_000
   const options = {
@@ -57,7 +59,7 @@ export function wideFleet({ from, to, clock, storage, ...given }: WideFleetOptio
 
 function bootedStorage(from: number, to: number, clock: Clock): SimulatedStorage {
   const storage = new SimulatedStorage()
-  new Directory({ storage, clock, shards: new Map(), newDeploymentId: () => 'wide' })
+  new Directory({ ...wide, storage, clock })
   for (let index = 0; index < to; index++)
     storage.rows(
       "INSERT INTO shards (ordinal, id, binding, state) VALUES (?, ?, ?, 'serving')",
@@ -65,7 +67,7 @@ function bootedStorage(from: number, to: number, clock: Clock): SimulatedStorage
       shardName(index),
       shardName(index).toUpperCase().replace('-', '_'),
     )
-  for (const keyspace of keyspaces)
+  for (const keyspace of enginesOwn)
     for (const [start, shard] of evenRuns(from) as [number, number][])
       storage.rows('INSERT INTO runs (keyspace, start, shard) VALUES (?, ?, ?)', keyspace, start, shard)
   storage.rows("INSERT INTO meta (name, value) VALUES ('deployment', 'wide'), ('epoch', '1'), ('booted', 'yes')")

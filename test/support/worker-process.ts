@@ -13,10 +13,10 @@ export class WorkerProcess {
   #child: ChildProcess
   #said = ''
 
-  private constructor(port: number, command: string, args: string[]) {
+  private constructor(port: number, command: string, args: string[], folder: string) {
     this.url = new URL(`http://localhost:${port}`)
     this.#child = spawn(command, args, {
-      cwd: root,
+      cwd: folder,
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, CLOUDFLARE_CF_FETCH_ENABLED: 'false' },
@@ -27,10 +27,10 @@ export class WorkerProcess {
       })
   }
 
-  /** Starts a command with its port as an argument, and waits until it answers. */
-  static async start(command: string, argsOf: (port: number) => string[]): Promise<WorkerProcess> {
+  /** Starts a command with its port as an argument, in the project's folder or another, and waits until it answers. */
+  static async start(command: string, argsOf: (port: number) => string[], folder = root): Promise<WorkerProcess> {
     const port = await freePort()
-    const started = new WorkerProcess(port, command, argsOf(port))
+    const started = new WorkerProcess(port, command, argsOf(port), folder)
     for (const deadline = Date.now() + START_MS; ; await sleep(POLL_MS)) {
       const answers = await fetch(started.url).then(
         () => true,

@@ -13,7 +13,9 @@ const EVEN = 'The shards are balanced: nothing to move.'
 export const command = defineCommand({
   name: 'rebalance',
   summary: 'balances the shards by moving as few slots as possible, several moves at a time',
-  details: 'Idempotent: open moves count as done, and balanced shards stay as they are.',
+  details:
+    'Idempotent: open moves count as done, and balanced shards stay as they are. A table group that `keyspaces place` ' +
+    'put on a shard stays there, unless --keyspace names it.',
   options: {
     'dry-run': { help: 'print the plan, and start nothing' },
     by: {
@@ -24,7 +26,7 @@ export const command = defineCommand({
       value: 'FRACTION',
       help: 'how far a shard may stay from the mean, as a fraction of the mean (default: 0 for slots, 0.1 for bytes)',
     },
-    keyspace: { ...keyspaceOption, help: 'keyspace to balance: users or claims (default: both)' },
+    keyspace: { ...keyspaceOption, help: 'keyspace to balance, which ends its placement (default: all)' },
     ...watchOptions,
   },
   examples: ['rebalance --dry-run', 'rebalance --by bytes --tolerance 0.2'],

@@ -43,7 +43,7 @@ export const watchOptions = {
 
 export const keyspaceOption = {
   value: 'KEYSPACE',
-  help: 'keyspace of the slots: users or claims (default: users)',
+  help: 'keyspace of the slots, from keyspaces list (default: users)',
 } as const
 
 export const configOption = {

@@ -9,6 +9,7 @@ export type CarryOut = (
 ) => Promise<void>
 
 const nouns: Record<string, string> = {
+  keyspaces: 'lists table groups, and moves one to a shard',
   migrations: 'shows and applies migrations of the shards’ databases',
   moves: 'moves slots between shards',
   replicas: 'enables, disables and checks read replicas of the databases',

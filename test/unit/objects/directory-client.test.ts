@@ -66,6 +66,16 @@ describe.each(directoryOperationNames.map((name) => [name, directoryOperations[n
     await expect(call(name)).rejects.toEqual(failsSo(isRead ? 'DIRECTORY_UNAVAILABLE' : 'OUTCOME_UNKNOWN'))
   })
 
+  test('of an older object that lacks it is refused with the advice to wait, because nothing was changed', async () => {
+    const { call } = clientOf(async () => {
+      throw new TypeError(`The RPC receiver does not implement the method "${name}".`)
+    })
+    await expect(call(name)).rejects.toMatchObject({
+      code: 'DIRECTORY_UNAVAILABLE',
+      message: expect.stringContaining('older version'),
+    })
+  })
+
   test('waits no longer than its limit', async () => {
     vi.useFakeTimers()
     const { call } = clientOf(() => new Promise(() => undefined))
@@ -93,5 +103,5 @@ test('a missing move is an answer, not a refusal', async () => {
 
 test('only operations that change nothing are reads, which the runtime may repeat', () => {
   const reads = directoryOperationNames.filter((name) => directoryOperations[name].kind === 'read')
-  expect(reads).toEqual(['map', 'encodedMap', 'listMoves', 'findMove', 'openMoves'])
+  expect(reads).toEqual(['map', 'encodedMap', 'listMoves', 'findMove', 'openMoves', 'listKeyspaces'])
 })

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { Fleet } from '../../../src/resharding/fleet.ts'
 import { MovePlanning } from '../../../src/resharding/move-planning.ts'
-import type { ShardEntry } from '../../../src/sharding/shard-map.ts'
+import { type ShardEntry, spansOf } from '../../../src/sharding/shard-map.ts'
 import { bootedFleet, migratedShard, record, settle } from '../../support/fleet.ts'
 
 let { bound, directory, options, fleet, records, planning, clock } = await bootedFleet()
@@ -170,11 +170,8 @@ describe('rebalancing', () => {
     for (const { id } of moves) settle(records, id)
     const { runs } = await directory.map()
     for (const keyspace of ['users', 'claims'] as const) {
-      const ends = runs[keyspace].map((_, index) => runs[keyspace][index + 1]?.[0] ?? 65_536)
       const counts = [0, 0, 0]
-      runs[keyspace].forEach(([start, shard], index) => {
-        counts[shard!]! += ends[index]! - start!
-      })
+      for (const { first, after, shard } of spansOf(runs[keyspace]!)) counts[shard]! += after - first
       expect(counts.toSorted()).toEqual([21_845, 21_845, 21_846])
     }
   })

@@ -242,6 +242,10 @@ const requests: Record<string, Make> = {
   'POST /operator/v1/shards/:id/drain': () => ({ path: '/operator/v1/shards/shard-009/drain' }),
   'POST /operator/v1/probe': () => ({ json: {} }),
   'POST /operator/v1/rebalance': () => ({ json: { dryRun: true } }),
+  'POST /operator/v1/keyspaces/:name/place': () => ({
+    path: '/operator/v1/keyspaces/claims/place',
+    json: { target: 'shard-009' },
+  }),
   'ALL /assets/*': () => ({ path: '/assets/none.0123456789abcdef.css' }),
   'POST /signup': ({ newPerson }) => ({ form: newPerson() }),
   'POST /login': ({ author }) => ({ form: { login: author.handle, password: PASSWORD } }),
@@ -270,7 +274,12 @@ const requests: Record<string, Make> = {
  * These are refused here: a deployment of two shards cannot remove one, and the build names the assets. The calls until
  * then are the same.
  */
-const refusedHere = new Set(['ALL /assets/*', 'DELETE /operator/v1/shards/:id', 'POST /operator/v1/shards/:id/drain'])
+const refusedHere = new Set([
+  'ALL /assets/*',
+  'DELETE /operator/v1/shards/:id',
+  'POST /operator/v1/shards/:id/drain',
+  'POST /operator/v1/keyspaces/:name/place',
+])
 
 test('each route and page has a row, and each row has a route', () => {
   const routes = web.routes

@@ -116,6 +116,8 @@ const rows: Row[] = [
   ofRecords('DELETE /operator/v1/shards/:id', 'the directory deletes it'),
   ofRecords('POST /operator/v1/shards/:id/drain', 'the directory plans'),
   ofRecords('POST /operator/v1/rebalance', 'the directory plans'),
+  ofRecords('GET /operator/v1/keyspaces', 'the directory lists them'),
+  ofRecords('POST /operator/v1/keyspaces/:name/place', 'the directory plans'),
   ofShards('GET /operator/v1/migrations', 1, 'the current map, and one query per shard: two here'),
   {
     ...row('POST /operator/v1/probe', 'operator', 36, 0, 'the current map, and one batch per case and shard: two here'),
