@@ -412,6 +412,7 @@ describe('a route without a body', () => {
     'DELETE /api/v1/sessions/{id}': () => `/api/v1/sessions/${sessionId}`,
     'POST /api/v1/email-verifications': () => '/api/v1/email-verifications',
     'POST /api/v1/email-verifications/{token}': () => `/api/v1/email-verifications/${sessionId}.${'a'.repeat(43)}`,
+    'POST /api/v1/email-changes/{token}': () => `/api/v1/email-changes/${sessionId}.${'a'.repeat(43)}`,
     ...Object.fromEntries(
       apiRoutes
         .filter(({ method, body }) => method !== 'GET' && !body)
