@@ -31,6 +31,11 @@ export const catalogue = {
   NOT_FOUND: [404, 'Not found', 'Check the address and the id.'],
   EMAIL_TAKEN: [409, 'The e-mail address is taken', 'Log in, or use another address.'],
   HANDLE_TAKEN: [409, 'The handle is taken', 'Choose another handle.'],
+  TOO_MANY_HANDLES: [
+    409,
+    'The account keeps too many previous handles',
+    'Take a previous handle back, or wait until the first of them is free.',
+  ],
   CONFLICT: [409, 'The request conflicts with another change', 'Read the current state, then send the request again.'],
   MOVE_STATE: [
     409,

@@ -160,6 +160,14 @@ export const limits = {
   verificationDays: 7,
   resetMinutes: 60,
 
+  // Changes of the handle and the e-mail address (decision 0043)
+  handleRetiredDays: 30, // then anybody can take it
+  handlesRetiredMax: 3, // kept for one account at the same time
+  handleChangeTriesMax: 3, // another change of the profile was first
+  emailChangeHours: 24, // the link to the new address
+  emailNoticeDays: 7, // the row of the notice to the old address; its job ends earlier
+  emailChangeTriesMax: 3, // the attempt was barred, or an equal request was first
+
   // Imports (docs/operating/importing.md)
   importUsersMax: 200, // per request
   importShardsMax: 50, // with more shards, users that share no batch may need 31 statements each …

@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.ts'
 import type { IdSource } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
-import type { ShardDatabase, ShardStatement } from '../sharding/shards.ts'
+import type { ShardDatabase, ShardStatement, SqlCondition } from '../sharding/shards.ts'
 
 /** Work that must follow a change. `body` has ids and data that cannot be read again later, never a secret. */
 export interface Job {
@@ -43,7 +43,10 @@ export const outboxStatementIf = (
   job: Job,
   query: string,
   ...values: string[]
-): ShardStatement =>
+): ShardStatement => outboxStatementOnlyIf(database, job, { sql: `EXISTS (${query})`, values })
+
+/** Like `outboxStatementIf`, for any condition. */
+export const outboxStatementOnlyIf = (database: ShardDatabase, job: Job, onlyIf: SqlCondition): ShardStatement =>
   database
-    .prepare(`INSERT INTO outbox (${COLUMNS}) SELECT ${VALUES} WHERE EXISTS (${query})`)
-    .bind(...valuesOf(job), ...values)
+    .prepare(`INSERT INTO outbox (${COLUMNS}) SELECT ${VALUES} WHERE ${onlyIf.sql}`)
+    .bind(...valuesOf(job), ...onlyIf.values)

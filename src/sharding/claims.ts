@@ -3,9 +3,17 @@ import { sha256Hex } from '../core/digest.ts'
 import { limits } from '../core/limits.ts'
 import { isTaken } from './answers.ts'
 import type { GroupDatabase, Slotted } from './grouped-batches.ts'
-import { batchByName, onlyRow, rowsOf } from './named-batch.ts'
+import { batchByName, onlyRow, rowsOf, type Typed } from './named-batch.ts'
 import type { RouteOptions } from './routing.ts'
-import { affordable, type ShardDatabase, type ShardStatement, type Shards, type ShardWindow } from './shards.ts'
+import {
+  affordable,
+  always,
+  type ShardDatabase,
+  type ShardStatement,
+  type Shards,
+  type ShardWindow,
+  type SqlCondition,
+} from './shards.ts'
 
 /** A value that must belong to one account. `kind` is the application's name for it, such as `email`. */
 export interface ClaimSpec {
@@ -20,18 +28,27 @@ export interface ClaimAttempt {
   attemptId: string
 }
 
+/** A claim to give up: what its owner has read of it, so that a later claim of the same value is left alone. */
+export interface GivenUpClaim extends ClaimAttempt {
+  key: string
+}
+
 export interface SettledClaims {
   settled: number
   /** The reasons why some claims could not be settled this time. */
   failures: string[]
 }
 
-interface ClaimRow extends ClaimAttempt {
-  state: 'reserved' | 'confirmed'
+/** `retired`: its owner has given the value up, and nobody else can take it before `expiresAt`. */
+export type ClaimState = 'reserved' | 'confirmed' | 'retired'
+
+/** The holder of a claim, as stored in its row. */
+export interface ClaimHolder extends ClaimAttempt {
+  state: ClaimState
   expiresAt: number
 }
 
-/** An expired reservation. `key` is the claim's own. */
+/** An expired reservation or retirement. `key` is the claim's own. */
 interface ExpiredClaim extends ClaimAttempt, Slotted {
   expiresAt: number
 }
@@ -47,6 +64,14 @@ const CLAIM_SHARD_STATEMENTS = 1 + 2 + 2 + 2
 /** Statements per shard with owners: the guard and the bar's two. */
 const OWNER_SHARD_STATEMENTS = 3
 
+/** Starts the attempt id of a retired claim that nobody is taking back. Such an attempt is never taken. */
+const RETIRED = 'retired-'
+
+/** SQL condition: the claim is retired, and its former owner is not taking it back. */
+const IS_GIVEN_UP = `state = 'retired' AND attempt_id >= '${RETIRED}' AND attempt_id < 'retired.'`
+
+const HOLDER_COLUMNS = 'owner_id AS ownerId, attempt_id AS attemptId, state, expires_at AS expiresAt'
+
 /** The claim's row key, whose first four digits are its slot. */
 export const claimKey = ({ kind, value }: ClaimSpec): string => sha256Hex(`${kind}\0${value}`)
 
@@ -60,6 +85,9 @@ export const attemptRowId = ({ ownerId, attemptId }: ClaimAttempt) => `${ownerId
  * the owner exists would race with it. Therefore the owner's batch inserts a row for its attempt (`takeStatement`), and
  * a process that finds the expired reservation first tries to insert a bar under the same key. Exactly one of the two
  * inserts succeeds.
+ *
+ * A retired claim works like a reservation with a long expiry. Its attempt is never taken unless the former owner takes
+ * the value back, with an attempt that replaces it.
  */
 export class Claims {
   readonly #shards: Shards
@@ -71,8 +99,9 @@ export class Claims {
   }
 
   /**
-   * Reserves a value. False if another account has it, or is about to get it. Repeating it with the same attempt is
-   * harmless.
+   * Reserves a value. False if another account has it, is about to get it, or gave it up a short time ago. Repeating it
+   * with the same attempt is harmless. The reservation of a value that its owner takes back stays retired until it is
+   * confirmed, so that a failure returns the value to nobody else.
    */
   async reserve(spec: ClaimSpec, attempt: ClaimAttempt): Promise<boolean> {
     const key = claimKey(spec)
@@ -89,25 +118,40 @@ export class Claims {
            ON CONFLICT (key) DO NOTHING`,
         )
         .bind(key, spec.kind, attempt.ownerId, attempt.attemptId, expiresAt),
-      found: rowsOf<ClaimRow>(
-        database
-          .prepare(
-            'SELECT owner_id AS ownerId, attempt_id AS attemptId, state, expires_at AS expiresAt FROM claims WHERE key = ?',
-          )
-          .bind(key),
-      ),
+      found: rowsOf<ClaimHolder>(database.prepare(`SELECT ${HOLDER_COLUMNS} FROM claims WHERE key = ?`).bind(key)),
     })
     const claim = onlyRow(found)
     if (claim.ownerId === attempt.ownerId && claim.attemptId === attempt.attemptId) return true
-    if (claim.state === 'confirmed' || claim.expiresAt > this.#clock.now()) return false
+    if (claim.state === 'confirmed') return false
+    const isTakenBack = claim.state === 'retired' && claim.ownerId === attempt.ownerId
+    if (claim.expiresAt > this.#clock.now() && !isTakenBack) return false
     return this.#contest(spec, key, claim, attempt)
   }
 
   /** Makes a reservation the owner's. Put it in the batch that creates the account. */
-  takeStatement(database: ShardDatabase, attempt: ClaimAttempt): ShardStatement {
+  takeStatement(database: ShardDatabase, attempt: ClaimAttempt, onlyIf: SqlCondition = always): ShardStatement {
     return database
-      .prepare("INSERT INTO claim_attempts (id, outcome, created_at) VALUES (?, 'taken', ?)")
-      .bind(attemptRowId(attempt), this.#clock.now())
+      .prepare(`INSERT INTO claim_attempts (id, outcome, created_at) SELECT ?, 'taken', ? WHERE ${onlyIf.sql}`)
+      .bind(attemptRowId(attempt), this.#clock.now(), ...onlyIf.values)
+  }
+
+  /**
+   * An attempt of an existing account, with the lowest unused number. A request that is repeated after a crash, or sent
+   * twice, continues the same attempt. `rows` are the answer to `attemptsStatement`.
+   */
+  numberedAttempt(ownerId: string, purpose: string, rows: Pick<AttemptOutcome, 'id'>[]): ClaimAttempt {
+    const { length } = attemptRowId({ ownerId, attemptId: `${purpose}-` })
+    const numbers = rows.map(({ id }) => Number(id.slice(length)))
+    return { ownerId, attemptId: `${purpose}-${Math.max(-1, ...numbers) + 1}` }
+  }
+
+  /** The decided attempts of an account for one purpose, for `numberedAttempt`. An exact read, in the owner's slot. */
+  attemptsStatement(database: ShardDatabase, ownerId: string, purpose: string): Typed<{ id: string }> {
+    const first = attemptRowId({ ownerId, attemptId: `${purpose}-` })
+    const end = attemptRowId({ ownerId, attemptId: `${purpose}.` })
+    return rowsOf<{ id: string }>(
+      database.prepare('SELECT id FROM claim_attempts WHERE id >= ? AND id < ?').bind(first, end),
+    )
   }
 
   /** True if a batch failed because its attempt was barred, or had already committed. */
@@ -125,7 +169,27 @@ export class Claims {
       .bind(key, attempt.ownerId, attempt.attemptId)
   }
 
-  /** Releases the reservation of an attempt that failed. */
+  /**
+   * Run after the owner's batch has given up a value. Nobody else can take it before `until` (ms). Conditional on owner
+   * and attempt, and repeatable. The new attempt id makes a late confirmation of the old attempt harmless.
+   */
+  retireStatement(database: ShardDatabase, { key, ...attempt }: GivenUpClaim, until: number): ShardStatement {
+    return database
+      .prepare(
+        `UPDATE claims SET state = 'retired', attempt_id = ?, expires_at = ?
+         WHERE key = ? AND owner_id = ? AND attempt_id = ?`,
+      )
+      .bind(`${RETIRED}${attempt.attemptId}`, until, key, attempt.ownerId, attempt.attemptId)
+  }
+
+  /** Run after the owner's batch has given up a value, which is then free. Conditional like `retireStatement`. */
+  giveUpStatement(database: ShardDatabase, { key, ...attempt }: GivenUpClaim): ShardStatement {
+    return database
+      .prepare('DELETE FROM claims WHERE key = ? AND owner_id = ? AND attempt_id = ?')
+      .bind(key, attempt.ownerId, attempt.attemptId)
+  }
+
+  /** Releases the reservation of an attempt that failed. A value that its owner tried to take back stays retired. */
   async release(spec: ClaimSpec, attempt: ClaimAttempt): Promise<void> {
     const key = claimKey(spec)
     const operation = `claims.release-${spec.kind}`
@@ -133,19 +197,29 @@ export class Claims {
     await this.#releaseStatement(database, key, attempt).run()
   }
 
-  /** The account that holds a value, or is about to. It may not exist (yet). */
+  /** The row of a claim. An exact read. */
+  async findHolder(spec: ClaimSpec): Promise<ClaimHolder | null> {
+    const key = claimKey(spec)
+    return this.#shards
+      .of(key, { keyspace: 'claims', operation: `claims.find-holder-${spec.kind}`, read: 'exact' })
+      .prepare(`SELECT ${HOLDER_COLUMNS} FROM claims WHERE key = ?`)
+      .bind(key)
+      .first<ClaimHolder>()
+  }
+
+  /** The account that holds a value, or is about to. It may not exist (yet). Null if the account has given it up. */
   async findOwner(spec: ClaimSpec, read: RouteOptions['read'] = 'lease'): Promise<string | null> {
     const key = claimKey(spec)
     return this.#shards
       .of(key, { keyspace: 'claims', operation: 'claims.find-owner', read })
-      .prepare('SELECT owner_id FROM claims WHERE key = ?')
+      .prepare(`SELECT owner_id FROM claims WHERE key = ? AND NOT (${IS_GIVEN_UP})`)
       .bind(key)
       .first<string>('owner_id')
   }
 
   /**
-   * Settles expired reservations, oldest first, so that no claim stays without its account. Reservations of attempts
-   * that never committed are released; the others are confirmed. If a claim cannot be settled now because its owner's
+   * Settles expired reservations and retirements, oldest first, so that no claim stays without its account. Those of
+   * attempts that never committed are released; the others are confirmed. If a claim cannot be settled now because its owner's
    * shard takes no writes, it is queued behind the others.
    */
   async settleExpired(window?: ShardWindow): Promise<SettledClaims> {
@@ -153,8 +227,10 @@ export class Claims {
       'claims',
       async (shard) => {
         const { results } = await shard.run<ExpiredClaim>(
+          // Each OR term has its own partial index.
           `SELECT key, owner_id AS ownerId, attempt_id AS attemptId, expires_at AS expiresAt FROM claims
-           WHERE state = 'reserved' AND expires_at <= ? AND ${shard.ownedHere('key')} ORDER BY expires_at LIMIT ?`,
+           WHERE ((state = 'reserved' AND expires_at <= ?1) OR (state = 'retired' AND expires_at <= ?1))
+             AND ${shard.ownedHere('key')} ORDER BY expires_at LIMIT ?2`,
           this.#clock.now(),
           limits.cronClaimsMax,
         )
@@ -179,7 +255,7 @@ export class Claims {
       postponed: database
         .prepare(
           `UPDATE claims SET expires_at = ? WHERE key IN (SELECT value FROM json_each(?))
-             AND state = 'reserved' AND expires_at < ?`,
+             AND state <> 'confirmed' AND expires_at < ?`,
         )
         .bind(now, JSON.stringify(some.map(({ key }) => key)), now),
     }))
@@ -220,30 +296,36 @@ export class Claims {
     return unsettled
   }
 
-  async #contest(spec: ClaimSpec, key: string, expired: ClaimRow, attempt: ClaimAttempt): Promise<boolean> {
-    const isBarred = await this.bar(expired)
+  /** Takes the claim if the attempt in its row can no longer commit. The row is expired, or the attempt's owner's. */
+  async #contest(spec: ClaimSpec, key: string, held: ClaimHolder, attempt: ClaimAttempt): Promise<boolean> {
+    const isBarred = await this.bar(held)
     const database = this.#shards.of(key, {
       keyspace: 'claims',
       operation: `claims.contest-${spec.kind}`,
       idempotent: true,
     })
     if (!isBarred) {
-      await this.confirmStatement(database, key, expired).run()
+      await this.confirmStatement(database, key, held).run()
       return false
     }
+    const now = this.#clock.now()
+    const keepsRetired = held.expiresAt > now
+    const expiresAt = now + limits.claimReservationMs
     const { found } = await batchByName(database, {
       taken: database
         .prepare(
-          `UPDATE claims SET owner_id = ?, attempt_id = ?, expires_at = ?
-           WHERE key = ? AND owner_id = ? AND attempt_id = ? AND state = 'reserved'`,
+          `UPDATE claims SET owner_id = ?, attempt_id = ?, state = ?, expires_at = ?
+           WHERE key = ? AND owner_id = ? AND attempt_id = ? AND state = ?`,
         )
         .bind(
           attempt.ownerId,
           attempt.attemptId,
-          this.#clock.now() + limits.claimReservationMs,
+          keepsRetired ? 'retired' : 'reserved',
+          keepsRetired ? Math.max(held.expiresAt, expiresAt) : expiresAt,
           key,
-          expired.ownerId,
-          expired.attemptId,
+          held.ownerId,
+          held.attemptId,
+          held.state,
         ),
       found: rowsOf<ClaimAttempt>(
         database.prepare('SELECT owner_id AS ownerId, attempt_id AS attemptId FROM claims WHERE key = ?').bind(key),
@@ -304,15 +386,15 @@ export const confirmStatement = (database: GroupDatabase, claims: (ClaimAttempt 
     .prepare(
       `UPDATE claims SET state = 'confirmed' FROM json_each(?) AS asked
        WHERE claims.key = asked.value ->> 'key' AND owner_id = asked.value ->> 'ownerId'
-         AND attempt_id = asked.value ->> 'attemptId' AND state = 'reserved'`,
+         AND attempt_id = asked.value ->> 'attemptId' AND state <> 'confirmed'`,
     )
     .bind(JSON.stringify(claims))
 
-/** Releases reservations of attempts that can no longer commit. Bar these attempts first. */
+/** Releases reservations and retirements whose attempts can no longer commit. Bar these attempts first. */
 export const releaseStatement = (database: GroupDatabase, claims: (ClaimAttempt & Slotted)[]): ShardStatement =>
   database
     .prepare(
-      `DELETE FROM claims WHERE state = 'reserved' AND (key, owner_id, attempt_id) IN
+      `DELETE FROM claims WHERE state <> 'confirmed' AND (key, owner_id, attempt_id) IN
          (SELECT value ->> 'key', value ->> 'ownerId', value ->> 'attemptId' FROM json_each(?))`,
     )
     .bind(JSON.stringify(claims))

@@ -6,6 +6,7 @@ import {
   attemptRowId,
   barStatements,
   type ClaimAttempt,
+  type ClaimHolder,
   type ClaimSpec,
   claimKey,
   confirmStatement,
@@ -22,17 +23,11 @@ export interface GroupedClaim extends Slotted, ClaimAttempt {
 }
 
 /**
- * The status of a claim after a request. `held`: held by its attempt. `taken`: confirmed for another account.
- * `contended`: reserved by another attempt. `lost`: reserved by another attempt, but expired. Request a lost claim
- * individually with `Claims.reserve`.
+ * The status of a claim after a request. `held`: held by its attempt. `taken`: confirmed for another account, or retired
+ * by one. `contended`: reserved by another attempt. `lost`: reserved or retired by another attempt, but expired. Request
+ * a lost claim individually with `Claims.reserve`.
  */
 export type ClaimStatus = 'held' | 'taken' | 'contended' | 'lost'
-
-/** The holder of a claim, as stored in its row. */
-export interface ClaimHolder extends ClaimAttempt {
-  state: 'reserved' | 'confirmed'
-  expiresAt: number
-}
 
 export const groupedClaim = (spec: ClaimSpec, { ownerId, attemptId }: ClaimAttempt): GroupedClaim => ({
   key: claimKey(spec),
@@ -139,6 +134,7 @@ const holdersOf = ({ answers }: { answers: { holders: D1Result<HolderRow> }[] })
 
 function statusOf(claim: GroupedClaim, holder: ClaimHolder, now: number): ClaimStatus {
   if (holder.ownerId === claim.ownerId && holder.attemptId === claim.attemptId) return 'held'
-  if (holder.state === 'confirmed') return holder.ownerId === claim.ownerId ? 'contended' : 'taken'
-  return holder.expiresAt > now ? 'contended' : 'lost'
+  const isExpired = holder.state !== 'confirmed' && holder.expiresAt <= now
+  if (isExpired) return 'lost'
+  return holder.state === 'reserved' || holder.ownerId === claim.ownerId ? 'contended' : 'taken'
 }

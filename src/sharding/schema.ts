@@ -12,10 +12,13 @@ export const claims = sharded(
       kind: text().notNull(),
       ownerId: text('owner_id').notNull(),
       attemptId: text('attempt_id').notNull(),
-      state: text({ enum: ['reserved', 'confirmed'] }).notNull(),
-      expiresAt: integer('expires_at').notNull(), // ms; of a reservation
+      state: text({ enum: ['reserved', 'confirmed', 'retired'] }).notNull(),
+      expiresAt: integer('expires_at').notNull(), // ms; of a reservation, or of a retired claim
     },
-    (table) => [index('claims_reserved').on(table.expiresAt).where(sql`state = 'reserved'`)],
+    (table) => [
+      index('claims_reserved').on(table.expiresAt).where(sql`state = 'reserved'`),
+      index('claims_retired').on(table.expiresAt).where(sql`state = 'retired'`),
+    ],
   ),
 )
 

@@ -5,7 +5,7 @@ import type { ApiGiven, ApiProblem, SignedIn, User } from '../support/api-given.
 import type { Answer, Bearer, Client, RequestOptions } from '../support/http-client.ts'
 import { nounRoutes, ownerOf, pathOf } from '../support/noun-routes.ts'
 import { documentedRoutes, faultsOf, type OpenApiDocument, routeOf } from '../support/openapi.ts'
-import { OPERATOR_TOKEN, type Stack, startStack } from '../support/stack.ts'
+import { OPERATOR_TOKEN, outboxesDrained, type Stack, startStack } from '../support/stack.ts'
 
 type Sessions = { items: { id: string; current: boolean; userAgent: string }[] }
 
@@ -132,6 +132,30 @@ describe('accounts', () => {
   })
 })
 
+describe('a handle', () => {
+  test('changes at once; the old one is unknown, is taken by nobody else, and can be taken back', async () => {
+    const client = await signUp()
+    const { handle } = client.user
+    const [next, other] = [newPerson().handle, await signUp()]
+    const change = (wanted: string) => client.request('PUT', '/api/v1/me/handle', { json: { handle: wanted } })
+    const taken = expectProblem(await change(other.user.handle.toUpperCase()), 409, 'HANDLE_TAKEN')
+    expect(taken.errors).toMatchObject([{ pointer: '/handle' }])
+    expect((await change(next.toUpperCase())).json()).toMatchObject({ user: { id: client.user.id, handle: next } })
+    expect((await change(next)).status).toBe(200)
+    expectProblem(await client.get(`/api/v1/users/${handle}`), 404, 'NOT_FOUND')
+    expect((await client.get(`/api/v1/users/${next}`)).status).toBe(200)
+    expectProblem(await held(stack.bearer()).post('/api/v1/accounts', { ...newPerson(), handle }), 409, 'HANDLE_TAKEN')
+    expectProblem(
+      await held(stack.bearer()).post('/api/v1/sessions', { login: handle, password: PASSWORD }),
+      401,
+      'WRONG_CREDENTIALS',
+    )
+    await logIn(next)
+    await outboxesDrained(stack)
+    expect((await change(handle)).json()).toMatchObject({ user: { handle } })
+  })
+})
+
 describe('sessions', () => {
   test('a user logs in by handle or by e-mail, in any case', async () => {
     const { user } = await signUp()
@@ -241,6 +265,29 @@ describe.concurrent('tokens that travel by mail', () => {
     const reset = await stack.mailedToken('reset-password', client.user.id)
     expectProblem(await client.post(`/api/v1/email-verifications/${reset}`), 404, 'NOT_FOUND')
     expect((await client.get('/api/v1/me')).json()).toMatchObject({ user: { emailVerified: false } })
+  })
+
+  test('an e-mail address changes when the link to the new one is used, and the old one is free again', async () => {
+    const client = await signUp()
+    const other = await signUp()
+    const wanted = newPerson()
+    const ask = (email: string, password = PASSWORD) =>
+      client.request('PUT', '/api/v1/me/email', { json: { email, password } })
+    expectProblem(await ask(wanted.email, 'not this one'), 401, 'WRONG_CREDENTIALS')
+    const taken = expectProblem(await ask(other.user.email!), 409, 'EMAIL_TAKEN')
+    expect(taken.errors).toMatchObject([{ pointer: '/email' }])
+    expect((await ask(` ${wanted.email.toUpperCase()}`)).status).toBe(202)
+    expect((await client.get('/api/v1/me')).json()).toMatchObject({ user: { email: client.user.email } })
+    const token = await stack.mailedToken('confirm-email', client.user.id)
+    const visitor = held(stack.bearer())
+    expectProblem(await visitor.post(`/api/v1/email-changes/${token}x`), 404, 'NOT_FOUND')
+    expect((await visitor.post(`/api/v1/email-changes/${token}`)).status).toBe(204)
+    expectProblem(await visitor.post(`/api/v1/email-changes/${token}`), 404, 'NOT_FOUND')
+    expect((await client.get('/api/v1/me')).json()).toMatchObject({
+      user: { email: wanted.email, emailVerified: true },
+    })
+    await outboxesDrained(stack)
+    await signUp({ ...newPerson(), email: client.user.email! })
   })
 
   test('a new password is set once, which ends every session', async () => {

@@ -216,6 +216,20 @@ const bodyRoutes: BodyRoute[] = [
     fields: { current: { refuses: ['', 'a'.repeat(1_001)] }, next: password },
   },
   {
+    route: 'PUT /api/v1/me/handle',
+    path: () => '/api/v1/me/handle',
+    who: () => author,
+    valid: { handle: 'author' },
+    fields: { handle },
+  },
+  {
+    route: 'PUT /api/v1/me/email',
+    path: () => '/api/v1/me/email',
+    who: () => author,
+    valid: { email: 'new@example.com', password: PASSWORD },
+    fields: { email, password: { refuses: ['', 'a'.repeat(1_001)] } },
+  },
+  {
     route: 'PATCH /api/v1/me',
     path: () => '/api/v1/me',
     who: () => author,
@@ -405,6 +419,7 @@ describe('a route without a body', () => {
     'DELETE /api/v1/sessions/{id}': () => `/api/v1/sessions/${sessionId}`,
     'POST /api/v1/email-verifications': () => '/api/v1/email-verifications',
     'POST /api/v1/email-verifications/{token}': () => `/api/v1/email-verifications/${sessionId}.${'a'.repeat(43)}`,
+    'POST /api/v1/email-changes/{token}': () => `/api/v1/email-changes/${sessionId}.${'a'.repeat(43)}`,
     ...Object.fromEntries(
       apiRoutes
         .filter(({ method, body }) => method !== 'GET' && !body)
@@ -622,6 +637,8 @@ describe('bytes that are not UTF-8, outside of a JSON body', () => {
         return isForm ? [[pathOf(row, owner), `${new URLSearchParams(row.body?.(0) as Record<string, string>)}`]] : []
       }),
       ['/settings/profile', 'displayName=A&bio=B'],
+      ['/settings/handle', 'handle=author'],
+      ['/settings/email', `email=new@example.com&password=${PASSWORD}`],
       ['/settings/password', `current=${PASSWORD}&next=nine+silent+herons`],
       ['/forgot-password', 'email=author@example.com'],
       [`/reset-password/${sessionId}.${'a'.repeat(43)}`, 'password=nine+silent+herons'],
@@ -707,6 +724,8 @@ describe('permissions', () => {
     ['DELETE', `/api/v1/sessions/${sessionId}`],
     ['POST', '/api/v1/email-verifications'],
     ['PUT', '/api/v1/me/password', { json: { current: PASSWORD, next: 'nine silent herons' } }],
+    ['PUT', '/api/v1/me/handle', { json: { handle: 'not_mine' } }],
+    ['PUT', '/api/v1/me/email', { json: { email: 'new@example.com', password: PASSWORD } }],
     ['GET', '/api/v1/me'],
     ['PATCH', '/api/v1/me', { json: { bio: 'not mine' } }],
     ...apiRoutes
@@ -893,6 +912,10 @@ describe('a browser gets a page', () => {
       422,
       'is wrong',
     )
+    expectPage(await cookies.submit('/settings/handle', { handle: 'B d' }), 422, 'A handle has 3 to 30 characters')
+    const newAddress = { email: 'new@example.com', password: 'not this one' }
+    expectPage(await cookies.submit('/settings/email', newAddress), 422, 'The current password is wrong.')
+    expectPage(await cookies.submit('/settings/email', { ...newAddress, email: 'x' }), 422, 'This is not an e-mail')
     expectPage(await stack.browser().submit('/forgot-password', { email: 'x' }), 422, 'This is not an e-mail address.')
     expectPage(await stack.browser().submit('/reset-password/x', { password: 'short' }), 422, 'at least 10 characters')
   })

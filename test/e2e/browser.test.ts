@@ -107,6 +107,40 @@ test('a session that was revoked in another browser is signed out at its next wr
   expect(await second.getByLabel('Bio').inputValue()).toBe('')
 })
 
+test('a user changes the handle and the e-mail address in the settings, without scripts, too', async () => {
+  for (const [handle, options] of [
+    ['fay', {}],
+    ['gil', { javaScriptEnabled: false }],
+  ] as const) {
+    const page = await open(options)
+    await signUp(page, handle)
+    const user = await (await fetch(new URL(`/api/v1/users/${handle}`, stack.url))).json()
+    await page.goto('/settings')
+    await page.locator('#handle').fill('x')
+    await page.getByRole('button', { name: 'Change handle' }).click()
+    await page.locator('#handle-error').waitFor()
+    await page.locator('#handle').fill(`${handle}_2`)
+    await page.getByRole('button', { name: 'Change handle' }).click()
+    await page.getByText('Your handle is saved.').waitFor()
+    expect((await page.goto(`/@${handle}`))?.status()).toBe(404)
+    await page.goto('/settings')
+    await page.locator('#newEmail').fill(`${handle}.2@example.com`)
+    await page.locator('#emailPassword').fill('not this one')
+    await page.getByRole('button', { name: 'Change e-mail' }).click()
+    await page.locator('#emailPassword-error').waitFor()
+    expect(await page.locator('#newEmail').inputValue()).toBe(`${handle}.2@example.com`)
+    await page.locator('#emailPassword').fill(PASSWORD)
+    await page.getByRole('button', { name: 'Change e-mail' }).click()
+    await page.getByText('We sent a link to').waitFor()
+    const token = await stack.mailedToken('confirm-email', (user as { user: { id: string } }).user.id)
+    await page.goto(`/confirm-email/${token}`)
+    await page.getByRole('button', { name: 'Use this address' }).click()
+    await page.locator('p.email', { hasText: `${handle}.2@example.com` }).waitFor()
+    expect(pathOf(page)).toBe('/settings')
+    expect(await page.getByText('We sent a link to').count()).toBe(0)
+  }
+})
+
 test('an error is shown beside its field, and the typed values stay', async () => {
   const page = await open()
   await page.goto('/signup')
@@ -171,7 +205,8 @@ async function tooWide(page: Page, paths: string[] = []): Promise<string[]> {
 test('no page is wider than a phone', async () => {
   const page = await open({ viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true })
   const longest = 'a'.repeat(30)
-  const everybodys = ['/', '/signup', '/login', '/forgot-password', '/verify-email/x', '/reset-password/x', '/nothing']
+  const tokens = ['/verify-email/x', '/confirm-email/x', '/reset-password/x']
+  const everybodys = ['/', '/signup', '/login', '/forgot-password', ...tokens, '/nothing']
   expect(await tooWide(page, everybodys)).toEqual([])
   await signUp(page, longest)
   await page.goto('/settings')

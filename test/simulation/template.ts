@@ -200,7 +200,7 @@ function drawExternals(count: number): External[] {
 }
 
 /** Their ULIDs are counted up, because it takes 4,096 to find one in the neighbourhood. */
-const drawUserIds = (count: number): string[] =>
+export const drawUserIds = (count: number): string[] =>
   numbered(
     count,
     (number) => {

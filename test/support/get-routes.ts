@@ -9,6 +9,7 @@ const ofOthers: Record<string, (owner: Owner) => string> = {
   '/api/v1/users/:handle': ({ handle }) => `/api/v1/users/${handle}`,
   '/:handle{@[A-Za-z0-9_]+}': ({ handle }) => `/@${handle}`,
   '/verify-email/:token': () => '/verify-email/x',
+  '/confirm-email/:token': () => '/confirm-email/x',
   '/reset-password/:token': () => '/reset-password/x',
   '/operator/v1/moves/:id': () => '/operator/v1/moves/none',
   '/operator/v1/moves/:id/sides': () => '/operator/v1/moves/none/sides',

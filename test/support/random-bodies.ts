@@ -61,13 +61,21 @@ const stranger = ({ number }: Sender) => ({
 const signsIn = async ({ ask }: Sender, login: unknown, password: unknown) =>
   (await ask('POST', '/api/v1/sessions', { json: { login, password } })).status
 
+/** The other rows know the sender by this handle, so it is taken back. */
+const handleReadBack: ReadBack = async (sender, sent) => {
+  const { handle } = await me(sender)
+  await sender.ask('PUT', '/api/v1/me/handle', { json: { handle: 'sender' }, token: sender.token })
+  return [String(sent.handle).trim().toLowerCase(), handle]
+}
+
 /** The new password is the account's. */
 const newPassword =
   (login: (sent: Fields) => unknown, name: string): ReadBack =>
   async (sender, sent) => [201, await signsIn(sender, login(sent), sent[name])]
 
 const me = async ({ ask, token }: Sender) =>
-  (await ask('GET', '/api/v1/me', { token })).json<{ user: { displayName: string; bio: string } }>().user
+  (await ask('GET', '/api/v1/me', { token })).json<{ user: { handle: string; displayName: string; bio: string } }>()
+    .user
 
 /** A name is trimmed, and a field that is not sent stays unchanged. */
 const profileReadBack: ReadBack = async (sender, sent) => {
@@ -159,6 +167,11 @@ const rows: Record<string, Row> = {
     valid: ({ password }) => ({ current: password, next: PASSWORD }),
     readBack: passwordChange(newPassword(() => 'sender', 'next')),
   },
+  'PUT /api/v1/me/handle': { valid: () => ({ handle: 'sender' }), readBack: handleReadBack },
+  'PUT /api/v1/me/email': {
+    valid: ({ password }) => ({ email: 'sender@example.com', password }),
+    readBack: passwordMatches,
+  },
   'PATCH /api/v1/me': { valid: () => ({ displayName: 'A', bio: 'B' }), readBack: profileReadBack },
   'DELETE /api/v1/sessions': { valid: () => ({}), readBack: nothingStored },
   'POST /api/v1/email-verifications': { valid: () => ({}), readBack: nothingStored },
@@ -199,6 +212,11 @@ const rows: Record<string, Row> = {
   'POST /settings/password': {
     valid: ({ password }) => ({ current: password, next: PASSWORD }),
     readBack: passwordChange(newPassword(() => 'sender', 'next')),
+  },
+  'POST /settings/handle': { valid: () => ({ handle: 'sender' }), readBack: handleReadBack },
+  'POST /settings/email': {
+    valid: ({ password }) => ({ email: 'sender@example.com', password }),
+    readBack: passwordMatches,
   },
   'POST /settings/email-verification': { valid: () => ({}), readBack: nothingStored },
   'POST /settings/sessions/end-others': { valid: () => ({}), readBack: nothingStored },

@@ -22,7 +22,7 @@ export interface StackOptions {
   migrated?: boolean
 }
 
-type MailKind = 'verify-email' | 'reset-password'
+type MailKind = 'verify-email' | 'reset-password' | 'confirm-email'
 
 export interface Stack {
   url: URL

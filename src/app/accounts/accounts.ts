@@ -1,15 +1,15 @@
-import { DAY_MS } from '../../core/clock.ts'
+import { DAY_MS, HOUR_MS } from '../../core/clock.ts'
 import { constantTimeEqual, hmac, sha256Hex } from '../../core/digest.ts'
 import { BanyanError, messageOf } from '../../core/errors.ts'
 import { isId, slotOf } from '../../core/ids.ts'
 import { limits } from '../../core/limits.ts'
-import { newJob, outboxStatement } from '../../jobs/outbox.ts'
+import { newJob, outboxStatementOnlyIf } from '../../jobs/outbox.ts'
 import type { Session } from '../../sessions/sessions.ts'
 import { hashSecret } from '../../sessions/tokens.ts'
 import { type ClaimSpec, claimKey } from '../../sharding/claims.ts'
 import type { RetryKey } from '../../sharding/idempotency.ts'
 import { batchByName, rowsOf } from '../../sharding/named-batch.ts'
-import type { ShardDatabase, ShardStatement, SqlCondition } from '../../sharding/shards.ts'
+import { always, type ShardDatabase, type ShardStatement, type SqlCondition } from '../../sharding/shards.ts'
 import type { Tiers } from '../../web/context.ts'
 import { isCommonPassword } from './common-passwords.ts'
 import {
@@ -52,7 +52,8 @@ export interface RotatedSession {
   stamp: string
 }
 
-export type MailPurpose = 'verify-email' | 'reset-password'
+/** `email-changed` is a notice without a link that works once. */
+export type MailPurpose = 'verify-email' | 'reset-password' | 'change-email' | 'email-changed'
 
 interface AccountRow {
   id: string
@@ -73,6 +74,10 @@ export const claimKinds = ['email', 'handle', 'external'] as const
 
 export const emailClaim = (email: string): ClaimSpec => ({ kind: 'email', value: normaliseEmail(email) })
 export const handleClaim = (handle: string): ClaimSpec => ({ kind: 'handle', value: handle.trim().toLowerCase() })
+
+/** An error for a form's field, or a body's property. */
+export const taken = (code: 'EMAIL_TAKEN' | 'HANDLE_TAKEN', pointer: string, detail: string): BanyanError =>
+  new BanyanError(code, detail, { errors: [{ pointer, detail }] })
 
 /** Throws INVALID for a common password. The schema checks the length. */
 export function refuseCommonPassword(password: string, pointer: string): void {
@@ -97,7 +102,7 @@ export async function logIn(
   const ownerId = await findOwner(tiers, spec)
   const attempt = passwordAttempt(tiers, ownerId, `log-in.${spec.kind}.${spec.value}`)
   const attempted = tiers.shards.of(ownerId, { operation: 'accounts.attempt-log-in', idempotent: true })
-  const account = await admittedAccount(tiers, attempted, ownerId, attempt)
+  const account = await admittedAccount(tiers, attempted, ownerId, attempt, isHeldBy(spec))
   if (!account) {
     await checkNothing(password, tiers.random)
     throw new BanyanError('WRONG_CREDENTIALS')
@@ -139,6 +144,16 @@ export async function logIn(
   return { userId: account.id, token: minted.token, stamp: sessions.started(minted) }
 }
 
+/**
+ * SQL condition on a row of `accounts`: the account has this address or handle. The claim alone does not prove it. It
+ * exists before the account has the value, and for a short time after the account has given it up.
+ */
+const isHeldBy = ({ kind, value }: ClaimSpec): SqlCondition => ({
+  sql:
+    kind === 'email' ? 'email = ?' : 'EXISTS (SELECT 1 FROM profiles WHERE profiles.id = accounts.id AND handle = ?)',
+  values: [value],
+})
+
 /** SQL condition: the account's password still has the version that was read. */
 export const passwordIs = ({ id, passwordVersion }: PasswordOf): SqlCondition => ({
   sql: 'EXISTS (SELECT 1 FROM accounts WHERE id = ? AND password_version = ?)',
@@ -156,15 +171,28 @@ export async function changePassword(
   { current, next }: { current: string; next: string },
   rotates: boolean,
 ): Promise<RotatedSession | null> {
+  const { account } = await accountOfPassword(tiers, session, current)
+  const database = tiers.sessions.database(session, { operation: 'accounts.change-password' })
+  return setPassword(tiers, database, { account, password: next, kept: session, rotates })
+}
+
+/**
+ * The account of a signed-in user who gives the current password. All changes that ask for it share one counter of
+ * attempts. Throws WRONG_CREDENTIALS, and RATE_LIMITED after too many attempts.
+ */
+export async function accountOfPassword(
+  tiers: AccountTiers,
+  session: Session,
+  password: string,
+): Promise<{ account: AccountRow; attempt: PasswordAttempt }> {
   const { userId } = session
   const attempt = passwordAttempt(tiers, userId, 'change')
   const attempted = tiers.sessions.database(session, { operation: 'accounts.attempt-change', idempotent: true })
   const account = await admittedAccount(tiers, attempted, userId, attempt)
   if (!account) throw accountDeleted()
-  const { fits } = await checkPassword(current, account.passwordHash)
+  const { fits } = await checkPassword(password, account.passwordHash)
   if (!fits) throw new BanyanError('WRONG_CREDENTIALS', 'The current password is wrong. Check it, or reset it.')
-  const database = tiers.sessions.database(session, { operation: 'accounts.change-password' })
-  return setPassword(tiers, database, account, next, [], session, rotates)
+  return { account, attempt }
 }
 
 /** Sends a mail that confirms the address, unless it is already confirmed. */
@@ -215,7 +243,7 @@ export async function requestPasswordReset(
   origin: string,
   retry: RetryKey | null,
 ): Promise<void> {
-  const account = await findAccount(tiers, normaliseEmail(email))
+  const account = await findAccount(tiers, email)
   if (!account) return
   const database = tiers.shards.of(account.id, { operation: 'accounts.request-reset' })
   const mail = mailStatements(tiers, database, account, 'reset-password', origin)
@@ -238,22 +266,26 @@ export async function resetPassword(
   const account = await database
     .prepare(
       `SELECT accounts.id, password_version AS passwordVersion
-       FROM mail_tokens JOIN accounts ON accounts.id = mail_tokens.user_id
+       FROM mail_tokens JOIN accounts ON accounts.id = mail_tokens.user_id AND accounts.email = mail_tokens.email
        WHERE mail_tokens.id = ? AND secret_hash = ? AND purpose = 'reset-password' AND expires_at > ?`,
     )
     .bind(tokenId, secretHash, tiers.clock.now())
     .first<PasswordOf>()
   if (!account) throw tokenGone()
-  const answer = keepAnswer(tiers, database, tokenId, retry, passwordIs(account))
-  await setPassword(tiers, database, account, password, answer, null, false)
+  const before = (onlyIf: SqlCondition) => keepAnswer(tiers, database, tokenId, retry, onlyIf)
+  await setPassword(tiers, database, { account, password, tokenId, before })
 }
 
 /** True if this token's request was answered before under this key. */
-async function wasAnswered({ idempotency }: AccountTiers, tokenId: string, retry: RetryKey | null): Promise<boolean> {
+export async function wasAnswered(
+  { idempotency }: AccountTiers,
+  tokenId: string,
+  retry: RetryKey | null,
+): Promise<boolean> {
   return retry !== null && (await idempotency.find(idempotency.ownedId(tokenId, retry), retry)) !== null
 }
 
-function keepAnswer(
+export function keepAnswer(
   { idempotency }: AccountTiers,
   database: ShardDatabase,
   tokenId: string,
@@ -284,8 +316,11 @@ async function findOwner({ claims, settings }: AccountTiers, spec: ClaimSpec): P
   return owner ?? `${slotOf(sha256Hex(hmac(settings.signingKey, `nobody.${claimKey(spec)}`)))}.nobody`
 }
 
-async function findAccount(tiers: AccountTiers, login: string): Promise<AccountRow | null> {
-  return readAccount(tiers, await findOwner(tiers, claimOf(login)))
+/** The account with this address, or null. */
+async function findAccount(tiers: AccountTiers, email: string): Promise<AccountRow | null> {
+  const spec = emailClaim(email)
+  const account = await readAccount(tiers, await findOwner(tiers, spec))
+  return account?.email === spec.value ? account : null
 }
 
 const SELECT_ACCOUNTS = `SELECT id, email, password_hash AS passwordHash, password_version AS passwordVersion,
@@ -299,36 +334,60 @@ function readAccount(tiers: AccountTiers, userId: string): Promise<AccountRow | 
     .first<AccountRow>()
 }
 
-/** Counts an attempt to prove a password, and reads the account in the same batch. Throws RATE_LIMITED. */
+/**
+ * Counts an attempt to prove a password, and reads the account in the same batch, if it meets the condition. Throws
+ * RATE_LIMITED.
+ */
 async function admittedAccount(
   tiers: AccountTiers,
   database: ShardDatabase,
   userId: string,
   attempt: PasswordAttempt,
+  onlyIf = always,
 ): Promise<AccountRow | null> {
   const { counter, account } = await batchByName(database, {
     ...attemptStatements(tiers, database, attempt),
-    account: rowsOf<AccountRow>(database.prepare(`${SELECT_ACCOUNTS} WHERE id = ?`).bind(userId)),
+    account: rowsOf<AccountRow>(
+      database.prepare(`${SELECT_ACCOUNTS} WHERE id = ? AND ${onlyIf.sql}`).bind(userId, ...onlyIf.values),
+    ),
   })
   refuseUnlessAdmitted(tiers, attempt, counter)
   return account.results[0] ?? null
 }
 
+interface NewPassword {
+  account: PasswordOf
+  password: string
+  /** The reset token that proves the user. It must still be live, and of the account's present address. */
+  tokenId?: string
+  /** Statements that must come before the change. The condition holds if the change follows. */
+  before?: (onlyIf: SqlCondition) => ShardStatement[]
+  kept?: Session
+  rotates?: boolean
+}
+
+/** SQL condition: a reset token exists, and was mailed to the account's present address. */
+const isResettable = (tokenId: string): SqlCondition => ({
+  sql: `EXISTS (SELECT 1 FROM mail_tokens JOIN accounts AS owner ON owner.id = user_id AND owner.email = mail_tokens.email
+    WHERE mail_tokens.id = ?)`,
+  values: [tokenId],
+})
+
 /**
- * In one batch: sets the hash if the version is unchanged, ends all sessions except `kept`, deletes reset tokens, and
- * forgets attempts at the previous password. With `rotates`, replaces `kept` by a new session, which is the result.
+ * In one batch: sets the hash if the version is unchanged, ends all sessions except `kept`, deletes the links that set
+ * a password or change the address, and forgets attempts at the previous password. With `rotates`, replaces `kept` by a
+ * new session, which is the result.
  */
 async function setPassword(
   tiers: AccountTiers,
   database: ShardDatabase,
-  account: PasswordOf,
-  password: string,
-  before: ShardStatement[],
-  kept: Session | null,
-  rotates: boolean,
+  { account, password, tokenId, before = () => [], kept, rotates = false }: NewPassword,
 ): Promise<RotatedSession | null> {
   const { sessions } = tiers
   const { id: userId } = account
+  const mayReset = tokenId === undefined ? always : isResettable(tokenId)
+  const current = passwordIs(account)
+  const mayChange = { sql: `${current.sql} AND ${mayReset.sql}`, values: [...current.values, ...mayReset.values] }
   const hash = await hashPassword(password, tiers.random)
   const isSet: SqlCondition = {
     sql: 'EXISTS (SELECT 1 FROM accounts WHERE id = ? AND password_hash = ?)',
@@ -336,12 +395,12 @@ async function setPassword(
   }
   const minted = kept && rotates ? sessions.mint(userId, '') : null
   const { changed, rotated, ended } = await batchByName(database, {
-    before,
+    before: before(mayChange),
     changed: database
       .prepare(
-        'UPDATE accounts SET password_hash = ?, password_version = password_version + 1 WHERE id = ? AND password_version = ?',
+        `UPDATE accounts SET password_hash = ?, password_version = password_version + 1 WHERE id = ? AND ${mayChange.sql}`,
       )
-      .bind(hash, userId, account.passwordVersion),
+      .bind(hash, userId, ...mayChange.values),
     rotated: kept && minted ? [sessions.rotation(database, kept, minted, isSet)] : [],
     ended: rowsOf<{ id: string }>(
       database
@@ -349,7 +408,9 @@ async function setPassword(
         .bind(userId, (minted ?? kept)?.id ?? '', ...isSet.values),
     ),
     mailTokens: database
-      .prepare(`DELETE FROM mail_tokens WHERE user_id = ? AND purpose = 'reset-password' AND ${isSet.sql}`)
+      .prepare(
+        `DELETE FROM mail_tokens WHERE user_id = ? AND purpose IN ('reset-password', 'change-email') AND ${isSet.sql}`,
+      )
       .bind(userId, ...isSet.values),
     forgotten: forgetAttempts(database, userId, isSet),
   })
@@ -385,11 +446,19 @@ async function replaceHash(tiers: AccountTiers, account: AccountRow, password: s
 const lifetimeMs: Record<MailPurpose, number> = {
   'verify-email': limits.verificationDays * DAY_MS,
   'reset-password': limits.resetMinutes * 60_000,
+  'change-email': limits.emailChangeHours * HOUR_MS,
+  'email-changed': limits.emailNoticeDays * DAY_MS,
 }
 
+/** SQL condition: the account still has this address, so that no link is mailed to a previous one. */
+const hasAddress = ({ id, email }: Pick<AccountRow, 'id' | 'email'>): SqlCondition => ({
+  sql: 'EXISTS (SELECT 1 FROM accounts WHERE id = ? AND email = ?)',
+  values: [id, email],
+})
+
 /**
- * The token's row (secret hashed) and the mail's job. The secret is derived, so every attempt of the job mails the same
- * link.
+ * The token's row (secret hashed) and the mail's job, if the condition holds. The secret is derived, so every attempt of
+ * the job mails the same link.
  */
 export function mailStatements(
   tiers: AccountTiers,
@@ -397,6 +466,7 @@ export function mailStatements(
   account: { id: string; email: string },
   purpose: MailPurpose,
   origin: string,
+  onlyIf = hasAddress(account),
 ) {
   const tokenId = tiers.ids.ownedId(account.id)
   const now = tiers.clock.now()
@@ -407,10 +477,11 @@ export function mailStatements(
     statements: [
       database
         .prepare(
-          'INSERT INTO mail_tokens (id, user_id, purpose, email, secret_hash, expires_at) VALUES (?, ?, ?, ?, ?, ?)',
+          `INSERT INTO mail_tokens (id, user_id, purpose, email, secret_hash, expires_at)
+           SELECT ?, ?, ?, ?, ?, ? WHERE ${onlyIf.sql}`,
         )
-        .bind(tokenId, account.id, purpose, account.email, secretHash, now + lifetimeMs[purpose]),
-      outboxStatement(database, job),
+        .bind(tokenId, account.id, purpose, account.email, secretHash, now + lifetimeMs[purpose], ...onlyIf.values),
+      outboxStatementOnlyIf(database, job, onlyIf),
     ],
   }
 }
@@ -422,14 +493,14 @@ export const mailToken = (signingKey: string, purpose: MailPurpose, tokenId: str
 const mailSecret = (signingKey: string, purpose: MailPurpose, tokenId: string): string =>
   hmac(signingKey, `mail-token.${purpose}.${tokenId}`)
 
-function readMailToken({ settings }: AccountTiers, purpose: MailPurpose, token: string) {
+export function readMailToken({ settings }: AccountTiers, purpose: MailPurpose, token: string) {
   const [tokenId = '', secret = '', ...rest] = token.split('.')
   const isWellFormed = rest.length === 0 && isId(tokenId)
   if (!isWellFormed || !constantTimeEqual(secret, mailSecret(settings.signingKey, purpose, tokenId))) throw tokenGone()
   return { tokenId, secretHash: hashSecret(secret) }
 }
 
-const accountDeleted = () => new BanyanError('SESSION_ENDED', 'The account was deleted. Sign up for a new one.')
+export const accountDeleted = () => new BanyanError('SESSION_ENDED', 'The account was deleted. Sign up for a new one.')
 
-const tokenGone = () =>
+export const tokenGone = () =>
   new BanyanError('NOT_FOUND', 'This link was used, has expired, or is incomplete. Request a new one.')

@@ -2,8 +2,9 @@ import type { OpenAPIHono } from '@hono/zod-openapi'
 import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { hasCode } from '../../core/errors.ts'
+import { batchByName } from '../../sharding/named-batch.ts'
 import { publicOrigin } from '../../web/api.ts'
-import type { WebEnv } from '../../web/context.ts'
+import type { Tiers, WebEnv } from '../../web/context.ts'
 import { clearSessionCookies } from '../../web/cookies.ts'
 import type { FieldErrors } from '../../web/fields.tsx'
 import { type FormStatus, onceOrAnew, parseForm, submit } from '../../web/form.ts'
@@ -12,12 +13,15 @@ import { sharedPage } from '../../web/middleware/cache-control.ts'
 import { limitCredentials } from '../../web/middleware/rate-limits.ts'
 import { requireSession } from '../../web/middleware/session.ts'
 import { page, readForm } from '../../web/page.tsx'
-import { getSelf, updateProfile } from '../profiles/profiles.ts'
-import { profileChange } from '../profiles/shapes.ts'
+import { selfIn, selfQuery, updateProfile } from '../profiles/profiles.ts'
+import { profileChange, type Self } from '../profiles/shapes.ts'
 import { findViewer } from '../profiles/viewer.ts'
 import { requestVerification, verifyEmail } from './accounts.ts'
+import { confirmEmailChange, pendingEmailQuery } from './email-changes.ts'
 import { Landing } from './landing.tsx'
 import {
+  changeEmailFrom,
+  changeHandleFrom,
   changePasswordFrom,
   endSession,
   listSessions,
@@ -27,8 +31,23 @@ import {
   signUpFrom,
 } from './routes.ts'
 import { SettingsPage } from './settings-views.tsx'
-import { changePasswordShape, email, logInShape, password, signUpShape } from './shapes.ts'
-import { ForgotPasswordPage, LogInPage, ResetPasswordPage, SignUpPage, VerifyEmailPage } from './views.tsx'
+import {
+  changeEmailShape,
+  changeHandleShape,
+  changePasswordShape,
+  email,
+  logInShape,
+  password,
+  signUpShape,
+} from './shapes.ts'
+import {
+  ConfirmEmailPage,
+  ForgotPasswordPage,
+  LogInPage,
+  ResetPasswordPage,
+  SignUpPage,
+  VerifyEmailPage,
+} from './views.tsx'
 
 type C = Context<WebEnv>
 
@@ -60,6 +79,8 @@ export function accountPages(app: OpenAPIHono<WebEnv>): void {
 
   app.get('/settings', (c) => settings(c))
   app.post('/settings/profile', profileForm)
+  app.post('/settings/handle', handleForm)
+  app.post('/settings/email', emailForm)
   app.post('/settings/password', passwordForm)
   app.post('/settings/email-verification', async (c) => {
     const session = await requireSession(c)
@@ -88,6 +109,20 @@ export function accountPages(app: OpenAPIHono<WebEnv>): void {
   app.post('/verify-email/:token', async (c) => {
     await verifyEmail(c.get('tiers'), c.req.param('token'), null)
     return c.redirect((await c.get('session')()) ? '/settings' : '/login', 303)
+  })
+  app.get('/confirm-email/:token', async (c) =>
+    page(
+      c,
+      { title: 'Confirm your new e-mail', viewer: await findViewer(c) },
+      <ConfirmEmailPage token={c.req.param('token')} errors={{}} />,
+    ),
+  )
+  app.post('/confirm-email/:token', async (c) => {
+    const token = c.req.param('token')
+    const failed = await submit(() => confirmEmailChange(c.get('tiers'), token, publicOrigin(c), null))
+    if (!failed) return c.redirect((await c.get('session')()) ? '/settings' : '/login', 303)
+    const content = <ConfirmEmailPage token={token} errors={{ '': Object.values(failed.errors).join(' ') }} />
+    return page(c, { title: 'Confirm your new e-mail', viewer: await findViewer(c), status: failed.status }, content)
   })
   app.get('/forgot-password', sharedPage('ofCode'), (c) =>
     page(c, { title: 'Set a new password', viewer: null }, <ForgotPasswordPage sent={false} errors={{}} />),
@@ -154,6 +189,33 @@ async function profileForm(c: C) {
   return failed ? settings(c, { ...failed, values }) : settings(c, { notice: { kind: 'good', text: 'Saved.' } })
 }
 
+async function handleForm(c: C) {
+  await requireSession(c)
+  const values = readForm(c)
+  const failed = await submit(() => changeHandleFrom(c, parseForm(changeHandleShape, values)))
+  return failed
+    ? settings(c, { ...failed, values })
+    : settings(c, { notice: { kind: 'good', text: 'Your handle is saved.' } })
+}
+
+async function emailForm(c: C) {
+  await requireSession(c)
+  const { password = '', email = '' } = readForm(c)
+  const failed = await submit(() => changeEmailFrom(c, parseForm(changeEmailShape, { email, password })))
+  if (!failed) return settings(c)
+  const { password: wrong, '': whole, ...errors } = failed.errors
+  const ofPassword = wrong ?? (failed.status === 401 ? whole : undefined)
+  return settings(c, {
+    status: failed.status === 401 ? 422 : failed.status,
+    errors: {
+      ...errors,
+      ...(ofPassword ? { emailPassword: ofPassword } : {}),
+      ...(whole && !ofPassword ? { '': whole } : {}),
+    },
+    values: { email },
+  })
+}
+
 async function passwordForm(c: C) {
   await requireSession(c)
   const values = readForm(c)
@@ -176,9 +238,31 @@ interface SettingsState {
 async function settings(c: C, { errors = {}, status, values = {}, sent = false, notice }: SettingsState = {}) {
   const session = await c.get('session')()
   if (!session) return c.redirect('/login?next=/settings', 303)
-  const [self, sessions] = await Promise.all([getSelf(c.get('tiers'), session.userId), listSessions(c)])
-  const content = <SettingsPage self={self} sessions={sessions} errors={errors} values={values} sent={sent} />
+  const [{ self, pendingEmail }, sessions] = await Promise.all([
+    readSettings(c.get('tiers'), session.userId),
+    listSessions(c),
+  ])
+  const content = (
+    <SettingsPage
+      self={self}
+      pendingEmail={pendingEmail}
+      sessions={sessions}
+      errors={errors}
+      values={values}
+      sent={sent}
+    />
+  )
   return page(c, { title: 'Settings', viewer: self, notice: notice ?? null, status }, content)
+}
+
+/** The own account and the pending change of its address, in one batch. */
+async function readSettings(tiers: Tiers, userId: string): Promise<{ self: Self; pendingEmail: string | null }> {
+  const database = tiers.shards.of(userId, { operation: 'accounts.settings' })
+  const { self, pending } = await batchByName(database, {
+    self: selfQuery(tiers, database, userId),
+    pending: pendingEmailQuery(database, userId, tiers.clock.now()),
+  })
+  return { self: selfIn(self), pendingEmail: pending.results[0]?.email ?? null }
 }
 
 /** A path of this site to redirect to, or null. Never another site's. */

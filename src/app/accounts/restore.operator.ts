@@ -11,7 +11,8 @@ const claims: ClaimHolders<{ id: string; email: string; handle: string }> = {
     [emailClaim(email), handleClaim(handle)].map((spec) => ({ kind: spec.kind, key: claimKey(spec) })),
   names: { lacks: 'account', id: 'accountId', lacking: 'lackingAccounts', rows: 'accounts' },
   texts: {
-    orphans: (count) => `${count} of missing accounts, whose addresses and handles no user can take.`,
+    orphans: (count) =>
+      `${count} of missing accounts or of values that their accounts no longer have, so no user can take these.`,
     lacking: (count) => `${count} missing for existing accounts, so another user may take the same address or handle.`,
     whole: 'Every claim has its account, and every account its claims.',
   },

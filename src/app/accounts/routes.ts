@@ -3,6 +3,7 @@ import type { Context } from 'hono'
 import { rfc3339 } from '../../core/clock.ts'
 import { BanyanError, messageOf } from '../../core/errors.ts'
 import { isId } from '../../core/ids.ts'
+import type { Session } from '../../sessions/sessions.ts'
 import { json, jsonBody, problems, publicOrigin, retryKey, signedIn, writeProblems } from '../../web/api.ts'
 import type { WebEnv } from '../../web/context.ts'
 import { clearSessionCookies, readCookie, writeSessionCookies } from '../../web/cookies.ts'
@@ -22,7 +23,17 @@ import {
   type SignedIn,
   verifyEmail,
 } from './accounts.ts'
-import { changePasswordShape, email, logInShape, password, signUpShape } from './shapes.ts'
+import { confirmEmailChange, requestEmailChange } from './email-changes.ts'
+import { changeHandle } from './handle-changes.ts'
+import {
+  changeEmailShape,
+  changeHandleShape,
+  changePasswordShape,
+  email,
+  logInShape,
+  password,
+  signUpShape,
+} from './shapes.ts'
 import { signUp } from './sign-up.ts'
 
 const sessionShape = z
@@ -162,6 +173,51 @@ export function accountRoutes(app: OpenAPIHono<WebEnv>): void {
       return c.body(null, 204)
     },
   )
+  app.openapi(
+    createRoute({
+      method: 'put',
+      path: '/api/v1/me/handle',
+      security: signedIn,
+      request: { body: jsonBody(changeHandleShape) },
+      responses: {
+        200: json(z.object({ user: selfShape }), 'The user’s own account'),
+        ...writeProblems(401, 409),
+      },
+    }),
+    async (c) => {
+      const { userId } = await changeHandleFrom(c, c.req.valid('json'))
+      return c.json({ user: await getSelf(c.get('tiers'), userId) }, 200)
+    },
+  )
+  app.openapi(
+    createRoute({
+      method: 'put',
+      path: '/api/v1/me/email',
+      security: signedIn,
+      request: { body: jsonBody(changeEmailShape) },
+      responses: {
+        202: { description: 'The address changes when the link in the mail to the new one is used' },
+        ...writeProblems(401, 409),
+      },
+    }),
+    async (c) => {
+      await changeEmailFrom(c, c.req.valid('json'))
+      return c.body(null, 202)
+    },
+  )
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/api/v1/email-changes/{token}',
+      middleware: noBody,
+      request: { params: tokenParam },
+      responses: { ...noContent, ...writeProblems(404, 409) },
+    }),
+    async (c) => {
+      await confirmEmailChange(c.get('tiers'), c.req.valid('param').token, publicOrigin(c), retryKey(c))
+      return c.body(null, 204)
+    },
+  )
 }
 
 // ── shared by API and pages: turn a request into a call of the noun ───────────────────────────────
@@ -250,4 +306,17 @@ export async function changePasswordFrom(c: C, input: z.infer<typeof changePassw
   if (!rotated) return
   c.set('session', async () => rotated.session)
   writeSessionCookies(c, rotated)
+}
+
+export async function changeHandleFrom(c: C, { handle }: z.infer<typeof changeHandleShape>): Promise<Session> {
+  const session = await requireSession(c)
+  await changeHandle(c.get('tiers'), session, handle)
+  return session
+}
+
+/** The session stays as it is. It proves the same user as before (decision 0043). */
+export async function changeEmailFrom(c: C, input: z.infer<typeof changeEmailShape>): Promise<void> {
+  const session = await requireSession(c)
+  await limitCredentials(c, session.userId)
+  await announceRetry(c, requestEmailChange(c.get('tiers'), session, input, publicOrigin(c)))
 }

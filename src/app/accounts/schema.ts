@@ -22,8 +22,8 @@ export const mailTokens = sharded(
     {
       id: text().primaryKey().notNull(),
       userId: text('user_id').notNull(),
-      purpose: text({ enum: ['verify-email', 'reset-password'] }).notNull(),
-      email: text().notNull(), // the address that it confirms
+      purpose: text({ enum: ['verify-email', 'reset-password', 'change-email', 'email-changed'] }).notNull(),
+      email: text().notNull(), // the address that it is mailed to
       secretHash: text('secret_hash').notNull(),
       expiresAt: integer('expires_at').notNull(),
     },
@@ -31,6 +31,16 @@ export const mailTokens = sharded(
       index('mail_tokens_by_user').on(table.userId, table.purpose),
       index('mail_tokens_expiry').on(table.expiresAt),
     ],
+  ),
+)
+
+/** The previous handles that are kept for their user. `id`: `<user id>.<handle>`. */
+export const retiredHandles = sharded(
+  'users',
+  sqliteTable(
+    'retired_handles',
+    { id: text().primaryKey().notNull(), expiresAt: integer('expires_at').notNull() },
+    (table) => [index('retired_handles_expiry').on(table.expiresAt)],
   ),
 )
 

@@ -120,7 +120,34 @@ const ProfileSection = ({ self, values, errors }: ProfileSectionProps) => (
   </section>
 )
 
-const EmailSection = ({ self, sent }: { self: Self; sent: boolean }) => (
+const HandleSection = ({ self, values, errors }: ProfileSectionProps) => (
+  <section class="settings" aria-labelledby="handle-heading">
+    <div>
+      <h2 id="handle-heading">Handle</h2>
+      <p class="aside">Your page’s address.</p>
+    </div>
+    <form class="form" method="post" action="/settings/handle">
+      <TextField
+        id="handle"
+        name="handle"
+        label="Handle"
+        hint={`Links to /@${self.handle} stop working. You can take the handle back for 30 days. Nobody else can.`}
+        value={values.handle ?? self.handle}
+        error={errors.handle}
+        autocomplete="username"
+        required
+        literal
+      />
+      <button class="button" type="submit">
+        Change handle
+      </button>
+    </form>
+  </section>
+)
+
+type EmailSectionProps = ProfileSectionProps & { pendingEmail: string | null; sent: boolean }
+
+const EmailSection = ({ self, pendingEmail, sent, values, errors }: EmailSectionProps) => (
   <section class="settings" aria-labelledby="email">
     <div>
       <h2 id="email">E-mail</h2>
@@ -143,6 +170,39 @@ const EmailSection = ({ self, sent }: { self: Self; sent: boolean }) => (
           </button>
         </form>
       )}
+      {pendingEmail ? (
+        <p role="status">
+          We sent a link to <bdi>{pendingEmail}</bdi>. Open it within a day, and your account uses that address. To send
+          another link, or to keep your present address, change it again below.
+        </p>
+      ) : null}
+      <form class="form" method="post" action="/settings/email">
+        <TextField
+          id="newEmail"
+          name="email"
+          type="email"
+          label="New e-mail"
+          hint="We send a link to it. Nothing changes until you open it."
+          value={values.email ?? pendingEmail ?? ''}
+          error={errors.email}
+          autocomplete="email"
+          required
+          literal
+        />
+        <TextField
+          id="emailPassword"
+          name="password"
+          type="password"
+          label="Your password"
+          error={errors.emailPassword}
+          autocomplete="current-password"
+          required
+          literal
+        />
+        <button class="button" type="submit">
+          Change e-mail
+        </button>
+      </form>
     </div>
   </section>
 )
@@ -193,20 +253,30 @@ const PasswordSection = ({ self, errors }: { self: Self; errors: FieldErrors }) 
 
 export type SettingsPageProps = {
   self: Self
+  /** The address of a change that is not confirmed yet. */
+  pendingEmail: string | null
   sessions: SessionRow[]
   errors: FieldErrors
-  /** The submitted values, if the profile form is shown again with errors. */
+  /** The submitted values, if a form is shown again with errors. */
   values?: Values
   /** A new verification mail was just requested. */
   sent?: boolean
 }
 
-export const SettingsPage = ({ self, sessions, errors, values = {}, sent = false }: SettingsPageProps) => (
+export const SettingsPage = ({
+  self,
+  pendingEmail,
+  sessions,
+  errors,
+  values = {},
+  sent = false,
+}: SettingsPageProps) => (
   <>
     <h1>Settings</h1>
     <FormError errors={errors} />
     <ProfileSection self={self} values={values} errors={errors} />
-    <EmailSection self={self} sent={sent} />
+    <HandleSection self={self} values={values} errors={errors} />
+    <EmailSection self={self} pendingEmail={pendingEmail} values={values} errors={errors} sent={sent} />
     <PasswordSection self={self} errors={errors} />
     <SessionsSection sessions={sessions} />
   </>

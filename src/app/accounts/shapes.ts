@@ -26,4 +26,6 @@ export const logInShape = z.strictObject({
   login: wholeText.min(1).max(EMAIL_CHARACTERS_MAX),
   password: wholeText.min(1).max(1_000),
 })
+export const changeHandleShape = z.strictObject({ handle })
+export const changeEmailShape = z.strictObject({ email, password: wholeText.min(1).max(1_000) })
 export const changePasswordShape = z.strictObject({ current: wholeText.min(1).max(1_000), next: password })

@@ -12,6 +12,7 @@ import {
   normaliseEmail,
   passwordIs,
   type SignedIn,
+  taken,
 } from './accounts.ts'
 import { hashPassword } from './passwords.ts'
 
@@ -176,6 +177,3 @@ async function abandon(tiers: AccountTiers, attempt: Attempt, reserved: ClaimSpe
 
 /** SQL condition: the account still has the password of its sign-up. */
 const firstPassword = (id: string) => passwordIs({ id, passwordVersion: 1 })
-
-const taken = (code: 'EMAIL_TAKEN' | 'HANDLE_TAKEN', pointer: string, detail: string) =>
-  new BanyanError(code, detail, { errors: [{ pointer, detail }] })

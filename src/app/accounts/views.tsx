@@ -130,6 +130,21 @@ export const VerifyEmailPage = ({ token }: { token: string }) => (
   </Spread>
 )
 
+export type ConfirmEmailPageProps = { token: string; errors: FieldErrors }
+
+export const ConfirmEmailPage = ({ token, errors }: ConfirmEmailPageProps) => (
+  <Spread margin={<h1>Confirm your new e-mail</h1>}>
+    <form class="form" method="post" action={`/confirm-email/${token}`}>
+      <FormError errors={errors} />
+      <p class="lead">One click, and your account uses this address.</p>
+      <button class="button" type="submit">
+        Use this address
+      </button>
+      <p class="fine">If you didn’t ask for this, close this page. Nothing happens.</p>
+    </form>
+  </Spread>
+)
+
 const ResetMailSent = () => (
   <div class="form" role="status">
     <p class="lead">If that address belongs to an account, a link is on its way.</p>

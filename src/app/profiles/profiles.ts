@@ -139,7 +139,7 @@ export async function getSelf(
   return selfIn(answer)
 }
 
-/** The query of `getSelf`, for a batch with other reads of the user's slot. @public For nouns. */
+/** The query of `getSelf`, for a batch with other reads of the user's slot. */
 export const selfQuery = (
   { userCounts }: Pick<Tiers, 'userCounts'>,
   database: ShardDatabase,
@@ -147,7 +147,7 @@ export const selfQuery = (
 ): Typed<SelfRow> =>
   rowsOf<SelfRow>(database.prepare(`SELECT ${selfColumns(userCounts)} WHERE profiles.id = ?`).bind(userId))
 
-/** The account in the answer to `selfQuery`. Throws SESSION_ENDED if there is none. @public For nouns. */
+/** The account in the answer to `selfQuery`. Throws SESSION_ENDED if there is none. */
 export function selfIn({ results: [row] }: D1Result<SelfRow>): Self {
   if (!row) throw new BanyanError('SESSION_ENDED', 'The account was deleted. Sign up for a new one.')
   return { ...toUser(row), email: row.email, emailVerified: row.emailVerifiedAt !== null }

@@ -18,7 +18,7 @@ export interface HeldClaim {
 
 /** Rows that hold claims. */
 export interface ClaimHolders<Row extends { id: string } = { id: string }> {
-  /** The rows' table. A claim whose owner has no row there is an orphan. */
+  /** The rows' table. A claim is an orphan if its owner has no row there, or the row has another claim of its kind. */
   table: string
   /** SQL for the rows with their claims' values and `id`: SELECT, FROM and JOINs. */
   select: string

@@ -152,6 +152,15 @@ const resetToken = async (person: Person): Promise<string> => {
   return world.mailedToken('reset-password', person.userId)
 }
 
+let renamed = 0
+const newHandle = () => `renamed_${++renamed}`
+const newAddress = () => `moved.${++renamed}@example.com`
+const changeToken = async (person: Person): Promise<string> => {
+  const json = { email: newAddress(), password: PASSWORD }
+  await counted(world.warm, 'PUT /api/v1/me/email', 'bearer', { json }, person)
+  return world.mailedToken('change-email', person.userId)
+}
+
 const { DIRECTORY, MOVER } = bindings as unknown as Env
 const directory = () => DIRECTORY.get(DIRECTORY.idFromName('directory'))
 const pause = () => new Promise((resolve) => setTimeout(resolve, 20))
@@ -222,6 +231,10 @@ const requests: Record<string, Make> = {
       json: { password: next },
     })),
   'PUT /api/v1/me/password': () => ownPerson(() => ({ json: { current: PASSWORD, next } })),
+  'PUT /api/v1/me/handle': () => ownPerson(() => ({ json: { handle: newHandle() } })),
+  'PUT /api/v1/me/email': () => ownPerson(() => ({ json: { email: newAddress(), password: PASSWORD } })),
+  'POST /api/v1/email-changes/:token': () =>
+    ownPerson(async (person) => ({ path: `/api/v1/email-changes/${await changeToken(person)}` })),
   'PATCH /api/v1/me': () => ({ json: { bio: 'Still here.' } }),
   'GET /api/v1/users/:handle': ({ author }) => ({ path: `/api/v1/users/${author.handle}` }),
   'POST /operator/v1/imports': () => ({ json: newcomers('a') }),
@@ -252,6 +265,8 @@ const requests: Record<string, Make> = {
   'POST /logout': () => ownPerson(() => ({ form: {} })),
   'POST /settings/profile': () => ({ form: { displayName: 'Ada', bio: '' } }),
   'POST /settings/password': () => ownPerson(() => ({ form: { current: PASSWORD, next } })),
+  'POST /settings/handle': () => ownPerson(() => ({ form: { handle: newHandle() } })),
+  'POST /settings/email': () => ownPerson(() => ({ form: { email: newAddress(), password: PASSWORD } })),
   'POST /settings/email-verification': () => ownPerson(() => ({ form: {} })),
   'POST /api/v1/email-verifications': () => ownPerson(() => ({})),
   'POST /settings/sessions/end-others': () => ownPerson(() => ({ form: {} })),
@@ -263,6 +278,9 @@ const requests: Record<string, Make> = {
       path: `/verify-email/${await world.mailedToken('verify-email', userId)}`,
       form: {},
     })),
+  'GET /confirm-email/:token': () => ({ path: '/confirm-email/x' }),
+  'POST /confirm-email/:token': () =>
+    ownPerson(async (person) => ({ path: `/confirm-email/${await changeToken(person)}`, form: {} })),
   'POST /forgot-password': ({ author }) => ({ form: { email: author.email } }),
   'GET /reset-password/:token': () => ({ path: '/reset-password/x' }),
   'POST /reset-password/:token': () =>

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import '../../support/light-passwords.ts'
 import { logIn } from '../../../src/app/accounts/accounts.ts'
+import { changeHandle } from '../../../src/app/accounts/handle-changes.ts'
 import { hashPassword, NO_PASSWORD } from '../../../src/app/accounts/passwords.ts'
 import { signUp } from '../../../src/app/accounts/sign-up.ts'
 import { importUsers } from '../../../src/app/imports/imports.ts'
@@ -10,6 +11,7 @@ import { hasCode } from '../../../src/core/errors.ts'
 import { isUserId } from '../../../src/core/ids.ts'
 import { systemRandom } from '../../../src/core/random.ts'
 import { claimKey } from '../../../src/sharding/claims.ts'
+import { member } from '../../support/members.ts'
 import { emptyShards, everything, type Row, rowCounts, rows, runEverywhere } from '../../support/shard-rows.ts'
 import { type TestIsolate, World } from '../../support/tiers.ts'
 import { somebody } from '../../support/worker-isolate.ts'
@@ -531,6 +533,42 @@ async function emptyOf(email: string): Promise<void> {
   for (const table of ['accounts', 'profiles']) await runEverywhere(`DELETE FROM ${table} WHERE id = ?`, account!.id)
   await runEverywhere('DELETE FROM claims WHERE owner_id = ?', account!.id)
 }
+
+describe('a retired handle', () => {
+  const DAYS_30_MS = 30 * 86_400_000
+
+  const retired = async () => {
+    const world = new World()
+    const ada = await member(world)
+    const isolate = world.isolate()
+    await changeHandle(isolate.tiers, ada.session, 'ada_lovelace')
+    await isolate.afterResponse()
+    return { world, handle: ada.handle }
+  }
+
+  test('is refused to an import, like a taken one, until 30 days are over', async () => {
+    const { world, handle } = await retired()
+    expect(await outcomesOf(world.isolate(), [newcomer({ handle })])).toEqual(['HANDLE_TAKEN'])
+    world.clock.advance(DAYS_30_MS)
+    expect(await outcomesOf(world.isolate(), [newcomer({ handle })])).toEqual(['imported'])
+  })
+
+  test('of an imported user stays retired if the user is imported again', async () => {
+    const world = new World()
+    const given = newcomer()
+    const [imported] = await send(world.isolate(), [given])
+    const key = claimKey({ kind: 'handle', value: given.handle })
+    const { tiers } = world.isolate()
+    const minted = tiers.sessions.mint(imported!.id!, '')
+    const database = tiers.shards.of(imported!.id!)
+    await tiers.sessions.insert(database, minted, { sql: '1', values: [] }).run()
+    const isolate = world.isolate()
+    await changeHandle(isolate.tiers, minted, 'ada_lovelace')
+    await isolate.afterResponse()
+    expect(await outcomesOf(world.isolate(), [given])).toEqual(['there'])
+    expect(await rows('claims', `key = '${key}'`)).toMatchObject([{ state: 'retired' }])
+  })
+})
 
 describe('verification', () => {
   test('finds missing users, differences, and claims that are another user’s or not confirmed', async () => {

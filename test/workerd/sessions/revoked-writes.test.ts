@@ -64,8 +64,14 @@ beforeAll(async () => {
   revoked = { isolate, token, stamp, owner, otherId: other.split('.')[1]! }
 })
 
-const bodies = { displayName: 'After', current: 'a pass phrase of mine', next: 'another pass phrase' }
-const { displayName, current, next } = bodies
+const bodies = {
+  displayName: 'After',
+  current: 'a pass phrase of mine',
+  next: 'another pass phrase',
+  handle: 'after_the_end',
+  email: 'after.the.end@example.com',
+}
+const { displayName, current, next, handle, email } = bodies
 
 interface Write {
   method: string
@@ -97,6 +103,8 @@ const writes: Write[] = [
   ...nounWrites(true),
   write('PATCH', '/api/v1/me', { displayName }),
   write('PUT', '/api/v1/me/password', { current, next }),
+  write('PUT', '/api/v1/me/handle', { handle }),
+  write('PUT', '/api/v1/me/email', { email, password: current }),
   write('POST', '/api/v1/email-verifications'),
   write('DELETE', '/api/v1/sessions'),
   write('DELETE', '/api/v1/sessions/{id}'),
@@ -107,6 +115,8 @@ const forms: Write[] = [
   ...nounWrites(false),
   write('POST', '/settings/profile', { displayName, bio: '' }),
   write('POST', '/settings/password', { current, next }),
+  write('POST', '/settings/handle', { handle }),
+  write('POST', '/settings/email', { email, password: current }),
   write('POST', '/settings/email-verification'),
   write('POST', '/settings/sessions/end-others'),
   write('POST', '/settings/sessions/{id}/end'),

@@ -72,7 +72,7 @@ test('claims of missing accounts, and accounts whose claims are missing, are lis
     ].toSorted(),
   )
   expect(json).toMatchObject({ lackingAccounts: 2, lackingClaims: 2, file: stand.listFile('claims') })
-  expect(text).toContain('2 claims of missing accounts')
+  expect(text).toContain('2 claims of missing accounts or of values that their accounts no longer have')
 })
 
 test('revived claims of an account on another shard that was deleted since are listed', async () => {
@@ -114,10 +114,56 @@ test('if the map changed during the comparison, the output asks to compare again
   expect((await lookAgain()).text).toContain('The map changed during the comparison')
 })
 
-test('consistent claims and accounts are reported as such', async () => {
+test('consistent claims and accounts are reported as such; a retired claim needs no account that has its value', async () => {
   await signUp('0000stays', 'stays@example.com', 'stays')
+  await claimOf('handle', 'previous', '0000stays', 'retired')
+  await claimOf('handle', 'lost', '0001gone', 'retired')
   const { text } = await take(await moment())
   expect(text).toContain('Every claim has its account, and every account its claims.')
+})
+
+/** A claim at the other shard. */
+async function claimOf(kind: string, value: string, ownerId: string, state = 'confirmed'): Promise<void> {
+  const key = sha256(`${kind}\0${value}`)
+  const sql =
+    "INSERT INTO slots (keyspace, slot, state, epoch) VALUES ('claims', ?, 'active', 1) ON CONFLICT DO NOTHING"
+  await other().query([{ sql, params: [key.slice(0, 4)] }])
+  const attempt = state === 'retired' ? 'retired-a' : 'b'
+  await other().query([
+    { sql: 'INSERT INTO claims VALUES (?, ?, ?, ?, ?, 1)', params: [key, kind, ownerId, attempt, state] },
+  ])
+}
+
+describe('a restore to a time before a change of the handle', () => {
+  const setUp = async () => {
+    await signUp('0000ada', 'ada@example.com', 'ada')
+    const to = await moment()
+    await write("UPDATE profiles SET handle = 'lovelace' WHERE id = '0000ada'")
+    const key = sha256('handle\0ada')
+    const sql = "UPDATE claims SET state = 'retired', attempt_id = 'retired-a' WHERE key = ?"
+    await other().query([{ sql, params: [key] }])
+    await claimOf('handle', 'lovelace', '0000ada')
+    return to
+  }
+
+  test('lists the claim that the account has given up, and the one that it no longer has', async () => {
+    await take(await setUp())
+    expect(listed()).toEqual([
+      { lacks: 'claim', key: sha256('handle\0ada'), kind: 'handle', accountId: '0000ada' },
+      { lacks: 'account', key: sha256('handle\0lovelace'), kind: 'handle', accountId: '0000ada' },
+    ])
+  })
+
+  test('does not list a claim whose owner still has a job to run', async () => {
+    const to = await setUp()
+    await take(to)
+    await write(
+      `INSERT INTO outbox (id, owner_id, kind, body, state, attempts, due_at, created_at)
+       VALUES ('0000job', '0000ada', 'claims.retire', '{}', 'waiting', 0, 1, 1)`,
+    )
+    await lookAgain()
+    expect(listed().map(({ lacks }) => lacks)).toEqual(['claim'])
+  })
 })
 
 const account = (id: string, { version = 1, email = `${id}@example.com` } = {}) =>
