@@ -32,6 +32,7 @@ export const catalogue = {
   EMAIL_TAKEN: [409, 'The e-mail address is taken', 'Log in, or use another address.'],
   HANDLE_TAKEN: [409, 'The handle is taken', 'Choose another handle.'],
   CONFLICT: [409, 'The request conflicts with another change', 'Read the current state, then send the request again.'],
+  LIMIT_REACHED: [409, 'The account has reached a limit', 'Remove something first. `detail` names the limit.'],
   MOVE_STATE: [
     409,
     'The move’s state doesn’t allow it',

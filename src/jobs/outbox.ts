@@ -1,6 +1,7 @@
 import type { Clock } from '../core/clock.ts'
 import type { IdSource } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
+import { rowsOf, type Typed } from '../sharding/named-batch.ts'
 import type { ShardDatabase, ShardStatement } from '../sharding/shards.ts'
 
 /** Work that must follow a change. `body` has ids and data that cannot be read again later, never a secret. */
@@ -47,3 +48,24 @@ export const outboxStatementIf = (
   database
     .prepare(`INSERT INTO outbox (${COLUMNS}) SELECT ${VALUES} WHERE EXISTS (${query})`)
     .bind(...valuesOf(job), ...values)
+
+/**
+ * Writes the outbox row only if the query finds a row, whose column `body` is then the job's body (JSON). For a body
+ * that depends on the row that is about to change. The answer has the body, so that the job can follow the commit.
+ * @public For nouns.
+ */
+export const outboxStatementFrom = (
+  database: ShardDatabase,
+  job: Omit<Job, 'body'>,
+  query: string,
+  ...values: (string | number)[]
+): Typed<{ body: string }> => {
+  const [id, ownerId, kind, , dueAt, createdAt] = valuesOf({ ...job, body: {} })
+  return rowsOf<{ body: string }>(
+    database
+      .prepare(
+        `INSERT INTO outbox (${COLUMNS}) SELECT ?, ?, ?, body, ?, ?, 'waiting', 0 FROM (${query}) WHERE true RETURNING body`,
+      )
+      .bind(id, ownerId, kind, dueAt, createdAt, ...values),
+  )
+}
