@@ -1,6 +1,6 @@
-import type { Clock } from '../../core/clock.ts'
+import type { ManyContext } from '../../jobs/dispatch.ts'
+import type { GroupDatabase } from '../../sharding/grouped-batches.ts'
 import { rowsOf } from '../../sharding/named-batch.ts'
-import type { Shards } from '../../sharding/shards.ts'
 
 /** One user follows another, or has ended that. The edge with the highest version counts. */
 export interface Edge {
@@ -38,27 +38,30 @@ export const COUNT_FOLLOWING = `INSERT INTO follow_counts (id, followers, follow
   LEFT JOIN follow_counts AS counts ON counts.id = given.id WHERE true
   ON CONFLICT (id) DO UPDATE SET following = follow_counts.following + excluded.following`
 
+/** An account that does not exist gets no followers, but it loses them. */
+const IS_KEPT = `(edge.value ->> 'endedAt' IS NOT NULL
+  OR EXISTS (SELECT 1 FROM profiles WHERE id = edge.value ->> 'followeeId'))`
+
 /** Each edge of `?1` (JSON) changes the count if it is newer than the row, which the next statement replaces. */
 const COUNT_FOLLOWERS = `INSERT INTO follow_counts (id, followers, following)
   SELECT given.id, given.change + ${START.followers}, ${START.following}
   FROM (SELECT edge.value ->> 'followeeId' AS id,
           sum((edge.value ->> 'endedAt' IS NULL) - (known.id IS NOT NULL AND known.ended_at IS NULL)) AS change
         FROM json_each(?1) AS edge LEFT JOIN followers AS known ON known.id = edge.value ->> 'key'
-        WHERE edge.value ->> 'version' > coalesce(known.version, 0) GROUP BY 1) AS given
-  JOIN profiles ON profiles.id = given.id LEFT JOIN follow_counts AS counts ON counts.id = given.id
-  WHERE given.change <> 0 OR counts.id IS NULL
+        WHERE edge.value ->> 'version' > coalesce(known.version, 0) AND ${IS_KEPT} GROUP BY 1) AS given
+  LEFT JOIN follow_counts AS counts ON counts.id = given.id WHERE given.change <> 0
   ON CONFLICT (id) DO UPDATE SET followers = follow_counts.followers + excluded.followers`
 
 const KEEP_FOLLOWERS = `INSERT INTO followers (id, followee_id, follower_id, followed_at, ended_at, version)
   SELECT edge.value ->> 'key', edge.value ->> 'followeeId', edge.value ->> 'followerId', edge.value ->> 'followedAt',
     edge.value ->> 'endedAt', edge.value ->> 'version'
-  FROM json_each(?1) AS edge JOIN profiles ON profiles.id = edge.value ->> 'followeeId' WHERE true
+  FROM json_each(?1) AS edge WHERE ${IS_KEPT}
   ON CONFLICT (id) DO UPDATE SET followed_at = excluded.followed_at, ended_at = excluded.ended_at,
     version = excluded.version WHERE excluded.version > followers.version`
 
-const FIND_GONE = `SELECT edge.value ->> 'key' AS key FROM json_each(?1) AS edge
-  WHERE NOT EXISTS (SELECT 1 FROM profiles WHERE id = edge.value ->> 'followeeId')`
+const FIND_GONE = `SELECT edge.value ->> 'key' AS key FROM json_each(?1) AS edge WHERE NOT ${IS_KEPT}`
 
+/** The counts of the followers of edges that are taken back, if their sides have these versions. */
 const COUNT_TAKEN_BACK = `UPDATE follow_counts SET following = following - taken.count
   FROM (SELECT known.follower_id AS id, count(*) AS count FROM json_each(?1) AS edge
         JOIN follows AS known ON known.id = edge.value ->> 'key' AND known.version = edge.value ->> 'version'
@@ -68,25 +71,35 @@ const COUNT_TAKEN_BACK = `UPDATE follow_counts SET following = following - taken
 const TAKE_BACK = `UPDATE follows SET ended_at = ?2, version = max(follows.version + 1, ?2) FROM json_each(?1) AS edge
   WHERE follows.id = edge.value ->> 'key' AND follows.version = edge.value ->> 'version' AND follows.ended_at IS NULL`
 
-type Keyed = Edge & { key: string }
+export const EDGE_COLUMNS = `id, follower_id AS followerId, followee_id AS followeeId, followed_at AS followedAt,
+  ended_at AS endedAt, version`
+
+export interface EdgeRow extends Edge {
+  id: string
+}
+
+/** The rows of one table with the keys of these items. */
+export const findEdges = (database: GroupDatabase, table: 'follows' | 'followers', items: { key: string }[]) =>
+  rowsOf<EdgeRow>(
+    database
+      .prepare(`SELECT ${EDGE_COLUMNS} FROM ${table} WHERE id IN (SELECT value FROM json_each(?))`)
+      .bind(JSON.stringify(items.map(({ key }) => key))),
+  )
 
 /**
  * Gives the followees' sides these versions of the edges, unless they have newer ones, in one batch per shard. Each
- * batch changes the counts by what its edges change, so it may be sent again. Takes an edge back if its followee has
- * no account any more. Resolves to the edges that may not have arrived, each with the reason.
+ * batch changes the counts by what its edges change, so it may be sent again. If a followee has no account any more,
+ * the edge ends on both sides. Resolves to the edges that may not have arrived, each with the reason.
  */
-export async function deliver(
-  { shards, clock }: { shards: Shards; clock: Clock },
-  edges: readonly Edge[],
-): Promise<Map<Edge, unknown>> {
+export async function deliver(tools: ManyContext, edges: readonly Edge[]): Promise<Map<Edge, unknown>> {
   // An older version of an edge changes nothing, so the newest speaks for all of them.
-  const newest = new Map<string, Keyed>()
+  const newest = new Map<string, Edge>()
   for (const edge of edges) {
     const key = otherSideOf(edge)
-    if (edge.version > (newest.get(key)?.version ?? 0)) newest.set(key, { ...edge, key })
+    if (edge.version > (newest.get(key)?.version ?? 0)) newest.set(key, edge)
   }
-  const { answers, failed } = await shards.group(
-    [...newest.values()],
+  const { answers, failed } = await tools.shards.group(
+    [...newest].map(([key, edge]) => ({ ...edge, key })),
     { keyspace: 'users', operation: 'follows.deliver' },
     (database, some) => {
       const json = JSON.stringify(some)
@@ -97,32 +110,33 @@ export async function deliver(
       }
     },
   )
-  const reasons = new Map([...failed].map(([{ key }, error]) => [key, error as unknown]))
+  const reasons = new Map<string, unknown>([...failed].map(([{ key }, error]) => [key, error]))
   const gone = answers.flatMap(({ gone }) => gone.results.flatMap(({ key }) => newest.get(key) ?? []))
-  for (const [key, error] of await takeBack({ shards, clock }, gone)) reasons.set(key, error)
-  return new Map(
-    edges.flatMap((edge) => {
-      const key = otherSideOf(edge)
-      return reasons.has(key) ? [[edge, reasons.get(key)] as const] : []
-    }),
-  )
+  if (gone.length > 0) for (const [edge, reason] of await takeBack(tools, gone)) reasons.set(otherSideOf(edge), reason)
+  const late = edges.filter((edge) => reasons.has(otherSideOf(edge)))
+  return new Map(late.map((edge) => [edge, reasons.get(otherSideOf(edge))]))
 }
 
-/** Ends edges to accounts that do not exist. Resolves to the keys of the other sides that failed. */
-async function takeBack({ shards, clock }: { shards: Shards; clock: Clock }, gone: Keyed[]) {
-  const items = gone
-    .filter(({ endedAt }) => endedAt === null)
-    .map((edge) => ({ ...edge, key: sideOf(edge), otherKey: edge.key }))
-  const { failed } = await shards.group(
-    items,
+/** Ends edges to accounts that do not exist. Resolves to those that may not have ended, each with the reason. */
+async function takeBack(tools: ManyContext, gone: Edge[]): Promise<Map<Edge, unknown>> {
+  const { answers, failed } = await tools.shards.group(
+    gone.map((edge) => ({ ...edge, key: sideOf(edge) })),
     { keyspace: 'users', operation: 'follows.take-back' },
     (database, some) => {
       const json = JSON.stringify(some)
       return {
         counted: database.prepare(COUNT_TAKEN_BACK).bind(json),
-        taken: database.prepare(TAKE_BACK).bind(json, clock.now()),
+        taken: database.prepare(TAKE_BACK).bind(json, tools.clock.now()),
+        sides: findEdges(database, 'follows', some),
       }
     },
   )
-  return [...failed].map(([{ otherKey }, error]) => [otherKey, error] as const)
+  const sides = answers.flatMap(({ sides }) => sides.results)
+  return new Map<Edge, unknown>([
+    ...failed,
+    ...(await deliver(
+      tools,
+      sides.filter(({ endedAt }) => endedAt !== null),
+    )),
+  ])
 }

@@ -35,7 +35,7 @@ const KEEP = `INSERT INTO follows (id, follower_id, followee_id, followed_at, en
   ON CONFLICT (id) DO UPDATE SET followed_at = excluded.followed_at, ended_at = excluded.ended_at,
     version = excluded.version`
 
-const IS_FOLLOWING = 'SELECT 1 FROM follows WHERE id = ? AND ended_at IS NULL'
+const SELECT_FOLLOWED = 'SELECT 1 FROM follows WHERE id = ? AND ended_at IS NULL'
 
 /** Follows a user. Changes nothing if the session's user already does. */
 export async function follow(tiers: FollowTiers, session: Session, followeeId: string): Promise<void> {
@@ -45,7 +45,7 @@ export async function follow(tiers: FollowTiers, session: Session, followeeId: s
   const { queued, found } = await batchByName(database, {
     queued: outboxStatementFrom(database, job, BEGIN, ...edge, limits.followsMax),
     ...changed(database, job, followeeId, 1),
-    found: database.prepare(IS_FOLLOWING).bind(sideOf({ followerId: session.userId, followeeId })),
+    found: database.prepare(SELECT_FOLLOWED).bind(sideOf({ followerId: session.userId, followeeId })),
   })
   if (found.results.length === 0)
     throw new BanyanError(
@@ -87,7 +87,7 @@ function send({ follow }: FollowTiers, job: Job, queued: D1Result<{ body: string
 export const isFollowing = async ({ shards }: Pick<Tiers, 'shards'>, followerId: string, followeeId: string) =>
   (await shards
     .of(followerId, { operation: 'follows.is-following' })
-    .prepare(IS_FOLLOWING)
+    .prepare(SELECT_FOLLOWED)
     .bind(sideOf({ followerId, followeeId }))
     .first()) !== null
 

@@ -1,10 +1,8 @@
-import type { Clock } from '../../core/clock.ts'
 import { DAY_MS } from '../../core/clock.ts'
 import { limits } from '../../core/limits.ts'
-import { type FailedJobs, type JobKinds, together } from '../../jobs/dispatch.ts'
+import { type FailedJobs, type JobKinds, type ManyContext, together } from '../../jobs/dispatch.ts'
 import type { Expiry } from '../../jobs/housekeeping.ts'
 import type { Job } from '../../jobs/outbox.ts'
-import type { Shards } from '../../sharding/shards.ts'
 import { deliver, type Edge } from './edges.ts'
 import { EDGE_CHANGED } from './follows.ts'
 
@@ -20,7 +18,7 @@ export const followJobs = (): JobKinds => ({
   [EDGE_CHANGED]: { queue: 'jobs', attemptsMax: 10, backoffBaseSeconds: 5, ...together(deliverJobs) },
 })
 
-async function deliverJobs(jobs: Job[], tools: { shards: Shards; clock: Clock }): Promise<FailedJobs> {
+async function deliverJobs(jobs: Job[], tools: ManyContext): Promise<FailedJobs> {
   const edges = new Map(jobs.map((job) => [{ ...job.body, followerId: job.ownerId } as Edge, job]))
   const failed = await deliver(tools, [...edges.keys()])
   return new Map([...edges].flatMap(([edge, job]) => (failed.has(edge) ? [[job, failed.get(edge)]] : [])))

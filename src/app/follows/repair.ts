@@ -1,12 +1,8 @@
 import { limits } from '../../core/limits.ts'
 import type { Duty, DutyTools } from '../../jobs/duties.ts'
 import { upTo, type WalkedRows, walk } from '../../jobs/walk.ts'
-import { rowsOf } from '../../sharding/named-batch.ts'
 import type { Shards, ShardWindow } from '../../sharding/shards.ts'
-import { countsIn, deliver, type Edge, otherSideOf, sideOf } from './edges.ts'
-
-const COLUMNS = `id, follower_id AS followerId, followee_id AS followeeId, followed_at AS followedAt, ended_at AS endedAt,
-  version`
+import { countsIn, deliver, EDGE_COLUMNS, type Edge, type EdgeRow, findEdges, otherSideOf, sideOf } from './edges.ts'
 
 /** Reading the rows of a shard takes 4 statements. The rest of the budget is for other sides, and for repairs. */
 const STATEMENTS_PER_SHARD = 8
@@ -16,10 +12,6 @@ const STATEMENTS_PER_QUESTION = 2
 
 /** To raise a follower's side and to deliver it, if the edge is alone in its shards. */
 const STATEMENTS_PER_REPAIR = 7
-
-interface EdgeRow extends Edge {
-  id: string
-}
 
 interface CountRow {
   id: string
@@ -63,8 +55,8 @@ async function repair({ shards, clock, log }: DutyTools, window: ShardWindow): P
     {
       duty: 'follows',
       tables: [
-        { name: 'follows', columns: COLUMNS, where: settled },
-        { name: 'followers', columns: COLUMNS, where: settled },
+        { name: 'follows', columns: EDGE_COLUMNS, where: settled },
+        { name: 'followers', columns: EDGE_COLUMNS, where: settled },
         { name: 'follow_counts', columns: 'id, followers, following' },
       ],
       rowsMax: await rowsMax(shards, window),
@@ -125,11 +117,11 @@ async function compare(shards: Shards, visits: Visit[]) {
 }
 
 /** Each edge with its other side, or null, by one exact query per shard. */
-async function find(shards: Shards, table: string, edges: EdgeRow[], keyOf: (edge: Edge) => string) {
+async function find(shards: Shards, table: 'follows' | 'followers', edges: EdgeRow[], keyOf: (edge: Edge) => string) {
   const { done, answers, failed } = await shards.group(
     edges.map((edge) => ({ key: keyOf(edge), edge })),
     { keyspace: 'users', operation: 'follows.compare', isRead: true },
-    (database, some) => ({ found: findIn(database, table, some) }),
+    (database, some) => ({ found: findEdges(database, table, some) }),
   )
   const known = new Map(answers.flatMap(({ found }) => found.results.map((row) => [row.id, row])))
   return {
@@ -138,13 +130,6 @@ async function find(shards: Shards, table: string, edges: EdgeRow[], keyOf: (edg
   }
 }
 
-const findIn = (database: Pick<D1Database, 'prepare'>, table: string, items: { key: string }[]) =>
-  rowsOf<EdgeRow>(
-    database
-      .prepare(`SELECT ${COLUMNS} FROM ${table} WHERE id IN (SELECT value FROM json_each(?))`)
-      .bind(JSON.stringify(items.map(({ key }) => key))),
-  )
-
 /** Gives followers' sides a version above the followees' sides. Resolves to them, and to the reasons of failures. */
 async function raise(shards: Shards, copies: Edge[], now: number) {
   const { answers, failed } = await shards.group(
@@ -152,7 +137,7 @@ async function raise(shards: Shards, copies: Edge[], now: number) {
     { keyspace: 'users', operation: 'follows.raise' },
     (database, some) => ({
       raised: database.prepare(RAISE).bind(JSON.stringify(some), now),
-      edges: findIn(database, 'follows', some),
+      edges: findEdges(database, 'follows', some),
     }),
   )
   return { edges: answers.flatMap(({ edges }) => edges.results), reasons: [...failed.values()] }
