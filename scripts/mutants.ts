@@ -10,7 +10,7 @@ import { readOptions } from './options.ts'
 
 interface Mutant extends Cut {
   name: string
-  project: 'unit' | 'workerd' | 'e2e'
+  project: 'unit' | 'workerd' | 'e2e' | 'simulation'
   tests: string
 }
 
@@ -50,6 +50,12 @@ const readThrough = 'src/cache/read-through.ts'
 const cache = { project: 'unit', tests: 'test/unit/cache' } as const
 const cachedReads = { project: 'workerd', tests: 'test/workerd/posts/cached-reads.test.ts' } as const
 const cacheTrap = { project: 'e2e', tests: 'test/e2e/cache-trap.test.ts' } as const
+
+const edges = 'src/app/follows/edges.ts'
+const edgeRepair = 'src/app/follows/repair.ts'
+const follows = { project: 'workerd', tests: 'test/workerd/follows' } as const
+const followRuns = { project: 'simulation', tests: 'test/simulation/follows' } as const
+const jobsTogether = { project: 'workerd', tests: 'test/workerd/jobs/together.test.ts' } as const
 
 const mover = 'src/resharding/move.ts'
 const capture = { project: 'workerd', tests: 'test/workerd/resharding/bounded-capture.test.ts' } as const
@@ -1183,6 +1189,69 @@ const mutants: Mutant[] = [
     take: / *await clock\.sleep\(Math\.max\(0, calledAt.*/,
     leave: '',
     ...purges,
+  },
+  {
+    name: 'follows: versions of edges',
+    file: edges,
+    take: /version = excluded\.version WHERE excluded\.version > followers\.version/,
+    leave: 'version = excluded.version',
+    ...followRuns,
+  },
+  {
+    name: 'follows: a count changes with newer versions only',
+    file: edges,
+    take: /edge\.value ->> 'version' > coalesce\(known\.version, 0\) AND/,
+    leave: '',
+    ...followRuns,
+  },
+  {
+    name: 'follows: an edge to a deleted account is taken back',
+    file: edges,
+    take: /if \(gone\.length > 0\)/,
+    leave: 'if (gone.length < 0)',
+    ...followRuns,
+  },
+  {
+    name: 'follows: tombstones',
+    file: 'src/app/follows/jobs.ts',
+    take: /limits\.inboxDays \* DAY_MS/,
+    leave: '0',
+    ...follows,
+  },
+  {
+    name: 'follows: the job exists only if the edge changes',
+    file: 'src/app/follows/follows.ts',
+    take: /\(known\.id IS NULL OR known\.ended_at IS NOT NULL\)/,
+    leave: '1',
+    ...follows,
+  },
+  {
+    name: 'follows: the repair delivers lost edges',
+    file: edgeRepair,
+    take: /\(copy \? copy\.version < side\.version : side\.endedAt === null\)/,
+    leave: 'copy === undefined',
+    ...followRuns,
+  },
+  {
+    name: 'follows: the repair ends unfounded edges',
+    file: edgeRepair,
+    take: /else if \(side \? .*/,
+    leave: '',
+    ...follows,
+  },
+  {
+    name: 'follows: the repair counts again',
+    file: edgeRepair,
+    take: /AND \(followers <> .*RETURNING id/,
+    leave: 'AND 0 RETURNING id',
+    ...followRuns,
+  },
+  {
+    name: 'jobs that run together: verdicts of their own',
+    file: 'src/jobs/dispatch.ts',
+    take: /if \(!failed\.has\(job\)\) return/,
+    leave: 'if (failed.size === 0) return',
+    ...jobsTogether,
   },
 ]
 
