@@ -10,7 +10,7 @@ import { readOptions } from './options.ts'
 
 interface Mutant extends Cut {
   name: string
-  project: 'unit' | 'workerd' | 'e2e'
+  project: 'unit' | 'workerd' | 'e2e' | 'simulation'
   tests: string
 }
 
@@ -55,6 +55,11 @@ const replicas = 'src/sharding/replicas.ts'
 const replicaReads = { project: 'unit', tests: 'test/unit/sharding/replicas.test.ts' } as const
 const causalToken = { project: 'unit', tests: 'test/unit/web/causal-token.test.ts' } as const
 const replicatedWeb = { project: 'workerd', tests: 'test/workerd/web/replicas.test.ts' } as const
+const edges = 'src/app/follows/edges.ts'
+const edgeRepair = 'src/app/follows/repair.ts'
+const follows = { project: 'workerd', tests: 'test/workerd/follows' } as const
+const followRuns = { project: 'simulation', tests: 'test/simulation/follows' } as const
+const jobsTogether = { project: 'workerd', tests: 'test/workerd/jobs/together.test.ts' } as const
 
 const mover = 'src/resharding/move.ts'
 const capture = { project: 'workerd', tests: 'test/workerd/resharding/bounded-capture.test.ts' } as const
@@ -775,8 +780,8 @@ const mutants: Mutant[] = [
   {
     name: 'a group’s batch has a bookmark',
     file: 'src/sharding/grouped-batches.ts',
-    take: /await noted\(connection\.batch\(\[guard, \.\.\.statements\]\)\)/,
-    leave: 'await connection.batch([guard, ...statements])',
+    take: /await noted\(connection\.batch<never>\(\[guard, \.\.\.statements\]\)\)/,
+    leave: 'await connection.batch<never>([guard, ...statements])',
     ...replicaReads,
   },
   {
@@ -1252,6 +1257,69 @@ const mutants: Mutant[] = [
     take: / *await clock\.sleep\(Math\.max\(0, calledAt.*/,
     leave: '',
     ...purges,
+  },
+  {
+    name: 'follows: versions of edges',
+    file: edges,
+    take: /version = excluded\.version WHERE excluded\.version > followers\.version/,
+    leave: 'version = excluded.version',
+    ...followRuns,
+  },
+  {
+    name: 'follows: a count changes with newer versions only',
+    file: edges,
+    take: /edge\.value ->> 'version' > coalesce\(known\.version, 0\) AND/,
+    leave: '',
+    ...followRuns,
+  },
+  {
+    name: 'follows: an edge to a deleted account is taken back',
+    file: edges,
+    take: /if \(gone\.length > 0\)/,
+    leave: 'if (gone.length < 0)',
+    ...followRuns,
+  },
+  {
+    name: 'follows: tombstones',
+    file: 'src/app/follows/jobs.ts',
+    take: /limits\.inboxDays \* DAY_MS/,
+    leave: '0',
+    ...follows,
+  },
+  {
+    name: 'follows: the job exists only if the edge changes',
+    file: 'src/app/follows/follows.ts',
+    take: /\(known\.id IS NULL OR known\.ended_at IS NOT NULL\)/,
+    leave: '1',
+    ...follows,
+  },
+  {
+    name: 'follows: the repair delivers lost edges',
+    file: edgeRepair,
+    take: /\(copy \? copy\.version < side\.version : side\.endedAt === null\)/,
+    leave: 'copy === undefined',
+    ...followRuns,
+  },
+  {
+    name: 'follows: the repair ends unfounded edges',
+    file: edgeRepair,
+    take: /else if \(side \? .*/,
+    leave: '',
+    ...follows,
+  },
+  {
+    name: 'follows: the repair counts again',
+    file: edgeRepair,
+    take: /AND \(followers <> .*RETURNING id/,
+    leave: 'AND 0 RETURNING id',
+    ...followRuns,
+  },
+  {
+    name: 'jobs that run together: verdicts of their own',
+    file: 'src/jobs/dispatch.ts',
+    take: /if \(!failed\.has\(job\)\) return/,
+    leave: 'if (failed.size === 0) return',
+    ...jobsTogether,
   },
 ]
 

@@ -37,6 +37,7 @@ export const catalogue = {
     'Take a previous handle back, or wait until the first of them is free.',
   ],
   CONFLICT: [409, 'The request conflicts with another change', 'Read the current state, then send the request again.'],
+  LIMIT_REACHED: [409, 'The account has reached a limit', 'Remove something first. `detail` names the limit.'],
   MOVE_STATE: [
     409,
     'The move’s state doesn’t allow it',

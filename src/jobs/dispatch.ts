@@ -39,7 +39,25 @@ export interface JobKind {
   attemptsMax: number
   backoffBaseSeconds: number
   run(job: Job, context: JobContext): Promise<void>
+  /**
+   * Runs the jobs that one batch of a queue has of this kind. Resolves to those that failed, each with the reason; the
+   * others are done. A throw fails all of them. Has no inbox, so each effect must be harmless if it happens again.
+   */
+  runMany?(jobs: Job[], context: ManyContext): Promise<FailedJobs>
 }
+
+export type ManyContext = Pick<JobContext, 'shards' | 'clock'>
+export type FailedJobs = ReadonlyMap<Job, unknown>
+
+/**
+ * The handlers of a kind whose jobs run together. A job that runs alone is a batch of one. @public For nouns.
+ */
+export const together = (runMany: NonNullable<JobKind['runMany']>): Pick<JobKind, 'run' | 'runMany'> => ({
+  runMany,
+  async run(job, context) {
+    for (const reason of (await runMany([job], context)).values()) throw reason
+  },
+})
 
 export type JobKinds = Record<string, JobKind>
 
@@ -69,6 +87,12 @@ export const QUEUE_GAVE_UP = 'The queue gave up on it.'
 /** The outcome of an attempt, which tells a consumer what to do with the message. */
 export type Verdict = { kind: 'done' } | { kind: 'retry'; delaySeconds: number } | { kind: 'dead'; error: string }
 
+/** A job, and which attempt at it this is, counted from 1. */
+export interface Attempt {
+  job: Job
+  attempt: number
+}
+
 /** Runs jobs from a queue or inline. */
 export class Dispatch {
   readonly #options: DispatchOptions
@@ -92,6 +116,37 @@ export class Dispatch {
       return { kind: 'done' }
     } catch (error) {
       return this.#failed(job, kind, attempt, messageOf(error))
+    }
+  }
+
+  /** The kind of a job that runs together with the others of its kind in a batch, or null. */
+  kindTogether({ kind }: Job): string | null {
+    return this.#options.kinds[kind]?.runMany ? kind : null
+  }
+
+  /** Like `run`, for jobs of one kind that run together. Returns a verdict for each, in order. */
+  async runMany(attempts: Attempt[]): Promise<Verdict[]> {
+    const now = this.#options.clock.now()
+    const failed = await this.#runTogether(
+      attempts.map(({ job }) => job).filter((job) => ageRefusal(job, now) === null),
+    )
+    return attempts.map(({ job, attempt }): Verdict => {
+      const tooOld = ageRefusal(job, now)
+      if (tooOld) return { kind: 'dead', error: tooOld }
+      if (!failed.has(job)) return { kind: 'done' }
+      return this.#failed(job, this.#options.kinds[job.kind], attempt, messageOf(failed.get(job)))
+    })
+  }
+
+  async #runTogether(jobs: Job[]): Promise<FailedJobs> {
+    const { kinds, shards, clock } = this.#options
+    const run = jobs[0] && kinds[jobs[0].kind]?.runMany
+    if (!run) return new Map()
+    try {
+      const failed = await run(jobs, { shards, clock })
+      return new Map([...failed, ...(await this.#finishAll(jobs.filter((job) => !failed.has(job))))])
+    } catch (error) {
+      return new Map(jobs.map((job) => [job, error]))
     }
   }
 
@@ -192,7 +247,22 @@ export class Dispatch {
     ])
   }
 
-  async #failed(job: Job, kind: JobKind | undefined, attempt: number, error: string): Promise<Verdict> {
+  /** Like `#finish`, in one batch per shard. Resolves to the jobs whose rows may remain, with the reason. */
+  async #finishAll(jobs: Job[]): Promise<FailedJobs> {
+    const { failed } = await this.#options.shards.group(
+      jobs.map((job) => ({ key: job.id, job })),
+      { keyspace: 'users', operation: 'jobs.finish' },
+      (database, some) => {
+        const ids = JSON.stringify(some.map(({ key }) => key))
+        const of = (table: string) =>
+          database.prepare(`DELETE FROM ${table} WHERE id IN (SELECT value FROM json_each(?))`).bind(ids)
+        return { rows: of('outbox'), letters: of('dead_letters') }
+      },
+    )
+    return new Map([...failed].map(([{ job }, error]) => [job, error]))
+  }
+
+  #failed(job: Job, kind: JobKind | undefined, attempt: number, error: string): Verdict {
     const { attemptsMax, backoffBaseSeconds } = kind ?? unknownKind
     if (attempt >= attemptsMax) return { kind: 'dead', error }
     const delaySeconds = Math.ceil(

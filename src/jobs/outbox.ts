@@ -1,6 +1,7 @@
 import type { Clock } from '../core/clock.ts'
 import type { IdSource } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
+import { rowsOf, type Typed } from '../sharding/named-batch.ts'
 import type { ShardDatabase, ShardStatement, SqlCondition } from '../sharding/shards.ts'
 
 /** Work that must follow a change. `body` has ids and data that cannot be read again later, never a secret. */
@@ -50,3 +51,24 @@ export const outboxStatementOnlyIf = (database: ShardDatabase, job: Job, onlyIf:
   database
     .prepare(`INSERT INTO outbox (${COLUMNS}) SELECT ${VALUES} WHERE ${onlyIf.sql}`)
     .bind(...valuesOf(job), ...onlyIf.values)
+
+/**
+ * Writes the outbox row only if the query finds a row, whose column `body` is then the job's body (JSON). For a body
+ * that depends on the row that is about to change. The answer has the body, so that the job can follow the commit.
+ * @public For nouns.
+ */
+export const outboxStatementFrom = (
+  database: ShardDatabase,
+  job: Omit<Job, 'body'>,
+  query: string,
+  ...values: (string | number)[]
+): Typed<{ body: string }> => {
+  const [id, ownerId, kind, , dueAt, createdAt] = valuesOf({ ...job, body: {} })
+  return rowsOf<{ body: string }>(
+    database
+      .prepare(
+        `INSERT INTO outbox (${COLUMNS}) SELECT ?, ?, ?, body, ?, ?, 'waiting', 0 FROM (${query}) WHERE true RETURNING body`,
+      )
+      .bind(id, ownerId, kind, dueAt, createdAt, ...values),
+  )
+}

@@ -8,14 +8,17 @@ import { type AnswersOf, answersByName, type NamedBatch, statementsOf } from './
 import {
   isSlotRefusal,
   refusalOf,
+  refuseUnlessOwned,
+  SlotRefusal,
   type SlotRefusalCode,
   shardUnknown,
   slotRefused,
   stateRefusal,
   timeRefusal,
   typedError,
+  unavailable,
 } from './refusals.ts'
-import { writerOf } from './replica-calls.ts'
+import { primaryOf } from './replica-calls.ts'
 import { mapAfter, mapWith, observed, type Routing } from './routing.ts'
 import { type ShardEntry, type ShardMap, unassigned } from './shard-map.ts'
 import type { Keyspace } from './sharded-table.ts'
@@ -28,6 +31,8 @@ export interface Slotted {
 export interface GroupOptions {
   keyspace: Keyspace
   operation: string
+  /** The batches only read. They also work on a read-only shard, and a lost answer leaves nothing unknown. */
+  isRead?: boolean
 }
 
 /** Prepares the statements of a batch. */
@@ -120,7 +125,7 @@ export class GroupedBatches<I extends Slotted, Batch extends NamedBatch> {
     const database = this.#routing.shards.get(shard.binding)
     if (!database) return this.#giveUp(items, shardUnknown(shard))
     for (let failures = 0; ; ) {
-      const refusal = stateRefusal(shard, 'write') ?? timeRefusal(this.#routing)
+      const refusal = stateRefusal(shard, this.#kind) ?? timeRefusal(this.#routing)
       if (refusal) return this.#giveUp(items, refusal)
       const { clock, random } = this.#routing
       const outcome = await this.#batch(shard, database, items)
@@ -129,10 +134,12 @@ export class GroupedBatches<I extends Slotted, Batch extends NamedBatch> {
         this.#answers.push(outcome.value)
         return []
       }
-      const answer = answerOf(outcome.error)
+      const answer = slotAnswer(outcome.error) ?? answerOf(outcome.error)
       if (isSlotRefusal(answer)) return this.#sendServed(shard, database, items, answer.code)
       const isLast = ++failures > limits.readRetriesMax || clock.now() >= this.#deadline
-      if (answer.kind === 'transient') {
+      if (answer.kind === 'transient' && this.#kind === 'exact-read') {
+        if (isLast) return this.#fail(items, unavailable(shard, this.#kind, outcome.error))
+      } else if (answer.kind === 'transient') {
         const unknown = new OutcomeUnknownError(outcome.error)
         for (const item of items) this.#maybeApplied.set(item, unknown)
         if (isLast) return this.#fail(items, unknown)
@@ -149,13 +156,17 @@ export class GroupedBatches<I extends Slotted, Batch extends NamedBatch> {
     items: I[],
   ): Promise<{ value: AnswersOf<Batch> } | { error: unknown }> {
     this.#batches++
-    const { connection, noted } = writerOf(this.#routing, shard, database)
+    const { connection, noted } = primaryOf(this.#routing, shard, database, this.#kind)
     const batch = this.#build(connection, items)
     const statements = statementsOf<D1PreparedStatement>(batch)
-    const guard = connection.prepare(GUARD).bind(this.#options.keyspace, slotsOf(items))
+    const isRead = this.#kind === 'exact-read'
+    const guard = connection.prepare(isRead ? STATES : GUARD).bind(this.#options.keyspace, slotsOf(items))
     const call = this.#call(shard, statements.length)
-    const send = async () =>
-      answersByName(batch, (await noted(connection.batch([guard, ...statements]))).values().drop(1))
+    const send = async () => {
+      const [guarded, ...answers] = await noted(connection.batch<never>([guard, ...statements]))
+      if (isRead) refuseUnlessServed(items, guarded)
+      return answersByName(batch, answers.values())
+    }
     return observed(this.#routing, call, send, limits.shardCallMs)
   }
 
@@ -166,8 +177,7 @@ export class GroupedBatches<I extends Slotted, Batch extends NamedBatch> {
   async #sendServed(shard: ShardEntry, database: D1Database, items: I[], code: SlotRefusalCode): Promise<Refused<I>[]> {
     const [item] = items
     if (item !== undefined && items.length === 1) return [{ item, code }]
-    const ask = () =>
-      database.prepare(STATES).bind(this.#options.keyspace, slotsOf(items)).all<{ slot: string; state: string }>()
+    const ask = () => database.prepare(STATES).bind(this.#options.keyspace, slotsOf(items)).all<SlotState>()
     const outcome = await observed(this.#routing, this.#call(shard, 1), ask, limits.shardCallMs)
     if ('error' in outcome) return items.map((item) => ({ item, code }))
     const states = new Map(outcome.value.results.map(({ slot, state }) => [slot, state]))
@@ -212,10 +222,28 @@ export class GroupedBatches<I extends Slotted, Batch extends NamedBatch> {
     return []
   }
 
+  get #kind() {
+    return this.#options.isRead ? 'exact-read' : 'write'
+  }
+
   #call(shard: ShardEntry, statements: number) {
-    return { shard: shard.id, slot: '*', operation: this.#options.operation, kind: 'write', statements } as const
+    return { shard: shard.id, slot: '*', operation: this.#options.operation, kind: this.#kind, statements } as const
   }
 }
+
+interface SlotState {
+  slot: string
+  state: string
+}
+
+/** Reads have no guard, because a database that is read-only would refuse it. */
+function refuseUnlessServed(items: Slotted[], states: D1Result<SlotState> | undefined): void {
+  const known = new Map(states?.results.map(({ slot, state }) => [slot, state]))
+  for (const { key } of items) refuseUnlessOwned(known.get(slotOf(key)))
+}
+
+const slotAnswer = (error: unknown) =>
+  error instanceof SlotRefusal ? ({ kind: 'refused', code: error.code } as const) : null
 
 const slotsOf = (items: Slotted[]): string => JSON.stringify([...new Set(items.map(({ key }) => slotOf(key)))])
 

@@ -20,16 +20,23 @@ export function readerOf(
   return database.withSession(start)
 }
 
-/** The connection for a write, which D1 sends to the primary. */
-export function writerOf({ replicas }: Pick<Routing, 'replicas'>, shard: ShardEntry, database: D1Database) {
+/** The connection for a call that goes to the primary. */
+export function primaryOf(
+  { replicas }: Pick<Routing, 'replicas'>,
+  shard: ShardEntry,
+  database: D1Database,
+  kind: 'write' | 'exact-read',
+) {
   const session = replicas ? database.withSession('first-primary') : null
   return {
     connection: session ?? database,
-    /** Resolves like the answer. Then the client's later reads start at the write's bookmark. */
+    /** Resolves like the answer. The client's reads after a write then start at the bookmark of its answer. */
     async noted<R>(answer: Promise<R>): Promise<R> {
-      const applied = await answer
-      if (session) replicas?.noteWrite(shard, session.getBookmark())
-      return applied
+      const arrived = await answer
+      const bookmark = session?.getBookmark() ?? null
+      if (kind === 'write') replicas?.noteWrite(shard, bookmark)
+      else replicas?.noteExactRead(shard, bookmark)
+      return arrived
     },
   }
 }

@@ -26,7 +26,7 @@ import {
   typedError,
   unavailable,
 } from './refusals.ts'
-import { askedOfReplica, type ReadPlace, readerOf, writerOf } from './replica-calls.ts'
+import { askedOfReplica, primaryOf, type ReadPlace, readerOf } from './replica-calls.ts'
 import { attempt, mapAfter, mapWith, observed, type RouteOptions, type Routing } from './routing.ts'
 import { type ArraysForm, arraysForm, type Sql } from './row-arrays.ts'
 import { type ShardEntry, type ShardMap, unassigned } from './shard-map.ts'
@@ -334,28 +334,22 @@ export class Router {
     return this.#session?.ask(shard, database, send) ?? send(readerOf(this.#routing, shard, database, place))
   }
 
-  /** A write. D1 sends it to the primary. */
+  /** A write, in the session if there is one. D1 sends it to the primary. */
   async #askWriter<R>(shard: ShardEntry, send: (database: Connection) => Promise<R>): Promise<R> {
-    const database = this.#database(shard)
-    const { replicas } = this.#routing
-    if (!this.#session) {
-      const { connection, noted } = writerOf(this.#routing, shard, database)
-      return noted(send(connection))
-    }
-    const answer = await this.#session.ask(shard, database, send)
-    replicas?.noteWrite(shard, this.#session.seenAt(shard))
+    if (!this.#session) return this.#ask(shard, 'write', send)
+    const answer = await this.#session.ask(shard, this.#database(shard), send)
+    this.#routing.replicas?.noteWrite(shard, this.#session.seenAt(shard))
     return answer
   }
 
-  /** An exact read. */
-  async #askPrimary<R>(shard: ShardEntry, send: (database: Connection) => Promise<R>): Promise<R> {
-    const database = this.#database(shard)
-    const { replicas } = this.#routing
-    if (this.#session) return this.#session.askPrimary(shard, database, send)
-    if (!replicas) return send(database)
-    const primary = database.withSession('first-primary')
-    const answer = await send(primary)
-    replicas.noteExactRead(shard, primary.getBookmark())
-    return answer
+  /** An exact read, in the session if there is one. */
+  #askPrimary<R>(shard: ShardEntry, send: (database: Connection) => Promise<R>): Promise<R> {
+    if (this.#session) return this.#session.askPrimary(shard, this.#database(shard), send)
+    return this.#ask(shard, 'exact-read', send)
+  }
+
+  #ask<R>(shard: ShardEntry, kind: 'write' | 'exact-read', send: (database: Connection) => Promise<R>): Promise<R> {
+    const { connection, noted } = primaryOf(this.#routing, shard, this.#database(shard), kind)
+    return noted(send(connection))
   }
 }

@@ -142,7 +142,7 @@ async function runWorld(world: World, seed: number): Promise<SeedReport> {
 class Violation extends Error {}
 
 /** True if nothing is running and nothing is left behind. */
-function isQuiet(world: World, events: number): boolean {
+export function isQuiet(world: World, events: number): boolean {
   if (events % 32 !== 0 || world.held > 0 || world.queued > 0 || world.openMoves().length > 0) return false
   return world.shards.every(
     (shard) =>
@@ -157,7 +157,7 @@ function isQuiet(world: World, events: number): boolean {
 }
 
 /** The operator: moves slots back and forth in both keyspaces, and sometimes aborts or reverses a move. */
-class Operator {
+export class Operator {
   readonly #world: World
   readonly #process: Process
   readonly #patience: 'committed' | 'done'
@@ -366,7 +366,7 @@ class Operator {
 }
 
 /** The faults around the moves. Each is counted at the step that each open move has reached. */
-function trouble(world: World): void {
+export function trouble(world: World): void {
   const { scheduler, faults } = world
   const met = (fault: Fault) => world.strike(fault)
   const kinds: (() => void)[] = [

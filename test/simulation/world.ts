@@ -52,6 +52,7 @@ import { Checker, type Effect, type Executed } from './checker.ts'
 import { type Fault, Faults, moverSteps } from './faults.ts'
 import { Meddling } from './meddling.ts'
 import { newPlace, type Place, restart, travel } from './network.ts'
+import { nounJobs } from './noun-jobs.ts'
 import { Process } from './processes.ts'
 import { ReplicatedShard } from './replicated-shards.ts'
 import {
@@ -767,6 +768,7 @@ export class Isolate {
       shards: shards.atPrimary(),
       kinds: {
         ...patientJobs(accountJobs({ signingKey: SIGNING_KEY, sendMail: async (mail) => void world.mails.push(mail) })),
+        ...patientJobs(nounJobs),
         [BULK]: bulkJob,
       },
     })

@@ -1,4 +1,5 @@
 import { defineNoun } from '../noun.ts'
+import { POST_COUNT, postDuties } from './counts.ts'
 import { HOME, postNavigation } from './navigation.tsx'
 import { postPages } from './pages.tsx'
 import { postsOnProfile } from './profile.tsx'
@@ -6,10 +7,11 @@ import { postRoutes } from './routes.ts'
 
 export const posts = defineNoun({
   name: 'posts',
-  tables: ['posts'],
+  tables: ['posts', 'post_counts'],
   routes: [postRoutes, postPages],
   navigation: postNavigation,
   home: { path: HOME, order: 10 },
-  userCounts: { posts: 'SELECT count(*) FROM posts WHERE author_id = profiles.id' },
+  duties: postDuties,
+  userCounts: { posts: POST_COUNT },
   profile: postsOnProfile,
 })

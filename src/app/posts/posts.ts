@@ -12,6 +12,7 @@ import { batchByName, rowsOf } from '../../sharding/named-batch.ts'
 import { formatCursor, parseCursor } from '../../web/api.ts'
 import type { Tiers } from '../../web/context.ts'
 import { findName, type ProfileName, profileChanged, raiseVersion } from '../profiles/profiles.ts'
+import { countPost } from './counts.ts'
 import { noDraft } from './drafts.ts'
 import { postTag } from './page-tags.ts'
 import type { Post } from './shapes.ts'
@@ -162,6 +163,7 @@ export async function createPost(
   const outcome = await idempotency.once(userId, retry, database, kept, (statements) =>
     batchByName(database, {
       statements,
+      counted: countPost(database, userId, 1),
       posted: database
         .prepare('INSERT INTO posts (id, author_id, text, created_at, edited_at, version) VALUES (?, ?, ?, ?, NULL, 1)')
         .bind(drawn.id, userId, text, drawn.createdAt),
@@ -209,6 +211,7 @@ export async function deletePost(tiers: PostTiers, session: Session, id: string)
   const { author, deleted, left } = await batchByName(database, {
     author: raiseVersion(database, session.userId),
     purges: purges.map((job) => outboxStatementIf(database, job, own, id, session.userId)),
+    counted: countPost(database, session.userId, -1, own, id, session.userId),
     deleted: database.prepare('DELETE FROM posts WHERE id = ? AND author_id = ?').bind(id, session.userId),
     left: database.prepare('SELECT 1 FROM posts WHERE id = ?').bind(id),
   })

@@ -17,3 +17,9 @@ export const posts = sharded(
     (table) => [index('posts_by_author').on(table.authorId, table.id)],
   ),
 )
+
+/** `id` is the user's id. */
+export const postCounts = sharded(
+  'users',
+  sqliteTable('post_counts', { id: text().primaryKey().notNull(), posts: integer().notNull() }),
+)

@@ -18,9 +18,12 @@ export const profilePages: RegisterRoutes = (app, nouns) => {
     const { user } = profile
     tagPage(c, userTag(user.id))
     const own = user.id === viewer?.id
-    const sections = await Promise.all(slots.map(({ section }) => section?.(c, profile, own)))
+    const [sections, actions] = await Promise.all([
+      Promise.all(slots.map(({ section }) => section?.(c, profile, own))),
+      Promise.all(slots.map(({ action }) => (own ? null : action?.(c, profile, viewer)))),
+    ])
     const summaries = slots.flatMap(({ summary }) => summary?.(user) ?? [])
-    const content = <ProfilePage user={user} own={own} summaries={summaries} sections={sections} />
+    const content = <ProfilePage user={user} own={own} summaries={summaries} actions={actions} sections={sections} />
     return page(c, { title: `${shownName(user)} (@${user.handle})`, description: user.bio, viewer }, content)
   })
 }

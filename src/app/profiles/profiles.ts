@@ -92,6 +92,36 @@ export async function getByHandle(tiers: ProfileTiers, text: string): Promise<Pr
   return { user: toUser(row), version: row.version }
 }
 
+const userKey = (id: string) => `user.1:${id}`
+const idIn = (key: string) => key.slice(userKey('').length)
+
+/**
+ * The users with these ids, from the cache, and the others in one exact query per shard. Users that do not exist are
+ * omitted. @public For nouns.
+ */
+export async function findUsers(
+  { shards, cache, userCounts }: Pick<Tiers, 'shards' | 'cache' | 'userCounts'>,
+  ids: readonly string[],
+): Promise<Map<string, User>> {
+  const load = async (keys: string[]) => {
+    const { answers, failed } = await shards.group(
+      keys.map((key) => ({ key: idIn(key) })),
+      { keyspace: 'users', operation: 'profiles.find-many', isRead: true },
+      (database, some) => ({
+        found: rowsOf<ProfileRow>(
+          database
+            .prepare(`SELECT ${columns(userCounts)} FROM profiles WHERE id IN (SELECT value FROM json_each(?))`)
+            .bind(JSON.stringify(some.map(({ key }) => key))),
+        ),
+      }),
+    )
+    for (const error of failed.values()) throw error
+    return new Map(answers.flatMap(({ found }) => found.results.map((row) => [userKey(row.id), row])))
+  }
+  const rows = await cache.readMany(ids.map(userKey), { ...cachedProfile, owner: idIn, load })
+  return new Map([...rows.values()].map((row) => [row.id, toUser(row)]))
+}
+
 /** The columns of `ProfileName`. */
 const NAME_COLUMNS = 'id AS authorId, handle, display_name AS displayName, version AS authorVersion'
 

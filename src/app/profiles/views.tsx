@@ -4,9 +4,9 @@ import { Leaf } from './leaf.tsx'
 import { shownName } from './names.ts'
 import type { User } from './shapes.ts'
 
-type ProfileMarginProps = { user: User; own: boolean; summaries: string[] }
+type ProfileMarginProps = { user: User; own: boolean; summaries: Child[]; actions: Child[] }
 
-const ProfileMargin = ({ user, own, summaries }: ProfileMarginProps) => (
+const ProfileMargin = ({ user, own, summaries, actions }: ProfileMarginProps) => (
   <div class="person">
     <Leaf user={user} size="large" />
     <div class="person-text">
@@ -20,9 +20,12 @@ const ProfileMargin = ({ user, own, summaries }: ProfileMarginProps) => (
         </p>
       ) : null}
       <p class="fine">
-        {summaries.map((summary) => `${summary} · `).join('')}here since{' '}
-        <time datetime={user.createdAt}>{readableDay(user.createdAt)}</time>
+        {summaries.map((summary) => (
+          <>{summary} · </>
+        ))}
+        here since <time datetime={user.createdAt}>{readableDay(user.createdAt)}</time>
       </p>
+      {actions}
       {own ? (
         <p>
           <a class="text-link" href="/settings">
