@@ -21,6 +21,7 @@ export function openOperators({ shards, clock, log, time, calls }: Tiers, bindin
     movers: moverClient({ engine, log, time }),
     migrations,
     usersTable: nouns.find((noun) => noun.usersTable)?.usersTable ?? null,
+    userList: nouns.find((noun) => noun.userList)?.userList ?? null,
     async probe(after) {
       const { map } = await directory.map()
       const restoring = map.shards.filter(({ state }) => state === 'restoring')

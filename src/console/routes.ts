@@ -4,6 +4,7 @@ import { migrationRoutes } from './migrations.ts'
 import { moveRoutes } from './move-routes.ts'
 import { probeRoutes } from './probe.ts'
 import { shardRoutes } from './shard-routes.ts'
+import { userRoutes } from './user-routes.ts'
 
 /** The operators' API. Each request needs the operators' token. */
 export function operatorRoutes(open: OpenOperators): RegisterRoutes {
@@ -13,6 +14,7 @@ export function operatorRoutes(open: OpenOperators): RegisterRoutes {
     moveRoutes(app, operators)
     migrationRoutes(app, operators)
     probeRoutes(app, operators)
+    userRoutes(app, operators)
     app.openAPIRegistry.registerComponent('securitySchemes', 'operator', { type: 'http', scheme: 'bearer' })
   }
 }

@@ -116,6 +116,7 @@ const rows: Row[] = [
   ofRecords('DELETE /operator/v1/shards/:id', 'the directory deletes it'),
   ofRecords('POST /operator/v1/shards/:id/drain', 'the directory plans'),
   ofRecords('POST /operator/v1/rebalance', 'the directory plans'),
+  row('GET /operator/v1/users', 'operator', 2, 0, 'SCATTER: one query per shard (two here)'),
   ofShards('GET /operator/v1/migrations', 1, 'the current map, and one query per shard: two here'),
   {
     ...row('POST /operator/v1/probe', 'operator', 36, 0, 'the current map, and one batch per case and shard: two here'),
