@@ -2,7 +2,6 @@ import { BanyanError } from '../core/errors.ts'
 import { prefixEnd } from '../core/text-order.ts'
 import type { Sql } from './row-arrays.ts'
 import type { Keyspace } from './sharded-table.ts'
-import type { SqlCondition } from './shards.ts'
 import { type SlotSpans, spansParameter } from './slot-spans.ts'
 import { compareValues, type Direction, type Keyed, type SortKey, sortValue } from './sort-keys.ts'
 
@@ -15,7 +14,7 @@ export interface ScatterSource {
   id: string
   /** The sort key: an expression per column of the order, best those of one index. The last one makes it unique. */
   keys: readonly string[]
-  where?: SqlCondition
+  where?: Sql
   /** Only rows whose first sort key, a text, starts with this. */
   prefix?: string
 }
@@ -95,11 +94,7 @@ function sourceSql(source: ScatterSource, place: Place): Sql {
  * The range of a prefix. If the cursor is inside the range, its start is left out, because SQLite starts its search of
  * the index at only one lower bound, and may choose the start of the range.
  */
-function prefixConditions(
-  { keys, prefix }: ScatterSource,
-  direction: Direction,
-  after: SortKey | null,
-): SqlCondition[] {
+function prefixConditions({ keys, prefix }: ScatterSource, direction: Direction, after: SortKey | null): Sql[] {
   const [key] = keys
   if (!prefix) return []
   const end = prefixEnd(prefix)
@@ -114,7 +109,7 @@ function prefixConditions(
  * Rows after a key. A comparison of row values searches an index by all its columns. It is never true for NULL, which
  * comes first in ascending order, so it is right there.
  */
-function afterCondition({ keys }: ScatterSource, { direction, hasNulls }: Place, after: SortKey): SqlCondition {
+function afterCondition({ keys }: ScatterSource, { direction, hasNulls }: Place, after: SortKey): Sql {
   if (after.length !== keys.length) throw new BanyanError('INTERNAL', 'A scatter’s cursor is of another query.')
   if (after.includes(null) || (hasNulls && direction === 'descending')) return columnsAfter(keys, direction, after)
   const sign = direction === 'ascending' ? '>' : '<'
@@ -122,7 +117,7 @@ function afterCondition({ keys }: ScatterSource, { direction, hasNulls }: Place,
 }
 
 /** The same, column by column. An index serves only its first column. */
-function columnsAfter([key, ...keys]: readonly string[], direction: Direction, after: SortKey): SqlCondition {
+function columnsAfter([key, ...keys]: readonly string[], direction: Direction, after: SortKey): Sql {
   const [value = null, ...values] = after
   const own = value === null ? [] : [value]
   const beyond = {

@@ -60,7 +60,7 @@ export async function* scatterStream<Row>(
   }
 }
 
-/** The slots of one shard from the position on: of the shard that has the position's row, or else its first slot. */
+/** The slots of one shard from the position on. It is the shard of the last row read, or of the first slot. */
 async function firstPart(
   { holder, request, atLeastEpoch }: Routing,
   keyspace: StreamQuery<unknown>['keyspace'],

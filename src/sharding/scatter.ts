@@ -20,7 +20,6 @@ import { mapAfter, observed, type Routing } from './routing.ts'
 import type { Sql } from './row-arrays.ts'
 import { keyedRow, pageSql, type ScatterQuery } from './scatter-query.ts'
 import type { ShardEntry } from './shard-map.ts'
-import type { ShardFailure } from './shards.ts'
 import {
   allSlots,
   joinedSpans,
@@ -31,6 +30,12 @@ import {
   spansParameter,
 } from './slot-spans.ts'
 import { type Keyed, mergeRows, refuseDisorder, type SortKey } from './sort-keys.ts'
+
+/** A shard that did not answer, with the reason. */
+export interface ShardFailure {
+  shard: string
+  error: string
+}
 
 export interface ScatterOptions {
   /** The most rows of the page. Each shard reads at most one more. */
@@ -49,7 +54,7 @@ export interface ScatterOptions {
 export interface ScatterPage<Row> {
   rows: Row[]
   failed: ShardFailure[]
-  /** The slots that were asked for in vain. A page with the same cursor and these slots has the rows that this one lacks. */
+  /** The slots of the failed shards. A page with the same cursor and these slots has the rows that this one lacks. */
   missing: SlotSpans
   /** The sort key of the last row, if other shards that answered have more rows. Null otherwise. */
   next: SortKey | null

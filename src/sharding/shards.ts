@@ -15,7 +15,7 @@ import { timeRefusal } from './refusals.ts'
 import { RoutedDatabase } from './routed-database.ts'
 import { Router } from './router.ts'
 import type { RouteOptions, Routing } from './routing.ts'
-import { type ScatterOptions, type ScatterPage, scatter } from './scatter.ts'
+import { type ScatterOptions, type ScatterPage, type ShardFailure, scatter } from './scatter.ts'
 import type { ScatterQuery } from './scatter-query.ts'
 import { type StreamOptions, type StreamPage, type StreamQuery, scatterStream } from './scatter-stream.ts'
 import type { ShardEntry, ShardMap } from './shard-map.ts'
@@ -41,11 +41,6 @@ export interface ShardVisit {
   /** SQL that is true for rows whose slot takes writes here. Every housekeeping statement must include it. */
   ownedHere(column: string): string
   run<T = Record<string, unknown>>(sql: string, ...values: unknown[]): Promise<D1Result<T>>
-}
-
-export interface ShardFailure {
-  shard: string
-  error: string
 }
 
 /** The shards that a turn visits. An invocation has 1,000 queries, and there may be 1,000 shards. */

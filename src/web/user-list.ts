@@ -1,7 +1,7 @@
 import type { ScatterQuery } from '../sharding/scatter-query.ts'
 
 /** A user in the operators' list, as its shard answers it. */
-export interface ListedUser {
+interface ListedUser {
   id: string
   handle: string
   displayName: string

@@ -38,7 +38,7 @@ const cachedSearch = cachePolicy<Found>({
  * old. Throws INVALID for a cursor of another list.
  */
 export async function searchUsers(
-  { shards, cache, clock, userCounts }: Pick<Tiers, 'shards' | 'cache' | 'clock' | 'userCounts'>,
+  { shards, cache, clock, log, userCounts }: Pick<Tiers, 'shards' | 'cache' | 'clock' | 'log' | 'userCounts'>,
   { text, limit, cursor }: { text: string; limit: number; cursor: string | undefined },
 ): Promise<Omit<Found, 'at'>> {
   const after = parseSortKey(cursor, ['string', 'string', 'number'])
@@ -47,6 +47,8 @@ export async function searchUsers(
     const at = clock.now()
     const query = searchQuery(userCounts, { text, handle })
     const page = await shards.scatter(query, { limit, cursor: after, deadlineMs: limits.searchMs })
+    for (const { shard, error } of page.failed)
+      log.warn('shard.error', { shard, operation: query.operation, reason: error })
     const rows = page.rows.filter((row) => !isRepeated(row, { text, handle }))
     return { items: rows.map(toUser), next: formatSortKey(page.next), partial: page.failed.length > 0, at }
   }

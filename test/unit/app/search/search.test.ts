@@ -16,7 +16,7 @@ function worldOf(shardCount: number, users: number) {
     ).run(`${slotText(Math.floor((index * 65_536) / users))}user`, `a${index}_x`, 'n', '', index, `a${users - index} y`)
   const source = new ScriptedSource(() => all.wire(1_000_000))
   const { shards, clock, calls } = routedShards({ databases: all.databases, source })
-  return { all, calls, tiers: { shards, clock, cache: noCache, userCounts: {} } }
+  return { all, calls, tiers: { shards, clock, log: quietLog, cache: noCache, userCounts: {} } }
 }
 
 test.each([1, 4, 64])(
@@ -25,7 +25,7 @@ test.each([1, 4, 64])(
     const { all, tiers } = worldOf(count, 128)
     const { items, partial } = await searchUsers(tiers, { text: 'a', limit: 20, cursor: undefined })
     expect([items.length > 0, partial, all.statements()]).toEqual([true, false, count])
-    const list = await listUsers({ ...tiers, userList, log: quietLog }, { limit: 20, prefix: '', order: 'recent' })
+    const list = await listUsers({ ...tiers, userList }, { limit: 20, prefix: '', order: 'recent' })
     expect([list.items[0]?.handle, list.items.length, all.statements()]).toEqual(['a127_x', 20, 2 * count])
   },
 )
