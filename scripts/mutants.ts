@@ -60,6 +60,14 @@ const edgeRepair = 'src/app/follows/repair.ts'
 const follows = { project: 'workerd', tests: 'test/workerd/follows' } as const
 const followRuns = { project: 'simulation', tests: 'test/simulation/follows' } as const
 const jobsTogether = { project: 'workerd', tests: 'test/workerd/jobs/together.test.ts' } as const
+const scatter = 'src/sharding/scatter.ts'
+const scatterSql = 'src/sharding/scatter-query.ts'
+const scatters = {
+  project: 'unit',
+  tests: 'test/unit/sharding/scatter.test.ts test/unit/sharding/scatter.property.test.ts',
+} as const
+const search = { project: 'unit', tests: 'test/unit/app/search/search.test.ts' } as const
+const searches = { project: 'workerd', tests: 'test/workerd/search' } as const
 
 const mover = 'src/resharding/move.ts'
 const capture = { project: 'workerd', tests: 'test/workerd/resharding/bounded-capture.test.ts' } as const
@@ -73,6 +81,90 @@ const mutants: Mutant[] = [
     take: /const GUARD = .*/,
     leave: "const GUARD = 'SELECT ?, ?'",
     ...sharding,
+  },
+  {
+    name: 'a scatter’s shards asked for their own slots only',
+    file: scatterSql,
+    take: /`EXISTS \(SELECT 1 FROM banyan_slots.*?`/,
+    leave: "'true'",
+    ...scatters,
+  },
+  {
+    name: 'one map per page of a scatter',
+    file: scatter,
+    take: /return !this\.#isLast && .*/,
+    leave: 'return false',
+    ...scatters,
+  },
+  {
+    name: 'a scatter’s lease at the answer',
+    file: scatter,
+    take: /kind === 'read' && !holder\.stillVouchesFor\(held\)/,
+    leave: 'clock.now() === 0',
+    ...scatters,
+  },
+  {
+    name: 'slots that a scatter’s shard does not serve',
+    file: scatter,
+    take: /throw new SlotRefusal\('SLOT_NOT_OWNED'\)/,
+    leave: 'void 0',
+    ...scatters,
+  },
+  {
+    name: 'slots that a scatter’s shard has fenced',
+    file: scatter,
+    take: /throw new SlotRefusal\('SLOT_FENCED'\)/,
+    leave: 'void 0',
+    ...scatters,
+  },
+  {
+    name: 'a scatter’s failed shards named',
+    file: scatter,
+    take: /this\.#failed\.push\(.*/,
+    leave: '',
+    ...scatters,
+  },
+  {
+    name: 'the slots that a scatter missed',
+    file: scatter,
+    take: /this\.#missing\.push\(.*/,
+    leave: '',
+    ...scatters,
+  },
+  {
+    name: 'a scatter’s cursor at the last row of the page',
+    file: scatter,
+    take: /\(rows\.at\(-1\)\?\.key/,
+    leave: '(this.#rows.at(-1)?.key',
+    ...scatters,
+  },
+  {
+    name: 'a scatter’s texts in SQLite’s order',
+    file: 'src/core/text-order.ts',
+    take: /rankOf\(one\.charCodeAt\(at\)\) - rankOf\(other\.charCodeAt\(at\)\)/,
+    leave: 'one.charCodeAt(at) - other.charCodeAt(at)',
+    ...scatters,
+  },
+  {
+    name: 'the end of a prefix after all characters',
+    file: scatterSql,
+    take: /prefixEnd\(prefix\)/,
+    leave: "(prefix + '\\uffff')",
+    ...searches,
+  },
+  {
+    name: 'people once on a page of a search',
+    file: 'src/app/search/search.ts',
+    take: /return matched !== .*/,
+    leave: 'return false',
+    ...search,
+  },
+  {
+    name: 'an incomplete page kept for seconds only',
+    file: 'src/cache/entry.ts',
+    take: /return partial\?\.is\(value\) .*/,
+    leave: 'return null',
+    ...searches,
   },
   ...(['INSERT', 'UPDATE', 'DELETE'] as const).map((event) => ({
     name: `${event.toLowerCase()} trigger`,
@@ -758,7 +850,7 @@ const mutants: Mutant[] = [
   {
     name: 'an own slot without a bookmark is read exactly',
     file: replicas,
-    take: /return this\.#client\.isPartial \|\| this\.#client\.slots\.includes\(slot\)/,
+    take: /return this\.#client\.isPartial \|\| this\.#client\.slots\.some\(isAsked\)/,
     leave: 'return false',
     ...replicaReads,
   },

@@ -204,6 +204,7 @@ const limiters = {
   requests: 'RATE_LIMIT_REQUESTS',
   writes: 'RATE_LIMIT_WRITES',
   credentials: 'RATE_LIMIT_CREDENTIALS',
+  search: 'RATE_LIMIT_SEARCH',
 } as const
 
 /** One line per dependency for `/readyz`, with the reason if it is unavailable. */

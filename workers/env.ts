@@ -18,6 +18,7 @@ export interface Env extends EngineVariables {
   RATE_LIMIT_REQUESTS: RateLimit
   RATE_LIMIT_WRITES: RateLimit
   RATE_LIMIT_CREDENTIALS: RateLimit
+  RATE_LIMIT_SEARCH: RateLimit
   SIGNING_KEY?: string
   OPERATOR_TOKEN?: string
   PUBLIC_ORIGIN?: string

@@ -27,6 +27,7 @@ export function openOperators(
     migrations,
     tables,
     usersTable: nouns.find((noun) => noun.usersTable)?.usersTable ?? null,
+    userList: nouns.find((noun) => noun.userList)?.userList ?? null,
     async probe(after) {
       const { map } = await directory.map()
       const restoring = map.shards.filter(({ state }) => state === 'restoring')

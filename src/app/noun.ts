@@ -5,6 +5,7 @@ import type { Expiry } from '../jobs/housekeeping.ts'
 import type { SendMail } from '../jobs/mail.ts'
 import type { WebEnv } from '../web/context.ts'
 import type { Navigation } from '../web/site.ts'
+import type { UserList } from '../web/user-list.ts'
 import type { ProfileSlot } from './profiles/slots.ts'
 
 /** What handlers of jobs may use besides their job. */
@@ -38,6 +39,8 @@ export interface Noun {
   home?: { path: string; order: number }
   /** The table with one row per user, whose `id` is the user's id. `shards list` counts it. At most one noun has it. */
   usersTable?: string
+  /** The queries of the operators' list of users. At most one noun has them. */
+  userList?: UserList
   /** The kinds of claims that its rows hold. A restore compares them: `restore.operator.ts`. */
   claims?: readonly string[]
   /** Its counts for a user, by name in the answer. Each is SQL for one number. `profiles.id` is the user's id. */

@@ -20,6 +20,8 @@ export interface CachePolicy<T> {
   graceMs: number
   /** A negative entry is used for this long, and never when it is stale. */
   negativeTtlMs: number
+  /** A partial value is used for this long, and never when it is stale. By default, no value is partial. */
+  partial?: { ttlMs: number; is(value: T): boolean }
   /** Must rise with every change of anything in the value. A sum of such numbers does, too. */
   version(value: T): number
 }
@@ -40,15 +42,21 @@ export function cachePolicy<T>(policy: CachePolicy<T>): CachePolicy<T> {
 /** How long an entry is fresh. The jitter, from 0 to 1, shortens it by up to a tenth, so that entries loaded together
  * do not expire together. */
 export const freshMs = <T>({ value }: Entry<T>, policy: CachePolicy<T>, jitter: number): number =>
-  (value === null ? policy.negativeTtlMs : policy.ttlMs) * (1 - jitter / 10)
+  (shortMs(value, policy) ?? policy.ttlMs) * (1 - jitter / 10)
+
+/** How long a negative or a partial entry is used; null for others. */
+const shortMs = <T>(value: T | null, { negativeTtlMs, partial }: CachePolicy<T>): number | null => {
+  if (value === null) return negativeTtlMs
+  return partial?.is(value) ? partial.ttlMs : null
+}
 
 /** How long after its TTL an entry may be shown while it is refreshed. */
 export const staleMs = <T>({ value }: Entry<T>, policy: CachePolicy<T>): number =>
-  value === null ? 0 : policy.staleWhileRevalidateMs
+  shortMs(value, policy) === null ? policy.staleWhileRevalidateMs : 0
 
 /** The age up to which an entry may be shown in any case. */
 export const ageMsMax = <T>({ value }: Entry<T>, policy: CachePolicy<T>): number =>
-  value === null ? policy.negativeTtlMs : policy.ttlMs + policy.graceMs
+  shortMs(value, policy) ?? policy.ttlMs + policy.graceMs
 
 export const entryOf = <T>(value: T | null, policy: CachePolicy<T>, at: number): Entry<T> => ({
   value,

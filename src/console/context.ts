@@ -8,6 +8,7 @@ import type { ReplicaSurvey } from '../sharding/replica-survey.ts'
 import type { ReplicaCounts } from '../sharding/replicas.ts'
 import type { Shards } from '../sharding/shards.ts'
 import type { Tiers, WebEnv } from '../web/context.ts'
+import type { UserList } from '../web/user-list.ts'
 
 /** The context of operators' requests. workers/operators.ts creates it from the bindings. */
 export interface OperatorContext {
@@ -22,6 +23,8 @@ export interface OperatorContext {
   tables: Readonly<Record<string, readonly string[]>>
   /** The table with one row per user, whose `id` is the user's id; null if there are no users to count. */
   usersTable: string | null
+  /** The queries of the list of users; null if no noun has users to list. */
+  userList: UserList | null
   /**
    * Sends batches that databases must refuse, and returns the refusals. Starts after the binding `after`. Writes
    * nothing.

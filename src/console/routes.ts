@@ -6,6 +6,7 @@ import { moveRoutes } from './move-routes.ts'
 import { probeRoutes } from './probe.ts'
 import { replicaRoutes } from './replicas.ts'
 import { shardRoutes } from './shard-routes.ts'
+import { userRoutes } from './user-routes.ts'
 
 /** The operators' API. Each request needs the operators' token. */
 export function operatorRoutes(open: OpenOperators): RegisterRoutes {
@@ -17,6 +18,7 @@ export function operatorRoutes(open: OpenOperators): RegisterRoutes {
     migrationRoutes(app, operators)
     probeRoutes(app, operators)
     replicaRoutes(app, operators)
+    userRoutes(app, operators)
     app.openAPIRegistry.registerComponent('securitySchemes', 'operator', { type: 'http', scheme: 'bearer' })
   }
 }

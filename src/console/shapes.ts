@@ -5,7 +5,7 @@
 import { z } from '@hono/zod-openapi'
 import { moveChoices, moveStates, parseRanges } from '../resharding/record.ts'
 import { keyspaces } from '../sharding/sharded-table.ts'
-import { listOf, type problemShape, wholeText } from '../web/api.ts'
+import { listOf, pageQuery, type problemShape, wholeText } from '../web/api.ts'
 
 const moveShape = z
   .object({
@@ -214,6 +214,26 @@ export const replicasQueryShape = z.strictObject({
     .optional(),
 })
 
+export const userQuery = pageQuery.extend({
+  /** The first characters of handles, in any case. */
+  prefix: wholeText.max(50).default(''),
+  order: z.enum(['handle', 'recent']).default('handle'),
+  /** Only users in these slots, for example those that an earlier page missed: `4000-7fff,a000-a0ff`. */
+  slots: z.string().optional(),
+})
+
+export const userPageShape = listOf(
+  z.object({ id: z.string(), handle: z.string(), displayName: z.string(), createdAt: z.iso.datetime() }),
+)
+  .extend({
+    /** The shards that did not answer. Their users are not on this page. */
+    failed: z.array(z.string()),
+    /** The slots of these shards, for a request with the same cursor and these `slots`. Null if the page is complete. */
+    missing: z.string().nullable(),
+  })
+  .openapi('UserPage')
+
+export type UserPage = z.infer<typeof userPageShape>
 export type Problem = z.infer<typeof problemShape>
 export type Move = z.infer<typeof moveShape>
 export type OneMove = z.infer<typeof oneMoveShape>

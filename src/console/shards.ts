@@ -7,13 +7,14 @@ import { zip } from '../core/zip.ts'
 import type { PlannedMove } from '../resharding/move-planning.ts'
 import { formatRanges } from '../resharding/record.ts'
 import type { RetryKey } from '../sharding/idempotency.ts'
+import type { ShardFailure } from '../sharding/scatter.ts'
 import { ShardMap, type ShardState } from '../sharding/shard-map.ts'
 import { keyspaces } from '../sharding/sharded-table.ts'
-import type { ShardFailure } from '../sharding/shards.ts'
+import { spansByShard, spansParameter } from '../sharding/slot-spans.ts'
 import type { OperatorContext } from './context.ts'
 import { toMove } from './moves.ts'
 import type { Plan, rebalanceShape, Shard, ShardList, StartedMoves } from './shapes.ts'
-import { rangesParameter, type UserSample, userCount, userRanges, userSampleSql } from './user-counts.ts'
+import { type UserSample, userCount, userSampleSql } from './user-counts.ts'
 
 type ShardContext = Pick<OperatorContext, 'shards' | 'shardLoad' | 'directory' | 'clock' | 'log' | 'usersTable'>
 
@@ -36,12 +37,12 @@ async function askShards(
 ): Promise<ShardList & { failed: ShardFailure[] }> {
   const map = new ShardMap((await directory.map()).map)
   const until = clock.now() + limits.shardNumbersMs
-  const ranges = new Map(zip(map.shards, userRanges(map)).map(([{ id }, own]) => [id, own]))
+  const ranges = new Map(zip(map.shards, spansByShard(map, 'users')).map(([{ id }, own]) => [id, own]))
   const { values, failed } = await shards.by(map).each('users', async ({ id, run }) => {
     if (!isWanted(id)) return { ...unknownNumbers, id }
     const own = present(ranges.get(id), `the slots of ${id}`)
     const answer = usersTable
-      ? run<UserSample>(userSampleSql(usersTable), rangesParameter(own), limits.userSampleRowsMax)
+      ? run<UserSample>(userSampleSql(usersTable), spansParameter(own), limits.userSampleRowsMax)
       : run<UserSample>('SELECT 1 WHERE false')
     const { results, meta } = await inTime(clock, Math.max(0, until - clock.now()), answer, tooLate)
     const [sample] = results

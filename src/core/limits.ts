@@ -45,6 +45,10 @@ export const limits = {
   mailSendMs: 10_000, // an SMTP conversation
 
   shardsAtOnceMax: 6, // the platform's connection limit per invocation
+  scatterMs: 5_000, // a page of all shards; a shard that has not answered by then is named as failed
+  searchMs: 2_000, // a page of a search, which is then marked as partial
+  scatterTriesMax: 3, // of one page, each with a newer map; the last one keeps its map
+  scatterStreamRows: 500, // in a page of a stream over a whole table
   invocationStatementsMax: 1_000, // the platform's limit; each statement of a batch counts as one
 
   // Batches for many slots (src/sharding/grouped-batches.ts)

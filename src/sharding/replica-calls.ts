@@ -50,10 +50,11 @@ export async function askedOfReplica<R>(
   shard: ShardEntry,
   call: ShardCall,
   send: () => Promise<R>,
+  leftMs = Number.POSITIVE_INFINITY,
 ): Promise<{ value: R } | { error: unknown } | 'fell back'> {
   const { clock, replicas } = routing
   const startedAt = clock.now()
-  const outcome = await observed(routing, call, send, limits.replicaReadMs)
+  const outcome = await observed(routing, call, send, Math.min(limits.replicaReadMs, leftMs))
   const read = { shard: shard.id, operation: call.operation, ms: clock.now() - startedAt }
   if ('value' in outcome) {
     const isLong = read.ms >= limits.replicaWaitedMs

@@ -44,10 +44,10 @@ export class Replicas {
     this.observe = observe
   }
 
-  /** True if the client may have written the slot, and no bookmark tells how far its shard was then. */
-  mustBeExact({ id }: ShardEntry, slot: string): boolean {
+  /** True if the client may have written a slot that is asked for, and no bookmark tells how far its shard was then. */
+  mustBeExact({ id }: ShardEntry, isAsked: (slot: string) => boolean): boolean {
     if (this.#bookmarkOf(id) !== null) return false
-    return this.#client.isPartial || this.#client.slots.includes(slot)
+    return this.#client.isPartial || this.#client.slots.some(isAsked)
   }
 
   /** The least that a read of the shard must see: a D1 bookmark, or null if any replica will do. */

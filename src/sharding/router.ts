@@ -238,7 +238,8 @@ export class Router {
   #mustBeExact(map: ShardMap): boolean {
     const { keyspace } = this.#options
     if (!map.has(keyspace)) return true
-    return this.#routing.replicas?.mustBeExact(map.ownerOf(keyspace, this.#slot), this.#slot) ?? false
+    const owner = map.ownerOf(keyspace, this.#slot)
+    return this.#routing.replicas?.mustBeExact(owner, (slot) => slot === this.#slot) ?? false
   }
 
   /** The slot's state and the statements in one batch, at the primary. */

@@ -15,6 +15,9 @@ import { timeRefusal } from './refusals.ts'
 import { RoutedDatabase } from './routed-database.ts'
 import { Router } from './router.ts'
 import type { RouteOptions, Routing } from './routing.ts'
+import { type ScatterOptions, type ScatterPage, type ShardFailure, scatter } from './scatter.ts'
+import type { ScatterQuery } from './scatter-query.ts'
+import { type StreamOptions, type StreamPage, type StreamQuery, scatterStream } from './scatter-stream.ts'
 import type { ShardEntry, ShardMap } from './shard-map.ts'
 import type { Keyspace } from './sharded-table.ts'
 import type { Allowance } from './statement-budget.ts'
@@ -38,11 +41,6 @@ export interface ShardVisit {
   /** SQL that is true for rows whose slot takes writes here. Every housekeeping statement must include it. */
   ownedHere(column: string): string
   run<T = Record<string, unknown>>(sql: string, ...values: unknown[]): Promise<D1Result<T>>
-}
-
-export interface ShardFailure {
-  shard: string
-  error: string
 }
 
 /** The shards that a turn visits. An invocation has 1,000 queries, and there may be 1,000 shards. */
@@ -101,6 +99,16 @@ export class Shards {
     build: BuildBatch<I, Batch>,
   ): Promise<GroupOutcome<I, Batch>> {
     return new GroupedBatches(this.#routing, options, build).run(items)
+  }
+
+  /** One page of a query over many shards, in one global order. `failed` names the shards that did not answer. */
+  scatter<Row>(query: ScatterQuery<Row>, options: ScatterOptions): Promise<ScatterPage<Row>> {
+    return scatter(this.#routing, query, options)
+  }
+
+  /** All rows of a table, in pages, without a global order. @public For nouns. */
+  stream<Row>(query: StreamQuery<Row>, options?: StreamOptions): AsyncGenerator<StreamPage<Row>> {
+    return scatterStream(this.#routing, query, options)
   }
 
   /**

@@ -3,6 +3,7 @@ import type { Context } from 'hono'
 import { BanyanError, type FieldError } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import type { RetryKey } from '../sharding/idempotency.ts'
+import type { SortKey } from '../sharding/sort-keys.ts'
 import type { WebEnv } from './context.ts'
 
 export const problemShape = z
@@ -108,6 +109,31 @@ export function parseCursor(cursor: string | undefined, isKey: (key: string) => 
   if (isKey(key) && formatCursor(key) === cursor) return key
   const detail = 'This cursor is not from this list. Start without a cursor.'
   throw new BanyanError('INVALID', detail, { errors: [{ pointer: '/cursor', detail }] })
+}
+
+/** The cursor of a scatter's `next`. */
+export const formatSortKey = (key: SortKey | null): string | null => key && formatCursor(JSON.stringify(key))
+
+/** The sort key of a cursor whose values have these types. Throws INVALID for anything else. */
+export function parseSortKey(cursor: string | undefined, types: readonly ('number' | 'string')[]): SortKey | null {
+  const text = parseCursor(cursor, (key) => sortKeyIn(key, types) !== null)
+  return text === null ? null : sortKeyIn(text, types)
+}
+
+function sortKeyIn(text: string, types: readonly ('number' | 'string')[]): SortKey | null {
+  let key: unknown
+  try {
+    key = JSON.parse(text)
+  } catch {
+    return null // it is not a cursor
+  }
+  if (!Array.isArray(key) || key.length !== types.length) return null
+  const isKey = types.every((type, index) => {
+    const value: unknown = key[index]
+    if (type === 'number') return Number.isSafeInteger(value)
+    return typeof value === 'string' && value.isWellFormed()
+  })
+  return isKey ? key : null
 }
 
 /** The request's Idempotency-Key and contents, or null. Throws INVALID if the key is too long or not ASCII. */

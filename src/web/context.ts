@@ -29,7 +29,7 @@ export interface Settings {
   localOnly: string | null
 }
 
-export type RateLimitName = 'requests' | 'writes' | 'credentials'
+export type RateLimitName = 'requests' | 'writes' | 'credentials' | 'search'
 
 /** How many calls a request made, for `server-timing`. */
 export interface Calls {

@@ -6,6 +6,7 @@ import type { MoveRecord } from '../../src/resharding/record.ts'
 import type { Session } from '../../src/sessions/sessions.ts'
 import { claimKey } from '../../src/sharding/claims.ts'
 import { keyspaces } from '../../src/sharding/sharded-table.ts'
+import { noToken } from '../../src/web/causal-token.ts'
 import { ask } from './ask.ts'
 import type { Executed } from './checker.ts'
 import { restart } from './network.ts'
@@ -56,7 +57,7 @@ interface User {
 /** Renames and sign-ups that contend for one handle, while slots move and isolates crash. A seed decides everything. */
 export async function runContention(template: Template, seed: number, given: Contention): Promise<ContentionReport> {
   resetTemplate(template)
-  const world = new World(template, seed, false)
+  const world = new World(template, seed, { isTraced: false, hasReplicas: false })
   const { now } = Date
   const { handleRetiredDays } = limits
   const isShort = seed % 3 === 0
@@ -183,7 +184,7 @@ class Contest {
   async #change(user: User, handle: string): Promise<true | null> {
     const { scheduler } = this.#world
     for (let tries = 0; tries < TRIES_MAX; tries++) {
-      const outcome = await ask(this.#world, { name: user.handle, epoch: 0, effect: null }, ({ tiers }) =>
+      const outcome = await ask(this.#world, { name: user.handle, causal: noToken, effect: null }, ({ tiers }) =>
         changeHandle(tiers, user.session, handle),
       )
       if ('value' in outcome) return true
@@ -203,7 +204,7 @@ class Contest {
     const retry = { key: `${name}-${handle}`, request: name }
     const input = { email: `${name}@example.com`, handle, password: 'seven quiet herons' }
     for (let tries = 0; tries < TRIES_MAX; tries++) {
-      const outcome = await ask(this.#world, { name, epoch: 0, effect: null }, ({ tiers }) =>
+      const outcome = await ask(this.#world, { name, causal: noToken, effect: null }, ({ tiers }) =>
         signUp(tiers, input, { origin: 'http://localhost', userAgent: 'a simulation', retry }),
       )
       if ('value' in outcome) {

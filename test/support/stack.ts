@@ -4,6 +4,7 @@ import path from 'node:path'
 import { createTestHarness } from 'wrangler'
 import { root } from '../../src/cli/shell/root.ts'
 import { configFor } from '../../src/cli/wrangler/local-shards.ts'
+import { eachAtMost } from '../../src/core/bounded.ts'
 import { slotOf } from '../../src/core/ids.ts'
 import { type Bearer, type Browser, bearer, browser } from './http-client.ts'
 
@@ -69,7 +70,8 @@ export async function startStack({
   const names = Object.keys(env)
     .filter((name) => /^SHARD_\d{3}$/.test(name))
     .sort()
-  if (migrated) await Promise.all(names.map((name) => worker.applyD1Migrations(name as never)))
+  // The runtime closes connections of 64 migrations at once.
+  if (migrated) await eachAtMost(8, names, (name) => worker.applyD1Migrations(name as never))
   const mails = (kind: MailKind, userId: string) => mailedTokens(url, startedAt, kind, userId)
   return {
     url,

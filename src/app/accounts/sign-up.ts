@@ -3,6 +3,7 @@ import { limits } from '../../core/limits.ts'
 import { newJob, outboxStatement } from '../../jobs/outbox.ts'
 import { type ClaimAttempt, type ClaimSpec, claimKey } from '../../sharding/claims.ts'
 import type { RetryKey } from '../../sharding/idempotency.ts'
+import { searchName } from '../profiles/names.ts'
 import { profileChanged } from '../profiles/profiles.ts'
 import {
   type AccountTiers,
@@ -103,6 +104,7 @@ async function commit(
   const minted = sessions.mint(ownerId, userAgent)
   const email = normaliseEmail(input.email)
   const handle = handleClaim(input.handle).value
+  const displayName = input.displayName?.trim() || handle
   const mail = mailStatements(tiers, database, { id: ownerId, email }, 'verify-email', origin)
   const confirmations = [emailClaim(email), handleClaim(handle)].map((spec) =>
     newJob(ids, clock, ownerId, 'claims.confirm', { key: claimKey(spec), ownerId, attemptId }),
@@ -116,8 +118,10 @@ async function commit(
         )
         .bind(ownerId, email, passwordHash, minted.createdAt),
       database
-        .prepare("INSERT INTO profiles (id, handle, display_name, bio, created_at, version) VALUES (?, ?, ?, '', ?, 1)")
-        .bind(ownerId, handle, input.displayName?.trim() || handle, minted.createdAt),
+        .prepare(
+          "INSERT INTO profiles (id, handle, display_name, bio, created_at, version, search_name) VALUES (?, ?, ?, '', ?, 1, ?)",
+        )
+        .bind(ownerId, handle, displayName, minted.createdAt, searchName(displayName)),
       sessions.insert(database, minted, firstPassword(ownerId)),
       ...mail.statements,
       ...confirmations.map((job) => outboxStatement(database, job)),

@@ -11,6 +11,7 @@ import { rowsOf, type Typed } from '../../sharding/named-batch.ts'
 import type { Tiers } from '../../web/context.ts'
 import type { claimKinds } from '../accounts/accounts.ts'
 import { NO_PASSWORD } from '../accounts/passwords.ts'
+import { searchName } from '../profiles/names.ts'
 import type { Refusal } from './fields.ts'
 import { claimSpecsOf, idOf, isRefusal, type Newcomer, readRecord } from './records.ts'
 import type { importOutcome, importShape } from './shapes.ts'
@@ -289,9 +290,9 @@ async function commit(tiers: ImportTiers, claims: GroupedClaims, candidates: Can
       ),
       profiles: database
         .prepare(
-          `INSERT INTO profiles (id, handle, display_name, bio, created_at, version)
-           SELECT value ->> 'id', value ->> 'handle', value ->> 'displayName', value ->> 'bio', value ->> 'createdAt', 1
-           FROM json_each(?) WHERE ${isOpen}`,
+          `INSERT INTO profiles (id, handle, display_name, bio, created_at, version, search_name)
+           SELECT value ->> 'id', value ->> 'handle', value ->> 'displayName', value ->> 'bio', value ->> 'createdAt', 1,
+             value ->> 'searchName' FROM json_each(?) WHERE ${isOpen}`,
         )
         .bind(JSON.stringify(some.map((candidate) => profileOf(candidate, now)))),
       taken: database
@@ -341,6 +342,7 @@ const profileOf = ({ key, attempt, user }: Candidate, now: number) => ({
   attempt: attemptRowId(attempt),
   handle: user.handle,
   displayName: user.displayName,
+  searchName: searchName(user.displayName),
   bio: user.bio,
   createdAt: user.createdAt ?? now,
 })

@@ -6,6 +6,7 @@ import type { Session } from '../../sessions/sessions.ts'
 import { rowsOf, type Typed } from '../../sharding/named-batch.ts'
 import type { ShardDatabase } from '../../sharding/shards.ts'
 import type { Tiers } from '../../web/context.ts'
+import { searchName } from './names.ts'
 import type { Self, User } from './shapes.ts'
 
 export type ProfileTiers = Pick<Tiers, 'shards' | 'claims' | 'sessions' | 'clock' | 'userCounts' | 'cache'>
@@ -13,7 +14,11 @@ export type ProfileTiers = Pick<Tiers, 'shards' | 'claims' | 'sessions' | 'clock
 /** ASCII in either case. Other letters whose lower case is ASCII do not match. */
 export const HANDLE = /^[a-z][a-z0-9_]{2,29}$/i
 
-interface ProfileRow {
+/** The start of a handle, in lower case. @public For nouns. */
+export const HANDLE_CHARACTERS = /^[a-z][a-z0-9_]{0,29}$/
+
+/** @public For nouns. */
+export interface ProfileRow {
   id: string
   handle: string
   displayName: string
@@ -30,12 +35,17 @@ interface SelfRow extends ProfileRow {
   emailVerifiedAt: number | null
 }
 
-/** A count that no noun contributes is 0. */
-const columns = ({ followers = 'SELECT 0', following = 'SELECT 0', posts = 'SELECT 0' }: Tiers['userCounts']) =>
+/** The columns of `toUser`, from `profiles`. A count that no noun contributes is 0. @public For nouns. */
+export const userColumns = ({
+  followers = 'SELECT 0',
+  following = 'SELECT 0',
+  posts = 'SELECT 0',
+}: Tiers['userCounts']) =>
   `profiles.id, handle, display_name AS displayName, bio, profiles.created_at AS createdAt, profiles.version AS version,
   (${followers}) AS followers, (${following}) AS following, (${posts}) AS posts`
 
-const toUser = (row: ProfileRow): User => ({
+/** A user of `userColumns`. @public For nouns. */
+export const toUser = (row: ProfileRow): User => ({
   id: row.id,
   handle: row.handle,
   displayName: row.displayName,
@@ -68,7 +78,7 @@ async function loadByHandle(tiers: ProfileTiers, handle: string, read: LoadRead)
   if (!id) return null
   return tiers.shards
     .of(id, { operation: 'profiles.find', read })
-    .prepare(`SELECT ${columns(tiers.userCounts)} FROM profiles WHERE id = ? AND handle = ?`)
+    .prepare(`SELECT ${userColumns(tiers.userCounts)} FROM profiles WHERE id = ? AND handle = ?`)
     .bind(id, handle)
     .first<ProfileRow>()
 }
@@ -110,7 +120,7 @@ export async function findUsers(
       (database, some) => ({
         found: rowsOf<ProfileRow>(
           database
-            .prepare(`SELECT ${columns(userCounts)} FROM profiles WHERE id IN (SELECT value FROM json_each(?))`)
+            .prepare(`SELECT ${userColumns(userCounts)} FROM profiles WHERE id IN (SELECT value FROM json_each(?))`)
             .bind(JSON.stringify(some.map(({ key }) => key))),
         ),
       }),
@@ -154,7 +164,7 @@ export const profileChanged = ({ cache }: Pick<Tiers, 'cache'>, handle: string):
   cache.invalidate(profileKey(handle))
 
 const selfColumns = (counts: Tiers['userCounts']) =>
-  `${columns(counts)}, email, email_verified_at AS emailVerifiedAt FROM profiles JOIN accounts ON accounts.id = profiles.id`
+  `${userColumns(counts)}, email, email_verified_at AS emailVerifiedAt FROM profiles JOIN accounts ON accounts.id = profiles.id`
 
 /** The user's own account. Throws SESSION_ENDED if it was deleted. */
 export async function getSelf(
@@ -197,13 +207,15 @@ export async function updateProfile(
   session: Session,
   change: { displayName?: string | undefined; bio?: string | undefined },
 ): Promise<void> {
+  const { displayName } = change
   const handle = await tiers.sessions
     .database(session, { operation: 'profiles.update' })
     .prepare(
-      `UPDATE profiles SET display_name = coalesce(?, display_name), bio = coalesce(?, bio), version = version + 1
-       WHERE id = ? RETURNING handle`,
+      `UPDATE profiles SET display_name = coalesce(?1, display_name), bio = coalesce(?2, bio), version = version + 1,
+         search_name = iif(?1 IS NULL, search_name, ?3)
+       WHERE id = ?4 RETURNING handle`,
     )
-    .bind(change.displayName ?? null, change.bio ?? null, session.userId)
+    .bind(displayName ?? null, change.bio ?? null, searchName(displayName ?? ''), session.userId)
     .first<string>('handle')
   if (handle !== null) profileChanged(tiers, handle)
 }

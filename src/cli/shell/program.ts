@@ -14,13 +14,14 @@ const nouns: Record<string, string> = {
   moves: 'moves slots between shards',
   replicas: 'enables, disables and checks read replicas of the databases',
   shards: 'lists, adds, drains and removes shards',
+  users: 'lists the users of all shards',
 }
 
 const FOOTER = `
 The exit code is 1 if the command fails; if a watched move fails or is aborted;
 if a load finds a lost or doubled write, a stale read of the writer's own data,
 an overdue read or a refused request; if an import finds users that are missing
-or differ; or if a probe fails.
+or differ; if a shard did not answer a list of users; or if a probe fails.
 
 Run it from your clone as: npm run banyan -- <noun> <verb>. For example:
   npm run banyan -- shards list --url https://banyan.example.com

@@ -54,7 +54,7 @@ type Known = Map<string, boolean | null>
  */
 export async function runFollows(template: Template, given: FollowRun): Promise<FollowReport> {
   resetTemplate(template)
-  const world = new World(template, given.seed, false)
+  const world = new World(template, given.seed, { isTraced: false, hasReplicas: false })
   const { now } = Date
   Date.now = () => Math.floor(world.scheduler.now())
   const { repairAfterMs } = limits

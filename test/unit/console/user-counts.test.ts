@@ -1,22 +1,16 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from 'vitest'
 import { migratedDatabase } from '../../../scripts/shard-schema.ts'
-import {
-  rangesParameter,
-  type SlotRanges,
-  type UserSample,
-  userCount,
-  userRanges,
-  userSampleSql,
-} from '../../../src/console/user-counts.ts'
+import { type UserSample, userCount, userSampleSql } from '../../../src/console/user-counts.ts'
 import { slotText } from '../../../src/core/ids.ts'
 import { ShardMap } from '../../../src/sharding/shard-map.ts'
+import { type SlotSpans, spansByShard, spansParameter } from '../../../src/sharding/slot-spans.ts'
 import { mapWire, seededRandom } from '../../support/sharding-doubles.ts'
 
 const SLOTS = 65_536
 
 /** A shard with this many users, whose hashes select slots from these. The states of the slots do not matter. */
-function shardWith(users: number, slots: SlotRanges, seed = 1): DatabaseSync {
+function shardWith(users: number, slots: SlotSpans, seed = 1): DatabaseSync {
   const database = migratedDatabase()
   for (const trigger of database.prepare("SELECT name FROM sqlite_master WHERE type = 'trigger'").all())
     database.exec(`DROP TRIGGER "${trigger.name}"`)
@@ -30,14 +24,14 @@ function shardWith(users: number, slots: SlotRanges, seed = 1): DatabaseSync {
   return database
 }
 
-const counted = (database: DatabaseSync, ranges: SlotRanges) =>
+const counted = (database: DatabaseSync, ranges: SlotSpans) =>
   userCount(
-    database.prepare(userSampleSql('accounts')).get(rangesParameter(ranges), 2_000) as unknown as UserSample,
+    database.prepare(userSampleSql('accounts')).get(spansParameter(ranges), 2_000) as unknown as UserSample,
     ranges,
   )
 
 /** Every second piece of 16 slots, as moves leave them. */
-const pieces: SlotRanges = Array.from({ length: 512 }, (_, n) => [n * 32, n * 32 + 16])
+const pieces: SlotSpans = Array.from({ length: 512 }, (_, n) => [n * 32, n * 32 + 16])
 
 describe('below 2,000 users the number is exact', () => {
   test.each([
@@ -46,7 +40,7 @@ describe('below 2,000 users the number is exact', () => {
     ['1,999', 1_999, [[100, 40_000]]],
     ['1,999 in pieces', 1_999, pieces],
     ['some in the last slot', 7, [[SLOTS - 1, SLOTS]]],
-  ] as [string, number, SlotRanges][])('%s', (_, users, ranges) => {
+  ] as [string, number, SlotSpans][])('%s', (_, users, ranges) => {
     expect(counted(shardWith(users, ranges), ranges)).toEqual({ users, isEstimated: false })
   })
 
@@ -61,7 +55,7 @@ describe('from 2,000 users on the number is an estimate', () => {
     ['in pieces', 20_000, pieces],
     ['many per slot', 60_000, [[1_000, 1_400]]],
     ['so many per slot that the sample covers two slots', 30_000, [[1_000, 1_032]]],
-  ] as [string, number, SlotRanges][])('%s: within a tenth', (_, users, ranges) => {
+  ] as [string, number, SlotSpans][])('%s: within a tenth', (_, users, ranges) => {
     for (const seed of [1, 2, 3]) {
       const { users: estimate, isEstimated } = counted(shardWith(users, ranges, seed), ranges)
       expect(isEstimated).toBe(true)
@@ -70,14 +64,14 @@ describe('from 2,000 users on the number is an estimate', () => {
   })
 
   test('one slot with more users than the sample is reported as at least the sample', () => {
-    const ranges: SlotRanges = [[5, 6]]
+    const ranges: SlotSpans = [[5, 6]]
     expect(counted(shardWith(3_000, ranges), ranges)).toEqual({ users: 2_000, isEstimated: true })
   })
 })
 
 test('rows in slots of other shards (moved, importing) do not count', () => {
   const database = shardWith(3_000, [[0, 2_000]])
-  const own: SlotRanges = [[1_900, 2_000]]
+  const own: SlotSpans = [[1_900, 2_000]]
   const users = database.prepare("SELECT count(*) AS n FROM accounts WHERE id >= '076c'").get() as { n: number }
   expect(counted(database, own)).toEqual({ users: users.n, isEstimated: false })
 })
@@ -93,7 +87,7 @@ test('each shard has the slots of the map', () => {
     ],
     3,
   )
-  expect(userRanges(new ShardMap(wire))).toEqual([
+  expect(spansByShard(new ShardMap(wire), 'users')).toEqual([
     [[16, 32]],
     [
       [0, 16],

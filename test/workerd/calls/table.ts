@@ -139,6 +139,7 @@ const rows: Row[] = [
   ofRecords('POST /operator/v1/rebalance', 'the directory plans'),
   ofRecords('GET /operator/v1/keyspaces', 'the directory lists them'),
   ofRecords('POST /operator/v1/keyspaces/:name/place', 'the directory plans'),
+  row('GET /operator/v1/users', 'operator', 2, 0, 'SCATTER: one query per shard (two here)'),
   ofShards('GET /operator/v1/migrations', 1, 'the current map, and one query per shard: two here'),
   {
     ...row('POST /operator/v1/probe', 'operator', 36, 0, 'the current map, and one batch per case and shard: two here'),

@@ -21,6 +21,8 @@ const mayBeScanned: [RegExp, string][] = [
   [/^SCAN \S+ VIRTUAL TABLE/, 'json_each of a parameter: as long as the request says'],
   [/^SCAN \S+ CONSTANT ROW|^SCAN CONSTANT ROW|^SCAN \d+ CONSTANT ROWS?/, 'VALUES'],
   [/^SCAN (walked|last|due|\(subquery-\d+\))$/, 'the rows of a subquery, which has a LIMIT'],
+  [/^SCAN banyan_slots$/, 'the ranges of slots of a shard'],
+  [/^SCAN profiles USING INDEX profiles_by_(handle|creation)$/, 'in the order of the answer, up to its LIMIT'],
   [/^SCAN (d1_migrations|mover|slot_guard|sqlite_master)\b/, 'a handful of rows: no users’ table'],
 ]
 
@@ -67,6 +69,9 @@ const requests: [string, () => Promise<unknown>][] = [
   ['PATCH /shards/:id', () => operators('PATCH', '/shards/shard-000', { state: 'serving' })],
   ['POST /shards', () => operators('POST', '/shards', { binding: 'SHARD_000' })],
   ['POST /rebalance by bytes', () => operators('POST', '/rebalance', { by: 'bytes', dryRun: true })],
+  ['GET /users', () => operators('GET', '/users?prefix=plan')],
+  ['GET /users, all', () => operators('GET', '/users')],
+  ['GET /users, newest first', () => operators('GET', '/users?order=recent')],
   ['GET /migrations', () => operators('GET', '/migrations')],
   [
     'POST /imports',

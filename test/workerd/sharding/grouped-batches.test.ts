@@ -238,7 +238,7 @@ describe('a faulty item', () => {
     }))
     const { done, failed } = await send(many, (database, some) => ({
       inserted: database
-        .prepare('INSERT INTO profiles SELECT value, NULL, NULL, NULL, 1, 1 FROM json_each(?)')
+        .prepare('INSERT INTO profiles SELECT value, NULL, NULL, NULL, 1, 1, NULL FROM json_each(?)')
         .bind(JSON.stringify(some.map(({ key }) => key))),
     }))
     expect([done.length, failed.size]).toEqual([0, 200])

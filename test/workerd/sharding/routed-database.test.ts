@@ -17,7 +17,11 @@ beforeEach(async () => {
     shard.prepare('DELETE FROM posts'),
     shard.prepare('DELETE FROM profiles'),
     shard.prepare('DELETE FROM slot_changes'),
-    shard.prepare("INSERT INTO profiles VALUES (?, 'ada', 'Ada', '', 5, 1)").bind(USER),
+    shard
+      .prepare(
+        "INSERT INTO profiles (id, handle, display_name, bio, created_at, version) VALUES (?, 'ada', 'Ada', '', 5, 1)",
+      )
+      .bind(USER),
     ...[1, 2].map((n) =>
       shard
         .prepare('INSERT INTO posts VALUES (?, ?, ?, ?, ?, 1)')

@@ -31,7 +31,11 @@ async function place(atSource: SlotState, atTarget: SlotState) {
     await shard.batch([
       slotStatement(shard, 'users', SLOT, 'active'),
       shard.prepare('DELETE FROM profiles'),
-      shard.prepare("INSERT INTO profiles VALUES (?, 'ada', 'Ada', '', 5, 1)").bind(USER),
+      shard
+        .prepare(
+          "INSERT INTO profiles (id, handle, display_name, bio, created_at, version) VALUES (?, 'ada', 'Ada', '', 5, 1)",
+        )
+        .bind(USER),
       slotStatement(shard, 'users', SLOT, state),
       shard.prepare('DELETE FROM slot_changes'),
     ])
@@ -104,7 +108,8 @@ describe('a write with a stale map', () => {
       await scheduler.wait(50) // until all twenty are refused
       return answer()
     }
-    const insert = "INSERT INTO profiles VALUES (?, 'h', 'd', '', 1, 1)"
+    const insert =
+      "INSERT INTO profiles (id, handle, display_name, bio, created_at, version) VALUES (?, 'h', 'd', '', 1, 1)"
     await Promise.all(Array.from({ length: 20 }, (_, n) => shards.of(SLOT).prepare(insert).bind(`${SLOT}${n}`).run()))
     expect(directory.calls).toBe(2)
     expect(await target.prepare('SELECT count(*) AS n FROM profiles').first('n')).toBe(21)
@@ -158,7 +163,11 @@ describe('a write with a stale map', () => {
     const { shards, commit } = await stand()
     commit()
     const database = shards.of(SLOT)
-    const insert = database.prepare("INSERT INTO profiles VALUES (?, 'h', 'd', 'new', 1, 1)").bind(ABSENT)
+    const insert = database
+      .prepare(
+        "INSERT INTO profiles (id, handle, display_name, bio, created_at, version) VALUES (?, 'h', 'd', 'new', 1, 1)",
+      )
+      .bind(ABSENT)
     const answers = await database.batch([
       database.prepare(UPDATE).bind(USER),
       insert,

@@ -22,6 +22,7 @@ export function silentEnv(bindings: Env, settings: Partial<Env>): SilentEnv {
     RATE_LIMIT_REQUESTS: { limit: async () => ({ success: true }) },
     RATE_LIMIT_WRITES: { limit: async () => ({ success: true }) },
     RATE_LIMIT_CREDENTIALS: { limit: async () => ({ success: true }) },
+    RATE_LIMIT_SEARCH: { limit: async () => ({ success: true }) },
     MOVER: { idFromName: (name: string) => name, get: () => ({ wake: async () => undefined }) },
   }
   for (const [name, binding] of bindingsOf(bindings)) {

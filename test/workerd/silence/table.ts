@@ -72,6 +72,7 @@ export const dependencies: Record<string, Differences> = {
   RATE_LIMIT_REQUESTS: {}, // a limiter that does not answer lets the request pass
   RATE_LIMIT_WRITES: {},
   RATE_LIMIT_CREDENTIALS: {},
+  RATE_LIMIT_SEARCH: {},
   IMAGES: {}, // no request uses it yet
   'Cache API': {}, // a miss: the directory and the bundle answer instead
 }

@@ -58,7 +58,12 @@ test('a limiter that fails lets the request pass, because it only protects', asy
       throw new Error('Network connection lost.')
     },
   }
-  const limiters = { RATE_LIMIT_REQUESTS: broken, RATE_LIMIT_WRITES: broken, RATE_LIMIT_CREDENTIALS: broken }
+  const limiters = {
+    RATE_LIMIT_REQUESTS: broken,
+    RATE_LIMIT_WRITES: broken,
+    RATE_LIMIT_CREDENTIALS: broken,
+    RATE_LIMIT_SEARCH: broken,
+  }
   const isolate = workerIsolate({ RATE_LIMITS: 'on', ...limiters })
   expect((await isolate.request('POST', '/api/v1/accounts', { json: somebody() })).status).toBe(201)
 })
