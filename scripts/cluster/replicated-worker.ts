@@ -36,6 +36,8 @@ export interface MemberStatus {
 
 /** All web servers share one double, in the isolate of the Worker with the background work. Null until it is started. */
 let double: LaggingDatabase | null = null
+/** How far each replica was behind (ms) when the primary was lost. */
+let lagsAtLoss: number[] = []
 let lost: string[] = []
 
 export class ReplicatedShard extends WorkerEntrypoint<ReplicatedEnv> {
@@ -48,10 +50,14 @@ export class ReplicatedShard extends WorkerEntrypoint<ReplicatedEnv> {
     if (verb === 'start') double = await start(this.env)
     if (!double) throw new Error('The replicas have not been started.')
     const { replication } = double
-    if (verb === 'lose') replication.losePrimary()
-    const [first] = replication.replicas
-    if (verb === 'promote' && first)
-      lost = (await replication.promote(first)).map(({ statements }) =>
+    if (verb === 'lose') {
+      lagsAtLoss = replication.replicas.map((_, index) => lagMs(this.env)(index + 1))
+      replication.losePrimary()
+    }
+    // The worst choice.
+    const furthest = replication.replicas[lagsAtLoss.indexOf(Math.max(...lagsAtLoss))]
+    if (verb === 'promote' && furthest)
+      lost = (await replication.promote(furthest)).map(({ statements }) =>
         JSON.stringify(statements.map(({ values }) => values)),
       )
     const status = ({ name, reads, writes, waits }: MemberStatus) => ({ name, reads, writes, waits })
@@ -67,8 +73,16 @@ async function start(env: ReplicatedEnv): Promise<LaggingDatabase> {
 }
 
 function withReplicas(env: ReplicatedEnv, replicas: D1Database[]): LaggingDatabase {
-  const common = { clock: systemClock, random: systemRandom }
-  return replicated(env.SHARD_000, replicas, { ...common, lagMs: wanderingLag(common, Number(env.LAG_MS)) })
+  return replicated(env.SHARD_000, replicas, { ...common, lagMs: lagMs(env) })
+}
+
+const common = { clock: systemClock, random: systemRandom }
+
+let drawnLag: ((replica: number) => number) | null = null
+
+function lagMs(env: ReplicatedEnv): (replica: number) => number {
+  drawnLag ??= wanderingLag(common, Number(env.LAG_MS))
+  return drawnLag
 }
 
 /** The bindings of a web server, with the double as its shard. The application keeps its isolate's state for them. */
