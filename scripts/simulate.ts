@@ -22,6 +22,12 @@ const PROGRESS_MS = 1_000
 /** No object outlives its seed, and most die long before this much memory is allocated. */
 const YOUNG_MB = 256
 
+interface Chunk {
+  from: number
+  to: number
+  replicas: 'some' | 'all'
+}
+
 type Report = Omit<SeedReport, 'trace'>
 
 if (isMainThread) await main()
@@ -32,10 +38,10 @@ async function work(): Promise<void> {
   Error.stackTraceLimit = 0
   scaleDown()
   const template = await makeTemplate()
-  parentPort!.on('message', async ({ from, to }: { from: number; to: number }) => {
+  parentPort!.on('message', async ({ from, to, replicas }: Chunk) => {
     const reports: Report[] = []
     for (let seed = from; seed < to; seed++) {
-      const { trace: _, ...report } = await runSeed(template, seed)
+      const { trace: _, ...report } = await runSeed(template, seed, { replicas })
       reports.push(report)
       if (report.violation) break
     }
@@ -51,13 +57,16 @@ async function main(): Promise<void> {
     seed: { type: 'string' },
     workers: { type: 'string', default: String(availableParallelism()) },
     first: { type: 'boolean', default: false },
+    replicas: { type: 'boolean', default: false },
   })
-  if (values.seed !== undefined) return replay(wholeOption('--seed', values.seed, 0, SEED_MAX))
+  const replicas = values.replicas ? 'all' : 'some'
+  if (values.seed !== undefined) return replay(wholeOption('--seed', values.seed, 0, SEED_MAX), replicas)
   const sums = await sweep({
     from: wholeOption('--from', values.from, 0, SEED_MAX),
     count: wholeOption('--seeds', values.seeds, 1, SEED_MAX),
     workers: wholeOption('--workers', values.workers, 1, 256),
     stopsAtFirst: values.first,
+    replicas,
   })
   printTable(sums.table)
   const ends = Object.entries(sums.moves).map(([end, count]) => `${count} ${end}`)
@@ -69,16 +78,20 @@ async function main(): Promise<void> {
   console.log(`of the moves: ${happened.join(', ')}`)
   const most = Object.entries(sums.statements).map(([kind, count]) => `${kind} ${count}`)
   console.log(`most statements per invocation: ${most.join(', ')}; ${sums.putOff} messages were deferred`)
+  const served = Object.entries(sums.replicas).map(([what, count]) => `${count.toLocaleString('en')} ${what}`)
+  console.log(`replicas: ${served.join(', ')}`)
   console.log(`${sums.broken.length} violations`)
   for (const { seed, violation } of sums.broken) console.log(`  seed ${seed}: ${violation!.split('\n')[0]}`)
   if (sums.broken.length === 0) return
-  console.log(`\nTo replay at commit ${commit()}: npm run simulate -- --seed ${sums.broken[0]!.seed}`)
+  console.log(
+    `\nTo replay at commit ${commit()}: npm run simulate -- --seed ${sums.broken[0]!.seed}${values.replicas ? ' --replicas' : ''}`,
+  )
   process.exitCode = 1
 }
 
-async function replay(seed: number): Promise<void> {
+async function replay(seed: number, replicas: Chunk['replicas']): Promise<void> {
   scaleDown()
-  const report = await runSeed(await makeTemplate(), seed, true)
+  const report = await runSeed(await makeTemplate(), seed, { isTraced: true, replicas })
   const file = path.join(tmpdir(), `banyan-seed-${seed}.txt`)
   writeFileSync(file, `${report.trace.join('\n')}\n`)
   console.log(report.trace.slice(-TRACE_LINES).join('\n'))
@@ -89,6 +102,14 @@ async function replay(seed: number): Promise<void> {
   process.exitCode = report.violation ? 1 : 0
 }
 
+interface Sweep {
+  from: number
+  count: number
+  workers: number
+  stopsAtFirst: boolean
+  replicas: Chunk['replicas']
+}
+
 interface Sums {
   seeds: number
   operations: number
@@ -96,12 +117,13 @@ interface Sums {
   moves: Record<string, number>
   happened: Record<string, number>
   putOff: number
+  replicas: Record<string, number>
   statements: Record<string, number>
   table: FaultTable
   broken: Report[]
 }
 
-function sweep(options: { from: number; count: number; workers: number; stopsAtFirst: boolean }): Promise<Sums> {
+function sweep(options: Sweep): Promise<Sums> {
   const sums: Sums = {
     seeds: 0,
     operations: 0,
@@ -109,6 +131,7 @@ function sweep(options: { from: number; count: number; workers: number; stopsAtF
     moves: {},
     happened: {},
     putOff: 0,
+    replicas: {},
     statements: {},
     table: {},
     broken: [],
@@ -137,7 +160,7 @@ function sweep(options: { from: number; count: number; workers: number; stopsAtF
         }
         const from = next
         next = Math.min(end, next + CHUNK_SEEDS)
-        worker.postMessage({ from, to: next })
+        worker.postMessage({ from, to: next, replicas: options.replicas } satisfies Chunk)
       })
     }
   })
@@ -148,6 +171,7 @@ function add(sums: Sums, report: Report): void {
   sums.operations += report.operations
   sums.putOff += report.putOff
   for (const [what, count] of Object.entries(report.happened)) sums.happened[what] = (sums.happened[what] ?? 0) + count
+  for (const [what, count] of Object.entries(report.replicas)) sums.replicas[what] = (sums.replicas[what] ?? 0) + count
   for (const [kind, count] of Object.entries(report.statements))
     sums.statements[kind] = Math.max(sums.statements[kind] ?? 0, count)
   addTables(sums.table, report.table)

@@ -16,6 +16,8 @@ interface Mutant {
   cuts: Cut[]
   /** Another safeguard to remove too, because either alone prevents the violation. */
   with?: { name: string; cuts: Cut[] }
+  /** All seeds have replicas. */
+  isReplicated?: boolean
 }
 
 /** Seeds per run with both removed, and then with one. Few, because each run must end before the next is checked. */
@@ -27,6 +29,8 @@ const mover = 'src/resharding/move.ts'
 const carrier = 'src/resharding/carrier.ts'
 const records = 'src/resharding/move-records.ts'
 const router = 'src/sharding/router.ts'
+const mapHolder = 'src/sharding/map-holder.ts'
+const replicas = 'src/sharding/replicas.ts'
 const readThrough = 'src/cache/read-through.ts'
 const shard = 'migrations/shard/0000_shard.sql'
 const tables = 'migrations/shard/0001_first_tables.sql'
@@ -274,6 +278,49 @@ $1`,
     with: verification,
   },
   {
+    name: 'a read starts at the shard’s minBookmark',
+    cuts: [
+      cut(replicas, /return later\((this\.#bookmarkOf\(shard\.id\)), shard\.minBookmark \?\? null\)/, 'return $1'),
+    ],
+    isReplicated: true,
+  },
+  {
+    name: 'a read starts at the later of two bookmarks',
+    cuts: [
+      cut(
+        replicas,
+        /return later\((this\.#bookmarkOf\(shard\.id\), shard\.minBookmark \?\? null)\)/,
+        'return [$1].filter((one) => one !== null).toSorted()[0] ?? null',
+      ),
+    ],
+    isReplicated: true,
+  },
+  {
+    name: 'a causal token has the epoch',
+    cuts: [cut('src/web/causal-token.ts', /epoch: written\.epoch,/, 'epoch: 0,')],
+    isReplicated: true,
+  },
+  {
+    name: 'a token’s epoch accepts no older cached map',
+    cuts: [
+      cut(mapHolder, /const key = copyKey\(newerThan\)/, 'const key = copyKey(null)'),
+      cut(mapHolder, /if \(copy && copy\.epoch >= epochMin &&/, 'if (copy &&'),
+      cut(mapHolder, /now\?\.map && map\.epoch >= atLeastEpoch \?/, 'now?.map ?'),
+    ],
+    isReplicated: true,
+  },
+  {
+    name: 'a read that a replica does not answer goes to the primary',
+    cuts: [
+      cut(
+        'src/sharding/replica-calls.ts',
+        /place === 'primary' \? 'first-primary'/,
+        "place === 'primary' ? 'first-unconstrained'",
+      ),
+    ],
+    isReplicated: true,
+  },
+  {
     name: 'lanes',
     cuts: [cut(records, /if \(!this\.#queue\.areFreeFor\(asks\)\)/, 'if (!asks)')],
     with: step,
@@ -294,7 +341,7 @@ const seedsMax = wholeOption('--seeds', values.seeds, 1, 1_000_000)
 const copy = new MutatedCopy('simulation')
 let missed = 0
 for (const mutant of chosen) {
-  const { seeds, found } = mutant.with ? findPair(mutant.cuts, mutant.with.cuts) : findOne(mutant.cuts)
+  const { seeds, found } = mutant.with ? findPair(mutant.cuts, mutant.with.cuts) : findOne(mutant)
   if (!found) missed++
   const label = mutant.with ? `${mutant.name} (with: ${mutant.with.name})` : mutant.name
   console.log(`${label.padEnd(58)} ${found ? `found in ${seeds} seeds: ${found}` : `NOTHING in ${seeds} seeds`}`)
@@ -304,8 +351,9 @@ console.log(`\n${chosen.length - missed} of ${chosen.length} found`)
 process.exitCode = missed === 0 ? 0 : 1
 
 /** The number of seeds until the first violation, and the violation. */
-function findOne(cuts: Cut[]): { seeds: number; found: string | undefined } {
-  const { seeds, violations } = copy.without(cuts, () => simulate(1, seedsMax, '--first'))
+function findOne({ cuts, isReplicated }: Mutant): { seeds: number; found: string | undefined } {
+  const more = isReplicated ? ['--first', '--replicas'] : ['--first']
+  const { seeds, violations } = copy.without(cuts, () => simulate(1, seedsMax, ...more))
   return { seeds, found: [...violations.values()][0] }
 }
 

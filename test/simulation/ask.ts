@@ -1,4 +1,5 @@
 import { hasCode, messageOf } from '../../src/core/errors.ts'
+import type { CausalToken } from '../../src/web/causal-token.ts'
 import type { Effect } from './checker.ts'
 import type { SimulatedRequest, World } from './world.ts'
 
@@ -7,16 +8,15 @@ const TIMEOUT_MS = 7_000
 /** After this long, a client stops waiting and does not know the outcome. */
 class NoAnswer extends Error {}
 
-/** The outcome of a request: its value and the newest epoch, or an error. */
-export type Answered<T> = { value: T; epoch: number } | { error: unknown }
+/** The outcome of a request, and the client's causal token after it. */
+export type Answered<T> = ({ value: T } | { error: unknown }) & { causal: CausalToken }
 
 export interface Asking {
   /** The client that asks. */
   name: string
-  /** The newest epoch that the client knows. */
-  epoch: number
-  /** The slots that the client may have written. */
-  ownSlots?: ReadonlySet<string>
+  causal: CausalToken
+  /** The client's session token. */
+  token?: string | null
   effect: Effect | null
 }
 
@@ -31,18 +31,15 @@ export function ask<T>(
 ): Promise<Answered<T>> {
   const isolate = world.isolate()
   const startedAt = world.scheduler.now()
-  const request = isolate.request({
-    atLeastEpoch: asking.epoch,
-    ownSlots: asking.ownSlots ?? new Set(),
-    effect: asking.effect,
-  })
+  const { causal, token, effect } = asking
+  const request = isolate.request({ client: { causal, token }, effect })
   return new Promise((resolve) => {
     let isOpen = true
     const answer = (answered: Answered<T>) => {
       isOpen = false
       resolve(answered)
     }
-    const fail = (why: string) => answer({ error: new NoAnswer(why) })
+    const fail = (why: string) => answer({ error: new NoAnswer(why), causal })
     isolate.process.onDeath(() => fail('the isolate died'))
     world.scheduler.after(TIMEOUT_MS, () => {
       if (isOpen && request.invocation.sent === 0 && isolate.process.isAlive && isolate.frozenUntil < startedAt)
@@ -51,13 +48,12 @@ export function ask<T>(
     })
     isolate.process.after(1, () => {
       body(request).then(
-        async (value) => {
-          const { epoch } = await request.tiers.shards.map()
-          isolate.process.after(1, () => answer({ value, epoch }))
-        },
+        (value) => isolate.process.after(1, () => answer({ value, causal: request.causal() })),
         (error: unknown) => {
           world.note(() => `${asking.name}: ${messageOf(error)}`)
-          isolate.process.after(1, () => answer({ error }))
+          // The answer to a refused log-in does not tell whose attempt was counted.
+          const isToldNothing = hasCode(error, 'WRONG_CREDENTIALS', 'RATE_LIMITED')
+          isolate.process.after(1, () => answer({ error, causal: isToldNothing ? causal : request.causal() }))
         },
       )
     })

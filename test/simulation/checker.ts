@@ -7,7 +7,7 @@ import { expandRuns } from '../../src/sharding/shard-map.ts'
 import { type Keyspace, keyspaces } from '../../src/sharding/sharded-table.ts'
 import type { SimulatedCall } from './database.ts'
 import type { Process } from './processes.ts'
-import type { Register, Write } from './registers.ts'
+import type { LogPlace, Register, Write } from './registers.ts'
 import type { ChangedRow, TurnedSlot } from './row-log.ts'
 import { STRANGE_PRINT, STRANGE_TABLE } from './strange-rows.ts'
 import { neighbourhood, SHARD_COUNT } from './template.ts'
@@ -48,6 +48,8 @@ export interface Executed {
   rows: readonly ChangedRow[]
   turned: readonly TurnedSlot[]
   effect: Effect | null
+  /** Where the shard's log has it, if the shard has replicas. */
+  place: LogPlace | null
 }
 
 /**
@@ -106,6 +108,12 @@ export class Checker {
   watch(register: Register): Register {
     this.#registers.set(`${register.table} ${register.id}`, register)
     return register
+  }
+
+  /** A promotion has taken back what a shard's log had from here on. Returns the number of acknowledged writes. */
+  lost(place: LogPlace): number {
+    const now = this.#world.scheduler.now()
+    return [...this.#registers.values()].reduce((sum, register) => sum + register.lose(place, now), 0)
   }
 
   registers(table: string): Register[] {
@@ -181,7 +189,7 @@ export class Checker {
   }
 
   /** M1 for the rows that a batch changed, regardless of its sender and of the slots that it names. M3 for the watched rows. */
-  #changed({ shard, step, effect }: Executed, { keyspace, table, key }: ChangedRow): void {
+  #changed({ shard, step, effect, place }: Executed, { keyspace, table, key }: ChangedRow): void {
     this.#takesWrites(shard, step, keyspace, slotOf(key))
     const column = watchedColumn(table, key)
     if (!column) return
@@ -190,20 +198,20 @@ export class Checker {
     if (register && asked) {
       // A password's hash does not reveal the password.
       const value = table === 'accounts' ? effect!.write.value : this.#valueOf(shard, column, register)
-      const problem = register.apply(effect!.write, value, this.#world.scheduler.now())
+      const problem = register.apply(effect!.write, value, this.#world.scheduler.now(), place)
       if (problem) this.report(`${problem} (${step} at ${shard.id})`)
-    } else if (register) this.#changedUnasked(shard, step, register)
+    } else if (register) this.#changedUnasked(shard, step, register, place)
     // An account has a register once its owner was told about it.
     else if (table !== 'accounts') this.report(`M3: ${step} wrote ${table} ${key}, but no client requested it`)
   }
 
   /** Housekeeping deletes expired rows. Nothing else may change a row without a request. */
-  #changedUnasked(shard: Shard, step: string, register: Register): void {
+  #changedUnasked(shard: Shard, step: string, register: Register, place: LogPlace | null): void {
     const now = this.#world.scheduler.now()
     const isExpired = register.table === FLEETING && register.value !== null && Number(register.value) <= now
     if (!isExpired || step !== 'shards.each')
       this.report(`M3: ${step} at ${shard.id} changed ${register.table} ${register.id}, but no client requested it`)
-    register.apply(null, null, now)
+    register.apply(null, null, now, place)
   }
 
   #valueOf(shard: Shard, column: string, { table, id }: Register): string | null {

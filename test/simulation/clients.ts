@@ -2,16 +2,16 @@ import { changePassword, logIn, type SignedIn } from '../../src/app/accounts/acc
 import { signUp } from '../../src/app/accounts/sign-up.ts'
 import type { ImportRecord } from '../../src/app/imports/records.ts'
 import { hasCode, messageOf } from '../../src/core/errors.ts'
-import { slotOf } from '../../src/core/ids.ts'
 import { type Job, newJob, outboxStatement } from '../../src/jobs/outbox.ts'
 import type { Session } from '../../src/sessions/sessions.ts'
 import type { RetryKey } from '../../src/sharding/idempotency.ts'
+import { type CausalToken, noToken } from '../../src/web/causal-token.ts'
 import { type Answered, ask, isRefused } from './ask.ts'
 import { BULK, type BulkJob, effectIdOf } from './bulk-jobs.ts'
 import { type Effect, FLEETING } from './checker.ts'
 import { clientRows } from './client-rows.ts'
 import { newWrite, Register, type Write } from './registers.ts'
-import { CACHED_STALE_MS, QUEUE_MESSAGE_BYTES_MAX, STALE_MS } from './scale.ts'
+import { QUEUE_MESSAGE_BYTES_MAX } from './scale.ts'
 import { expectedStrange, odd, STRANGE_TABLE, strangeTriples } from './strange-rows.ts'
 import type { SimulatedRequest, World } from './world.ts'
 
@@ -25,8 +25,6 @@ interface Account {
   handle: string
   token: string
   sessionId: string
-  /** The newest epoch that the client knows. */
-  epoch: number
 }
 
 /** The action of a signed-in client's request. */
@@ -68,6 +66,10 @@ export class Client {
   readonly #history: History
   readonly #name: string
   #account: Account | null = null
+  /** As a browser keeps it. */
+  #causal: CausalToken = noToken
+  /** When it last lost its token. It may miss what it wrote before. */
+  #causalSince = 0
   #serial = 0
   isStopped = false
 
@@ -85,12 +87,18 @@ export class Client {
   async #live(): Promise<void> {
     const { scheduler } = this.#world
     while (!this.isStopped) {
+      if (this.#world.hasReplicas && scheduler.chance(0.02)) this.#loseCausal()
       if (!this.#account) await this.#signUp()
       else await this.#act(this.#account)
       this.#history.operations++
       const isAtLeisure = this.#history.operations >= this.#history.operationsWanted
       await scheduler.sleep(isAtLeisure ? scheduler.between(60, 900) : scheduler.between(5, 120))
     }
+  }
+
+  #loseCausal(): void {
+    this.#causal = noToken
+    this.#causalSince = this.#world.scheduler.now()
   }
 
   async #act(account: Account): Promise<void> {
@@ -129,7 +137,7 @@ export class Client {
       ? { key: scheduler.pick(template.signUpKeys) + key, request: `sign-up ${handle} ${email}` }
       : null
     for (let tries = 0; tries < TRIES_MAX; tries++) {
-      const outcome = await this.#ask(0, ({ tiers }) =>
+      const outcome = await this.#ask(({ tiers }) =>
         signUp(tiers, { email, handle, password }, { origin: 'http://localhost', userAgent: 'a simulation', retry }),
       )
       if ('value' in outcome) {
@@ -146,7 +154,6 @@ export class Client {
           handle,
           token,
           sessionId: token.split('.')[1]!,
-          epoch: outcome.epoch,
         }
         this.#history.accounts.push(this.#account)
         if (!this.#world.checker.find('accounts', userId)) this.#keepFirstPassword(userId)
@@ -170,7 +177,8 @@ export class Client {
     const account = this.#world.scheduler.pick(this.#history.accounts)
     const signedIn = await this.#logIn(account, this.#passwordOf(account).value!, 'another device')
     if (!signedIn) return
-    this.#account = { ...account, token: signedIn.token, sessionId: sessionIdOf(signedIn), epoch: signedIn.epoch }
+    this.#account = { ...account, token: signedIn.token, sessionId: sessionIdOf(signedIn) }
+    this.#causal = signedIn.causal
     this.#mine.clear()
   }
 
@@ -178,20 +186,24 @@ export class Client {
     return this.#world.checker.find('accounts', userId)!
   }
 
-  /** A password opens a session only while it is the account's, and is refused only if another one was. */
-  async #logIn(account: Account, password: string, device: string): Promise<(SignedIn & { epoch: number }) | null> {
+  /**
+   * From a device without a causal token. A password opens a session only while it is the account's, and is refused only
+   * if another one was.
+   */
+  async #logIn(account: Account, password: string, device: string): Promise<SignedInWith | null> {
     const { scheduler, checker } = this.#world
     const startedAt = scheduler.now()
     const register = this.#passwordOf(account)
-    const outcome = await this.#ask(account.epoch, ({ tiers }) =>
+    const asking = { name: this.#name, causal: noToken, effect: null }
+    const outcome = await ask(this.#world, asking, ({ tiers }) =>
       logIn(tiers, { login: account.handle, password }, device, null),
     )
     if ('value' in outcome) {
       if (!register.allowed(startedAt).has(password))
         checker.report(`INV-6: ${account.handle} logged in with a password that was changed before`)
-      return { ...outcome.value, epoch: outcome.epoch }
+      return { ...outcome.value, causal: outcome.causal }
     }
-    const known = register.allowed(register.knownFrom(startedAt, STALE_MS, true))
+    const known = register.allowed(register.knownFrom(startedAt, this.#world.staleMs, true))
     if (hasCode(outcome.error, 'WRONG_CREDENTIALS') && known.has(password) && known.size === 1)
       checker.report(`M4: ${account.handle} can't log in`)
     return null
@@ -236,6 +248,8 @@ export class Client {
       table: 'posts',
       write,
       registerOf: (key) => {
+        // A promotion that lost the row has also lost the key of the request.
+        if (creation.post?.isUndone) creation.post = null
         if (creation.post)
           this.#world.checker.report(`M3: ${write.value} was created as ${creation.post.id} and as ${key}`)
         creation.post ??= this.#world.checker.watch(new Register('posts', key))
@@ -294,7 +308,7 @@ export class Client {
     const isNothing = hasCode(error, 'NOT_FOUND', 'CONFLICT', 'WRONG_CREDENTIALS')
     if (isNothing || isRefused(error)) this.#refuse(register, write)
     this.#judgeFull(write, error)
-    const known = register.allowed(register.knownFrom(startedAt, STALE_MS, true))
+    const known = register.allowed(register.knownFrom(startedAt, this.#world.staleMs, true))
     if (hasCode(error, 'NOT_FOUND') && !known.has(null))
       checker.report(`M2: ${value === null ? 'a deletion' : 'an edit'} found no ${register.id}`)
     if (hasCode(error, 'SESSION_ENDED')) this.#lost(account)
@@ -302,16 +316,31 @@ export class Client {
   }
 
   /**
-   * With its own token, a client reads its own writes. Without one, a read may be a lease behind, but never misses a
-   * row because of a move.
+   * With its own token, a client reads its own writes. Without one, a read may be a lease and a replica's lag behind,
+   * but never misses a row because of a move.
    */
   async #read(account: Account, post: Register, isOwn: boolean): Promise<void> {
-    const { scheduler } = this.#world
+    const { scheduler, staleMs, cachedStaleMs, hasReplicas } = this.#world
+    if (hasReplicas && scheduler.chance(0.15)) return this.#readExactly(post)
     const startedAt = scheduler.now()
-    const from = post.knownFrom(startedAt, isOwn ? STALE_MS : CACHED_STALE_MS, isOwn)
-    const client = isOwn ? account : null
-    const outcome = await this.#askAs(client, null, ({ tiers }) => clientRows.find(tiers, post.id))
+    const from = post.knownFrom(startedAt, isOwn ? staleMs : cachedStaleMs, isOwn, this.#causalSince)
+    const outcome = isOwn
+      ? await this.#askAs(account, null, ({ tiers }) => clientRows.find(tiers, post.id))
+      : await this.#askAsVisitor(({ tiers }) => clientRows.find(tiers, post.id))
     if ('value' in outcome) judge(this.#world, post, outcome.value?.text ?? null, from)
+  }
+
+  /** Without a token. An exact read is linearizable. */
+  async #readExactly(post: Register): Promise<void> {
+    const startedAt = this.#world.scheduler.now()
+    const outcome = await this.#askAsVisitor(({ tiers }) =>
+      tiers.shards
+        .of(post.id, { operation: 'rows.find-exactly', read: 'exact' })
+        .prepare('SELECT text FROM posts WHERE id = ?')
+        .bind(post.id)
+        .first<string>('text'),
+    )
+    if ('value' in outcome) judge(this.#world, post, outcome.value, startedAt)
   }
 
   /** Rows with every kind of value, under keys that sort oddly: written, overwritten, deleted, written again. */
@@ -348,20 +377,15 @@ export class Client {
     const register = checker.find(table, id) ?? checker.watch(new Register(table, id))
     const startedAt = scheduler.now()
     const write = newWrite(value)
-    const outcome = await this.#ask(
-      account.epoch,
-      ({ tiers }) =>
-        tiers.shards
-          .of(id, { operation: `${table}.write-row` })
-          .prepare(sql)
-          .bind(...values)
-          .run(),
-      effectOn(register, write),
+    const outcome = await this.#askAs(account, effectOn(register, write), ({ tiers }) =>
+      tiers.shards
+        .of(id, { operation: `${table}.write-row` })
+        .prepare(sql)
+        .bind(...values)
+        .run(),
     )
-    if ('value' in outcome) {
-      this.#note(register.acknowledge(write, startedAt, scheduler.now()))
-      account.epoch = Math.max(account.epoch, outcome.epoch)
-    } else {
+    if ('value' in outcome) this.#note(register.acknowledge(write, startedAt, scheduler.now()))
+    else {
       if (isRefused(outcome.error)) this.#refuse(register, write)
       this.#judgeFull(write, outcome.error)
     }
@@ -380,7 +404,7 @@ export class Client {
     const { scheduler } = this.#world
     const count = scheduler.between(1, 6)
     let jobs: Job[] = []
-    const outcome = await this.#ask(account.epoch, async ({ tiers }) => {
+    const outcome = await this.#askAs(account, null, async ({ tiers }) => {
       const bytes = Array.from({ length: count }, () =>
         scheduler.between(10, Math.floor(QUEUE_MESSAGE_BYTES_MAX * 0.7)),
       )
@@ -405,17 +429,12 @@ export class Client {
     if (!begun) return
     const session = { id: sessionIdOf(begun), userId: account.userId }
     this.#history.ending.add(account.userId)
-    const outcome = await this.#ask(Math.max(account.epoch, begun.epoch), ({ tiers }) =>
-      tiers.sessions.endOthers(session),
-    )
+    const asking = { name: this.#name, causal: begun.causal, token: begun.token, effect: null }
+    const outcome = await ask(this.#world, asking, ({ tiers }) => tiers.sessions.endOthers(session))
     if (!('value' in outcome)) return
     await this.#haunt(account, account.sessionId)
-    this.#account = {
-      ...account,
-      token: begun.token,
-      sessionId: session.id,
-      epoch: Math.max(begun.epoch, outcome.epoch),
-    }
+    this.#account = { ...account, token: begun.token, sessionId: session.id }
+    this.#causal = outcome.causal
     await this.#world.scheduler.sleep(5)
   }
 
@@ -448,10 +467,8 @@ export class Client {
     const text = `${this.#name} ghost ${++this.#serial}`
     const write = newWrite(text)
     this.#refuse(null, write)
-    const outcome = await this.#ask(
-      account.epoch,
-      ({ tiers }) => clientRows.create(tiers, ghost, text, null),
-      this.#effectOf({ post: null }, write),
+    const outcome = await this.#askAs(account, this.#effectOf({ post: null }, write), ({ tiers }) =>
+      clientRows.create(tiers, ghost, text, null),
     )
     if ('value' in outcome) this.#world.checker.report(`INV-6: a write with the ended session ${ghost.id} was accepted`)
   }
@@ -468,27 +485,28 @@ export class Client {
       return session && { did: await body(request, session) }
     })
     if (!('value' in outcome)) return outcome
-    account.epoch = Math.max(account.epoch, outcome.epoch)
-    if (outcome.value === null) return { value: null, epoch: outcome.epoch }
-    return { value: (outcome.value.did ?? (true as unknown)) as T, epoch: outcome.epoch }
+    const { value, causal } = outcome
+    return { value: value && ((value.did ?? (true as unknown)) as T), causal }
   }
 
-  /** With the client's token, or as a visitor. */
-  #askAs<T>(
+  /** With the client's tokens. Its requests follow each other, so that the newest causal token is the last write's. */
+  async #askAs<T>(
     account: Account | null,
     effect: Effect | null,
     body: (request: SimulatedRequest) => Promise<T>,
   ): Promise<Answered<T>> {
-    const ownSlots = new Set(account ? [slotOf(account.userId)] : [])
-    return ask(this.#world, { name: this.#name, epoch: account?.epoch ?? 0, ownSlots, effect }, body)
+    const asking = { name: this.#name, causal: this.#causal, token: account?.token ?? null, effect }
+    const answered = await ask(this.#world, asking, body)
+    this.#causal = answered.causal
+    return answered
   }
 
-  #ask<T>(
-    epoch: number,
-    body: (request: SimulatedRequest) => Promise<T>,
-    effect: Effect | null = null,
-  ): Promise<Answered<T>> {
-    return ask(this.#world, { name: this.#name, epoch, effect }, body)
+  #ask<T>(body: (request: SimulatedRequest) => Promise<T>): Promise<Answered<T>> {
+    return this.#askAs(null, null, body)
+  }
+
+  #askAsVisitor<T>(body: (request: SimulatedRequest) => Promise<T>): Promise<Answered<T>> {
+    return ask(this.#world, { name: this.#name, causal: noToken, effect: null }, body)
   }
 }
 
@@ -503,7 +521,7 @@ export function visit(world: World, history: History): void {
     const posts = [...history.posts.values()]
     if (posts.length === 0) return
     const post = scheduler.pick(posts)
-    const from = post.knownFrom(scheduler.now(), CACHED_STALE_MS, false)
+    const from = post.knownFrom(scheduler.now(), world.cachedStaleMs, false)
     const { tiers } = world.visitors.request()
     clientRows.find(tiers, post.id).then(
       (found) => judge(world, post, found?.text ?? null, from),
@@ -521,6 +539,8 @@ function judge(world: World, post: Register, found: string | null, from: number)
     `M4: ${post.id} reads ${JSON.stringify(found)}, but had in the last ${ageMs} ms only ${JSON.stringify([...allowed])}`,
   )
 }
+
+type SignedInWith = SignedIn & { causal: CausalToken }
 
 const FIRST_PASSWORD = 'seven quiet herons'
 

@@ -59,20 +59,19 @@ export class SimulatedShard {
   /** A `D1Database` as one process sees it. */
   connection(transport: Transport): D1Database {
     return d1Binding(async (call) => {
-      let commits = 0
+      let bookmark = ''
       const results = await transport(call, () => {
         const executed = this.execute(call, call.shape)
-        commits = this.#commits
+        bookmark = this.bookmark
         return executed
       })
-      // There is one copy of the data, so it meets every constraint.
-      return { results, bookmark: String(commits).padStart(12, '0') }
+      return { results, bookmark }
     })
   }
 
-  /** How many calls changed something. A bookmark stands for this number. */
-  get commits(): number {
-    return this.#commits
+  /** How many calls changed something. There is one copy of the data, so it meets every session's constraint. */
+  get bookmark(): string {
+    return String(this.#commits).padStart(12, '0')
   }
 
   /** Remembers the current state for `reset()`. */

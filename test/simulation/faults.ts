@@ -17,6 +17,7 @@ const worldFaults = [
   'cache fault',
   'wake-up lost',
   'slot meddled',
+  'primary lost',
 ] as const
 export type CallFault = (typeof callFaults)[number]
 export type Fault = CallFault | (typeof worldFaults)[number]

@@ -18,6 +18,8 @@ export async function finalChecks(world: World, history: History): Promise<void>
   claims(world, history)
   reasons(world)
   jobs(world, history)
+  for (const { id, replicated } of world.shards)
+    if (replicated && !(await replicated.areEqual())) world.checker.report(`the replicas of ${id} differ from it`)
 }
 
 /** M6: all moves have ended, and nothing is left behind. */

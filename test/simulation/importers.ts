@@ -3,6 +3,7 @@ import { claimSpecsOf, type ImportRecord, idOf, isRefusal, readRecord } from '..
 import { verifyUsers } from '../../src/app/imports/verification.ts'
 import { slotOf } from '../../src/core/ids.ts'
 import { claimKey } from '../../src/sharding/claims.ts'
+import { noToken } from '../../src/web/causal-token.ts'
 import { type Answered, ask } from './ask.ts'
 import type { History } from './clients.ts'
 import { type External, SOURCE } from './template.ts'
@@ -110,6 +111,6 @@ export class Importer {
   }
 
   #ask<T>(body: (request: SimulatedRequest) => Promise<T>): Promise<Answered<T>> {
-    return ask(this.#world, { name: this.#name, epoch: 0, effect: null }, body)
+    return ask(this.#world, { name: this.#name, causal: noToken, effect: null }, body)
   }
 }

@@ -42,7 +42,9 @@ export class Meddling {
     if (slots.length === 0) return false
     const meddled = scheduler.pick(slots)
     const { shard, keyspace, slot } = meddled
-    shard.sqlite.prepare('UPDATE slots SET move_id = ? WHERE keyspace = ? AND slot = ?').run(BY_HAND, keyspace, slot)
+    if (shard.replicated?.isPrimaryLost) return false
+    const assign = 'UPDATE slots SET move_id = ? WHERE keyspace = ? AND slot = ?'
+    this.#world.byHand(shard, assign, BY_HAND, keyspace, slot)
     this.#world.note(() => `by hand: ${keyspace} ${slot} at ${shard.id} is of ${meddled.moveId} no more`)
     this.#open.add(meddled)
     scheduler.after(repairsAfterMs, () => this.#repair(meddled))
@@ -73,17 +75,18 @@ export class Meddling {
 
   /** Raises the step, so that a running mover checks again. */
   #repair(meddled: Meddled): void {
-    if (!this.#open.delete(meddled)) return
     const { shard, keyspace, slot, moveId } = meddled
-    const { directory } = this.#world
+    const { directory, scheduler } = this.#world
+    if (shard.replicated?.isPrimaryLost) return void scheduler.after(200, () => this.#repair(meddled))
+    if (!this.#open.delete(meddled)) return
     const state = stateAt(meddled)
     this.#world.note(() => `by hand: ${keyspace} ${slot} at ${shard.id} is repaired (${state})`)
     if (state === null) return
-    shard.sqlite.exec('UPDATE mover SET step = step + 1 WHERE id = 1')
-    const set = (become: string, owner: string | null) =>
-      shard.sqlite
-        .prepare('UPDATE slots SET state = ?, move_id = ? WHERE keyspace = ? AND slot = ?')
-        .run(become, owner, keyspace, slot)
+    this.#world.byHand(shard, 'UPDATE mover SET step = step + 1 WHERE id = 1')
+    const set = (become: string, owner: string | null) => {
+      const update = 'UPDATE slots SET state = ?, move_id = ? WHERE keyspace = ? AND slot = ?'
+      this.#world.byHand(shard, update, become, owner, keyspace, slot)
+    }
     const move = directory.records.find(moveId)!
     const isSource = move.source.id === shard.id
     if (!isOver(move)) {
@@ -98,18 +101,17 @@ export class Meddling {
   #settle(meddled: Meddled): void {
     const { shard, keyspace, slot } = meddled
     const activate = "UPDATE slots SET state = 'active', move_id = NULL WHERE keyspace = ? AND slot = ?"
-    if (this.#world.checker.ownerOf(keyspace, slot).id === shard.id) shard.sqlite.prepare(activate).run(keyspace, slot)
+    if (this.#world.checker.ownerOf(keyspace, slot).id === shard.id) this.#world.byHand(shard, activate, keyspace, slot)
     else this.#forget(meddled)
   }
 
   #forget({ shard, keyspace, slot }: Meddled): void {
-    shard.sqlite.exec('UPDATE mover SET open = 1 WHERE id = 1')
+    const byHand = (sql: string, ...values: unknown[]) => this.#world.byHand(shard, sql, ...values)
+    byHand('UPDATE mover SET open = 1 WHERE id = 1')
     for (const { name, key } of this.#world.template.tables[keyspace])
-      shard.sqlite
-        .prepare(`DELETE FROM "${name}" WHERE "${key[0]}" >= ? AND "${key[0]}" < ?`)
-        .run(slot, slotAfter(slot))
-    shard.sqlite.exec('UPDATE mover SET open = 0 WHERE id = 1')
-    shard.sqlite.prepare('DELETE FROM slots WHERE keyspace = ? AND slot = ?').run(keyspace, slot)
+      byHand(`DELETE FROM "${name}" WHERE "${key[0]}" >= ? AND "${key[0]}" < ?`, slot, slotAfter(slot))
+    byHand('UPDATE mover SET open = 0 WHERE id = 1')
+    byHand('DELETE FROM slots WHERE keyspace = ? AND slot = ?', keyspace, slot)
   }
 }
 

@@ -11,8 +11,8 @@ import { finalChecks } from './final-checks.ts'
 import { Importer } from './importers.ts'
 import { restart } from './network.ts'
 import { Process } from './processes.ts'
-import { drawScale } from './scale.ts'
-import { neighbourhood, resetTemplate, SHARD_COUNT, type Template } from './template.ts'
+import { drawScale, REPLICAS_MAX } from './scale.ts'
+import { addReplicas, neighbourhood, resetTemplate, SHARD_COUNT, type Template } from './template.ts'
 import { callDirectory, World } from './world.ts'
 
 const CLIENTS = 5
@@ -22,6 +22,14 @@ export const OPERATIONS_MIN = 300
 const TROUBLE_MS_MAX = 40_000
 const EVENTS_MAX = 400_000
 const CALM_MS_MAX = 240_000
+
+export interface SeedOptions {
+  isTraced?: boolean
+  /** Which seeds have replicas. By default, every third. */
+  replicas?: 'none' | 'some' | 'all'
+}
+
+const REPLICATED_EVERY = 3
 
 export interface SeedReport {
   seed: number
@@ -33,6 +41,8 @@ export interface SeedReport {
   happened: Record<string, number>
   /** Messages that were postponed because a consumer's budget was too small. */
   putOff: number
+  /** What replicas did, by name. */
+  replicas: Record<string, number>
   /** The most statements that one invocation sent, by kind of invocation. */
   statements: Record<string, number>
   table: FaultTable
@@ -44,9 +54,15 @@ export interface SeedReport {
  * Runs one seed: clients, operator and faults until there were enough of each, then a calm phase, then the final
  * checks.
  */
-export async function runSeed(template: Template, seed: number, isTraced = false): Promise<SeedReport> {
+export async function runSeed(
+  template: Template,
+  seed: number,
+  { isTraced = false, replicas = 'some' }: SeedOptions = {},
+): Promise<SeedReport> {
+  const hasReplicas = replicas === 'all' || (replicas === 'some' && seed % REPLICATED_EVERY === 0)
+  if (hasReplicas) await addReplicas(template, REPLICAS_MAX)
   resetTemplate(template)
-  const world = new World(template, seed, isTraced)
+  const world = new World(template, seed, { isTraced, hasReplicas })
   // The library that shares a cache's loads has no clock of its own.
   const { now } = Date
   Date.now = () => Math.floor(world.scheduler.now())
@@ -88,6 +104,7 @@ async function runWorld(world: World, seed: number): Promise<SeedReport> {
     for (const client of [...clients, ...importers]) client.isStopped = true
     for (const shard of world.shards) Object.assign(shard, { isReadOnly: false, isFull: false })
     world.isQueueDown = false
+    for (const shard of world.shards) await world.promote(shard)
     world.meddling.repairAll()
     void operator.attend()
     let waited = 0
@@ -114,6 +131,7 @@ async function runWorld(world: World, seed: number): Promise<SeedReport> {
     moves,
     happened: Object.fromEntries(Object.entries(world.happened).map(([what, ids]) => [what, ids.size])),
     putOff: world.putOff,
+    replicas: world.replicaSums(),
     statements: world.statements,
     table: world.faults.table,
     violation: world.checker.violation,
@@ -409,6 +427,10 @@ function trouble(world: World): void {
       world.isQueueDown = scheduler.chance(0.3)
     },
   ]
+  if (world.hasReplicas)
+    kinds.push(() => {
+      if (world.losePrimary()) met('primary lost')
+    })
   scheduler.after(scheduler.between(100, 700), function strike() {
     if (faults.isCalm) return
     scheduler.pick(kinds)()

@@ -23,6 +23,10 @@ export const CACHE_SILENT_MS = 60_000
 /** The last lease (docs/resharding.md): a lease, plus a map copy's maximum age in a data centre, plus a second. */
 export const STALE_MS = LEASE_MS + 1_000 + 1_000
 
+/** How many replicas a shard has in seeds with replicas, and how far behind they are at most (ms): also beyond a lease. */
+export const REPLICAS_MAX = 3
+export const LAGS_MS_MAX = [200, 2_000, 7_000]
+
 /** The times of cached values are divided by this. */
 export const CACHE_SCALE = 60
 
@@ -88,6 +92,8 @@ export function scaleDown(): void {
     queueSendMs: 1_000,
     directoryMs: 1_500,
     shardCallMs: 800,
+    replicaReadMs: 300,
+    replicaWaitedMs: 20,
     shardWriteMs: 2_000,
     moveCallMs: 3_000,
     invocationStatementsMax: INVOCATION_STATEMENTS_MAX,

@@ -64,6 +64,8 @@ export interface TemplateShard {
   sqlite: DatabaseSync
   /** What the latest call changed. */
   changed: RowLog
+  /** Databases for its replicas, equal to it at the start of a seed. */
+  replicas: SimulatedShard[]
 }
 
 /**
@@ -97,26 +99,14 @@ export interface External {
 export const SOURCE = 'elsewhere'
 
 export async function makeTemplate(): Promise<Template> {
-  const databases = Array.from({ length: SHARD_COUNT }, (_, index) => {
-    const number = String(index).padStart(3, '0')
-    const sqlite = migratedDatabase()
-    sqlite.exec('CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT)')
-    const applied = sqlite.prepare('INSERT INTO d1_migrations (name) VALUES (?)')
-    for (const { name } of readMigrations()) applied.run(name)
-    return { id: `shard-${number}`, binding: `SHARD_${number}`, sqlite, simulated: new SimulatedShard(sqlite) }
-  })
   const storage = new SimulatedStorage()
-  const direct = new Map(
-    databases.map(({ binding, simulated }) => [binding, simulated.connection(async (_call, execute) => execute())]),
-  )
-  const clock = { now: () => 0, sleep: async () => undefined, timer: () => () => undefined }
-  await new Directory({ storage, shards: direct, clock, newDeploymentId: () => 'simulated' }).map()
+  const databases = await bootedDatabases(storage)
   const find = databases[0]!.sqlite.prepare(FIND_TABLES)
   const tables = Object.fromEntries(
     keyspaces.map((keyspace) => [keyspace, readTables(keyspace, find.all(keyspace) as never)]),
   ) as Template['tables']
   const shards = databases.map(
-    (database): TemplateShard => ({ ...database, changed: new RowLog(database.sqlite, tables) }),
+    (database): TemplateShard => ({ ...database, changed: new RowLog(database.sqlite, tables), replicas: [] }),
   )
   for (const shard of shards) shard.simulated.mark()
   storage.mark()
@@ -144,8 +134,35 @@ export async function makeTemplate(): Promise<Template> {
   }
 }
 
+/** Migrated databases after the first boot of a directory with this storage. */
+async function bootedDatabases(storage: DirectoryStorage) {
+  const databases = Array.from({ length: SHARD_COUNT }, (_, index) => {
+    const number = String(index).padStart(3, '0')
+    const sqlite = migratedDatabase()
+    sqlite.exec('CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT)')
+    const applied = sqlite.prepare('INSERT INTO d1_migrations (name) VALUES (?)')
+    for (const { name } of readMigrations()) applied.run(name)
+    return { id: `shard-${number}`, binding: `SHARD_${number}`, sqlite, simulated: new SimulatedShard(sqlite) }
+  })
+  const direct = new Map(
+    databases.map(({ binding, simulated }) => [binding, simulated.connection(async (_call, execute) => execute())]),
+  )
+  const clock = { now: () => 0, sleep: async () => undefined, timer: () => () => undefined }
+  await new Directory({ storage, shards: direct, clock, newDeploymentId: () => 'simulated' }).map()
+  return databases
+}
+
+/** Gives every shard databases for this many replicas. Only seeds with replicas need them. */
+export async function addReplicas({ shards }: Template, count: number): Promise<void> {
+  for (let made = shards[0]!.replicas.length; made < count; made++)
+    for (const [index, { simulated }] of (await bootedDatabases(new SimulatedStorage())).entries()) {
+      simulated.mark()
+      shards[index]!.replicas.push(simulated)
+    }
+}
+
 export function resetTemplate({ shards, storage }: Template): void {
-  for (const shard of shards) shard.simulated.reset()
+  for (const { simulated, replicas } of shards) for (const one of [simulated, ...replicas]) one.reset()
   storage.reset()
 }
 

@@ -29,11 +29,21 @@ import { Claims } from '../../src/sharding/claims.ts'
 import { Directory } from '../../src/sharding/directory.ts'
 import { Idempotency } from '../../src/sharding/idempotency.ts'
 import { type MapCopies, MapHolder, type MapRequest } from '../../src/sharding/map-holder.ts'
+import { type ReplicaCounts, Replicas } from '../../src/sharding/replicas.ts'
 import type { ShardCall } from '../../src/sharding/routing.ts'
 import type { MapWire } from '../../src/sharding/shard-map.ts'
 import { Shards } from '../../src/sharding/shards.ts'
 import { StatementBudget } from '../../src/sharding/statement-budget.ts'
+import {
+  advanced,
+  type CausalToken,
+  formatCausalToken,
+  noToken,
+  ownSlotsOf,
+  readCausalToken,
+} from '../../src/web/causal-token.ts'
 import type { Settings } from '../../src/web/context.ts'
+import { d1Binding, type SentAnswer, type SentCall } from '../support/d1-binding.ts'
 import { UnkindKv } from '../support/kv-double.ts'
 import { seededRandom } from '../support/sharding-doubles.ts'
 import { BULK, bulkJob } from './bulk-jobs.ts'
@@ -43,14 +53,18 @@ import { type Fault, Faults, moverSteps } from './faults.ts'
 import { Meddling } from './meddling.ts'
 import { newPlace, type Place, restart, travel } from './network.ts'
 import { Process } from './processes.ts'
+import { ReplicatedShard } from './replicated-shards.ts'
 import {
+  CACHED_STALE_MS,
   GRACE_MS,
   INVOCATION_STATEMENTS_MAX,
+  LAGS_MS_MAX,
   LEASE_MS,
   QUEUE_BATCH_BYTES_MAX,
   QUEUE_BATCH_MESSAGES_MAX,
   QUEUE_MESSAGE_BYTES_MAX,
   QUEUE_MESSAGE_OVERHEAD_BYTES,
+  STALE_MS,
 } from './scale.ts'
 import { Scheduler } from './scheduler.ts'
 import type { Template, TemplateShard } from './template.ts'
@@ -80,6 +94,7 @@ export interface Shard extends TemplateShard {
   isReadOnly: boolean
   /** The disk is full. Calls that need room are refused, and all others are executed. */
   isFull: boolean
+  replicated: ReplicatedShard | null
 }
 
 /** The statements that one invocation sends: a request, a turn of a mover, a batch of a queue or a run of the cron. */
@@ -137,6 +152,12 @@ export class World {
     'had a turn that spent its statements': new Set(),
     'failed because a disk was full': new Set(),
   }
+  /** Reads that waited for a replica, or fell back to the primary. */
+  readonly replicaReads: ReplicaCounts = { waited: 0, fellBack: 0 }
+  /** How often a replica took a lost primary's place, and how many acknowledged writes that took back. */
+  readonly promotions = { promotions: 0, 'lossy promotions': 0, 'acknowledged writes lost': 0 }
+  /** How far behind a replica may be (ms). */
+  readonly lagMsMax: number
   /** Moves that the directory has told to start or continue. */
   readonly runnable = new Set<string>()
   readonly meddling = new Meddling(this)
@@ -150,7 +171,11 @@ export class World {
   #isolateCount = 0
   #crons = 0
 
-  constructor(template: Template, seed: number, isTraced: boolean) {
+  constructor(
+    template: Template,
+    seed: number,
+    { isTraced, hasReplicas }: { isTraced: boolean; hasReplicas: boolean },
+  ) {
     this.template = template
     this.random = seededRandom(seed)
     this.scheduler = new Scheduler(this.random)
@@ -161,7 +186,11 @@ export class World {
       place: newPlace(shard.id),
       isReadOnly: false,
       isFull: false,
+      replicated: null,
     }))
+    this.lagMsMax = hasReplicas ? this.scheduler.pick(LAGS_MS_MAX) : 0
+    if (hasReplicas)
+      for (const shard of this.shards) shard.replicated = new ReplicatedShard(shard, this.scheduler, this.lagMsMax)
     this.checker = new Checker(this)
     this.directory = new DirectoryHost(this)
     this.kv = new UnkindKv({ now: () => Math.floor(this.scheduler.now()), sleep: async () => undefined })
@@ -170,6 +199,20 @@ export class World {
     for (let index = 0; index < ISOLATES; index++) this.replaceIsolate(index)
     this.replaceVisitors()
     this.#cron()
+  }
+
+  get hasReplicas(): boolean {
+    return this.lagMsMax > 0
+  }
+
+  /** How old a read may be: the last lease, and the lag of the replica that answers. */
+  get staleMs(): number {
+    return STALE_MS + this.lagMsMax
+  }
+
+  /** The same for a read that caches may answer. */
+  get cachedStaleMs(): number {
+    return CACHED_STALE_MS + this.lagMsMax
   }
 
   note(line: () => string): void {
@@ -212,6 +255,51 @@ export class World {
     this.visitors?.process.die()
     const skewMs = this.scheduler.pick([0, 0, 300, -300, -SKEW_MS_MAX])
     this.visitors = new Isolate(this, new Process(this.scheduler, `visitors ${++this.#isolateCount}`, skewMs))
+  }
+
+  /** The primary of a shard with replicas becomes unavailable, until a replica takes its place. False if none can. */
+  losePrimary(): boolean {
+    const { scheduler } = this
+    const shard = scheduler.pick(this.shards)
+    const { replicated } = shard
+    if (!replicated || replicated.isPrimaryLost || replicated.replicas.length === 0) return false
+    // A lost step of a move, or a lost claim, needs an operator, as after a restore.
+    const isMoving = this.openMoves().some(({ source, target }) => source.id === shard.id || target.id === shard.id)
+    const isLossy = replicated.losePrimary(scheduler.pick(replicated.replicas), !isMoving && scheduler.chance(0.7))
+    this.note(() => `${shard.id}: the primary is lost${isLossy ? ', with the end of its log' : ''}`)
+    scheduler.after(scheduler.between(200, scheduler.pick([1_000, 5_000])), () => void this.promote(shard))
+    return true
+  }
+
+  async promote({ id, replicated }: Shard): Promise<void> {
+    if (!replicated?.isPrimaryLost) return
+    const { lost, isEqual } = await replicated.promote()
+    const acknowledged = this.checker.lost({ shard: id, position: replicated.replication.log.length })
+    this.note(() => `${id}: a replica was promoted; ${lost} calls are lost, with ${acknowledged} acknowledged writes`)
+    this.promotions.promotions++
+    if (lost > 0) this.promotions['lossy promotions']++
+    this.promotions['acknowledged writes lost'] += acknowledged
+    if (!isEqual) this.checker.report(`the promoted replica of ${id} does not have what its log says`)
+  }
+
+  /** A statement of an operator, outside of the application. */
+  byHand({ simulated, replicated }: Shard, sql: string, ...values: unknown[]): void {
+    const statements = [{ sql, values }]
+    if (replicated) void replicated.ask({ statements, shape: 'objects', start: null }, (execute) => execute())
+    else simulated.execute({ statements })
+  }
+
+  /** What replicas did, by name. */
+  replicaSums(): Record<string, number> {
+    const replications = this.shards.flatMap(({ replicated }) => replicated?.replication ?? [])
+    const replicas = replications.flatMap((replication) => replication.replicas)
+    return {
+      'reads by replicas': replicas.reduce((sum, { reads }) => sum + reads, 0),
+      'reads by primaries': replications.reduce((sum, { primary }) => sum + primary.reads, 0),
+      'waits for a bookmark': replicas.reduce((sum, { waits }) => sum + waits, 0),
+      'reads that fell back': this.replicaReads.fellBack,
+      ...this.promotions,
+    }
   }
 
   isolate(): Isolate {
@@ -282,7 +370,7 @@ export class World {
         retry: (options?: { delaySeconds?: number }) => again(Math.min(2_000, (options?.delaySeconds ?? 1) * 1_000)),
       }
     })
-    const { dispatch, budget } = isolate.request({ ms: limits.queueBatchMs })
+    const { dispatch, budget } = isolate.request({ ms: limits.queueBatchMs, isJob: true })
     const log: Log = {
       ...isolate.log,
       warn: (event, fields) => {
@@ -312,7 +400,7 @@ export class World {
     this.scheduler.after(CRON_MS, () => {
       this.#cron()
       const isolate = this.freshIsolate('cron')
-      const { relay, tiers, budget } = isolate.request({ ms: limits.cronMs })
+      const { relay, tiers, budget } = isolate.request({ ms: limits.cronMs, isJob: true })
       const { clock } = isolate.process
       const log = this.#housekeepingLog(isolate)
       const duties: Duty[] = [
@@ -603,19 +691,22 @@ export class Isolate {
 
   /** The tiers of one request. `atLeastEpoch` is the client's; `effect` is what the request is meant to change. */
   request({
-    atLeastEpoch = 0,
-    ownSlots = new Set(),
+    client = null,
+    isJob = false,
     effect = null,
     ms = limits.requestMs,
   }: {
-    atLeastEpoch?: number
-    /** The slots that the client may have written. */
-    ownSlots?: ReadonlySet<string>
+    client?: { causal: CausalToken; token?: string | null | undefined } | null
+    /** Jobs read at the primaries. */
+    isJob?: boolean
     effect?: Effect | null
     ms?: number
   } = {}) {
     const world = this.#world
     const { clock } = this.process
+    const { causal, ownSlots } = received(client?.causal ?? noToken, client?.token ?? null, world.scheduler.now())
+    const written = { yet: false, slots: new Set<string>() }
+    const replicas = world.hasReplicas && !isJob ? new Replicas(causal, (event) => world.replicaReads[event]++) : null
     const calls = new Map<string, ShardCall[]>()
     const current = { call: null as ShardCall | null }
     const budget = new StatementBudget()
@@ -654,19 +745,26 @@ export class Isolate {
       clock,
       random: world.random,
       time,
-      atLeastEpoch,
+      atLeastEpoch: causal.epoch,
       observer: {
         before(call) {
           const waiting = calls.get(call.shard)
           if (waiting) waiting.push(call)
           else calls.set(call.shard, [call])
         },
+        after(call, _ms, error) {
+          if (call.kind !== 'write' || error !== null) return
+          written.yet = true
+          if (call.slot !== '*') written.slots.add(call.slot)
+        },
       },
+      ...(replicas ? { replicas } : {}),
     })
     const ids = idSource(world, clock)
     const common = { clock, random: world.random, log: this.log, shards, ids }
     const dispatch = new Dispatch({
       ...common,
+      shards: shards.atPrimary(),
       kinds: {
         ...patientJobs(accountJobs({ signingKey: SIGNING_KEY, sendMail: async (mail) => void world.mails.push(mail) })),
         [BULK]: bulkJob,
@@ -684,6 +782,7 @@ export class Isolate {
     } as unknown as Queue
     const relay = new Relay({
       ...common,
+      shards: shards.atPrimary(),
       mode: 'queue',
       queues: { jobs: queue, media: queue, purges: queue },
       dispatch,
@@ -695,7 +794,10 @@ export class Isolate {
       cache: scaledCache(cache),
       settings: { signingKey: SIGNING_KEY } as Settings,
       claims: new Claims(shards, clock),
-      idempotency: new Idempotency(shards, clock, SIGNING_KEY),
+      idempotency: new Idempotency(shards, clock, SIGNING_KEY, () => {
+        written.yet = true
+        replicas?.acknowledgeSeen()
+      }),
       sessions: new Sessions({
         ...common,
         copies: kv,
@@ -711,8 +813,29 @@ export class Isolate {
         }),
       waitUntil,
     }
-    return { tiers, dispatch, relay, invocation, budget }
+    return {
+      tiers,
+      dispatch,
+      relay,
+      invocation,
+      budget,
+      /** The client's causal token after the answer, like the Worker's. */
+      causal(): CausalToken {
+        const { epoch } = shards
+        if (epoch === null || !written.yet) return causal
+        return advanced(causal, { epoch, slots: written.slots, bookmarks: replicas?.written ?? new Map() })
+      },
+    }
   }
+}
+
+/** What a request brings along, as the Worker reads it. */
+function received(causal: CausalToken, token: string | null, now: number) {
+  const headers = new Headers({ 'x-causal-token': formatCausalToken(SIGNING_KEY, causal, now) })
+  if (token) headers.set('authorization', `Bearer ${token}`)
+  const request = new Request('http://localhost/', { headers })
+  const read = readCausalToken(request, SIGNING_KEY, now)
+  return { causal: read, ownSlots: ownSlotsOf(request, read) }
 }
 
 const patientJobs = (kinds: JobKinds): JobKinds =>
@@ -757,7 +880,7 @@ function connections(
   return new Map(
     world.shards.map((shard) => [
       shard.binding,
-      shard.simulated.connection(async (call, execute) => {
+      connectionTo(shard, async (call, at, arrive) => {
         const step = operation(shard.id)
         const shardCall = callOf()
         world.spend(invocation(), call.statements.length, step)
@@ -766,9 +889,13 @@ function connections(
         if (isMover && fault) world.faults.count(step, fault)
         if (fault) world.note(() => `${process.name}: ${step} at ${shard.id}: ${fault}`)
         try {
-          return await travel(world.scheduler, { from: process, to: shard.place, fault, delay }, world.late, () =>
-            execution(world, { shard, process, step, appCall: shardCall, call, effect }, execute),
+          const answer = await travel(world.scheduler, { from: process, to: at, fault, delay }, world.late, () =>
+            arrive((execute) => execution(world, { shard, process, step, appCall: shardCall, call, effect }, execute)),
           )
+          const meta = answer.results[0]?.meta
+          if (meta?.served_by_primary === false)
+            world.note(() => `${process.name}: ${step} at ${shard.id}, ${meta.served_by}: ${answer.bookmark}`)
+          return answer
         } catch (error) {
           // What a request stores about its session, and its counted attempt, are not part of its effect.
           // If the isolate was frozen, the router has stopped waiting and does not see the error.
@@ -782,9 +909,32 @@ function connections(
   )
 }
 
+type Through = (execute: () => D1Result<unknown>[]) => D1Result<unknown>[]
+
+/** `network` makes the round trip to a place, where `arrive` has the effect. Only the primary executes `through`. */
+function connectionTo(
+  { simulated, place, replicated }: Shard,
+  network: (
+    call: SentCall,
+    at: Place,
+    arrive: (through: Through) => SentAnswer | Promise<SentAnswer>,
+  ) => Promise<SentAnswer>,
+): D1Database {
+  if (replicated)
+    return d1Binding((call) =>
+      network(call, replicated.placeOf(call, place), (through) => replicated.ask(call, through)),
+    )
+  return d1Binding((call) =>
+    network(call, place, (through) => ({
+      results: through(() => simulated.execute(call, call.shape)),
+      bookmark: simulated.bookmark,
+    })),
+  )
+}
+
 function execution(
   world: World,
-  batch: Omit<Executed, 'rows' | 'turned'>,
+  batch: Omit<Executed, 'rows' | 'turned' | 'place'>,
   execute: () => D1Result<unknown>[],
 ): D1Result<unknown>[] {
   const { shard, process, step, call } = batch
@@ -794,7 +944,9 @@ function execution(
   try {
     const answers = shard.isFull ? onFullDisk(shard, execute) : execute()
     world.note(() => `${process.name}: ${step} at ${shard.id}`)
-    world.checker.executed({ ...batch, rows: shard.changed.rows, turned: shard.changed.turned })
+    const { rows, turned } = shard.changed
+    const place = shard.replicated?.committing(batch.process.name, step, shard.changed) ?? null
+    world.checker.executed({ ...batch, rows, turned, place: place && { shard: shard.id, position: place.position } })
     return answers
   } catch (error) {
     world.note(() => `${process.name}: ${step} at ${shard.id}: ${(error as Error).message}`)

@@ -99,6 +99,8 @@ export class ReplicatedDatabase {
   #replicas: Node[]
   /** Raised by each promotion, so that bookmarks rise although positions fall. */
   #timeline = 0
+  /** The position at the latest promotion, which all replicas were copies of. */
+  #promotedAt = 0
   #isLost = false
 
   /** The copies must be equal. */
@@ -121,15 +123,15 @@ export class ReplicatedDatabase {
     return this.#isLost
   }
 
-  /** The number of committed calls. */
-  get head(): number {
-    return this.#log.length
+  /** The committed calls. */
+  get log(): readonly LogEntry[] {
+    return this.#log
   }
 
   /** One round trip. `through` wraps the primary's execution. */
   async ask(call: SentCall, through: Through = (execute) => execute()): Promise<SentAnswer> {
     const { start } = call
-    if (call.statements.every(({ sql }) => statementKind(sql).isRead)) {
+    if (onlyReads(call)) {
       const bookmark = start === null || isConstraint(start) ? null : this.#readBookmark(start)
       const member = start === null || start === 'first-primary' ? this.#primary : this.#choose()
       return member === this.#primary ? this.#atPrimary(call, through) : this.#atReplica(member, call, bookmark)
@@ -139,11 +141,19 @@ export class ReplicatedDatabase {
     return this.#atPrimary(call, through)
   }
 
-  /** The primary and what no replica has received are lost. Every call that needs the primary fails from now on. */
-  losePrimary(): void {
+  /**
+   * Every call that needs the primary fails from now on, and what no replica has received is lost. With `keepsLog`, it
+   * is not: the replicas still receive it.
+   */
+  losePrimary({ keepsLog = false } = {}): void {
     if (this.#isLost) return
-    for (const replica of this.#replicas) replica.receives = this.#reaches(replica)
+    if (!keepsLog) for (const replica of this.#replicas) replica.receives = this.#reaches(replica)
     this.#isLost = true
+  }
+
+  /** How many calls of the log a replica has received. */
+  receivedBy(replica: Member): number {
+    return this.#reaches(this.#nodeOf(replica))
   }
 
   /**
@@ -151,8 +161,7 @@ export class ReplicatedDatabase {
    * The other replicas become copies of the new primary.
    */
   async promote(replica: Member): Promise<LogEntry[]> {
-    const promoted = this.#replicas.find((one) => one === replica)
-    if (!promoted) throw new Error(`${replica.name} is not a replica of this database`)
+    const promoted = this.#nodeOf(replica)
     this.losePrimary()
     await inTurn(this.#options.clock, promoted, () => this.#replay(promoted, promoted.receives))
     const others = this.#replicas.filter((one) => one !== promoted)
@@ -161,8 +170,21 @@ export class ReplicatedDatabase {
     this.#primary = promoted
     this.#replicas = others
     this.#timeline++
+    this.#promotedAt = promoted.position
     this.#isLost = false
     return lost
+  }
+
+  /** Replays what the replicas have not received yet, so that all copies are equal. */
+  async catchUp(): Promise<void> {
+    for (const replica of this.#replicas)
+      await inTurn(this.#options.clock, replica, () => this.#replay(replica, this.#log.length))
+  }
+
+  #nodeOf(replica: Member): Node {
+    const node = this.#replicas.find((one) => one === replica)
+    if (!node) throw new Error(`${replica.name} is not a replica of this database`)
+    return node
   }
 
   // ── the members ───────────────────────────────────────────────────────────────────────────────
@@ -226,7 +248,7 @@ export class ReplicatedDatabase {
   #reaches(replica: Node): number {
     if (replica === this.#primary) return this.#log.length
     const until = this.#options.clock.now() - this.#options.lagMs(replica.index)
-    let position = replica.position
+    let position = Math.max(replica.position, this.#promotedAt)
     const end = Math.min(this.#log.length, replica.receives)
     while (position < end && this.#log[position]!.at <= until) position++
     return position
@@ -318,7 +340,22 @@ const servedBy = ({ name, region }: Node, isPrimary: boolean, results: Results):
 
 // ── statements ──────────────────────────────────────────────────────────────────────────────────
 
-const isRead = (sql: string): boolean => statementKind(sql).isRead
+const kindsMax = 2_000
+const kinds = new Map<string, boolean>()
+
+/** The router does not keep the kinds of long texts. A mover sends them in every round. */
+function isRead(sql: string): boolean {
+  const known = kinds.get(sql)
+  if (known !== undefined) return known
+  if (kinds.size >= kindsMax) kinds.clear()
+  const { isRead } = statementKind(sql)
+  kinds.set(sql, isRead)
+  return isRead
+}
+
+/** True if a replica may serve the call. */
+export const onlyReads = ({ statements }: Pick<SentCall, 'statements'>): boolean =>
+  statements.every(({ sql }) => isRead(sql))
 
 /** Rows as arrays come without figures. Changes of the schema count no rows. */
 function wrote({ sql }: SentStatement, { meta }: D1Result<unknown>): boolean {

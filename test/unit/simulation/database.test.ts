@@ -297,7 +297,7 @@ describe('mark and reset', () => {
     expect(await change()).toBe(1)
     shard.mark()
     for (let round = 0; round < 3; round++) {
-      expect([await change(), await change(), shard.commits]).toEqual([2, 3, 3])
+      expect([await change(), await change(), Number(shard.bookmark)]).toEqual([2, 3, 3])
       shard.reset()
       expect(sqlite.prepare('SELECT seq FROM slot_changes').all()).toMatchObject([{ seq: 1 }])
     }

@@ -156,7 +156,7 @@ test('a batch is replayed whole, a refused one not at all, and what changed noth
   const refused = database.batch([insert.bind('c'), database.prepare("INSERT INTO counts VALUES ('rows', 1)")])
   expect(await rejection(refused)).toMatchObject({ message: expect.stringContaining('UNIQUE') })
   await database.prepare("DELETE FROM rows WHERE text = 'z'").run()
-  expect(database.replication.head).toBe(1)
+  expect(database.replication.log).toHaveLength(1)
   expect(await read('first-unconstrained')).toEqual(['a', 'b'])
 })
 
@@ -230,12 +230,24 @@ describe('the primary is lost', () => {
     const after = await written('d')
     expect([kept, lost, after].toSorted()).toEqual([kept, lost, after])
     expect(await texts(database)).toEqual(['a', 'd'])
-    lags[3] = 0
+    chosen = 3
+    expect(await read(lost), 'a bookmark from before, at a replica that lagged').toEqual(['a'])
     for (chosen = 2; chosen <= 3; chosen++) {
       expect(await read(after)).toEqual(['a', 'd'])
-      expect(await read(lost), 'a bookmark from before the promotion').toEqual(['a', 'd'])
       expect(dump(sqlites[chosen]!)).toEqual(dump(sqlites[1]!))
     }
+  })
+
+  test('with a durable log, replicas still receive everything, and a promotion loses nothing', async () => {
+    const late = await written('a')
+    const { replication } = database
+    replication.losePrimary({ keepsLog: true })
+    expect(replication.receivedBy(replication.replicas[0]!)).toBe(0)
+    expect(await read(late)).toEqual(['a'])
+    expect(replication.receivedBy(replication.replicas[0]!)).toBe(1)
+    chosen = 3
+    expect(await time.until(replication.promote(replication.replicas[2]!))).toEqual([])
+    expect(await texts(database)).toEqual(['a'])
   })
 
   test('a read that waits for a lost bookmark is answered after the promotion', async () => {
