@@ -68,7 +68,7 @@ export class ReplicatedShard extends WorkerEntrypoint<ReplicatedEnv> {
 /** Call it when the directory has prepared the primary. From then on, only the double writes there. */
 async function start(env: ReplicatedEnv): Promise<LaggingDatabase> {
   const replicas = [env.REPLICA_1, env.REPLICA_2, env.REPLICA_3]
-  for (const replica of replicas) await copyDatabase(env.SHARD_000, replica)
+  await copyDatabase(env.SHARD_000, replicas)
   return withReplicas(env, replicas)
 }
 
