@@ -1,5 +1,6 @@
 import { WorkerEntrypoint } from 'cloudflare:workers'
 import { systemClock } from '../../src/core/clock.ts'
+import { present } from '../../src/core/present.ts'
 import { systemRandom } from '../../src/core/random.ts'
 import { d1Binding, type SentAnswer, type SentCall } from '../../test/support/d1-binding.ts'
 import { copyDatabase } from '../../test/support/database-copy.ts'
@@ -36,8 +37,6 @@ export interface MemberStatus {
 
 /** All web servers share one double, in the isolate of the Worker with the background work. Null until it is started. */
 let double: LaggingDatabase | null = null
-/** How far each replica was behind (ms) when the primary was lost. */
-let lagsAtLoss: number[] = []
 let lost: string[] = []
 
 export class ReplicatedShard extends WorkerEntrypoint<ReplicatedEnv> {
@@ -50,16 +49,13 @@ export class ReplicatedShard extends WorkerEntrypoint<ReplicatedEnv> {
     if (verb === 'start') double = await start(this.env)
     if (!double) throw new Error('The replicas have not been started.')
     const { replication } = double
-    if (verb === 'lose') {
-      lagsAtLoss = replication.replicas.map((_, index) => lagMs(this.env)(index + 1))
-      replication.losePrimary()
+    if (verb === 'lose') replication.losePrimary()
+    if (verb === 'promote') {
+      const received = replication.replicas.map((replica) => replication.receivedBy(replica))
+      const furthestBehind = present(replication.replicas[received.indexOf(Math.min(...received))], 'a replica')
+      const calls = await replication.promote(furthestBehind)
+      lost = calls.map(({ statements }) => JSON.stringify(statements.map(({ values }) => values)))
     }
-    // The worst choice.
-    const furthest = replication.replicas[lagsAtLoss.indexOf(Math.max(...lagsAtLoss))]
-    if (verb === 'promote' && furthest)
-      lost = (await replication.promote(furthest)).map(({ statements }) =>
-        JSON.stringify(statements.map(({ values }) => values)),
-      )
     const status = ({ name, reads, writes, waits }: MemberStatus) => ({ name, reads, writes, waits })
     return { primary: status(replication.primary), replicas: replication.replicas.map(status), lost }
   }
@@ -73,16 +69,8 @@ async function start(env: ReplicatedEnv): Promise<LaggingDatabase> {
 }
 
 function withReplicas(env: ReplicatedEnv, replicas: D1Database[]): LaggingDatabase {
-  return replicated(env.SHARD_000, replicas, { ...common, lagMs: lagMs(env) })
-}
-
-const common = { clock: systemClock, random: systemRandom }
-
-let drawnLag: ((replica: number) => number) | null = null
-
-function lagMs(env: ReplicatedEnv): (replica: number) => number {
-  drawnLag ??= wanderingLag(common, Number(env.LAG_MS))
-  return drawnLag
+  const common = { clock: systemClock, random: systemRandom }
+  return replicated(env.SHARD_000, replicas, { ...common, lagMs: wanderingLag(common, Number(env.LAG_MS)) })
 }
 
 /** The bindings of a web server, with the double as its shard. The application keeps its isolate's state for them. */
