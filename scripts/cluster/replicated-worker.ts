@@ -1,5 +1,6 @@
 import { WorkerEntrypoint } from 'cloudflare:workers'
 import { systemClock } from '../../src/core/clock.ts'
+import { present } from '../../src/core/present.ts'
 import { systemRandom } from '../../src/core/random.ts'
 import { d1Binding, type SentAnswer, type SentCall } from '../../test/support/d1-binding.ts'
 import { copyDatabase } from '../../test/support/database-copy.ts'
@@ -49,11 +50,12 @@ export class ReplicatedShard extends WorkerEntrypoint<ReplicatedEnv> {
     if (!double) throw new Error('The replicas have not been started.')
     const { replication } = double
     if (verb === 'lose') replication.losePrimary()
-    const [first] = replication.replicas
-    if (verb === 'promote' && first)
-      lost = (await replication.promote(first)).map(({ statements }) =>
-        JSON.stringify(statements.map(({ values }) => values)),
-      )
+    if (verb === 'promote') {
+      const received = replication.replicas.map((replica) => replication.receivedBy(replica))
+      const furthestBehind = present(replication.replicas[received.indexOf(Math.min(...received))], 'a replica')
+      const calls = await replication.promote(furthestBehind)
+      lost = calls.map(({ statements }) => JSON.stringify(statements.map(({ values }) => values)))
+    }
     const status = ({ name, reads, writes, waits }: MemberStatus) => ({ name, reads, writes, waits })
     return { primary: status(replication.primary), replicas: replication.replicas.map(status), lost }
   }
@@ -62,7 +64,7 @@ export class ReplicatedShard extends WorkerEntrypoint<ReplicatedEnv> {
 /** Call it when the directory has prepared the primary. From then on, only the double writes there. */
 async function start(env: ReplicatedEnv): Promise<LaggingDatabase> {
   const replicas = [env.REPLICA_1, env.REPLICA_2, env.REPLICA_3]
-  for (const replica of replicas) await copyDatabase(env.SHARD_000, replica)
+  await copyDatabase(env.SHARD_000, replicas)
   return withReplicas(env, replicas)
 }
 

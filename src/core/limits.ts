@@ -192,8 +192,9 @@ export const limits = {
   probeShardMs: 15_000, // a shard’s answers to all batches
   probeTriesMax: 3, // per batch, because a lost connection looks like an unknown text
   probePauseMs: 100, // before the second try, and twice as long before the third
-  replicaSurveyShardsMax: 100, // per request of `replicas status` …
-  replicaSurveyReads: 4, // … so 400 of the 1,000 statements of an invocation
+  replicaSurveyShardsMax: 30, // per request of `replicas status`: five rounds of six shards …
+  replicaSurveyReads: 4, // … with four reads each, of about 100 ms if the primary is far away
+  replicaSurveyMs: 10_000, // all of them; then the remaining shards are reported as not asked
   shardNumbersMs: 15_000, // a shard that has not answered by then is listed without numbers
 
   // HTTP

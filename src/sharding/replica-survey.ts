@@ -1,5 +1,5 @@
 import { eachAtMost } from '../core/bounded.ts'
-import { type Clock, inTime } from '../core/clock.ts'
+import { type Clock, inTime, TimeBudget } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 
@@ -37,8 +37,9 @@ export async function surveyReplicas({ databases, after, clock }: ReplicaSurveyO
   const rest = [...databases].filter(([binding]) => after === null || binding > after)
   const page = rest.slice(0, limits.replicaSurveyShardsMax)
   const found = new Map<string, ReplicaReads>()
+  const time = new TimeBudget(clock, limits.replicaSurveyMs)
   await eachAtMost(limits.shardsAtOnceMax, page, async ([binding, database]) => {
-    found.set(binding, await readsOf(binding, database, clock))
+    found.set(binding, await readsOf(binding, database, { clock, time }))
   })
   return {
     items: page.flatMap(([binding]) => found.get(binding) ?? []),
@@ -47,10 +48,15 @@ export async function surveyReplicas({ databases, after, clock }: ReplicaSurveyO
 }
 
 /** Stops at the first read without an answer, because the others would wait as long. */
-async function readsOf(binding: string, database: D1Database, clock: Clock): Promise<ReplicaReads> {
+async function readsOf(
+  binding: string,
+  database: D1Database,
+  { clock, time }: { clock: Clock; time: TimeBudget },
+): Promise<ReplicaReads> {
   const members = new Map<string, ReplicaReads['members'][number]>()
   const result = (error: string | null) => ({ binding, members: [...members.values()], error })
   for (let sent = 0; sent < limits.replicaSurveyReads; sent++) {
+    if (time.isSpent) return result('not asked, because other databases did not answer in time')
     try {
       const read = database.withSession('first-unconstrained').prepare(READ).all()
       const { meta } = await inTime(clock, limits.shardProbeMs, read)

@@ -84,6 +84,8 @@ export function remoteHost(
     },
     async release() {
       await deploy(deployment, { url: connection.url, operatorToken, isDryRun: false, screen: process.stderr })
+      if (readConfig(deployment.readConfigText()).replicas)
+        say('New databases have no replicas yet. To enable them: npm run banyan -- replicas enable --remote')
     },
   }
 }

@@ -23,8 +23,8 @@ function database(members: Meta[], constraints: string[] = []): D1Database {
   return { withSession } as unknown as D1Database
 }
 
-const survey = (databases: [string, D1Database][], after: string | null = null) =>
-  surveyReplicas({ databases: new Map(databases), after, clock: new ManualClock() })
+const survey = (databases: [string, D1Database][], after: string | null = null, clock = new ManualClock()) =>
+  surveyReplicas({ databases: new Map(databases), after, clock })
 
 test('each read is a session of its own that any member may answer, and members are counted by region', async () => {
   const constraints: string[] = []
@@ -60,6 +60,28 @@ test('a database that fails is reported with its reason, and the others are read
     ['SHARD_000', 'D1_ERROR: Network connection lost.'],
     ['SHARD_001', null],
   ])
+})
+
+test('a request ends in time if the databases are slow, and names those that it did not ask', async () => {
+  const clock = new ManualClock()
+  const readMs = 500
+  const all = async () => {
+    clock.advance(readMs)
+    return { meta: {} }
+  }
+  const slow = { withSession: () => ({ prepare: () => ({ all }) }) } as unknown as D1Database
+  const names = Array.from({ length: limits.replicaSurveyShardsMax }, (_, index) => `SHARD_${100 + index}`)
+  const databases = names.map((name): [string, D1Database] => [name, slow])
+  const startedAt = clock.now()
+  const { items } = await survey(databases, null, clock)
+  expect(clock.now() - startedAt).toBeLessThanOrEqual(limits.replicaSurveyMs + readMs)
+  expect(items.map(({ binding }) => binding)).toEqual(names)
+  expect(items[0]!.members).toEqual([{ region: null, isPrimary: true, reads: expect.any(Number) }])
+  expect(items.at(-1)).toEqual({
+    binding: names.at(-1),
+    members: [],
+    error: 'not asked, because other databases did not answer in time',
+  })
 })
 
 test('a thousand databases are read in pages', async () => {

@@ -27,13 +27,13 @@ beforeAll(async () => {
   const made = await Promise.all(
     names.map(async (name, shard) => {
       const spares = [0, 1, 2].map((replica) => bindings[`SPARE_${shard * 3 + replica}`] as D1Database)
-      for (const spare of spares) await copyDatabase(bindings[name], spare)
+      await copyDatabase(bindings[name], spares)
       const options = { clock: systemClock, random: seededRandom(shard), lagMs: () => lagMs }
       return [name, replicated(bindings[name], spares, options)] as const
     }),
   )
   doubles = Object.fromEntries(made) as typeof doubles
-})
+}, 60_000)
 beforeEach(() => {
   lagMs = 0
   random = seededRandom(1)
@@ -78,15 +78,22 @@ test('the primaries get only writes, exact reads and reads past their deadline; 
 
   const isolates = [one, isolate(), isolate()]
   for (const warm of isolates) await bioOf(warm, members[0]!)
-  const before = { primary: primaryReads(), replicas: replicaReads() }
+  const late = async () => {
+    let sum = 0
+    for (const one of isolates) sum += await fellBack(one)
+    return sum
+  }
+  const before = { primary: primaryReads(), late: await late(), replicas: replicaReads() }
   const READS = 120
   for (let read = 0; read < READS; read++) {
     const member = members[Math.floor(random.fraction() * members.length)]!
     expect((await bioOf(isolates[read % 3]!, member)).status).toBe(200)
   }
-  expect(primaryReads() - before.primary).toBe(0)
   const shares = replicaReads().map((reads, replica) => reads - before.replicas[replica]!)
-  console.log(`reads per replica: ${shares.join(', ')}; primaries: 0`)
+  const atPrimaries = primaryReads() - before.primary
+  console.log(`reads per replica: ${shares.join(', ')}; primaries: ${atPrimaries}`)
+  // None, unless the machine is so busy that some reads take longer than their deadline.
+  expect(atPrimaries).toBe((await late()) - before.late)
   // Each is two reads: the claim of the handle, and the profile.
   expect(shares.reduce((sum, reads) => sum + reads)).toBe(2 * READS)
   for (const reads of shares) expect(reads).toBeGreaterThan((2 * READS) / 6)
@@ -104,11 +111,11 @@ test('the primaries get only writes, exact reads and reads past their deadline; 
   // A read past its deadline.
   lagMs = limits.replicaReadMs * 60
   const written = await setBio(other, member!, 'Not at the replicas yet.')
-  const late = { primary: primaryReads(), fellBack: await fellBack(other) }
+  const past = { primary: primaryReads(), fellBack: await fellBack(other) }
   const own = await other.request('GET', '/api/v1/me', { token: member!.token, headers: causal(written) })
   expect(own.json<{ user: { bio: string } }>().user.bio).toBe('Not at the replicas yet.')
-  expect((await fellBack(other)) - late.fellBack).toBe(1)
-  expect(primaryReads() - late.primary).toBe(1)
+  expect((await fellBack(other)) - past.fellBack).toBe(1)
+  expect(primaryReads() - past.primary).toBe(1)
 })
 
 test('without its primary a shard is read, and writes get 503; a promotion loses what its replica had not received', async () => {

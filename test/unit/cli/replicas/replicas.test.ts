@@ -107,6 +107,17 @@ test('the application is found as deploy finds it', async () => {
   expect(await addressOfDeployed(deployment.deployment(), undefined)).toBe('https://banyan.example')
 })
 
+test('a new shard has no replicas, and shards add says so', async () => {
+  await addShardIn('weur')
+  expect(deployment.said.filter((line) => line.includes('replicas'))).toEqual([])
+  await deployWith('on')
+  await addShardIn('weur')
+  expect(deployment.said).toContain(
+    'New databases have no replicas yet. To enable them: npm run banyan -- replicas enable --remote',
+  )
+  expect(modes()).toEqual(['disabled', 'disabled', 'disabled', 'disabled'])
+})
+
 test('status shows the settings, regions and who answered, of the named shards or of all', async () => {
   await addShardIn('eeur')
   await deployWith('on')
