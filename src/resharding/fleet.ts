@@ -266,8 +266,8 @@ export class Fleet {
   }
 
   /**
-   * The shards that other keyspaces were placed on and that have no slots of this one. A shard of one's own stays so,
-   * unless no other shard could take slots.
+   * The shards that other keyspaces were placed on and that have no slots of this one. Such a shard stays reserved
+   * for them, unless no other shard could take slots.
    */
   #reserved(keyspace: Keyspace, entries: ShardEntry[], owners: Uint16Array, drained: string | null): Set<string> {
     const placements = this.#directory.keyspaces
