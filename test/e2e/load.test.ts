@@ -33,7 +33,7 @@ test('a quarter of the slots moves during a load, and all claims move to one sha
   expect(move.code, move.stderr).toBe(0)
   let isPlaced = false
   const contest = contendForHandles(stack, () => isPlaced)
-  const placed = await banyan(stack.url, 'keyspaces', 'place', 'claims', '--on', 'SHARD_001', '--until', 'done')
+  const placed = await banyan(stack.url, 'keyspaces', 'place', 'claims', '--on', 'SHARD_001')
   isPlaced = true
   expect(placed.code, placed.stderr).toBe(0)
   const { rounds, failures } = await contest
