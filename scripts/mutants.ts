@@ -1203,13 +1203,6 @@ const mutants: Mutant[] = [
     ...newKeyspaces,
   },
   {
-    name: 'new keyspace: each slot at one shard',
-    file: keyspaceAssignment,
-    take: /bind\(keyspace, first, after - 1, epoch, step\)/,
-    leave: 'bind(keyspace, 0, after - 1, epoch, step)',
-    ...newKeyspaces,
-  },
-  {
     name: 'new keyspace: all slots found at the shard',
     file: keyspaceAssignment,
     take: /if \(found\.results\[0\]\?\.slots === slots\) return/,

@@ -1,6 +1,5 @@
 import { slotText } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
-import { present } from '../core/present.ts'
 import { quotedName } from '../core/sql-text.ts'
 import { type ShardMap, spansOf } from '../sharding/shard-map.ts'
 
@@ -34,7 +33,7 @@ export const userSampleSql = (table: string): string => `WITH walked AS MATERIAL
 
 /** The slots of each shard by the map, in the map's order. Rows in other slots belong to a move. */
 export function userRanges(map: ShardMap): SlotRanges[] {
-  const spans = Map.groupBy(spansOf(present(map.wire.runs.users, 'the runs of users')), ({ shard }) => shard)
+  const spans = Map.groupBy(spansOf(map.runs('users')), ({ shard }) => shard)
   return map.shards.map((_, shard) => (spans.get(shard) ?? []).map(({ first, after }) => [first, after]))
 }
 
