@@ -1,7 +1,7 @@
 /**
  * `node scripts/build-assets.ts [--source src/web/client] [--dist dist]`: builds the static files under names with a
- * content hash, a module that lists them, and modules that list the migrations and the sharded tables. The same sources give the same bytes.
- * An unchanged file is not rewritten, so `wrangler dev` does not restart needlessly.
+ * content hash, a module that lists them, and modules that list the migrations and the sharded tables. The same sources
+ * give the same bytes. An unchanged file is not rewritten, so `wrangler dev` does not restart needlessly.
  */
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

@@ -41,6 +41,10 @@ const utf8 = { project: 'unit', tests: 'test/unit/web/utf8.test.ts' } as const
 const balancer = { project: 'unit', tests: 'test/unit/scripts/cluster/balancer.test.ts' } as const
 const walk = { project: 'workerd', tests: 'test/workerd/web/shared-pages-walk.test.ts' } as const
 const publicPages = { project: 'workerd', tests: 'test/workerd/web/public-pages.test.ts' } as const
+const keyspaceAssignment = 'src/sharding/keyspace-assignment.ts'
+const newKeyspaces = { project: 'unit', tests: 'test/unit/sharding/new-keyspaces.test.ts' } as const
+const fleet = 'src/resharding/fleet.ts'
+const placements = { project: 'unit', tests: 'test/unit/resharding/placements.test.ts' } as const
 const purges = { project: 'workerd', tests: 'test/workerd/jobs/purges.test.ts' } as const
 const cacheControl = 'src/web/middleware/cache-control.ts'
 
@@ -1342,6 +1346,76 @@ const mutants: Mutant[] = [
     take: /ageMs\(message\) < limits\.purgeAgainMs/,
     leave: 'ageMs(message) === Number.POSITIVE_INFINITY',
     ...purges,
+  },
+  {
+    name: 'new keyspace: no slots after the mover’s step has changed',
+    file: keyspaceAssignment,
+    take: /WHERE \(SELECT step FROM mover WHERE id = 1\) = \?5/,
+    leave: 'WHERE ?5 = ?5',
+    ...newKeyspaces,
+  },
+  {
+    name: 'new keyspace: no slots after another object has published it',
+    file: keyspaceAssignment,
+    take: /(has published the keyspace\.\n *)if \(!this\.#find\(keyspace\)\) return/,
+    leave: '$1',
+    ...newKeyspaces,
+  },
+  {
+    name: 'new keyspace: published last',
+    file: keyspaceAssignment,
+    take: / WHERE keyspace NOT IN \(SELECT name FROM planned_keyspaces\)/,
+    leave: '',
+    ...newKeyspaces,
+  },
+  {
+    name: 'new keyspace: all slots found at the shard',
+    file: keyspaceAssignment,
+    take: /if \(found\.results\[0\]\?\.slots === slots\) return/,
+    leave: 'if (found) return',
+    ...newKeyspaces,
+  },
+  {
+    name: 'new keyspace: not at a shard that is being restored',
+    file: keyspaceAssignment,
+    take: /if \(shard\.state === 'serving' \|\| shard\.state === 'draining'\) return shard/,
+    leave: 'if (shard) return shard',
+    ...newKeyspaces,
+  },
+  {
+    name: 'new keyspace: a map without it is not used for it',
+    file: 'src/sharding/routing.ts',
+    take: /map && !map\.has\(keyspace\)/,
+    leave: 'false',
+    ...newKeyspaces,
+  },
+  {
+    name: 'removal of a shard: slots of a keyspace that the map does not have yet',
+    file: 'src/sharding/directory.ts',
+    take: /SELECT DISTINCT keyspace FROM runs WHERE shard = \?/,
+    leave: '$& AND keyspace NOT IN (SELECT name FROM planned_keyspaces)',
+    ...newKeyspaces,
+  },
+  {
+    name: 'placement: a rebalance leaves it',
+    file: fleet,
+    take: /endsPlacements \? null : this\.#directory\.placementOf\(keyspace\)/,
+    leave: 'null as ShardEntry | null',
+    ...placements,
+  },
+  {
+    name: 'placement: its shard stays reserved',
+    file: 'src/resharding/planner.ts',
+    take: /!shard\.isReserved && /,
+    leave: '',
+    ...placements,
+  },
+  {
+    name: 'placement: ends when a rebalance names the keyspace',
+    file: fleet,
+    take: /if \(request\.endsPlacements\) for .*/,
+    leave: '',
+    ...placements,
   },
   {
     name: 'purges: apart',

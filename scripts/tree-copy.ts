@@ -7,6 +7,9 @@ import { root } from '../src/cli/shell/root.ts'
 
 const NOUNS = 'src/app/nouns.ts'
 
+/** Read on import, because wrangler's tests set a folder inside the project, which the checks of a copy would ignore. */
+const temporary = tmpdir()
+
 export interface CopiedFile {
   /** Relative to the project's folder. */
   file: string
@@ -18,7 +21,7 @@ export class TreeCopy {
 
   /** Makes one commit, so that changes can be counted. `name` becomes part of the folder's name. */
   constructor(name: string) {
-    this.folder = mkdtempSync(path.join(tmpdir(), `banyan-${name}-`))
+    this.folder = mkdtempSync(path.join(temporary, `banyan-${name}-`))
     const listed = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: root })
     // git still lists a file that is deleted but not committed.
     const files = listed

@@ -200,7 +200,7 @@ export class DirectoryService implements DirectoryOperations {
 
   async planMoves(request: MoveRequest, retry: RetryKey | null = null): Promise<Reply<{ moves: MoveRecord[] }>> {
     return replied(async () => {
-      await this.#directory.whole()
+      await this.#directory.whole(request.keyspace)
       return { moves: await this.#answers.answer(retry, (once, parts) => this.#planning.plan(request, once, parts)) }
     })
   }

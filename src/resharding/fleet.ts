@@ -10,7 +10,6 @@ import { type Plan, planGathering, planMoves } from './planner.ts'
 import type { MoveRecord } from './record.ts'
 
 export interface RebalanceRequest {
-  /** Those that the map lacks are skipped. */
   keyspaces: Keyspace[]
   /** Ends the placements of these keyspaces. Otherwise a placed keyspace stays at its shard. */
   endsPlacements?: boolean
@@ -126,7 +125,7 @@ export class Fleet {
     once: Once<Rebalance> = unkept,
     parts: Parts = noParts,
   ): Promise<Rebalance> {
-    await this.#directory.whole()
+    await this.#directory.whole(keyspace)
     return this.#planning.inTurn(async () => {
       const shard = this.#find(target)
       if (shard.state !== 'serving')
@@ -155,7 +154,7 @@ export class Fleet {
     once: Once<Rebalance> = unkept,
     parts: Parts = noParts,
   ): Promise<Rebalance> {
-    await this.#directory.whole()
+    for (const keyspace of request.keyspaces) await this.#directory.whole(keyspace)
     return this.#planning.inTurn(() => this.#carryOut(request, null, once, parts))
   }
 
@@ -266,8 +265,8 @@ export class Fleet {
   }
 
   /**
-   * The shards that other keyspaces were placed on and that have no slots of this one. A shard of one's own stays so,
-   * unless no other shard could take slots.
+   * The shards that other keyspaces were placed on and that have no slots of this one. Such a shard stays reserved
+   * for them, unless no other shard could take slots.
    */
   #reserved(keyspace: Keyspace, entries: ShardEntry[], owners: Uint16Array, drained: string | null): Set<string> {
     const placements = this.#directory.keyspaces

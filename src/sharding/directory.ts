@@ -19,6 +19,7 @@ import {
   type ShardState,
   SLOT_COUNT,
   spansOf,
+  unassigned,
 } from './shard-map.ts'
 import { type Keyspace, keyspaces } from './sharded-table.ts'
 
@@ -92,12 +93,13 @@ export class Directory {
   }
 
   /**
-   * Waits for the first boot, and until the map has every keyspace of this version. Throws like `map`, and like
-   * `KeyspaceAssignment.assign`.
+   * Waits for the first boot, and until the map has every keyspace of this version. Throws like `map`, like
+   * `KeyspaceAssignment.assign`, and KEYSPACE_UNASSIGNED if only a newer version knows the wanted keyspace.
    */
-  async whole(): Promise<void> {
+  async whole(wanted?: Keyspace): Promise<void> {
     await this.#booted()
     await this.#assignment.assign()
+    if (wanted && !this.assignedKeyspaces().includes(wanted)) throw unassigned(wanted)
   }
 
   /** The keyspaces that the map has. */

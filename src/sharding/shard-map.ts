@@ -73,6 +73,13 @@ export class ShardMap {
     return countsOf(this.#ownersOf(keyspace), this.shards.length)
   }
 
+  /** A keyspace's runs. Throws KEYSPACE_UNASSIGNED. */
+  runs(keyspace: Keyspace): Run[] {
+    const runs = this.wire.runs[keyspace]
+    if (!runs) throw unassigned(keyspace)
+    return runs
+  }
+
   #ownersOf(keyspace: Keyspace): Uint16Array {
     const owners = this.#owners.get(keyspace)
     if (!owners) throw unassigned(keyspace)

@@ -1,5 +1,5 @@
 import { slotText } from '../core/ids.ts'
-import { type ShardEntry, type ShardMap, SLOT_COUNT, spansOf, unassigned } from './shard-map.ts'
+import { type ShardEntry, type ShardMap, SLOT_COUNT, spansOf } from './shard-map.ts'
 import type { Keyspace } from './sharded-table.ts'
 
 /** A set of slots in order: `[first, last + 1]` per range. */
@@ -9,9 +9,7 @@ export const allSlots: SlotSpans = [[0, SLOT_COUNT]]
 
 /** The slots of each shard by the map, in the map's order. Rows in other slots belong to a move. Throws KEYSPACE_UNASSIGNED. */
 export function spansByShard(map: ShardMap, keyspace: Keyspace): SlotSpans[] {
-  const runs = map.wire.runs[keyspace]
-  if (!runs) throw unassigned(keyspace)
-  const spans = Map.groupBy(spansOf(runs), ({ shard }) => shard)
+  const spans = Map.groupBy(spansOf(map.runs(keyspace)), ({ shard }) => shard)
   return map.shards.map((_, shard) => (spans.get(shard) ?? []).map(({ first, after }) => [first, after]))
 }
 

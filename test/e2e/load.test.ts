@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { LoadReport } from '../../src/cli/load/report.ts'
 import { banyan, startBanyan } from '../support/banyan.ts'
+import { contendForHandles, expectClaimsOnce } from '../support/claim-contest.ts'
 import { type Stack, startStack } from '../support/stack.ts'
 
 let stack: Stack
@@ -12,7 +13,7 @@ afterAll(() => stack?.close())
 // The load looks for lost writes for 75 s, so a failure takes this long to name them.
 const FAILURE_MS = 150_000
 
-test('a quarter of the slots moves during a load; after Ctrl-C, the load reads back all acknowledged writes', {
+test('a quarter of the slots moves during a load, and all claims move to one shard while sign-ups contend for them; nothing is lost', {
   timeout: FAILURE_MS,
 }, async () => {
   const load = startBanyan(
@@ -30,6 +31,14 @@ test('a quarter of the slots moves during a load; after Ctrl-C, the load reads b
   await load.says(/ in flight/)
   const move = await banyan(stack.url, 'moves', 'start', '0000-3fff', 'shard-001')
   expect(move.code, move.stderr).toBe(0)
+  let isPlaced = false
+  const contest = contendForHandles(stack, () => isPlaced)
+  const placed = await banyan(stack.url, 'keyspaces', 'place', 'claims', '--on', 'SHARD_001')
+  isPlaced = true
+  expect(placed.code, placed.stderr).toBe(0)
+  const { rounds, failures } = await contest
+  expect(failures).toEqual([])
+  expect(rounds).toBeGreaterThan(1)
   // At the second line of its progress, the load has seen enough, even if the move was fast.
   await load.says(/ in flight\n.* in flight/)
   load.child.kill('SIGINT')
@@ -50,6 +59,8 @@ test('a quarter of the slots moves during a load; after Ctrl-C, the load reads b
   expect(report.sightings.own).toBeGreaterThan(5)
   expect(stderr).toContain('signing up: 6 of 6\n')
   expect(stderr).toMatch(/Stopping: .*\nreading back: /s)
+
+  expect(await expectClaimsOnce(stack)).toEqual({ SHARD_000: 0, SHARD_001: 2 * (rounds + 6) })
 
   // The databases agree: each post exists once, and no other; none if no noun writes posts.
   const counts = [...stack.databases.values()].map((database) =>

@@ -1,13 +1,14 @@
 import { table } from '../../../src/cli/shell/table.ts'
 import { generatedUsers, POPULATION, shardKeys, spreadOf, spreadRow, spreadsHead } from '../shard-keys.ts'
 import { type Expect, readAll, type Stage, uncached } from '../stage.ts'
+import { operatorVars, showVerticalSharding } from '../vertical-sharding.ts'
 
 export const sharding: Stage = {
   number: 9,
   title: 'Sharding',
   adds: 'storage and write rate grow with the number of databases; a failed database affects only its share of the users',
   setting: 'npm run dev -- --shards 4',
-  options: { shards: 4, webs: 1, vars: uncached },
+  options: { shards: 4, webs: 1, vars: { ...uncached, ...operatorVars } },
   async show(cluster, load, people, expect) {
     const place = (id: string) => Math.floor((Number.parseInt(id.slice(0, 4), 16) * 4) / 65_536)
     const spread = [0, 1, 2, 3].map((shard) => people.filter(({ id }) => place(id) === shard).length)
@@ -26,6 +27,7 @@ export const sharding: Stage = {
       `users per shard: ${spread.join(', ')}; an id names its shard, so routing needs no call (directory: 0.0 above, once warm)`,
       `shard 3 unavailable: ${hit.failed} of ${hit.asked} reads of its users failed, ${spared.failed} of ${spared.asked} of all others`,
       `shard 3 restored: ${back.failed} of ${back.asked} failed`,
+      ...(await showVerticalSharding(cluster, load, people, expect)),
       ...compareShardKeys(expect),
     ]
   },

@@ -126,6 +126,12 @@ test.each(['before', 'after'] as const)(
   },
 )
 
+test('an object of an older version refuses to plan moves of a keyspace that it does not know', async () => {
+  const { older } = await stand(1)
+  await expect(older.whole('claims')).rejects.toMatchObject({ code: 'KEYSPACE_UNASSIGNED' })
+  await older.whole('users')
+})
+
 test('two objects assign at once: each slot still has one owner, and the epoch rises once', async () => {
   const given = await stand()
   const [one, other] = [given.newer(), given.newer()]
