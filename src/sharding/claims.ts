@@ -40,7 +40,7 @@ export interface SettledClaims {
 }
 
 /** `retired`: its owner has given the value up, and nobody else can take it before `expiresAt`. */
-export type ClaimState = 'reserved' | 'confirmed' | 'retired'
+type ClaimState = 'reserved' | 'confirmed' | 'retired'
 
 /** The holder of a claim, as stored in its row. */
 export interface ClaimHolder extends ClaimAttempt {

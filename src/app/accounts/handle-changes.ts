@@ -48,9 +48,9 @@ export async function changeHandle(tiers: AccountTiers, session: Session, text: 
 
 /** Throws SESSION_ENDED, so that an ended session reserves nothing. */
 async function readHandles(tiers: AccountTiers, session: Session, wanted: ClaimSpec) {
-  const { shards, sessions, claims, clock } = tiers
+  const { sessions, claims, clock } = tiers
   const { userId } = session
-  const database = shards.of(userId, { operation: 'handles.read', read: 'exact' })
+  const database = sessions.database(session, { operation: 'handles.read', read: 'exact' })
   const purpose = `handle-${claimKey(wanted).slice(0, PURPOSE_DIGITS)}`
   const { live, profile, retired, attempts } = await batchByName(database, {
     live: sessions.dataQuery(database, session),
