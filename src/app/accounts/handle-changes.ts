@@ -115,12 +115,14 @@ async function commit(tiers: AccountTiers, session: Session, change: Change): Pr
     const { changed } = await batchByName(database, {
       taken: claims.takeStatement(database, attempt, unchanged),
       jobs: jobs.map((job) => outboxStatementOnlyIf(database, job, unchanged)),
-      retired: database
-        .prepare(
-          `INSERT INTO retired_handles (id, expires_at) SELECT ?, ? WHERE ${unchanged.sql}
-           ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at`,
-        )
-        .bind(retiredId(userId, held.handle), until, ...unchanged.values),
+      retired: given
+        ? database
+            .prepare(
+              `INSERT INTO retired_handles (id, expires_at) SELECT ?, ? WHERE ${unchanged.sql}
+               ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at`,
+            )
+            .bind(retiredId(userId, held.handle), until, ...unchanged.values)
+        : [],
       takenBack: database
         .prepare(`DELETE FROM retired_handles WHERE id = ? AND ${unchanged.sql}`)
         .bind(retiredId(userId, wanted), ...unchanged.values),
