@@ -27,6 +27,8 @@ const sharding = { project: 'workerd', tests: 'test/workerd/sharding' } as const
 const routed = { project: 'workerd', tests: 'test/workerd/sharding/routed-answers.test.ts' } as const
 const timeLimits = { project: 'unit', tests: 'test/unit/sharding/time-limits.test.ts' } as const
 const accounts = { project: 'workerd', tests: 'test/workerd/accounts' } as const
+const handleChanges = { project: 'workerd', tests: 'test/workerd/accounts/handle-changes.test.ts' } as const
+const emailChanges = { project: 'workerd', tests: 'test/workerd/accounts/email-changes.test.ts' } as const
 const imports = { project: 'workerd', tests: 'test/workerd/imports' } as const
 const foreignFiles = { project: 'unit', tests: 'test/unit/cli/import/foreign.test.ts' } as const
 const probes = { project: 'workerd', tests: 'test/workerd/sharding/probe.test.ts' } as const
@@ -407,6 +409,83 @@ const mutants: Mutant[] = [
     take: / {6}claims\.takeStatement\(database, attempt\),\n/,
     leave: '',
     ...accounts,
+  },
+  {
+    name: 'retirement of this attempt’s claim only',
+    file: 'src/sharding/claims.ts',
+    take: /SET state = 'retired', attempt_id = \?, expires_at = \?\n {9}WHERE key = \? AND owner_id = \? AND attempt_id = \?/,
+    leave: "SET state = 'retired', attempt_id = ?, expires_at = ? WHERE key = ? AND owner_id = ? AND ? IS NOT NULL",
+    ...handleChanges,
+  },
+  {
+    name: 'new attempt of a retired claim',
+    file: 'src/sharding/claims.ts',
+    take: /\.bind\(`\$\{RETIRED\}\$\{attempt\.attemptId\}`/,
+    leave: '.bind(attempt.attemptId',
+    ...handleChanges,
+  },
+  {
+    name: 'retired claims are kept for their former owner',
+    file: 'src/sharding/claims.ts',
+    take: /claim\.expiresAt > this\.#clock\.now\(\) && !isTakenBack/,
+    leave: "claim.expiresAt > this.#clock.now() && claim.state !== 'retired'",
+    ...handleChanges,
+  },
+  {
+    name: 'a claim that is taken back stays retired until it is confirmed',
+    file: 'src/sharding/claims.ts',
+    take: /const keepsRetired = held\.expiresAt > now/,
+    leave: 'const keepsRetired = false',
+    ...handleChanges,
+  },
+  {
+    name: 'the old handle is retired only with the change',
+    file: 'src/app/accounts/handle-changes.ts',
+    take: /outboxStatementOnlyIf\(database, job, unchanged\)/,
+    leave: "outboxStatementOnlyIf(database, job, { sql: '1', values: [] })",
+    ...handleChanges,
+  },
+  {
+    name: 'limit of kept handles',
+    file: 'src/app/accounts/handle-changes.ts',
+    take: /refuseTooMany\(retired, wanted\.value\)/,
+    leave: 'void refuseTooMany',
+    ...handleChanges,
+  },
+  {
+    name: 'log-in by a value that the account has',
+    file: 'src/app/accounts/accounts.ts',
+    take: /admittedAccount\(tiers, attempted, ownerId, attempt, isHeldBy\(spec\)\)/,
+    leave: 'admittedAccount(tiers, attempted, ownerId, attempt)',
+    ...handleChanges,
+  },
+  {
+    name: 'links to the old address end',
+    file: 'src/app/accounts/email-changes.ts',
+    take: /purpose IN \('verify-email', 'reset-password', 'change-email'\)/,
+    leave: "purpose = 'change-email'",
+    ...emailChanges,
+  },
+  {
+    name: 'a reset needs its link in the batch',
+    file: 'src/app/accounts/accounts.ts',
+    take: /tokenId === undefined \? always : isResettable\(tokenId\)/,
+    leave: 'tokenId === undefined ? always : (isResettable(tokenId), always)',
+    ...emailChanges,
+  },
+  {
+    name: 'no link to a previous address',
+    file: 'src/app/accounts/accounts.ts',
+    take: /onlyIf = hasAddress\(account\)/,
+    leave: 'onlyIf = (hasAddress(account), always)',
+    ...emailChanges,
+  },
+  {
+    name: 'a new password ends a change of address',
+    file: 'src/app/accounts/accounts.ts',
+    take: /purpose IN \('reset-password', 'change-email'\)/,
+    leave: "purpose = 'reset-password'",
+    ...emailChanges,
   },
   {
     name: 'release of a lost reservation',

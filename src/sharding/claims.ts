@@ -40,7 +40,7 @@ export interface SettledClaims {
 }
 
 /** `retired`: its owner has given the value up, and nobody else can take it before `expiresAt`. */
-export type ClaimState = 'reserved' | 'confirmed' | 'retired'
+type ClaimState = 'reserved' | 'confirmed' | 'retired'
 
 /** The holder of a claim, as stored in its row. */
 export interface ClaimHolder extends ClaimAttempt {
@@ -48,7 +48,7 @@ export interface ClaimHolder extends ClaimAttempt {
   expiresAt: number
 }
 
-/** An expired reservation or retirement. `key` is the claim's own. */
+/** An expired reservation or retired claim. `key` is the claim's own. */
 interface ExpiredClaim extends ClaimAttempt, Slotted {
   expiresAt: number
 }
@@ -218,9 +218,9 @@ export class Claims {
   }
 
   /**
-   * Settles expired reservations and retirements, oldest first, so that no claim stays without its account. Those of
-   * attempts that never committed are released; the others are confirmed. If a claim cannot be settled now because its owner's
-   * shard takes no writes, it is queued behind the others.
+   * Settles expired reservations and retired claims, oldest first, so that no claim stays without its account. Those of
+   * attempts that never committed are released; the others are confirmed. If a claim cannot be settled now because its
+   * owner's shard takes no writes, it is queued behind the others.
    */
   async settleExpired(window?: ShardWindow): Promise<SettledClaims> {
     const { values, failed } = await this.#shards.each(
@@ -390,7 +390,7 @@ export const confirmStatement = (database: GroupDatabase, claims: (ClaimAttempt 
     )
     .bind(JSON.stringify(claims))
 
-/** Releases reservations and retirements whose attempts can no longer commit. Bar these attempts first. */
+/** Releases reservations and retired claims whose attempts can no longer commit. Bar these attempts first. */
 export const releaseStatement = (database: GroupDatabase, claims: (ClaimAttempt & Slotted)[]): ShardStatement =>
   database
     .prepare(

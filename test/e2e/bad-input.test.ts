@@ -505,6 +505,7 @@ describe('a malformed path', () => {
     ['a move’s id', 'GET', '/operator/v1/moves/…/sides', operators],
     ['a move’s id', 'POST', '/operator/v1/moves/…/resolve', { ...operators, json: { choice: 'retry' } }],
     ['a token', 'POST', '/api/v1/email-verifications/…'],
+    ['a token', 'POST', '/api/v1/email-changes/…'],
     ['a token', 'POST', '/api/v1/password-resets/…', { json: { password: 'nine silent herons' } }],
   ]
 

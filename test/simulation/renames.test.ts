@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from 'vitest'
-import { renameSteps, runContention } from './renames.ts'
+import { runContention } from './renames.ts'
 import { scaleDown } from './scale.ts'
 import { drawUserIds, makeTemplate, type Template } from './template.ts'
 
@@ -9,14 +9,7 @@ beforeAll(async () => {
   template = { ...(await makeTemplate()), userIds: drawUserIds(260) }
 })
 
-test.each(renameSteps.map((step, index) => [step, index + 1] as const))(
-  'renames and sign-ups contend for one handle, and isolates crash after %s (seed %i)',
-  async (crashAfter, seed) => {
-    const { violation } = await runContention(template, seed, { renames: 6, signUps: 6, crashAfter })
-    expect(violation).toBeNull()
-  },
-)
-
+// test/long/renames.test.ts crashes after each call, with more seeds.
 test('fifty renames and fifty sign-ups contend for one handle: one owner, and no claim without its account', async () => {
   const given = { renames: 50, signUps: 50, crashAfter: 'claims.reserve-handle' }
   const { violation, happened } = await runContention(template, 1, given)
@@ -26,7 +19,9 @@ test('fifty renames and fifty sign-ups contend for one handle: one owner, and no
   expect(happened.moves).toBeGreaterThan(0)
 })
 
-test('a seed decides everything, so two runs are equal', async () => {
-  const given = { renames: 4, signUps: 4, crashAfter: 'handles.commit' }
-  expect(await runContention(template, 2, given)).toEqual(await runContention(template, 2, given))
+test('renames and sign-ups contend, and isolates crash after the change; a seed decides everything', async () => {
+  const given = { renames: 6, signUps: 6, crashAfter: 'handles.commit' }
+  const report = await runContention(template, 2, given)
+  expect(report.violation).toBeNull()
+  expect(await runContention(template, 2, given)).toEqual(report)
 })

@@ -55,7 +55,7 @@ export async function requestEmailChange(
   const onlyIf = passwordIs(account)
   const mail = mailStatements(tiers, database, { id: account.id, email: wanted }, 'change-email', origin, onlyIf)
   const isChange = wanted !== account.email
-  const { superseded: _, mailed } = await batchByName(database, {
+  const { mailed } = await batchByName(database, {
     superseded: database
       .prepare(`DELETE FROM mail_tokens WHERE user_id = ? AND purpose = 'change-email' AND ${onlyIf.sql}`)
       .bind(account.id, ...onlyIf.values),

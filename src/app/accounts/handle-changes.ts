@@ -48,9 +48,9 @@ export async function changeHandle(tiers: AccountTiers, session: Session, text: 
 
 /** Throws SESSION_ENDED, so that an ended session reserves nothing. */
 async function readHandles(tiers: AccountTiers, session: Session, wanted: ClaimSpec) {
-  const { shards, sessions, claims, clock } = tiers
+  const { sessions, claims, clock } = tiers
   const { userId } = session
-  const database = shards.of(userId, { operation: 'handles.read', read: 'exact' })
+  const database = sessions.database(session, { operation: 'handles.read', read: 'exact' })
   const purpose = `handle-${claimKey(wanted).slice(0, PURPOSE_DIGITS)}`
   const { live, profile, retired, attempts } = await batchByName(database, {
     live: sessions.dataQuery(database, session),
@@ -115,12 +115,14 @@ async function commit(tiers: AccountTiers, session: Session, change: Change): Pr
     const { changed } = await batchByName(database, {
       taken: claims.takeStatement(database, attempt, unchanged),
       jobs: jobs.map((job) => outboxStatementOnlyIf(database, job, unchanged)),
-      retired: database
-        .prepare(
-          `INSERT INTO retired_handles (id, expires_at) SELECT ?, ? WHERE ${unchanged.sql}
-           ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at`,
-        )
-        .bind(retiredId(userId, held.handle), until, ...unchanged.values),
+      retired: given
+        ? database
+            .prepare(
+              `INSERT INTO retired_handles (id, expires_at) SELECT ?, ? WHERE ${unchanged.sql}
+               ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at`,
+            )
+            .bind(retiredId(userId, held.handle), until, ...unchanged.values)
+        : [],
       takenBack: database
         .prepare(`DELETE FROM retired_handles WHERE id = ? AND ${unchanged.sql}`)
         .bind(retiredId(userId, wanted), ...unchanged.values),

@@ -2,6 +2,7 @@ import type { OpenAPIHono } from '@hono/zod-openapi'
 import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { hasCode } from '../../core/errors.ts'
+import type { Session } from '../../sessions/sessions.ts'
 import { batchByName } from '../../sharding/named-batch.ts'
 import { publicOrigin } from '../../web/api.ts'
 import type { Tiers, WebEnv } from '../../web/context.ts'
@@ -238,10 +239,7 @@ interface SettingsState {
 async function settings(c: C, { errors = {}, status, values = {}, sent = false, notice }: SettingsState = {}) {
   const session = await c.get('session')()
   if (!session) return c.redirect('/login?next=/settings', 303)
-  const [{ self, pendingEmail }, sessions] = await Promise.all([
-    readSettings(c.get('tiers'), session.userId),
-    listSessions(c),
-  ])
+  const [{ self, pendingEmail }, sessions] = await Promise.all([readSettings(c.get('tiers'), session), listSessions(c)])
   const content = (
     <SettingsPage
       self={self}
@@ -256,11 +254,11 @@ async function settings(c: C, { errors = {}, status, values = {}, sent = false, 
 }
 
 /** The own account and the pending change of its address, in one batch. */
-async function readSettings(tiers: Tiers, userId: string): Promise<{ self: Self; pendingEmail: string | null }> {
-  const database = tiers.shards.of(userId, { operation: 'accounts.settings' })
+async function readSettings(tiers: Tiers, session: Session): Promise<{ self: Self; pendingEmail: string | null }> {
+  const database = tiers.sessions.database(session, { operation: 'accounts.settings' })
   const { self, pending } = await batchByName(database, {
-    self: selfQuery(tiers, database, userId),
-    pending: pendingEmailQuery(database, userId, tiers.clock.now()),
+    self: selfQuery(tiers, database, session.userId),
+    pending: pendingEmailQuery(database, session.userId, tiers.clock.now()),
   })
   return { self: selfIn(self), pendingEmail: pending.results[0]?.email ?? null }
 }

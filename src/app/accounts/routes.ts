@@ -310,6 +310,7 @@ export async function changePasswordFrom(c: C, input: z.infer<typeof changePassw
 
 export async function changeHandleFrom(c: C, { handle }: z.infer<typeof changeHandleShape>): Promise<Session> {
   const session = await requireSession(c)
+  await limitCredentials(c, session.userId, 'handle') // its answer tells whether a handle is taken
   await changeHandle(c.get('tiers'), session, handle)
   return session
 }

@@ -207,6 +207,7 @@ describe('links that were mailed to the old address', () => {
     const { tiers } = world.isolate()
     expect(await outcomeOf(isolate, resetPassword(tiers, reset!, NEXT_PASSWORD, null))).toBe('NOT_FOUND')
     expect(await outcomeOf(isolate, verifyEmail(tiers, verification!, null))).toBe('NOT_FOUND')
+    expect((await rows('mail_tokens')).map(({ purpose }) => purpose)).toEqual(['email-changed'])
     expect(await logsIn(world, NEXT, ada.password)).toBe('done')
   })
 

@@ -10,6 +10,8 @@ import { type Counts, countedEnv } from '../calls/counted-env.ts'
 const ORIGIN = 'http://localhost'
 const isolate = countedEnv(bindings as unknown as Env, { RATE_LIMITS: 'off' })
 const known = somebody()
+/** Its user has another handle now. */
+const former = somebody()
 
 /**
  * Everything that a client can see of an answer, without the parts that differ in every answer.
@@ -22,11 +24,18 @@ interface Seen {
   calls: Counts
 }
 
-async function ask(path: string, body: Record<string, string>, isForm: boolean): Promise<Seen> {
+async function ask(
+  path: string,
+  body: Record<string, string>,
+  isForm: boolean,
+  token = '',
+  method = 'POST',
+): Promise<Seen> {
   const headers = new Headers({ origin: ORIGIN, accept: isForm ? 'text/html' : 'application/json' })
+  if (token) headers.set('authorization', `Bearer ${token}`)
   headers.set('content-type', isForm ? 'application/x-www-form-urlencoded' : 'application/json')
   const text = isForm ? new URLSearchParams(body).toString() : JSON.stringify(body)
-  const request = new Request(ORIGIN + path, { method: 'POST', headers, body: text, redirect: 'manual' })
+  const request = new Request(ORIGIN + path, { method, headers, body: text, redirect: 'manual' })
   const context = createExecutionContext()
   isolate.closeQueues()
   const before = { ...isolate.counts }
@@ -49,6 +58,9 @@ const withoutId = (body: string) => body.replace(/"requestId":"[^"]+"/, '')
 beforeAll(async () => {
   const { status } = await ask('/api/v1/accounts', known, false)
   expect(status).toBe(201)
+  const { token } = JSON.parse((await ask('/api/v1/accounts', former, false)).body) as { token: string }
+  const renamed = await ask('/api/v1/me/handle', { handle: 'another_handle' }, false, token, 'PUT')
+  expect(renamed.status).toBe(200)
 })
 
 describe.each([
@@ -56,6 +68,8 @@ describe.each([
   ['/api/v1/sessions', false, 'handle', known.handle, 'nobody_1'],
   ['/login', true, 'e-mail address', known.email, 'nobody.2@example.com'],
   ['/login', true, 'handle', known.handle, 'nobody_2'],
+  ['/api/v1/sessions', false, 'former handle', former.handle, 'nobody_3'],
+  ['/login', true, 'former handle', former.handle, 'nobody_4'],
 ])('POST %s (form: %s) with a wrong password and a known or unknown %s', (path, isForm, _kind, there, missing) => {
   test('gets the same status, headers and body after the same calls; throttled ones, too', async () => {
     // The other route has counted attempts at the known login, so each pair starts without any.
