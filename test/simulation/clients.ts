@@ -87,7 +87,7 @@ export class Client {
   async #live(): Promise<void> {
     const { scheduler } = this.#world
     while (!this.isStopped) {
-      if (this.#world.hasReplicas && scheduler.chance(0.02)) this.#loseCausal()
+      if (this.#world.hasReplicas) await this.#readAround()
       if (!this.#account) await this.#signUp()
       else await this.#act(this.#account)
       this.#history.operations++
@@ -96,9 +96,33 @@ export class Client {
     }
   }
 
-  #loseCausal(): void {
-    this.#causal = noToken
-    this.#causalSince = this.#world.scheduler.now()
+  /** With replicas, there are more reads, without caches in between, and clients who lose their causal token. */
+  async #readAround(): Promise<void> {
+    const { scheduler } = this.#world
+    if (scheduler.chance(0.02)) {
+      this.#causal = noToken
+      this.#causalSince = scheduler.now()
+    }
+    const posts = [...this.#history.posts.values()]
+    if (posts.length === 0 || scheduler.chance(0.4)) return
+    const own = posts.filter(({ id }) => this.#mine.has(id))
+    if (own.length > 0 && scheduler.chance(0.7)) await this.#readRow(scheduler.pick(own), 'lease', true)
+    else await this.#readRow(scheduler.pick(posts), scheduler.pick(['lease', 'lease', 'exact']), false)
+  }
+
+  /** An exact read is linearizable. With `isOwn`, the client sends its causal token. */
+  async #readRow(post: Register, read: 'lease' | 'exact', isOwn: boolean): Promise<void> {
+    const { scheduler, staleMs } = this.#world
+    const startedAt = scheduler.now()
+    const from = read === 'exact' ? startedAt : post.knownFrom(startedAt, staleMs, isOwn, this.#causalSince)
+    const body = ({ tiers }: SimulatedRequest) =>
+      tiers.shards
+        .of(post.id, { operation: 'rows.read', read })
+        .prepare('SELECT text FROM posts WHERE id = ?')
+        .bind(post.id)
+        .first<string>('text')
+    const outcome = isOwn ? await this.#ask(body) : await this.#askAsVisitor(body)
+    if ('value' in outcome) judge(this.#world, post, outcome.value, from)
   }
 
   async #act(account: Account): Promise<void> {
@@ -320,27 +344,13 @@ export class Client {
    * but never misses a row because of a move.
    */
   async #read(account: Account, post: Register, isOwn: boolean): Promise<void> {
-    const { scheduler, staleMs, cachedStaleMs, hasReplicas } = this.#world
-    if (hasReplicas && scheduler.chance(0.15)) return this.#readExactly(post)
+    const { scheduler, staleMs, cachedStaleMs } = this.#world
     const startedAt = scheduler.now()
     const from = post.knownFrom(startedAt, isOwn ? staleMs : cachedStaleMs, isOwn, this.#causalSince)
     const outcome = isOwn
       ? await this.#askAs(account, null, ({ tiers }) => clientRows.find(tiers, post.id))
       : await this.#askAsVisitor(({ tiers }) => clientRows.find(tiers, post.id))
     if ('value' in outcome) judge(this.#world, post, outcome.value?.text ?? null, from)
-  }
-
-  /** Without a token. An exact read is linearizable. */
-  async #readExactly(post: Register): Promise<void> {
-    const startedAt = this.#world.scheduler.now()
-    const outcome = await this.#askAsVisitor(({ tiers }) =>
-      tiers.shards
-        .of(post.id, { operation: 'rows.find-exactly', read: 'exact' })
-        .prepare('SELECT text FROM posts WHERE id = ?')
-        .bind(post.id)
-        .first<string>('text'),
-    )
-    if ('value' in outcome) judge(this.#world, post, outcome.value, startedAt)
   }
 
   /** Rows with every kind of value, under keys that sort oddly: written, overwritten, deleted, written again. */
