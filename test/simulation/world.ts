@@ -159,6 +159,8 @@ export class World {
   readonly promotions = { promotions: 0, 'lossy promotions': 0, 'acknowledged writes lost': 0 }
   /** How far behind a replica may be (ms). */
   readonly lagMsMax: number
+  /** Called when a move has committed. */
+  onCommit: () => void = () => undefined
   /** Moves that the directory has told to start or continue. */
   readonly runnable = new Set<string>()
   readonly meddling = new Meddling(this)
@@ -1012,6 +1014,7 @@ function remoteRecords(world: World, process: Process, at: (step: string) => voi
         world.note(() => `${process.name}: ${JSON.stringify(change)}: ${answer.outcome}`)
         if (answer.outcome === 'recorded') {
           world.checker.recorded(answer.record)
+          if (answer.record.state === 'committed') world.onCommit()
           if ('stuck' in change) world.happened['was stuck'].add(seen.id)
           if ('error' in change && change.error.includes('no room left'))
             world.happened['failed because a disk was full'].add(seen.id)
