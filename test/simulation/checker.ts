@@ -63,6 +63,8 @@ export class Checker {
   readonly #steps = new Map<string, number>()
   readonly #statements = new Map<string, StatementSync>()
   readonly #registers = new Map<string, Register>()
+  /** The moves that have committed, in the order of their epochs. */
+  readonly #commits: { record: MoveRecord; epoch: number; at: number }[] = []
   #epoch = 1
 
   constructor(world: World) {
@@ -129,6 +131,7 @@ export class Checker {
     if (record.state !== 'committed' || record.epoch === null || record.epoch <= this.#epoch) return
     if (record.epoch !== this.#epoch + 1) this.report(`M7: the epoch went from ${this.#epoch} to ${record.epoch}`)
     this.#epoch = record.epoch
+    this.#commits.push({ record, epoch: record.epoch, at: this.#world.scheduler.now() })
     const shard = this.#world.shards.findIndex(({ id }) => id === record.target.id)
     for (const [first, last] of record.ranges)
       this.#owners[record.keyspace].fill(shard, slotNumber(first), slotNumber(last) + 1)
@@ -143,6 +146,18 @@ export class Checker {
         )
     }
     this.oneOwner()
+  }
+
+  /**
+   * When the latest move of this slot had committed that a map of this epoch knows of. The owner in that map, and each
+   * replica that serves it, has all writes from before.
+   */
+  movedAt(slot: string, epoch: number): number {
+    const commit = this.#commits.findLast(
+      ({ record: { keyspace, ranges }, epoch: own }) =>
+        keyspace === 'users' && own <= epoch && ranges.some(([first, last]) => first <= slot && slot <= last),
+    )
+    return commit?.at ?? 0
   }
 
   /** All of a table's rows in these slots, as a text. Equal rows give equal texts. */

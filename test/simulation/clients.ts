@@ -2,6 +2,7 @@ import { changePassword, logIn, type SignedIn } from '../../src/app/accounts/acc
 import { signUp } from '../../src/app/accounts/sign-up.ts'
 import type { ImportRecord } from '../../src/app/imports/records.ts'
 import { hasCode, messageOf } from '../../src/core/errors.ts'
+import { slotOf } from '../../src/core/ids.ts'
 import { type Job, newJob, outboxStatement } from '../../src/jobs/outbox.ts'
 import type { Session } from '../../src/sessions/sessions.ts'
 import type { RetryKey } from '../../src/sharding/idempotency.ts'
@@ -87,7 +88,7 @@ export class Client {
   async #live(): Promise<void> {
     const { scheduler } = this.#world
     while (!this.isStopped) {
-      if (this.#world.hasReplicas && scheduler.chance(0.02)) this.#loseCausal()
+      if (this.#world.hasReplicas) await this.#readAround()
       if (!this.#account) await this.#signUp()
       else await this.#act(this.#account)
       this.#history.operations++
@@ -96,9 +97,28 @@ export class Client {
     }
   }
 
-  #loseCausal(): void {
-    this.#causal = noToken
-    this.#causalSince = this.#world.scheduler.now()
+  /** With replicas, there are more reads, without caches in between, and clients who lose their causal token. */
+  async #readAround(): Promise<void> {
+    const { scheduler } = this.#world
+    if (scheduler.chance(0.02)) {
+      this.#causal = noToken
+      this.#causalSince = scheduler.now()
+    }
+    const posts = [...this.#history.posts.values()]
+    if (posts.length === 0 || scheduler.chance(0.4)) return
+    const own = posts.filter(({ id }) => this.#mine.has(id))
+    if (own.length > 0 && scheduler.chance(0.7)) await this.#readRow(scheduler.pick(own), 'lease', true)
+    else await this.#readRow(scheduler.pick(posts), scheduler.pick(['lease', 'lease', 'exact']), false)
+  }
+
+  /** An exact read is linearizable. With `isOwn`, the client sends its causal token. */
+  async #readRow(post: Register, read: 'lease' | 'exact', isOwn: boolean): Promise<void> {
+    const { scheduler, staleMs } = this.#world
+    const startedAt = scheduler.now()
+    const from = read === 'exact' ? startedAt : post.knownFrom(startedAt, staleMs, isOwn, this.#causalSince)
+    const body = ({ tiers }: SimulatedRequest) => readPastCaches(this.#world, tiers, post, read)
+    const outcome = isOwn ? await this.#ask(body) : await this.#askAsVisitor(body)
+    if ('value' in outcome) judge(this.#world, post, outcome.value.text, Math.max(from, outcome.value.movedAt))
   }
 
   async #act(account: Account): Promise<void> {
@@ -320,27 +340,13 @@ export class Client {
    * but never misses a row because of a move.
    */
   async #read(account: Account, post: Register, isOwn: boolean): Promise<void> {
-    const { scheduler, staleMs, cachedStaleMs, hasReplicas } = this.#world
-    if (hasReplicas && scheduler.chance(0.15)) return this.#readExactly(post)
+    const { scheduler, staleMs, cachedStaleMs } = this.#world
     const startedAt = scheduler.now()
     const from = post.knownFrom(startedAt, isOwn ? staleMs : cachedStaleMs, isOwn, this.#causalSince)
     const outcome = isOwn
       ? await this.#askAs(account, null, ({ tiers }) => clientRows.find(tiers, post.id))
       : await this.#askAsVisitor(({ tiers }) => clientRows.find(tiers, post.id))
     if ('value' in outcome) judge(this.#world, post, outcome.value?.text ?? null, from)
-  }
-
-  /** Without a token. An exact read is linearizable. */
-  async #readExactly(post: Register): Promise<void> {
-    const startedAt = this.#world.scheduler.now()
-    const outcome = await this.#askAsVisitor(({ tiers }) =>
-      tiers.shards
-        .of(post.id, { operation: 'rows.find-exactly', read: 'exact' })
-        .prepare('SELECT text FROM posts WHERE id = ?')
-        .bind(post.id)
-        .first<string>('text'),
-    )
-    if ('value' in outcome) judge(this.#world, post, outcome.value, startedAt)
   }
 
   /** Rows with every kind of value, under keys that sort oddly: written, overwritten, deleted, written again. */
@@ -507,6 +513,41 @@ export class Client {
 
   #askAsVisitor<T>(body: (request: SimulatedRequest) => Promise<T>): Promise<Answered<T>> {
     return ask(this.#world, { name: this.#name, causal: noToken, effect: null }, body)
+  }
+}
+
+/** `movedAt`: the read may not miss what was there then, because its isolate knows of the move. */
+async function readPastCaches(
+  { checker }: World,
+  { shards }: SimulatedRequest['tiers'],
+  { id }: Register,
+  read: 'lease' | 'exact',
+): Promise<{ text: string | null; movedAt: number }> {
+  const movedAt = checker.movedAt(slotOf(id), shards.epoch ?? 0)
+  const database = shards.of(id, { operation: 'rows.read', read })
+  return { text: await database.prepare('SELECT text FROM posts WHERE id = ?').bind(id).first<string>('text'), movedAt }
+}
+
+/** How many visitors read a row when a move has committed, which replicas have not heard of yet. */
+const READS_AFTER_COMMIT = 12
+
+/** Visitors who read at random isolates while replicas have not received what a move has brought. */
+export function visitAfterCommits(world: World, history: History): void {
+  const { scheduler } = world
+  const read = () => {
+    const posts = [...history.posts.values()]
+    if (posts.length === 0) return
+    const post = scheduler.pick(posts)
+    const from = post.knownFrom(scheduler.now(), world.staleMs, false)
+    const { tiers } = world.isolate().request()
+    readPastCaches(world, tiers, post, 'lease').then(
+      ({ text, movedAt }) => judge(world, post, text, Math.max(from, movedAt)),
+      (error: unknown) => world.note(() => `visitor: ${messageOf(error)}`),
+    )
+  }
+  world.onCommit = () => {
+    for (let reads = 0; reads < READS_AFTER_COMMIT; reads++)
+      scheduler.after(scheduler.between(0, Math.min(world.lagMsMax, 1_500)), read)
   }
 }
 

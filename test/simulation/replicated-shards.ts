@@ -28,9 +28,10 @@ class HostedCopy implements Copy {
 export class ReplicatedShard {
   readonly replication: ReplicatedDatabase
   readonly #shard: TemplateShard
+  readonly #scheduler: Scheduler
   readonly #place: Place
   readonly #copies: Map<Member, HostedCopy>
-  /** By position in the log: true if an application whose clients know of it can do without the call. */
+  /** By position in the log: true if nothing but what the checker watches is lost with the call. */
   readonly #isDispensable: boolean[] = []
   #next: Member | null = null
 
@@ -38,6 +39,7 @@ export class ReplicatedShard {
     const clock = { now: () => scheduler.now(), sleep: (ms: number) => scheduler.sleep(ms) }
     const { random } = scheduler
     this.#shard = shard
+    this.#scheduler = scheduler
     this.#place = newPlace(`replicas of ${shard.id}`)
     const copies = shard.replicas.slice(0, scheduler.between(1, REPLICAS_MAX)).map((replica) => new HostedCopy(replica))
     this.replication = new ReplicatedDatabase(new HostedCopy(shard.simulated), copies, {
@@ -80,14 +82,16 @@ export class ReplicatedShard {
     return { position }
   }
 
-  /** This replica will take the primary's place. True if the end of the log is lost. */
-  losePrimary(next: Member, mayLose: boolean): boolean {
+  /** True if the end of the log is lost. With `mayLose`, a replica whose promotion loses something is preferred. */
+  losePrimary(mayLose: boolean): boolean {
     const { log } = this.replication
-    const from = this.replication.receivedBy(next)
-    const isLossy = mayLose && from < log.length && this.#isDispensable.slice(from, log.length).every(Boolean)
-    this.replication.losePrimary({ keepsLog: !isLossy })
-    this.#next = next
-    return isLossy
+    const lossy = this.replicas.find((replica) => {
+      const from = this.replication.receivedBy(replica)
+      return mayLose && from < log.length && this.#isDispensable.slice(from, log.length).every(Boolean)
+    })
+    this.replication.losePrimary({ keepsLog: !lossy })
+    this.#next = lossy ?? this.#scheduler.pick(this.replicas)
+    return lossy !== undefined
   }
 
   /** The shard's own database gets the promoted state, because the checker reads it. */
@@ -115,8 +119,9 @@ export class ReplicatedShard {
 
 /** Rows that the checker watches, and what goes with them. The loss of any other row needs an operator. */
 function isDispensable(step: string, table: string, key: string): boolean {
-  if (table === 'posts' || table === 'idempotency_keys') return true
+  if (table === 'posts' || table === 'idempotency_keys' || table === 'password_attempts') return true
   if (table === 'sessions') return step === 'sessions.seen'
+  if (table === 'profiles' && step.startsWith('posts.')) return true
   return (table === STRANGE_TABLE || table === FLEETING) && key.includes('.')
 }
 

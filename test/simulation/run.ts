@@ -5,7 +5,7 @@ import type { Once, Parts } from '../../src/resharding/kept-answers.ts'
 import type { PlannedMove } from '../../src/resharding/move-planning.ts'
 import { type MoveRecord, slotNumber } from '../../src/resharding/record.ts'
 import type { Keyspace } from '../../src/sharding/sharded-table.ts'
-import { Client, History, visit } from './clients.ts'
+import { Client, History, visit, visitAfterCommits } from './clients.ts'
 import type { Fault, FaultTable } from './faults.ts'
 import { finalChecks } from './final-checks.ts'
 import { Importer } from './importers.ts'
@@ -83,6 +83,7 @@ async function runWorld(world: World, seed: number): Promise<SeedReport> {
   )
   for (const client of [...clients, ...importers]) client.start()
   visit(world, history)
+  if (world.hasReplicas) visitAfterCommits(world, history)
   const operator = new Operator(world)
   operator.start()
   trouble(world)

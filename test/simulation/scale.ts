@@ -25,7 +25,7 @@ export const STALE_MS = LEASE_MS + 1_000 + 1_000
 
 /** How many replicas a shard has in seeds with replicas, and how far behind they are at most (ms): also beyond a lease. */
 export const REPLICAS_MAX = 3
-export const LAGS_MS_MAX = [200, 2_000, 7_000]
+export const LAGS_MS_MAX = [200, 1_000, 7_000]
 
 /** The times of cached values are divided by this. */
 export const CACHE_SCALE = 60

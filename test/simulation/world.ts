@@ -8,6 +8,7 @@ import type { IdSource } from '../../src/core/ids.ts'
 import { createIdSource } from '../../src/core/ids.ts'
 import { limits } from '../../src/core/limits.ts'
 import type { Log } from '../../src/core/log.ts'
+import { present } from '../../src/core/present.ts'
 import type { Random } from '../../src/core/random.ts'
 import { consume } from '../../src/jobs/consumer.ts'
 import { Dispatch, type JobKinds } from '../../src/jobs/dispatch.ts'
@@ -159,6 +160,8 @@ export class World {
   readonly promotions = { promotions: 0, 'lossy promotions': 0, 'acknowledged writes lost': 0 }
   /** How far behind a replica may be (ms). */
   readonly lagMsMax: number
+  /** Called when a move has committed. */
+  onCommit: () => void = () => undefined
   /** Moves that the directory has told to start or continue. */
   readonly runnable = new Set<string>()
   readonly meddling = new Meddling(this)
@@ -261,12 +264,17 @@ export class World {
   /** The primary of a shard with replicas becomes unavailable, until a replica takes its place. False if none can. */
   losePrimary(): boolean {
     const { scheduler } = this
-    const shard = scheduler.pick(this.shards)
-    const { replicated } = shard
-    if (!replicated || replicated.isPrimaryLost || replicated.replicas.length === 0) return false
     // A lost step of a move, or a lost claim, needs an operator, as after a restore.
-    const isMoving = this.openMoves().some(({ source, target }) => source.id === shard.id || target.id === shard.id)
-    const isLossy = replicated.losePrimary(scheduler.pick(replicated.replicas), !isMoving && scheduler.chance(0.7))
+    const moving = new Set(this.openMoves().flatMap(({ source, target }) => [source.id, target.id]))
+    const mayLose = scheduler.chance(0.6)
+    const shards = this.shards.filter(
+      ({ id, replicated }) =>
+        replicated && !replicated.isPrimaryLost && replicated.replicas.length > 0 && !(mayLose && moving.has(id)),
+    )
+    if (shards.length === 0) return false
+    const shard = scheduler.pick(shards)
+    const replicated = present(shard.replicated, 'the replicas of a shard that has some')
+    const isLossy = replicated.losePrimary(mayLose)
     this.note(() => `${shard.id}: the primary is lost${isLossy ? ', with the end of its log' : ''}`)
     scheduler.after(scheduler.between(200, scheduler.pick([1_000, 5_000])), () => void this.promote(shard))
     return true
@@ -1008,6 +1016,7 @@ function remoteRecords(world: World, process: Process, at: (step: string) => voi
         world.note(() => `${process.name}: ${JSON.stringify(change)}: ${answer.outcome}`)
         if (answer.outcome === 'recorded') {
           world.checker.recorded(answer.record)
+          if (answer.record.state === 'committed') world.onCommit()
           if ('stuck' in change) world.happened['was stuck'].add(seen.id)
           if ('error' in change && change.error.includes('no room left'))
             world.happened['failed because a disk was full'].add(seen.id)
