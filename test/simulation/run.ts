@@ -40,24 +40,32 @@ export interface SeedReport {
   trace: string[]
 }
 
+/** A further client. Without one, a seed draws the same numbers as ever. */
+export type AnotherClient = (world: World, history: History) => { start(): void; isStopped: boolean }
+
 /**
  * Runs one seed: clients, operator and faults until there were enough of each, then a calm phase, then the final
  * checks.
  */
-export async function runSeed(template: Template, seed: number, isTraced = false): Promise<SeedReport> {
+export async function runSeed(
+  template: Template,
+  seed: number,
+  isTraced = false,
+  another?: AnotherClient,
+): Promise<SeedReport> {
   resetTemplate(template)
   const world = new World(template, seed, isTraced)
   // The library that shares a cache's loads has no clock of its own.
   const { now } = Date
   Date.now = () => Math.floor(world.scheduler.now())
   try {
-    return await runWorld(world, seed)
+    return await runWorld(world, seed, another)
   } finally {
     Date.now = now
   }
 }
 
-async function runWorld(world: World, seed: number): Promise<SeedReport> {
+async function runWorld(world: World, seed: number, another?: AnotherClient): Promise<SeedReport> {
   drawScale(world.scheduler)
   const history = new History(OPERATIONS_MIN)
   const clients = Array.from({ length: CLIENTS }, (_, index) => new Client(world, history, `client ${index + 1}`))
@@ -65,7 +73,8 @@ async function runWorld(world: World, seed: number): Promise<SeedReport> {
     { length: IMPORTERS },
     (_, index) => new Importer(world, history, `importer ${index + 1}`),
   )
-  for (const client of [...clients, ...importers]) client.start()
+  const all = [...clients, ...importers, ...(another ? [another(world, history)] : [])]
+  for (const client of all) client.start()
   visit(world, history)
   const operator = new Operator(world)
   operator.start()
@@ -85,7 +94,7 @@ async function runWorld(world: World, seed: number): Promise<SeedReport> {
     world.note(() => 'no faults from here on')
     world.faults.calm()
     operator.stop()
-    for (const client of [...clients, ...importers]) client.isStopped = true
+    for (const client of all) client.isStopped = true
     for (const shard of world.shards) Object.assign(shard, { isReadOnly: false, isFull: false })
     world.isQueueDown = false
     world.meddling.repairAll()
