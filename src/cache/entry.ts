@@ -29,8 +29,8 @@ export interface CachePolicy<T> {
 /** Checks a policy when the code is loaded. Throws if it could show a value for longer than a client's own slots bypass
  * the cache, or if its times are out of order. */
 export function cachePolicy<T>(policy: CachePolicy<T>): CachePolicy<T> {
-  const { ttlMs, staleWhileRevalidateMs, graceMs, negativeTtlMs } = policy
-  if (Math.max(ttlMs + graceMs, negativeTtlMs) > limits.cacheAgeMsMax)
+  const { ttlMs, staleWhileRevalidateMs, graceMs, negativeTtlMs, partial } = policy
+  if (Math.max(ttlMs + graceMs, negativeTtlMs, partial?.ttlMs ?? 0) > limits.cacheAgeMsMax)
     throw new Error(
       `A cached value would be shown for longer than ${limits.cacheAgeMsMax} ms. Shorten ttlMs or graceMs.`,
     )

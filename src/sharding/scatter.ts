@@ -156,8 +156,9 @@ class PageAttempt<Row> {
     }
   }
 
+  /** Without time for another attempt, the page keeps its map, because each answer has been checked by itself. */
   #hasNewerMap(): boolean {
-    return !this.#isLast && this.#routing.holder.epoch !== this.#held.map.epoch
+    return !this.#isLast && this.#leftMs > 0 && this.#routing.holder.epoch !== this.#held.map.epoch
   }
 
   /** One shard's rows. Repeats reads after transient errors and refusals, until the deadline. */

@@ -39,7 +39,7 @@ beforeAll(async () => {
     const own = users.filter(({ shard }) => shard === index)
     await database.prepare(insert).bind(JSON.stringify(own)).run()
   }
-}, 240_000)
+}, 600_000)
 afterAll(() => stack?.close())
 
 async function ask<T>(method: string, path: string, json?: unknown): Promise<T> {
@@ -75,9 +75,10 @@ async function moveOn(stop: AbortSignal): Promise<number> {
     const started = await Promise.all(
       [0, 1].map(async (lane) => {
         const from = (round * 4 + lane * 2) % SHARDS
+        const isBack = Math.floor((round * 4) / SHARDS) % 2 === 1
         const first = from * SLOTS_PER_SHARD
         const slots = `${slotText(first)}-${slotText(first + SLOTS_PER_SHARD / 2)}`
-        const body = { slots, target: shardName((from + 1) % SHARDS) }
+        const body = { slots, target: shardName(isBack ? from : (from + 1) % SHARDS) }
         return (await ask<{ moves: Move[] }>('POST', '/operator/v1/moves', body)).moves
       }),
     )
@@ -97,36 +98,36 @@ async function moveOn(stop: AbortSignal): Promise<number> {
 describe('64 shards of 1,000 users', () => {
   test('pages of 50 have all 64,000, in order, once each, while two moves run', async () => {
     const stop = new AbortController()
-    const moving = moveOn(stop.signal)
-    const all = await pages({ limit: '50' })
-    const handles = handlesOf(all)
-    stop.abort()
-    const moves = await moving
-    expect(handles).toEqual(byHandle)
+    const walk = pages({ limit: '50' }).finally(() => stop.abort())
+    const [all, moves] = await Promise.all([walk, moveOn(stop.signal)])
+    expect(handlesOf(all)).toEqual(byHandle)
     expect(all).toHaveLength(1_280)
     expect(all.every(({ failed, missing }) => failed.length === 0 && missing === null)).toBe(true)
     expect(moves).toBeGreaterThan(3)
     console.log(`64,000 users in 1,280 pages, while ${moves} moves ran`)
-  }, 280_000)
+  }, 900_000)
 
   test('with one shard out of service every page names it, and its users can be listed afterwards', async () => {
     const down = 40
     await ask('PATCH', `/operator/v1/shards/${shardName(down)}`, { state: 'restoring' })
     await new Promise((resolve) => setTimeout(resolve, 2_500)) // a lease
-    const all = await pages({ limit: '100', order: 'recent' })
+    const quarter = { limit: '100', order: 'recent' }
+    const all = await pages({ ...quarter, slots: '8000-bfff' })
     for (const { failed } of all) expect(failed).toEqual([shardName(down)])
     const missing = new Set(all.map((page) => page.missing))
     expect(missing.size).toBe(1)
     const [slots] = missing
     await ask('PATCH', `/operator/v1/shards/${shardName(down)}`, { state: 'serving' })
     await new Promise((resolve) => setTimeout(resolve, 2_500))
-    const rest = await pages({ limit: '100', order: 'recent', slots: slots! })
+    const rest = await pages({ ...quarter, slots: slots! })
     expect(rest.every(({ failed }) => failed.length === 0)).toBe(true)
     expect(handlesOf(rest).length).toBeGreaterThan(0)
-    expect([...handlesOf(all), ...handlesOf(rest)].toSorted()).toEqual(byHandle)
+    const expected = users.filter(({ id }) => id >= '8' && id < 'c').map(({ handle }) => handle)
+    expect(expected).toHaveLength(16 * ROWS)
+    expect([...handlesOf(all), ...handlesOf(rest)].toSorted()).toEqual(expected.toSorted())
     const times = all.flatMap(({ items }) => items.map(({ createdAt }) => createdAt))
     expect(times).toEqual(times.toSorted().toReversed())
-  }, 280_000)
+  }, 900_000)
 })
 
 /** D1 queries per request, as the answer's `server-timing` reports them. */
@@ -184,4 +185,4 @@ test('with 1, 4 and 64 shards, a scatter makes one query per shard, and every ot
   for (const route of ['GET /api/v1/search/users', 'GET /operator/v1/users', 'GET /operator/v1/users, newest first'])
     expect(byShards(route), route).toEqual([1, 4, 64])
   expect(byShards('GET /search?q='), 'with the viewer').toEqual([2, 5, 65])
-}, 280_000)
+}, 900_000)

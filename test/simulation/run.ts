@@ -27,6 +27,7 @@ export interface SeedOptions {
   isTraced?: boolean
   /** Which seeds have replicas. By default, every third. */
   replicas?: 'none' | 'some' | 'all'
+  another?: AnotherClient
 }
 
 const REPLICATED_EVERY = 3
@@ -50,6 +51,9 @@ export interface SeedReport {
   trace: string[]
 }
 
+/** A further client. Without one, a seed draws the same numbers as ever. */
+export type AnotherClient = (world: World, history: History) => { start(): void; isStopped: boolean }
+
 /**
  * Runs one seed: clients, operator and faults until there were enough of each, then a calm phase, then the final
  * checks.
@@ -57,7 +61,7 @@ export interface SeedReport {
 export async function runSeed(
   template: Template,
   seed: number,
-  { isTraced = false, replicas = 'some' }: SeedOptions = {},
+  { isTraced = false, replicas = 'some', another }: SeedOptions = {},
 ): Promise<SeedReport> {
   const hasReplicas = replicas === 'all' || (replicas === 'some' && seed % REPLICATED_EVERY === 0)
   if (hasReplicas) await addReplicas(template, REPLICAS_MAX)
@@ -67,13 +71,13 @@ export async function runSeed(
   const { now } = Date
   Date.now = () => Math.floor(world.scheduler.now())
   try {
-    return await runWorld(world, seed)
+    return await runWorld(world, seed, another)
   } finally {
     Date.now = now
   }
 }
 
-async function runWorld(world: World, seed: number): Promise<SeedReport> {
+async function runWorld(world: World, seed: number, another?: AnotherClient): Promise<SeedReport> {
   drawScale(world.scheduler)
   const history = new History(OPERATIONS_MIN)
   const clients = Array.from({ length: CLIENTS }, (_, index) => new Client(world, history, `client ${index + 1}`))
@@ -81,7 +85,8 @@ async function runWorld(world: World, seed: number): Promise<SeedReport> {
     { length: IMPORTERS },
     (_, index) => new Importer(world, history, `importer ${index + 1}`),
   )
-  for (const client of [...clients, ...importers]) client.start()
+  const all = [...clients, ...importers, ...(another ? [another(world, history)] : [])]
+  for (const client of all) client.start()
   visit(world, history)
   if (world.hasReplicas) visitAfterCommits(world, history)
   const operator = new Operator(world)
@@ -102,7 +107,7 @@ async function runWorld(world: World, seed: number): Promise<SeedReport> {
     world.note(() => 'no faults from here on')
     world.faults.calm()
     operator.stop()
-    for (const client of [...clients, ...importers]) client.isStopped = true
+    for (const client of all) client.isStopped = true
     for (const shard of world.shards) Object.assign(shard, { isReadOnly: false, isFull: false })
     world.isQueueDown = false
     for (const shard of world.shards) await world.promote(shard)

@@ -14,7 +14,7 @@ import {
 } from '../../support/scattered-rows.ts'
 import { connectionLost, seededRandom } from '../../support/sharding-doubles.ts'
 
-const SEEDS = 50
+const SEEDS = 30
 const ROWS = 120
 
 /** A world in which, around calls and between pages, moves proceed, time passes, and shards and the directory fail. */
@@ -105,8 +105,8 @@ test(`pages have each row once and in order, and name what they missed, in ${SEE
     }
     expect(names(sorted(rows, direction)), `seed ${seed}`).toEqual(names(inOrder))
   }
-  expect(missed).toBeGreaterThan(100)
-  expect(moved).toBeGreaterThan(100)
+  expect(missed).toBeGreaterThan(50)
+  expect(moved).toBeGreaterThan(50)
 })
 
 test(`a stream has each row once, and what it missed can be streamed afterwards, in ${SEEDS} troubled worlds`, async () => {
@@ -135,5 +135,5 @@ test(`a stream has each row once, and what it missed can be streamed afterwards,
       for await (const page of shards.stream<Thing>(query, { pageRows, from: gap })) rows.push(...page.rows)
     expect(names(rows).toSorted(), `seed ${seed}`).toEqual(names(things).toSorted())
   }
-  expect(missed).toBeGreaterThan(10)
+  expect(missed).toBeGreaterThan(5)
 })
