@@ -1,6 +1,5 @@
 import { BanyanError } from '../../core/errors.ts'
 import { isId } from '../../core/ids.ts'
-import { limits } from '../../core/limits.ts'
 import { type Job, newJob, outboxStatementFrom } from '../../jobs/outbox.ts'
 import type { Session } from '../../sessions/sessions.ts'
 import { batchByName, rowsOf } from '../../sharding/named-batch.ts'
@@ -14,6 +13,9 @@ import { COUNT_FOLLOWING, countsIn, sideOf } from './edges.ts'
 export type FollowTiers = Pick<Tiers, 'shards' | 'sessions' | 'clock' | 'ids' | 'follow' | 'cache'>
 
 export const EDGE_CHANGED = 'follows.changed'
+
+/** The people that one account may follow. */
+export const FOLLOWS_MAX = 5_000
 
 /** The decision. Its row has the body of the job, so that the job's row exists if and only if the edge changes. */
 const BEGIN = `SELECT json_object('followeeId', given.followee, 'followedAt', given.now, 'endedAt', NULL,
@@ -37,20 +39,25 @@ const KEEP = `INSERT INTO follows (id, follower_id, followee_id, followed_at, en
 
 const SELECT_FOLLOWED = 'SELECT 1 FROM follows WHERE id = ? AND ended_at IS NULL'
 
-/** Follows a user. Changes nothing if the session's user already does. */
-export async function follow(tiers: FollowTiers, session: Session, followeeId: string): Promise<void> {
+/** Follows a user. Changes nothing if the session's user already does. Throws INVALID, or LIMIT_REACHED beyond `max`. */
+export async function follow(
+  tiers: FollowTiers,
+  session: Session,
+  followeeId: string,
+  max = FOLLOWS_MAX,
+): Promise<void> {
   if (followeeId === session.userId)
     throw new BanyanError('INVALID', 'You cannot follow yourself. Follow somebody else.')
   const { job, database, edge } = begin(tiers, session, followeeId, 'follows.follow')
   const { queued, own, found } = await batchByName(database, {
-    queued: outboxStatementFrom(database, job, BEGIN, ...edge, limits.followsMax),
+    queued: outboxStatementFrom(database, job, BEGIN, ...edge, max),
     ...changed(database, job, followeeId, 1),
     found: database.prepare(SELECT_FOLLOWED).bind(sideOf({ followerId: session.userId, followeeId })),
   })
   if (found.results.length === 0)
     throw new BanyanError(
       'LIMIT_REACHED',
-      `An account follows at most ${limits.followsMax.toLocaleString('en')} people. Unfollow somebody first.`,
+      `An account follows at most ${max.toLocaleString('en')} people. Unfollow somebody first.`,
     )
   committed(tiers, job, queued, own)
 }

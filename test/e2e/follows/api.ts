@@ -31,7 +31,7 @@ export function apiTests({ stack, held, signUp, expectProblem }: ApiGiven): void
       expect(await read(bob.user, '/followers')).toEqual({ items: [], next: null })
     })
 
-    test('oneself, nobody, and a follow without a session are refused', async () => {
+    test('a user’s own handle, an unknown handle, and a follow without a session are refused', async () => {
       const ada = await signUp()
       const path = (handle: string) => `/api/v1/users/${handle}/follow`
       expectProblem(await ada.request('PUT', path(ada.user.handle)), 422, 'INVALID')
