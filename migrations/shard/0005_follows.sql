@@ -37,7 +37,8 @@ CREATE TABLE `duty_positions` (
 	`shard` text NOT NULL,
 	`position` text NOT NULL
 );
-
+--> statement-breakpoint
+CREATE INDEX `duty_positions_by_shard` ON `duty_positions` (`duty`,`shard`,`id`);
 --> statement-breakpoint
 CREATE TRIGGER "follow_counts_fence_insert" BEFORE INSERT ON "follow_counts" WHEN (SELECT state FROM slots WHERE keyspace = 'users' AND slot = substr(NEW."id", 1, 4)) IS NOT 'active' OR coalesce(length(CAST(NEW."id" AS BLOB)), 0) + coalesce(length(CAST(NEW."followers" AS BLOB)), 0) + coalesce(length(CAST(NEW."following" AS BLOB)), 0) > 262144 BEGIN SELECT RAISE(ABORT, 'ROW_TOO_LARGE') WHERE coalesce(length(CAST(NEW."id" AS BLOB)), 0) + coalesce(length(CAST(NEW."followers" AS BLOB)), 0) + coalesce(length(CAST(NEW."following" AS BLOB)), 0) > 262144; SELECT (CASE (SELECT state FROM slots WHERE keyspace = 'users' AND slot = substr(NEW."id", 1, 4)) WHEN 'active' THEN NULL WHEN 'moving' THEN NULL WHEN 'fenced' THEN RAISE(ABORT, 'SLOT_FENCED') WHEN 'importing' THEN (CASE (SELECT open FROM mover) WHEN 1 THEN NULL ELSE RAISE(ABORT, 'SLOT_FENCED') END) WHEN 'moved' THEN (CASE (SELECT open FROM mover) WHEN 1 THEN NULL ELSE RAISE(ABORT, 'SLOT_NOT_OWNED') END) ELSE RAISE(ABORT, 'SLOT_NOT_OWNED') END); INSERT INTO slot_changes (move_id, tbl, pk) SELECT coalesce(move_id, ''), 'follow_counts', json_array(NEW."id") FROM slots WHERE keyspace = 'users' AND slot = substr(NEW."id", 1, 4) AND state = 'moving'; END;
 --> statement-breakpoint
