@@ -15,7 +15,7 @@ export type FollowTiers = Pick<Tiers, 'shards' | 'sessions' | 'clock' | 'ids' | 
 export const EDGE_CHANGED = 'follows.changed'
 
 /** The people that one account may follow. */
-export const FOLLOWS_MAX = 5_000
+const FOLLOWS_MAX = 5_000
 
 /** The decision. Its row has the body of the job, so that the job's row exists if and only if the edge changes. */
 const BEGIN = `SELECT json_object('followeeId', given.followee, 'followedAt', given.now, 'endedAt', NULL,
