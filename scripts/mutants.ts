@@ -1560,6 +1560,14 @@ const mutants: Mutant[] = [
     ...followRuns,
   },
   {
+    name: 'groups that only read check their slots',
+    file: 'src/sharding/grouped-batches.ts',
+    take: /if \(isRead\) refuseUnlessServed\(items, guarded\)/,
+    leave: 'guarded?.results',
+    project: 'unit',
+    tests: 'test/unit/sharding/grouped-reads.test.ts',
+  },
+  {
     name: 'jobs that run together: verdicts of their own',
     file: 'src/jobs/dispatch.ts',
     take: /if \(!failed\.has\(job\)\) return/,

@@ -44,6 +44,7 @@ CREATE TABLE `duty_positions` (
 	`position` text NOT NULL
 );
 --> statement-breakpoint
+CREATE INDEX `duty_positions_by_shard` ON `duty_positions` (`duty`,`shard`,`id`);--> statement-breakpoint
 ALTER TABLE `profiles` ADD `search_name` text;--> statement-breakpoint
 CREATE INDEX `profiles_by_handle` ON `profiles` (`handle`,`id`);--> statement-breakpoint
 CREATE INDEX `profiles_by_creation` ON `profiles` (`created_at`,`id`);--> statement-breakpoint

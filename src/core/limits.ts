@@ -150,7 +150,7 @@ export const limits = {
   cronMovesMax: 400, // woken per minute; with 1,000 shards, at most 500 moves can be active
   cronDutyStatementsMin: 200, // of an invocation’s 1,000; guaranteed to each duty of the cron, whatever the others use
   jobStatementsMax: 60, // a job starts only with this many left; the application's jobs send 10 to 15
-  jobTogetherStatements: 12, // of a job that runs together with others, if it is alone in its shards; follows send 7 to 10
+  jobTogetherStatements: 12, // of a job that runs together with others, if it is alone in its shards; the application’s send 7 to 11
   repairRowsMax: 200, // read per shard and minute by a repair
   repairCountedRowsMax: 50_000, // counted per shard and minute by a repair
   repairAfterMs: 3_600_000, // a repair leaves younger changes to their jobs
@@ -175,9 +175,6 @@ export const limits = {
   emailChangeHours: 24, // the link to the new address
   emailNoticeDays: 7, // the row of the notice to the old address; its job ends earlier
   emailChangeTriesMax: 3, // the attempt was barred, or an equal request was first
-
-  // Follows
-  followsMax: 5_000, // of one account; people whom it follows
 
   // Imports (docs/operating/importing.md)
   importUsersMax: 200, // per request

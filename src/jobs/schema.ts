@@ -58,10 +58,14 @@ export const deadLetters = sharded(
 /** How far a duty has read the tables of a shard. The row is in one of the shard's slots; if that moves, it starts again. */
 export const dutyPositions = sharded(
   'users',
-  sqliteTable('duty_positions', {
-    id: text().primaryKey().notNull(), // <slot>.<duty>.<shard>
-    duty: text().notNull(),
-    shard: text().notNull(),
-    position: text().notNull(), // <table>:<id of the last row>
-  }),
+  sqliteTable(
+    'duty_positions',
+    {
+      id: text().primaryKey().notNull(), // <slot>.<duty>.<shard>
+      duty: text().notNull(),
+      shard: text().notNull(),
+      position: text().notNull(), // <table>:<id of the last row>
+    },
+    (table) => [index('duty_positions_by_shard').on(table.duty, table.shard, table.id)],
+  ),
 )

@@ -1,7 +1,7 @@
 import { affordable, type Shards, type ShardVisit, type ShardWindow } from '../sharding/shards.ts'
 
 /** A table of a walk. Its primary key is `id`. */
-export interface WalkedTable {
+interface WalkedTable {
   name: string
   columns: string
   /** A further SQL condition on the row, with its values. */

@@ -46,7 +46,7 @@ export async function expectEverythingInPlace(stack: KillableStack, writers: Wri
  * No job is left. The platform's queue would have kept sent jobs; the local one loses them with the runtime, so the
  * sweeper must send them again. Skips its wait of 15 minutes.
  */
-export async function expectOutboxesDrain(stack: KillableStack): Promise<void> {
+export async function expectOutboxesDrain(stack: KillableStack, { crews }: Writers): Promise<void> {
   await stack.kill()
   for (const database of stack.openShards({ isWritable: true }).values()) {
     database.exec('UPDATE outbox SET due_at = 0')
@@ -58,6 +58,10 @@ export async function expectOutboxesDrain(stack: KillableStack): Promise<void> {
     await stack.cron()
   }
   expect(rowsOf(stack, 'dead_letters')).toEqual([])
+  const shards = [...stack.openShards().values()]
+  const all = <T>(sql: string) => shards.flatMap((database) => database.prepare(sql).all() as T[])
+  for (const crew of crews) crew.expectDrained?.(all)
+  for (const database of shards) database.close()
   expect(rowsOf(stack, 'claims').filter(({ state }) => state !== 'confirmed')).toEqual([])
 }
 

@@ -125,7 +125,7 @@ class Run {
     await expectEverythingRead(this.#stack.url, this.#all)
     await this.#stack.kill()
     await expectEverythingInPlace(this.#stack, this.#all)
-    await expectOutboxesDrain(this.#stack)
+    await expectOutboxesDrain(this.#stack, this.#all)
     expect([...this.#all.people, this.#operator].flatMap(({ violations }) => violations)).toEqual([])
     expect(this.#moves.filter(({ state }) => state === 'failed')).toEqual([])
   }

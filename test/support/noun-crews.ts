@@ -35,6 +35,8 @@ export interface NounCrew {
   expectRead(url: URL): Promise<void>
   /** Everything acknowledged is stored once, and nothing else is. */
   expectStored(all: QueryAll): void
+  /** The same for what jobs write, after the last job. */
+  expectDrained?(all: QueryAll): void
 }
 
 const files = import.meta.glob<{ createCrew: () => NounCrew }>('../e2e/*/crew.ts', { eager: true })

@@ -1,19 +1,21 @@
 import { BanyanError } from '../../core/errors.ts'
 import { isId } from '../../core/ids.ts'
-import { limits } from '../../core/limits.ts'
 import { type Job, newJob, outboxStatementFrom } from '../../jobs/outbox.ts'
 import type { Session } from '../../sessions/sessions.ts'
-import { batchByName } from '../../sharding/named-batch.ts'
+import { batchByName, rowsOf } from '../../sharding/named-batch.ts'
 import type { ShardDatabase } from '../../sharding/shards.ts'
 import { formatCursor, parseCursor } from '../../web/api.ts'
 import type { Tiers } from '../../web/context.ts'
-import { findUsers } from '../profiles/profiles.ts'
+import { findUsers, profileChanged } from '../profiles/profiles.ts'
 import type { User } from '../profiles/shapes.ts'
 import { COUNT_FOLLOWING, countsIn, sideOf } from './edges.ts'
 
-export type FollowTiers = Pick<Tiers, 'shards' | 'sessions' | 'clock' | 'ids' | 'follow'>
+export type FollowTiers = Pick<Tiers, 'shards' | 'sessions' | 'clock' | 'ids' | 'follow' | 'cache'>
 
 export const EDGE_CHANGED = 'follows.changed'
+
+/** The people that one account may follow. */
+const FOLLOWS_MAX = 5_000
 
 /** The decision. Its row has the body of the job, so that the job's row exists if and only if the edge changes. */
 const BEGIN = `SELECT json_object('followeeId', given.followee, 'followedAt', given.now, 'endedAt', NULL,
@@ -37,32 +39,37 @@ const KEEP = `INSERT INTO follows (id, follower_id, followee_id, followed_at, en
 
 const SELECT_FOLLOWED = 'SELECT 1 FROM follows WHERE id = ? AND ended_at IS NULL'
 
-/** Follows a user. Changes nothing if the session's user already does. */
-export async function follow(tiers: FollowTiers, session: Session, followeeId: string): Promise<void> {
+/** Follows a user. Changes nothing if the session's user already does. Throws INVALID, or LIMIT_REACHED beyond `max`. */
+export async function follow(
+  tiers: FollowTiers,
+  session: Session,
+  followeeId: string,
+  max = FOLLOWS_MAX,
+): Promise<void> {
   if (followeeId === session.userId)
     throw new BanyanError('INVALID', 'You cannot follow yourself. Follow somebody else.')
   const { job, database, edge } = begin(tiers, session, followeeId, 'follows.follow')
-  const { queued, found } = await batchByName(database, {
-    queued: outboxStatementFrom(database, job, BEGIN, ...edge, limits.followsMax),
+  const { queued, own, found } = await batchByName(database, {
+    queued: outboxStatementFrom(database, job, BEGIN, ...edge, max),
     ...changed(database, job, followeeId, 1),
     found: database.prepare(SELECT_FOLLOWED).bind(sideOf({ followerId: session.userId, followeeId })),
   })
   if (found.results.length === 0)
     throw new BanyanError(
       'LIMIT_REACHED',
-      `An account follows at most ${limits.followsMax.toLocaleString('en')} people. Unfollow somebody first.`,
+      `An account follows at most ${max.toLocaleString('en')} people. Unfollow somebody first.`,
     )
-  send(tiers, job, queued)
+  committed(tiers, job, queued, own)
 }
 
 /** Ends that the session's user follows a user. Changes nothing if that is so already. */
 export async function unfollow(tiers: FollowTiers, session: Session, followeeId: string): Promise<void> {
   const { job, database, edge } = begin(tiers, session, followeeId, 'follows.unfollow')
-  const { queued } = await batchByName(database, {
+  const { queued, own } = await batchByName(database, {
     queued: outboxStatementFrom(database, job, END, ...edge),
     ...changed(database, job, followeeId, -1),
   })
-  send(tiers, job, queued)
+  committed(tiers, job, queued, own)
 }
 
 function begin({ sessions, clock, ids }: FollowTiers, session: Session, followeeId: string, operation: string) {
@@ -78,10 +85,18 @@ function begin({ sessions, clock, ids }: FollowTiers, session: Session, followee
 const changed = (database: ShardDatabase, job: Job, followeeId: string, change: 1 | -1) => ({
   counted: database.prepare(COUNT_FOLLOWING).bind(change, job.id),
   kept: database.prepare(KEEP).bind(sideOf({ followerId: job.ownerId, followeeId }), job.id),
+  own: rowsOf<{ handle: string }>(database.prepare('SELECT handle FROM profiles WHERE id = ?').bind(job.ownerId)),
 })
 
-function send({ follow }: FollowTiers, job: Job, queued: D1Result<{ body: string }>): void {
-  follow(queued.results.map(({ body }) => ({ ...job, body: JSON.parse(body) })))
+function committed(
+  tiers: FollowTiers,
+  job: Job,
+  { results: [queued] }: D1Result<{ body: string }>,
+  { results: [own] }: D1Result<{ handle: string }>,
+): void {
+  if (!queued) return
+  tiers.follow([{ ...job, body: JSON.parse(queued.body) }])
+  if (own) profileChanged(tiers, own.handle)
 }
 
 export const isFollowing = async ({ shards }: Pick<Tiers, 'shards'>, followerId: string, followeeId: string) =>

@@ -35,7 +35,7 @@ async function people(c: C, list: 'followers' | 'following') {
   return page(c, { title, viewer }, content)
 }
 
-async function change(c: C, run: typeof follow | typeof unfollow) {
+async function change(c: C, run: typeof unfollow) {
   const session = await requireSession(c)
   const user = await userOf(c)
   await run(c.get('tiers'), session, user.id)

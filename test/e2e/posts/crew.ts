@@ -57,6 +57,9 @@ class PostsCrew implements NounCrew {
       [...posts.values()].map(({ id, text }) => ({ id, author: member.id(), text })),
     )
     expect(byId(stored.map(({ version: _, ...post }) => post)), 'posts').toEqual(byId(wanted))
+    const counts = all<{ id: string; posts: number }>('SELECT id, posts FROM post_counts WHERE posts <> 0')
+    const counted = Map.groupBy(stored, ({ author }) => author)
+    expect(byId(counts), 'stored counts').toEqual(byId([...counted].map(([id, of]) => ({ id, posts: of.length }))))
     const versions = new Map(stored.map(({ id, version }) => [id, version]))
     const known = this.#authors.flatMap(({ posts }) => [...posts.values()])
     expect(

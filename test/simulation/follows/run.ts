@@ -14,6 +14,8 @@ import { type Isolate, World } from '../world.ts'
 const USERS = 12
 const CLIENTS = 6
 const EVENTS_MAX = 4_000_000
+/** A move that has not committed by then continues in the calm phase. */
+const TROUBLE_MS_MAX = 40_000
 const CALM_MS_MAX = 240_000
 const REPAIR_EVERY_MS = 3_000
 /** The repair leaves changes alone whose time has not come by its clock, and clocks differ by up to 90 s. */
@@ -23,7 +25,7 @@ const PASS_TURNS = 24
 
 export interface FollowRun {
   seed: number
-  /** Follows and unfollows to send. */
+  /** Follows and unfollows to send at least. */
   changes: number
   /** The share of jobs whose outbox row and message are lost. */
   lost?: number
@@ -39,6 +41,7 @@ export interface FollowReport {
   violation: string | null
   acknowledged: number
   killed: number
+  /** Moves that changed the owner of slots. */
   moves: number
   /** Pairs of sides that differ, and wrong counts, before the last repair, and after it. */
   before: string[]
@@ -78,6 +81,7 @@ class FollowWorld {
   #killed = 0
   #killing = 0
   #turn = 0
+  #isStopped = false
 
   constructor(world: World, given: FollowRun) {
     this.#world = world
@@ -104,8 +108,13 @@ class FollowWorld {
     const afterEach = () => {
       if (checker.violation) throw new Error(checker.violation)
     }
-    const isSent = () => this.#sent >= changes
-    await scheduler.run({ isDone: isSent, afterEach, eventsMax: EVENTS_MAX })
+    const troubleUntil = scheduler.now() + TROUBLE_MS_MAX
+    await scheduler.run({
+      isDone: () => this.#sent >= changes && (operator.isContent || scheduler.now() > troubleUntil),
+      afterEach,
+      eventsMax: EVENTS_MAX,
+    })
+    this.#isStopped = true
     faults.calm()
     operator.stop()
     isRepairing = false
@@ -132,14 +141,11 @@ class FollowWorld {
       this.#repair()
       await pass(REPAIR_EVERY_MS)
     }
-    const moves = this.#world.directory.records
-      .list({ limit: 100, before: null })
-      .filter(({ state }) => ['settling', 'purging', 'done'].includes(state)).length
     return {
       violation: checker.violation,
       acknowledged: this.#acknowledged,
       killed: this.#killed,
-      moves,
+      moves: checker.epoch - 1,
       before,
       after: this.#differences(),
     }
@@ -166,7 +172,7 @@ class FollowWorld {
   async #live(client: number): Promise<void> {
     const { scheduler } = this.#world
     const own = this.#sessions.filter((_, index) => index % CLIENTS === client)
-    while (this.#sent < this.#given.changes) {
+    while (!this.#isStopped) {
       await scheduler.sleep(scheduler.between(1, 60))
       const session = scheduler.pick(own)
       const other = scheduler.pick(this.#sessions.filter(({ userId }) => userId !== session.userId))

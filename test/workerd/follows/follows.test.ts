@@ -14,11 +14,7 @@ import { emptyShards, rows, runEverywhere } from '../../support/shard-rows.ts'
 import { type TestIsolate, World } from '../../support/tiers.ts'
 import { somebody, workerIsolate } from '../../support/worker-isolate.ts'
 
-const original = { ...limits }
-beforeEach(async () => {
-  Object.assign(limits, original)
-  await emptyShards()
-})
+beforeEach(emptyShards)
 
 /** A world with some users, and an isolate whose jobs wait in the queue. */
 async function setUp(count = 2) {
@@ -107,14 +103,14 @@ describe('a change', () => {
   })
 
   test('beyond the limit of an account is refused, and one that ends makes room', async () => {
-    Object.assign(limits, { followsMax: 1 })
-    const { members, begin, end } = await setUp(3)
+    const { members, tiers, end } = await setUp(3)
     const [ada, bob, cyd] = members as [Member, Member, Member]
-    await begin(ada, bob)
-    await expect(begin(ada, cyd)).rejects.toMatchObject({ code: 'LIMIT_REACHED' })
-    await begin(ada, bob)
+    const begin = (other: Member) => follow(tiers, ada.session, other.userId, 1)
+    await begin(bob)
+    await expect(begin(cyd)).rejects.toMatchObject({ code: 'LIMIT_REACHED' })
+    await begin(bob)
     await end(ada, bob)
-    await begin(ada, cyd)
+    await begin(cyd)
     expect(await countsOf(ada)).toEqual([0, 1])
   })
 
