@@ -1,8 +1,8 @@
 /**
- * `npm run simulate -- --seeds 1000 [--from 1] [--workers 2] [--first]`: runs the simulation once per seed, on several
- * cores; `--first` stops at the first violation. `npm run simulate -- --seed 17` replays one seed and prints all its
- * events. Prints how often each fault hit each step of a move, and seeds per second. Exits 1 if an invariant is
- * violated.
+ * `npm run simulate -- --seeds 1000 [--from 1] [--workers 2] [--first] [--replicas]`: runs the simulation once per seed,
+ * on several cores; `--first` stops at the first violation; `--replicas` gives every seed replicas, not every third.
+ * `npm run simulate -- --seed 17` replays one seed and prints all its events. Prints how often each fault hit each step
+ * of a move, and seeds per second. Exits 1 if an invariant is violated.
  */
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
