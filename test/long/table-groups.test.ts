@@ -149,8 +149,6 @@ test('a running application gets a table group, its rows move to a shard of its 
   copy.npm('run', 'check')
   const unit = ['test/unit/jobs', 'test/unit/app/nouns.test.ts', 'test/unit/resharding/fleet.test.ts']
   copy.npm('exec', 'vitest', 'run', '--', '--project', 'unit', ...unit)
-  const workerd = [`test/workerd/${name}`, 'test/workerd/console/keyspaces.test.ts']
+  const workerd = [`test/workerd/${name}`, 'test/workerd/calls', 'test/workerd/console/keyspaces.test.ts']
   copy.npm('exec', 'vitest', 'run', '--', '--project', 'workerd', ...workerd)
-  const ownRoutes = ['test/workerd/calls', '--testNamePattern', 'biography|each row has a route']
-  copy.npm('exec', 'vitest', 'run', '--', '--project', 'workerd', ...ownRoutes)
 })
