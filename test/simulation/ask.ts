@@ -1,7 +1,7 @@
 import { hasCode, messageOf } from '../../src/core/errors.ts'
 import type { CausalToken } from '../../src/web/causal-token.ts'
 import type { Effect } from './checker.ts'
-import type { SimulatedRequest, World } from './world.ts'
+import type { Isolate, SimulatedRequest, World } from './world.ts'
 
 const TIMEOUT_MS = 7_000
 
@@ -18,6 +18,8 @@ export interface Asking {
   /** The client's session token. */
   token?: string | null
   effect: Effect | null
+  /** Default: any. */
+  isolate?: Isolate
 }
 
 /**
@@ -29,7 +31,7 @@ export function ask<T>(
   asking: Asking,
   body: (request: SimulatedRequest) => Promise<T>,
 ): Promise<Answered<T>> {
-  const isolate = world.isolate()
+  const isolate = asking.isolate ?? world.isolate()
   const startedAt = world.scheduler.now()
   const { causal, token, effect } = asking
   const request = isolate.request({ client: { causal, token }, effect })

@@ -117,7 +117,10 @@ export class Client {
     const startedAt = scheduler.now()
     const from = read === 'exact' ? startedAt : post.knownFrom(startedAt, staleMs, isOwn, this.#causalSince)
     const body = ({ tiers }: SimulatedRequest) => readPastCaches(this.#world, tiers, post, read)
-    const outcome = isOwn ? await this.#ask(body) : await this.#askAsVisitor(body)
+    // An isolate that nothing writes through knows of a move only by the token's epoch.
+    const isolate = isOwn && scheduler.chance(0.4) ? this.#world.visitors : this.#world.isolate()
+    const causal = isOwn ? this.#causal : noToken
+    const outcome = await ask(this.#world, { name: this.#name, causal, effect: null, isolate }, body)
     if ('value' in outcome) judge(this.#world, post, outcome.value.text, Math.max(from, outcome.value.movedAt))
   }
 
