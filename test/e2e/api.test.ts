@@ -466,6 +466,8 @@ describe('monitoring and operations', () => {
       { externalId: '7', outcome: 'imported', hasPassword: false },
       { externalId: '8', outcome: 'refused', id: null, code: 'HANDLE_INVALID' },
     ])
+    const listed = await operator.get('/operator/v1/users?order=recent&limit=1')
+    expect(listed.json()).toMatchObject({ items: [{ id: expect.any(String) }], failed: [], missing: null })
     const verified = await operator.post('/operator/v1/imports/verifications', request)
     expect(verified.json()).toEqual({
       items: [
