@@ -5,16 +5,14 @@ const pagePath = ({ handle }: Owner) => `/@${handle}`
 
 const people = 'and one query per shard that has people of the page'
 
-/** Follows in the tests that have one row per route. The user follows one other user, and not a third. */
+/** Follows in the tests that have one row per route. The user follows one other user. */
 export const noun: TestNoun = {
   async create({ ask, handle }) {
-    const [followee, stranger] = [`f_${handle}`, `s_${handle}`]
-    for (const name of [followee, stranger]) {
-      const account = { email: `${name}@example.com`, handle: name, password: 'seven quiet herons' }
-      await ask('POST', '/api/v1/accounts', account)
-    }
+    const followee = `f_${handle}`
+    const account = { email: `${followee}@example.com`, handle: followee, password: 'seven quiet herons' }
+    await ask('POST', '/api/v1/accounts', account)
     await ask('PUT', `/api/v1/users/${followee}/follow`)
-    return { followee, stranger }
+    return { followee }
   },
   routes: {
     'PUT /api/v1/users/:handle/follow': {
@@ -25,7 +23,7 @@ export const noun: TestNoun = {
     'DELETE /api/v1/users/:handle/follow': {
       calls: [{ who: 'bearer', d1: 3, kv: 1, why: 'like PUT' }],
       isSignedIn: true,
-      path: ({ created }) => followPath(created.stranger),
+      path: ({ handle }) => followPath(handle),
     },
     'GET /api/v1/users/:handle/followers': {
       calls: [
@@ -58,7 +56,7 @@ export const noun: TestNoun = {
     'POST /:handle{@[A-Za-z0-9_]+}/unfollow': {
       calls: [{ who: 'browser', d1: 3, kv: 1, why: 'like the API' }],
       isSignedIn: true,
-      path: ({ created }) => `/@${created.stranger}/unfollow`,
+      path: (owner) => `${pagePath(owner)}/unfollow`,
     },
   },
 }
