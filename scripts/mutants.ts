@@ -960,6 +960,21 @@ const mutants: Mutant[] = [
     ...replicaReads,
   },
   {
+    name: 'a request that has written a shard reads its primary',
+    file: 'src/sharding/router.ts',
+    take: /!this\.#session && !this\.#hasWritten\(held\.map\)/,
+    leave: '!this.#session',
+    ...replicaReads,
+  },
+  {
+    name: 'a replica’s value replaces a failed load of the cache',
+    file: readThrough,
+    take: /\.catch\(\(error\) => this\.#fromReplica\(key, options, error\)\)/,
+    leave: '',
+    project: 'workerd',
+    tests: 'test/workerd/web/replicated-reads.test.ts',
+  },
+  {
     name: 'a dropped bookmark is remembered',
     file: 'src/web/causal-token.ts',
     take: /isPartial: token\.isPartial \|\| slots\.length > SLOTS_MAX \|\| shards\.length > SHARDS_MAX/,

@@ -137,7 +137,14 @@ export function openTiers({ request, ...given }: Omit<Work, 'time'> & { request:
   const committed: Job[] = []
   const kv = new KvStore(env.KV, log, () => calls.kv++)
   const readThrough = () =>
-    new ReadThroughCache({ ...common, isolate: isolate.cache, kv, ownSlots: ownSlotsOf(request, client), waitUntil })
+    new ReadThroughCache({
+      ...common,
+      isolate: isolate.cache,
+      kv,
+      ownSlots: ownSlotsOf(request, client),
+      hasReplicas: replicas !== undefined,
+      waitUntil,
+    })
   return {
     ...common,
     settings,

@@ -1,6 +1,6 @@
 import { cachified, createBatch, type GetFreshValueContext } from '@epic-web/cachified'
 import { type Clock, inTime } from '../core/clock.ts'
-import { BanyanError, messageOf } from '../core/errors.ts'
+import { BanyanError, hasCode, messageOf } from '../core/errors.ts'
 import { slotOf } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
@@ -17,6 +17,8 @@ export interface ReadThroughOptions {
   log: Log
   /** The slots that this client may have written recently. */
   ownSlots: ReadonlySet<string> | 'all'
+  /** A plain read may have an answer while exact reads have none, because the shards have replicas. */
+  hasReplicas?: boolean
   waitUntil(promise: Promise<unknown>): void
 }
 
@@ -63,7 +65,7 @@ export class ReadThroughCache implements ReadCache {
     const found =
       this.#remembered(key, options, load) ??
       this.#admitted(key, await kv.getText(key), options) ??
-      (await this.#awaited(key, options, { load, endsAt }))
+      (await this.#awaited(key, options, { load, endsAt }).catch((error) => this.#fromReplica(key, options, error)))
     const { value } = found.entry
     // A miss was loaded exactly, after the client's writes.
     if (typeof owner === 'function' && found.outcome !== 'miss' && this.#mayBeOwn(value, owner))
@@ -71,6 +73,20 @@ export class ReadThroughCache implements ReadCache {
     if (found.outcome === 'stale') this.#refresh(key, options, load, 'load')
     this.#count(key, found, options)
     return value
+  }
+
+  /**
+   * What a replica has, if the primary is unavailable. It may be old, so it is not kept, and nothing that is missing or
+   * older than what this isolate has shown counts.
+   */
+  async #fromReplica<T>(key: string, options: ReadOptions<T>, error: unknown): Promise<Found<T>> {
+    const { hasReplicas, isolate } = this.#options
+    if (!hasReplicas || !hasCode(error, 'SHARD_UNAVAILABLE')) throw error
+    const entry = entryOf(await options.load('lease'), options, this.#now)
+    const known = isolate.known(key)
+    const isOld = known !== null && (known.version === null || (entry.version ?? 0) < known.version)
+    if (entry.value === null || isOld) throw error
+    return { entry, outcome: 'grace', from: 'shard' }
   }
 
   async readMany<T>(keys: readonly string[], options: ReadManyOptions<T>): Promise<Map<string, T>> {

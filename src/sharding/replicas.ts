@@ -50,6 +50,11 @@ export class Replicas {
     return this.#client.isPartial || this.#client.slots.some(isAsked)
   }
 
+  /** True if this request has written the shard. Its reads then go to the primary, because a replica would be behind. */
+  hasWritten({ id }: ShardEntry): boolean {
+    return this.#written.has(id)
+  }
+
   /** The least that a read of the shard must see: a D1 bookmark, or null if any replica will do. */
   floorOf(shard: ShardEntry): string | null {
     return later(this.#bookmarkOf(shard.id), shard.minBookmark ?? null)

@@ -230,7 +230,8 @@ export class Router {
     const held = await this.#map()
     if (!holder.vouchesFor(held) || this.#mustBeExact(held.map)) return null
     const send = (shard: ShardEntry, place: ReadPlace) => this.#askReader(shard, place, read)
-    const answer = await this.#route({ kind: 'read', statements, send, held, mayAskReplica: !this.#session })
+    const mayAskReplica = !this.#session && !this.#hasWritten(held.map)
+    const answer = await this.#route({ kind: 'read', statements, send, held, mayAskReplica })
     return holder.stillVouchesFor(held) ? answer : null
   }
 
@@ -240,6 +241,10 @@ export class Router {
     if (!map.has(keyspace)) return true
     const owner = map.ownerOf(keyspace, this.#slot)
     return this.#routing.replicas?.mustBeExact(owner, (slot) => slot === this.#slot) ?? false
+  }
+
+  #hasWritten(map: ShardMap): boolean {
+    return this.#routing.replicas?.hasWritten(map.ownerOf(this.#options.keyspace, this.#slot)) ?? false
   }
 
   /** The slot's state and the statements in one batch, at the primary. */

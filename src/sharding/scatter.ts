@@ -172,7 +172,8 @@ class PageAttempt<Row> {
     const database = shards.get(shard.binding)
     if (!database) return { error: shardUnknown(shard) }
     const mustBeExact = replicas?.mustBeExact(shard, (slot) => hasSlot(spans, slot)) ?? false
-    let place: ReadPlace = replicas ? 'replica' : 'primary'
+    const mayAskReplica = replicas !== undefined && !replicas.hasWritten(shard)
+    let place: ReadPlace = mayAskReplica ? 'replica' : 'primary'
     for (let attempt = 0, failures = 0; ; attempt++) {
       const refusal = stateRefusal(shard, 'read') ?? timeRefusal(this.#routing) ?? this.#lateness(shard)
       if (refusal) return { error: refusal }
@@ -203,7 +204,7 @@ class PageAttempt<Row> {
           return { error: unavailable(shard, 'read', outcome.error) }
         const waitMs = backoffMs(random, failures, limits.readRetryBaseMs, limits.routeBackoffCapMs)
         await clock.sleep(Math.min(waitMs, this.#leftMs))
-        if (replicas) place = 'replica' // while the primary is unavailable, replicas still serve
+        if (mayAskReplica) place = 'replica' // while the primary is unavailable, replicas still serve
       } else if (isSlotRefusal(answer)) {
         const next = await mapAfter(this.#routing, answer.code, { map: held.map, attempt, deadline: this.#deadline })
         if (next && next.epoch !== held.map.epoch && !this.#isLast) return 'newer map'
