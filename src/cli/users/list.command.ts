@@ -8,11 +8,11 @@ export const command = defineCommand({
   details:
     'Asks every shard for one page. If a shard does not answer, its users are missing on the page; the command names the shard and its slots, and exits 1.',
   options: {
-    prefix: { value: 'TEXT', help: 'lists only handles that start with it' },
+    prefix: { value: 'TEXT', help: 'start of the handles to list (default: all handles)' },
     recent: { help: 'lists the newest sign-ups first' },
     limit: { value: 'COUNT', help: 'the most users of the page, up to 100 (default: 20)' },
-    cursor: { value: 'CURSOR', help: 'position to start from, as a previous list printed it' },
-    slots: { value: 'RANGES', help: 'lists only users in these slots, as a list that missed some printed them' },
+    cursor: { value: 'CURSOR', help: 'position to start from, as a previous list printed it (default: the first page)' },
+    slots: { value: 'RANGES', help: 'slots whose users to list, as a list that missed some printed them (default: all slots)' },
   },
   examples: ['users list --prefix ada', 'users list --recent --limit 100'],
   async run(connect, _operands, { prefix, recent, limit, cursor, slots }) {
