@@ -35,7 +35,10 @@ export async function queue(batch: MessageBatch, env: Env, context: ExecutionCon
   else await consume(batch, dispatch, log, budget)
 }
 
-/** Every minute: wakes moves, then sweeps the outbox, settles reservations, deletes expired rows, and runs nouns’ duties. */
+/**
+ * Every minute: wakes moves, then sweeps the outbox, settles reservations, deletes expired rows, and runs one of the
+ * nouns' duties, so that repairs leave the others their share.
+ */
 export async function scheduled(controller: ScheduledController, env: Env, context: ExecutionContext): Promise<void> {
   const { isolate, relay, claims, shards, budget, log } = open(env, context, 'cron', limits.cronMs)
   const turn = Math.floor(controller.scheduledTime / MINUTE_MS)
@@ -46,11 +49,12 @@ export async function scheduled(controller: ScheduledController, env: Env, conte
     log.error('cron.failed', { duty: 'moves.woken', reason: messageOf(error) })
   }
   const expiries = [...platformExpiries, ...nouns.flatMap((noun) => noun.expiries ?? [])]
+  const ofNouns = nouns.flatMap((noun) => noun.duties?.({ shards, clock: systemClock, ids: isolate.ids, log }) ?? [])
   const duties = [
     { name: 'outbox.swept', run: (window: ShardWindow) => relay.sweep(window) },
     { name: 'claims.settled', run: (window: ShardWindow) => settle(claims, window, log) },
     { name: 'rows.expired', run: (window: ShardWindow) => expire(shards, expiries, systemClock, log, window) },
-    ...nouns.flatMap((noun) => noun.duties?.({ shards, clock: systemClock, ids: isolate.ids, log }) ?? []),
+    ...ofNouns.filter((_, index) => index === turn % ofNouns.length),
   ]
   await runDuties(duties, { turn, budget, log })
 }

@@ -32,7 +32,7 @@ export interface Noun {
   jobs?(options: JobOptions): JobKinds
   /** The rows of its tables that the cron may delete, and when. */
   expiries?: readonly Expiry[]
-  /** Its work of the cron, such as a repair. Each visits the shards of its window and stays within its budget. */
+  /** Its work of the cron, such as a repair. One of all nouns' duties runs each minute, within its budget. */
   duties?(tools: DutyTools): Duty[]
   navigation?: Navigation
   /** A start page for signed-in users. The page with the lowest order is used. */

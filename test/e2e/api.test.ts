@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { isUserId, slotOf } from '../../src/core/ids.ts'
 import { keyspaces } from '../../src/sharding/sharded-table.ts'
 import type { ApiGiven, ApiProblem, SignedIn, User } from '../support/api-given.ts'
-import type { Answer, Bearer, Client, RequestOptions } from '../support/http-client.ts'
+import { type Answer, askAs, type Bearer, type Client, type RequestOptions } from '../support/http-client.ts'
 import { nounRoutes, ownerOf, pathOf } from '../support/noun-routes.ts'
 import { documentedRoutes, faultsOf, type OpenApiDocument, routeOf } from '../support/openapi.ts'
 import { OPERATOR_TOKEN, outboxesDrained, type Stack, startStack } from '../support/stack.ts'
@@ -356,8 +356,7 @@ for (const { apiTests } of Object.values(nounTests)) apiTests(given)
 describe('a noun’s route', () => {
   test.each(nounRoutes.filter(({ isApi }) => isApi))('answers as the document says: $route', async (row) => {
     const client = await signUp()
-    const ask = (method: string, path: string, json?: unknown) =>
-      client.request(method, path, json === undefined ? {} : { json })
+    const ask = askAs(client)
     const owner = await ownerOf({ handle: client.user.handle, ask })
     const answer = await ask(row.method, pathOf(row, owner), row.body?.(0))
     expect(answer.status, answer.text).toBeLessThan(300)
@@ -449,6 +448,18 @@ describe('monitoring and operations', () => {
       replicas: 'off',
       items: [{ binding: 'SHARD_001', members: [{ isPrimary: true, reads: 4 }], error: null }],
       next: null,
+    })
+  })
+
+  test('operators list the users of all shards, the newest first', async () => {
+    const [older, newer] = [await signUp(), await signUp()]
+    const operator = Object.assign(held(stack.bearer()), { token: OPERATOR_TOKEN })
+    const answer = await operator.get('/operator/v1/users?order=recent&limit=2')
+    expect(answer.status).toBe(200)
+    expect(answer.json()).toMatchObject({
+      items: [{ handle: newer.user.handle }, { handle: older.user.handle }],
+      failed: [],
+      missing: null,
     })
   })
 

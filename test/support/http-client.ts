@@ -73,6 +73,16 @@ export function bearer(base: URL): Bearer {
   return client
 }
 
+/** Sends requests of this client, who stays signed in if one of them creates another account. */
+export const askAs =
+  (client: Bearer) =>
+  async (method: string, path: string, json?: unknown): Promise<Answer> => {
+    const { token } = client
+    const answer = await client.request(method, path, json === undefined ? {} : { json })
+    client.token = token
+    return answer
+  }
+
 const shorthands = (request: Client['request']): Client => ({
   request,
   get: (path, options) => request('GET', path, options),

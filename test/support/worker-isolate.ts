@@ -64,9 +64,9 @@ export function workerIsolate(overrides: Partial<Env> = {}, exportsOf?: (env: En
     return { status: response.status, headers: response.headers, text, json: () => JSON.parse(text) }
   }
 
-  async function cron(): Promise<void> {
+  async function cron(scheduledTime = Date.now()): Promise<void> {
     const context = contextOf()
-    await worker.scheduled({ scheduledTime: Date.now(), cron: '* * * * *', noRetry: () => undefined }, own, context)
+    await worker.scheduled({ scheduledTime, cron: '* * * * *', noRetry: () => undefined }, own, context)
     await waitOnExecutionContext(context)
   }
 

@@ -37,7 +37,7 @@ const recount = (ownedHere: string) => {
 }
 
 /**
- * Finds edges whose sides differ because a job was lost, and wrong counts. Every minute, it reads some rows of each
+ * Finds edges whose sides differ because a job was lost, and wrong counts. In each turn, it reads some rows of each
  * shard: follower's sides, then followee's sides, then counts. No repair replaces a newer version, so jobs may run
  * meanwhile.
  */

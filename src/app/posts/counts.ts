@@ -38,7 +38,7 @@ interface CountRow {
 const recount = (ownedHere: string) => `UPDATE post_counts SET posts = ${countOf('post_counts.id')}
   WHERE id IN (SELECT value FROM json_each(?)) AND ${ownedHere} AND posts <> ${countOf('post_counts.id')} RETURNING id`
 
-/** Counts some users' posts again each minute. */
+/** Counts some users' posts again in each turn. */
 export const postDuties = ({ shards, log }: DutyTools): Duty[] => [
   {
     name: 'posts.recounted',

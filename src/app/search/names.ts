@@ -2,7 +2,7 @@ import type { Duty, DutyTools } from '../../jobs/duties.ts'
 import { affordable, type ShardVisit } from '../../sharding/shards.ts'
 import { searchName } from '../profiles/names.ts'
 
-/** Rows per shard and turn. With a turn per minute, a shard of 100,000 old rows takes 3.5 hours. */
+/** Rows per shard and turn. With a turn every three minutes, a shard of 100,000 old rows takes 10 hours. */
 const ROWS_MAX = 500
 
 interface UnnamedRow {

@@ -33,7 +33,7 @@ const rowsOf = (id: string, at: number): [string, unknown[]][] => [
 const lasting = (id: string): [string, unknown[]][] => [
   ['claim_attempts', [`${id}taken`, 'taken', 0]],
   ['accounts', [id, 'e', 0, 'h', 1, 0]],
-  ['profiles', [id, 'h', 'd', '', 0, 1]],
+  ['profiles', [id, 'h', 'd', '', 0, 1, null]],
   ['posts', [id, 'u', 't', 0, null, 1]],
   ['claims', [id, 'email', 'u', 'a', 'confirmed', 0]],
   ['dead_letters', [id, 'u', 'k', '{}', 'e', 3, 0]],

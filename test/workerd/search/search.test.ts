@@ -104,7 +104,8 @@ test('the cron makes old rows searchable, without a new version of the profile',
   const before = await rows('profiles')
   await runEverywhere('UPDATE profiles SET search_name = NULL')
   expect(handles(await search('zora neale'))).toEqual([])
-  await isolate.cron()
+  // Each minute runs one of the nouns' duties.
+  for (let minute = 0; minute < 6; minute++) await isolate.cron(Date.now() + minute * 60_000)
   const order = (all: typeof before) => all.toSorted((one, other) => (String(one.id) < String(other.id) ? -1 : 1))
   expect(order(await rows('profiles'))).toEqual(order(before))
 })
