@@ -109,8 +109,8 @@ test('a session that was revoked in another browser is signed out at its next wr
 
 test('a user changes the handle and the e-mail address in the settings, without scripts, too', async () => {
   for (const [handle, options] of [
-    ['fay', {}],
-    ['gil', { javaScriptEnabled: false }],
+    ['ulla', {}],
+    ['vito', { javaScriptEnabled: false }],
   ] as const) {
     const page = await open(options)
     await signUp(page, handle)
