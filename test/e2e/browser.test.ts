@@ -1,51 +1,12 @@
-import type { Browser, Page } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { launchBrowser, openContext, type Person } from '../support/browser.ts'
+import type { Page } from 'playwright-core'
+import { expect, test } from 'vitest'
 import type { BrowserGiven } from '../support/browser-given.ts'
-import { type Stack, startStack } from '../support/stack.ts'
+import { browserStand, hasLeft, pathOf } from '../support/browser-stand.ts'
 
 const PASSWORD = 'seven quiet herons'
 
-let stack: Stack
-let browser: Browser
-const people: Person[] = []
-
-beforeAll(async () => {
-  ;[stack, browser] = await Promise.all([startStack(), launchBrowser()])
-})
-afterAll(async () => {
-  await browser?.close()
-  await stack?.close()
-})
-
-async function open(options = {}): Promise<Page> {
-  const person = await openContext(browser, stack.url.origin, options)
-  people.push(person)
-  return person.page
-}
-
-const pathOf = (page: Page) => new URL(page.url()).pathname
-
-async function signUp(page: Page, handle: string): Promise<void> {
-  await page.goto('/')
-  await page.getByRole('link', { name: 'Create your account' }).click()
-  await page.getByLabel('E-mail').fill(`${handle}@example.com`)
-  await page.getByLabel('Handle').fill(handle)
-  await page.getByLabel('Password').fill(PASSWORD)
-  await page.getByRole('button', { name: 'Create account' }).click()
-  await hasLeft(page, '/signup')
-}
-
-async function logIn(page: Page, login: string): Promise<void> {
-  await page.goto('/login')
-  await page.getByLabel('E-mail or handle').fill(login)
-  await page.getByLabel('Password').fill(PASSWORD)
-  await page.getByRole('button', { name: 'Log in' }).click()
-  await hasLeft(page, '/login')
-}
-
-/** A signed-in user is redirected. The noun decides where. */
-const hasLeft = (page: Page, path: string) => page.waitForURL((url) => url.pathname !== path)
+const { people, ...given } = browserStand()
+const { stack, open, signUp, logIn, tabTo, tooWide } = given
 
 /** On the settings page. */
 async function saveBio(page: Page, bio: string): Promise<void> {
@@ -86,7 +47,6 @@ test('the same works without scripts', async () => {
 const browserTests = import.meta.glob<{ browserTests: (given: BrowserGiven) => void }>('./*/browser.ts', {
   eager: true,
 })
-const given: BrowserGiven = { stack: () => stack, open, signUp, logIn, tabTo, tooWide }
 for (const { browserTests: register } of Object.values(browserTests)) register(given)
 
 test('a session that was revoked in another browser is signed out at its next write', async () => {
@@ -114,7 +74,7 @@ test('a user changes the handle and the e-mail address in the settings, without 
   ] as const) {
     const page = await open(options)
     await signUp(page, handle)
-    const user = await (await fetch(new URL(`/api/v1/users/${handle}`, stack.url))).json()
+    const user = await (await fetch(new URL(`/api/v1/users/${handle}`, stack().url))).json()
     await page.goto('/settings')
     await page.locator('#handle').fill('x')
     await page.getByRole('button', { name: 'Change handle' }).click()
@@ -132,7 +92,7 @@ test('a user changes the handle and the e-mail address in the settings, without 
     await page.locator('#emailPassword').fill(PASSWORD)
     await page.getByRole('button', { name: 'Change e-mail' }).click()
     await page.getByText('We sent a link to').waitFor()
-    const token = await stack.mailedToken('confirm-email', (user as { user: { id: string } }).user.id)
+    const token = await stack().mailedToken('confirm-email', (user as { user: { id: string } }).user.id)
     await page.goto(`/confirm-email/${token}`)
     await page.getByRole('button', { name: 'Use this address' }).click()
     await page.locator('p.email', { hasText: `${handle}.2@example.com` }).waitFor()
@@ -179,28 +139,6 @@ test('all of it works with the keyboard alone', async () => {
   await page.keyboard.press('Enter')
   await page.getByText('Saved.').waitFor()
 })
-
-/** Presses Tab until the element with this id has the focus. */
-async function tabTo(page: Page, id: string): Promise<void> {
-  for (let presses = 0; presses < 25; presses++) {
-    await page.keyboard.press('Tab')
-    if ((await page.evaluate('document.activeElement?.id')) === id) return
-  }
-  throw new Error(`25 times Tab don't lead to #${id}`)
-}
-
-/** Those of these paths whose pages are wider than the window. Without paths, checks the current page. */
-async function tooWide(page: Page, paths: string[] = []): Promise<string[]> {
-  const found: string[] = []
-  for (const path of paths.length > 0 ? paths : [null]) {
-    if (path !== null) await page.goto(path)
-    const [content, window] = await page.evaluate<[number, number]>(
-      '[document.documentElement.scrollWidth, document.documentElement.clientWidth]',
-    )
-    if (content > window) found.push(`${pathOf(page)} is ${content} wide`)
-  }
-  return found
-}
 
 test('no page is wider than a phone', async () => {
   const page = await open({ viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true })
