@@ -20,7 +20,8 @@ export async function listUsers(
   if (!userList) throw new BanyanError('NOT_FOUND', 'This application has no users to list.')
   const ranges = slots === undefined ? undefined : parseRanges(slots)
   if (ranges === null) throw invalid('slots', 'Send ranges of slots, for example 4000-7fff,a000-a0ff.')
-  if (order === 'recent' && prefix !== '') throw invalid('prefix', 'A prefix goes with the order by handle.')
+  if (order === 'recent' && prefix !== '')
+    throw invalid('prefix', 'A prefix needs the order by handle. Omit the prefix or `order`.')
   const spans = ranges && joinedSpans(ranges.map(([first, last]) => [slotNumber(first), slotNumber(last) + 1]))
   const page = await shards.scatter(order === 'recent' ? userList.recent : userList.byHandle(prefix), {
     limit,

@@ -5,7 +5,7 @@ import { listKeyspaces } from './requests.ts'
 
 export const command = defineCommand({
   name: 'keyspaces list',
-  summary: 'lists the table groups with their tables, the shards that have their slots, and placements',
+  summary: 'lists the table groups with their tables, the shards that have their slots, and their placements',
   async run(connect) {
     const answer = await listKeyspaces(connect())
     return { json: answer, text: answer.items.map(described).join('\n\n') }

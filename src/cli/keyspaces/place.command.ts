@@ -7,9 +7,9 @@ import { placeAt } from './requests.ts'
 
 export const command = defineCommand({
   name: 'keyspaces place',
-  summary: 'moves all slots of a table group to one shard, which then keeps them in a rebalance',
+  summary: 'moves all slots of a table group to one shard, where a rebalance leaves them',
   details:
-    'Idempotent: slots that are at the shard, or on their way to it, are skipped. `rebalance --keyspace NAME` spreads ' +
+    'Idempotent: it skips slots that are on the shard, or on their way to it. `rebalance --keyspace NAME` spreads ' +
     'the group over the shards again.',
   operands: [{ name: 'NAME', help: 'name of the table group, from keyspaces list' }],
   options: {

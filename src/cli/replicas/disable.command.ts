@@ -6,7 +6,7 @@ import { switchReplicas } from './switch-replicas.ts'
 export const command = defineCommand({
   name: 'replicas disable',
   summary: 'lets Cloudflare delete the read replicas of the shards’ databases; deployed only',
-  details: `First set REPLICAS to off in the configuration and deploy, so that reads do not pay for replicas that do not exist.
+  details: `First set REPLICAS to off in the configuration and deploy. Otherwise reads take longer, without a benefit.
 Idempotent: if interrupted, run the command again to resume.
 ${PLATFORM_HELP}`,
   options: replicaOptions,

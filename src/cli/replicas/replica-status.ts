@@ -80,9 +80,9 @@ const names = (items: ReplicaState[]): string => items.map(({ binding }) => bind
 function disagreement(items: ReplicaState[], replicas: 'on' | 'off'): string | null {
   const [enabled, disabled] = [items.filter(({ mode }) => mode === 'auto'), items.filter(({ mode }) => mode !== 'auto')]
   if (replicas === 'off' && enabled.length > 0)
-    return `The application runs with REPLICAS=off, so it never reads from the replicas of ${names(enabled)}. They cost nothing and bring nothing. Set REPLICAS to on and deploy, or: npm run banyan -- replicas disable --remote`
+    return `The application runs with REPLICAS=off, so it never reads from the replicas of ${names(enabled)}. They cost nothing, but have no benefit. Set REPLICAS to on and deploy, or: npm run banyan -- replicas disable --remote`
   if (replicas === 'on' && disabled.length > 0)
-    return `The application runs with REPLICAS=on, but these databases have no replicas: ${names(disabled)}. Their reads cost more and gain nothing. To enable them: npm run banyan -- replicas enable --remote. Otherwise set REPLICAS to off and deploy.`
+    return `The application runs with REPLICAS=on, but these databases have no replicas: ${names(disabled)}. Their reads take longer, without a benefit. To enable the replicas: npm run banyan -- replicas enable --remote. Otherwise set REPLICAS to off and deploy.`
   return null
 }
 
@@ -90,7 +90,7 @@ function verdict(items: ReplicaState[], application: Application): string[] {
   const silent = items.filter(({ error }) => error !== null)
   const failures = silent.map(({ binding, error }) => `${binding} did not answer all reads: ${error}`)
   if ('reason' in application)
-    return [`The application was not asked who answers its reads: ${application.reason}`, ...failures]
+    return [`The application did not report which members answer its reads: ${application.reason}`, ...failures]
   const { replicas, waited, fellBack } = application
   const contradiction = disagreement(items, replicas)
   if (contradiction !== null) return [contradiction, ...failures]
@@ -102,7 +102,7 @@ function verdict(items: ReplicaState[], application: Application): string[] {
   if (byReplicas > 0 || all === 0) return [summary, ...failures]
   return [
     summary,
-    'The platform chooses the nearest member, which can be the primary. If this stays so from places far from the primaries, the replicas do not exist yet or are not used.',
+    'The platform chooses the nearest member, which can be the primary. If the result is the same from places far from the primaries, the replicas do not exist yet or are not used.',
     ...failures,
   ]
 }

@@ -6,8 +6,8 @@ import { replicaStatus } from './replica-status.ts'
 
 export const command = defineCommand({
   name: 'replicas status',
-  summary: 'shows each database’s replication, region and who answers its reads; deployed only',
-  details: `It changes nothing. The application makes a few reads, and reports which members of each database answered.
+  summary: 'shows the replication, the region and the answering members of each database; deployed only',
+  details: `Changes nothing. The application reads each database a few times, and reports which members answered.
 ${PLATFORM_HELP}`,
   options: replicaOptions,
   examples: ['replicas status --remote'],

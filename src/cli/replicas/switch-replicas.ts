@@ -85,7 +85,7 @@ function nextSteps(mode: ReplicationMode, isOn: boolean): string[] {
   return [
     ...(isOn
       ? [
-          'The configuration still sets REPLICAS to on, so reads cost more and gain nothing. Set it to off, and deploy: npm run deploy',
+          'The configuration still sets REPLICAS to on, so reads take longer, without a benefit. Set it to off, and deploy: npm run deploy',
         ]
       : []),
     'Cloudflare needs up to 24 hours to delete the replicas. Until then, some may still answer.',

@@ -6,18 +6,18 @@ export const command = defineCommand({
   name: 'users list',
   summary: 'lists the users of all shards, by handle or newest first',
   details:
-    'Asks every shard for one page. If a shard does not answer, its users are missing on the page; the command names the shard and its slots, and exits 1.',
+    'Asks every shard for one page. If a shard does not answer, its users are missing from the page. The command then names the shard and its slots, and exits 1.',
   options: {
     prefix: { value: 'TEXT', help: 'start of the handles to list (default: all handles)' },
     recent: { help: 'lists the newest sign-ups first' },
-    limit: { value: 'COUNT', help: 'the most users of the page, up to 100 (default: 20)' },
+    limit: { value: 'COUNT', help: 'maximum number of users on the page, up to 100 (default: 20)' },
     cursor: {
       value: 'CURSOR',
-      help: 'position to start from, as a previous list printed it (default: the first page)',
+      help: 'position to start from, as printed by a previous list (default: the first page)',
     },
     slots: {
       value: 'RANGES',
-      help: 'slots whose users to list, as a list that missed some printed them (default: all slots)',
+      help: 'slots whose users to list, as printed by an incomplete list (default: all slots)',
     },
   },
   examples: ['users list --prefix ada', 'users list --recent --limit 100'],
@@ -27,7 +27,7 @@ export const command = defineCommand({
     if (recent) query.set('order', 'recent')
     const answer = await connect().get<UserPage>(`/operator/v1/users?${query}`)
     const rows = answer.items.map(({ id, handle, displayName, createdAt }) => [handle, createdAt, id, displayName])
-    const list = rows.length > 0 ? table(['handle', 'signed up', 'id', 'name'], rows, 4) : 'There are no users here.'
+    const list = rows.length > 0 ? table(['handle', 'signed up', 'id', 'name'], rows, 4) : 'No users found.'
     const next = answer.next ? `\n\nMore users: repeat the command with --cursor ${answer.next}` : ''
     const isFailure = answer.failed.length > 0
     return { json: answer, text: list + next + (isFailure ? missed(answer) : ''), isFailure }
@@ -35,4 +35,4 @@ export const command = defineCommand({
 })
 
 const missed = ({ failed, missing }: UserPage): string =>
-  `\n\nNot all users: ${failed.join(', ')} did not answer. To list theirs when it does: repeat the command with --slots ${missing}`
+  `\n\nSome users are missing, because these shards did not answer: ${failed.join(', ')}. To list them later: repeat the command with --slots ${missing}`

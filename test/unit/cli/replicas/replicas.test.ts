@@ -130,7 +130,7 @@ test('status shows the settings, regions and who answered, of the named shards o
     'SHARD_002  disabled     EEUR     –             primary EEUR × 4',
   ])
   expect(text).toContain(
-    'The application runs with REPLICAS=on, but these databases have no replicas: SHARD_000, SHARD_002. Their reads cost more and gain nothing.',
+    'The application runs with REPLICAS=on, but these databases have no replicas: SHARD_000, SHARD_002. Their reads take longer, without a benefit.',
   )
   expect(json).toMatchObject({ replicas: 'on', agrees: false })
   const one = await status('SHARD_001')
@@ -144,12 +144,12 @@ async function addShardIn(hint: string): Promise<void> {
   await addShards(remoteHost(deployment.deployment(), { connection, operatorToken: token, location }), 1)
 }
 
-test('status says that replicas bring nothing while REPLICAS is off, and when all agree', async () => {
+test('status says that replicas have no benefit while REPLICAS is off, and when all agree', async () => {
   expect((await status()).text).toContain('The application runs with REPLICAS=off. All reads go to the primaries.')
   await enable()
   const { text, json } = await status()
   expect(text).toContain('REPLICAS=off, so it never reads from the replicas of SHARD_000, SHARD_001.')
-  expect(text).toContain('They cost nothing and bring nothing.')
+  expect(text).toContain('They cost nothing, but have no benefit.')
   expect(json).toMatchObject({ replicas: 'off', agrees: false })
 })
 
@@ -157,7 +157,9 @@ test('status shows the databases even if the application does not answer', async
   await enable('SHARD_000')
   const { text, json } = await status(undefined, 'http://127.0.0.1:9')
   expect(text).toContain('SHARD_000  auto         ENAM     –             –')
-  expect(text).toContain('The application was not asked who answers its reads: http://127.0.0.1:9 does not answer')
+  expect(text).toContain(
+    'The application did not report which members answer its reads: http://127.0.0.1:9 does not answer',
+  )
   expect(json).toMatchObject({ replicas: null, agrees: null })
 })
 

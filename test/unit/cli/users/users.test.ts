@@ -31,9 +31,9 @@ test('a shard that did not answer is named, and the command fails', async () => 
   const { text, isFailure } = await listUsers.run(answering(answer), [], { recent: true })
   expect(asked.at(-1)).toBe('/operator/v1/users?order=recent')
   expect(text.split('\n')).toEqual([
-    'There are no users here.',
+    'No users found.',
     '',
-    'Not all users: shard-001, shard-003 did not answer. To list theirs when it does: repeat the command with --slots 4000-7fff,c000-ffff',
+    'Some users are missing, because these shards did not answer: shard-001, shard-003. To list them later: repeat the command with --slots 4000-7fff,c000-ffff',
   ])
   expect(isFailure).toBe(true)
 })
