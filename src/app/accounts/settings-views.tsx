@@ -131,7 +131,7 @@ const HandleSection = ({ self, values, errors }: ProfileSectionProps) => (
         id="handle"
         name="handle"
         label="Handle"
-        hint={`Links to /@${self.handle} stop working. You can take the handle back for 30 days. Nobody else can.`}
+        hint={`If you change it, links to /@${self.handle} stop working. For 30 days, only you can take the old handle back.`}
         value={values.handle ?? self.handle}
         error={errors.handle}
         autocomplete="username"
@@ -172,8 +172,8 @@ const EmailSection = ({ self, pendingEmail, sent, values, errors }: EmailSection
       )}
       {pendingEmail ? (
         <p role="status">
-          We sent a link to <bdi>{pendingEmail}</bdi>. Open it within a day, and your account uses that address. To send
-          another link, or to keep your present address, change it again below.
+          We sent a link to <bdi>{pendingEmail}</bdi>. Open it within a day, and your account uses that address. To get
+          another link, enter the new address again below. To keep your present address, enter that one.
         </p>
       ) : null}
       <form class="form" method="post" action="/settings/email">

@@ -136,11 +136,11 @@ export const ConfirmEmailPage = ({ token, errors }: ConfirmEmailPageProps) => (
   <Spread margin={<h1>Confirm your new e-mail</h1>}>
     <form class="form" method="post" action={`/confirm-email/${token}`}>
       <FormError errors={errors} />
-      <p class="lead">One click, and your account uses this address.</p>
+      <p class="lead">Click the button, and your account uses this address.</p>
       <button class="button" type="submit">
         Use this address
       </button>
-      <p class="fine">If you didn’t ask for this, close this page. Nothing happens.</p>
+      <p class="fine">If you didn’t ask for this, close this page. Nothing changes.</p>
     </form>
   </Spread>
 )

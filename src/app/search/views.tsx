@@ -34,7 +34,7 @@ const People = ({
   <>
     {partial ? (
       <p class="notice notice-bad" role="status">
-        Some databases did not answer in time. People may be missing. Try again in a moment.
+        Part of the search did not finish in time, so people may be missing. Try again in a moment.
       </p>
     ) : null}
     {items.length > 0 ? (
@@ -46,7 +46,7 @@ const People = ({
         ))}
       </ol>
     ) : next || partial ? null : (
-      <p class="empty">Nobody’s handle or name starts like this.</p>
+      <p class="empty">No handle or name starts with this text.</p>
     )}
     {next ? (
       <p class="older">
