@@ -5,7 +5,7 @@ export type LoadRead = 'exact' | 'lease'
 
 export interface ReadOptions<T> extends CachePolicy<T> {
   /** An id in the slot of the value's owner, or how to find one in the value. Clients do not read their own slots from
-   * the cache. Null if the value has no one owner, such as a search. Its readers may miss what they have just written. */
+   * the cache. Null if no single user owns the value, such as a search. Its readers may miss what they have just written. */
   owner: string | ((value: T) => string) | null
   /** Loads the value from its shard. Null if it does not exist. */
   load(read: LoadRead): Promise<T | null>

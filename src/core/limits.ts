@@ -151,8 +151,8 @@ export const limits = {
   cronDutyStatementsMin: 200, // of an invocation’s 1,000; guaranteed to each duty of the cron, whatever the others use
   jobStatementsMax: 60, // a job starts only with this many left; the application's jobs send 10 to 15
   jobTogetherStatements: 12, // of a job that runs together with others, if it is alone in its shards; the application’s send 7 to 11
-  repairRowsMax: 200, // read per shard and minute by a repair
-  repairCountedRowsMax: 50_000, // counted per shard and minute by a repair
+  repairRowsMax: 200, // read per shard and turn by a repair
+  repairCountedRowsMax: 50_000, // counted per shard and turn by a repair
   repairAfterMs: 3_600_000, // a repair leaves younger changes to their jobs
   outboxSweepBytesMax: 8_000_000, // of bodies, over all visited shards; an isolate has 128 MB
   queueBatchMessagesMax: 100, // Queues’ limits, whose KB is 1,000 bytes …

@@ -40,7 +40,7 @@ export interface JobKind {
   backoffBaseSeconds: number
   run(job: Job, context: JobContext): Promise<void>
   /**
-   * Runs the jobs that one batch of a queue has of this kind. Resolves to those that failed, each with the reason; the
+   * Runs all jobs of this kind in one batch of a queue. Resolves to those that failed, each with the reason; the
    * others are done. A throw fails all of them. Has no inbox, so each effect must be harmless if it happens again.
    */
   runMany?(jobs: Job[], context: ManyContext): Promise<FailedJobs>

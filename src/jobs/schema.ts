@@ -55,7 +55,7 @@ export const deadLetters = sharded(
   }),
 )
 
-/** How far a duty has read the tables of a shard. The row is in one of the shard's slots; if that moves, it starts again. */
+/** How far a duty has read the tables of a shard. If the row's slot moves, the duty starts again. */
 export const dutyPositions = sharded(
   'users',
   sqliteTable(

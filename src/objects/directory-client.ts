@@ -79,7 +79,7 @@ async function written<T>({ engine, time, count }: DirectoryAccess, ms: number, 
 const older = (cause: unknown) =>
   new BanyanError(
     'DIRECTORY_UNAVAILABLE',
-    'The directory is still of an older version, which lacks this operation. Nothing was changed. Try again in a minute.',
+    'The directory still runs an older version, which lacks this operation. Nothing was changed. Try again in a minute.',
     { cause, retryAfterSeconds: 5 },
   )
 

@@ -78,8 +78,7 @@ export class KeyspaceAssignment {
   }
 
   /**
-   * Spreads the slots evenly over the serving shards that have slots of the first keyspace. So a shard that was given
-   * to one other table group gets none. Planned once.
+   * Spreads the slots evenly over the serving shards that have slots of the first keyspace. So a shard that only another table group uses gets none. Planned once.
    */
   #plan(keyspace: Keyspace): Planned {
     const { storage, keyspaces, shards, runs, insertRun } = this.#options
@@ -118,7 +117,7 @@ export class KeyspaceAssignment {
     if (left.length > piece.length)
       throw new BanyanError(
         'DIRECTORY_UNAVAILABLE',
-        `The keyspace ${name} has its slots at ${piece.length} more shards, and ${left.length - piece.length} follow. Try again; the next request continues.`,
+        `The slots of the keyspace ${name} were written to ${piece.length} more shards; ${left.length - piece.length} remain. Try again, and the next request continues.`,
         { retryAfterSeconds: 1 },
       )
   }

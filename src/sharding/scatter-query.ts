@@ -5,7 +5,7 @@ import type { Keyspace } from './sharded-table.ts'
 import { type SlotSpans, spansParameter } from './slot-spans.ts'
 import { compareValues, type Direction, type Keyed, type SortKey, sortValue } from './sort-keys.ts'
 
-/** Rows of one table. Everything is SQL. */
+/** Rows of one table. All texts except `prefix` are SQL. */
 export interface ScatterSource {
   /** The result columns. */
   columns: string
@@ -27,7 +27,7 @@ export interface ScatterQuery<Row> {
   direction: Direction
   /** With several sources, the rows of all of them are merged. Each needs as many keys. */
   sources: readonly ScatterSource[]
-  /** A descending order has keys with NULL. Its pages then search an index by its first column only. */
+  /** Set it if a descending order has keys with NULL. Its pages then search an index by its first column only. */
   hasNulls?: boolean
   /** Never set. Only the compiler reads it. */
   row?: Row
@@ -38,8 +38,7 @@ const AFTER = 'banyan_after'
 const keyName = (index: number): string => `banyan_key_${index}`
 
 /**
- * The statement that reads at most `limit` rows after a key, of these slots only: at both sides of a move there are rows
- * of a slot until the purge. It reads at most `limit` rows per source that this shard has to answer for.
+ * The statement that reads at most `limit` rows after a key, of these slots only, because both sides of a move have its rows until the purge. It reads at most `limit` rows per source that this shard has to answer for.
  */
 export function pageSql<Row>(
   { sources, direction, hasNulls = false }: ScatterQuery<Row>,
@@ -110,7 +109,8 @@ function prefixConditions({ keys, prefix }: ScatterSource, direction: Direction,
  * comes first in ascending order, so it is right there.
  */
 function afterCondition({ keys }: ScatterSource, { direction, hasNulls }: Place, after: SortKey): Sql {
-  if (after.length !== keys.length) throw new BanyanError('INTERNAL', 'A scatter’s cursor is of another query.')
+  if (after.length !== keys.length)
+    throw new BanyanError('INTERNAL', 'The cursor of a scatter belongs to another query.')
   if (after.includes(null) || (hasNulls && direction === 'descending')) return columnsAfter(keys, direction, after)
   const sign = direction === 'ascending' ? '>' : '<'
   return { sql: `(${keys.join(', ')}) ${sign} (${keys.map(() => '?').join(', ')})`, values: after }

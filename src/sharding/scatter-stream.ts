@@ -51,7 +51,7 @@ export async function* scatterStream<Row>(
     const given = { ...query, direction: 'ascending', sources } as const
     const page = await scatter<Row>(routing, given, { ...rest, limit, cursor, slots: asked })
     const last = page.next === null ? null : String(page.next[0])
-    // What is left of the asked slots starts in the last row's slot. What failed is reported, not asked again.
+    // The remaining slots start with the last row's slot. Failed slots are reported, not asked again.
     const unread: SlotSpans = last === null ? [] : commonSpans(asked, [[slotNumber(last), SLOT_COUNT]])
     const left = spansWithout(unread, page.missing)
     position = { slots: spansWithout(slots, spansWithout(asked, left)), after: last }

@@ -91,7 +91,7 @@ export async function scatter<Row>(
 interface AttemptOptions {
   held: HeldMap
   deadline: number
-  /** It does not give way to a newer map. */
+  /** True for the last attempt, which keeps its map even if a newer one arrives. */
   isLast: boolean
 }
 

@@ -80,8 +80,7 @@ export function readCausalToken(request: Request, signingKey: string, now: numbe
 
 /**
  * The slots that a client may have written: those of its causal token, and the slot of the user whose session token it
- * sends. That token need not be valid, because a client who claims a slot only gets slower answers. `all`: the token
- * does not tell all of them.
+ * sends. That token need not be valid, because a client who claims a slot only gets slower answers. `all`: the token does not name all of them.
  */
 export function ownSlotsOf(request: Request, { slots, isPartial }: CausalToken): ReadonlySet<string> | 'all' {
   if (isPartial) return 'all'

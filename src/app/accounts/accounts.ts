@@ -52,7 +52,7 @@ export interface RotatedSession {
   stamp: string
 }
 
-/** `email-changed` is a notice without a link that works once. */
+/** `email-changed` is a notice. Its mail has no one-time link. */
 export type MailPurpose = 'verify-email' | 'reset-password' | 'change-email' | 'email-changed'
 
 interface AccountRow {

@@ -38,7 +38,7 @@ export const COUNT_FOLLOWING = `INSERT INTO follow_counts (id, followers, follow
   LEFT JOIN follow_counts AS counts ON counts.id = given.id WHERE true
   ON CONFLICT (id) DO UPDATE SET following = follow_counts.following + excluded.following`
 
-/** An account that does not exist gets no followers, but it loses them. */
+/** An account that does not exist gains no followers, but it can lose them. */
 const IS_KEPT = `(edge.value ->> 'endedAt' IS NOT NULL
   OR EXISTS (SELECT 1 FROM profiles WHERE id = edge.value ->> 'followeeId'))`
 

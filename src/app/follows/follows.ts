@@ -62,7 +62,7 @@ export async function follow(
   committed(tiers, job, queued, own)
 }
 
-/** Ends that the session's user follows a user. Changes nothing if that is so already. */
+/** Ends a follow. Changes nothing if the session's user does not follow the user. */
 export async function unfollow(tiers: FollowTiers, session: Session, followeeId: string): Promise<void> {
   const { job, database, edge } = begin(tiers, session, followeeId, 'follows.unfollow')
   const { queued, own } = await batchByName(database, {
@@ -126,8 +126,8 @@ const lists: Record<ListName, { table: string; own: string; person: string }> = 
 }
 
 /**
- * The people of a list, newest first. The list is in the user's shard, and the people are in any, which are asked for
- * all of them at once. Leaves out people whose accounts were deleted.
+ * The people of a list, newest first. The list is in the user's shard. Its people may be in any shard, and each shard
+ * gets at most one query for them. Omits people whose accounts were deleted.
  */
 export async function listPeople(
   tiers: Pick<Tiers, 'shards' | 'cache' | 'userCounts'>,

@@ -82,7 +82,7 @@ async function repair({ shards, clock, log }: DutyTools, window: ShardWindow): P
   return repaired.length + counted
 }
 
-/** So many that the questions about their other sides take at most half of the budget. */
+/** The number of rows whose other sides can be read with half of the budget. */
 async function rowsMax(shards: Shards, { budget, size }: ShardWindow): Promise<number> {
   if (!budget) return limits.repairRowsMax
   const all = (await shards.map()).shards.length

@@ -8,7 +8,7 @@ import { userShape } from '../profiles/shapes.ts'
 import { follow, listPeople, unfollow } from './follows.ts'
 
 const params = z.object({ handle: z.string() })
-const people = json(listOf(userShape), 'Users, the latest to follow or to be followed first')
+const people = json(listOf(userShape), 'Users, newest follow first')
 
 export function followRoutes(app: OpenAPIHono<WebEnv>): void {
   const path = '/api/v1/users/{handle}/follow'

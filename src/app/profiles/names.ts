@@ -18,7 +18,7 @@ export const searchText = (text: string): string =>
 
 /**
  * A character without case. Upper case first, because `ß` equals `ss` only there. One character at a time, because `Σ`
- * has another lower case at the end of a word, and a prefix may end in its middle.
+ * has another lower case at the end of a word, and a prefix may end inside a word.
  */
 const folded = (character: string): string => character.toLowerCase().toUpperCase().toLowerCase()
 

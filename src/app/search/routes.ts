@@ -7,7 +7,7 @@ import { searchUsers } from './search.ts'
 import { searchCursor, searchedText } from './shapes.ts'
 
 const foundShape = listOf(userShape).extend({
-  /** True if a database did not answer in time, so that users may be missing. */
+  /** True if a shard did not answer in time, so that users may be missing. */
   partial: z.boolean(),
 })
 

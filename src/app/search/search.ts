@@ -59,7 +59,7 @@ export async function searchUsers(
 
 interface Prefixes {
   text: string
-  /** Null if no handle starts like this. */
+  /** Null if no handle can start with the text. */
   handle: string | null
 }
 

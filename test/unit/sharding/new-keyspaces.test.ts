@@ -372,7 +372,7 @@ test('450 shards get their slots in three pieces, because an invocation may send
   for (const left of [250, 50]) {
     await expect(newer.whole()).rejects.toMatchObject({
       code: 'DIRECTORY_UNAVAILABLE',
-      message: expect.stringContaining(`${left} follow`),
+      message: expect.stringContaining(`${left} remain`),
     })
     statements.push(sent)
     sent = 0
