@@ -19,7 +19,7 @@ export interface CopiedFile {
 export class TreeCopy {
   readonly folder: string
 
-  /** Makes one commit, so that changes can be counted. `name` becomes part of the folder's name. */
+  /** Creates one commit, so that changes can be counted. `name` becomes part of the folder's name. */
   constructor(name: string) {
     this.folder = mkdtempSync(path.join(temporary, `banyan-${name}-`))
     const listed = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: root })

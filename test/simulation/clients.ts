@@ -210,8 +210,8 @@ export class Client {
   }
 
   /**
-   * From a device without a causal token. A password opens a session only while it is the account's, and is refused only
-   * if another one was.
+   * From a device without a causal token. A password opens a session only while it is the account's. It is
+   * refused only if the account had another one meanwhile.
    */
   async #logIn(account: Account, password: string, device: string): Promise<SignedInWith | null> {
     const { scheduler, checker } = this.#world

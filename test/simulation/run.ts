@@ -51,7 +51,7 @@ export interface SeedReport {
   trace: string[]
 }
 
-/** A further client. Without one, a seed draws the same numbers as ever. */
+/** An additional client. Without it, a seed draws the same numbers as before. */
 export type AnotherClient = (world: World, history: History) => { start(): void; isStopped: boolean }
 
 /**

@@ -156,7 +156,7 @@ export class World {
   }
   /** Reads that waited for a replica, or fell back to the primary. */
   readonly replicaReads: ReplicaCounts = { waited: 0, fellBack: 0 }
-  /** How often a replica took a lost primary's place, and how many acknowledged writes that took back. */
+  /** The number of promotions, and of acknowledged writes that they took back. */
   readonly promotions = { promotions: 0, 'lossy promotions': 0, 'acknowledged writes lost': 0 }
   /** How far behind a replica may be (ms). */
   readonly lagMsMax: number

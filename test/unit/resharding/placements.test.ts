@@ -96,7 +96,7 @@ test('an unknown target, and one that takes no slots, are refused and leave no p
   expect([stand.directory.placementOf('claims'), stand.records.open()]).toEqual([null, []])
 })
 
-test('a target without room refuses all of it', async () => {
+test('a target without room is refused, and no move is planned', async () => {
   const bytes = (shard: string) => (shard === 'shard-002' ? 800 : 500)
   stand = wideFleet({ from: 2, to: 4, clock, bytes, shardBytesMax: 1_000 })
   await expect(stand.fleet.place(claims)).rejects.toMatchObject({ code: 'SHARD_LACKS_ROOM' })
@@ -156,7 +156,7 @@ test('a drain of the placement’s shard spreads the keyspace; cancelled, the pl
   expect(counts('claims')).toEqual([0, 0, 65_536, 0])
 })
 
-test('a removed shard takes its placement along, so a shard that later gets its name has none', async () => {
+test('removing a shard ends its placement, so a later shard of that name has none', async () => {
   await placed()
   await stand.fleet.drain('shard-002')
   carryOut()

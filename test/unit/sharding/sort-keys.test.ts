@@ -37,7 +37,7 @@ test('a later column decides only between equal values of the earlier ones', () 
 
 const rows = (...keys: SortKey[]): Keyed<string>[] => keys.map((key) => ({ key, row: key.join() }))
 
-test('merges two lists, at most so many rows', () => {
+test('merges the first rows of two lists, up to a maximum', () => {
   const [one, other] = [rows([1], [4], [5]), rows([2], [3], [6])]
   expect(mergeRows(one, other, 'ascending', 4).map(({ row }) => row)).toEqual(['1', '2', '3', '4'])
   expect(mergeRows([], other, 'ascending', 9)).toEqual(other)

@@ -122,7 +122,7 @@ test('a session has no bookmark before its first answer, and then reads its own 
   expect(own.getBookmark()).toBe(newest)
 })
 
-test('each answer tells truly who served it', async () => {
+test('each answer names the member that served it', async () => {
   const of = async (start: string, sql: string) => (await database.withSession(start).prepare(sql).all()).meta
   const plain = (await database.prepare(TEXTS).all()).meta
   expect(plain).toMatchObject({ served_by: 'primary', served_by_primary: true, served_by_region: 'WEUR' })
@@ -149,7 +149,7 @@ test('each answer tells truly who served it', async () => {
   expect(database.replication.primary).toMatchObject({ reads: 3, writes: 2, waits: 0 })
 })
 
-test('a batch is replayed whole, a refused one not at all, and what changed nothing costs nothing', async () => {
+test('a batch is replayed as a whole, a refused one not at all, and a write that changes nothing costs nothing', async () => {
   lags[1] = 0
   const insert = database.prepare(INSERT)
   await database.batch([insert.bind('a'), database.prepare(TEXTS), insert.bind('b')])
@@ -261,7 +261,7 @@ describe('the primary is lost', () => {
   })
 })
 
-test('a drawn lag is between 0 and the most, lasts for a while, and is the seed’s', async () => {
+test('a random lag is between 0 and the maximum, lasts for a while, and depends on the seed only', async () => {
   const draw = async () => {
     const clock = new VirtualTime()
     const lag = wanderingLag({ clock, random: seededRandom(7) }, 3_000)

@@ -229,7 +229,7 @@ describe('the repair', () => {
     expect(await repair()).toBe(0)
   })
 
-  test('ends followers’ rows that no follower’s side founds, also if they are newer, and counts again', async () => {
+  test('ends followers’ rows that no follower’s side confirms, even if they are newer, and counts again', async () => {
     const { members, begin, jobs, take, repair, world } = await setUp(3)
     const [ada, bob, cyd] = members as [Member, Member, Member]
     await begin(ada, bob)
