@@ -25,7 +25,10 @@ export interface MapRequest {
 
 export interface HeldMap {
   map: ShardMap
-  /** Until when (ms) the map permits unguarded reads. 0 if the lease has expired and the directory does not answer. */
+  /**
+   * Until when (ms) the map permits unguarded reads. 0 if it permits none: the lease has expired and the directory does
+   * not answer, or the caller knows a newer epoch.
+   */
   leaseUntil: number
 }
 
@@ -86,6 +89,7 @@ export class MapHolder {
    * the same epoch has been renewed since. A newer epoch does not count, because the read went to the old map's shard.
    */
   stillVouchesFor(held: HeldMap): boolean {
+    if (held.leaseUntil === 0) return false
     return this.vouchesFor(held) || (this.#isLeased() && this.#held?.map.epoch === held.map.epoch)
   }
 
