@@ -325,6 +325,19 @@ describe('a request for a keyspace that the isolate’s map lacks', () => {
     expect([outcome.done, [...outcome.failed]]).toEqual([[{ key: KEY }], []])
   })
 
+  test('asks for newer maps also as a query over all shards', async () => {
+    const { shards, source } = await isolate(2)
+    const ids = { columns: 'key', from: 'claims', id: 'key' }
+    const claims = { operation: 'test.scatter', keyspace: 'claims' } as const
+    const sources = [{ ...ids, keys: ['key'] }]
+    const page = await shards.scatter({ ...claims, direction: 'ascending', sources }, { limit: 1 })
+    expect([page.rows, page.failed, source.calls]).toEqual([[], [], 3])
+    const fresh = await isolate(2)
+    for await (const { failed, next } of fresh.shards.stream({ ...claims, source: ids }))
+      expect([failed, next.slots]).toEqual([[], []])
+    expect(fresh.source.calls).toBe(3)
+  })
+
   test('is refused within the budget if none has it, and requests for other keyspaces do not ask again', async () => {
     const { shards, source, clock, calls } = await isolate(Number.POSITIVE_INFINITY)
     const started = clock.now()
