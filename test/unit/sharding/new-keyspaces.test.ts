@@ -255,6 +255,17 @@ test('a shard that is being restored gets no slots; the map of the other keyspac
   expect(await slotsOf(given)).toEqual(thirds)
 })
 
+test('while a shard delays a new keyspace, operations of the assigned ones do not wait for it', async () => {
+  const given = await stand()
+  const directory = given.newer()
+  given.link.onCall = async (_, send) => {
+    given.older.setState('shard-001', 'read-only')
+    return send()
+  }
+  await expect(directory.whole('claims')).rejects.toMatchObject({ code: 'SHARD_NOT_SERVING' })
+  await directory.whole('users')
+})
+
 test('a shard that drains, and a shard without slots of users, get no slots of a new keyspace', async () => {
   const given = await stand()
   given.older.reassign('users', [[0x5555, 0xaaa9]], 'shard-000', null)
