@@ -207,7 +207,7 @@ class PageAttempt<Row> {
         if (mayAskReplica) place = 'replica' // while the primary is unavailable, replicas still serve
       } else if (isSlotRefusal(answer)) {
         const next = await mapAfter(this.#routing, answer.code, { map: held.map, attempt, deadline: this.#deadline })
-        if (next && next.epoch !== held.map.epoch && !this.#isLast) return 'newer map'
+        if (next && this.#hasNewerMap()) return 'newer map'
         if (next?.epoch !== held.map.epoch) return { error: slotRefused(answer.code) }
       } else {
         const error = typedError(answer, outcome.error, clock)

@@ -106,6 +106,23 @@ describe('without a lease and without the directory', () => {
     expect(calls.map(({ kind }) => kind)).toEqual(Array(4).fill('exact-read'))
   })
 
+  test('a newer map that arrives after the deadline does not discard what other shards have answered', async () => {
+    const { shards, world, inOrder, clock, source } = await expired(2)
+    world.startMove(40, 41, 0)
+    world.stepMove(0)
+    world.stepMove(0)
+    const { reply } = source
+    let asked = 0
+    source.reply = () => {
+      if (asked++ === 0) return reply()
+      clock.advance(1_500)
+      return world.wire()
+    }
+    const { rows, failed } = await shards.scatter(query, { ...page, limit: 100, deadlineMs: 1_000 })
+    expect(failed.map(({ shard }) => shard)).toEqual(['shard-001'])
+    expect(rows).toEqual(inOrder.filter(({ id }) => id < '0020'))
+  })
+
   test.each([
     ['fenced', 1],
     ['moved', 2],
