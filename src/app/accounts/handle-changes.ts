@@ -31,7 +31,7 @@ export async function changeHandle(tiers: AccountTiers, session: Session, text: 
   const wanted = handleClaim(text)
   for (let tries = 1; tries <= limits.handleChangeTriesMax; tries++) {
     const { held, retired, attempt } = await readHandles(tiers, session, wanted)
-    if (held.handle === wanted.value) return
+    if (held.handle === wanted.value) return acknowledge(tiers, wanted)
     refuseTooMany(retired, wanted.value)
     const old = await tiers.claims.findHolder(handleClaim(held.handle))
     if (!(await tiers.claims.reserve(wanted, attempt))) {
@@ -44,6 +44,12 @@ export async function changeHandle(tiers: AccountTiers, session: Session, text: 
     if (await commit(tiers, session, { wanted: wanted.value, attempt, held, given })) return
   }
   throw new BanyanError('CONFLICT', 'Another change of your profile is not finished yet. Try again in a minute.')
+}
+
+/** An earlier request has made the change. The client must be shown the handle, and the page that its claim leads to. */
+async function acknowledge({ claims, idempotency }: AccountTiers, wanted: ClaimSpec): Promise<void> {
+  await claims.findHolder(wanted)
+  idempotency.foundDone()
 }
 
 /** Throws SESSION_ENDED, so that an ended session reserves nothing. */
