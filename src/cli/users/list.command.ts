@@ -11,8 +11,14 @@ export const command = defineCommand({
     prefix: { value: 'TEXT', help: 'start of the handles to list (default: all handles)' },
     recent: { help: 'lists the newest sign-ups first' },
     limit: { value: 'COUNT', help: 'the most users of the page, up to 100 (default: 20)' },
-    cursor: { value: 'CURSOR', help: 'position to start from, as a previous list printed it (default: the first page)' },
-    slots: { value: 'RANGES', help: 'slots whose users to list, as a list that missed some printed them (default: all slots)' },
+    cursor: {
+      value: 'CURSOR',
+      help: 'position to start from, as a previous list printed it (default: the first page)',
+    },
+    slots: {
+      value: 'RANGES',
+      help: 'slots whose users to list, as a list that missed some printed them (default: all slots)',
+    },
   },
   examples: ['users list --prefix ada', 'users list --recent --limit 100'],
   async run(connect, _operands, { prefix, recent, limit, cursor, slots }) {
