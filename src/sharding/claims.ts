@@ -53,7 +53,7 @@ interface ExpiredClaim extends ClaimAttempt, Slotted {
   expiresAt: number
 }
 
-/** The outcome of an attempt. `id` is its row's id. */
+/** The outcome of an attempt. `id` is its row's id. An attempt whose value was given up counts as barred. */
 export interface AttemptOutcome {
   id: string
   outcome: 'taken' | 'barred'
@@ -69,6 +69,9 @@ const RETIRED = 'retired-'
 
 /** SQL condition: the claim is retired, and its former owner is not taking it back. */
 const IS_GIVEN_UP = `state = 'retired' AND attempt_id >= '${RETIRED}' AND attempt_id < 'retired.'`
+
+/** The column of `AttemptOutcome`. */
+const OUTCOME = `iif(outcome = 'taken', 'taken', 'barred') AS outcome`
 
 const HOLDER_COLUMNS = 'owner_id AS ownerId, attempt_id AS attemptId, state, expires_at AS expiresAt'
 
@@ -133,6 +136,16 @@ export class Claims {
     return database
       .prepare(`INSERT INTO claim_attempts (id, outcome, created_at) SELECT ?, 'taken', ? WHERE ${onlyIf.sql}`)
       .bind(attemptRowId(attempt), this.#clock.now(), ...onlyIf.values)
+  }
+
+  /**
+   * Put it in the owner's batch that gives up the only value of an attempt. A frozen request may then still reserve the
+   * value for this attempt, but the reservation is released, not confirmed.
+   */
+  giveUpAttemptStatement(database: ShardDatabase, attempt: ClaimAttempt, onlyIf: SqlCondition): ShardStatement {
+    return database
+      .prepare(`UPDATE claim_attempts SET outcome = 'given-up' WHERE id = ? AND ${onlyIf.sql}`)
+      .bind(attemptRowId(attempt), ...onlyIf.values)
   }
 
   /**
@@ -351,7 +364,7 @@ export class Claims {
         )
         .bind(attemptRowId(attempt), this.#clock.now()),
       found: rowsOf<Pick<AttemptOutcome, 'outcome'>>(
-        database.prepare('SELECT outcome FROM claim_attempts WHERE id = ?').bind(attemptRowId(attempt)),
+        database.prepare(`SELECT ${OUTCOME} FROM claim_attempts WHERE id = ?`).bind(attemptRowId(attempt)),
       ),
     })
     return onlyRow(found).outcome === 'barred'
@@ -371,7 +384,9 @@ export function barStatements(database: GroupDatabase, attempts: ClaimAttempt[],
       )
       .bind(now, ids),
     outcomes: rowsOf<AttemptOutcome>(
-      database.prepare('SELECT id, outcome FROM claim_attempts WHERE id IN (SELECT value FROM json_each(?))').bind(ids),
+      database
+        .prepare(`SELECT id, ${OUTCOME} FROM claim_attempts WHERE id IN (SELECT value FROM json_each(?))`)
+        .bind(ids),
     ),
   }
 }

@@ -123,10 +123,13 @@ const readChange = ({ shards, clock }: AccountTiers, { tokenId, secretHash }: To
     .bind(tokenId, secretHash, clock.now())
     .first<EmailChange>()
 
+/** Starts the attempts of this kind, which reserve nothing else. */
+const PURPOSE = 'email-'
+
 /** The attempts of one token are numbered, so that a link that is opened again after a crash continues. */
 async function readAttempt({ shards, claims }: AccountTiers, userId: string, tokenId: string): Promise<ClaimAttempt> {
   const database = shards.of(userId, { operation: 'emails.read-attempts', read: 'exact' })
-  const purpose = `email-${tokenId}`
+  const purpose = `${PURPOSE}${tokenId}`
   const attempts = await claims.attemptsStatement(database, userId, purpose).all<{ id: string }>()
   return claims.numberedAttempt(userId, purpose, attempts.results)
 }
@@ -168,6 +171,7 @@ async function commit(tiers: AccountTiers, { tokenId, secretHash }: Token, chang
              AND purpose IN ('verify-email', 'reset-password', 'change-email') AND ${unchanged.sql}`,
         )
         .bind(userId, tokenId, ...unchanged.values),
+      over: given?.attemptId.startsWith(PURPOSE) ? [claims.giveUpAttemptStatement(database, given, unchanged)] : [],
       notice: notice.statements,
       changed: database
         .prepare(`UPDATE accounts SET email = ?, email_verified_at = ? WHERE id = ? AND ${unchanged.sql}`)

@@ -243,6 +243,23 @@ describe('links that were mailed to the old address', () => {
   })
 })
 
+test('a confirmation that is frozen while the address changes twice keeps no claim without its account', async () => {
+  const { world, ada, token } = await asked()
+  const slow = world.isolate()
+  const hold = slow.holdAt('emails.read-attempts', 'after')
+  const outcome = confirms(world, token, slow)
+  await hold.reached
+  expect(await confirms(world, token)).toBe('done')
+  expect(await asks(world, ada, 'third@example.com')).toBe('done')
+  expect(await confirms(world, tokenFor(world, 'confirm-email', 'third@example.com'))).toBe('done')
+  hold.letGo()
+  expect(await outcome).toBe('NOT_FOUND')
+  world.clock.advance(RESERVATION_MS + 1)
+  await world.isolate().cron()
+  expect([await emailOf(ada), await claimOf(NEXT)]).toEqual(['third@example.com', null])
+  expect(await joins(world, NEXT)).toBe('done')
+})
+
 // ── crashes ───────────────────────────────────────────────────────────────────────────────────────
 
 const deaths = [
