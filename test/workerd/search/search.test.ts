@@ -139,6 +139,8 @@ describe('a search is refused', () => {
     expect([answer.status, answer.headers.get('retry-after')]).toEqual([429, '60'])
     expect((await ask('/search')).status).toBe(200)
     expect((await ask('/api/v1/users/zebra')).status).toBe(200)
+    const operator = { headers, token: String(limited.env.OPERATOR_TOKEN) }
+    expect((await limited.request('GET', '/api/v1/search/users?q=z', operator)).status).toBe(200)
   })
 })
 
