@@ -49,10 +49,13 @@ export async function requestEmailChange(
   const wanted = normaliseEmail(email)
   const holder = await tiers.claims.findHolder(emailClaim(wanted))
   const isLive = holder?.state === 'confirmed' || (holder?.expiresAt ?? 0) > tiers.clock.now()
-  if (holder && isLive && holder.ownerId !== account.id) throw emailTaken()
-
   const database = tiers.sessions.database(session, { operation: 'emails.request' })
   const onlyIf = passwordIs(account)
+  if (holder && isLive && holder.ownerId !== account.id) {
+    await forgetAttempt(database, attempt, onlyIf).run() // the password was right
+    throw emailTaken()
+  }
+
   const mail = mailStatements(tiers, database, { id: account.id, email: wanted }, 'change-email', origin, onlyIf)
   const isChange = wanted !== account.email
   const { mailed } = await batchByName(database, {
