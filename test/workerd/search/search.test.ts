@@ -109,6 +109,17 @@ test('the cron makes old rows searchable, without a new version of the profile',
   expect(order(await rows('profiles'))).toEqual(order(before))
 })
 
+test('the cron corrects the name of a row that a previous version of the Worker has changed', async () => {
+  const rename = (name: string) =>
+    runEverywhere("UPDATE profiles SET display_name = ?, version = version + 1 WHERE handle = 'zebra'", name)
+  await rename('Okapi')
+  expect(handles(await search('okapi'))).toEqual([])
+  await isolate.cron()
+  expect(handles(await search('okapi'))).toEqual(['zebra'])
+  await rename('Ｚebra Crossing')
+  await isolate.cron()
+})
+
 describe('a search is refused', () => {
   test.each([
     ['nothing', ''],
