@@ -81,6 +81,10 @@ export const claimKey = ({ kind, value }: ClaimSpec): string => sha256Hex(`${kin
 /** The id of the row in the owner's slot that an attempt, or a bar, inserts. */
 export const attemptRowId = ({ ownerId, attemptId }: ClaimAttempt) => `${ownerId}.${attemptId}`
 
+/** The first id of an account's attempts for one purpose, and the end of their range. */
+const numberedRows = (ownerId: string, purpose: string) =>
+  [attemptRowId({ ownerId, attemptId: `${purpose}-` }), attemptRowId({ ownerId, attemptId: `${purpose}.` })] as const
+
 /**
  * Makes values unique across all shards (INV-4): reserve with an expiry, commit the owner's batch, then confirm.
  *
@@ -160,11 +164,23 @@ export class Claims {
 
   /** The decided attempts of an account for one purpose, for `numberedAttempt`. An exact read, in the owner's slot. */
   attemptsStatement(database: ShardDatabase, ownerId: string, purpose: string): Typed<{ id: string }> {
-    const first = attemptRowId({ ownerId, attemptId: `${purpose}-` })
-    const end = attemptRowId({ ownerId, attemptId: `${purpose}.` })
     return rowsOf<{ id: string }>(
-      database.prepare('SELECT id FROM claim_attempts WHERE id >= ? AND id < ?').bind(first, end),
+      database
+        .prepare('SELECT id FROM claim_attempts WHERE id >= ? AND id < ?')
+        .bind(...numberedRows(ownerId, purpose)),
     )
+  }
+
+  /**
+   * Deletes the attempts of this purpose with lower numbers. Put it in the batch that takes the attempt. The batch of a
+   * lower number must not commit after it, so each batch needs a condition of its own.
+   */
+  forgetEarlierStatement(database: ShardDatabase, attempt: ClaimAttempt, onlyIf: SqlCondition): ShardStatement {
+    const { ownerId, attemptId } = attempt
+    const purpose = attemptId.slice(0, attemptId.lastIndexOf('-'))
+    return database
+      .prepare(`DELETE FROM claim_attempts WHERE id >= ? AND id < ? AND id <> ? AND ${onlyIf.sql}`)
+      .bind(...numberedRows(ownerId, purpose), attemptRowId(attempt), ...onlyIf.values)
   }
 
   /** True if a batch failed because its attempt was barred, or had already committed. */

@@ -121,6 +121,7 @@ async function commit(tiers: AccountTiers, session: Session, change: Change): Pr
   try {
     const { changed } = await batchByName(database, {
       taken: claims.takeStatement(database, attempt, unchanged),
+      earlier: claims.forgetEarlierStatement(database, attempt, unchanged),
       jobs: jobs.map((job) => outboxStatementOnlyIf(database, job, unchanged)),
       retired: given
         ? database

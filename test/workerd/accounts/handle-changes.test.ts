@@ -131,6 +131,17 @@ describe('a change of the handle', () => {
 })
 
 describe('a retired handle', () => {
+  test('and its return, again and again, leave one attempt per handle', async () => {
+    const { world, ada } = await setUp()
+    for (const handle of ['countess', 'lovelace', 'countess', 'lovelace', 'countess'])
+      expect(await rename(world, ada, handle)).toBe(handle)
+    const attempts = await rows('claim_attempts', "id LIKE '%.handle-%'")
+    expect(attempts.map(({ id, outcome }) => [String(id).at(-1), outcome]).sort()).toEqual([
+      ['1', 'given-up'],
+      ['2', 'taken'],
+    ])
+  })
+
   test('that is frozen while the user takes and leaves the handle keeps no claim without its account', async () => {
     const { world, ada } = await setUp()
     const slow = world.isolate()
