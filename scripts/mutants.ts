@@ -434,6 +434,27 @@ const mutants: Mutant[] = [
     ...accounts,
   },
   {
+    name: 'repeated sign-up that has committed reserves nothing',
+    file: 'src/app/accounts/sign-up.ts',
+    take: /attempt\.isRepeated \? await resume\(tiers, attempt\.ownerId, request\.userAgent\) : null/,
+    leave: 'null',
+    ...accounts,
+  },
+  {
+    name: 'end of the attempt of a handle that is given up',
+    file: 'src/app/accounts/handle-changes.ts',
+    take: /given && isOver\(given\)/,
+    leave: 'given && isOver(given) && unchanged.sql.length === 0',
+    ...handleChanges,
+  },
+  {
+    name: 'end of the attempt of an address that is given up',
+    file: 'src/app/accounts/email-changes.ts',
+    take: /given\?\.attemptId\.startsWith\(PURPOSE\)/,
+    leave: "given?.attemptId.startsWith('never')",
+    ...emailChanges,
+  },
+  {
     name: 'retirement of this attempt’s claim only',
     file: 'src/sharding/claims.ts',
     take: /SET state = 'retired', attempt_id = \?, expires_at = \?\n {9}WHERE key = \? AND owner_id = \? AND attempt_id = \?/,
