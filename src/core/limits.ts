@@ -148,7 +148,7 @@ export const limits = {
   cronJobsMax: 200,
   cronClaimsMax: 100,
   cronMovesMax: 400, // woken per minute; with 1,000 shards, at most 500 moves can be active
-  cronDutyStatementsMin: 200, // of an invocation’s 1,000; guaranteed to each duty of the cron, whatever the others use
+  cronDutyStatementsMin: 200, // of an invocation’s 1,000; guaranteed to each duty of the cron, whatever the others use; less with more than four duties
   jobStatementsMax: 60, // a job starts only with this many left; the application's jobs send 10 to 15
   jobTogetherStatements: 12, // of a job that runs together with others, if it is alone in its shards; the application’s send 7 to 11
   repairRowsMax: 200, // read per shard and turn by a repair

@@ -35,13 +35,15 @@ export interface DutyRun {
 export async function runDuties(duties: Duty[], { turn, budget, log }: DutyRun): Promise<void> {
   const first = turn % duties.length
   const ordered = [...duties.slice(first), ...duties.slice(0, first)]
+  // With many duties, a share is smaller, so that the first one gets at least two of them.
+  const share = Math.min(limits.cronDutyStatementsMin, Math.floor(budget.left / (duties.length + 1)))
   for (const [index, { name, run }] of ordered.entries()) {
     const after = ordered.length - 1 - index
     const window = {
       turn,
       size: limits.cronShardsMax,
       takesWrites: true,
-      budget: budget.allowance(after * limits.cronDutyStatementsMin),
+      budget: budget.allowance(after * share),
     }
     try {
       const count = await run(window)

@@ -53,7 +53,7 @@ interface ExpiredClaim extends ClaimAttempt, Slotted {
   expiresAt: number
 }
 
-/** The outcome of an attempt. `id` is its row's id. */
+/** The outcome of an attempt. `id` is its row's id. An attempt whose value was given up counts as barred. */
 export interface AttemptOutcome {
   id: string
   outcome: 'taken' | 'barred'
@@ -70,6 +70,9 @@ const RETIRED = 'retired-'
 /** SQL condition: the claim is retired, and its former owner is not taking it back. */
 const IS_GIVEN_UP = `state = 'retired' AND attempt_id >= '${RETIRED}' AND attempt_id < 'retired.'`
 
+/** The column of `AttemptOutcome`. */
+const OUTCOME = `iif(outcome = 'taken', 'taken', 'barred') AS outcome`
+
 const HOLDER_COLUMNS = 'owner_id AS ownerId, attempt_id AS attemptId, state, expires_at AS expiresAt'
 
 /** The claim's row key, whose first four digits are its slot. */
@@ -77,6 +80,10 @@ export const claimKey = ({ kind, value }: ClaimSpec): string => sha256Hex(`${kin
 
 /** The id of the row in the owner's slot that an attempt, or a bar, inserts. */
 export const attemptRowId = ({ ownerId, attemptId }: ClaimAttempt) => `${ownerId}.${attemptId}`
+
+/** The first id of an account's attempts for one purpose, and the end of their range. */
+const numberedRows = (ownerId: string, purpose: string) =>
+  [attemptRowId({ ownerId, attemptId: `${purpose}-` }), attemptRowId({ ownerId, attemptId: `${purpose}.` })] as const
 
 /**
  * Makes values unique across all shards (INV-4): reserve with an expiry, commit the owner's batch, then confirm.
@@ -136,6 +143,16 @@ export class Claims {
   }
 
   /**
+   * Put it in the owner's batch that gives up the only value of an attempt. A frozen request may then still reserve the
+   * value for this attempt, but the reservation is released, not confirmed.
+   */
+  giveUpAttemptStatement(database: ShardDatabase, attempt: ClaimAttempt, onlyIf: SqlCondition): ShardStatement {
+    return database
+      .prepare(`UPDATE claim_attempts SET outcome = 'given-up' WHERE id = ? AND ${onlyIf.sql}`)
+      .bind(attemptRowId(attempt), ...onlyIf.values)
+  }
+
+  /**
    * An attempt of an existing account, with the lowest unused number. A request that is repeated after a crash, or sent
    * twice, continues the same attempt. `rows` are the answer to `attemptsStatement`.
    */
@@ -147,11 +164,23 @@ export class Claims {
 
   /** The decided attempts of an account for one purpose, for `numberedAttempt`. An exact read, in the owner's slot. */
   attemptsStatement(database: ShardDatabase, ownerId: string, purpose: string): Typed<{ id: string }> {
-    const first = attemptRowId({ ownerId, attemptId: `${purpose}-` })
-    const end = attemptRowId({ ownerId, attemptId: `${purpose}.` })
     return rowsOf<{ id: string }>(
-      database.prepare('SELECT id FROM claim_attempts WHERE id >= ? AND id < ?').bind(first, end),
+      database
+        .prepare('SELECT id FROM claim_attempts WHERE id >= ? AND id < ?')
+        .bind(...numberedRows(ownerId, purpose)),
     )
+  }
+
+  /**
+   * Deletes the attempts of this purpose with lower numbers. Put it in the batch that takes the attempt. The batch of a
+   * lower number must not commit after it, so each batch needs a condition of its own.
+   */
+  forgetEarlierStatement(database: ShardDatabase, attempt: ClaimAttempt, onlyIf: SqlCondition): ShardStatement {
+    const { ownerId, attemptId } = attempt
+    const purpose = attemptId.slice(0, attemptId.lastIndexOf('-'))
+    return database
+      .prepare(`DELETE FROM claim_attempts WHERE id >= ? AND id < ? AND id <> ? AND ${onlyIf.sql}`)
+      .bind(...numberedRows(ownerId, purpose), attemptRowId(attempt), ...onlyIf.values)
   }
 
   /** True if a batch failed because its attempt was barred, or had already committed. */
@@ -351,7 +380,7 @@ export class Claims {
         )
         .bind(attemptRowId(attempt), this.#clock.now()),
       found: rowsOf<Pick<AttemptOutcome, 'outcome'>>(
-        database.prepare('SELECT outcome FROM claim_attempts WHERE id = ?').bind(attemptRowId(attempt)),
+        database.prepare(`SELECT ${OUTCOME} FROM claim_attempts WHERE id = ?`).bind(attemptRowId(attempt)),
       ),
     })
     return onlyRow(found).outcome === 'barred'
@@ -371,7 +400,9 @@ export function barStatements(database: GroupDatabase, attempts: ClaimAttempt[],
       )
       .bind(now, ids),
     outcomes: rowsOf<AttemptOutcome>(
-      database.prepare('SELECT id, outcome FROM claim_attempts WHERE id IN (SELECT value FROM json_each(?))').bind(ids),
+      database
+        .prepare(`SELECT id, ${OUTCOME} FROM claim_attempts WHERE id IN (SELECT value FROM json_each(?))`)
+        .bind(ids),
     ),
   }
 }

@@ -93,11 +93,12 @@ export class Directory {
   }
 
   /**
-   * Waits for the first boot, and until the map has every keyspace of this version. Throws like `map`, like
-   * `KeyspaceAssignment.assign`, and KEYSPACE_UNASSIGNED if only a newer version knows the wanted keyspace.
+   * Waits for the first boot, and until the map has the wanted keyspace, by default every one of this version. Throws
+   * like `map`, like `KeyspaceAssignment.assign`, and KEYSPACE_UNASSIGNED if only a newer version knows the wanted one.
    */
   async whole(wanted?: Keyspace): Promise<void> {
     await this.#booted()
+    if (wanted && this.assignedKeyspaces().includes(wanted)) return this.#assignMissing()
     await this.#assignment.assign()
     if (wanted && !this.assignedKeyspaces().includes(wanted)) throw unassigned(wanted)
   }

@@ -44,14 +44,19 @@ export class Idempotency {
   readonly #onReplay: () => void
 
   /**
-   * `onReplay` is called when a stored answer is returned again. Its client may have lost what came with the first
-   * answer.
+   * `onReplay` is called when a request acknowledges the effect of an earlier one. Its client may have lost what came
+   * with the first answer.
    */
   constructor(shards: Shards, clock: Clock, signingKey: string, onReplay: () => void = () => undefined) {
     this.#shards = shards
     this.#clock = clock
     this.#signingKey = signingKey
     this.#onReplay = onReplay
+  }
+
+  /** Call after an exact read without a key has found that an earlier request had the same effect. */
+  foundDone(): void {
+    this.#onReplay()
   }
 
   /** The row id of a signed-in user's key, in the user's slot. */

@@ -3,6 +3,7 @@ import { BanyanError, messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import { type MapWire, ShardMap } from './shard-map.ts'
+import { keyspaces } from './sharded-table.ts'
 
 /** The directory, as an isolate sees it. */
 export interface MapSource {
@@ -25,7 +26,10 @@ export interface MapRequest {
 
 export interface HeldMap {
   map: ShardMap
-  /** Until when (ms) the map permits unguarded reads. 0 if the lease has expired and the directory does not answer. */
+  /**
+   * Until when (ms) the map permits unguarded reads. 0 if it permits none: the lease has expired and the directory does
+   * not answer, or the caller knows a newer epoch.
+   */
   leaseUntil: number
 }
 
@@ -86,6 +90,7 @@ export class MapHolder {
    * the same epoch has been renewed since. A newer epoch does not count, because the read went to the old map's shard.
    */
   stillVouchesFor(held: HeldMap): boolean {
+    if (held.leaseUntil === 0) return false
     return this.vouchesFor(held) || (this.#isLeased() && this.#held?.map.epoch === held.map.epoch)
   }
 
@@ -185,13 +190,17 @@ export class MapHolder {
     }
   }
 
-  /** Epochs never fall. An older map than the held one is ignored. A map of the same epoch renews the lease. */
+  /**
+   * Epochs never fall. An older map than the held one is ignored. A map of the same epoch renews the lease. It replaces
+   * one without some keyspace, which a directory of an older version has sent.
+   */
   #hold(wire: MapWire, askedAt: number): ShardMap {
     const held = this.#held
     if (held && held.map.epoch > wire.epoch) return held.map
     const leaseUntil = this.#leaseUntil(wire, askedAt)
-    if (held && held.map.epoch === wire.epoch && held.leaseUntil >= leaseUntil && this.#isLeased()) return held.map
-    const map = held?.map.epoch === wire.epoch ? held.map : new ShardMap(wire)
+    const isSame = held?.map.epoch === wire.epoch && !addsKeyspace(held.map, wire)
+    if (held && isSame && held.leaseUntil >= leaseUntil && this.#isLeased()) return held.map
+    const map = held && isSame ? held.map : new ShardMap(wire)
     this.#held = { map, leaseUntil, refreshFrom: leaseUntil - (this.#leaseMs * 2) / 3 }
     return map
   }
@@ -209,6 +218,9 @@ export class MapHolder {
     return Math.min(wire.issuedAt, askedAt) + this.#leaseMs
   }
 }
+
+const addsKeyspace = (map: ShardMap, { runs }: MapWire): boolean =>
+  keyspaces.some((keyspace) => runs[keyspace] !== undefined && !map.has(keyspace))
 
 /** True while there is time left. More time than at the start means that the clock has stepped back. */
 const isWithin = (leftMs: number, wholeMs: number): boolean => leftMs > 0 && leftMs <= wholeMs

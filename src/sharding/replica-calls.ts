@@ -66,8 +66,13 @@ export async function askedOfReplica<R>(
   return 'fell back'
 }
 
-/** True if the primary may answer what the replica did not. */
+/** True if the primary may answer what the replica did not. A replica may be behind the last migration. */
 function isOfReplica(error: unknown): boolean {
   const { kind } = answerOf(error)
-  return kind === 'transient' || kind === 'overloaded' || /bookmark/i.test(messageOf(error))
+  return (
+    kind === 'transient' ||
+    kind === 'overloaded' ||
+    kind === 'not-migrated' ||
+    /bookmark|no such column/i.test(messageOf(error))
+  )
 }

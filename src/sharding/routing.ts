@@ -1,11 +1,11 @@
 import { type Clock, inTime, type TimeBudget } from '../core/clock.ts'
 import { limits } from '../core/limits.ts'
 import { backoffMs, type Random } from '../core/random.ts'
-import type { MapHolder, MapRequest } from './map-holder.ts'
+import type { HeldMap, MapHolder, MapRequest } from './map-holder.ts'
 import type { CallKind, SlotRefusalCode } from './refusals.ts'
 import type { Replicas } from './replicas.ts'
 import type { Sql } from './row-arrays.ts'
-import type { ShardMap } from './shard-map.ts'
+import { type ShardMap, unassigned } from './shard-map.ts'
 import type { Keyspace } from './sharded-table.ts'
 
 /** One call of a shard, as an observer sees it. */
@@ -84,6 +84,15 @@ export async function mapWith(
   for (let attempt = 0; map && !map.has(keyspace); attempt++)
     map = await mapAfter(routing, 'SLOT_NOT_OWNED', { map, attempt, deadline })
   return map
+}
+
+/** The held map. If it lacks the keyspace, waits for one that has it. Throws KEYSPACE_UNASSIGNED after the deadline. */
+export async function heldWith(routing: Routing, keyspace: Keyspace, deadline: number): Promise<HeldMap> {
+  const { holder, request, atLeastEpoch } = routing
+  const held = await holder.current(request, atLeastEpoch)
+  if (held.map.has(keyspace)) return held
+  if (!(await mapWith(routing, keyspace, held.map, deadline))) throw unassigned(keyspace)
+  return holder.current(request, atLeastEpoch)
 }
 
 /** Makes one call of a shard, which has `ms` to answer. The observer is called before and after it. */

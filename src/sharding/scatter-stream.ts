@@ -1,7 +1,7 @@
 import { slotOf } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import { present } from '../core/present.ts'
-import type { Routing } from './routing.ts'
+import { heldWith, type Routing } from './routing.ts'
 import { type ScatterOptions, type ScatterPage, scatter } from './scatter.ts'
 import type { ScatterQuery, ScatterSource } from './scatter-query.ts'
 import { SLOT_COUNT } from './shard-map.ts'
@@ -46,7 +46,7 @@ export async function* scatterStream<Row>(
   let position = from
   while (position.slots.length > 0) {
     const { slots, after } = position
-    const asked = await firstPart(routing, query.keyspace, position)
+    const asked = await firstPart(routing, query.keyspace, position, rest.deadlineMs)
     const cursor = after === null ? null : [after]
     const given = { ...query, direction: 'ascending', sources } as const
     const page = await scatter<Row>(routing, given, { ...rest, limit, cursor, slots: asked })
@@ -62,11 +62,12 @@ export async function* scatterStream<Row>(
 
 /** The slots of one shard from the position on. It is the shard of the last row read, or of the first slot. */
 async function firstPart(
-  { holder, request, atLeastEpoch }: Routing,
+  routing: Routing,
   keyspace: StreamQuery<unknown>['keyspace'],
   { slots, after }: StreamPosition,
+  deadlineMs: number = limits.scatterMs,
 ): Promise<SlotSpans> {
-  const { map } = await holder.current(request, atLeastEpoch)
+  const { map } = await heldWith(routing, keyspace, routing.clock.now() + deadlineMs)
   const rest = after === null ? slots : commonSpans(slots, [[slotNumber(after), SLOT_COUNT]])
   const part = partsOf(map, keyspace, rest).find(({ spans }) => spans[0]?.[0] === rest[0]?.[0])
   return present(part, 'the shard of a slot').spans

@@ -17,7 +17,7 @@ import {
   unavailable,
 } from './refusals.ts'
 import { askedOfReplica, primaryOf, type ReadPlace, readerOf } from './replica-calls.ts'
-import { mapAfter, observed, type Routing } from './routing.ts'
+import { heldWith, mapAfter, observed, type Routing } from './routing.ts'
 import type { Sql } from './row-arrays.ts'
 import { keyedRow, pageSql, type ScatterQuery } from './scatter-query.ts'
 import type { ShardEntry } from './shard-map.ts'
@@ -71,17 +71,17 @@ const STATES = `SELECT slots.state, count(*) AS slots FROM json_each(?) AS part 
  * it, so each row is answered once, wherever moves are. If a newer map arrives meanwhile, the page starts again with it,
  * a bounded number of times. The cursor is a sort key and names no shard, so slots may move between pages.
  *
- * Never throws for a shard that does not answer: `failed` names it. Throws DATABASE_ERROR for a wrong query.
+ * Never throws for a shard that does not answer: `failed` names it. Throws DATABASE_ERROR for a wrong query, and
+ * KEYSPACE_UNASSIGNED.
  */
 export async function scatter<Row>(
   routing: Routing,
   query: ScatterQuery<Row>,
   options: ScatterOptions,
 ): Promise<ScatterPage<Row>> {
-  const { holder, request, atLeastEpoch, clock } = routing
-  const deadline = clock.now() + (options.deadlineMs ?? limits.scatterMs)
+  const deadline = routing.clock.now() + (options.deadlineMs ?? limits.scatterMs)
   for (let tries = 1; ; tries++) {
-    const held = await holder.current(request, atLeastEpoch)
+    const held = await heldWith(routing, query.keyspace, deadline)
     const isLast = tries === limits.scatterTriesMax
     const page = await new PageAttempt(routing, query, options, { held, deadline, isLast }).run()
     if (page) return page
@@ -207,7 +207,7 @@ class PageAttempt<Row> {
         if (mayAskReplica) place = 'replica' // while the primary is unavailable, replicas still serve
       } else if (isSlotRefusal(answer)) {
         const next = await mapAfter(this.#routing, answer.code, { map: held.map, attempt, deadline: this.#deadline })
-        if (next && next.epoch !== held.map.epoch && !this.#isLast) return 'newer map'
+        if (next && this.#hasNewerMap()) return 'newer map'
         if (next?.epoch !== held.map.epoch) return { error: slotRefused(answer.code) }
       } else {
         const error = typedError(answer, outcome.error, clock)

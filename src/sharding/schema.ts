@@ -29,7 +29,7 @@ export const claimAttempts = sharded(
     'claim_attempts',
     {
       id: text().primaryKey().notNull(), // <owner id>.<attempt id>
-      outcome: text({ enum: ['taken', 'barred'] }).notNull(),
+      outcome: text({ enum: ['taken', 'barred', 'given-up'] }).notNull(),
       createdAt: integer('created_at').notNull(),
     },
     (table) => [index('claim_attempts_barred').on(table.createdAt).where(sql`outcome = 'barred'`)],

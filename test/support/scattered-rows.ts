@@ -6,7 +6,7 @@ import type { MapWire, Run } from '../../src/sharding/shard-map.ts'
 import type { SlotSpans } from '../../src/sharding/slot-spans.ts'
 import type { Direction } from '../../src/sharding/sort-keys.ts'
 import { SimulatedShard } from '../simulation/database.ts'
-import { ManualClock, mapWire, routedShards, ScriptedSource } from './sharding-doubles.ts'
+import { ManualClock, mapWire, type RoutedShardsOptions, routedShards, ScriptedSource } from './sharding-doubles.ts'
 
 export interface Thing {
   id: string
@@ -59,7 +59,7 @@ export class ScatteredRows {
   }
 
   /** The shards, as one isolate sees them. */
-  isolate(random?: Random) {
+  isolate(random?: Random, client: Pick<RoutedShardsOptions, 'holder' | 'atLeastEpoch'> = {}) {
     const databases = Object.fromEntries(
       this.sqlite.map((database, index) => {
         const connection = new SimulatedShard(database).connection(async (_, execute) => {
@@ -77,7 +77,14 @@ export class ScatteredRows {
       if (!this.directoryAnswers) throw new Error('no directory')
       return this.wire()
     })
-    return routedShards({ databases, clock: this.clock, source, leaseMs: LEASE_MS, ...(random ? { random } : {}) })
+    return routedShards({
+      databases,
+      clock: this.clock,
+      source,
+      leaseMs: LEASE_MS,
+      ...(random ? { random } : {}),
+      ...client,
+    })
   }
 
   wire(): MapWire {

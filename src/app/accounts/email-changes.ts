@@ -49,10 +49,13 @@ export async function requestEmailChange(
   const wanted = normaliseEmail(email)
   const holder = await tiers.claims.findHolder(emailClaim(wanted))
   const isLive = holder?.state === 'confirmed' || (holder?.expiresAt ?? 0) > tiers.clock.now()
-  if (holder && isLive && holder.ownerId !== account.id) throw emailTaken()
-
   const database = tiers.sessions.database(session, { operation: 'emails.request' })
   const onlyIf = passwordIs(account)
+  if (holder && isLive && holder.ownerId !== account.id) {
+    await forgetAttempt(database, attempt, onlyIf).run() // the password was right
+    throw emailTaken()
+  }
+
   const mail = mailStatements(tiers, database, { id: account.id, email: wanted }, 'change-email', origin, onlyIf)
   const isChange = wanted !== account.email
   const { mailed } = await batchByName(database, {
@@ -123,10 +126,13 @@ const readChange = ({ shards, clock }: AccountTiers, { tokenId, secretHash }: To
     .bind(tokenId, secretHash, clock.now())
     .first<EmailChange>()
 
+/** Starts the attempts of this kind, which reserve nothing else. */
+const PURPOSE = 'email-'
+
 /** The attempts of one token are numbered, so that a link that is opened again after a crash continues. */
 async function readAttempt({ shards, claims }: AccountTiers, userId: string, tokenId: string): Promise<ClaimAttempt> {
   const database = shards.of(userId, { operation: 'emails.read-attempts', read: 'exact' })
-  const purpose = `email-${tokenId}`
+  const purpose = `${PURPOSE}${tokenId}`
   const attempts = await claims.attemptsStatement(database, userId, purpose).all<{ id: string }>()
   return claims.numberedAttempt(userId, purpose, attempts.results)
 }
@@ -168,6 +174,7 @@ async function commit(tiers: AccountTiers, { tokenId, secretHash }: Token, chang
              AND purpose IN ('verify-email', 'reset-password', 'change-email') AND ${unchanged.sql}`,
         )
         .bind(userId, tokenId, ...unchanged.values),
+      over: given?.attemptId.startsWith(PURPOSE) ? [claims.giveUpAttemptStatement(database, given, unchanged)] : [],
       notice: notice.statements,
       changed: database
         .prepare(`UPDATE accounts SET email = ?, email_verified_at = ? WHERE id = ? AND ${unchanged.sql}`)

@@ -4,7 +4,7 @@ import { limits } from '../../core/limits.ts'
 import { newJob, outboxStatementOnlyIf } from '../../jobs/outbox.ts'
 import { purgesOf } from '../../jobs/purges.ts'
 import type { Session } from '../../sessions/sessions.ts'
-import { type ClaimAttempt, type ClaimSpec, claimKey } from '../../sharding/claims.ts'
+import { type ClaimAttempt, type ClaimHolder, type ClaimSpec, claimKey } from '../../sharding/claims.ts'
 import { batchByName, rowsOf } from '../../sharding/named-batch.ts'
 import type { SqlCondition } from '../../sharding/shards.ts'
 import { userTag } from '../profiles/page-tags.ts'
@@ -31,7 +31,7 @@ export async function changeHandle(tiers: AccountTiers, session: Session, text: 
   const wanted = handleClaim(text)
   for (let tries = 1; tries <= limits.handleChangeTriesMax; tries++) {
     const { held, retired, attempt } = await readHandles(tiers, session, wanted)
-    if (held.handle === wanted.value) return
+    if (held.handle === wanted.value) return acknowledge(tiers, wanted)
     refuseTooMany(retired, wanted.value)
     const old = await tiers.claims.findHolder(handleClaim(held.handle))
     if (!(await tiers.claims.reserve(wanted, attempt))) {
@@ -46,12 +46,18 @@ export async function changeHandle(tiers: AccountTiers, session: Session, text: 
   throw new BanyanError('CONFLICT', 'Another change of your profile is not finished yet. Try again in a minute.')
 }
 
+/** An earlier request has made the change. The client must be shown the handle, and the page that its claim leads to. */
+async function acknowledge({ claims, idempotency }: AccountTiers, wanted: ClaimSpec): Promise<void> {
+  await claims.findHolder(wanted)
+  idempotency.foundDone()
+}
+
 /** Throws SESSION_ENDED, so that an ended session reserves nothing. */
 async function readHandles(tiers: AccountTiers, session: Session, wanted: ClaimSpec) {
   const { sessions, claims, clock } = tiers
   const { userId } = session
   const database = sessions.database(session, { operation: 'handles.read', read: 'exact' })
-  const purpose = `handle-${claimKey(wanted).slice(0, PURPOSE_DIGITS)}`
+  const purpose = `${PURPOSE}${claimKey(wanted).slice(0, PURPOSE_DIGITS)}`
   const { live, profile, retired, attempts } = await batchByName(database, {
     live: sessions.dataQuery(database, session),
     profile: rowsOf<Held>(database.prepare('SELECT handle, version FROM profiles WHERE id = ?').bind(userId)),
@@ -71,6 +77,7 @@ async function readHandles(tiers: AccountTiers, session: Session, wanted: ClaimS
   return { held, retired: retired.results, attempt: claims.numberedAttempt(userId, purpose, attempts.results) }
 }
 
+const PURPOSE = 'handle-'
 const PURPOSE_DIGITS = 16
 
 /** `<user id>.<handle>` */
@@ -90,8 +97,14 @@ interface Change {
   attempt: ClaimAttempt
   held: Held
   /** The claim of the old handle. Null if the account does not hold it, as after a restore. */
-  given: ClaimAttempt | null
+  given: ClaimHolder | null
 }
+
+/**
+ * True for the attempt of an earlier change, if it is confirmed. A sign-up's attempt has the address, too. Without its
+ * attempt, anybody could take an unconfirmed handle that expires before its job retires it.
+ */
+const isOver = ({ attemptId, state }: ClaimHolder): boolean => attemptId.startsWith(PURPOSE) && state === 'confirmed'
 
 /** False if the profile has changed since it was read, or the attempt is decided. Nothing is written then. */
 async function commit(tiers: AccountTiers, session: Session, change: Change): Promise<boolean> {
@@ -114,6 +127,7 @@ async function commit(tiers: AccountTiers, session: Session, change: Change): Pr
   try {
     const { changed } = await batchByName(database, {
       taken: claims.takeStatement(database, attempt, unchanged),
+      earlier: claims.forgetEarlierStatement(database, attempt, unchanged),
       jobs: jobs.map((job) => outboxStatementOnlyIf(database, job, unchanged)),
       retired: given
         ? database
@@ -123,6 +137,7 @@ async function commit(tiers: AccountTiers, session: Session, change: Change): Pr
             )
             .bind(retiredId(userId, held.handle), until, ...unchanged.values)
         : [],
+      ended: given && isOver(given) ? [claims.giveUpAttemptStatement(database, given, unchanged)] : [],
       takenBack: database
         .prepare(`DELETE FROM retired_handles WHERE id = ? AND ${unchanged.sql}`)
         .bind(retiredId(userId, wanted), ...unchanged.values),

@@ -27,6 +27,8 @@ export interface SignUpInput {
 /** One attempt to create the account. All requests with the same Idempotency-Key share it, so a retry resumes it. */
 interface Attempt extends ClaimAttempt {
   retry: RetryKey | null
+  /** An earlier request with this key began it, and may have committed. */
+  isRepeated: boolean
 }
 
 /**
@@ -42,6 +44,9 @@ export async function signUp(
   const passwordHash = await hashPassword(input.password, tiers.random)
   for (let tries = 1; ; tries++) {
     const attempt = await beginAttempt(tiers, request.retry)
+    // A committed attempt reserves nothing, because the account may have given the address or the handle up since.
+    const resumed = attempt.isRepeated ? await resume(tiers, attempt.ownerId, request.userAgent) : null
+    if (resumed) return resumed
     await reserve(tiers, input, attempt)
     const signedIn = await commit(tiers, input, attempt, passwordHash, request)
     if (signedIn) return signedIn
@@ -54,20 +59,21 @@ export async function signUp(
 
 async function beginAttempt(tiers: AccountTiers, retry: RetryKey | null): Promise<Attempt> {
   const drawn = { ownerId: tiers.ids.userId(), attemptId: tiers.ids.plain() }
-  if (!retry) return { ...drawn, retry }
+  const begun = { ...drawn, retry, isRepeated: false }
+  if (!retry) return begun
   const { idempotency, shards } = tiers
   const id = idempotency.signUpId(retry)
   const database = shards.of(id, { operation: 'sign-up.begin' })
   const kept = { userId: drawn.ownerId, attemptId: drawn.attemptId, status: 0, answer: null }
   try {
     await database.batch(idempotency.statements(database, id, retry, kept))
-    return { ...drawn, retry }
+    return begun
   } catch (error) {
     if (!idempotency.isUsed(error)) throw error
     const earlier = await idempotency.find(id, retry)
     if (!earlier)
       throw new BanyanError('CONFLICT', 'Another request with this Idempotency-Key has just failed. Try again.')
-    return { ownerId: earlier.userId, attemptId: earlier.attemptId, retry }
+    return { ownerId: earlier.userId, attemptId: earlier.attemptId, retry, isRepeated: true }
   }
 }
 
@@ -137,7 +143,7 @@ async function commit(
   return { userId: ownerId, token: minted.token, stamp: sessions.started(minted) }
 }
 
-/** This sign-up was decided before. If it committed, its session gets a new token. Null if it was barred. */
+/** If the sign-up has committed, its session gets a new token. Null if it has not, or was barred. */
 async function resume(tiers: AccountTiers, userId: string, userAgent: string): Promise<SignedIn | null> {
   const { shards, sessions } = tiers
   const database = shards.of(userId, { read: 'exact', operation: 'sign-up.resume' })

@@ -1,3 +1,4 @@
+import { messageOf } from '../../core/errors.ts'
 import { limits } from '../../core/limits.ts'
 import type { Duty, DutyTools } from '../../jobs/duties.ts'
 import { upTo, type WalkedRows, walk } from '../../jobs/walk.ts'
@@ -78,7 +79,13 @@ async function repair({ shards, clock, log }: DutyTools, window: ShardWindow): P
   // If it was too much for one turn, the next one reads the same rows, and fewer of them differ.
   if (found.lost.length + found.unfounded.length > affordable) return repaired.length
   let counted = 0
-  for (const visit of visits) counted += await finish(visit)
+  for (const visit of visits) {
+    try {
+      counted += await finish(visit)
+    } catch (error) {
+      log.error('follows.not-checked', { shard: visit.shard.id, error: messageOf(error) }) // a full shard holds up no other
+    }
+  }
   return repaired.length + counted
 }
 

@@ -57,7 +57,9 @@ export const PeoplePage = ({ user, list, title, people, next }: PeoplePageProps)
       {title}
     </h1>
     {people.length === 0 ? (
-      <p class="empty">Nobody yet.</p>
+      next ? null : (
+        <p class="empty">Nobody yet.</p>
+      )
     ) : (
       <ol class="posts">
         {people.map((one) => (

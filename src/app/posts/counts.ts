@@ -1,3 +1,4 @@
+import { messageOf } from '../../core/errors.ts'
 import { limits } from '../../core/limits.ts'
 import type { Duty, DutyTools } from '../../jobs/duties.ts'
 import { upTo, walk } from '../../jobs/walk.ts'
@@ -56,11 +57,15 @@ export const postDuties = ({ shards, log }: DutyTools): Duty[] => [
       for (const { shard, error } of failed) log.error('posts.not-recounted', { shard, error })
       let wrong = 0
       for (const { shard, rows, advance } of visits) {
-        const counted = upTo(rows, limits.repairCountedRowsMax, ({ posts }) => posts)
-        const ids = JSON.stringify(counted.map(({ id }) => id))
-        const { results } = await shard.run(recount(shard.ownedHere('post_counts.id')), ids)
-        wrong += results.length
-        await advance(counted)
+        try {
+          const counted = upTo(rows, limits.repairCountedRowsMax, ({ posts }) => posts)
+          const ids = JSON.stringify(counted.map(({ id }) => id))
+          const { results } = await shard.run(recount(shard.ownedHere('post_counts.id')), ids)
+          wrong += results.length
+          await advance(counted)
+        } catch (error) {
+          log.error('posts.not-recounted', { shard: shard.id, error: messageOf(error) }) // a full shard holds up no other
+        }
       }
       return wrong
     },

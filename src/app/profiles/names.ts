@@ -9,7 +9,7 @@ export const shownName = ({ displayName, handle }: { displayName: string; handle
 
 /**
  * A text as search compares it: characters that look alike are equal (NFKC), letters have no case, and white space is one
- * space. Stored names have this form, so a change of it needs a migration that clears `search_name`.
+ * space. Stored names have this form, and a duty corrects them after a change of it.
  *
  * @public For nouns.
  */

@@ -171,12 +171,15 @@ export async function getSelf(
   { shards, userCounts }: Pick<Tiers, 'shards' | 'userCounts'>,
   userId: string,
 ): Promise<Self> {
-  const answer = await shards
-    .of(userId, { operation: 'profiles.self' })
-    .prepare(`SELECT ${selfColumns(userCounts)} WHERE profiles.id = ?`)
-    .bind(userId)
-    .all<SelfRow>()
-  return selfIn(answer)
+  const ask = (read: LoadRead) =>
+    shards
+      .of(userId, { operation: 'profiles.self', read })
+      .prepare(`SELECT ${selfColumns(userCounts)} WHERE profiles.id = ?`)
+      .bind(userId)
+      .all<SelfRow>()
+  const answer = await ask('lease')
+  // A replica may not have a new account yet.
+  return selfIn(answer.results.length > 0 ? answer : await ask('exact'))
 }
 
 /** The query of `getSelf`, for a batch with other reads of the user's slot. */

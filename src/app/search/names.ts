@@ -1,42 +1,68 @@
+import { messageOf } from '../../core/errors.ts'
 import type { Duty, DutyTools } from '../../jobs/duties.ts'
-import { affordable, type ShardVisit } from '../../sharding/shards.ts'
+import { type WalkedRows, walk } from '../../jobs/walk.ts'
 import { searchName } from '../profiles/names.ts'
 
-/** Rows per shard and turn. With a turn every three minutes, a shard of 100,000 old rows takes 10 hours. */
+/** Rows per shard and turn. With a turn every three minutes, a shard of 100,000 rows takes 10 hours. */
 const ROWS_MAX = 500
 
-interface UnnamedRow {
+/** To read the position and the rows, to correct names, and to keep the position. */
+const STATEMENTS_PER_SHARD = 4
+
+interface NamedRow {
   id: string
   displayName: string
+  searchName: string | null
   version: number
 }
 
 /**
- * Fills `search_name` in rows from before the column existed, a bounded number per shard and turn. It is not part of the
- * profile that others see, so the version stays.
+ * Corrects `search_name` in rows from before the column existed, and in rows whose name a previous version of the Worker
+ * has changed since, as during a deployment or after a rollback. It is not part of the profile that others see, so the
+ * version stays.
  */
 export const nameDuty = ({ shards, log }: Pick<DutyTools, 'shards' | 'log'>): Duty => ({
   name: 'search.names-filled',
   async run(window) {
-    const { values, failed } = await shards.each('users', fillNames, affordable(window, 2))
+    const { values: visits, failed } = await walk<NamedRow>(
+      shards,
+      {
+        duty: 'search',
+        tables: [{ name: 'profiles', columns: 'id, display_name AS displayName, search_name AS searchName, version' }],
+        rowsMax: ROWS_MAX,
+        statementsPerShard: STATEMENTS_PER_SHARD,
+      },
+      window,
+    )
     for (const { shard, error } of failed) log.error('search.names-not-filled', { shard, error })
-    return values.reduce((sum, count) => sum + count, 0)
+    let filled = 0
+    for (const visit of visits) {
+      try {
+        filled += await fillNames(visit)
+      } catch (error) {
+        log.error('search.names-not-filled', { shard: visit.shard.id, error: messageOf(error) })
+      }
+    }
+    return filled
   },
 })
 
-async function fillNames({ run, ownedHere }: ShardVisit): Promise<number> {
-  const unnamed = await run<UnnamedRow>(
-    `SELECT id, display_name AS displayName, version FROM profiles WHERE search_name IS NULL AND ${ownedHere('id')} LIMIT ?`,
-    ROWS_MAX,
-  )
-  if (unnamed.results.length === 0) return 0
-  const named = unnamed.results.map(({ id, displayName, version }) => [id, version, searchName(displayName)])
-  // A name that has changed since has raised the version, and was normalised by its change.
-  const filled = await run<{ id: string }>(
-    `UPDATE profiles SET search_name = part.value ->> 2 FROM json_each(?) AS part
-     WHERE profiles.id = part.value ->> 0 AND version = part.value ->> 1 AND search_name IS NULL
+async function fillNames({ shard, rows, advance }: WalkedRows<NamedRow>): Promise<number> {
+  const named = rows
+    .map(({ id, version, displayName, searchName: old }) => ({ id, version, old, name: searchName(displayName) }))
+    .filter(({ old, name }) => old !== name)
+  const filled = named.length === 0 ? 0 : await correct(shard, named)
+  await advance(rows)
+  return filled
+}
+
+async function correct({ run, ownedHere }: WalkedRows<NamedRow>['shard'], named: object[]): Promise<number> {
+  // A name that has changed since has raised the version.
+  const { results } = await run<{ id: string }>(
+    `UPDATE profiles SET search_name = part.value ->> 'name' FROM json_each(?) AS part
+     WHERE profiles.id = part.value ->> 'id' AND version = part.value ->> 'version'
        AND ${ownedHere('profiles.id')} RETURNING id`,
     JSON.stringify(named),
   )
-  return filled.results.length
+  return results.length
 }

@@ -26,7 +26,11 @@ export const command = defineCommand({
     const target = shardId(on)
     const connection = connect()
     const started = await connection.post<StartedMoves>(placeAt(name), { target })
-    const nothing = `Nothing to move: all slots of ${name} are on ${target}, or on their way to it.`
+    const where = `on ${target}, or on their way to it`
+    const nothing =
+      started.held === 0
+        ? `Nothing to move: all slots of ${name} are ${where}.`
+        : `Nothing can move now: all other slots of ${name} are ${where}.`
     return followed(connection, started, { until, isLeft, nothing })
   },
 })

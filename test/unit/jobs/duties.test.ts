@@ -230,7 +230,10 @@ test('a failing duty does not stop the others, and the log names it', async () =
   expect(logged).toEqual([['cron.failed', { duty: 'two', reason: 'unavailable' }]])
 })
 
-test('a duty that uses its whole budget leaves 200 statements for each later duty', async () => {
+test.each([
+  ['abc', [600, 200, 200]],
+  ['abcdef', [290, 142, 142, 142, 142, 142]],
+])('duties %s that use their whole budgets leave a share for each later one', async (names, shares) => {
   const budget = new StatementBudget()
   const left: number[] = []
   const greedy = (name: string): Duty => ({
@@ -242,8 +245,8 @@ test('a duty that uses its whole budget leaves 200 statements for each later dut
     },
   })
   const log = { info: () => undefined, warn: () => undefined, error: () => undefined }
-  await runDuties(['a', 'b', 'c'].map(greedy), { turn: 0, budget, log })
-  expect(left).toEqual([600, 200, 200])
+  await runDuties([...names].map(greedy), { turn: 0, budget, log })
+  expect(left).toEqual(shares)
 })
 
 test('a consumer runs the jobs that its budget allows, and retries the other messages', {

@@ -227,6 +227,20 @@ describe('the data centre’s copy', () => {
   })
 })
 
+test('a map without a keyspace, from a directory of an older version, gives way to one of the same epoch that has it', async () => {
+  const { clock, holder, noCopy, source, given } = stand()
+  const whole = source.reply
+  source.reply = async () => {
+    const { runs, ...map } = await whole()
+    return { ...map, runs: { users: runs.users! } }
+  }
+  await given()
+  source.reply = whole
+  clock.advance(LEASE / 2)
+  await holder.refreshIfDue(noCopy)
+  expect((await holder.current(noCopy)).map.has('claims')).toBe(true)
+})
+
 describe('the directory unavailable', () => {
   test('for longer than the lease: the held map has no lease, the directory is asked each second, and the lease returns with it', async () => {
     const { clock, directory, source, given } = stand()

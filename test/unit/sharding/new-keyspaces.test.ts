@@ -255,6 +255,17 @@ test('a shard that is being restored gets no slots; the map of the other keyspac
   expect(await slotsOf(given)).toEqual(thirds)
 })
 
+test('while a shard delays a new keyspace, operations of the assigned ones do not wait for it', async () => {
+  const given = await stand()
+  const directory = given.newer()
+  given.link.onCall = async (_, send) => {
+    given.older.setState('shard-001', 'read-only')
+    return send()
+  }
+  await expect(directory.whole('claims')).rejects.toMatchObject({ code: 'SHARD_NOT_SERVING' })
+  await directory.whole('users')
+})
+
 test('a shard that drains, and a shard without slots of users, get no slots of a new keyspace', async () => {
   const given = await stand()
   given.older.reassign('users', [[0x5555, 0xaaa9]], 'shard-000', null)
@@ -323,6 +334,19 @@ describe('a request for a keyspace that the isolate’s map lacks', () => {
       row: database.prepare(insert).bind(...values),
     }))
     expect([outcome.done, [...outcome.failed]]).toEqual([[{ key: KEY }], []])
+  })
+
+  test('asks for newer maps also as a query over all shards', async () => {
+    const { shards, source } = await isolate(2)
+    const ids = { columns: 'key', from: 'claims', id: 'key' }
+    const claims = { operation: 'test.scatter', keyspace: 'claims' } as const
+    const sources = [{ ...ids, keys: ['key'] }]
+    const page = await shards.scatter({ ...claims, direction: 'ascending', sources }, { limit: 1 })
+    expect([page.rows, page.failed, source.calls]).toEqual([[], [], 3])
+    const fresh = await isolate(2)
+    for await (const { failed, next } of fresh.shards.stream({ ...claims, source: ids }))
+      expect([failed, next.slots]).toEqual([[], []])
+    expect(fresh.source.calls).toBe(3)
   })
 
   test('is refused within the budget if none has it, and requests for other keyspaces do not ask again', async () => {

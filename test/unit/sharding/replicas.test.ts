@@ -196,10 +196,21 @@ describe('a read that a replica does not answer', () => {
     expect(counts).toEqual({ waited: 0, fellBack: 1 })
   })
 
+  test.each(['no such table: notes: SQLITE_ERROR', 'no such column: text: SQLITE_ERROR'])(
+    'because it is behind the last migration goes to the primary: %s',
+    async (message) => {
+      const { read, opened } = stand({
+        behaves: (start) => (start === 'first-primary' ? 'answers' : new Error(`D1_ERROR: ${message}`)),
+      })
+      await read()
+      expect(opened).toEqual(['first-unconstrained', 'first-primary'])
+    },
+  )
+
   test('because the statement is wrong does not go to the primary', async () => {
     const { read, opened, counts } = stand({
       ...atBookmark,
-      behaves: () => new Error('D1_ERROR: no such column: two: SQLITE_ERROR'),
+      behaves: () => new Error('D1_ERROR: near "SELEC": syntax error: SQLITE_ERROR'),
     })
     await expect(read()).rejects.toMatchObject({ code: 'DATABASE_ERROR' })
     expect(opened).toEqual(['0003'])

@@ -59,6 +59,18 @@ describe('moves in the middle of a page', () => {
     expect((await shards.scatter(query, { ...page, limit: 100 })).rows).toEqual(inOrder)
   })
 
+  test('a client who knows a newer epoch is not answered by the old owner, although the lease lasts', async () => {
+    const { world, ...given } = evenWorld(2)
+    await given.shards.scatter(query, page)
+    world.startMove(40, 41, 0)
+    world.stepMove(0)
+    world.stepMove(0)
+    world.directoryAnswers = false
+    const { shards } = world.isolate(fixedRandom(), { holder: given.holder, atLeastEpoch: 2 })
+    const { rows, failed } = await shards.scatter(query, { ...page, slots: [[40, 41]] })
+    expect([rows, failed.map(({ shard }) => shard)]).toEqual([[], ['shard-001']])
+  })
+
   test('an answer that arrives after the lease is discarded, because its shard may be purged, and is asked exactly', async () => {
     const { shards, calls, inOrder, world, clock } = evenWorld(1)
     let isFirst = true
@@ -92,6 +104,23 @@ describe('without a lease and without the directory', () => {
     const { shards, calls, inOrder } = await expired(4)
     expect((await shards.scatter(query, page)).rows).toEqual(inOrder.slice(0, 10))
     expect(calls.map(({ kind }) => kind)).toEqual(Array(4).fill('exact-read'))
+  })
+
+  test('a newer map that arrives after the deadline does not discard what other shards have answered', async () => {
+    const { shards, world, inOrder, clock, source } = await expired(2)
+    world.startMove(40, 41, 0)
+    world.stepMove(0)
+    world.stepMove(0)
+    const { reply } = source
+    let asked = 0
+    source.reply = () => {
+      if (asked++ === 0) return reply()
+      clock.advance(1_500)
+      return world.wire()
+    }
+    const { rows, failed } = await shards.scatter(query, { ...page, limit: 100, deadlineMs: 1_000 })
+    expect(failed.map(({ shard }) => shard)).toEqual(['shard-001'])
+    expect(rows).toEqual(inOrder.filter(({ id }) => id < '0020'))
   })
 
   test.each([

@@ -10,6 +10,7 @@ import {
 import { confirmEmailChange, requestEmailChange } from '../../../src/app/accounts/email-changes.ts'
 import { signUp } from '../../../src/app/accounts/sign-up.ts'
 import { BanyanError } from '../../../src/core/errors.ts'
+import { limits } from '../../../src/core/limits.ts'
 import { claimKey } from '../../../src/sharding/claims.ts'
 import { type Member, member } from '../../support/members.ts'
 import { emptyShards, everything, rowCounts, rows } from '../../support/shard-rows.ts'
@@ -147,7 +148,9 @@ describe('a change of the e-mail address', () => {
   test('to a taken address is refused at once', async () => {
     const world = new World()
     const [ada, bob] = [await member(world), await member(world)]
-    expect(await asks(world, ada, bob.email)).toBe('EMAIL_TAKEN')
+    // Its password is right, so none of these attempts counts against it.
+    for (let tries = 0; tries <= limits.passwordAttemptsFree; tries++)
+      expect(await asks(world, ada, bob.email)).toBe('EMAIL_TAKEN')
     expect(await rows('mail_tokens', "purpose = 'change-email'")).toEqual([])
   })
 
@@ -241,6 +244,23 @@ describe('links that were mailed to the old address', () => {
     expect(world.mails).toHaveLength(sent)
     expect(await rows('mail_tokens', "purpose = 'reset-password'")).toEqual([])
   })
+})
+
+test('a confirmation that is frozen while the address changes twice keeps no claim without its account', async () => {
+  const { world, ada, token } = await asked()
+  const slow = world.isolate()
+  const hold = slow.holdAt('emails.read-attempts', 'after')
+  const outcome = confirms(world, token, slow)
+  await hold.reached
+  expect(await confirms(world, token)).toBe('done')
+  expect(await asks(world, ada, 'third@example.com')).toBe('done')
+  expect(await confirms(world, tokenFor(world, 'confirm-email', 'third@example.com'))).toBe('done')
+  hold.letGo()
+  expect(await outcome).toBe('NOT_FOUND')
+  world.clock.advance(RESERVATION_MS + 1)
+  await world.isolate().cron()
+  expect([await emailOf(ada), await claimOf(NEXT)]).toEqual(['third@example.com', null])
+  expect(await joins(world, NEXT)).toBe('done')
 })
 
 // ── crashes ───────────────────────────────────────────────────────────────────────────────────────

@@ -131,6 +131,35 @@ describe('a change of the handle', () => {
 })
 
 describe('a retired handle', () => {
+  test('and its return, again and again, leave one attempt per handle', async () => {
+    const { world, ada } = await setUp()
+    for (const handle of ['countess', 'lovelace', 'countess', 'lovelace', 'countess'])
+      expect(await rename(world, ada, handle)).toBe(handle)
+    const attempts = await rows('claim_attempts', "id LIKE '%.handle-%'")
+    expect(attempts.map(({ id, outcome }) => [String(id).at(-1), outcome]).sort()).toEqual([
+      ['1', 'given-up'],
+      ['2', 'taken'],
+    ])
+  })
+
+  test('that is frozen while the user takes and leaves the handle keeps no claim without its account', async () => {
+    const { world, ada } = await setUp()
+    const slow = world.isolate()
+    const hold = slow.holdAt('handles.read', 'after')
+    const outcome = rename(world, ada, 'countess', slow)
+    await hold.reached
+    for (const handle of ['countess', 'lovelace']) expect(await rename(world, ada, handle)).toBe(handle)
+    hold.letGo()
+    expect(await outcome).toBe('countess')
+    await later(world, RESERVATION_MS + 1)
+    await world.isolate().cron()
+    expect(await handleOf(ada)).toBe('countess')
+    expect([await claimOf('countess'), await claimOf('lovelace')]).toEqual([
+      { owner_id: ada.userId, state: 'confirmed' },
+      { owner_id: ada.userId, state: 'retired' },
+    ])
+  })
+
   test('is taken by nobody else for 30 days, then by a sign-up, before or after the cron has released it', async () => {
     const { world, ada } = await setUp()
     const bob = await member(world)

@@ -1,6 +1,8 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import '../../support/light-passwords.ts'
 import { normaliseEmail } from '../../../src/app/accounts/accounts.ts'
+import { confirmEmailChange, requestEmailChange } from '../../../src/app/accounts/email-changes.ts'
+import { changeHandle } from '../../../src/app/accounts/handle-changes.ts'
 import { type SignUpInput, signUp } from '../../../src/app/accounts/sign-up.ts'
 import { hasCode } from '../../../src/core/errors.ts'
 import { claimKey } from '../../../src/sharding/claims.ts'
@@ -399,6 +401,29 @@ describe('two requests with one Idempotency-Key', () => {
       await expectClaimsOfAccounts(world)
     },
   )
+
+  test('a retry after the account has changed its address and handle takes neither back', async () => {
+    const world = new World()
+    const input = somebody()
+    const isolate = world.isolate()
+    const userId = await attempt(isolate, input, 'key')
+    await isolate.afterResponse()
+    const session = { id: String((await rows('sessions'))[0]?.id), userId }
+    await changeHandle(isolate.tiers, session, 'another_name')
+    const change = { email: 'another@example.com', password: input.password }
+    await requestEmailChange(isolate.tiers, session, change, 'http://localhost')
+    await isolate.afterResponse()
+    const [, link = ''] = /confirm-email\/(\S+)/.exec(world.mails.at(-1)?.text ?? '') ?? []
+    await confirmEmailChange(isolate.tiers, link, 'http://localhost', null)
+    await isolate.afterResponse()
+    const before = await rows('claims')
+    expect(await attempt(world.isolate(), input, 'key')).toBe(userId)
+    world.clock.advance(RESERVATION_MS + 1)
+    await world.isolate().cron()
+    expect(await rows('claims')).toEqual(before)
+    const other = await attempt(world.isolate(), { ...somebody(), email: input.email })
+    expect(await ownersOf(input.email)).toEqual([other])
+  })
 
   test('the key with another body is refused, and changes nothing', async () => {
     const isolate = workerIsolate()

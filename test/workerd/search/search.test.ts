@@ -110,6 +110,17 @@ test('the cron makes old rows searchable, without a new version of the profile',
   expect(order(await rows('profiles'))).toEqual(order(before))
 })
 
+test('the cron corrects the name of a row that a previous version of the Worker has changed', async () => {
+  const rename = (name: string) =>
+    runEverywhere("UPDATE profiles SET display_name = ?, version = version + 1 WHERE handle = 'zebra'", name)
+  await rename('Okapi')
+  expect(handles(await search('okapi'))).toEqual([])
+  await isolate.cron()
+  expect(handles(await search('okapi'))).toEqual(['zebra'])
+  await rename('Ｚebra Crossing')
+  await isolate.cron()
+})
+
 describe('a search is refused', () => {
   test.each([
     ['nothing', ''],
@@ -140,6 +151,8 @@ describe('a search is refused', () => {
     expect([answer.status, answer.headers.get('retry-after')]).toEqual([429, '60'])
     expect((await ask('/search')).status).toBe(200)
     expect((await ask('/api/v1/users/zebra')).status).toBe(200)
+    const operator = { headers, token: String(limited.env.OPERATOR_TOKEN) }
+    expect((await limited.request('GET', '/api/v1/search/users?q=z', operator)).status).toBe(200)
   })
 })
 
@@ -197,5 +210,7 @@ test('the page has a form, and works without a script', async () => {
   const first = await isolate.request('GET', '/search?q=zora')
   for (const handle of ['neale', 'zora_1', 'zora_2']) expect(first.text).toContain(`href="/@${handle}"`)
   expect(first.headers.get('cache-control')).toBe('no-store')
-  expect((await isolate.request('GET', '/search?q=nobody+at+all')).text).toContain('No handle or name starts with this text.')
+  expect((await isolate.request('GET', '/search?q=nobody+at+all')).text).toContain(
+    'No handle or name starts with this text.',
+  )
 })

@@ -98,6 +98,19 @@ describe('a client who has written', () => {
   })
 })
 
+test('a change that an earlier request has made is acknowledged with the bookmarks of its shards', async () => {
+  const { token, user } = await newMember(isolate())
+  const { request, opened } = isolate()
+  const answer = await request('PUT', '/api/v1/me/handle', { token, json: { handle: user.handle } })
+  expect(answer.status, answer.text).toBe(200)
+  expect(new Set(opened())).toEqual(new Set(['first-primary']))
+  const { bookmarks } = parsed(tokenOf(answer))
+  const later = isolate()
+  const headers = { 'x-causal-token': tokenOf(answer) }
+  expect((await later.request('GET', `/api/v1/users/${user.handle}`, { headers })).status).toBe(200)
+  for (const start of later.opened()) expect([...bookmarks.values()]).toContain(start)
+})
+
 test('a GET that writes works', async () => {
   const { token } = await newMember(isolate())
   const { now } = Date

@@ -121,6 +121,16 @@ test('the primaries get only writes, exact reads and reads past their deadline; 
   expect(primaryReads() - past.primary).toBe(1)
 })
 
+test('a replica without a new account does not prove that the account was deleted', async () => {
+  const one = isolate()
+  await signUp(one)
+  lagMs = limits.replicaReadMs * 60
+  const { token, handle } = await signUp(one)
+  const answer = await one.request('GET', '/api/v1/me', { token })
+  expect(answer.status, answer.text).toBe(200)
+  expect(answer.json<{ user: { handle: string } }>().user.handle).toBe(handle)
+})
+
 test('without its primary a shard is read, and writes get 503; a promotion loses what its replica had not received', async () => {
   const one = isolate()
   const members = await Promise.all(Array.from({ length: 4 }, () => signUp(one)))

@@ -25,7 +25,9 @@ test.each(['SHARD_002', 'shard-002'])('place names the shard %s by its id', asyn
 
 test('place says how many slots are in open moves, and what to do', async () => {
   const { text } = await place.run(api({ ...nothing, held: 256 }).connect, ['claims'], { on: 'SHARD_002' })
-  expect(text).toMatch(/256 slots more should move, but are in open moves\. Run the command again/)
+  expect(text).toMatch(
+    /^Nothing can move now: all other slots .*\n256 slots more should move, but are in open moves\. Run the command again/,
+  )
 })
 
 test('place without a shard shows the whole command', async () => {
