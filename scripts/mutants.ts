@@ -363,7 +363,7 @@ const mutants: Mutant[] = [
   {
     name: 'exact reads in their session',
     file: 'src/sharding/router.ts',
-    take: /if \(this\.#session\) return this\.#session\.askPrimary\(shard, database, send\)/,
+    take: /if \(this\.#session\) return this\.#session\.askPrimary\(shard, this\.#database\(shard\), send\)/,
     leave: '',
     project: 'workerd',
     tests: 'test/workerd/sharding/routed-database.test.ts',
@@ -800,8 +800,8 @@ const mutants: Mutant[] = [
   {
     name: 'shares of the cron’s duties',
     file: 'src/jobs/duties.ts',
-    take: /after \* limits\.cronDutyStatementsMin/,
-    leave: '0 * after',
+    take: /after \* share/,
+    leave: '0 * after * share',
     project: 'unit',
     tests: 'test/unit/jobs',
   },
@@ -990,9 +990,9 @@ const mutants: Mutant[] = [
   },
   {
     name: 'exact reads go to the primary',
-    file: 'src/sharding/router.ts',
-    take: /const primary = database\.withSession\('first-primary'\)/,
-    leave: "const primary = database.withSession('first-unconstrained')",
+    file: 'src/sharding/replica-calls.ts',
+    take: /replicas \? database\.withSession\('first-primary'\)/,
+    leave: "replicas ? database.withSession('first-unconstrained')",
     project: 'workerd',
     tests: 'test/workerd/web/replicated-reads.test.ts',
   },
@@ -1380,8 +1380,8 @@ const mutants: Mutant[] = [
   {
     name: 'negative entries are never stale',
     file: 'src/cache/entry.ts',
-    take: /value === null \? 0 : policy/,
-    leave: 'policy',
+    take: /shortMs\(value, policy\) === null \? policy\.staleWhileRevalidateMs : 0/,
+    leave: 'policy.staleWhileRevalidateMs',
     ...cache,
   },
   {
