@@ -806,6 +806,14 @@ const mutants: Mutant[] = [
     tests: 'test/unit/jobs',
   },
   {
+    name: 'duties that take turns visit all shards',
+    file: 'src/jobs/duties.ts',
+    take: /duty\.run\(\{ \.\.\.window, turn: ownTurn \}\)/,
+    leave: 'duty.run(window)',
+    project: 'unit',
+    tests: 'test/unit/jobs',
+  },
+  {
     name: 'shards that a budget suffices for',
     file: 'src/sharding/shards.ts',
     take: /Math\.floor\(window\.budget\.left \/ statementsPerShard\)/,

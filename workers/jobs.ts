@@ -3,7 +3,7 @@ import { messageOf } from '../src/core/errors.ts'
 import { limits } from '../src/core/limits.ts'
 import { consoleLog, type Log } from '../src/core/log.ts'
 import { consume, consumeDead } from '../src/jobs/consumer.ts'
-import { runDuties } from '../src/jobs/duties.ts'
+import { dutyOfTurn, runDuties } from '../src/jobs/duties.ts'
 import { expire, platformExpiries } from '../src/jobs/housekeeping.ts'
 import { consumePurges } from '../src/jobs/purges.ts'
 import { wakeOpenMoves } from '../src/objects/movers.ts'
@@ -54,7 +54,7 @@ export async function scheduled(controller: ScheduledController, env: Env, conte
     { name: 'outbox.swept', run: (window: ShardWindow) => relay.sweep(window) },
     { name: 'claims.settled', run: (window: ShardWindow) => settle(claims, window, log) },
     { name: 'rows.expired', run: (window: ShardWindow) => expire(shards, expiries, systemClock, log, window) },
-    ...ofNouns.filter((_, index) => index === turn % ofNouns.length),
+    ...dutyOfTurn(ofNouns, turn),
   ]
   await runDuties(duties, { turn, budget, log })
 }

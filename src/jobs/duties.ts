@@ -28,6 +28,17 @@ export interface DutyRun {
 }
 
 /**
+ * The duty that this turn runs. Its window counts its own turns. Otherwise, it would visit the same shards forever if
+ * the number of windows were a multiple of the number of duties.
+ */
+export function dutyOfTurn(duties: Duty[], turn: number): Duty[] {
+  const duty = duties[turn % duties.length]
+  if (!duty) return []
+  const ownTurn = Math.floor(turn / duties.length)
+  return [{ name: duty.name, run: (window) => duty.run({ ...window, turn: ownTurn }) }]
+}
+
+/**
  * Runs the duties over this turn's shards, with one budget. Each gets the rest of it, minus a share for each later
  * duty. A different duty is first in each turn, so every duty progresses every minute and gets the largest share in
  * turn. A failing duty does not stop the others.

@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { accountExpiries } from '../../../src/app/accounts/jobs.ts'
+import { windowOf } from '../../../src/core/bounded.ts'
 import { slotText } from '../../../src/core/ids.ts'
 import type { Log } from '../../../src/core/log.ts'
 import { consume } from '../../../src/jobs/consumer.ts'
 import { Dispatch, type JobKinds } from '../../../src/jobs/dispatch.ts'
-import { type Duty, runDuties } from '../../../src/jobs/duties.ts'
+import { type Duty, dutyOfTurn, runDuties } from '../../../src/jobs/duties.ts'
 import { expire, platformExpiries } from '../../../src/jobs/housekeeping.ts'
 import type { Job } from '../../../src/jobs/outbox.ts'
 import { Relay } from '../../../src/jobs/relay.ts'
@@ -272,4 +273,26 @@ test('a consumer runs the jobs that its budget allows, and retries the other mes
   expect(acked).toBeGreaterThan(60)
   expect(acked).toBeLessThan(100)
   expect(all.statements()).toBeLessThanOrEqual(PLATFORM_STATEMENTS_MAX)
+})
+
+test.each([1, 2, 3, 4, 5, 6, 7])('each of %i duties that take turns visits all of 240 shards', async (count) => {
+  const shards = Array.from({ length: 240 }, (_, index) => index)
+  const visited = Array.from({ length: count }, () => new Set<number>())
+  const duties = visited.map(
+    (seen, index): Duty => ({
+      name: `duty ${index}`,
+      async run(window) {
+        for (const shard of windowOf(shards, window)) seen.add(shard)
+        return 0
+      },
+    }),
+  )
+  const windows = shards.length / 40
+  for (let turn = 0; turn < count * windows; turn++)
+    for (const duty of dutyOfTurn(duties, turn)) await duty.run({ turn, size: 40 })
+  expect(visited.map(({ size }) => size)).toEqual(visited.map(() => shards.length))
+})
+
+test('without duties, no turn has one', () => {
+  expect(dutyOfTurn([], 5)).toEqual([])
 })
