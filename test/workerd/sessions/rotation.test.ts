@@ -257,7 +257,7 @@ describe('over HTTP', () => {
       await sendForm('/settings/password', fields, user.cookie),
     ]
     for (const { status, headers } of late) expect([status, headers.getSetCookie()]).toEqual([401, []])
-    const page = await workerIsolate().request('GET', '/home', { headers })
+    const page = await workerIsolate().request('GET', '/settings', { headers })
     expect(page.headers.get('set-cookie')).toMatch(/__Host-session=;.*Max-Age=0.*__Host-stamp=;.*Max-Age=0/i)
   })
 
