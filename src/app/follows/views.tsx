@@ -1,6 +1,5 @@
 import { Spread } from '../../web/layout.tsx'
-import { Leaf } from '../profiles/leaf.tsx'
-import { shownName } from '../profiles/names.ts'
+import { Byline } from '../profiles/byline.tsx'
 import type { User } from '../profiles/shapes.ts'
 import { followPaths } from './paths.ts'
 
@@ -33,16 +32,6 @@ export const FollowLink = ({ user }: { user: User }) => (
   </p>
 )
 
-const PersonLine = ({ user }: { user: User }) => (
-  <a class="byline" href={followPaths(user).profile}>
-    <Leaf user={user} />
-    <span>
-      <bdi class="byline-name">{shownName(user)}</bdi>
-      <span class="byline-handle">@{user.handle}</span>
-    </span>
-  </a>
-)
-
 export type PeoplePageProps = {
   user: User
   list: 'followers' | 'following'
@@ -52,7 +41,7 @@ export type PeoplePageProps = {
 }
 
 export const PeoplePage = ({ user, list, title, people, next }: PeoplePageProps) => (
-  <Spread margin={<PersonLine user={user} />}>
+  <Spread margin={<Byline user={user} />}>
     <h1 class="list-title" dir="auto">
       {title}
     </h1>
@@ -64,7 +53,7 @@ export const PeoplePage = ({ user, list, title, people, next }: PeoplePageProps)
       <ol class="posts">
         {people.map((one) => (
           <li>
-            <PersonLine user={one} />
+            <Byline user={one} />
           </li>
         ))}
       </ol>

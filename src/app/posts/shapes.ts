@@ -16,5 +16,4 @@ export const postShape = z
   })
   .openapi('Post')
 
-export type Author = z.infer<typeof authorShape>
 export type Post = z.infer<typeof postShape>

@@ -1,10 +1,11 @@
 import { type FieldErrors, FormError, TextArea } from '../../web/fields.tsx'
 import { readableTime, Spread, Timestamp } from '../../web/layout.tsx'
+import { Byline } from '../profiles/byline.tsx'
 import { Leaf } from '../profiles/leaf.tsx'
 import { shownName } from '../profiles/names.ts'
 import type { Self } from '../profiles/shapes.ts'
 import { DRAFT } from './navigation.tsx'
-import type { Author, Post } from './shapes.ts'
+import type { Post } from './shapes.ts'
 
 const postCharactersMax = 2_000
 
@@ -17,16 +18,6 @@ const previewLinesMax = 14
 function isLong(text: string): boolean {
   return text.length > previewCharactersMax || text.split('\n').length > previewLinesMax
 }
-
-const Byline = ({ author }: { author: Author }) => (
-  <a class="byline" href={`/@${author.handle}`}>
-    <Leaf user={author} />
-    <span>
-      <bdi class="byline-name">{shownName(author)}</bdi>
-      <span class="byline-handle">@{author.handle}</span>
-    </span>
-  </a>
-)
 
 const PostDates = ({ post }: { post: Post }) => (
   <p class="dates">
@@ -52,7 +43,7 @@ const PostCard = ({ post, byline = true }: PostCardProps) => (
   <article class="post">
     {byline ? (
       <div class="post-top">
-        <Byline author={post.author} />
+        <Byline user={post.author} />
         <PostDates post={post} />
       </div>
     ) : (
@@ -183,7 +174,7 @@ const DeletePost = ({ post }: { post: Post }) => (
 export type PostPageProps = { post: Post; own: boolean }
 
 export const PostPage = ({ post, own }: PostPageProps) => (
-  <Spread margin={<Byline author={post.author} />}>
+  <Spread margin={<Byline user={post.author} />}>
     <article>
       <h1 class="hidden">
         Post by <bdi>{shownName(post.author)}</bdi>

@@ -13,7 +13,7 @@ function firstGrapheme(text: string): string {
   return '·'
 }
 
-type LeafProps = {
+export type LeafProps = {
   user: { handle: string; displayName: string; avatar?: { url: string } | null }
   size?: 'small' | 'large'
 }

@@ -1,7 +1,6 @@
 import { type FieldErrors, FormError, TextField } from '../../web/fields.tsx'
 import { Spread } from '../../web/layout.tsx'
-import { Leaf } from '../profiles/leaf.tsx'
-import { shownName } from '../profiles/names.ts'
+import { Byline } from '../profiles/byline.tsx'
 import type { User } from '../profiles/shapes.ts'
 import { SEARCH } from './navigation.tsx'
 
@@ -11,18 +10,6 @@ export type SearchPageProps = {
   found: { items: User[]; next: string | null; partial: boolean } | null
   errors: FieldErrors
 }
-
-const Person = ({ user }: { user: User }) => (
-  <article class="post">
-    <a class="byline" href={`/@${user.handle}`}>
-      <Leaf user={user} />
-      <span>
-        <bdi class="byline-name">{shownName(user)}</bdi>
-        <span class="byline-handle">@{user.handle}</span>
-      </span>
-    </a>
-  </article>
-)
 
 const People = ({
   q,
@@ -41,7 +28,9 @@ const People = ({
       <ol class="posts">
         {items.map((user) => (
           <li>
-            <Person user={user} />
+            <article class="post">
+              <Byline user={user} />
+            </article>
           </li>
         ))}
       </ol>
