@@ -3,13 +3,13 @@ import { BanyanError } from '../core/errors.ts'
 import { slotOf } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import { backoffMs } from '../core/random.ts'
-import { type Answer, answerOf, isUnapplied, OutcomeUnknownError } from './answers.ts'
+import { type Answer, isUnapplied, OutcomeUnknownError } from './answers.ts'
 import { type AnswersOf, answersByName, type NamedBatch, statementsOf } from './named-batch.ts'
 import {
+  answerOrRefusal,
   isSlotRefusal,
   refusalOf,
   refuseUnlessOwned,
-  SlotRefusal,
   type SlotRefusalCode,
   shardUnknown,
   slotRefused,
@@ -134,7 +134,7 @@ export class GroupedBatches<I extends Slotted, Batch extends NamedBatch> {
         this.#answers.push(outcome.value)
         return []
       }
-      const answer = slotAnswer(outcome.error) ?? answerOf(outcome.error)
+      const answer = answerOrRefusal(outcome.error)
       if (isSlotRefusal(answer)) return this.#sendServed(shard, database, items, answer.code)
       const isLast = ++failures > limits.readRetriesMax || clock.now() >= this.#deadline
       if (answer.kind === 'transient' && this.#kind === 'exact-read') {
@@ -241,9 +241,6 @@ function refuseUnlessServed(items: Slotted[], states: D1Result<SlotState> | unde
   const known = new Map(states?.results.map(({ slot, state }) => [slot, state]))
   for (const { key } of items) refuseUnlessOwned(known.get(slotOf(key)))
 }
-
-const slotAnswer = (error: unknown) =>
-  error instanceof SlotRefusal ? ({ kind: 'refused', code: error.code } as const) : null
 
 const slotsOf = (items: Slotted[]): string => JSON.stringify([...new Set(items.map(({ key }) => slotOf(key)))])
 

@@ -1,7 +1,7 @@
 import { type Clock, DAY_MS, type TimeBudget } from '../core/clock.ts'
 import { BanyanError, messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
-import { type Answer, DatabaseError, notMigrated, refusedError } from './answers.ts'
+import { type Answer, answerOf, DatabaseError, notMigrated, refusedError } from './answers.ts'
 import type { ShardEntry } from './shard-map.ts'
 
 export type CallKind = 'read' | 'exact-read' | 'write'
@@ -16,6 +16,10 @@ export class SlotRefusal extends Error {
     this.code = code
   }
 }
+
+/** A shard's answer to a failed call. The refusal of an exact read counts like that of a write. */
+export const answerOrRefusal = (error: unknown): Answer =>
+  error instanceof SlotRefusal ? { kind: 'refused', code: error.code } : answerOf(error)
 
 /** A fenced source does not answer exact reads, because the target may already be writable. */
 export function refuseUnlessOwned(state: string | undefined): void {

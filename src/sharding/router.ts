@@ -2,7 +2,7 @@ import { hasCode, messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import { present } from '../core/present.ts'
 import { backoffMs } from '../core/random.ts'
-import { answerOf, isUnapplied, OutcomeUnknownError } from './answers.ts'
+import { isUnapplied, OutcomeUnknownError } from './answers.ts'
 import {
   bound,
   boundAll,
@@ -15,10 +15,10 @@ import {
 } from './guarded-batch.ts'
 import type { HeldMap } from './map-holder.ts'
 import {
+  answerOrRefusal,
   type CallKind,
   isSlotRefusal,
   refuseUnlessOwned,
-  SlotRefusal,
   shardUnknown,
   slotRefused,
   stateRefusal,
@@ -303,10 +303,7 @@ export class Router {
         continue
       }
       if ('value' in outcome) return outcome.value
-      const answer =
-        outcome.error instanceof SlotRefusal
-          ? ({ kind: 'refused', code: outcome.error.code } as const)
-          : answerOf(outcome.error)
+      const answer = answerOrRefusal(outcome.error)
       const leftMs = deadline - clock.now()
       if (answer.kind === 'transient' || answer.kind === 'overloaded') {
         if (answer.kind === 'transient' && !mayRepeat) throw new OutcomeUnknownError(outcome.error)

@@ -2,10 +2,10 @@ import { eachAtMost } from '../core/bounded.ts'
 import { type BanyanError, messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import { backoffMs } from '../core/random.ts'
-import { answerOf } from './answers.ts'
 import { bound } from './guarded-batch.ts'
 import type { HeldMap } from './map-holder.ts'
 import {
+  answerOrRefusal,
   isSlotRefusal,
   refusalOf,
   SlotRefusal,
@@ -195,10 +195,7 @@ class PageAttempt<Row> {
         if (kind === 'read' && !holder.stillVouchesFor(held)) continue
         return { rows: outcome.value.map((row) => keyedRow(this.#query, row)) }
       }
-      const answer =
-        outcome.error instanceof SlotRefusal
-          ? ({ kind: 'refused', code: outcome.error.code } as const)
-          : answerOf(outcome.error)
+      const answer = answerOrRefusal(outcome.error)
       if (answer.kind === 'transient' || answer.kind === 'overloaded') {
         if (++failures > limits.readRetriesMax || this.#leftMs === 0)
           return { error: unavailable(shard, 'read', outcome.error) }
