@@ -1,3 +1,5 @@
+import { messageOf } from '../core/errors.ts'
+import type { ShardFailure } from '../sharding/scatter.ts'
 import { affordable, type Shards, type ShardVisit, type ShardWindow } from '../sharding/shards.ts'
 
 /** A table of a walk. Its primary key is `id`. */
@@ -76,6 +78,23 @@ export async function walk<Row extends { id: string }>(
     },
     affordable(window, statementsPerShard),
   )
+}
+
+/** The sum of what the visits' work resolves to. A shard that refuses it, such as a full one, holds up no other. */
+export async function workOff<Row>(
+  visits: WalkedRows<Row>[],
+  work: (visit: WalkedRows<Row>) => Promise<number>,
+  onFailure: (failure: ShardFailure) => void,
+): Promise<number> {
+  let sum = 0
+  for (const visit of visits) {
+    try {
+      sum += await work(visit)
+    } catch (error) {
+      onFailure({ shard: visit.shard.id, error: messageOf(error) })
+    }
+  }
+  return sum
 }
 
 /** The first rows whose weights sum to at most `max`, and at least one row. */

@@ -1,7 +1,7 @@
-import { messageOf } from '../../core/errors.ts'
 import { limits } from '../../core/limits.ts'
 import type { Duty, DutyTools } from '../../jobs/duties.ts'
-import { upTo, type WalkedRows, walk } from '../../jobs/walk.ts'
+import { upTo, type WalkedRows, walk, workOff } from '../../jobs/walk.ts'
+import type { ShardFailure } from '../../sharding/scatter.ts'
 import type { Shards, ShardWindow } from '../../sharding/shards.ts'
 import { countsIn, deliver, EDGE_COLUMNS, type Edge, type EdgeRow, findEdges, otherSideOf, sideOf } from './edges.ts'
 
@@ -65,7 +65,8 @@ async function repair({ shards, clock, log }: DutyTools, window: ShardWindow): P
     },
     window,
   )
-  for (const { shard, error } of failed) log.error('follows.not-checked', { shard, error })
+  const onFailure = ({ shard, error }: ShardFailure) => log.error('follows.not-checked', { shard, error })
+  failed.forEach(onFailure)
   const found = await compare(shards, visits)
   const affordable = Math.floor((window.budget?.left ?? Number.POSITIVE_INFINITY) / STATEMENTS_PER_REPAIR)
   const lost = found.lost.slice(0, affordable)
@@ -78,15 +79,7 @@ async function repair({ shards, clock, log }: DutyTools, window: ShardWindow): P
   if (reasons.length > 0) log.warn('follows.not-repaired', { edges: reasons.length, reason: String(reasons[0]) })
   // If it was too much for one turn, the next one reads the same rows, and fewer of them differ.
   if (found.lost.length + found.unfounded.length > affordable) return repaired.length
-  let counted = 0
-  for (const visit of visits) {
-    try {
-      counted += await finish(visit)
-    } catch (error) {
-      log.error('follows.not-checked', { shard: visit.shard.id, error: messageOf(error) }) // a full shard holds up no other
-    }
-  }
-  return repaired.length + counted
+  return repaired.length + (await workOff(visits, finish, onFailure))
 }
 
 /** The number of rows whose other sides can be read with half of the budget. */

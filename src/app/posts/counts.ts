@@ -1,7 +1,7 @@
-import { messageOf } from '../../core/errors.ts'
 import { limits } from '../../core/limits.ts'
 import type { Duty, DutyTools } from '../../jobs/duties.ts'
-import { upTo, walk } from '../../jobs/walk.ts'
+import { upTo, type WalkedRows, walk, workOff } from '../../jobs/walk.ts'
+import type { ShardFailure } from '../../sharding/scatter.ts'
 import type { ShardDatabase, ShardStatement } from '../../sharding/shards.ts'
 
 const countOf = (authorId: string) => `(SELECT count(*) FROM posts WHERE author_id = ${authorId})`
@@ -54,20 +54,17 @@ export const postDuties = ({ shards, log }: DutyTools): Duty[] => [
         },
         window,
       )
-      for (const { shard, error } of failed) log.error('posts.not-recounted', { shard, error })
-      let wrong = 0
-      for (const { shard, rows, advance } of visits) {
-        try {
-          const counted = upTo(rows, limits.repairCountedRowsMax, ({ posts }) => posts)
-          const ids = JSON.stringify(counted.map(({ id }) => id))
-          const { results } = await shard.run(recount(shard.ownedHere('post_counts.id')), ids)
-          wrong += results.length
-          await advance(counted)
-        } catch (error) {
-          log.error('posts.not-recounted', { shard: shard.id, error: messageOf(error) }) // a full shard holds up no other
-        }
-      }
-      return wrong
+      const onFailure = ({ shard, error }: ShardFailure) => log.error('posts.not-recounted', { shard, error })
+      failed.forEach(onFailure)
+      return workOff(visits, recountVisited, onFailure)
     },
   },
 ]
+
+async function recountVisited({ shard, rows, advance }: WalkedRows<CountRow>): Promise<number> {
+  const counted = upTo(rows, limits.repairCountedRowsMax, ({ posts }) => posts)
+  const ids = JSON.stringify(counted.map(({ id }) => id))
+  const { results } = await shard.run(recount(shard.ownedHere('post_counts.id')), ids)
+  await advance(counted)
+  return results.length
+}

@@ -1,6 +1,6 @@
-import { messageOf } from '../../core/errors.ts'
 import type { Duty, DutyTools } from '../../jobs/duties.ts'
-import { type WalkedRows, walk } from '../../jobs/walk.ts'
+import { type WalkedRows, walk, workOff } from '../../jobs/walk.ts'
+import type { ShardFailure } from '../../sharding/scatter.ts'
 import { searchName } from '../profiles/names.ts'
 
 /** Rows per shard and turn. With a turn every three minutes, a shard of 100,000 rows takes 10 hours. */
@@ -34,16 +34,9 @@ export const nameDuty = ({ shards, log }: Pick<DutyTools, 'shards' | 'log'>): Du
       },
       window,
     )
-    for (const { shard, error } of failed) log.error('search.names-not-filled', { shard, error })
-    let filled = 0
-    for (const visit of visits) {
-      try {
-        filled += await fillNames(visit)
-      } catch (error) {
-        log.error('search.names-not-filled', { shard: visit.shard.id, error: messageOf(error) })
-      }
-    }
-    return filled
+    const onFailure = ({ shard, error }: ShardFailure) => log.error('search.names-not-filled', { shard, error })
+    failed.forEach(onFailure)
+    return workOff(visits, fillNames, onFailure)
   },
 })
 
