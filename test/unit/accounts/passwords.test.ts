@@ -1,5 +1,6 @@
-import * as crypto from 'node:crypto'
-import { beforeEach, describe, expect, test, vi } from 'vitest'
+import crypto from 'node:crypto'
+import { syncBuiltinESMExports } from 'node:module'
+import { afterAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type AccountTiers, logIn } from '../../../src/app/accounts/accounts.ts'
 import { isCommonPassword } from '../../../src/app/accounts/common-passwords.ts'
 import {
@@ -13,16 +14,17 @@ import {
 import { BanyanError } from '../../../src/core/errors.ts'
 import { systemRandom } from '../../../src/core/random.ts'
 
-vi.mock('node:crypto', async (original) => {
-  const real = await original<typeof crypto>()
-  return { ...real, scryptSync: vi.fn(real.scryptSync) }
-})
-
-const scrypt = vi.mocked(crypto.scryptSync)
+const scrypt = vi.spyOn(crypto, 'scryptSync')
+syncBuiltinESMExports()
 const PASSWORD = 'a pass phrase of mine'
 
 beforeEach(() => {
   scrypt.mockClear()
+})
+
+afterAll(() => {
+  scrypt.mockRestore()
+  syncBuiltinESMExports()
 })
 
 /** The cost of each derivation: N, r, p and the length of the hash. */

@@ -14,6 +14,8 @@ beforeEach(() => {
   source = path.join(folder, 'client')
   dist = path.join(folder, 'dist')
   mkdirSync(source)
+  // The compiler takes the nearest one, and the folder for temporary files may be inside the project.
+  writeFileSync(path.join(source, 'tsconfig.json'), '{}')
   writeFileSync(path.join(source, 'greet.ts'), "export const greet = (name: string): string => 'Hello ✓ ' + name\n")
   writeFileSync(path.join(source, 'main.ts'), "import { greet } from './greet.ts'\nconsole.log(greet('you'))\n")
   writeFileSync(path.join(source, 'style.css'), ':root {\n  --paper: #f5efe1;\n}\n\nbody {\n  color: red;\n}\n')
