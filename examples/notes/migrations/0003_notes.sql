@@ -15,6 +15,7 @@ CREATE TABLE `claims` (
 );
 --> statement-breakpoint
 CREATE INDEX `claims_reserved` ON `claims` (`expires_at`) WHERE state = 'reserved';--> statement-breakpoint
+CREATE INDEX `claims_retired` ON `claims` (`expires_at`) WHERE state = 'retired';--> statement-breakpoint
 CREATE TABLE `idempotency_keys` (
 	`id` text PRIMARY KEY NOT NULL,
 	`body_hmac` text NOT NULL,
