@@ -10,16 +10,20 @@ import { limits } from '../src/core/limits.ts'
 import type { Log } from '../src/core/log.ts'
 import { present } from '../src/core/present.ts'
 import { systemRandom } from '../src/core/random.ts'
-import { Dispatch, type JobKinds } from '../src/jobs/dispatch.ts'
+import { Dispatch } from '../src/jobs/dispatch.ts'
+import type { JobKinds } from '../src/jobs/kinds.ts'
 import type { Job } from '../src/jobs/outbox.ts'
+import { Pauses } from '../src/jobs/pauses.ts'
 import { Purger, purgeKinds } from '../src/jobs/purges.ts'
 import { Relay } from '../src/jobs/relay.ts'
+import { inTurns } from '../src/jobs/shard-turns.ts'
 import { type OpenedShards, openShards } from '../src/objects/open-shards.ts'
 import { Sessions } from '../src/sessions/sessions.ts'
 import { Claims } from '../src/sharding/claims.ts'
 import { Idempotency } from '../src/sharding/idempotency.ts'
 import { onlyRow } from '../src/sharding/named-batch.ts'
 import { Replicas } from '../src/sharding/replicas.ts'
+import type { ShardObserver } from '../src/sharding/routing.ts'
 import { type CausalToken, ownSlotsOf } from '../src/web/causal-token.ts'
 import type { Calls, DependencyReport, Tiers } from '../src/web/context.ts'
 import type { Env, OwnExports } from './env.ts'
@@ -35,6 +39,8 @@ export interface Work {
   client: CausalToken
   /** How long the work may make calls. */
   time: TimeBudget
+  /** How many calls of one shard may run at once. Without it, there is no limit. */
+  callsAtOnceMax?: number
   /** The Worker's own entrypoints. Older runtimes have none. */
   exports: OwnExports | undefined
 }
@@ -45,6 +51,7 @@ export interface Foundation extends OpenedShards {
   calls: Calls
   claims: Claims
   dispatch: Dispatch
+  pauses: Pauses
   purger: Purger
   relay: Relay
   writtenSlots: ReadonlySet<string>
@@ -71,21 +78,22 @@ export function openFoundation(work: Work, replicas?: Replicas): Foundation {
   const isolate = isolateOf(env)
   const calls: Calls = { d1: 0, kv: 0, directory: 0 }
   const written = { yet: false, slots: new Set<string>() }
+  const observer: ShardObserver = {
+    before(call) {
+      calls.d1++
+      isolate.load.count(call.shard)
+    },
+    after(call, _ms, error) {
+      if (call.kind !== 'write' || error !== null) return
+      written.yet = true
+      if (call.slot !== '*') written.slots.add(call.slot)
+    },
+  }
   const opened = openShards(isolate.engine, {
     ...work,
     ...(replicas ? { replicas } : {}),
     atLeastEpoch: work.client.epoch,
-    observer: {
-      before(call) {
-        calls.d1++
-        isolate.load.count(call.shard)
-      },
-      after(call, _ms, error) {
-        if (call.kind !== 'write' || error !== null) return
-        written.yet = true
-        if (call.slot !== '*') written.slots.add(call.slot)
-      },
-    },
+    observer: work.callsAtOnceMax ? inTurns(observer, work.callsAtOnceMax) : observer,
     onDirectoryCall: () => void calls.directory++,
   })
   const shards = opened.shards.atPrimary()
@@ -94,12 +102,16 @@ export function openFoundation(work: Work, replicas?: Replicas): Foundation {
   const jobOptions = { signingKey, sendMail: mailer(env.MAIL, mailFrom) }
   const purger = new Purger((tags) => purgePages(work, tags))
   const kinds: JobKinds = Object.assign(purgeKinds(purger), ...nouns.map((noun) => noun.jobs?.(jobOptions)))
-  const dispatch = new Dispatch({ ...common, kinds, shards })
+  const pauses = new Pauses({ shards, clock: systemClock, log, known: isolate.pauses })
+  const follow = (jobs: Job[]) => relay.send(jobs)
+  const dispatch = new Dispatch({ ...common, kinds, shards, pauses, follow })
   const queues = {
+    mail: timedQueue(env.MAIL_QUEUE, work.time),
     jobs: timedQueue(env.JOBS_QUEUE, work.time),
     media: timedQueue(env.MEDIA_QUEUE, work.time),
     purges: timedQueue(env.PURGES_QUEUE, work.time),
   }
+  const relay = new Relay({ ...common, mode: jobs, queues, dispatch, shards })
   return {
     ...opened,
     isolate,
@@ -107,7 +119,8 @@ export function openFoundation(work: Work, replicas?: Replicas): Foundation {
     claims: new Claims(opened.shards, systemClock),
     dispatch,
     purger,
-    relay: new Relay({ ...common, mode: jobs, queues, dispatch, shards }),
+    relay,
+    pauses,
     writtenSlots: written.slots,
     hasWritten: () => written.yet,
     markWritten() {

@@ -11,6 +11,7 @@ export interface Env extends EngineVariables {
   BUCKET: R2Bucket
   DIRECTORY: DurableObjectNamespace<EngineDirectory>
   MOVER: DurableObjectNamespace<EngineMover>
+  MAIL_QUEUE: Queue
   JOBS_QUEUE: Queue
   MEDIA_QUEUE: Queue
   PURGES_QUEUE: Queue

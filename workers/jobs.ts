@@ -22,11 +22,19 @@ function open(env: Env, context: ExecutionContext, source: string, ms: number) {
   const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise)
   return {
     log,
-    ...openFoundation({ env, log, client: noToken, waitUntil, time, exports: context.exports }),
+    ...openFoundation({
+      env,
+      log,
+      client: noToken,
+      waitUntil,
+      time,
+      callsAtOnceMax: limits.jobShardCallsMax,
+      exports: context.exports,
+    }),
   }
 }
 
-/** Queue consumers: `banyan-jobs`, `banyan-media`, `banyan-purges`, and their dead-letter queues. */
+/** Queue consumers: `banyan-mail`, `banyan-jobs`, `banyan-media`, `banyan-purges`, and their dead-letter queues. */
 export async function queue(batch: MessageBatch, env: Env, context: ExecutionContext): Promise<void> {
   const { dispatch, purger, budget, log } = open(env, context, batch.queue, limits.queueBatchMs)
   if (batch.queue.endsWith('-dead')) await consumeDead(batch, dispatch, log)

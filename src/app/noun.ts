@@ -1,7 +1,7 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
-import type { JobKinds } from '../jobs/dispatch.ts'
 import type { Duty, DutyTools } from '../jobs/duties.ts'
 import type { Expiry } from '../jobs/housekeeping.ts'
+import type { JobKinds } from '../jobs/kinds.ts'
 import type { SendMail } from '../jobs/mail.ts'
 import type { WebEnv } from '../web/context.ts'
 import type { Navigation } from '../web/site.ts'

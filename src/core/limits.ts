@@ -149,6 +149,12 @@ export const limits = {
   cronClaimsMax: 100,
   cronMovesMax: 400, // woken per minute; with 1,000 shards, at most 500 moves can be active
   cronDutyStatementsMin: 200, // of an invocation’s 1,000; guaranteed to each duty of the cron, whatever the others use; less with more than four duties
+  jobAttemptMs: 30_000, // an attempt at a job, unless its kind has another limit; a batch has 60 s
+  jobHistoryMax: 10, // failed attempts kept with a job …
+  jobHistoryErrorCharactersMax: 300, // … and the start of each one's reason
+  jobRecordDays: 60, // longer than the job's dead letter can be redriven
+  jobShardCallsMax: 2, // at once, of one invocation in one shard, so that users' queries come between
+  pausesMs: 5_000, // between two looks of an isolate at what is paused
   jobStatementsMax: 60, // a job starts only with this many left; the application's jobs send 10 to 15
   jobTogetherStatements: 12, // of a job that runs together with others, if it is alone in its shards; the application’s send 7 to 11
   repairRowsMax: 200, // read per shard and turn by a repair

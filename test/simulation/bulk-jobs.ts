@@ -1,4 +1,4 @@
-import type { JobKind } from '../../src/jobs/dispatch.ts'
+import type { JobKind } from '../../src/jobs/kinds.ts'
 import type { Job } from '../../src/jobs/outbox.ts'
 
 /** The kind of jobs with large bodies. */

@@ -1,5 +1,5 @@
-import type { JobContext, JobKind, JobKinds } from '../../jobs/dispatch.ts'
 import type { Expiry } from '../../jobs/housekeeping.ts'
+import type { JobContext, JobKind, JobKinds } from '../../jobs/kinds.ts'
 import type { SendMail } from '../../jobs/mail.ts'
 import type { Job } from '../../jobs/outbox.ts'
 import { Claims, type GivenUpClaim } from '../../sharding/claims.ts'

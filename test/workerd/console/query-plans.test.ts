@@ -52,7 +52,7 @@ async function leaveWorkForTheCron(userId: string): Promise<void> {
   const insert = (table: string, ...values: unknown[]) =>
     shard.prepare(`INSERT INTO ${table} VALUES (${values.map(() => '?').join(', ')})`).bind(...values)
   const job = (n: number, text: string) =>
-    insert('outbox', id(n), userId, 'unheard-of', JSON.stringify({ text }), 'waiting', 0, 1, Date.now())
+    insert('outbox', id(n), userId, 'unheard-of', JSON.stringify({ text }), 'waiting', 0, 1, Date.now(), null, null)
   await shard.batch([
     job(1, ''),
     job(2, 'x'.repeat(140_000)),

@@ -38,7 +38,7 @@ const lasting = (id: string): [string, unknown[]][] => [
   ['profiles', [id, 'h', 'd', '', 0, 1, 'd']],
   ['posts', [id, 'u', 't', 0, null, 1]],
   ['claims', [id, 'email', 'u', 'a', 'confirmed', 0]],
-  ['dead_letters', [id, 'u', 'k', '{}', 'e', 3, 0]],
+  ['dead_letters', [id, 'u', 'k', '{}', 'e', 3, 0, 0, null]],
 ]
 
 const insert = ([table, values]: [string, unknown[]]) =>
