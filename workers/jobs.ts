@@ -5,7 +5,9 @@ import { consoleLog, type Log } from '../src/core/log.ts'
 import { consume, consumeDead } from '../src/jobs/consumer.ts'
 import { dutyOfTurn, runDuties } from '../src/jobs/duties.ts'
 import { expire, platformExpiries } from '../src/jobs/housekeeping.ts'
+import type { Job } from '../src/jobs/outbox.ts'
 import { consumePurges } from '../src/jobs/purges.ts'
+import { runSchedules } from '../src/jobs/schedules.ts'
 import { wakeOpenMoves } from '../src/objects/movers.ts'
 import type { Claims } from '../src/sharding/claims.ts'
 import type { ShardWindow } from '../src/sharding/shards.ts'
@@ -57,9 +59,12 @@ export async function scheduled(controller: ScheduledController, env: Env, conte
     log.error('cron.failed', { duty: 'moves.woken', reason: messageOf(error) })
   }
   const expiries = [...platformExpiries, ...nouns.flatMap((noun) => noun.expiries ?? [])]
+  const schedules = nouns.flatMap((noun) => noun.schedules ?? [])
+  const follow = (jobs: Job[]) => relay.send(jobs)
   const ofNouns = nouns.flatMap((noun) => noun.duties?.({ shards, clock: systemClock, ids: isolate.ids, log }) ?? [])
   const duties = [
     { name: 'outbox.swept', run: (window: ShardWindow) => relay.sweep(window) },
+    { name: 'schedules.run', run: () => runSchedules(schedules, { shards, clock: systemClock, log, follow }) },
     { name: 'claims.settled', run: (window: ShardWindow) => settle(claims, window, log) },
     { name: 'rows.expired', run: (window: ShardWindow) => expire(shards, expiries, systemClock, log, window) },
     ...dutyOfTurn(ofNouns, turn),

@@ -3,6 +3,7 @@ import type { Duty, DutyTools } from '../jobs/duties.ts'
 import type { Expiry } from '../jobs/housekeeping.ts'
 import type { JobKinds } from '../jobs/kinds.ts'
 import type { SendMail } from '../jobs/mail.ts'
+import type { Schedule } from '../jobs/schedules.ts'
 import type { WebEnv } from '../web/context.ts'
 import type { Navigation } from '../web/site.ts'
 import type { UserList } from '../web/user-list.ts'
@@ -32,6 +33,8 @@ export interface Noun {
   jobs?(options: JobOptions): JobKinds
   /** The rows of its tables that the cron may delete, and when. */
   expiries?: readonly Expiry[]
+  /** Its jobs that are created regularly. */
+  schedules?: readonly Schedule[]
   /** Its work of the cron, such as a repair. One of all nouns' duties runs each minute, within its budget. */
   duties?(tools: DutyTools): Duty[]
   navigation?: Navigation

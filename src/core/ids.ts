@@ -46,6 +46,9 @@ export function derivedUserId(timeMs: number, origin: string): string {
 export const derivedId = (ownerId: string, timeMs: number, origin: string): string =>
   slotOf(ownerId) + derivedUlid(timeMs, origin)
 
+/** An id that belongs to no user, for work of the application itself. The name decides its slot. */
+export const systemId = (name: string): string => slotText(hash16(name)) + derivedUlid(0, name)
+
 function derivedUlid(timeMs: number, origin: string): string {
   const bits = BigInt(`0x${sha256Hex(origin).slice(0, RANDOM_BITS / 4)}`)
   let digits = ''

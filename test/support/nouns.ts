@@ -45,6 +45,8 @@ export interface RouteRow {
   isSignedIn?: boolean
   /** By default, the route's own pattern. */
   path?: (owner: Owner) => string
+  /** No request of the tests creates what the path names, so the answer is 404. */
+  isMissing?: boolean
   /** The request deletes the entity that the path names. */
   isFinal?: boolean
   /** A body that is accepted (JSON, or the form of a page). Each `number` gives a different one. */

@@ -209,6 +209,7 @@ const writesWithoutSession: Record<string, string> = {
   'accounts.reset-password': 'on condition of a mailed token',
   'emails.commit': 'on condition of a mailed token',
   'emails.read-attempts': 'it only reads',
+  'jobs.show': 'it only reads',
 }
 
 /**
