@@ -318,39 +318,46 @@ export class Dispatch {
   }
 
   /**
-   * Records the failed attempts, in one batch per shard. `delivery` decides the delay of a job whose failure cannot be
-   * recorded. A queue counts its deliveries, but some of them attempted nothing.
+   * `delivery` decides the delay of a job whose failure could not be recorded. A queue counts its deliveries, but some
+   * of them attempted nothing.
    */
   async #failed(failures: FailedJobs, delivery: number): Promise<Map<Job, Verdict>> {
-    const { shards, clock } = this.#options
-    const items = [...failures].map(([job, reason]) => ({ key: job.id, job, reason }))
-    if (items.length === 0) return new Map()
-    const now = clock.now()
-    const { answers, failed } = await shards.group(
-      items,
-      { keyspace: 'users', operation: 'jobs.failed' },
-      (database, some) => ({
-        rows: rowsOf<{ id: string; attempts: number }>(
-          database
-            .prepare(RECORD_FAILURES)
-            .bind(
-              JSON.stringify(some.map(({ key, reason }) => ({ key, error: shortError(reason) }))),
-              now,
-              now + limits.outboxResendAfterMs,
-              limits.jobHistoryMax,
-            ),
-        ),
-      }),
-    )
-    const attempts = new Map(answers.flatMap(({ rows }) => rows.results.map((row) => [row.id, row.attempts])))
+    if (failures.size === 0) return new Map()
+    const attempts = await this.#recordFailures(failures)
     return new Map(
-      items.map((item): [Job, Verdict] => {
-        const { job, reason } = item
-        const attempt = failed.has(item) ? delivery : attempts.get(job.id)
+      [...failures].map(([job, reason]): [Job, Verdict] => {
+        const attempt = attempts.get(job.id) ?? delivery
         // Without a row, the job is over: another delivery has finished it, or its owner has cancelled it.
-        return [job, attempt === undefined ? { kind: 'done' } : this.#verdict(job, attempt, reason)]
+        return [job, attempt === 'over' ? { kind: 'done' } : this.#verdict(job, attempt, reason)]
       }),
     )
+  }
+
+  /** Records failed attempts, in one batch per shard. Returns how many each recorded job has. Never throws. */
+  async #recordFailures(failures: FailedJobs): Promise<Map<string, number | 'over'>> {
+    const { shards, clock, log } = this.#options
+    const items = [...failures].map(([{ id }, reason]) => ({ key: id, error: shortError(reason) }))
+    const now = clock.now()
+    try {
+      const { done, answers } = await shards.group(
+        items,
+        { keyspace: 'users', operation: 'jobs.failed' },
+        (database, some) => ({
+          rows: rowsOf<{ id: string; attempts: number }>(
+            database
+              .prepare(RECORD_FAILURES)
+              .bind(JSON.stringify(some), now, now + limits.outboxResendAfterMs, limits.jobHistoryMax),
+          ),
+        }),
+      )
+      return new Map<string, number | 'over'>([
+        ...done.map(({ key }) => [key, 'over'] as const),
+        ...answers.flatMap(({ rows }) => rows.results.map(({ id, attempts }) => [id, attempts] as const)),
+      ])
+    } catch (error) {
+      log.warn('job.failure-not-kept', { jobs: items.length, reason: messageOf(error) })
+      return new Map()
+    }
   }
 
   #verdict(job: Job, attempt: number, reason: unknown): Verdict {

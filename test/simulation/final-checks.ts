@@ -43,7 +43,7 @@ function reasons(world: World): void {
     if (state === 'failed' && !error) world.checker.report(`M6: ${id} failed without a reason`)
 }
 
-/** M5 for jobs: each job takes effect once, or becomes a dead letter with a reason because it fits no message. */
+/** M5 for jobs: each job takes effect once, however large its body is. */
 function jobs(world: World, history: History): void {
   const effects = new Map<string, number>()
   const dead = new Map<string, string>()
@@ -54,14 +54,10 @@ function jobs(world: World, history: History): void {
     for (const { id, error } of all<{ id: string; error: string }>(world, shard, 'SELECT id, error FROM dead_letters'))
       dead.set(id, error)
   }
-  const tooLarge = new Set([...history.jobs.values()].filter((job) => job.isTooLarge).map(({ id }) => id))
-  for (const [id, error] of dead)
-    if (!error || (history.jobs.size > 0 && !tooLarge.has(id) && !/large|bytes/i.test(error)))
-      world.checker.report(`M5: the job ${id} died: ${error}`)
-  for (const [effectId, { id, isTooLarge }] of history.jobs) {
+  for (const [id, error] of dead) world.checker.report(`M5: the job ${id} died: ${error}`)
+  for (const [effectId, id] of history.jobs) {
     const times = effects.get(effectId) ?? 0
-    if (times !== (isTooLarge ? 0 : 1)) world.checker.report(`M5: the job ${id} had its effect ${times} times`)
-    if (isTooLarge && !dead.has(id)) world.checker.report(`M5: the job ${id} is too large, but is not a dead letter`)
+    if (times !== 1) world.checker.report(`M5: the job ${id} had its effect ${times} times`)
   }
   for (const [id, times] of effects) if (times !== 1) world.checker.report(`M5: ${id} came ${times} times`)
 }
