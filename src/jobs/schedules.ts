@@ -1,4 +1,4 @@
-import { Cron } from 'croner'
+import { parseCronExpression } from 'cron-schedule'
 import type { Clock } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
 import { derivedId, systemId } from '../core/ids.ts'
@@ -10,7 +10,7 @@ import { type Job, outboxStatementOnlyIf } from './outbox.ts'
 export interface Schedule {
   /** Unique across nouns. It decides the slot of the schedule and of its jobs. */
   name: string
-  /** In cron's form and UTC: minute, hour, day of the month, month, day of the week. */
+  /** In cron's form: minute, hour, day of the month, month, day of the week. In the runtime's zone, which is UTC. */
   cron: string
   kind: string
   body: Job['body']
@@ -69,9 +69,5 @@ async function runSchedule({ name, cron, kind, body }: Schedule, { shards, clock
   return changed?.meta.changes === 1 ? [job] : []
 }
 
-/** The first time after `now` (ms) at which the schedule is due. Throws TypeError for a malformed expression. */
-function nextAfter(cron: string, now: number): number {
-  const next = new Cron(cron, { timezone: 'UTC', paused: true }).nextRun(new Date(now))
-  if (!next) throw new TypeError(`The schedule ${cron} is never due.`)
-  return next.getTime()
-}
+/** The first time after `now` (ms) at which the schedule is due. Throws for a malformed expression. */
+const nextAfter = (cron: string, now: number): number => parseCronExpression(cron).getNextDate(new Date(now)).getTime()
