@@ -166,6 +166,8 @@ export const limits = {
   deadLetterErrorCharactersMax: 2_000,
   housekeepingRowsMax: 500,
   verificationDays: 7,
+  knownDeviceDays: 180, // after its last log-in, a device is new again
+  logInNoticeMs: 3_600_000, // between two mails about new log-ins to an account
   resetMinutes: 60,
 
   // Changes of the handle and the e-mail address (decision 0043)
@@ -173,7 +175,7 @@ export const limits = {
   handlesRetiredMax: 3, // kept for one account at the same time
   handleChangeTriesMax: 3, // another change of the profile was first
   emailChangeHours: 24, // the link to the new address
-  emailNoticeDays: 7, // the row of the notice to the old address; its job ends earlier
+  emailNoticeDays: 7, // the row of a notice; its job ends earlier
   emailChangeTriesMax: 3, // the attempt was barred, or an equal request was first
 
   // Imports (docs/operating/importing.md)

@@ -1,7 +1,7 @@
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env as bindings } from 'cloudflare:workers'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { type MailPurpose, mailToken } from '../../../src/app/accounts/accounts.ts'
+import { type MailPurpose, mailToken } from '../../../src/app/accounts/mail-tokens.ts'
 import { boundShards } from '../../../src/sharding/bound-shards.ts'
 import type { Env } from '../../../workers/env.ts'
 import worker from '../../../workers/main.ts'
