@@ -43,6 +43,7 @@ export const limits = {
   purgeApartMs: 12_000, // between two purges; the platform allows an account 5 per minute
   purgeTagsMax: 100, // in one purge, the platform's limit; the largest batch of their queue
   mailSendMs: 10_000, // an SMTP conversation
+  mailPreviewsMax: 50, // mails on the page of a local server; at most the keys of one bulk read
 
   shardsAtOnceMax: 6, // the platform's connection limit per invocation
   scatterMs: 5_000, // a page of all shards; a shard that has not answered by then is named as failed

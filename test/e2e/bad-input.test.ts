@@ -644,6 +644,7 @@ describe('bytes that are not UTF-8, outside of a JSON body', () => {
       }),
       ['/settings/profile', 'displayName=A&bio=B'],
       ['/settings/handle', 'handle=author'],
+      ['/settings/notices', 'newLogIn=on'],
       ['/settings/email', `email=new@example.com&password=${PASSWORD}`],
       ['/settings/password', `current=${PASSWORD}&next=nine+silent+herons`],
       ['/forgot-password', 'email=author@example.com'],

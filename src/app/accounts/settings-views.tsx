@@ -1,3 +1,4 @@
+import type { Child } from 'hono/jsx'
 import { type FieldErrors, FormError, TextArea, TextField } from '../../web/fields.tsx'
 import { Timestamp } from '../../web/layout.tsx'
 import type { Self } from '../profiles/shapes.ts'
@@ -231,6 +232,8 @@ export type SettingsPageProps = {
   self: Self
   /** The address of a change that is not confirmed yet. */
   pendingEmail: string | null
+  /** The section of the mails that the user may switch off. */
+  notices: Child
   sessions: SessionRow[]
   errors: FieldErrors
   /** The submitted values, if a form is shown again with errors. */
@@ -242,6 +245,7 @@ export type SettingsPageProps = {
 export const SettingsPage = ({
   self,
   pendingEmail,
+  notices,
   sessions,
   errors,
   values = {},
@@ -254,6 +258,7 @@ export const SettingsPage = ({
     <HandleSection self={self} values={values} errors={errors} />
     <EmailSection self={self} pendingEmail={pendingEmail} values={values} errors={errors} sent={sent} />
     <PasswordSection self={self} errors={errors} />
+    {notices}
     <SessionsSection sessions={sessions} />
   </>
 )

@@ -14,8 +14,8 @@ const systems: [pattern: RegExp, name: string][] = [
   [/Linux/, 'Linux'],
 ]
 
-/** The name before the version of a program, without a dot, because mail programs make links of host names. */
-const PROGRAM = /^[A-Za-z][\w-]{0,29}(?=[/ ]|$)/
+/** The name before the version of a program. It has no dot, because mail programs make links of host names. */
+const PROGRAM = /^[A-Za-z][\w-]{0,29}(?=\/)/
 
 const nameIn = (names: [RegExp, string][], userAgent: string): string | undefined =>
   names.find(([pattern]) => pattern.test(userAgent))?.[1]
