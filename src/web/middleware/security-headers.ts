@@ -16,7 +16,10 @@ const headers: Record<string, string> = {
 
 const CSP = 'content-security-policy'
 
-/** Links in mails carry tokens, so their pages send no Referer. */
+/**
+ * Links in mails carry tokens, so their pages send other sites no Referer. With `no-referrer`, browsers would send
+ * `Origin: null` with the page's form, and the origin check would refuse it.
+ */
 const carriesToken = (path: string) => /^\/(verify-email|confirm-email|reset-password|unsubscribe)\//.test(path)
 
 export const securityHeaders = () =>
@@ -24,5 +27,5 @@ export const securityHeaders = () =>
     await next()
     if (!c.res.headers.has(CSP)) c.res.headers.set(CSP, contentSecurityPolicy)
     for (const [name, value] of Object.entries(headers)) c.res.headers.set(name, value)
-    if (carriesToken(c.req.path)) c.res.headers.set('referrer-policy', 'no-referrer')
+    if (carriesToken(c.req.path)) c.res.headers.set('referrer-policy', 'same-origin')
   })

@@ -301,11 +301,11 @@ describe('the link that switches the notice off', () => {
     },
   )
 
-  test('shows a button to a person, changes nothing by a GET, and sends no Referer', async () => {
+  test('shows a button to a person, changes nothing by a GET, and sends other sites no Referer', async () => {
     const { request, path, isOn } = await noticed()
     const answer = await request('GET', path)
     expect(answer.text).toContain(`<form class="form" method="post" action="${path}">`)
-    expect(answer.headers.get('referrer-policy')).toBe('no-referrer')
+    expect(answer.headers.get('referrer-policy')).toBe('same-origin')
     expect(await isOn()).toBe(true)
   })
 
