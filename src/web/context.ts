@@ -10,7 +10,7 @@ import type { Idempotency } from '../sharding/idempotency.ts'
 import type { Shards } from '../sharding/shards.ts'
 import type { CausalToken } from './causal-token.ts'
 import type { AssetUrls } from './layout.tsx'
-import type { MailPreviews } from './mail-previews.tsx'
+import type { MailPreviews } from './mail-previews.ts'
 import type { PublicPages, Sharing } from './sharing.ts'
 import type { Site } from './site.ts'
 

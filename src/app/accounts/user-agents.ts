@@ -35,7 +35,7 @@ export function describeUserAgent(userAgent: string | null): string {
 }
 
 /**
- * A User-Agent in words for a mail. Whoever logs in chooses the header, and the mail goes to the account's owner, so no
+ * A User-Agent in words for a mail. The client that logs in chooses the header, and the mail goes to the account's owner, so no
  * text of an unknown one is shown, except the name of a program such as `curl`.
  */
 export const deviceName = (userAgent: string): string =>

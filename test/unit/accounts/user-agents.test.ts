@@ -9,7 +9,7 @@ test.each([
   ['curl/8.5.0', 'curl'],
   ['python-requests/2.32', 'python-requests'],
   ['', 'an unknown program'],
-  // Whoever logs in chooses the header. None of it becomes a sentence or a link in the owner's mail.
+  // The client that logs in chooses the header. None of it becomes a sentence or a link in the owner's mail.
   ['Your account is locked. Call +1 555 0100', 'an unknown program'],
   ['evil.example/confirm', 'an unknown program'],
   ['https://evil.example', 'an unknown program'],
