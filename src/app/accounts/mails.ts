@@ -1,6 +1,6 @@
 import { rfc3339 } from '../../core/clock.ts'
-import { readableTime } from '../../web/layout.tsx'
-import type { MailContent } from '../../web/mail-layout.tsx'
+import type { MailContent } from '../../web/mail-layout.ts'
+import { readableTime } from '../../web/readable-times.ts'
 import type { MailPurpose } from './mail-tokens.ts'
 
 /** What a mail tells. Times are milliseconds. */

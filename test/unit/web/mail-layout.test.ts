@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { type MailContent, mailParts, quoted } from '../../../src/web/mail-layout.tsx'
+import { type MailContent, mailParts, quoted } from '../../../src/web/mail-layout.ts'
 
 const URL = 'https://banyan.example/reset-password/0123.abc?a=1&b=2'
 
@@ -50,7 +50,7 @@ describe('a mail', () => {
 
   test('has one button, a language, one column that fits a phone, and nothing that is loaded or runs', () => {
     const { html } = mailParts(content())
-    expect(html).toMatch(/^<!doctype html><html lang="en"/)
+    expect(html).toMatch(/^<!doctype html>\n<html lang="en"/)
     expect(elements(html)).not.toEqual(expect.arrayContaining(['script']))
     for (const name of ['script', 'img', 'link', 'iframe', 'form', 'object']) expect(elements(html)).not.toContain(name)
     expect(html).not.toMatch(/url\(|@import|src=|background=/)

@@ -1,3 +1,4 @@
+import { html, raw } from 'hono/html'
 import type { Mail } from '../jobs/mail.ts'
 
 /** The contents of a mail, from which its text and its HTML are written. Texts are plain. */
@@ -39,7 +40,7 @@ export function mailParts(content: MailContent): Pick<Mail, 'subject' | 'text' |
   return {
     subject,
     text: `${paragraphs.join('\n\n')}\n`,
-    html: `<!doctype html>${String(<MailDocument {...content} subject={subject} />)}\n`,
+    html: mailDocument({ ...content, subject }),
   }
 }
 
@@ -69,54 +70,29 @@ const darkColours = [
   '.link{color:#8fd3ae!important}}',
 ].join('')
 
-const MailDocument = ({ subject, before, button, after, unsubscribe }: MailContent) => (
-  <html lang="en" dir="ltr">
-    <head>
-      <meta charset="utf-8" />
-      <meta name="viewport" content="width=device-width, initial-scale=1" />
-      <meta name="color-scheme" content="light dark" />
-      <meta name="supported-color-schemes" content="light dark" />
-      <title>{subject}</title>
-      <style>{darkColours}</style>
-    </head>
-    <body class="page" style={styles.body}>
-      <table role="presentation" width="100%" cellpadding="0" cellspacing="0" class="page" style={styles.page}>
-        <tr>
-          <td align="center" style={styles.cell}>
-            <table role="presentation" width="100%" cellpadding="0" cellspacing="0" style={styles.card}>
-              <tr>
-                <td align="left" class="inside" style={styles.inside}>
-                  {before.map((text) => (
-                    <p style={styles.paragraph}>{text}</p>
-                  ))}
-                  <p style={styles.paragraph}>
-                    <a href={button.url} style={styles.button}>
-                      {button.label}
-                    </a>
-                  </p>
-                  <p class="fine" style={styles.fine}>
-                    {COPY}{' '}
-                    <a href={button.url} class="link" style={styles.link}>
-                      {button.url}
-                    </a>
-                  </p>
-                  {after.map((text) => (
-                    <p style={styles.paragraph}>{text}</p>
-                  ))}
-                  {unsubscribe ? (
-                    <p class="fine" style={styles.fine}>
-                      {unsubscribe.text}{' '}
-                      <a href={unsubscribe.url} class="link" style={styles.link}>
-                        {unsubscribe.url}
-                      </a>
-                    </p>
-                  ) : null}
-                </td>
-              </tr>
-            </table>
-          </td>
-        </tr>
-      </table>
-    </body>
-  </html>
-)
+/** In one line per element, without spaces that a mail program could show. */
+function mailDocument({ subject, before, button, after, unsubscribe }: MailContent): string {
+  const paragraphs = (texts: string[]) => texts.map((text) => html`<p style="${styles.paragraph}">${text}</p>\n`)
+  const address = (text: string, url: string) =>
+    html`<p class="fine" style="${styles.fine}">${text} <a href="${url}" class="link" style="${styles.link}">${url}</a></p>\n`
+  const table = raw('<table role="presentation" width="100%" cellpadding="0" cellspacing="0"')
+  const document = html`<!doctype html>
+<html lang="en" dir="ltr">
+<head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="supported-color-schemes" content="light dark">
+<title>${subject}</title>
+<style>${raw(darkColours)}</style>
+</head>
+<body class="page" style="${styles.body}">
+${table} class="page" style="${styles.page}"><tr><td align="center" style="${styles.cell}">
+${table} style="${styles.card}"><tr><td align="left" class="inside" style="${styles.inside}">
+${paragraphs(before)}<p style="${styles.paragraph}"><a href="${button.url}" style="${styles.button}">${button.label}</a></p>
+${address(COPY, button.url)}${paragraphs(after)}${unsubscribe ? address(unsubscribe.text, unsubscribe.url) : ''}</td></tr></table>
+</td></tr></table>
+</body>
+</html>
+`
+  return String(document)
+}
