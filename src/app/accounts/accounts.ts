@@ -161,9 +161,9 @@ export const passwordIs = ({ id, passwordVersion }: PasswordOf): SqlCondition =>
 })
 
 /**
- * Changes the password, ends the user's other sessions, and mails a notice, in one batch. With `rotates`, a new session with the same
- * times and data replaces the current one, and is the result. Throws WRONG_CREDENTIALS if `current` is wrong, and
- * RATE_LIMITED after too many attempts.
+ * Changes the password, ends the user's other sessions, and mails a notice, in one batch. With `rotates`, a new session
+ * with the same times and data replaces the current one, and is the result. Throws WRONG_CREDENTIALS if `current` is
+ * wrong, and RATE_LIMITED after too many attempts.
  */
 export async function changePassword(
   tiers: AccountTiers,
@@ -382,8 +382,8 @@ const isResettable = (tokenId: string): SqlCondition => ({
 
 /**
  * In one batch: sets the hash if the version is unchanged, ends all sessions except `kept`, deletes the links that set
- * a password or change the address, forgets attempts at the previous password, and writes the notice. With `rotates`, replaces `kept` by a
- * new session, which is the result.
+ * a password or change the address, forgets attempts at the previous password, and writes the notice. With `rotates`,
+ * replaces `kept` by a new session, which is the result.
  */
 async function setPassword(
   tiers: AccountTiers,
