@@ -29,6 +29,8 @@ const timeLimits = { project: 'unit', tests: 'test/unit/sharding/time-limits.tes
 const accounts = { project: 'workerd', tests: 'test/workerd/accounts' } as const
 const handleChanges = { project: 'workerd', tests: 'test/workerd/accounts/handle-changes.test.ts' } as const
 const emailChanges = { project: 'workerd', tests: 'test/workerd/accounts/email-changes.test.ts' } as const
+const mails = { project: 'workerd', tests: 'test/workerd/accounts/mails.test.ts' } as const
+const mailPreviews = { project: 'workerd', tests: 'test/workerd/web/mail-previews.test.ts' } as const
 const imports = { project: 'workerd', tests: 'test/workerd/imports' } as const
 const foreignFiles = { project: 'unit', tests: 'test/unit/cli/import/foreign.test.ts' } as const
 const probes = { project: 'workerd', tests: 'test/workerd/sharding/probe.test.ts' } as const
@@ -439,6 +441,55 @@ const mutants: Mutant[] = [
     take: /attempt\.isRepeated \? await resume\(tiers, attempt\.ownerId, request\.userAgent\) : null/,
     leave: 'null',
     ...accounts,
+  },
+  {
+    name: 'inbox check of a mail',
+    file: 'src/app/accounts/jobs.ts',
+    take: / {2}if \(await context\.isDone\(place\)\) return\n/,
+    leave: '',
+    ...mails,
+  },
+  {
+    name: 'notice of a log-in only with its session',
+    file: 'src/app/accounts/log-in-notices.ts',
+    take: /sql: `EXISTS \(SELECT 1 FROM sessions WHERE id = \?\)/,
+    leave: "sql: `? <> ''",
+    ...mails,
+  },
+  {
+    name: 'notice of a password only if it changed',
+    file: 'src/app/accounts/accounts.ts',
+    take: /'password-changed', origin, isSet\)/,
+    leave: "'password-changed', origin, always)",
+    ...mails,
+  },
+  {
+    name: 'one notice of a log-in per hour',
+    file: 'src/app/accounts/log-in-notices.ts',
+    take: /AND NOT (?=\$\{recently\.sql\})/,
+    leave: 'AND 2 IS NOT ',
+    ...mails,
+  },
+  {
+    name: 'signature of an unsubscribe link',
+    file: 'src/app/accounts/log-in-notices.ts',
+    take: / \|\| !isSigned\)/,
+    leave: ')',
+    ...mails,
+  },
+  {
+    name: 'mails are not shown with a public address',
+    file: 'workers/settings.ts',
+    take: /chosen === 'on' && publicOrigin &&/,
+    leave: "chosen === 'on' && publicOrigin && env.JOBS === 'none' &&",
+    ...mailPreviews,
+  },
+  {
+    name: 'mails are not shown on a public host',
+    file: 'workers/settings.ts',
+    take: /if \(env\.MAIL_PREVIEWS === 'on'\)/,
+    leave: "if (env.MAIL_PREVIEWS === 'never')",
+    ...mailPreviews,
   },
   {
     name: 'end of the attempt of a handle that is given up',

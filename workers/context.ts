@@ -26,6 +26,7 @@ import { Replicas } from '../src/sharding/replicas.ts'
 import type { ShardObserver } from '../src/sharding/routing.ts'
 import { type CausalToken, ownSlotsOf } from '../src/web/causal-token.ts'
 import type { Calls, DependencyReport, Tiers } from '../src/web/context.ts'
+import { MailPreviews } from '../src/web/mail-previews.ts'
 import type { Env, OwnExports } from './env.ts'
 import { type Isolate, isolateOf } from './isolate.ts'
 import { mailer } from './mailer.ts'
@@ -49,6 +50,8 @@ export interface Work {
 export interface Foundation extends OpenedShards {
   isolate: Isolate
   calls: Calls
+  kv: KvStore
+  mailPreviews: MailPreviews | null
   claims: Claims
   dispatch: Dispatch
   pauses: Pauses
@@ -99,7 +102,10 @@ export function openFoundation(work: Work, replicas?: Replicas): Foundation {
   const shards = opened.shards.atPrimary()
   const common = { clock: systemClock, random: systemRandom, log }
   const { signingKey, mailFrom, jobs } = isolate.settings
-  const jobOptions = { signingKey, sendMail: mailer(env.MAIL, mailFrom) }
+  const kv = new KvStore(env.KV, log, () => calls.kv++)
+  const mailPreviews = isolate.settings.mailPreviews === 'on' ? new MailPreviews(kv, systemClock) : null
+  const sendMail = mailer(env.MAIL, mailFrom)
+  const jobOptions = { signingKey, sendMail: mailPreviews?.keeping(sendMail) ?? sendMail }
   const purger = new Purger((tags) => purgePages(work, tags))
   const kinds: JobKinds = Object.assign(purgeKinds(purger), ...nouns.map((noun) => noun.jobs?.(jobOptions)))
   const pauses = new Pauses({ shards, clock: systemClock, log, known: isolate.pauses })
@@ -116,6 +122,8 @@ export function openFoundation(work: Work, replicas?: Replicas): Foundation {
     ...opened,
     isolate,
     calls,
+    kv,
+    mailPreviews,
     claims: new Claims(opened.shards, systemClock),
     dispatch,
     purger,
@@ -144,11 +152,10 @@ export function openTiers({ request, ...given }: Omit<Work, 'time'> & { request:
   const { env, log, waitUntil, time, client } = work
   const replicas = isolateOf(env).settings.replicas === 'on' ? openReplicas(work) : undefined
   const foundation = openFoundation(work, replicas)
-  const { isolate, shards, claims, relay, calls } = foundation
+  const { isolate, shards, claims, relay, calls, kv } = foundation
   const { settings, ids, stamps } = isolate
   const common = { clock: systemClock, random: systemRandom, ids, log, shards }
   const committed: Job[] = []
-  const kv = new KvStore(env.KV, log, () => calls.kv++)
   const readThrough = () =>
     new ReadThroughCache({
       ...common,
@@ -186,6 +193,7 @@ export function openTiers({ request, ...given }: Omit<Work, 'time'> & { request:
         request,
         waitUntil,
       ),
+    mailPreviews: foundation.mailPreviews,
     dependencies: () => dependencies(env, foundation),
     waitUntil,
     publicPages: settings.cache === 'on' ? (work.exports?.PublicPages ?? null) : null,

@@ -28,6 +28,7 @@ export interface Env extends EngineVariables {
   JOBS?: string
   RATE_LIMITS?: string
   MAIL_FROM?: string
+  MAIL_PREVIEWS?: string
 }
 
 /** The Worker's own entrypoints: `context.exports`. */

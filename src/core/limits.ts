@@ -43,6 +43,7 @@ export const limits = {
   purgeApartMs: 12_000, // between two purges; the platform allows an account 5 per minute
   purgeTagsMax: 100, // in one purge, the platform's limit; the largest batch of their queue
   mailSendMs: 10_000, // an SMTP conversation
+  mailPreviewsMax: 50, // mails on the page of a local server; at most the keys of one bulk read
 
   shardsAtOnceMax: 6, // the platform's connection limit per invocation
   scatterMs: 5_000, // a page of all shards; a shard that has not answered by then is named as failed
@@ -172,6 +173,8 @@ export const limits = {
   deadLetterErrorCharactersMax: 2_000,
   housekeepingRowsMax: 500,
   verificationDays: 7,
+  knownDeviceDays: 180, // after its last log-in, a device is new again
+  logInNoticeMs: 3_600_000, // between two mails about new log-ins to an account
   resetMinutes: 60,
 
   // Changes of the handle and the e-mail address (decision 0043)
@@ -179,7 +182,7 @@ export const limits = {
   handlesRetiredMax: 3, // kept for one account at the same time
   handleChangeTriesMax: 3, // another change of the profile was first
   emailChangeHours: 24, // the link to the new address
-  emailNoticeDays: 7, // the row of the notice to the old address; its job ends earlier
+  emailNoticeDays: 7, // the row of a notice; its job ends earlier
   emailChangeTriesMax: 3, // the attempt was barred, or an equal request was first
 
   // Imports (docs/operating/importing.md)

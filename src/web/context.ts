@@ -10,6 +10,7 @@ import type { Idempotency } from '../sharding/idempotency.ts'
 import type { Shards } from '../sharding/shards.ts'
 import type { CausalToken } from './causal-token.ts'
 import type { AssetUrls } from './layout.tsx'
+import type { MailPreviews } from './mail-previews.ts'
 import type { PublicPages, Sharing } from './sharing.ts'
 import type { Site } from './site.ts'
 
@@ -21,6 +22,8 @@ export interface Settings {
   jobs: 'queue' | 'inline'
   rateLimits: 'on' | 'off'
   mailFrom: string
+  /** `on`: `/dev/mails` shows the mails that were sent. Only on localhost. */
+  mailPreviews: 'off' | 'on'
   /** `off`: nothing is cached, and no page is handed over to `PublicPages`. */
   cache: 'on' | 'off'
   /** `on`: plain reads of the web tier go to the replicas of D1. */
@@ -79,6 +82,8 @@ export interface Tiers {
   /** False if the limit is reached. A failing limiter lets the request pass. */
   withinLimit(name: RateLimitName, key: string): Promise<boolean>
   staticFile(request: Request): Promise<Response>
+  /** The mails of a local server. Null if the setting is off. */
+  mailPreviews: MailPreviews | null
   dependencies(): Promise<DependencyReport[]>
   waitUntil(promise: Promise<unknown>): void
   /** The entrypoint that answers visitors from the shared cache. Null if the cache is off or there is none. */

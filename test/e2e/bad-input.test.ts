@@ -38,6 +38,8 @@ beforeAll(async () => {
   other = await signUp('other')
   cookies = stack.browser()
   await cookies.post('/api/v1/sessions', { login: 'author', password: PASSWORD })
+  // A new device writes a notice. The later log-in with it then writes none.
+  await (await beetle()).request('DELETE', '/api/v1/sessions/current')
   owner = await ownerOf({ handle: 'author', ask: askAs(author) })
   sessionId = author.token!.split('.')[1]!
   document = (await visitor.get('/api/openapi.json')).json()
@@ -46,6 +48,15 @@ beforeAll(async () => {
   rowsBefore = await rowCounts(stack)
 })
 afterAll(() => stack?.close())
+
+/** The author, logged in with a User-Agent that is not ASCII. */
+async function beetle(): Promise<Bearer> {
+  const agent = bytesOf(Buffer.from('Käfer 🌳/1').toString('latin1')).toString('latin1')
+  const client = stack.bearer()
+  const logIn = { login: 'author', password: PASSWORD }
+  expect((await client.post('/api/v1/sessions', logIn, { headers: { 'user-agent': agent } })).status).toBe(201)
+  return client
+}
 
 /** The author's items, as the nouns' routes return them. */
 function shown(): Promise<string[]> {
@@ -625,10 +636,7 @@ describe('bytes that are not UTF-8, outside of a JSON body', () => {
     }
     const others = { cookie: `legacy=caf%E9; __Host-session=${author.token}`, 'x-other': 'caf\xe9' }
     expect((await visitor.get('/api/v1/me', { headers: others })).status).toBe(200)
-    const agent = bytesOf(Buffer.from('Käfer 🌳/1').toString('latin1')).toString('latin1')
-    const logIn = { headers: { 'user-agent': agent } }
-    const cafe = stack.bearer()
-    expect((await cafe.post('/api/v1/sessions', { login: 'author', password: PASSWORD }, logIn)).status).toBe(201)
+    const cafe = await beetle()
     const { items } = (await cafe.get('/api/v1/sessions')).json<{ items: { userAgent: string; current: boolean }[] }>()
     expect(items.find(({ current }) => current)!.userAgent).toBe('Käfer 🌳/1')
     expect((await cafe.request('DELETE', '/api/v1/sessions/current')).status).toBe(204)
@@ -644,6 +652,7 @@ describe('bytes that are not UTF-8, outside of a JSON body', () => {
       }),
       ['/settings/profile', 'displayName=A&bio=B'],
       ['/settings/handle', 'handle=author'],
+      ['/settings/notices', 'newLogIn=on'],
       ['/settings/email', `email=new@example.com&password=${PASSWORD}`],
       ['/settings/password', `current=${PASSWORD}&next=nine+silent+herons`],
       ['/forgot-password', 'email=author@example.com'],

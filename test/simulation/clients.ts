@@ -219,7 +219,7 @@ export class Client {
     const register = this.#passwordOf(account)
     const asking = { name: this.#name, causal: noToken, effect: null }
     const outcome = await ask(this.#world, asking, ({ tiers }) =>
-      logIn(tiers, { login: account.handle, password }, device, null),
+      logIn(tiers, { login: account.handle, password }, { origin: 'http://localhost', userAgent: device }, null),
     )
     if ('value' in outcome) {
       if (!register.allowed(startedAt).has(password))
@@ -458,7 +458,7 @@ export class Client {
     const next = `a password of ${this.#name}, number ${++this.#serial}`
     this.#history.ending.add(account.userId)
     const isDone = await this.#change(account, register, next, ({ tiers }, session) =>
-      changePassword(tiers, session, { current, next }, false),
+      changePassword(tiers, session, { current, next }, 'http://localhost', false),
     )
     const other = await begun
     if (!isDone) return

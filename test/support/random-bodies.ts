@@ -218,6 +218,7 @@ const rows: Record<string, Row> = {
     valid: ({ password }) => ({ email: 'sender@example.com', password }),
     readBack: passwordMatches,
   },
+  'POST /settings/notices': { valid: () => ({ newLogIn: 'on' }), readBack: nothingStored },
   'POST /settings/email-verification': { valid: () => ({}), readBack: nothingStored },
   'POST /settings/sessions/end-others': { valid: () => ({}), readBack: nothingStored },
   'POST /forgot-password': { valid: () => ({ email: 'sender@example.com' }), readBack: nothingStored },

@@ -207,6 +207,7 @@ const writesWithoutSession: Record<string, string> = {
   'accounts.verify-email': 'on condition of a mailed token',
   'accounts.request-reset': 'it only sends a mail to the address',
   'accounts.reset-password': 'on condition of a mailed token',
+  'notices.unsubscribe': 'on condition of a signed link in a mail',
   'emails.commit': 'on condition of a mailed token',
   'emails.read-attempts': 'it only reads',
   'jobs.show': 'it only reads',

@@ -20,6 +20,8 @@ import { findViewer } from '../profiles/viewer.ts'
 import { requestVerification, verifyEmail } from './accounts.ts'
 import { confirmEmailChange, pendingEmailQuery } from './email-changes.ts'
 import { Landing } from './landing.tsx'
+import { logInNoticesQuery, switchLogInNotices, unsubscribeLogInNotices } from './log-in-notices.ts'
+import { NoticesSection, UnsubscribedPage, UnsubscribePage } from './notices-views.tsx'
 import {
   changeEmailFrom,
   changeHandleFrom,
@@ -83,6 +85,7 @@ export function accountPages(app: OpenAPIHono<WebEnv>): void {
   app.post('/settings/handle', handleForm)
   app.post('/settings/email', emailForm)
   app.post('/settings/password', passwordForm)
+  app.post('/settings/notices', noticesForm)
   app.post('/settings/email-verification', async (c) => {
     const session = await requireSession(c)
     const failed = await submit(async () => {
@@ -124,6 +127,13 @@ export function accountPages(app: OpenAPIHono<WebEnv>): void {
     if (!failed) return c.redirect((await c.get('session')()) ? '/settings' : '/login', 303)
     const content = <ConfirmEmailPage token={token} errors={{ '': Object.values(failed.errors).join(' ') }} />
     return page(c, { title: 'Confirm your new e-mail', viewer: await findViewer(c), status: failed.status }, content)
+  })
+  app.get('/unsubscribe/:token', async (c) =>
+    page(c, { title: 'Mails', viewer: await findViewer(c) }, <UnsubscribePage token={c.req.param('token')} />),
+  )
+  app.post('/unsubscribe/:token', async (c) => {
+    await unsubscribeLogInNotices(c.get('tiers'), c.req.param('token'))
+    return page(c, { title: 'Mails', viewer: null }, <UnsubscribedPage />)
   })
   app.get('/forgot-password', sharedPage('ofCode'), (c) =>
     page(c, { title: 'Set a new password', viewer: null }, <ForgotPasswordPage sent={false} errors={{}} />),
@@ -217,6 +227,12 @@ async function emailForm(c: C) {
   })
 }
 
+async function noticesForm(c: C) {
+  const session = await requireSession(c)
+  await switchLogInNotices(c.get('tiers'), session, readForm(c).newLogIn === 'on')
+  return settings(c, { notice: { kind: 'good', text: 'Saved.' } })
+}
+
 async function passwordForm(c: C) {
   await requireSession(c)
   const values = readForm(c)
@@ -239,11 +255,15 @@ interface SettingsState {
 async function settings(c: C, { errors = {}, status, values = {}, sent = false, notice }: SettingsState = {}) {
   const session = await c.get('session')()
   if (!session) return c.redirect('/login?next=/settings', 303)
-  const [{ self, pendingEmail }, sessions] = await Promise.all([readSettings(c.get('tiers'), session), listSessions(c)])
+  const [{ self, pendingEmail, hasLogInNotices }, sessions] = await Promise.all([
+    readSettings(c.get('tiers'), session),
+    listSessions(c),
+  ])
   const content = (
     <SettingsPage
       self={self}
       pendingEmail={pendingEmail}
+      notices={<NoticesSection isOn={hasLogInNotices} />}
       sessions={sessions}
       errors={errors}
       values={values}
@@ -253,14 +273,25 @@ async function settings(c: C, { errors = {}, status, values = {}, sent = false, 
   return page(c, { title: 'Settings', viewer: self, notice: notice ?? null, status }, content)
 }
 
-/** The own account and the pending change of its address, in one batch. */
-async function readSettings(tiers: Tiers, session: Session): Promise<{ self: Self; pendingEmail: string | null }> {
+interface ReadSettings {
+  self: Self
+  pendingEmail: string | null
+  hasLogInNotices: boolean
+}
+
+/** The own account, the pending change of its address, and the choice of mails, in one batch. */
+async function readSettings(tiers: Tiers, session: Session): Promise<ReadSettings> {
   const database = tiers.sessions.database(session, { operation: 'accounts.settings' })
-  const { self, pending } = await batchByName(database, {
+  const { self, pending, notices } = await batchByName(database, {
     self: selfQuery(tiers, database, session.userId),
     pending: pendingEmailQuery(database, session.userId, tiers.clock.now()),
+    notices: logInNoticesQuery(database, session.userId),
   })
-  return { self: selfIn(self), pendingEmail: pending.results[0]?.email ?? null }
+  return {
+    self: selfIn(self),
+    pendingEmail: pending.results[0]?.email ?? null,
+    hasLogInNotices: notices.results[0]?.isOn === 1,
+  }
 }
 
 /** A path of this site to redirect to, or null. Never another site's. */

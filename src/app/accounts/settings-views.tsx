@@ -1,6 +1,8 @@
+import type { Child } from 'hono/jsx'
 import { type FieldErrors, FormError, TextArea, TextField } from '../../web/fields.tsx'
 import { Timestamp } from '../../web/layout.tsx'
 import type { Self } from '../profiles/shapes.ts'
+import { describeUserAgent } from './user-agents.ts'
 
 type Values = Record<string, string>
 
@@ -11,31 +13,6 @@ type SessionRow = {
   lastSeenAt: string
   userAgent: string | null
   current: boolean
-}
-
-const browsers: [pattern: RegExp, name: string][] = [
-  [/\bEdg(e|A|iOS)?\//, 'Edge'],
-  [/\bOPR\//, 'Opera'],
-  [/\b(Firefox|FxiOS)\//, 'Firefox'],
-  [/\b(Chrome|CriOS)\//, 'Chrome'],
-  [/\bSafari\//, 'Safari'],
-]
-const systems: [pattern: RegExp, name: string][] = [
-  [/iPhone|iPad/, 'iOS'],
-  [/Android/, 'Android'],
-  [/Windows/, 'Windows'],
-  [/Mac OS X|Macintosh/, 'macOS'],
-  [/CrOS/, 'ChromeOS'],
-  [/Linux/, 'Linux'],
-]
-
-/** A readable User-Agent, for example `Firefox on Linux`. An unknown one is shown unchanged. */
-function describeUserAgent(userAgent: string | null): string {
-  if (!userAgent) return 'Unknown device'
-  const browser = browsers.find(([pattern]) => pattern.test(userAgent))?.[1]
-  const system = systems.find(([pattern]) => pattern.test(userAgent))?.[1]
-  if (browser && system) return `${browser} on ${system}`
-  return browser ?? [...userAgent].slice(0, 80).join('')
 }
 
 const SessionItem = ({ session }: { session: SessionRow }) => (
@@ -255,6 +232,8 @@ export type SettingsPageProps = {
   self: Self
   /** The address of a change that is not confirmed yet. */
   pendingEmail: string | null
+  /** The section of the mails that the user may switch off. */
+  notices: Child
   sessions: SessionRow[]
   errors: FieldErrors
   /** The submitted values, if a form is shown again with errors. */
@@ -266,6 +245,7 @@ export type SettingsPageProps = {
 export const SettingsPage = ({
   self,
   pendingEmail,
+  notices,
   sessions,
   errors,
   values = {},
@@ -278,6 +258,7 @@ export const SettingsPage = ({
     <HandleSection self={self} values={values} errors={errors} />
     <EmailSection self={self} pendingEmail={pendingEmail} values={values} errors={errors} sent={sent} />
     <PasswordSection self={self} errors={errors} />
+    {notices}
     <SessionsSection sessions={sessions} />
   </>
 )

@@ -1,5 +1,6 @@
 import { type FieldErrors, FormError, TextArea } from '../../web/fields.tsx'
-import { readableTime, Spread, Timestamp } from '../../web/layout.tsx'
+import { Spread, Timestamp } from '../../web/layout.tsx'
+import { readableTime } from '../../web/readable-times.ts'
 import { Byline } from '../profiles/byline.tsx'
 import { Leaf } from '../profiles/leaf.tsx'
 import { shownName } from '../profiles/names.ts'

@@ -9,6 +9,10 @@ import { hasUtf8Escapes, malformedUtf8, utf8Text } from '../utf8.ts'
 
 const IMPORTS = '/operator/v1/imports'
 
+/** A mail service sends the same body to each of these, which the address alone explains (RFC 8058 §3.2). */
+const isOneClick = (path: string, contentType: string) =>
+  path.startsWith('/unsubscribe/') && /^multipart\/form-data$/i.test(mediaType(contentType))
+
 const isApi = (path: string) => path.startsWith('/api/') || path.startsWith('/operator/')
 
 const upTo = (maxSize: number) =>
@@ -36,7 +40,8 @@ export const bodyText = () =>
     // Read as bytes, because the runtime's text() replaces bytes that are not UTF-8 and drops a byte order mark.
     const bytes = isSafe(c.req.method) ? null : await c.get('tiers').received(c.req.arrayBuffer())
     const read = isApi(c.req.path) ? readJsonText : readFormText
-    c.set('bodyText', bytes?.byteLength ? read(bytes, c.req.header('content-type') ?? '') : '')
+    const contentType = c.req.header('content-type') ?? ''
+    c.set('bodyText', bytes?.byteLength && !isOneClick(c.req.path, contentType) ? read(bytes, contentType) : '')
     await next()
   })
 

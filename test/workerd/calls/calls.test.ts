@@ -1,7 +1,8 @@
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env as bindings } from 'cloudflare:workers'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { type MailPurpose, mailToken } from '../../../src/app/accounts/accounts.ts'
+import { unsubscribeToken } from '../../../src/app/accounts/log-in-notices.ts'
+import { type MailPurpose, mailToken } from '../../../src/app/accounts/mail-tokens.ts'
 import { boundShards } from '../../../src/sharding/bound-shards.ts'
 import type { Env } from '../../../workers/env.ts'
 import worker from '../../../workers/main.ts'
@@ -99,7 +100,7 @@ const cookiesOf = (answer: Response): string =>
     .join('; ')
 
 beforeAll(async () => {
-  const warm = countedEnv(bindings as unknown as Env)
+  const warm = countedEnv(bindings as unknown as Env, { MAIL_PREVIEWS: 'on' })
   firstCounts = (await counted(warm, 'GET /login', 'visitor', {})).counts
   let people = 0
   const newPerson = () => {
@@ -281,6 +282,13 @@ const requests: Record<string, Make> = {
   'GET /confirm-email/:token': () => ({ path: '/confirm-email/x' }),
   'POST /confirm-email/:token': () =>
     ownPerson(async (person) => ({ path: `/confirm-email/${await changeToken(person)}`, form: {} })),
+  'GET /unsubscribe/:token': () => ({ path: '/unsubscribe/x' }),
+  'POST /unsubscribe/:token': ({ author, warm }) => ({
+    path: `/unsubscribe/${unsubscribeToken(warm.env.SIGNING_KEY!, author.userId)}`,
+    form: {},
+  }),
+  'POST /settings/notices': () => ({ form: { newLogIn: 'on' } }),
+  'GET /dev/mails/:id': () => ({ path: '/dev/mails/0000000000000-none' }),
   'POST /forgot-password': ({ author }) => ({ form: { email: author.email } }),
   'GET /reset-password/:token': () => ({ path: '/reset-password/x' }),
   'POST /reset-password/:token': () =>
@@ -289,10 +297,11 @@ const requests: Record<string, Make> = {
 }
 
 /**
- * These are refused here: a deployment of two shards cannot remove one, and the build names the assets. The calls until
+ * These are refused here: a deployment of two shards cannot remove one, the build names the assets, and no mail is kept. The calls until
  * then are the same.
  */
 const refusedHere = new Set([
+  'GET /dev/mails/:id',
   'ALL /assets/*',
   'DELETE /operator/v1/shards/:id',
   'POST /operator/v1/shards/:id/drain',

@@ -189,6 +189,7 @@ const rows: Row[] = [
   ),
   row('POST /settings/handle', 'browser', 6, 1, 'like the API, and then the page of settings'),
   row('POST /settings/email', 'browser', 5, 1, 'like the API, and then the page of settings'),
+  row('POST /settings/notices', 'browser', 3, 1, 'the session’s copy, one batch, and then the page of settings'),
   row('POST /settings/email-verification', 'browser', 4, 1, 'like the API, and then the page of settings'),
   row('POST /settings/sessions/end-others', 'browser', 1, 1, 'the session’s copy, one batch'),
   row(
@@ -202,6 +203,10 @@ const rows: Row[] = [
   row('POST /verify-email/:token', 'visitor', 1, 0, 'like the API'),
   row('GET /confirm-email/:token', 'visitor', 0, 0, 'asks for a click first'),
   row('POST /confirm-email/:token', 'visitor', 5, 0, 'like the API'),
+  row('GET /unsubscribe/:token', 'visitor', 0, 0, 'asks for a click first'),
+  row('POST /unsubscribe/:token', 'visitor', 1, 0, 'one update: the signed link names the user'),
+  row('GET /dev/mails', 'visitor', 0, 1, 'only on localhost: the list of kept mails, of which there are none here'),
+  row('GET /dev/mails/:id', 'visitor', 0, 1, 'only on localhost: one mail'),
   row('GET /forgot-password', 'visitor', 0, 0, 'a page without data'),
   row('POST /forgot-password', 'visitor', 1, 0, 'like the API'),
   row('GET /reset-password/:token', 'visitor', 0, 0, 'asks for the password first'),

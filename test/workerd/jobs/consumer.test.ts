@@ -132,8 +132,8 @@ describe('the jobs of a sign-up, through the whole Worker', () => {
       sendBatch: async (batch: { body: unknown }[]) =>
         void sent.push(...batch.map(({ body }) => structuredClone(body))),
     }
-    const JOBS_QUEUE = queue as unknown as Queue
-    const { request, mails, env } = workerIsolate({ JOBS: 'queue', JOBS_QUEUE })
+    const both = queue as unknown as Queue
+    const { request, mails, env } = workerIsolate({ JOBS: 'queue', MAIL_QUEUE: both, JOBS_QUEUE: both })
     const input = somebody()
     expect((await request('POST', '/api/v1/accounts', { json: input })).status).toBe(201)
     expect(await consequences(mails)).toEqual({

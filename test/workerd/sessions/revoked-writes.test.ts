@@ -117,6 +117,7 @@ const forms: Write[] = [
   write('POST', '/settings/password', { current, next }),
   write('POST', '/settings/handle', { handle }),
   write('POST', '/settings/email', { email, password: current }),
+  write('POST', '/settings/notices', {}),
   write('POST', '/settings/email-verification'),
   write('POST', '/settings/sessions/end-others'),
   write('POST', '/settings/sessions/{id}/end'),
