@@ -72,12 +72,13 @@ async function ownJob({ shards }: Pick<Tiers, 'shards'>, { userId }: Session, id
   return job
 }
 
-/** Cancels what has not begun. A running attempt ends at its next step. Throws NOT_FOUND, CONFLICT. */
+/** Cancels what has not ended. A running attempt ends at its next step. Throws NOT_FOUND, CONFLICT. */
 async function cancelJob(tiers: Pick<Tiers, 'shards' | 'sessions'>, session: Session, id: string): Promise<JobRecord> {
+  const database = tiers.sessions.database(session, { operation: 'jobs.cancel' })
+  const isCancelled = await cancel(database, id, session.userId)
   const job = await ownJob(tiers, session, id)
-  if (!(await cancel(tiers.sessions.database(session, { operation: 'jobs.cancel' }), id, session.userId)))
-    throw new BanyanError('CONFLICT', 'The job has ended, so it can’t be cancelled.')
-  return { ...job, state: 'cancelled' }
+  if (!isCancelled) throw new BanyanError('CONFLICT', 'The job has ended, so it can’t be cancelled.')
+  return job
 }
 
 const notFound = () => new BanyanError('NOT_FOUND', 'You have no job with this id. Its record is kept for 60 days.')

@@ -10,7 +10,7 @@ export const noun: TestNoun = {
       path: () => '/api/v1/jobs/000001hf7yat000000000000000000',
     },
     'DELETE /api/v1/jobs/:id': {
-      calls: [{ who: 'bearer', d1: 0, kv: 1, why: 'like GET' }],
+      calls: [{ who: 'bearer', d1: 1, kv: 1, why: 'like GET, and the batch' }],
       isSignedIn: true,
       isMissing: true,
       path: () => '/api/v1/jobs/000001hf7yat000000000000000000',

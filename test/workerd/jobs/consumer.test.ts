@@ -160,7 +160,8 @@ describe('the jobs of a sign-up, through the whole Worker', () => {
     const sendBatch = vi.fn(async () => {
       throw new Error('the isolate is gone')
     })
-    const failing = workerIsolate({ JOBS: 'queue', JOBS_QUEUE: { sendBatch } as unknown as Queue })
+    const broken = { sendBatch } as unknown as Queue
+    const failing = workerIsolate({ JOBS: 'queue', MAIL_QUEUE: broken, JOBS_QUEUE: broken })
     expect((await failing.request('POST', '/api/v1/accounts', { json: somebody() })).status).toBe(201)
     const { cron, mails } = workerIsolate()
     await cron()
