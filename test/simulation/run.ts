@@ -121,6 +121,7 @@ async function runWorld(world: World, seed: number, another?: AnotherClient): Pr
       eventsMax: EVENTS_MAX,
     })
     world.meddling.lookAfterLeft()
+    await world.byHandDone()
     await finalChecks(world, history)
   } catch (error) {
     if (!(error instanceof Violation)) world.checker.report(`stuck: ${(error as Error).stack}`)
