@@ -176,6 +176,12 @@ export const limits = {
   emailNoticeDays: 7, // the row of the notice to the old address; its job ends earlier
   emailChangeTriesMax: 3, // the attempt was barred, or an equal request was first
 
+  // Pictures (decision 0047)
+  pictureBytesMax: 10_000_000,
+  picturePixelsMax: 50_000_000, // in all frames together; the platform delivers a larger animation with its metadata
+  pictureSideMax: 12_000, // the platform's limit for the input of a transformation
+  pictureFramesMax: 1_000,
+
   // Imports (docs/operating/importing.md)
   importUsersMax: 200, // per request
   importShardsMax: 50, // with more shards, users that share no batch may need 31 statements each …
