@@ -64,39 +64,36 @@ async function rotations(): Promise<Uploads> {
     ...uploads,
     'orientation-6.png': withChunks(png, pngChunk('eXIf', exif(6))),
     'orientation-6.webp': webp(header, webpChunks(still), riffChunk('EXIF', exif(6))),
-    'orientation-6.avif': rotatedAvif(await turned.clone().avif({ lossless: true }).toBuffer(), 3),
+    'orientation-6.avif': withProperty(await turned.clone().avif({ lossless: true }).toBuffer(), box('irot', 3)),
   }
 }
 
-/** Adds a rotation by quarters to the left as the last property, and gives it to the first item. */
-function rotatedAvif(avif: Buffer, quartersLeft: number): Buffer {
-  const rotation = box('irot', quartersLeft)
+/** Adds a property as the last one, and gives it to the first item. */
+function withProperty(avif: Buffer, property: Uint8Array): Buffer {
   const associations = placeOf(avif, 'ipma')
   const list = placeOf(avif, 'ipco')
-  const listLength = avif.readUInt32BE(list - 4)
+  const listEnd = list - 4 + avif.readUInt32BE(list - 4)
   let properties = 0
-  for (let at = list + 4; at < list - 4 + listLength; at += avif.readUInt32BE(at)) properties++
-  const count = associations + 4 + 4 + 4 + 2
-  const grown = rotation.length + 1
-  const grow = (bytes: Buffer, type: string, by: number) => {
-    const at = placeOf(bytes, type) - 4
-    return patched(bytes, at, big(bytes.readUInt32BE(at) + by, 4))
+  for (let at = list + 4; at < listEnd; at += avif.readUInt32BE(at)) properties++
+  const grown = property.length + 1
+  const growths = { meta: grown, iprp: grown, ipco: property.length, ipma: 1 }
+  let result = avif
+  for (const [type, growth] of Object.entries(growths)) {
+    const at = placeOf(result, type) - 4
+    result = patched(result, at, big(result.readUInt32BE(at) + growth, 4))
   }
-  let result = patched(avif, count, avif.readUInt8(count) + 1)
-  for (const [type, by] of [
-    ['meta', grown],
-    ['iprp', grown],
-    ['ipco', rotation.length],
-    ['ipma', 1],
-  ] as const)
-    result = grow(result, type, by)
-  // The image is in mdat, which moves, so its place in iloc does too.
-  const extent = placeOf(avif, 'mdat') + 4
-  const offset = result.indexOf(big(extent, 4), placeOf(avif, 'iloc'))
-  result = patched(result, offset, big(extent + grown, 4))
+  // The image moves, so its place in iloc does too.
+  const image = placeOf(avif, 'mdat') + 4
+  result = patched(result, result.indexOf(big(image, 4), placeOf(avif, 'iloc')), big(image + grown, 4))
+  const count = associations + 14
+  result = patched(result, count, avif.readUInt8(count) + 1)
   result = inserted(result, count + 1 + avif.readUInt8(count), properties + 1)
-  return inserted(result, list - 4 + listLength, rotation)
+  return inserted(result, listEnd, property)
 }
+
+/** Shows the middle of an AVIF. */
+const crop = (width: number, height: number) =>
+  box('clap', ...[width, height, 0, 0].flatMap((number) => [big(number, 4), big(1, 4)]))
 
 async function withMetadata(): Promise<Uploads> {
   const jpeg = await upright.clone().jpeg().withIccProfile('p3').toBuffer()
@@ -150,6 +147,7 @@ async function kinds(): Promise<Uploads> {
     'lossy.webp': await upright.clone().webp().toBuffer(),
     'alpha.webp': await seeThrough.clone().webp().toBuffer(),
     'still.avif': await upright.clone().avif().toBuffer(),
+    'cropped.avif': withProperty(await upright.clone().avif().toBuffer(), crop(24, 16)),
     'still.gif': await upright.clone().gif().toBuffer(),
     'dot.jpg': await dot.clone().jpeg().toBuffer(),
     'dot.png': await dot.clone().png().toBuffer(),
@@ -321,6 +319,7 @@ async function ambiguous(): Promise<Uploads> {
     'apple.png': inserted(png, 8, pngChunk('CgBI', big(0x50002002, 4))),
     'damaged-header.png': patched(png, 16, big(WIDTH + 1, 4)),
     'hidden-frames.png': blackApng(WIDTH, HEIGHT, 9, 1),
+    'large-crop.avif': withProperty(await upright.clone().avif().toBuffer(), crop(WIDTH + 1, HEIGHT)),
     'large-frame.gif': patched(gif, gifImage + 5, little(WIDTH + 1, 2)),
     'small-header.webp': webp(riffChunk('VP8X', 0, 0, 0, 0, little(0, 6)), webpChunks(still)),
     'large-frame.webp': await repeatedWebp([10, 10], [100, 100], 1),

@@ -80,6 +80,7 @@ export const acceptedUploads: AcceptedUpload[] = [
   accepted('lossy.webp'),
   accepted('alpha.webp'),
   accepted('still.avif'),
+  accepted('cropped.avif', { width: 24, height: 16 }),
   accepted('still.gif'),
   accepted('dot.jpg', dot),
   accepted('dot.png', dot),
@@ -141,6 +142,7 @@ export const refusedUploads: RefusedUpload[] = [
   ...wrong('The file has other content after', 'text-after.png', 'text-after.gif', 'text-after.webp', 'zip-after.gif'),
   ...wrong('The picture is incomplete', 'text-after.avif'), // its next box would be larger than the file
 
+  ...wrong('The picture states two sizes', 'large-crop.avif'),
   ...wrong('The JPEG has two sizes', 'two-sizes.jpg'),
   ...wrong('The JPEG has too many scans', 'many-scans.jpg'),
   ...wrong('The PNG has two headers', 'two-headers.png'),
