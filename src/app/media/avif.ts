@@ -22,8 +22,8 @@ interface Box {
 }
 
 /**
- * Walks the boxes of the file, and of the list of properties. `pixels` is the largest size that any item states, because
- * a thumbnail or the parts of a grid have sizes too.
+ * Walks the boxes of the file, and of the list of properties. `pixels` is the largest size that any item states,
+ * because a thumbnail or the parts of a grid have sizes too.
  */
 export function walkAvif(bytes: PictureBytes): PictureStructure {
   for (const box of boxes(bytes, 0)) {
