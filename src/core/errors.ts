@@ -70,6 +70,8 @@ export const catalogue = {
     'Wait until that move has ended, or abort it: `npm run banyan -- moves list`.',
   ],
   BODY_TOO_LARGE: [413, 'The body is too large', 'Send a smaller body.'],
+  PICTURE_TOO_LARGE: [413, 'The picture is too large', 'Send a picture with fewer bytes, pixels or frames.'],
+  PICTURE_TYPE: [415, 'The file is not a picture of a supported type', 'Send a complete JPEG, PNG, WebP, AVIF or GIF.'],
   WRONG_CONTENT_TYPE: [
     415,
     'The content type is not supported',

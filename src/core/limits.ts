@@ -185,6 +185,14 @@ export const limits = {
   emailNoticeDays: 7, // the row of a notice; its job ends earlier
   emailChangeTriesMax: 3, // the attempt was barred, or an equal request was first
 
+  // Pictures (decision 0047)
+  pictureBytesMax: 10_000_000,
+  picturePixelsMax: 50_000_000, // in all frames together; the platform delivers a larger animation with its metadata
+  pictureSideMax: 12_000, // the platform's limit for the input of a transformation
+  pictureFramesMax: 1_000,
+  pictureSegmentsMax: 4_096, // of a JPEG; a large colour profile and XMP together have about 300
+  pictureScansMax: 100, // of a JPEG; an encoder writes about 10, and each one decodes the whole picture again
+
   // Imports (docs/operating/importing.md)
   importUsersMax: 200, // per request
   importShardsMax: 50, // with more shards, users that share no batch may need 31 statements each …
