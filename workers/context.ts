@@ -1,5 +1,8 @@
 import { migrations } from '../dist/migrations.ts'
+import type { JobOptions } from '../src/app/noun.ts'
 import { assetUrls } from '../src/assets/asset-urls.ts'
+import { imagesOf } from '../src/assets/images.ts'
+import { Objects } from '../src/assets/objects.ts'
 import { createStaticFiles } from '../src/assets/static-files.ts'
 import { noCache } from '../src/cache/cache.ts'
 import { KvStore } from '../src/cache/kv-store.ts'
@@ -12,7 +15,7 @@ import { present } from '../src/core/present.ts'
 import { systemRandom } from '../src/core/random.ts'
 import { Dispatch, type JobKinds } from '../src/jobs/dispatch.ts'
 import type { Job } from '../src/jobs/outbox.ts'
-import { Purger, purgeKinds } from '../src/jobs/purges.ts'
+import { Purger, purgeKinds, purgesOf } from '../src/jobs/purges.ts'
 import { Relay } from '../src/jobs/relay.ts'
 import { type OpenedShards, openShards } from '../src/objects/open-shards.ts'
 import { Sessions } from '../src/sessions/sessions.ts'
@@ -25,7 +28,7 @@ import type { Calls, DependencyReport, Tiers } from '../src/web/context.ts'
 import type { Env, OwnExports } from './env.ts'
 import { type Isolate, isolateOf } from './isolate.ts'
 import { mailer } from './mailer.ts'
-import { nouns } from './nouns.ts'
+import { nouns, pictureChanged } from './nouns.ts'
 
 export interface Work {
   env: Env
@@ -44,6 +47,7 @@ export interface Foundation extends OpenedShards {
   isolate: Isolate
   calls: Calls
   claims: Claims
+  objects: Objects
   dispatch: Dispatch
   purger: Purger
   relay: Relay
@@ -90,8 +94,17 @@ export function openFoundation(work: Work, replicas?: Replicas): Foundation {
   })
   const shards = opened.shards.atPrimary()
   const common = { clock: systemClock, random: systemRandom, log }
-  const { signingKey, mailFrom, jobs } = isolate.settings
-  const jobOptions = { signingKey, sendMail: mailer(env.MAIL, mailFrom) }
+  const { settings, ids } = isolate
+  const { signingKey, mailFrom, jobs } = settings
+  const objects = new Objects(env.BUCKET, systemClock)
+  const jobOptions: JobOptions = {
+    signingKey,
+    sendMail: mailer(env.MAIL, mailFrom),
+    objects,
+    images: imagesOf(env.IMAGES, systemClock),
+    pictureChanged,
+    purgesOf: (ownerId, tag) => purgesOf({ settings, ids, clock: systemClock }, ownerId, tag),
+  }
   const purger = new Purger((tags) => purgePages(work, tags))
   const kinds: JobKinds = Object.assign(purgeKinds(purger), ...nouns.map((noun) => noun.jobs?.(jobOptions)))
   const dispatch = new Dispatch({ ...common, kinds, shards })
@@ -105,6 +118,7 @@ export function openFoundation(work: Work, replicas?: Replicas): Foundation {
     isolate,
     calls,
     claims: new Claims(opened.shards, systemClock),
+    objects,
     dispatch,
     purger,
     relay: new Relay({ ...common, mode: jobs, queues, dispatch, shards }),
@@ -131,7 +145,7 @@ export function openTiers({ request, ...given }: Omit<Work, 'time'> & { request:
   const { env, log, waitUntil, time, client } = work
   const replicas = isolateOf(env).settings.replicas === 'on' ? openReplicas(work) : undefined
   const foundation = openFoundation(work, replicas)
-  const { isolate, shards, claims, relay, calls } = foundation
+  const { isolate, shards, claims, relay, calls, objects } = foundation
   const { settings, ids, stamps } = isolate
   const common = { clock: systemClock, random: systemRandom, ids, log, shards }
   const committed: Job[] = []
@@ -173,6 +187,7 @@ export function openTiers({ request, ...given }: Omit<Work, 'time'> & { request:
         request,
         waitUntil,
       ),
+    objects,
     dependencies: () => dependencies(env, foundation),
     waitUntil,
     publicPages: settings.cache === 'on' ? (work.exports?.PublicPages ?? null) : null,

@@ -40,7 +40,7 @@ export async function queue(batch: MessageBatch, env: Env, context: ExecutionCon
  * nouns' duties, so that repairs leave the others their share.
  */
 export async function scheduled(controller: ScheduledController, env: Env, context: ExecutionContext): Promise<void> {
-  const { isolate, relay, claims, shards, budget, log } = open(env, context, 'cron', limits.cronMs)
+  const { isolate, relay, claims, shards, objects, budget, log } = open(env, context, 'cron', limits.cronMs)
   const turn = Math.floor(controller.scheduledTime / MINUTE_MS)
   try {
     const woken = await wakeOpenMoves(isolate.engine, log, turn) // sends no statements; it calls only the directory and the movers
@@ -49,7 +49,8 @@ export async function scheduled(controller: ScheduledController, env: Env, conte
     log.error('cron.failed', { duty: 'moves.woken', reason: messageOf(error) })
   }
   const expiries = [...platformExpiries, ...nouns.flatMap((noun) => noun.expiries ?? [])]
-  const ofNouns = nouns.flatMap((noun) => noun.duties?.({ shards, clock: systemClock, ids: isolate.ids, log }) ?? [])
+  const tools = { shards, objects, clock: systemClock, ids: isolate.ids, log }
+  const ofNouns = nouns.flatMap((noun) => noun.duties?.(tools) ?? [])
   const duties = [
     { name: 'outbox.swept', run: (window: ShardWindow) => relay.sweep(window) },
     { name: 'claims.settled', run: (window: ShardWindow) => settle(claims, window, log) },

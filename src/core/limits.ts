@@ -181,6 +181,17 @@ export const limits = {
   picturePixelsMax: 50_000_000, // in all frames together; the platform delivers a larger animation with its metadata
   pictureSideMax: 12_000, // the platform's limit for the input of a transformation
   pictureFramesMax: 1_000,
+  picturesPerPostMax: 4,
+  pictureFormBytesMax: 20_000_000, // of a form with all its pictures; an isolate has 128 MB
+  mediaUnusedMax: 20, // per account: uploaded, and nothing shows them yet
+  mediaUnusedHours: 24, // then they are deleted
+  mediaTriesMax: 3, // of one picture in one attempt at its job, while the service transforms another picture …
+  mediaPauseMs: 500, // … with this pause
+  mediaSweptRowsMax: 100, // read or deleted per shard and turn
+  mediaSweptObjectsMax: 500, // of R2, listed per turn
+  mediaCheckedMax: 20, // per turn: asked for in R2, because a ready picture must have its objects
+  objectMs: 10_000, // a call of R2, with up to 10 MB
+  imageMs: 30_000, // a transformation
 
   // Imports (docs/operating/importing.md)
   importUsersMax: 200, // per request

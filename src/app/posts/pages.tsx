@@ -34,7 +34,9 @@ export function postPages(app: OpenAPIHono<WebEnv>): void {
     const { text = '', idempotencyKey } = readForm(c)
     const failed = await submit(async () => {
       const parsed = parseForm(postForm, { text })
-      await onceOrAnew(c, idempotencyKey, (retry) => createPost(c.get('tiers'), session, parsed.text, retry, true))
+      await onceOrAnew(c, idempotencyKey, (retry) =>
+        createPost(c.get('tiers'), session, parsed.text, retry, { isDraft: true }),
+      )
     })
     return failed ? home(c, { text, ...failed }) : c.redirect(HOME, 303)
   })
