@@ -192,6 +192,8 @@ export const limits = {
   mediaCheckedMax: 20, // per turn: asked for in R2, because a ready picture must have its objects
   objectMs: 10_000, // a call of R2, with up to 10 MB
   imageMs: 30_000, // a transformation
+  pictureSegmentsMax: 4_096, // of a JPEG; a large colour profile and XMP together have about 300
+  pictureScansMax: 100, // of a JPEG; an encoder writes about 10, and each one decodes the whole picture again
 
   // Imports (docs/operating/importing.md)
   importUsersMax: 200, // per request

@@ -1,6 +1,13 @@
 import { imageMeta } from 'image-meta'
-import { BanyanError, messageOf } from '../../core/errors.ts'
+import { BanyanError } from '../../core/errors.ts'
 import { limits } from '../../core/limits.ts'
+import { walkAvif } from './avif.ts'
+import { refuseForeignContent } from './foreign-content.ts'
+import { walkGif } from './gif.ts'
+import { walkJpeg } from './jpeg.ts'
+import { PictureBytes, type PictureStructure, refuse, type Size } from './picture-bytes.ts'
+import { walkPng } from './png.ts'
+import { walkWebp } from './webp.ts'
 
 export type PictureType = 'image/jpeg' | 'image/png' | 'image/webp' | 'image/avif' | 'image/gif'
 
@@ -11,43 +18,83 @@ export interface PictureFacts {
   height: number
   /** As in EXIF, 1 to 8. */
   orientation: number
+  /** Images of an animation, or 1. */
   frames: number
 }
 
-const types: Record<string, PictureType> = {
-  jpg: 'image/jpeg',
-  png: 'image/png',
-  webp: 'image/webp',
-  avif: 'image/avif',
-  gif: 'image/gif',
+interface Format {
+  type: PictureType
+  /** As `image-meta` calls it. */
+  name: string
+  isHere(bytes: PictureBytes): boolean
+  walk(bytes: PictureBytes): PictureStructure
 }
 
+const formats: Format[] = [
+  { type: 'image/jpeg', name: 'jpg', isHere: (bytes) => bytes.has(0, '\xff\xd8\xff'), walk: walkJpeg },
+  { type: 'image/png', name: 'png', isHere: (bytes) => bytes.has(0, '\x89PNG\r\n\x1a\n'), walk: walkPng },
+  {
+    type: 'image/gif',
+    name: 'gif',
+    isHere: (bytes) => bytes.has(0, 'GIF87a') || bytes.has(0, 'GIF89a'),
+    walk: walkGif,
+  },
+  { type: 'image/webp', name: 'webp', isHere: (bytes) => bytes.has(0, 'RIFF') && bytes.has(8, 'WEBP'), walk: walkWebp },
+  { type: 'image/avif', name: 'avif', isHere: (bytes) => bytes.has(4, 'ftyp'), walk: walkAvif },
+]
+
 /**
- * What the bytes of an upload are, before anything decodes them. Throws `PICTURE_TYPE` (415) and `PICTURE_TOO_LARGE`
- * (413).
+ * What the bytes of an upload are, before anything decodes them. It reads each byte a bounded number of times. Throws
+ * `PICTURE_TYPE` (415) and `PICTURE_TOO_LARGE` (413).
  */
 export function checkPicture(bytes: Uint8Array): PictureFacts {
-  if (bytes.length > limits.pictureBytesMax) {
-    throw new BanyanError('PICTURE_TOO_LARGE', `The picture has ${bytes.length} bytes`)
-  }
-  const meta = headerOf(bytes)
-  const type = types[meta.type ?? '']
-  if (type === undefined) throw new BanyanError('PICTURE_TYPE', 'The file is not a JPEG, PNG, WebP, AVIF or GIF')
-  if (meta.width * meta.height > limits.picturePixelsMax) {
-    throw new BanyanError('PICTURE_TOO_LARGE', `The picture has ${meta.width} × ${meta.height} pixels`)
-  }
-  return { type, width: meta.width, height: meta.height, orientation: meta.orientation ?? 1, frames: 1 }
+  if (bytes.length > limits.pictureBytesMax) tooLarge('bytes', bytes.length, limits.pictureBytesMax)
+  const picture = new PictureBytes(bytes)
+  const format = formats.find(({ isHere }) => isHere(picture))
+  if (format === undefined) refuse('The file is not a JPEG, PNG, WebP, AVIF or GIF, whatever its name says')
+
+  const structure = format.walk(picture)
+  mustBeSmall(structure)
+  const header = headerOf(bytes)
+  if (header.type !== format.name || !isSameSize(header, structure, format)) refuse('The picture’s header is ambiguous')
+  refuseForeignContent(bytes)
+  const { orientation, frames } = structure
+  return { type: format.type, width: header.width, height: header.height, orientation, frames }
 }
 
 /** The size in which the picture is shown, after its orientation is applied. */
-export function displayedSize({ width, height, orientation }: PictureFacts): { width: number; height: number } {
+export function displayedSize({ width, height, orientation }: PictureFacts): Size {
   return orientation >= 5 ? { width: height, height: width } : { width, height }
 }
 
+function mustBeSmall({ width, height, frames, pixels }: PictureStructure): void {
+  const { picturePixelsMax, pictureSideMax, pictureFramesMax } = limits
+  if (width === 0 || height === 0) refuse('The picture has no pixels')
+  if (pixels > picturePixelsMax) tooLarge('pixels in all frames together', pixels, picturePixelsMax)
+  if (Math.max(width, height) > pictureSideMax) tooLarge('pixels on a side', Math.max(width, height), pictureSideMax)
+  if (frames > pictureFramesMax) tooLarge('frames', frames, pictureFramesMax)
+}
+
+function tooLarge(what: string, found: number, max: number): never {
+  const inWords = (number: number) => number.toLocaleString('en')
+  throw new BanyanError(
+    'PICTURE_TOO_LARGE',
+    `The picture has ${inWords(found)} ${what}, and ${inWords(max)} are allowed. Send a smaller one.`,
+  )
+}
+
+/** An AVIF may show a part of what it stores, and `image-meta` gives the size of the part. */
+function isSameSize(header: Size, stored: Size, { type }: Format): boolean {
+  return type === 'image/avif'
+    ? header.width <= stored.width && header.height <= stored.height
+    : header.width === stored.width && header.height === stored.height
+}
+
+/** The header as a second reader sees it, which throws a `TypeError` for what it does not understand. */
 function headerOf(bytes: Uint8Array): ReturnType<typeof imageMeta> {
   try {
     return imageMeta(bytes)
   } catch (error) {
-    throw new BanyanError('PICTURE_TYPE', messageOf(error), { cause: error })
+    throw new BanyanError('PICTURE_TYPE', undefined, { cause: error })
   }
 }

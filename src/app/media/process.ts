@@ -11,7 +11,7 @@ import { type PictureChanged, PROCESS } from './media.ts'
 import { checkPicture } from './picture-checks.ts'
 import { pixelsOf } from './png-pixels.ts'
 import { REMOVE } from './uses.ts'
-import { bareWebp } from './webp.ts'
+import { bareWebp } from './bare-webp.ts'
 
 export interface MediaJobOptions {
   objects: Objects

@@ -1,42 +1,91 @@
-import { BanyanError } from '../../core/errors.ts'
+import { exifOrientation } from './exif.ts'
+import { type PictureBytes, type PictureStructure, refuse, type Size, tag } from './picture-bytes.ts'
 
-/** The chunks that make the picture. All others are metadata: EXIF, XMP, colour profiles, and unknown ones. */
-const PICTURE_CHUNKS = new Set(['VP8 ', 'VP8L', 'VP8X', 'ALPH', 'ANIM', 'ANMF'])
+const LOSSY = tag('VP8 ')
+const LOSSLESS = tag('VP8L')
+const EXTENDED = tag('VP8X')
+const FRAME = tag('ANMF')
+const EXIF = tag('EXIF')
+const ANIMATED = 0x02
+const FRAME_HEADER_BYTES = 16
 
-/** The flags of VP8X for an ICC profile, EXIF and XMP. */
-const METADATA_FLAGS = 0x20 | 0x08 | 0x04
+interface Chunk {
+  type: number
+  data: number
+  length: number
+}
 
-const HEADER_BYTES = 12
+/** Walks all chunks, also those inside frames, and compares each bitstream's size with the one stated around it. */
+export function walkWebp(bytes: PictureBytes): PictureStructure {
+  const end = 8 + bytes.u32LittleEndian(4)
+  if (end > bytes.end) refuse('The picture is incomplete')
+  bytes.mustEnd(end)
+  const riff = bytes.until(end)
 
-/**
- * The WebP file with no chunk but the picture's own (RFC 9649, 2.7). Nothing of an upload's metadata is published, even
- * if a transformation keeps some. Throws PICTURE_TYPE for other bytes.
- */
-export function bareWebp(bytes: Uint8Array): Uint8Array {
-  const file = Buffer.from(bytes)
-  const isWebp = file.length > HEADER_BYTES && textAt(file, 0) === 'RIFF' && textAt(file, 8) === 'WEBP'
-  if (!isWebp) throw notWebp()
-  const kept: Buffer[] = []
-  for (let at = HEADER_BYTES; at + 8 <= file.length; ) {
-    const length = file.readUInt32LE(at + 4)
-    const end = at + 8 + length + (length % 2)
-    if (at + 8 + length > file.length) throw notWebp()
-    const name = textAt(file, at)
-    if (PICTURE_CHUNKS.has(name))
-      kept.push(name === 'VP8X' ? withoutFlags(file.subarray(at, end)) : file.subarray(at, end))
-    at = end
+  let canvas: Size | undefined
+  let isAnimated = false
+  let images = 0
+  let frames = 0
+  let orientation: number | undefined
+  for (const { type, data, length } of chunks(riff, 12)) {
+    if (type === EXTENDED) {
+      if (data !== 20 || length < 10) refuse('The WebP is damaged')
+      isAnimated = (riff.u8(data) & ANIMATED) !== 0
+      canvas = { width: 1 + riff.u24LittleEndian(data + 4), height: 1 + riff.u24LittleEndian(data + 7) }
+    } else if (type === LOSSY || type === LOSSLESS) {
+      images++
+      canvas ??= bitstreamSize(riff, { type, data, length })
+      mustEqual(bitstreamSize(riff, { type, data, length }), canvas)
+    } else if (type === FRAME) {
+      if (canvas === undefined) refuse('The WebP is damaged')
+      walkFrame(riff.until(data + length), data, canvas)
+      frames++
+    } else if (type === EXIF) {
+      orientation ??= exifOrientation(riff.until(data + length), data)
+    }
   }
-  const bare = Buffer.concat([file.subarray(0, HEADER_BYTES), ...kept])
-  bare.writeUInt32LE(bare.length - 8, 4)
-  return new Uint8Array(bare.buffer, bare.byteOffset, bare.length)
+  if (canvas === undefined) refuse('The WebP has no image')
+  if (isAnimated ? frames === 0 || images > 0 : frames > 0 || images !== 1) refuse('The WebP is damaged')
+  const count = isAnimated ? frames : 1
+  const pixels = count * canvas.width * canvas.height
+  return { ...canvas, orientation: orientation ?? 1, frames: count, pixels }
 }
 
-function withoutFlags(chunk: Buffer): Buffer {
-  const copy = Buffer.from(chunk)
-  copy.writeUInt8(copy.readUInt8(8) & ~METADATA_FLAGS, 8)
-  return copy
+/** A frame has its place on the canvas, and then the chunks of one image. */
+function walkFrame(frame: PictureBytes, data: number, canvas: Size): void {
+  const size = { width: 1 + frame.u24LittleEndian(data + 6), height: 1 + frame.u24LittleEndian(data + 9) }
+  const right = 2 * frame.u24LittleEndian(data) + size.width
+  const bottom = 2 * frame.u24LittleEndian(data + 3) + size.height
+  if (right > canvas.width || bottom > canvas.height) refuse('A frame of the WebP is larger than the picture')
+  let images = 0
+  for (const chunk of chunks(frame, data + FRAME_HEADER_BYTES)) {
+    if (chunk.type !== LOSSY && chunk.type !== LOSSLESS) continue
+    mustEqual(bitstreamSize(frame, chunk), size)
+    images++
+  }
+  if (images !== 1) refuse('The WebP is damaged')
 }
 
-const textAt = (file: Buffer, at: number): string => file.toString('latin1', at, at + 4)
+function* chunks(bytes: PictureBytes, from: number): Generator<Chunk> {
+  for (let at = from; at < bytes.end; ) {
+    const length = bytes.u32LittleEndian(at + 4)
+    if (at + 8 + length > bytes.end) refuse('The picture is incomplete')
+    yield { type: bytes.u32(at), data: at + 8, length }
+    at += 8 + length + (length % 2)
+  }
+}
 
-const notWebp = () => new BanyanError('PICTURE_TYPE', 'The transformed picture is not a whole WebP file.')
+function bitstreamSize(bytes: PictureBytes, { type, data }: Chunk): Size {
+  if (type === LOSSLESS) {
+    if (bytes.u8(data) !== 0x2f) refuse('The WebP is damaged')
+    const sizes = bytes.u32LittleEndian(data + 1)
+    return { width: 1 + (sizes & 0x3fff), height: 1 + ((sizes >>> 14) & 0x3fff) }
+  }
+  const isKeyFrame = (bytes.u8(data) & 1) === 0
+  if (!isKeyFrame || !bytes.has(data + 3, '\x9d\x01\x2a')) refuse('The WebP is damaged')
+  return { width: bytes.u16LittleEndian(data + 6) & 0x3fff, height: bytes.u16LittleEndian(data + 8) & 0x3fff }
+}
+
+function mustEqual(size: Size, stated: Size): void {
+  if (size.width !== stated.width || size.height !== stated.height) refuse('The WebP states another size than it has')
+}

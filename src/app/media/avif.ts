@@ -1,0 +1,115 @@
+import { type PictureBytes, type PictureStructure, refuse, tag } from './picture-bytes.ts'
+
+const FTYP = tag('ftyp')
+const META = tag('meta')
+const MOVIE = tag('moov')
+const FRAGMENT = tag('moof')
+const PRIMARY = tag('pitm')
+const PROPERTIES = tag('iprp')
+const PROPERTY_LIST = tag('ipco')
+const ASSOCIATIONS = tag('ipma')
+const SIZE = tag('ispe')
+const ROTATION = tag('irot')
+const MIRROR = tag('imir')
+
+/** The EXIF orientation of a rotation by 0 to 3 quarters to the left, before no mirror, one of axis 0, or of axis 1. */
+const orientations = { none: [1, 8, 3, 6], 0: [4, 5, 2, 7], 1: [2, 7, 4, 5] } as const
+
+interface Box {
+  type: number
+  data: number
+  end: number
+}
+
+/**
+ * Walks the boxes of the file, and of the list of properties. `pixels` is the largest size that any item states, because
+ * a thumbnail or the parts of a grid have sizes too.
+ */
+export function walkAvif(bytes: PictureBytes): PictureStructure {
+  let meta: Box | undefined
+  for (const box of boxes(bytes, 0)) {
+    if (box.type === MOVIE || box.type === FRAGMENT) refuse('The AVIF is an animation, which is not supported')
+    if (box.type === FTYP && box.data !== 8) refuse('The AVIF is damaged')
+    if (box.type !== META) continue
+    if (meta !== undefined) refuse('The AVIF is damaged')
+    meta = box
+  }
+  if (meta === undefined) refuse('The AVIF has no image')
+  return walkMeta(bytes.until(meta.end), meta.data + 4)
+}
+
+function walkMeta(bytes: PictureBytes, from: number): PictureStructure {
+  const items = [...boxesOf(bytes, from, [PRIMARY, PROPERTIES])]
+  const primary = only(items, PRIMARY)
+  const container = only(items, PROPERTIES)
+  const properties = [...boxesOf(bytes.until(container.end), container.data, [PROPERTY_LIST, ASSOCIATIONS])]
+  const list = only(properties, PROPERTY_LIST)
+
+  const version = bytes.u8(primary.data)
+  const item = version === 0 ? bytes.u16(primary.data + 4) : bytes.u32(primary.data + 4)
+  const used = new Set(
+    properties
+      .filter(({ type }) => type === ASSOCIATIONS)
+      .flatMap((box) => propertiesOf(bytes.until(box.end), box, item)),
+  )
+
+  let largest = { width: 0, height: 0 }
+  let quarters = 0
+  let axis: 'none' | 0 | 1 = 'none'
+  let index = 0
+  for (const { type, data } of boxes(bytes.until(list.end), list.data)) {
+    index++
+    if (type === SIZE) {
+      const size = { width: bytes.u32(data + 4), height: bytes.u32(data + 8) }
+      if (size.width * size.height > largest.width * largest.height) largest = size
+    }
+    if (!used.has(index)) continue
+    if (type === ROTATION) quarters = bytes.u8(data) & 3
+    if (type === MIRROR) axis = bytes.u8(data) & 1 ? 1 : 0
+  }
+  const orientation = orientations[axis][quarters] ?? 1
+  return { ...largest, orientation, frames: 1, pixels: largest.width * largest.height }
+}
+
+/** The places in the list of properties, from 1, that belong to an item. */
+function propertiesOf(bytes: PictureBytes, { data }: Box, wanted: number): number[] {
+  const places: number[] = []
+  const isWide = (bytes.u8(data + 3) & 1) !== 0
+  const idBytes = bytes.u8(data) === 0 ? 2 : 4
+  const entries = bytes.u32(data + 4)
+  let at = data + 8
+  for (let entry = 0; entry < entries; entry++) {
+    const item = idBytes === 2 ? bytes.u16(at) : bytes.u32(at)
+    const count = bytes.u8(at + idBytes)
+    at += idBytes + 1
+    for (let place = 0; place < count; place++, at += isWide ? 2 : 1) {
+      const index = isWide ? bytes.u16(at) & 0x7fff : bytes.u8(at) & 0x7f
+      if (item === wanted) places.push(index)
+    }
+  }
+  return places
+}
+
+function* boxesOf(bytes: PictureBytes, from: number, types: number[]): Generator<Box> {
+  for (const box of boxes(bytes, from)) if (types.includes(box.type)) yield box
+}
+
+function only(found: Box[], wanted: number): Box {
+  const [box, other] = found.filter(({ type }) => type === wanted)
+  return box === undefined || other !== undefined ? refuse('The AVIF is damaged') : box
+}
+
+/** A box of size 0 extends to the end, and one of size 1 has its size in eight bytes after its type. */
+function* boxes(bytes: PictureBytes, from: number): Generator<Box> {
+  for (let at = from; at < bytes.end; ) {
+    const size = bytes.u32(at)
+    const type = bytes.u32(at + 4)
+    if (size === 0 && type === 0) return bytes.mustEnd(at)
+    const data = at + (size === 1 ? 16 : 8)
+    const length = size === 1 ? bytes.u32(at + 8) * 2 ** 32 + bytes.u32(at + 12) : size || bytes.end - at
+    if (at + length < data) refuse('The AVIF is damaged')
+    if (at + length > bytes.end) refuse('The picture is incomplete')
+    yield { type, data, end: at + length }
+    at += length
+  }
+}
