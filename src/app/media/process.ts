@@ -6,12 +6,12 @@ import { limits } from '../../core/limits.ts'
 import type { JobContext, JobKinds } from '../../jobs/dispatch.ts'
 import { type Job, outboxStatement } from '../../jobs/outbox.ts'
 import type { ShardDatabase, ShardStatement } from '../../sharding/shards.ts'
+import { bareWebp } from './bare-webp.ts'
 import { AVATAR_SIDE, keysOf, mediaTag, originalKey, postWidths, variantFile, variantKey } from './keys.ts'
 import { type PictureChanged, PROCESS } from './media.ts'
 import { checkPicture } from './picture-checks.ts'
 import { pixelsOf } from './png-pixels.ts'
 import { REMOVE } from './uses.ts'
-import { bareWebp } from './bare-webp.ts'
 
 export interface MediaJobOptions {
   objects: Objects
