@@ -75,6 +75,8 @@ const scatters = {
 const search = { project: 'unit', tests: 'test/unit/app/search/search.test.ts' } as const
 const searches = { project: 'workerd', tests: 'test/workerd/search' } as const
 
+const pictures = { project: 'unit', tests: 'test/unit/media' } as const
+
 const mover = 'src/resharding/move.ts'
 const capture = { project: 'workerd', tests: 'test/workerd/resharding/bounded-capture.test.ts' } as const
 const stuckMoves = { project: 'workerd', tests: 'test/workerd/resharding/stuck-moves.test.ts' } as const
@@ -1640,6 +1642,76 @@ const mutants: Mutant[] = [
     take: /if \(!failed\.has\(job\)\) return/,
     leave: 'if (failed.size === 0) return',
     ...jobsTogether,
+  },
+  {
+    name: 'the frames of a GIF',
+    file: 'src/app/media/gif.ts',
+    take: /frames\+\+/,
+    leave: 'frames = 1',
+    ...pictures,
+  },
+  {
+    name: 'the frames of an APNG',
+    file: 'src/app/media/png.ts',
+    take: /const images = .*/,
+    leave: 'const images = 1',
+    ...pictures,
+  },
+  {
+    name: 'the frames of a WebP',
+    file: 'src/app/media/webp.ts',
+    take: /const count = isAnimated.*/,
+    leave: 'const count = 1',
+    ...pictures,
+  },
+  {
+    name: 'a picture’s type by its first bytes',
+    file: 'src/app/media/picture-checks.ts',
+    take: /bytes\.has\(0, 'GIF87a'\) \|\| bytes\.has\(0, 'GIF89a'\)/,
+    leave: 'bytes.end > 0',
+    ...pictures,
+  },
+  {
+    name: 'bytes after a picture',
+    file: 'src/app/media/picture-bytes.ts',
+    take: /refuse\('The file has other content after the picture'\)/,
+    leave: 'return',
+    ...pictures,
+  },
+  {
+    name: 'a ZIP archive in a picture',
+    file: 'src/app/media/foreign-content.ts',
+    take: /refuse\('The file is also a ZIP archive'\)/,
+    leave: 'return',
+    ...pictures,
+  },
+  {
+    name: 'HTML in a picture',
+    file: 'src/app/media/foreign-content.ts',
+    take: /refuse\('The file has HTML in it'\)/,
+    leave: 'return',
+    ...pictures,
+  },
+  {
+    name: 'a second reader of a picture’s size',
+    file: 'src/app/media/picture-checks.ts',
+    take: /if \(!isSameSize\(.*/,
+    leave: '',
+    ...pictures,
+  },
+  {
+    name: 'a picture’s pixels',
+    file: 'src/app/media/picture-checks.ts',
+    take: /if \(pixels > picturePixelsMax\)/,
+    leave: 'if (pixels < 0)',
+    ...pictures,
+  },
+  {
+    name: 'the scans of a JPEG',
+    file: 'src/app/media/jpeg.ts',
+    take: /scans > limits\.pictureScansMax/,
+    leave: 'scans < 0',
+    ...pictures,
   },
 ]
 

@@ -1,6 +1,5 @@
 import { type PictureBytes, type PictureStructure, refuse, tag } from './picture-bytes.ts'
 
-const FTYP = tag('ftyp')
 const META = tag('meta')
 const MOVIE = tag('moov')
 const FRAGMENT = tag('moof')
@@ -26,32 +25,20 @@ interface Box {
  * a thumbnail or the parts of a grid have sizes too.
  */
 export function walkAvif(bytes: PictureBytes): PictureStructure {
-  let meta: Box | undefined
   for (const box of boxes(bytes, 0)) {
     if (box.type === MOVIE || box.type === FRAGMENT) refuse('The AVIF is an animation, which is not supported')
-    if (box.type === FTYP && box.data !== 8) refuse('The AVIF is damaged')
-    if (box.type !== META) continue
-    if (meta !== undefined) refuse('The AVIF is damaged')
-    meta = box
   }
-  if (meta === undefined) refuse('The AVIF has no image')
-  return walkMeta(bytes.until(meta.end), meta.data + 4)
-}
+  const meta = onlyBox(bytes, 0, META)
+  const inMeta = bytes.until(meta.end)
+  const primary = onlyBox(inMeta, meta.data + 4, PRIMARY)
+  const container = onlyBox(inMeta, meta.data + 4, PROPERTIES)
+  const inContainer = bytes.until(container.end)
+  const list = onlyBox(inContainer, container.data, PROPERTY_LIST)
+  const associations = onlyBox(inContainer, container.data, ASSOCIATIONS)
 
-function walkMeta(bytes: PictureBytes, from: number): PictureStructure {
-  const items = [...boxesOf(bytes, from, [PRIMARY, PROPERTIES])]
-  const primary = only(items, PRIMARY)
-  const container = only(items, PROPERTIES)
-  const properties = [...boxesOf(bytes.until(container.end), container.data, [PROPERTY_LIST, ASSOCIATIONS])]
-  const list = only(properties, PROPERTY_LIST)
-
-  const version = bytes.u8(primary.data)
-  const item = version === 0 ? bytes.u16(primary.data + 4) : bytes.u32(primary.data + 4)
-  const used = new Set(
-    properties
-      .filter(({ type }) => type === ASSOCIATIONS)
-      .flatMap((box) => propertiesOf(bytes.until(box.end), box, item)),
-  )
+  const isShort = bytes.u8(primary.data) === 0
+  const item = isShort ? bytes.u16(primary.data + 4) : bytes.u32(primary.data + 4)
+  const used = propertiesOf(bytes.until(associations.end), associations.data, item)
 
   let largest = { width: 0, height: 0 }
   let quarters = 0
@@ -72,8 +59,8 @@ function walkMeta(bytes: PictureBytes, from: number): PictureStructure {
 }
 
 /** The places in the list of properties, from 1, that belong to an item. */
-function propertiesOf(bytes: PictureBytes, { data }: Box, wanted: number): number[] {
-  const places: number[] = []
+function propertiesOf(bytes: PictureBytes, data: number, wanted: number): Set<number> {
+  const places = new Set<number>()
   const isWide = (bytes.u8(data + 3) & 1) !== 0
   const idBytes = bytes.u8(data) === 0 ? 2 : 4
   const entries = bytes.u32(data + 4)
@@ -84,19 +71,20 @@ function propertiesOf(bytes: PictureBytes, { data }: Box, wanted: number): numbe
     at += idBytes + 1
     for (let place = 0; place < count; place++, at += isWide ? 2 : 1) {
       const index = isWide ? bytes.u16(at) & 0x7fff : bytes.u8(at) & 0x7f
-      if (item === wanted) places.push(index)
+      if (item === wanted) places.add(index)
     }
   }
   return places
 }
 
-function* boxesOf(bytes: PictureBytes, from: number, types: number[]): Generator<Box> {
-  for (const box of boxes(bytes, from)) if (types.includes(box.type)) yield box
-}
-
-function only(found: Box[], wanted: number): Box {
-  const [box, other] = found.filter(({ type }) => type === wanted)
-  return box === undefined || other !== undefined ? refuse('The AVIF is damaged') : box
+function onlyBox(bytes: PictureBytes, from: number, type: number): Box {
+  let found: Box | undefined
+  for (const box of boxes(bytes, from)) {
+    if (box.type !== type) continue
+    if (found !== undefined) refuse('The AVIF is damaged')
+    found = box
+  }
+  return found ?? refuse('The AVIF is damaged')
 }
 
 /** A box of size 0 extends to the end, and one of size 1 has its size in eight bytes after its type. */

@@ -19,27 +19,33 @@ const tags = ['script', 'html', '!doctype', 'iframe', '?php'].map((name) =>
  */
 export function refuseForeignContent(bytes: Uint8Array): void {
   const { length } = bytes
-  for (let at = Math.max(0, length - ZIP_END_BYTES); at < length; at++) {
-    if (bytes[at] === zipEnd[0] && startsWith(bytes, at, zipEnd)) refuse('The file is also a ZIP archive')
+  for (let at = Math.max(0, length - ZIP_END_BYTES); at <= length - zipEnd.length; at++) {
+    if (startsWith(bytes, at, zipEnd)) refuse('The file is also a ZIP archive')
   }
-  for (let at = 0; at < Math.min(PDF_BYTES, length); at++) {
-    if (bytes[at] === pdf[0] && startsWith(bytes, at, pdf)) refuse('The file is also a PDF')
+  for (let at = 0; at <= Math.min(PDF_BYTES, length) - pdf.length; at++) {
+    if (startsWith(bytes, at, pdf)) refuse('The file is also a PDF')
   }
   for (let at = 0; at < length; at++) {
-    if (bytes[at] === LESS_THAN && tags.some((name) => isTag(bytes, at + 1, name))) refuse('The file has HTML in it')
+    if (bytes[at] === LESS_THAN && isTag(bytes, at + 1)) refuse('The file has HTML in it')
   }
 }
 
 function startsWith(bytes: Uint8Array, at: number, expected: number[]): boolean {
-  return at + expected.length <= bytes.length && expected.every((byte, index) => bytes[at + index] === byte)
+  for (let index = 0; index < expected.length; index++) if (bytes[at + index] !== expected[index]) return false
+  return true
 }
 
-const lower = (byte: number | undefined): number | undefined =>
-  byte !== undefined && byte >= 0x41 && byte <= 0x5a ? byte + 0x20 : byte
-
-function isTag(bytes: Uint8Array, at: number, name: number[]): boolean {
-  if (at + name.length >= bytes.length) return false
-  for (const [index, byte] of name.entries()) if (lower(bytes[at + index]) !== byte) return false
-  const after = bytes[at + name.length]
-  return after === 0x3e || after === 0x2f || after === 0x20 || (after !== undefined && after >= 0x09 && after <= 0x0d)
+/** True if one of the tags begins at `at`, after its `<`. */
+function isTag(bytes: Uint8Array, at: number): boolean {
+  for (const name of tags) {
+    let index = 0
+    while (index < name.length && at + index < bytes.length && lower(bytes[at + index]) === name[index]) index++
+    if (index === name.length && at + index < bytes.length && isAfterName(bytes[at + index])) return true
+  }
+  return false
 }
+
+const lower = (byte = 0): number => (byte >= 0x41 && byte <= 0x5a ? byte + 0x20 : byte)
+
+/** White space, `/` or `>`. */
+const isAfterName = (byte = 0): boolean => byte === 0x3e || byte === 0x2f || byte === 0x20 || (byte >= 9 && byte <= 13)

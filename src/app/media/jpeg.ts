@@ -12,6 +12,8 @@ const codings = [0xc0, 0xc1, 0xc2]
 const isOtherCoding = (marker: number) =>
   (marker >= 0xc3 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) || marker === 0xde
 
+const isRestart = (marker: number) => marker >= 0xd0 && marker <= 0xd7
+
 /**
  * Walks the segments up to the end of the image. Bytes after it are allowed, because phones write a second picture, a
  * short film or their own notes there (decision 0047).
@@ -26,7 +28,7 @@ export function walkJpeg(bytes: PictureBytes): PictureStructure {
     const marker = markerAt(bytes, at)
     const start = bytes.find(marker, at) + 1
     if (marker === END) break
-    if (marker === START || marker < 0xc0) refuse('The JPEG is damaged')
+    if (marker === START || marker < 0xc0 || isRestart(marker)) refuse('The JPEG is damaged')
     const length = bytes.u16(start)
     const next = start + length
     if (length < 2) refuse('The JPEG is damaged')
@@ -66,7 +68,7 @@ function endOfScan(bytes: PictureBytes, from: number): number {
     at = bytes.find(0xff, at)
     const next = bytes.u8(at + 1)
     if (next === 0xff) at++
-    else if (next === 0 || (next >= 0xd0 && next <= 0xd7)) at += 2
+    else if (next === 0 || isRestart(next)) at += 2
     else return at
   }
 }

@@ -71,8 +71,10 @@ export class PictureBytes {
 
   /** The place of the next `byte`, or the end. */
   find(byte: number, from: number): number {
+    const bytes = this.#bytes
+    const { end } = this
     let at = from
-    while (at < this.end && this.#bytes[at] !== byte) at++
+    while (at < end && bytes[at] !== byte) at++
     return at
   }
 

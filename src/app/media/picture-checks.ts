@@ -43,6 +43,8 @@ const formats: Format[] = [
   { type: 'image/avif', name: 'avif', isHere: (bytes) => bytes.has(4, 'ftyp'), walk: walkAvif },
 ]
 
+const UNKNOWN = 'The file is not a JPEG, PNG, WebP, AVIF or GIF, whatever its name says'
+
 /**
  * What the bytes of an upload are, before anything decodes them. It reads each byte a bounded number of times. Throws
  * `PICTURE_TYPE` (415) and `PICTURE_TOO_LARGE` (413).
@@ -51,12 +53,13 @@ export function checkPicture(bytes: Uint8Array): PictureFacts {
   if (bytes.length > limits.pictureBytesMax) tooLarge('bytes', bytes.length, limits.pictureBytesMax)
   const picture = new PictureBytes(bytes)
   const format = formats.find(({ isHere }) => isHere(picture))
-  if (format === undefined) refuse('The file is not a JPEG, PNG, WebP, AVIF or GIF, whatever its name says')
+  if (format === undefined) refuse(UNKNOWN)
 
   const structure = format.walk(picture)
   mustBeSmall(structure)
   const header = headerOf(bytes)
-  if (header.type !== format.name || !isSameSize(header, structure, format)) refuse('The picture’s header is ambiguous')
+  if (header.type !== format.name) refuse(UNKNOWN)
+  if (!isSameSize(header, structure, format)) refuse('The picture states two sizes')
   refuseForeignContent(bytes)
   const { orientation, frames } = structure
   return { type: format.type, width: header.width, height: header.height, orientation, frames }
