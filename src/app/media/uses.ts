@@ -2,7 +2,7 @@
 import { newJob, outboxStatementFrom } from '../../jobs/outbox.ts'
 import type { Typed } from '../../sharding/named-batch.ts'
 import { rowsOf } from '../../sharding/named-batch.ts'
-import type { ShardDatabase, ShardStatement, SqlCondition } from '../../sharding/shards.ts'
+import { always, type ShardDatabase, type ShardStatement, type SqlCondition } from '../../sharding/shards.ts'
 import type { Tiers } from '../../web/context.ts'
 import { variantUrl } from './keys.ts'
 import type { Media } from './shapes.ts'
@@ -60,21 +60,29 @@ export const areUsable = (ids: readonly string[], ownerId: string, usedBy: strin
   values: [JSON.stringify(ids), ownerId, usedBy, usedBy, ids.length],
 })
 
+interface PictureUse {
+  ids: readonly string[]
+  ownerId: string
+  /** The id of what shows them. */
+  usedBy: string
+  /** Descriptions by id. */
+  alts?: Readonly<Record<string, string>>
+}
+
 /** Says what shows these pictures, in this order. Its batch must prove `areUsable`. @public For nouns. */
 export const usePictures = (
   database: ShardDatabase,
-  ids: readonly string[],
-  ownerId: string,
-  usedBy: string,
-  onlyIf: SqlCondition = { sql: '1', values: [] },
+  { ids, ownerId, usedBy, alts = {} }: PictureUse,
+  onlyIf: SqlCondition = always,
 ): ShardStatement =>
   database
     .prepare(
       `UPDATE media SET used_by = ?, version = version + 1,
-         place = (SELECT key FROM json_each(?) WHERE value = media.id)
+         place = (SELECT key FROM json_each(?) WHERE value = media.id),
+         alt = coalesce((SELECT value FROM json_each(?) WHERE key = media.id), alt)
        WHERE id IN (SELECT value FROM json_each(?)) AND owner_id = ? AND ${onlyIf.sql}`,
     )
-    .bind(usedBy, JSON.stringify(ids), JSON.stringify(ids), ownerId, ...onlyIf.values)
+    .bind(usedBy, JSON.stringify(ids), JSON.stringify(alts), JSON.stringify(ids), ownerId, ...onlyIf.values)
 
 /** The pictures of what has this id, in a batch. @public For nouns. */
 export const usedPictures = (database: ShardDatabase, usedBy: string): Typed<{ media: string }> =>

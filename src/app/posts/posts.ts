@@ -163,6 +163,8 @@ interface NewPostOptions {
   isDraft?: boolean
   /** The pictures, in order. */
   mediaIds?: readonly string[]
+  /** Descriptions by id. A picture that is not named keeps its own. */
+  alts?: Readonly<Record<string, string>>
 }
 
 const noPictures = '[]'
@@ -176,7 +178,7 @@ export async function createPost(
   session: Session,
   text: string,
   retry: RetryKey | null,
-  { isDraft = false, mediaIds = [] }: NewPostOptions = {},
+  { isDraft = false, mediaIds = [], alts = {} }: NewPostOptions = {},
 ): Promise<Post> {
   const { sessions, ids, clock, idempotency } = tiers
   const { userId } = session
@@ -190,7 +192,10 @@ export async function createPost(
         statements,
         counted: countPost(database, userId, 1),
         posted: postStatement(database, { ...drawn, userId, text, mediaIds }),
-        used: mediaIds.length > 0 ? [usePictures(database, mediaIds, userId, drawn.id)] : [],
+        used:
+          mediaIds.length > 0
+            ? [usePictures(database, { ids: mediaIds, ownerId: userId, usedBy: drawn.id, alts })]
+            : [],
         pictures: mediaIds.length > 0 ? [usedPictures(database, drawn.id)] : [],
         cleared: isDraft ? [sessions.dataChange(database, session, noDraft)] : [],
         author,
@@ -217,22 +222,22 @@ interface NewPost {
   mediaIds: readonly string[]
 }
 
-/** If a picture is not usable, the id is null, which the table refuses. So the whole batch is rolled back. */
+/** If a picture is not usable, the version is null, which the table refuses. So the whole batch is rolled back. */
 function postStatement(database: ShardDatabase, { id, createdAt, userId, text, mediaIds }: NewPost): ShardStatement {
   const { sql, values } = mediaIds.length > 0 ? areUsable(mediaIds, userId, id) : always
   return database
     .prepare(
       `INSERT INTO posts (id, author_id, text, created_at, edited_at, version)
-       SELECT iif(${sql}, ?, NULL), ?, ?, ?, NULL, 1`,
+       SELECT ?, ?, ?, ?, NULL, iif(${sql}, 1, NULL)`,
     )
-    .bind(...values, id, userId, text, createdAt)
+    .bind(id, userId, text, createdAt, ...values)
 }
 
 async function onlyUsablePictures<T>(work: Promise<T>): Promise<T> {
   try {
     return await work
   } catch (error) {
-    if (!hasCode(error, 'DATABASE_CONSTRAINT') || !error.message.includes('NOT NULL constraint failed: posts.id'))
+    if (!hasCode(error, 'DATABASE_CONSTRAINT') || !error.message.includes('NOT NULL constraint failed: posts.version'))
       throw error
     const detail = 'A picture cannot be used. Upload pictures of your own, and use each for one post only.'
     throw new BanyanError('INVALID', detail, { cause: error, errors: [{ pointer: '/mediaIds', detail }] })

@@ -266,7 +266,8 @@ function avatarChange(tiers: ProfileTiers, database: ShardDatabase, userId: stri
     values: [userId, avatarId, ...usable.values],
   })
   const isSet = { sql: 'EXISTS (SELECT 1 FROM profiles WHERE id = ? AND avatar_id = ?)', values: [userId, avatarId] }
-  const after = avatarId === null ? [] : [usePictures(database, [avatarId], userId, userId, isSet)]
+  const after =
+    avatarId === null ? [] : [usePictures(database, { ids: [avatarId], ownerId: userId, usedBy: userId }, isSet)]
   return { usable, removed: statements, after, follow }
 }
 
