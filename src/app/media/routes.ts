@@ -26,7 +26,7 @@ export const mediaRoutes: RegisterRoutes = (app, nouns) => {
     createRoute({
       method: 'post',
       path: '/api/v1/media',
-      middleware: bytesBody(limits.pictureBytesMax),
+      middleware: bytesBody(limits.pictureBytesMax, 'PICTURE_TOO_LARGE'),
       security: signedIn,
       request: { body: picture },
       responses: { 202: oneMedia, ...writeProblems(401, 409) },

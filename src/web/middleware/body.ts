@@ -3,7 +3,7 @@ import type { Context, Handler, MiddlewareHandler } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { createMiddleware } from 'hono/factory'
 import { matchedRoutes } from 'hono/route'
-import { BanyanError } from '../../core/errors.ts'
+import { BanyanError, type ErrorCode } from '../../core/errors.ts'
 import { limits } from '../../core/limits.ts'
 import { invalid } from '../api.ts'
 import type { WebEnv } from '../context.ts'
@@ -14,11 +14,11 @@ const IMPORTS = '/operator/v1/imports'
 
 const isApi = (path: string) => path.startsWith('/api/') || path.startsWith('/operator/')
 
-const upTo = (maxSize: number) =>
+const upTo = (maxSize: number, code: ErrorCode = 'BODY_TOO_LARGE') =>
   bodyLimit({
     maxSize,
     onError: () => {
-      throw new BanyanError('BODY_TOO_LARGE', `The body is larger than ${maxSize} bytes. Send a smaller one.`)
+      throw new BanyanError(code, `The body is larger than ${maxSize} bytes. Send a smaller one.`)
     },
   })
 
@@ -31,16 +31,20 @@ interface LargeBody {
 /** The large body of a route, by the middleware that declares it. */
 const declared = new WeakMap<Handler | MiddlewareHandler, LargeBody>()
 
-function declare(kind: LargeBody['kind'], bytesMax: number): MiddlewareHandler<WebEnv> {
+function declare(kind: LargeBody['kind'], bytesMax: number, code?: ErrorCode): MiddlewareHandler<WebEnv> {
   const middleware = createMiddleware<WebEnv>(async function largeBody(_, next) {
     await next()
   })
-  declared.set(middleware, { kind, limit: upTo(bytesMax) })
+  declared.set(middleware, { kind, limit: upTo(bytesMax, code) })
   return middleware
 }
 
-/** For a route whose body is one file, of any content type: `c.get('bodyBytes')`. @public For nouns. */
-export const bytesBody = (bytesMax: number): MiddlewareHandler<WebEnv> => declare('bytes', bytesMax)
+/**
+ * For a route whose body is one file, of any content type: `c.get('bodyBytes')`. `code` refuses a larger one.
+ * @public For nouns.
+ */
+export const bytesBody = (bytesMax: number, code: ErrorCode): MiddlewareHandler<WebEnv> =>
+  declare('bytes', bytesMax, code)
 
 /** For a page whose form may have files, as multipart/form-data: `c.get('files')`. @public For nouns. */
 export const formWithFiles = (bytesMax: number): MiddlewareHandler<WebEnv> => declare('form', bytesMax)

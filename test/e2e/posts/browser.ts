@@ -66,7 +66,9 @@ export function browserTests({ stack, open, signUp, logIn, tabTo, tooWide }: Bro
 
   const file = (name: string) => ({ name, mimeType: 'image/png', buffer: Buffer.from(picture()) })
   const loaded = (page: Page) =>
-    page.locator('.picture img').evaluateAll((all) => all.map((one) => (one as HTMLImageElement).naturalWidth > 0))
+    page
+      .locator('.picture img')
+      .evaluateAll((all) => all.map((one) => (one as unknown as { naturalWidth: number }).naturalWidth > 0))
 
   test('a post with two pictures shows them as soon as they are ready, without a reload', async () => {
     const page = await open()
@@ -84,7 +86,18 @@ export function browserTests({ stack, open, signUp, logIn, tabTo, tooWide }: Bro
     expect(await page.getByAltText('A gradient.').count()).toBe(1)
   })
 
-  test('the same works without scripts', async () => {
+  test('an upload can be cancelled, and the post is published without it', async () => {
+    const page = await open()
+    await signUp(page, 'pico')
+    await page.route('**/api/v1/media', () => undefined)
+    await page.getByText('Add pictures').click()
+    await page.getByLabel('File').nth(0).setInputFiles(file('slow.png'))
+    await page.getByRole('button', { name: 'Cancel upload' }).click()
+    await publish(page, 'No picture.')
+    expect(await page.locator('.picture, .picture-note').count()).toBe(0)
+  })
+
+  test('pictures are uploaded and shown without scripts', async () => {
     const page = await open({ javaScriptEnabled: false })
     await signUp(page, 'pixel')
     await page.getByText('Add pictures').click()
@@ -112,6 +125,7 @@ export function browserTests({ stack, open, signUp, logIn, tabTo, tooWide }: Bro
     await signUp(page, 'piet')
     await tabTo(page, 'text')
     await page.keyboard.type('No hands.')
+    await page.keyboard.press('Tab') // to the pictures
     await page.keyboard.press('Tab')
     await page.keyboard.press('Enter')
     await page.getByRole('list').getByText('No hands.').waitFor()
