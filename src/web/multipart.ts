@@ -39,8 +39,9 @@ export function parseMultipart(body: ArrayBuffer, contentType: string): Multipar
     const bytes = whole.subarray(headerEnd + 4, end)
     const [, name] = /\r\ncontent-disposition:[^\r\n]*;\s*name="([^"\r\n]*)"/i.exec(header) ?? []
     if (name === undefined) return null
-    if (!/;\s*filename\*?=/i.test(header)) parts.fields.push([name, bytes])
-    else if (bytes.length > 0) parts.files.push({ field: name, bytes })
+    const [, fileName] = /;\s*filename="([^\r\n]*)"/i.exec(header) ?? []
+    if (fileName === undefined) parts.fields.push([name, bytes])
+    else if (fileName !== '' || bytes.length > 0) parts.files.push({ field: name, bytes })
     at = end + delimiter.length
   }
   return null

@@ -28,7 +28,8 @@ export async function expectPublished(stack: Stack, client: Client, upload: Acce
   expect(answer.json(), file).toMatchObject({ media: { state: 'processing', ...shown } })
   const media = await settled(client, answer.json<{ media: Media }>().media.id)
   expect(media.state, `${file} ${media.error}`).toBe(isDecodable ? 'ready' : 'refused')
-  for (const [name, variant] of Object.entries(media.variants)) {
+  for (const [name, one] of Object.entries(media.variants)) {
+    const variant = one!
     const bytes = await publicBytes(stack, variant.url)
     const { format, width, height, exif, xmp, icc, iptc, pages = 1, orientation = 1 } = await sharp(bytes).metadata()
     const facts = { format, width, height, exif, xmp, icc, iptc, pages, orientation }
@@ -38,7 +39,7 @@ export async function expectPublished(stack: Stack, client: Client, upload: Acce
       chunksOf(bytes).filter((chunk) => !['VP8 ', 'VP8L', 'VP8X', 'ALPH'].includes(chunk)),
       file,
     ).toEqual([])
-    const max = name === 'avatar' ? 256 : { small: 480, medium: 960, large: 1_920 }[name]!
+    const max = { small: 480, medium: 960, large: 1_920, avatar: 256 }[name]!
     expect(width, `${file} ${name} is enlarged`).toBeLessThanOrEqual(Math.min(max, shown.width))
     if (name === 'avatar')
       expect([width, height], file).toEqual(Array(2).fill(Math.min(256, shown.width, shown.height)))

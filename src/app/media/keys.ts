@@ -1,5 +1,4 @@
 import { isId } from '../../core/ids.ts'
-import { present } from '../../core/present.ts'
 
 /**
  * The objects of a picture. A key contains the picture's id, which has 80 random bits, so nobody guesses it before
@@ -11,10 +10,12 @@ export const VARIANTS = 'variants/'
 /** The widths of a post's picture, in pixels. A variant is never wider than the original. */
 export const postWidths = { small: 480, medium: 960, large: 1_920 } as const
 
+export const postVariants = ['small', 'medium', 'large'] as const
+
 /** The sides of an avatar. It is shown at up to 72 px, on screens with up to 3 pixels per px. */
 export const AVATAR_SIDE = 256
 
-const variantNames = [...Object.keys(postWidths), 'avatar']
+const variantNames = [...postVariants, 'avatar']
 const VARIANT = new RegExp(`^([0-9a-z]{30})-(?:${variantNames.join('|')})\\.webp$`)
 
 export const originalKey = (id: string): string => `${ORIGINALS}${id}`
@@ -45,4 +46,4 @@ export const keysOf = (id: string): string[] => [
 ]
 
 /** The variant that every ready picture has. */
-export const anyVariantKey = (id: string): string => variantKey(variantFile(id, present(variantNames[0], 'a variant')))
+export const anyVariantKey = (id: string): string => variantKey(variantFile(id, 'small'))

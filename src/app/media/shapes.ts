@@ -1,7 +1,15 @@
 import { z } from '@hono/zod-openapi'
 import { wholeText } from '../../web/api.ts'
 
-const variantShape = z.object({ url: z.string(), width: z.int(), height: z.int(), type: z.string() })
+const variantShape = z.object({ url: z.string(), width: z.int(), height: z.int(), type: z.string() }).openapi('Variant')
+
+/** A ready picture has all that are not larger than its original, and the smallest. Others have none. */
+const variantsShape = z.object({
+  small: variantShape.optional(),
+  medium: variantShape.optional(),
+  large: variantShape.optional(),
+  avatar: variantShape.optional(),
+})
 
 /** The `media` of the HTTP contract. */
 export const mediaShape = z
@@ -12,7 +20,7 @@ export const mediaShape = z
     height: z.int(),
     alt: z.string(),
     thumbhash: z.string().nullable(),
-    variants: z.record(z.string(), variantShape),
+    variants: variantsShape,
     error: z.string().optional(),
   })
   .openapi('Media')

@@ -1,6 +1,6 @@
 import { limits } from '../../core/limits.ts'
 import type { FieldErrors } from '../../web/fields.tsx'
-import { postWidths } from './keys.ts'
+import { postVariants } from './keys.ts'
 import { CELLS, placeholderColours } from './placeholder.ts'
 import type { Media } from './shapes.ts'
 
@@ -18,7 +18,7 @@ const Placeholder = ({ thumbhash }: { thumbhash: string }) => (
 
 const Ready = ({ media, sizes }: { media: Media; sizes: string }) => {
   const { variants, width, height, alt, thumbhash } = media
-  const shown = Object.keys(postWidths).flatMap((name) => variants[name] ?? [])
+  const shown = postVariants.flatMap((name) => variants[name] ?? [])
   const largest = shown.at(-1)
   return (
     <a class="picture" href={largest?.url}>

@@ -60,7 +60,8 @@ export const bodySize = () => {
   const [usual, ofImports] = [upTo(limits.bodyBytesMax), upTo(limits.importBodyBytesMax)]
   return createMiddleware<WebEnv>(async function bodySize(c, next) {
     const large = largeBodyOf(c)
-    if (large) return large.limit(c, next)
+    const hasFile = large?.kind === 'bytes' || isMultipart(c.req.header('content-type') ?? '')
+    if (large && hasFile) return large.limit(c, next)
     return c.req.path.startsWith(IMPORTS) ? ofImports(c, next) : usual(c, next)
   })
 }

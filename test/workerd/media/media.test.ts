@@ -59,7 +59,7 @@ describe('an upload', () => {
     expect(first).toMatchObject({ state: 'processing', width: 600, height: 400, alt: '', variants: {} })
     const media = await mediaOf(first.id, token)
     expect(media.state, media.error).toBe('ready')
-    const sizes = Object.entries(media.variants).map(([name, { width, height, type }]) => [name, width, height, type])
+    const sizes = Object.entries(media.variants).map(([name, one]) => [name, one!.width, one!.height, one!.type])
     expect(sizes).toEqual([
       ['small', 480, 320, 'image/webp'],
       ['medium', 600, 400, 'image/webp'],
