@@ -140,7 +140,7 @@ describe('the job', () => {
 })
 
 describe('a variant', () => {
-  test('is served to everybody, for ever, and nothing else of R2 is', async () => {
+  test('is served to everybody, and nothing else of R2 is', async () => {
     const { token } = await signUp()
     const { id } = await uploaded(token)
     const { variants } = await mediaOf(id, token)
