@@ -65,7 +65,7 @@ export const Pictures = ({ media }: { media: readonly Media[] }) =>
     </ul>
   )
 
-/** What a form has of one picture. `id`: it is stored already. */
+/** What a form has of one picture. `id`: it is stored already. @public For nouns. */
 export interface ChosenPicture {
   id: string
   alt: string
@@ -107,6 +107,7 @@ const PictureField = ({ number, chosen: { id, alt }, error }: PictureFieldProps)
   </fieldset>
 )
 
+/** The numbers in the names of the fields: `picture1`, `media1` and `alt1`. @public For nouns. */
 export const pictureNumbers = Array.from({ length: limits.picturesPerPostMax }, (_, index) => index + 1)
 
 type PictureFieldsProps = { chosen: readonly ChosenPicture[]; errors: FieldErrors }
