@@ -26,7 +26,8 @@ export const media = sharded(
     },
     (table) => [
       index('media_by_use').on(table.usedBy, table.place),
-      index('media_unused').on(table.ownerId, table.createdAt).where(sql`used_by IS NULL`),
+      index('media_unused').on(table.createdAt).where(sql`used_by IS NULL`),
+      index('media_unused_by_owner').on(table.ownerId).where(sql`used_by IS NULL`),
     ],
   ),
 )

@@ -264,6 +264,7 @@ const requests: Record<string, Make> = {
   'POST /login': ({ author }) => ({ form: { login: author.handle, password: PASSWORD } }),
   'POST /logout': () => ownPerson(() => ({ form: {} })),
   'POST /settings/profile': () => ({ form: { displayName: 'Ada', bio: '' } }),
+  'POST /settings/avatar': () => ({ form: { remove: 'yes' } }),
   'POST /settings/password': () => ownPerson(() => ({ form: { current: PASSWORD, next } })),
   'POST /settings/handle': () => ownPerson(() => ({ form: { handle: newHandle() } })),
   'POST /settings/email': () => ownPerson(() => ({ form: { email: newAddress(), password: PASSWORD } })),

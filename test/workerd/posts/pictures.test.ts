@@ -63,13 +63,15 @@ describe('a post with pictures', () => {
 
   test('is not published, and the draft and all counts stay, if a picture cannot be used', async () => {
     const { token } = await signUp()
-    const other = await signUp()
-    const [own, others] = [await uploaded(token), await uploaded(other.token)]
+    // Two users in a row are in different shards, so one of them is in the author's.
+    const [one, two] = [await signUp(), await signUp()]
+    const own = await uploaded(token)
+    const others = [await uploaded(one.token), await uploaded(two.token)]
     const [used, refused] = [await uploaded(token), await uploaded(token)]
     await publish(token, [used])
     await runEverywhere("UPDATE media SET state = 'refused' WHERE id = ?", refused)
     const before = await everything()
-    for (const wrong of [others, used, refused, 'x', `${own}x`]) {
+    for (const wrong of [...others, used, refused, 'x', `${own}x`]) {
       const answer = await publish(token, [own, wrong], `key ${wrong}`)
       expect(answer.json(), wrong).toMatchObject({ status: 422, errors: [{ pointer: '/mediaIds' }] })
     }

@@ -116,6 +116,7 @@ const writes: Write[] = [
 const forms: Write[] = [
   ...nounWrites(false),
   write('POST', '/settings/profile', { displayName, bio: '' }),
+  write('POST', '/settings/avatar', { remove: 'yes' }),
   write('POST', '/settings/password', { current, next }),
   write('POST', '/settings/handle', { handle }),
   write('POST', '/settings/email', { email, password: current }),
