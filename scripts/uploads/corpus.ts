@@ -15,7 +15,7 @@ import {
   webpChunks,
   zip,
 } from './bytes.ts'
-import { exif, exifWithPlace, iptc, MAKER, xmp } from './metadata.ts'
+import { exif, exifWithPlace, iptc, MAKER, print, xmp } from './metadata.ts'
 import { blackApng, blackPng, encoder, photo, quarters, repeatedGif, repeatedWebp } from './pixels.ts'
 
 export type Uploads = Record<string, Uint8Array>
@@ -68,15 +68,15 @@ async function rotations(): Promise<Uploads> {
   }
 }
 
-/** Adds a property as the last one, and gives it to the first item. */
-function withProperty(avif: Buffer, property: Uint8Array): Buffer {
+/** Adds a property as the last one, and gives it to the first item, or to none. */
+function withProperty(avif: Buffer, property: Uint8Array, isUsed = true): Buffer {
   const associations = placeOf(avif, 'ipma')
   const list = placeOf(avif, 'ipco')
   const listEnd = list - 4 + avif.readUInt32BE(list - 4)
   let properties = 0
   for (let at = list + 4; at < listEnd; at += avif.readUInt32BE(at)) properties++
-  const grown = property.length + 1
-  const growths = { meta: grown, iprp: grown, ipco: property.length, ipma: 1 }
+  const grown = property.length + (isUsed ? 1 : 0)
+  const growths = { meta: grown, iprp: grown, ipco: property.length, ipma: isUsed ? 1 : 0 }
   let result = avif
   for (const [type, growth] of Object.entries(growths)) {
     const at = placeOf(result, type) - 4
@@ -85,6 +85,7 @@ function withProperty(avif: Buffer, property: Uint8Array): Buffer {
   // The image moves, so its place in iloc does too.
   const image = placeOf(avif, 'mdat') + 4
   result = patched(result, result.indexOf(big(image, 4), placeOf(avif, 'iloc')), big(image + grown, 4))
+  if (!isUsed) return inserted(result, listEnd, property)
   const count = associations + 14
   result = patched(result, count, avif.readUInt8(count) + 1)
   result = inserted(result, count + 1 + avif.readUInt8(count), properties + 1)
@@ -111,6 +112,7 @@ async function withMetadata(): Promise<Uploads> {
       jpegSegment(0xed, iptc),
       jpegSegment(0xfe, MAKER),
     ),
+    'printed.jpg': withSegments(jpeg, jpegSegment(0xed, print)),
     'metadata.png': beforeEnd(
       png,
       pngChunk('eXIf', place),
@@ -320,6 +322,7 @@ async function ambiguous(): Promise<Uploads> {
     'damaged-header.png': patched(png, 16, big(WIDTH + 1, 4)),
     'hidden-frames.png': blackApng(WIDTH, HEIGHT, 9, 1),
     'large-crop.avif': withProperty(await upright.clone().avif().toBuffer(), crop(WIDTH + 1, HEIGHT)),
+    'unused-crop.avif': withProperty(await upright.clone().avif().toBuffer(), crop(WIDTH + 1, HEIGHT), false),
     'large-frame.gif': patched(gif, gifImage + 5, little(WIDTH + 1, 2)),
     'small-header.webp': webp(riffChunk('VP8X', 0, 0, 0, 0, little(0, 6)), webpChunks(still)),
     'large-frame.webp': await repeatedWebp([10, 10], [100, 100], 1),

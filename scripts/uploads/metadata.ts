@@ -68,3 +68,16 @@ export const iptc = join(
   MAKER,
   0,
 )
+
+const printSettings =
+  '<?xml version="1.0"?>\n<!DOCTYPE plist PUBLIC "-//Apple Computer//DTD PLIST 1.0//EN">\n<plist/>\n'
+/** Settings of a printer, which Photoshop writes as XML. */
+export const print = join(
+  'Photoshop 3.0\0',
+  '8BIM',
+  big(0x03ea, 2),
+  big(0, 2),
+  big(printSettings.length, 4),
+  printSettings,
+  printSettings.length % 2 === 1 ? 0 : '',
+)

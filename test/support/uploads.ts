@@ -61,6 +61,7 @@ export const acceptedUploads: AcceptedUpload[] = [
   // EXIF with a place, XMP, IPTC, a colour profile and comments
   accepted('gps.jpg', { orientation: 6, ...turned }),
   accepted('metadata.jpg'),
+  accepted('printed.jpg'),
   accepted('metadata.png'),
   accepted('metadata.webp'),
   accepted('metadata.avif'),
@@ -142,7 +143,8 @@ export const refusedUploads: RefusedUpload[] = [
   ...wrong('The file has other content after', 'text-after.png', 'text-after.gif', 'text-after.webp', 'zip-after.gif'),
   ...wrong('The picture is incomplete', 'text-after.avif'), // its next box would be larger than the file
 
-  ...wrong('The picture states two sizes', 'large-crop.avif'),
+  ...wrong('The picture states two sizes', 'unused-crop.avif'),
+  ...wrong('The AVIF shows more than it has', 'large-crop.avif'),
   ...wrong('The JPEG has two sizes', 'two-sizes.jpg'),
   ...wrong('The JPEG has too many scans', 'many-scans.jpg'),
   ...wrong('The PNG has two headers', 'two-headers.png'),

@@ -1,4 +1,4 @@
-import { type PictureBytes, type PictureStructure, refuse, tag } from './picture-bytes.ts'
+import { type PictureBytes, type PictureStructure, refuse, type Size, tag } from './picture-bytes.ts'
 
 const META = tag('meta')
 const MOVIE = tag('moov')
@@ -9,6 +9,7 @@ const PROPERTY_LIST = tag('ipco')
 const ASSOCIATIONS = tag('ipma')
 const SIZE = tag('ispe')
 const ROTATION = tag('irot')
+const CROP = tag('clap')
 const MIRROR = tag('imir')
 
 /** The EXIF orientation of a rotation by 0 to 3 quarters to the left, before no mirror, one of axis 0, or of axis 1. */
@@ -21,8 +22,8 @@ interface Box {
 }
 
 /**
- * Walks the boxes of the file, and of the list of properties. `pixels` is the largest size that any item states, because
- * a thumbnail or the parts of a grid have sizes too.
+ * Walks the boxes of the file, and of the list of properties. `pixels` is the largest size that any item states,
+ * because a thumbnail or the parts of a grid have sizes too.
  */
 export function walkAvif(bytes: PictureBytes): PictureStructure {
   for (const box of boxes(bytes, 0)) {
@@ -34,33 +35,39 @@ export function walkAvif(bytes: PictureBytes): PictureStructure {
   const container = onlyBox(inMeta, meta.data + 4, PROPERTIES)
   const inContainer = bytes.until(container.end)
   const list = onlyBox(inContainer, container.data, PROPERTY_LIST)
-  const associations = onlyBox(inContainer, container.data, ASSOCIATIONS)
 
   const isShort = bytes.u8(primary.data) === 0
   const item = isShort ? bytes.u16(primary.data + 4) : bytes.u32(primary.data + 4)
-  const used = propertiesOf(bytes.until(associations.end), associations.data, item)
+  const used = new Set<number>()
+  for (const { type, data, end } of boxes(inContainer, container.data)) {
+    if (type === ASSOCIATIONS) addProperties(bytes.until(end), data, item, used)
+  }
 
-  let largest = { width: 0, height: 0 }
+  let size: Size | undefined
+  let crop: Size | undefined
+  let pixels = 0
   let quarters = 0
   let axis: 'none' | 0 | 1 = 'none'
   let index = 0
   for (const { type, data } of boxes(bytes.until(list.end), list.data)) {
     index++
-    if (type === SIZE) {
-      const size = { width: bytes.u32(data + 4), height: bytes.u32(data + 8) }
-      if (size.width * size.height > largest.width * largest.height) largest = size
-    }
+    if (type === SIZE) pixels = Math.max(pixels, bytes.u32(data + 4) * bytes.u32(data + 8))
     if (!used.has(index)) continue
+    if (type === SIZE) size = { width: bytes.u32(data + 4), height: bytes.u32(data + 8) }
+    if (type === CROP) crop = { width: fraction(bytes, data), height: fraction(bytes, data + 8) }
     if (type === ROTATION) quarters = bytes.u8(data) & 3
     if (type === MIRROR) axis = bytes.u8(data) & 1 ? 1 : 0
   }
-  const orientation = orientations[axis][quarters] ?? 1
-  return { ...largest, orientation, frames: 1, pixels: largest.width * largest.height }
+  if (size === undefined) refuse('The AVIF has no image')
+  const { width, height } = crop ?? size
+  if (!(width <= size.width && height <= size.height)) refuse('The AVIF shows more than it has')
+  return { width, height, orientation: orientations[axis][quarters] ?? 1, frames: 1, pixels }
 }
 
-/** The places in the list of properties, from 1, that belong to an item. */
-function propertiesOf(bytes: PictureBytes, data: number, wanted: number): Set<number> {
-  const places = new Set<number>()
+const fraction = (bytes: PictureBytes, at: number): number => Math.round(bytes.u32(at) / bytes.u32(at + 4))
+
+/** Adds the places in the list of properties, from 1, that belong to an item. */
+function addProperties(bytes: PictureBytes, data: number, wanted: number, places: Set<number>): void {
   const isWide = (bytes.u8(data + 3) & 1) !== 0
   const idBytes = bytes.u8(data) === 0 ? 2 : 4
   const entries = bytes.u32(data + 4)
@@ -74,7 +81,6 @@ function propertiesOf(bytes: PictureBytes, data: number, wanted: number): Set<nu
       if (item === wanted) places.add(index)
     }
   }
-  return places
 }
 
 function onlyBox(bytes: PictureBytes, from: number, type: number): Box {

@@ -4,8 +4,8 @@ const ORIENTATION = 0x0112
 const SHORT = 3
 
 /**
- * The orientation in EXIF data between `start` and the end of `bytes`: 1 to 8, or 1 if there is none. Damaged EXIF is no
- * reason to refuse a picture.
+ * The orientation in EXIF data between `start` and the end of `bytes`: 1 to 8, or 1 if there is none. Damaged EXIF is
+ * no reason to refuse a picture.
  */
 export function exifOrientation(bytes: PictureBytes, start: number): number {
   const tiff = bytes.has(start, 'Exif\0\0') ? start + 6 : start

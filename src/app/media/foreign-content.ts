@@ -8,8 +8,11 @@ const pdf = [...'%PDF-'].map((letter) => letter.charCodeAt(0))
 const PDF_BYTES = 1_024
 
 const LESS_THAN = 0x3c
-/** After `<`, without case. The next byte must not be a letter, so that chance does not find the short ones. */
-const tags = ['script', 'html', '!doctype', 'iframe', '?php'].map((name) =>
+/**
+ * After `<`, without case. White space, `/` or `>` must follow, so that chance does not find the short ones. Photoshop
+ * writes XML with another doctype.
+ */
+const tags = ['script', 'html', '!doctype html', 'iframe', '?php'].map((name) =>
   [...name].map((letter) => letter.charCodeAt(0)),
 )
 

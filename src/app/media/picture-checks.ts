@@ -61,8 +61,8 @@ export function checkPicture(bytes: Uint8Array): PictureFacts {
   if (header.type !== format.name) refuse(UNKNOWN)
   if (!isSameSize(header, structure, format)) refuse('The picture states two sizes')
   refuseForeignContent(bytes)
-  const { orientation, frames } = structure
-  return { type: format.type, width: header.width, height: header.height, orientation, frames }
+  const { width, height, orientation, frames } = structure
+  return { type: format.type, width, height, orientation, frames }
 }
 
 /** The size in which the picture is shown, after its orientation is applied. */
@@ -86,11 +86,11 @@ function tooLarge(what: string, found: number, max: number): never {
   )
 }
 
-/** An AVIF may show a part of what it stores, and `image-meta` gives the size of the part. */
-function isSameSize(header: Size, stored: Size, { type }: Format): boolean {
+/** Of an AVIF, `image-meta` takes the largest size, which may be another item’s. */
+function isSameSize(header: Size, structure: PictureStructure, { type }: Format): boolean {
   return type === 'image/avif'
-    ? header.width <= stored.width && header.height <= stored.height
-    : header.width === stored.width && header.height === stored.height
+    ? header.width * header.height <= structure.pixels
+    : header.width === structure.width && header.height === structure.height
 }
 
 /** The header as a second reader sees it, which throws a `TypeError` for what it does not understand. */
