@@ -1,4 +1,5 @@
 import { type Clock, inTime } from '../core/clock.ts'
+import { BanyanError } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 
 /** The part of `R2Bucket` that objects use. */
@@ -17,7 +18,7 @@ interface ListedObject {
   uploadedAt: number // ms
 }
 
-/** Whole objects in R2, for requests and jobs. Each call is bounded, and throws if R2 fails. */
+/** Whole objects in R2, for requests and jobs. Each call is bounded, and throws STORE_UNAVAILABLE if R2 fails. */
 export class Objects {
   readonly #bucket: ObjectBucket
   readonly #clock: Clock
@@ -63,7 +64,11 @@ export class Objects {
     }
   }
 
-  #inTime<T>(call: Promise<T>): Promise<T> {
-    return inTime(this.#clock, limits.objectMs, call)
+  async #inTime<T>(call: Promise<T>): Promise<T> {
+    try {
+      return await inTime(this.#clock, limits.objectMs, call)
+    } catch (error) {
+      throw new BanyanError('STORE_UNAVAILABLE', undefined, { cause: error, retryAfterSeconds: 1 })
+    }
   }
 }

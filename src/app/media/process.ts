@@ -1,7 +1,7 @@
 import { rgbaToThumbHash } from 'thumbhash'
 import type { Images, Transformation } from '../../assets/images.ts'
 import type { Objects } from '../../assets/objects.ts'
-import { BanyanError, messageOf } from '../../core/errors.ts'
+import { BanyanError, hasCode, messageOf } from '../../core/errors.ts'
 import { limits } from '../../core/limits.ts'
 import type { JobContext, JobKinds } from '../../jobs/dispatch.ts'
 import { type Job, outboxStatement } from '../../jobs/outbox.ts'
@@ -108,7 +108,7 @@ async function madeOrRefused(
     try {
       return await make(options, id, bytes, original)
     } catch (error) {
-      if (error instanceof StoreFailed) throw error
+      if (hasCode(error, 'STORE_UNAVAILABLE')) throw error
       await refuseUnlessServiceWorks(options.images, error)
       if (tries === limits.mediaTriesMax) return { error: UNREADABLE }
     }
@@ -133,9 +133,6 @@ async function refuseUnlessServiceWorks(images: Images, cause: unknown): Promise
   }
 }
 
-/** R2 failed, which says nothing about the picture. */
-class StoreFailed extends Error {}
-
 async function make(
   { images, objects }: MediaJobOptions,
   id: string,
@@ -151,13 +148,7 @@ async function make(
     files.set(name, file)
   }
   const thumbhash = await thumbhashOf(images, files.get('small'))
-  for (const [name, file] of files) {
-    try {
-      await objects.put(variantKey(variantFile(id, name)), file, 'image/webp')
-    } catch (error) {
-      throw new StoreFailed(messageOf(error), { cause: error })
-    }
-  }
+  for (const [name, file] of files) await objects.put(variantKey(variantFile(id, name)), file, 'image/webp')
   return { variants, thumbhash }
 }
 

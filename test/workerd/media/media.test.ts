@@ -139,6 +139,32 @@ describe('the job', () => {
   })
 })
 
+describe('while R2 fails', () => {
+  const away = async () => {
+    throw new Error('put: We encountered an internal error. (10001)')
+  }
+  const without = workerIsolate({ BUCKET: { put: away, get: away, delete: away } as unknown as R2Bucket })
+
+  test('uploads and variants are refused with 503, and nothing is written', async () => {
+    const { token } = await signUp()
+    const answer = await without.request('POST', '/api/v1/media', { body: picture(), token })
+    expect(answer.json()).toMatchObject({ status: 503, code: 'STORE_UNAVAILABLE' })
+    expect([await rows('media'), await rows('outbox')]).toEqual([[], []])
+    const { id } = await uploaded(token)
+    expect((await without.request('GET', `/media/${id}-small.webp`)).status).toBe(503)
+  })
+
+  test('a picture is not refused, but processed later', async () => {
+    const { token } = await signUp()
+    const writes = { ...bindings.BUCKET, put: async () => null, get: away, delete: away }
+    const half = workerIsolate({ BUCKET: writes as unknown as R2Bucket })
+    const answer = await half.request('POST', '/api/v1/media', { body: picture(), token })
+    const { media } = answer.json<{ media: Media }>()
+    expect((await mediaOf(media.id, token)).state).toBe('processing')
+    expect((await rows('outbox')).map(({ kind }) => kind)).toEqual(['media.process'])
+  })
+})
+
 describe('a variant', () => {
   test('is served to everybody, and nothing else of R2 is', async () => {
     const { token } = await signUp()
