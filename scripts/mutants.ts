@@ -78,6 +78,7 @@ const search = { project: 'unit', tests: 'test/unit/app/search/search.test.ts' }
 const searches = { project: 'workerd', tests: 'test/workerd/search' } as const
 
 const pictures = { project: 'unit', tests: 'test/unit/media' } as const
+const media = { project: 'workerd', tests: 'test/workerd/media' } as const
 
 const mover = 'src/resharding/move.ts'
 const capture = { project: 'workerd', tests: 'test/workerd/resharding/bounded-capture.test.ts' } as const
@@ -1788,6 +1789,63 @@ const mutants: Mutant[] = [
     take: /frames\+\+/,
     leave: 'frames = 1',
     ...pictures,
+  },
+  {
+    name: 'originals have no address',
+    file: 'src/app/media/routes.ts',
+    take: /id && \(await c\.get\('tiers'\)\.objects\.find\(variantKey\(file\)\)\)/,
+    leave: "await c.get('tiers').objects.find(id ? variantKey(file) : 'originals/' + file)",
+    ...media,
+  },
+  {
+    name: 'the age of an orphan',
+    file: 'src/app/media/sweeps.ts',
+    take: /uploadedAt <= clock\.now\(\) - OBJECT_AGE_MS/,
+    leave: 'uploadedAt <= clock.now()',
+    ...media,
+  },
+  {
+    name: 'an exact answer about an orphan',
+    file: 'src/app/media/sweeps.ts',
+    take: /new Set\(done\.map\(\(\{ key \}\) => key\)/,
+    leave: 'new Set(ids',
+    ...media,
+  },
+  {
+    name: 'pictures that something shows are not swept',
+    file: 'src/app/media/sweeps.ts',
+    take: /used_by IS NULL AND id IN \(\s+SELECT id FROM media WHERE used_by IS NULL AND/,
+    leave: 'id IN (SELECT id FROM media WHERE',
+    ...media,
+  },
+  {
+    name: 'the state of a picture in its job',
+    file: 'src/app/media/process.ts',
+    take: / AND state = 'processing'`,/,
+    leave: '`,',
+    ...media,
+  },
+  {
+    name: 'the service is asked before a picture is refused',
+    file: 'src/app/media/process.ts',
+    take: /await refuseUnlessServiceWorks\(options\.images, error\)/,
+    leave: '',
+    ...media,
+  },
+  {
+    name: 'metadata chunks of a variant',
+    file: 'src/app/media/bare-webp.ts',
+    take: /if \(PICTURE_CHUNKS\.has\(name\)\)/,
+    leave: 'if (name)',
+    ...pictures,
+  },
+  {
+    name: 'pictures of a post are its author’s',
+    file: 'src/app/media/uses.ts',
+    take: /media\.owner_id = \?\s+AND media\.state <> 'refused'/,
+    leave: "? <> '' AND media.state <> 'refused'",
+    project: 'workerd',
+    tests: 'test/workerd/posts/pictures.test.ts',
   },
   {
     name: 'the frames of an APNG',

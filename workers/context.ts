@@ -1,5 +1,8 @@
 import { migrations } from '../dist/migrations.ts'
+import type { JobOptions } from '../src/app/noun.ts'
 import { assetUrls } from '../src/assets/asset-urls.ts'
+import { imagesOf } from '../src/assets/images.ts'
+import { Objects } from '../src/assets/objects.ts'
 import { createStaticFiles } from '../src/assets/static-files.ts'
 import { noCache } from '../src/cache/cache.ts'
 import { KvStore } from '../src/cache/kv-store.ts'
@@ -14,7 +17,7 @@ import { Dispatch } from '../src/jobs/dispatch.ts'
 import type { JobKinds } from '../src/jobs/kinds.ts'
 import type { Job } from '../src/jobs/outbox.ts'
 import { Pauses } from '../src/jobs/pauses.ts'
-import { Purger, purgeKinds } from '../src/jobs/purges.ts'
+import { Purger, purgeKinds, purgesOf } from '../src/jobs/purges.ts'
 import { Relay } from '../src/jobs/relay.ts'
 import { inTurns } from '../src/jobs/shard-turns.ts'
 import { type OpenedShards, openShards } from '../src/objects/open-shards.ts'
@@ -30,7 +33,7 @@ import { MailPreviews } from '../src/web/mail-previews.ts'
 import type { Env, OwnExports } from './env.ts'
 import { type Isolate, isolateOf } from './isolate.ts'
 import { mailer } from './mailer.ts'
-import { nouns } from './nouns.ts'
+import { nouns, pictureChanged } from './nouns.ts'
 
 export interface Work {
   env: Env
@@ -53,6 +56,7 @@ export interface Foundation extends OpenedShards {
   kv: KvStore
   mailPreviews: MailPreviews | null
   claims: Claims
+  objects: Objects
   dispatch: Dispatch
   pauses: Pauses
   purger: Purger
@@ -101,11 +105,20 @@ export function openFoundation(work: Work, replicas?: Replicas): Foundation {
   })
   const shards = opened.shards.atPrimary()
   const common = { clock: systemClock, random: systemRandom, log }
-  const { signingKey, mailFrom, jobs } = isolate.settings
+  const { settings, ids } = isolate
+  const { signingKey, mailFrom, jobs } = settings
   const kv = new KvStore(env.KV, log, () => calls.kv++)
-  const mailPreviews = isolate.settings.mailPreviews === 'on' ? new MailPreviews(kv, systemClock) : null
+  const mailPreviews = settings.mailPreviews === 'on' ? new MailPreviews(kv, systemClock) : null
   const sendMail = mailer(env.MAIL, mailFrom)
-  const jobOptions = { signingKey, sendMail: mailPreviews?.keeping(sendMail) ?? sendMail }
+  const objects = new Objects(env.BUCKET, systemClock)
+  const jobOptions: JobOptions = {
+    signingKey,
+    sendMail: mailPreviews?.keeping(sendMail) ?? sendMail,
+    objects,
+    images: imagesOf(env.IMAGES, systemClock),
+    pictureChanged,
+    purgesOf: (ownerId, tag) => purgesOf({ settings, ids, clock: systemClock }, ownerId, tag),
+  }
   const purger = new Purger((tags) => purgePages(work, tags))
   const kinds: JobKinds = Object.assign(purgeKinds(purger), ...nouns.map((noun) => noun.jobs?.(jobOptions)))
   const pauses = new Pauses({ shards, clock: systemClock, log, known: isolate.pauses })
@@ -125,6 +138,7 @@ export function openFoundation(work: Work, replicas?: Replicas): Foundation {
     kv,
     mailPreviews,
     claims: new Claims(opened.shards, systemClock),
+    objects,
     dispatch,
     purger,
     relay,
@@ -152,7 +166,7 @@ export function openTiers({ request, ...given }: Omit<Work, 'time'> & { request:
   const { env, log, waitUntil, time, client } = work
   const replicas = isolateOf(env).settings.replicas === 'on' ? openReplicas(work) : undefined
   const foundation = openFoundation(work, replicas)
-  const { isolate, shards, claims, relay, calls, kv } = foundation
+  const { isolate, shards, claims, relay, calls, kv, objects } = foundation
   const { settings, ids, stamps } = isolate
   const common = { clock: systemClock, random: systemRandom, ids, log, shards }
   const committed: Job[] = []
@@ -194,6 +208,7 @@ export function openTiers({ request, ...given }: Omit<Work, 'time'> & { request:
         waitUntil,
       ),
     mailPreviews: foundation.mailPreviews,
+    objects,
     dependencies: () => dependencies(env, foundation),
     waitUntil,
     publicPages: settings.cache === 'on' ? (work.exports?.PublicPages ?? null) : null,

@@ -16,6 +16,7 @@ export interface Env extends EngineVariables {
   MEDIA_QUEUE: Queue
   PURGES_QUEUE: Queue
   MAIL: SendEmail
+  IMAGES: ImagesBinding
   RATE_LIMIT_REQUESTS: RateLimit
   RATE_LIMIT_WRITES: RateLimit
   RATE_LIMIT_CREDENTIALS: RateLimit

@@ -38,7 +38,12 @@ function open(env: Env, context: ExecutionContext, source: string, ms: number) {
 
 /** Queue consumers: `banyan-mail`, `banyan-jobs`, `banyan-media`, `banyan-purges`, and their dead-letter queues. */
 export async function queue(batch: MessageBatch, env: Env, context: ExecutionContext): Promise<void> {
-  const { dispatch, purger, budget, log } = open(env, context, batch.queue, limits.queueBatchMs)
+  const { dispatch, purger, budget, log } = open(
+    env,
+    context,
+    batch.queue,
+    batch.queue.endsWith('-media') ? limits.mediaBatchMs : limits.queueBatchMs,
+  )
   if (batch.queue.endsWith('-dead')) await consumeDead(batch, dispatch, log)
   else if (batch.queue.endsWith('-purges'))
     await consumePurges(batch, { dispatch, purger, clock: systemClock, log, budget })
@@ -50,7 +55,7 @@ export async function queue(batch: MessageBatch, env: Env, context: ExecutionCon
  * nouns' duties, so that repairs leave the others their share.
  */
 export async function scheduled(controller: ScheduledController, env: Env, context: ExecutionContext): Promise<void> {
-  const { isolate, relay, claims, shards, budget, log } = open(env, context, 'cron', limits.cronMs)
+  const { isolate, relay, claims, shards, objects, budget, log } = open(env, context, 'cron', limits.cronMs)
   const turn = Math.floor(controller.scheduledTime / MINUTE_MS)
   try {
     const woken = await wakeOpenMoves(isolate.engine, log, turn) // sends no statements; it calls only the directory and the movers
@@ -61,7 +66,8 @@ export async function scheduled(controller: ScheduledController, env: Env, conte
   const expiries = [...platformExpiries, ...nouns.flatMap((noun) => noun.expiries ?? [])]
   const schedules = nouns.flatMap((noun) => noun.schedules ?? [])
   const follow = (jobs: Job[]) => relay.send(jobs)
-  const ofNouns = nouns.flatMap((noun) => noun.duties?.({ shards, clock: systemClock, ids: isolate.ids, log }) ?? [])
+  const tools = { shards, objects, clock: systemClock, ids: isolate.ids, log }
+  const ofNouns = nouns.flatMap((noun) => noun.duties?.(tools) ?? [])
   const duties = [
     { name: 'outbox.swept', run: (window: ShardWindow) => relay.sweep(window) },
     { name: 'schedules.run', run: () => runSchedules(schedules, { shards, clock: systemClock, log, follow }) },

@@ -207,6 +207,12 @@ export const catalogue = {
     'Check that the directory answers, because this isolate has no newer map: `curl -s https://<address>/readyz`.',
     'Try again in a few seconds.',
   ],
+  STORE_UNAVAILABLE: [
+    503,
+    'The store of pictures does not answer',
+    'Look at the line of r2: `curl -s https://<address>/readyz`. Jobs are tried again by themselves.',
+    'Try again in a few seconds.',
+  ],
 } as const satisfies Record<string, readonly [status: number, title: string, fix: string, callerFix?: string]>
 
 export type ErrorCode = keyof typeof catalogue

@@ -150,6 +150,8 @@ export const limits = {
   cronClaimsMax: 100,
   cronMovesMax: 400, // woken per minute; with 1,000 shards, at most 500 moves can be active
   cronDutyStatementsMin: 200, // of an invocation’s 1,000; guaranteed to each duty of the cron, whatever the others use; less with more than four duties
+  mediaBatchMs: 600_000, // a batch of pictures; the platform allows 15 minutes
+  pictureMs: 300_000, // an attempt at one picture: up to 15 transformations
   jobAttemptMs: 30_000, // an attempt at a job, unless its kind has another limit; a batch has 60 s
   jobHistoryMax: 10, // failed attempts kept with a job …
   jobHistoryErrorCharactersMax: 300, // … and the start of each one's reason
@@ -190,6 +192,17 @@ export const limits = {
   picturePixelsMax: 50_000_000, // in all frames together; the platform delivers a larger animation with its metadata
   pictureSideMax: 12_000, // the platform's limit for the input of a transformation
   pictureFramesMax: 1_000,
+  picturesPerPostMax: 4,
+  pictureFormBytesMax: 20_000_000, // of a form with all its pictures; an isolate has 128 MB
+  mediaUnusedMax: 20, // per account: uploaded, and nothing shows them yet
+  mediaUnusedHours: 24, // then they are deleted
+  mediaTriesMax: 3, // of one picture in one attempt at its job, while the service transforms another picture …
+  mediaPauseMs: 500, // … with this pause
+  mediaSweptRowsMax: 100, // read or deleted per shard and turn
+  mediaSweptObjectsMax: 500, // of R2, listed per turn
+  mediaCheckedMax: 20, // per turn: asked for in R2, because a ready picture must have its objects
+  objectMs: 10_000, // a call of R2, with up to 10 MB
+  imageMs: 30_000, // a transformation
   pictureSegmentsMax: 4_096, // of a JPEG; a large colour profile and XMP together have about 300
   pictureScansMax: 100, // of a JPEG; an encoder writes about 10, and each one decodes the whole picture again
 

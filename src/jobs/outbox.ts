@@ -69,7 +69,7 @@ export const outboxStatementFrom = (
   database: ShardDatabase,
   job: Omit<Job, 'body'>,
   query: string,
-  ...values: (string | number)[]
+  ...values: (string | number | null)[]
 ): Typed<{ body: string }> => {
   const [id, ownerId, kind, , dueAt, createdAt] = valuesOf({ ...job, body: {} })
   return rowsOf<{ body: string }>(

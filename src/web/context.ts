@@ -1,3 +1,4 @@
+import type { Objects } from '../assets/objects.ts'
 import type { ReadCache } from '../cache/cache.ts'
 import type { Clock, TimeBudget } from '../core/clock.ts'
 import type { IdSource } from '../core/ids.ts'
@@ -11,6 +12,7 @@ import type { Shards } from '../sharding/shards.ts'
 import type { CausalToken } from './causal-token.ts'
 import type { AssetUrls } from './layout.tsx'
 import type { MailPreviews } from './mail-previews.ts'
+import type { UploadedFile } from './multipart.ts'
 import type { PublicPages, Sharing } from './sharing.ts'
 import type { Site } from './site.ts'
 
@@ -84,6 +86,8 @@ export interface Tiers {
   staticFile(request: Request): Promise<Response>
   /** The mails of a local server. Null if the setting is off. */
   mailPreviews: MailPreviews | null
+  /** The objects that nouns keep in R2. */
+  objects: Objects
   dependencies(): Promise<DependencyReport[]>
   waitUntil(promise: Promise<unknown>): void
   /** The entrypoint that answers visitors from the shared cache. Null if the cache is off or there is none. */
@@ -100,6 +104,10 @@ export interface WebEnv {
     session(): Promise<Session | null>
     /** The body as text. The middleware reads it and bounds its size. */
     bodyText: string
+    /** The body of a route with `bytesBody`. */
+    bodyBytes?: Uint8Array
+    /** The files of a form with `formWithFiles`. */
+    files?: readonly UploadedFile[]
     /** The answer is a page that visitors share. */
     sharing?: Sharing
     /** The entities on the page. */

@@ -358,7 +358,7 @@ describe('a noun’s route', () => {
     const client = await signUp()
     const ask = askAs(client)
     const owner = await ownerOf({ handle: client.user.handle, ask })
-    const answer = await ask(row.method, pathOf(row, owner), row.body?.(0))
+    const answer = await ask(row.method, pathOf(row, owner), row.file?.() ?? row.body?.(0))
     expect(answer.status, answer.text).toBeLessThan(300)
   })
 })

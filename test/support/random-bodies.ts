@@ -225,12 +225,16 @@ const rows: Record<string, Row> = {
   'POST /reset-password/:token': { valid: () => ({ password: PASSWORD }) },
 }
 
-/** Every method and path of the application that may have a body. */
+/** The routes whose body is a file, and so no text. */
+const files = new Set(nounRoutes.filter(({ file }) => file).map(({ route }) => route))
+
+/** Every method and path of the application that may have a body of text. */
 export const bodyRoutes: string[] = [
   ...new Set(
     web.routes
       .filter(({ method }) => !['ALL', 'GET', 'HEAD'].includes(method))
-      .map(({ method, path }) => `${method} ${path}`),
+      .map(({ method, path }) => `${method} ${path}`)
+      .filter((route) => !files.has(route)),
   ),
 ].toSorted()
 

@@ -38,6 +38,7 @@ const bindingRooms: Record<string, string> = {
   'D1(?:Database|PreparedStatement|DatabaseSession)': 'sharding',
   KVNamespace: 'cache',
   R2Bucket: 'assets',
+  ImagesBinding: 'assets',
   'Queue|MessageBatch': 'jobs',
   DurableObjectNamespace: 'objects',
   SendEmail: 'workers',
@@ -211,6 +212,8 @@ const writesWithoutSession: Record<string, string> = {
   'emails.commit': 'on condition of a mailed token',
   'emails.read-attempts': 'it only reads',
   'jobs.show': 'it only reads',
+  'media.keep-sweep-position': 'the cron keeps its position, in no user’s row',
+  'media.make-again': 'the cron lets a job make lost objects again',
 }
 
 /**

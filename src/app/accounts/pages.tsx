@@ -1,7 +1,8 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
-import { hasCode } from '../../core/errors.ts'
+import { BanyanError, hasCode } from '../../core/errors.ts'
+import { limits } from '../../core/limits.ts'
 import type { Session } from '../../sessions/sessions.ts'
 import { batchByName } from '../../sharding/named-batch.ts'
 import { publicOrigin } from '../../web/api.ts'
@@ -10,10 +11,12 @@ import { clearSessionCookies } from '../../web/cookies.ts'
 import type { FieldErrors } from '../../web/fields.tsx'
 import { type FormStatus, onceOrAnew, parseForm, submit } from '../../web/form.ts'
 import type { Notice } from '../../web/layout.tsx'
+import { formWithFiles } from '../../web/middleware/body.ts'
 import { sharedPage } from '../../web/middleware/cache-control.ts'
 import { limitCredentials } from '../../web/middleware/rate-limits.ts'
 import { requireSession } from '../../web/middleware/session.ts'
 import { page, readForm } from '../../web/page.tsx'
+import { storeFile } from '../media/form.ts'
 import { selfIn, selfQuery, updateProfile } from '../profiles/profiles.ts'
 import { profileChange, type Self } from '../profiles/shapes.ts'
 import { findViewer } from '../profiles/viewer.ts'
@@ -82,6 +85,7 @@ export function accountPages(app: OpenAPIHono<WebEnv>): void {
 
   app.get('/settings', (c) => settings(c))
   app.post('/settings/profile', profileForm)
+  app.post('/settings/avatar', formWithFiles(limits.pictureBytesMax + limits.bodyBytesMax), avatarForm)
   app.post('/settings/handle', handleForm)
   app.post('/settings/email', emailForm)
   app.post('/settings/password', passwordForm)
@@ -191,6 +195,26 @@ async function logInForm(c: C) {
   if (!failed) return c.redirect(ownPath(next) ?? c.get('site').home, 303)
   const content = <LogInPage values={values} errors={failed.errors} next={ownPath(next)} />
   return page(c, { title: 'Log in', viewer: null, status: failed.status }, content)
+}
+
+/** Sets the picture of the form, or none. */
+async function avatarForm(c: C) {
+  const session = await requireSession(c)
+  const { remove } = readForm(c)
+  const failed = await submit(async () => {
+    const stored = remove ? null : await storeFile(c, session, { field: 'avatar', alt: '', retry: null })
+    if (!stored && !remove) throw noFile()
+    await updateProfile(c.get('tiers'), session, { avatarId: stored?.id ?? null })
+  })
+  if (failed) return settings(c, failed)
+  return settings(c, {
+    notice: { kind: 'good', text: remove ? 'Removed.' : 'Saved. Your picture appears in a moment.' },
+  })
+}
+
+function noFile(): BanyanError {
+  const detail = 'Choose a picture first.'
+  return new BanyanError('INVALID', detail, { errors: [{ pointer: '/avatar', detail }] })
 }
 
 async function profileForm(c: C) {

@@ -27,5 +27,7 @@ export const securityHeaders = () =>
     await next()
     if (!c.res.headers.has(CSP)) c.res.headers.set(CSP, contentSecurityPolicy)
     for (const [name, value] of Object.entries(headers)) c.res.headers.set(name, value)
+    // A file that users have uploaded is no page, whatever it contains.
+    if (c.get('sharing')?.isFile && c.res.status < 400) c.res.headers.set(CSP, "default-src 'none'; sandbox")
     if (carriesToken(c.req.path)) c.res.headers.set('referrer-policy', 'same-origin')
   })

@@ -56,10 +56,10 @@ async function counted(
   if (person && who.startsWith('bearer')) headers.set('authorization', `Bearer ${person.token}`)
   if (who === 'operator') headers.set('authorization', `Bearer ${OPERATOR}`)
   if (method !== 'GET') headers.set('origin', ORIGIN)
-  let body: string | null = null
+  let body: string | Uint8Array | null = null
   if (json !== undefined) {
-    headers.set('content-type', 'application/json')
-    body = JSON.stringify(json)
+    if (!(json instanceof Uint8Array)) headers.set('content-type', 'application/json')
+    body = json instanceof Uint8Array ? json : JSON.stringify(json)
   } else if (form) {
     headers.set('content-type', 'application/x-www-form-urlencoded')
     body = new URLSearchParams(form).toString()
@@ -207,7 +207,7 @@ const requestOf =
     const asked = (owner: Owner): Asked => ({
       path: pathOf(route, owner),
       ...(route.isApi
-        ? { json: body }
+        ? { json: route.file?.() ?? body }
         : route.method === 'GET'
           ? {}
           : { form: (body ?? {}) as Record<string, string> }),
@@ -265,6 +265,7 @@ const requests: Record<string, Make> = {
   'POST /login': ({ author }) => ({ form: { login: author.handle, password: PASSWORD } }),
   'POST /logout': () => ownPerson(() => ({ form: {} })),
   'POST /settings/profile': () => ({ form: { displayName: 'Ada', bio: '' } }),
+  'POST /settings/avatar': () => ({ form: { remove: 'yes' } }),
   'POST /settings/password': () => ownPerson(() => ({ form: { current: PASSWORD, next } })),
   'POST /settings/handle': () => ownPerson(() => ({ form: { handle: newHandle() } })),
   'POST /settings/email': () => ownPerson(() => ({ form: { email: newAddress(), password: PASSWORD } })),
@@ -302,6 +303,7 @@ const requests: Record<string, Make> = {
  */
 const refusedHere = new Set([
   'GET /dev/mails/:id',
+  ...nounRoutes.filter(({ needsJob }) => needsJob).map(({ route }) => route),
   'ALL /assets/*',
   'DELETE /operator/v1/shards/:id',
   'POST /operator/v1/shards/:id/drain',

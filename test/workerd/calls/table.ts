@@ -180,6 +180,7 @@ const rows: Row[] = [
   row('POST /logout', 'browser', 1, 2, 'the session’s copy, one batch; the ended session’s copy is deleted'),
   row('GET /settings', 'browser', 2, 1, 'the session’s copy; own profile and sessions, concurrently'),
   row('POST /settings/profile', 'browser', 3, 1, 'one batch, and then the page of settings'),
+  row('POST /settings/avatar', 'browser', 3, 1, 'one batch to remove it, and then the page of settings'),
   row(
     'POST /settings/password',
     'browser',

@@ -23,7 +23,7 @@ const mayBeScanned: [RegExp, string][] = [
   [/^SCAN (walked|last|due|\(subquery-\d+\))$/, 'the rows of a subquery, which has a LIMIT'],
   [/^SCAN banyan_slots$/, 'the ranges of slots of a shard'],
   [/^SCAN profiles USING INDEX profiles_by_(handle|creation)$/, 'in the order of the answer, up to its LIMIT'],
-  [/^SCAN (d1_migrations|mover|slot_guard|sqlite_master)\b/, 'a handful of rows: no users’ table'],
+  [/^SCAN (d1_migrations|mover|slot_guard|sqlite_master|sqlite_sequence)\b/, 'a handful of rows: no users’ table'],
 ]
 
 const sent: (RecordedStatement & { by: string })[] = []

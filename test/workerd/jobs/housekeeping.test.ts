@@ -36,7 +36,7 @@ const lasting = (id: string): [string, unknown[]][] => [
   ['claim_attempts', [`${id}taken`, 'taken', 0]],
   ['claim_attempts', [`${id}given-up`, 'given-up', 0]],
   ['accounts', [id, 'e', 0, 'h', 1, 0, 1]],
-  ['profiles', [id, 'h', 'd', '', 0, 1, 'd']],
+  ['profiles', [id, 'h', 'd', '', 0, 1, 'd', null]],
   ['posts', [id, 'u', 't', 0, null, 1]],
   ['claims', [id, 'email', 'u', 'a', 'confirmed', 0]],
   ['dead_letters', [id, 'u', 'k', '{}', 'e', 3, 0, 0, null]],
