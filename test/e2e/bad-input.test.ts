@@ -285,6 +285,24 @@ const bodyRoutes: BodyRoute[] = [
     valid: { target: 'shard-000' },
     fields: { target: { refuses: ['', 'SHARD_000', 'shard-404', 'shard-000\u0000', 'a'.repeat(101)] } },
   },
+  ...['redrive', 'discard'].map(
+    (verb): BodyRoute => ({
+      route: `POST /operator/v1/dead-letters/${verb}`,
+      path: () => `/operator/v1/dead-letters/${verb}`,
+      who: () => operator,
+      valid: { kind: 'none' },
+      fields: { kind: { refuses: ['', 'a'.repeat(101), 'a\udc00'] } },
+    }),
+  ),
+  ...['kinds/{kind}', 'queues/{queue}'].map(
+    (route): BodyRoute => ({
+      route: `PATCH /operator/v1/jobs/${route}`,
+      path: () => `/operator/v1/jobs/${route.replace('{kind}', 'cache.purge').replace('{queue}', 'media')}`,
+      who: () => operator,
+      valid: { paused: false },
+      fields: {},
+    }),
+  ),
   {
     route: 'POST /operator/v1/probe',
     path: () => '/operator/v1/probe',
