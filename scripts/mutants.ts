@@ -66,6 +66,9 @@ const edgeRepair = 'src/app/follows/repair.ts'
 const follows = { project: 'workerd', tests: 'test/workerd/follows' } as const
 const followRuns = { project: 'simulation', tests: 'test/simulation/follows' } as const
 const jobsTogether = { project: 'workerd', tests: 'test/workerd/jobs/together.test.ts' } as const
+const deadLetters = 'src/jobs/dead-letters.ts'
+const redrives = { project: 'workerd', tests: 'test/workerd/jobs/dead-letters.test.ts' } as const
+const consoleJobs = { project: 'workerd', tests: 'test/workerd/console/jobs.test.ts' } as const
 const scatter = 'src/sharding/scatter.ts'
 const scatterSql = 'src/sharding/scatter-query.ts'
 const scatters = {
@@ -1640,6 +1643,42 @@ const mutants: Mutant[] = [
     take: /if \(!failed\.has\(job\)\) return/,
     leave: 'if (failed.size === 0) return',
     ...jobsTogether,
+  },
+  {
+    name: 'age of a redriven job',
+    file: deadLetters,
+    take: / AND created_at > \?4/,
+    leave: ' AND ?4 > 0',
+    ...redrives,
+  },
+  {
+    name: 'a redriven job has no letter',
+    file: deadLetters,
+    take: /state <> 'dead'\)`/,
+    leave: "state = 'dead')`",
+    ...redrives,
+  },
+  {
+    name: 'a redriven child of a dead job has its effect',
+    file: 'src/jobs/records.ts',
+    take: /return state === null \|\| state === 'cancelled'/,
+    leave: "return state !== 'waiting' && state !== 'running'",
+    project: 'workerd',
+    tests: 'test/workerd/jobs/records.test.ts',
+  },
+  {
+    name: 'a paused job keeps its row',
+    file: 'src/jobs/dispatch.ts',
+    take: /UPDATE outbox SET state = 'paused' WHERE state IN/,
+    leave: 'DELETE FROM outbox WHERE state IN',
+    ...consoleJobs,
+  },
+  {
+    name: 'the jobs of a batch wait for what is paused',
+    file: 'src/jobs/pauses.ts',
+    take: / {4}await this\.#reading\n/,
+    leave: '',
+    ...consoleJobs,
   },
 ]
 
