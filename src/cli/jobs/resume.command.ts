@@ -4,7 +4,7 @@ import { kindOperands, queueOptions, steering } from './requests.ts'
 export const command = defineCommand({
   name: 'jobs resume',
   summary: 'resumes paused kinds of jobs or a paused queue',
-  details: 'Idempotent. The cron sends the waiting jobs within a minute, at most 100 per shard and minute.',
+  details: 'Idempotent. The cron sends the waiting jobs from the next minute on, at most 200 per minute.',
   operands: kindOperands,
   options: queueOptions,
   examples: ['jobs resume cache.purge', 'jobs resume --queue mail'],

@@ -104,7 +104,7 @@ describe('dead-letters discard', () => {
     process.stdin.isTTY = isTTY
   })
 
-  test('discards with --yes, and nothing where nobody can confirm it', async () => {
+  test('discards with --yes, and refuses without a terminal that could confirm', async () => {
     const { connect, asked } = api(taken({ count: 1 }))
     await expect(discard.run(connect, ['id'], {})).rejects.toMatchObject({ fix: expect.stringContaining('--yes') })
     expect(asked).toEqual([])
