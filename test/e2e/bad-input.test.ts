@@ -291,7 +291,7 @@ const bodyRoutes: BodyRoute[] = [
       path: () => `/operator/v1/dead-letters/${verb}`,
       who: () => operator,
       valid: { kind: 'none' },
-      fields: { kind: { refuses: ['', 'a'.repeat(101), 'a\udc00'] } },
+      fields: { kind: { isOptional: true, refuses: ['', 'a'.repeat(101), 'a\udc00'] } }, // or ids
     }),
   ),
   ...['kinds/{kind}', 'queues/{queue}'].map(
@@ -450,6 +450,7 @@ describe('a route without a body', () => {
     ),
     'DELETE /operator/v1/shards/{id}': () => '/operator/v1/shards/shard-001',
     'POST /operator/v1/shards/{id}/drain': () => '/operator/v1/shards/shard-001/drain',
+    'POST /operator/v1/dead-letters/{id}/redrive': () => `/operator/v1/dead-letters/${sessionId}/redrive`,
     'POST /operator/v1/moves/{id}/abort': () => `/operator/v1/moves/${sessionId}/abort`,
     'POST /operator/v1/moves/{id}/reverse': () => `/operator/v1/moves/${sessionId}/reverse`,
     'POST /operator/v1/moves/{id}/complete': () => `/operator/v1/moves/${sessionId}/complete`,
