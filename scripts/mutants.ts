@@ -84,6 +84,9 @@ const mover = 'src/resharding/move.ts'
 const capture = { project: 'workerd', tests: 'test/workerd/resharding/bounded-capture.test.ts' } as const
 const stuckMoves = { project: 'workerd', tests: 'test/workerd/resharding/stuck-moves.test.ts' } as const
 const statements = { project: 'workerd', tests: 'test/workerd/resharding/statements-of-a-turn.test.ts' } as const
+const deadLetters = 'src/jobs/dead-letters.ts'
+const redrives = { project: 'workerd', tests: 'test/workerd/jobs/dead-letters.test.ts' } as const
+const consoleJobs = { project: 'workerd', tests: 'test/workerd/console/jobs.test.ts' } as const
 
 const mutants: Mutant[] = [
   {
@@ -573,7 +576,7 @@ const mutants: Mutant[] = [
   },
   {
     name: 'no link to a previous address',
-    file: 'src/app/accounts/accounts.ts',
+    file: 'src/app/accounts/mail-tokens.ts',
     take: /onlyIf = hasAddress\(account\)/,
     leave: 'onlyIf = (hasAddress(account), always)',
     ...emailChanges,
@@ -1909,6 +1912,42 @@ const mutants: Mutant[] = [
     take: /scans > limits\.pictureScansMax/,
     leave: 'scans < 0',
     ...pictures,
+  },
+  {
+    name: 'age of a redriven job',
+    file: deadLetters,
+    take: / AND created_at > \?4/,
+    leave: ' AND ?4 > 0',
+    ...redrives,
+  },
+  {
+    name: 'a redriven job has no letter',
+    file: deadLetters,
+    take: /state <> 'dead'\)`/,
+    leave: "state = 'dead')`",
+    ...redrives,
+  },
+  {
+    name: 'a redriven child of a dead job has its effect',
+    file: 'src/jobs/records.ts',
+    take: /return state === null \|\| state === 'cancelled'/,
+    leave: "return state !== 'waiting' && state !== 'running'",
+    project: 'workerd',
+    tests: 'test/workerd/jobs/records.test.ts',
+  },
+  {
+    name: 'a paused job keeps its row',
+    file: 'src/jobs/dispatch.ts',
+    take: /UPDATE outbox SET state = 'paused' WHERE state IN/,
+    leave: 'DELETE FROM outbox WHERE state IN',
+    ...consoleJobs,
+  },
+  {
+    name: 'the jobs of a batch wait for what is paused',
+    file: 'src/jobs/pauses.ts',
+    take: / {4}await this\.#reading\n/,
+    leave: '',
+    ...consoleJobs,
   },
 ]
 

@@ -195,6 +195,7 @@ export function openTiers({ request, ...given }: Omit<Work, 'time'> & { request:
     writtenBookmarks: replicas?.written ?? new Map(),
     hasWritten: foundation.hasWritten,
     follow: (jobs) => void committed.push(...jobs),
+    jobs: { queues: () => foundation.dispatch.queues(), pauses: foundation.pauses },
     received: (work) => time.uncounted(work),
     async afterResponse() {
       time.restart(limits.afterResponseMs)

@@ -3,6 +3,7 @@ import { systemClock } from '../src/core/clock.ts'
 import { createIdSource, type IdSource } from '../src/core/ids.ts'
 import { limits } from '../src/core/limits.ts'
 import { systemRandom } from '../src/core/random.ts'
+import type { BacklogTimes } from '../src/jobs/backlog.ts'
 import { type KnownPauses, noPauses } from '../src/jobs/pauses.ts'
 import { ShardLoad } from '../src/metrics/shard-load.ts'
 import { perIsolate } from '../src/objects/engine.ts'
@@ -27,6 +28,7 @@ export interface Isolate {
   cache: IsolateCache
   replicas: ReplicaCounts
   pauses: KnownPauses
+  backlogs: BacklogTimes
 }
 
 /** The isolate that `env` belongs to. Throws SETTING_MISSING. */
@@ -40,5 +42,6 @@ export const isolateOf = perIsolate(
     cache: new IsolateCache(systemClock.now),
     replicas: { waited: 0, fellBack: 0 },
     pauses: noPauses(),
+    backlogs: new Map(),
   }),
 )

@@ -2,6 +2,7 @@ import { systemClock, TimeBudget } from '../src/core/clock.ts'
 import { messageOf } from '../src/core/errors.ts'
 import { limits } from '../src/core/limits.ts'
 import { consoleLog, type Log } from '../src/core/log.ts'
+import { logBacklog } from '../src/jobs/backlog.ts'
 import { consume, consumeDead } from '../src/jobs/consumer.ts'
 import { dutyOfTurn, runDuties } from '../src/jobs/duties.ts'
 import { expire, platformExpiries } from '../src/jobs/housekeeping.ts'
@@ -38,12 +39,13 @@ function open(env: Env, context: ExecutionContext, source: string, ms: number) {
 
 /** Queue consumers: `banyan-mail`, `banyan-jobs`, `banyan-media`, `banyan-purges`, and their dead-letter queues. */
 export async function queue(batch: MessageBatch, env: Env, context: ExecutionContext): Promise<void> {
-  const { dispatch, purger, budget, log } = open(
+  const { isolate, dispatch, purger, budget, log } = open(
     env,
     context,
     batch.queue,
     batch.queue.endsWith('-media') ? limits.mediaBatchMs : limits.queueBatchMs,
   )
+  logBacklog(batch, { times: isolate.backlogs, clock: systemClock, log })
   if (batch.queue.endsWith('-dead')) await consumeDead(batch, dispatch, log)
   else if (batch.queue.endsWith('-purges'))
     await consumePurges(batch, { dispatch, purger, clock: systemClock, log, budget })

@@ -2,6 +2,8 @@ import { migrations } from '../dist/migrations.ts'
 import { tables } from '../dist/tables.ts'
 import type { OperatorContext } from '../src/console/context.ts'
 import { systemClock } from '../src/core/clock.ts'
+import { limits } from '../src/core/limits.ts'
+import { askBacklog } from '../src/jobs/backlog.ts'
 import { directoryClient } from '../src/objects/directory-client.ts'
 import { moverClient } from '../src/objects/movers.ts'
 import { probeShards } from '../src/sharding/probe.ts'
@@ -13,10 +15,12 @@ import { nouns } from './nouns.ts'
 
 /** The services that operators use besides the tiers of their request. */
 export function openOperators(
-  { settings, shards, clock, log, time, calls }: Tiers,
+  { settings, shards, clock, log, time, calls, jobs, follow }: Tiers,
   bindings: unknown,
 ): OperatorContext {
-  const { engine, load, replicas: replicaCounts } = isolateOf(bindings as Env)
+  const env = bindings as Env
+  const { engine, load, replicas: replicaCounts } = isolateOf(env)
+  const queues = { mail: env.MAIL_QUEUE, jobs: env.JOBS_QUEUE, media: env.MEDIA_QUEUE, purges: env.PURGES_QUEUE }
   const directory = directoryClient({ engine, time, count: () => void calls.directory++ })
   return {
     clock,
@@ -37,6 +41,11 @@ export function openOperators(
     replicas: settings.replicas,
     replicaCounts: { ...replicaCounts },
     surveyReplicas: (after) => surveyReplicas({ databases: engine.shards, after, clock: systemClock }),
+    pauses: jobs.pauses,
+    queueOfKinds: jobs.queues,
+    backlog: (queue) => askBacklog(queues[queue], systemClock),
+    follow,
+    followMax: settings.jobs === 'inline' ? limits.redriveInlineMax : limits.redriveLettersMax,
     shardLoad: (shard) => ({ queriesPerSecond: load.queriesPerSecond(shard) }),
   }
 }

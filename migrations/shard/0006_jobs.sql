@@ -54,6 +54,7 @@ CREATE TABLE `job_records` (
 );
 --> statement-breakpoint
 CREATE INDEX `job_records_by_expiry` ON `job_records` (`expires_at`);--> statement-breakpoint
+CREATE INDEX `job_records_running` ON `job_records` (`kind`,`id`) WHERE state = 'running';--> statement-breakpoint
 CREATE TABLE `schedules` (
 	`id` text PRIMARY KEY NOT NULL,
 	`next_at` integer NOT NULL
@@ -64,6 +65,7 @@ ALTER TABLE `profiles` ADD `avatar_id` text;--> statement-breakpoint
 ALTER TABLE `dead_letters` ADD `created_at` integer;--> statement-breakpoint
 ALTER TABLE `dead_letters` ADD `history` text;--> statement-breakpoint
 CREATE INDEX `dead_letters_by_death` ON `dead_letters` (`died_at`,`id`);--> statement-breakpoint
+CREATE INDEX `dead_letters_by_kind` ON `dead_letters` (`kind`,`died_at`,`id`);--> statement-breakpoint
 ALTER TABLE `outbox` ADD `parent_id` text;--> statement-breakpoint
 ALTER TABLE `outbox` ADD `history` text;--> statement-breakpoint
 CREATE INDEX `outbox_paused` ON `outbox` (`kind`,`id`) WHERE state = 'paused';

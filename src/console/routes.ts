@@ -1,5 +1,7 @@
 import type { RegisterRoutes } from '../web/app.ts'
 import type { OpenOperators, OperatorsOf } from './context.ts'
+import { jobLetterRoutes } from './job-letter-routes.ts'
+import { jobRoutes } from './job-routes.ts'
 import { keyspaceRoutes } from './keyspace-routes.ts'
 import { migrationRoutes } from './migrations.ts'
 import { moveRoutes } from './move-routes.ts'
@@ -19,6 +21,8 @@ export function operatorRoutes(open: OpenOperators): RegisterRoutes {
     probeRoutes(app, operators)
     replicaRoutes(app, operators)
     userRoutes(app, operators)
+    jobLetterRoutes(app, operators)
+    jobRoutes(app, operators)
     app.openAPIRegistry.registerComponent('securitySchemes', 'operator', { type: 'http', scheme: 'bearer' })
   }
 }

@@ -3,6 +3,9 @@
  * the command (src/cli) imports their types.
  */
 import { z } from '@hono/zod-openapi'
+import { isId } from '../core/ids.ts'
+import { limits } from '../core/limits.ts'
+import { queueNames } from '../jobs/kinds.ts'
 import { moveChoices, moveStates, parseRanges } from '../resharding/record.ts'
 import { keyspaces } from '../sharding/sharded-table.ts'
 import { listOf, pageQuery, type problemShape, wholeText } from '../web/api.ts'
@@ -233,6 +236,91 @@ export const userPageShape = listOf(
   })
   .openapi('UserPage')
 
+export const deadLetterQuery = pageQuery.extend({ kind: wholeText.max(100).optional() })
+
+export const deadLetterPageShape = listOf(
+  z.object({
+    id: z.string(),
+    kind: z.string(),
+    attempts: z.int(),
+    error: z.string(),
+    /** The latest failed attempts, oldest first. */
+    history: z.array(z.object({ at: z.iso.datetime(), attempt: z.int(), error: z.string() })),
+    createdAt: z.iso.datetime().nullable().openapi({ description: 'null if an older version buried it' }),
+    diedAt: z.iso.datetime(),
+  }),
+)
+  .extend({
+    /** The shards that did not answer. Their letters are not on this page. */
+    failed: z.array(z.string()),
+  })
+  .openapi('DeadLetterPage')
+
+const FILTER_DETAIL = 'Send `ids`, `kind`, or both.'
+export const letterFilterShape = z
+  .strictObject({
+    ids: z
+      .array(z.string().refine(isId, 'An id has 30 characters. See: npm run banyan -- dead-letters list'))
+      .min(1)
+      .max(limits.redriveIdsMax)
+      .optional(),
+    kind: wholeText.min(1).max(100).optional(),
+  })
+  .refine(({ ids, kind }) => ids !== undefined || kind !== undefined, FILTER_DETAIL)
+
+export const lettersTakenShape = z
+  .object({
+    count: z.int(),
+    /** Letters of jobs that are too old to run. They stay. */
+    tooOld: z.int(),
+    /** More letters match. The same request takes the next ones. */
+    remaining: z.boolean(),
+    /** The shards that did not answer. Their letters stay. */
+    failed: z.array(z.string()),
+  })
+  .openapi('LettersTaken')
+
+export const jobKindShape = z
+  .object({
+    kind: z.string(),
+    queue: z.enum(queueNames),
+    waiting: z.int(),
+    running: z.int().openapi({ description: 'Only of kinds whose jobs have a record' }),
+    dead: z.int(),
+    oldestMs: z.int().nullable().openapi({ description: 'The age of the oldest waiting job' }),
+    paused: z.boolean(),
+    atLeast: z.boolean().openapi({ description: 'true if a shard has more rows than were counted' }),
+  })
+  .openapi('JobKind')
+
+export const jobKindListShape = z.object({
+  items: z.array(jobKindShape),
+  /** The shards that did not answer. Their jobs are not counted. */
+  failed: z.array(z.string()),
+})
+
+export const jobQueueShape = z
+  .object({
+    queue: z.enum(queueNames),
+    /** Null if the queue does not answer. */
+    messages: z.int().nullable(),
+    bytes: z.int().nullable(),
+    oldestMs: z.int().nullable(),
+    paused: z.boolean(),
+    /** Why the queue did not answer, or null. */
+    error: z.string().nullable(),
+  })
+  .openapi('JobQueue')
+
+export const jobQueueListShape = z.object({ items: z.array(jobQueueShape) })
+export const pausedShape = z.strictObject({ paused: z.boolean() })
+
+export type DeadLetterPage = z.infer<typeof deadLetterPageShape>
+export type LettersTaken = z.infer<typeof lettersTakenShape>
+export type JobKindItem = z.infer<typeof jobKindShape>
+export type JobKindList = z.infer<typeof jobKindListShape>
+export type JobQueueItem = z.infer<typeof jobQueueShape>
+export type JobQueueList = z.infer<typeof jobQueueListShape>
 export type UserPage = z.infer<typeof userPageShape>
 export type Problem = z.infer<typeof problemShape>
 export type Move = z.infer<typeof moveShape>

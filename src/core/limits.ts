@@ -215,6 +215,13 @@ export const limits = {
 
   // Operators
   userSampleRowsMax: 2_000, // per shard; the number of users beyond that is estimated
+  redriveLettersMax: 1_000, // dead letters taken by one request, in one batch per shard …
+  redriveShardsMax: 50, // … of at most this many shards; the command repeats the request
+  redriveIdsMax: 100, // named in one request
+  redriveBodyBytesMax: 4_096, // a redriven job with a larger body is left to the sweeper; 4 MB in all
+  redriveInlineMax: 10, // jobs that run after one answer, with `JOBS=inline`
+  kindRowsMax: 10_000, // of each table, counted per shard for the list of kinds
+  backlogLogMs: 60_000, // between two lines about one queue's backlog, per isolate
   probeShardsMax: 5, // per request; each takes 65 statements, or 193 if every batch is tried three times
   probeShardMs: 15_000, // a shard’s answers to all batches
   probeTriesMax: 3, // per batch, because a lost connection looks like an unknown text

@@ -237,6 +237,11 @@ export class Dispatch {
     return this.#options.kinds[kind]?.queue ?? 'jobs'
   }
 
+  /** The queue of each kind that this version knows. */
+  queues(): Map<string, QueueName> {
+    return new Map(Object.entries(this.#options.kinds).map(([kind, { queue }]) => [kind, queue]))
+  }
+
   /** The kinds that are paused, by themselves or with their queue. */
   async pausedKinds(): Promise<string[]> {
     const names = await this.#options.pauses.names()

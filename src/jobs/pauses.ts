@@ -31,6 +31,7 @@ interface PausesOptions {
 /** Which kinds and queues are paused. An isolate asks at most once in `pausesMs`. If it gets no answer, it uses the last one. */
 export class Pauses {
   readonly #options: PausesOptions
+  #reading: Promise<void> | null = null
 
   constructor(options: PausesOptions) {
     this.#options = options
@@ -43,15 +44,23 @@ export class Pauses {
 
   /** The paused kinds and queues: `kind.<name>` and `queue.<name>`. */
   async names(): Promise<ReadonlySet<string>> {
-    const { clock, known, log } = this.#options
+    const { clock, known } = this.#options
     if (clock.now() - known.readAt < limits.pausesMs) return known.names
-    known.readAt = clock.now() // the other jobs of the batch do not ask as well
+    // The other jobs of the batch do not ask as well, but wait: what the isolate knows may be older than a pause.
+    this.#reading ??= this.#refresh()
+    await this.#reading
+    return known.names
+  }
+
+  async #refresh(): Promise<void> {
+    const { clock, known, log } = this.#options
     try {
       known.names = new Set(await this.read())
     } catch (error) {
       log.warn('jobs.pauses-unknown', { reason: messageOf(error) })
     }
-    return known.names
+    known.readAt = clock.now()
+    this.#reading = null
   }
 
   /** Asks the shard. */
@@ -70,11 +79,13 @@ export class Pauses {
       .prepare('INSERT INTO job_pauses (id, paused_at) VALUES (?, ?) ON CONFLICT (id) DO NOTHING')
       .bind(`${SLOT}.${what}`, this.#options.clock.now())
       .run()
+    this.#options.known.readAt = 0 // this isolate asks again
   }
 
   /** The sweeper sends the waiting jobs. */
   async resume(what: Pausable): Promise<void> {
     await this.#database('resume').prepare('DELETE FROM job_pauses WHERE id = ?').bind(`${SLOT}.${what}`).run()
+    this.#options.known.readAt = 0
   }
 
   #database(operation: string, read: 'lease' | 'exact' = 'lease') {

@@ -109,7 +109,8 @@ async function isOver(shards: Shards, parentId: string): Promise<boolean> {
     .prepare('SELECT state FROM job_records WHERE id = ?')
     .bind(parentId)
     .first<JobState>('state')
-  return state !== 'waiting' && state !== 'running'
+  // A child of a dead job may be redriven, and must then have its effect.
+  return state === null || state === 'cancelled'
 }
 
 /** Throws JobCancelled if the record is no longer running. */

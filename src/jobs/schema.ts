@@ -63,7 +63,10 @@ export const deadLetters = sharded(
       createdAt: integer('created_at'), // null if an older version buried it
       history: text(), // as in the outbox
     },
-    (table) => [index('dead_letters_by_death').on(table.diedAt, table.id)],
+    (table) => [
+      index('dead_letters_by_death').on(table.diedAt, table.id),
+      index('dead_letters_by_kind').on(table.kind, table.diedAt, table.id),
+    ],
   ),
 )
 
@@ -87,7 +90,10 @@ export const jobRecords = sharded(
       createdAt: integer('created_at').notNull(),
       expiresAt: integer('expires_at').notNull(),
     },
-    (table) => [index('job_records_by_expiry').on(table.expiresAt)],
+    (table) => [
+      index('job_records_by_expiry').on(table.expiresAt),
+      index('job_records_running').on(table.kind, table.id).where(sql`state = 'running'`),
+    ],
   ),
 )
 

@@ -4,7 +4,9 @@ import type { Clock, TimeBudget } from '../core/clock.ts'
 import type { IdSource } from '../core/ids.ts'
 import type { Log } from '../core/log.ts'
 import type { Random } from '../core/random.ts'
+import type { QueueName } from '../jobs/kinds.ts'
 import type { Job } from '../jobs/outbox.ts'
+import type { Pauses } from '../jobs/pauses.ts'
 import type { Session, Sessions } from '../sessions/sessions.ts'
 import type { Claims } from '../sharding/claims.ts'
 import type { Idempotency } from '../sharding/idempotency.ts'
@@ -77,6 +79,8 @@ export interface Tiers {
   hasWritten(): boolean
   /** Call after a commit. Sends its outbox rows to their queue after the response. */
   follow(jobs: Job[]): void
+  /** For operators: the queue of each kind of job that this version knows, and what is paused. */
+  jobs: { queues(): Map<string, QueueName>; pauses: Pauses }
   /** Waits for the client's body. The wait does not count against the request's time. */
   received<T>(work: Promise<T>): Promise<T>
   /** Work after the response: relays the outbox, and refreshes the map if that is due. */

@@ -296,6 +296,24 @@ const bodyRoutes: BodyRoute[] = [
     valid: { target: 'shard-000' },
     fields: { target: { refuses: ['', 'SHARD_000', 'shard-404', 'shard-000\u0000', 'a'.repeat(101)] } },
   },
+  ...['redrive', 'discard'].map(
+    (verb): BodyRoute => ({
+      route: `POST /operator/v1/dead-letters/${verb}`,
+      path: () => `/operator/v1/dead-letters/${verb}`,
+      who: () => operator,
+      valid: { kind: 'none' },
+      fields: { kind: { isOptional: true, refuses: ['', 'a'.repeat(101), 'a\udc00'] } }, // or ids
+    }),
+  ),
+  ...['kinds/{kind}', 'queues/{queue}'].map(
+    (route): BodyRoute => ({
+      route: `PATCH /operator/v1/jobs/${route}`,
+      path: () => `/operator/v1/jobs/${route.replace('{kind}', 'cache.purge').replace('{queue}', 'media')}`,
+      who: () => operator,
+      valid: { paused: false },
+      fields: {},
+    }),
+  ),
   {
     route: 'POST /operator/v1/probe',
     path: () => '/operator/v1/probe',
@@ -444,6 +462,7 @@ describe('a route without a body', () => {
     ),
     'DELETE /operator/v1/shards/{id}': () => '/operator/v1/shards/shard-001',
     'POST /operator/v1/shards/{id}/drain': () => '/operator/v1/shards/shard-001/drain',
+    'POST /operator/v1/dead-letters/{id}/redrive': () => `/operator/v1/dead-letters/${sessionId}/redrive`,
     'POST /operator/v1/moves/{id}/abort': () => `/operator/v1/moves/${sessionId}/abort`,
     'POST /operator/v1/moves/{id}/reverse': () => `/operator/v1/moves/${sessionId}/reverse`,
     'POST /operator/v1/moves/{id}/complete': () => `/operator/v1/moves/${sessionId}/complete`,

@@ -195,6 +195,18 @@ const rows: Record<string, Row> = {
     path: () => '/operator/v1/keyspaces/claims/place',
     valid: () => ({ target: 'shard-404' }),
   },
+  'POST /operator/v1/dead-letters/redrive': { valid: () => ({ kind: 'none' }), readBack: nothingStored },
+  'POST /operator/v1/dead-letters/discard': { valid: () => ({ kind: 'none' }), readBack: nothingStored },
+  'PATCH /operator/v1/jobs/kinds/:kind': {
+    path: () => '/operator/v1/jobs/kinds/cache.purge',
+    valid: () => ({ paused: false }),
+    readBack: nothingStored,
+  },
+  'PATCH /operator/v1/jobs/queues/:queue': {
+    path: () => '/operator/v1/jobs/queues/media',
+    valid: () => ({ paused: false }),
+    readBack: nothingStored,
+  },
   'POST /operator/v1/probe': { valid: () => ({ after: 'SHARD_998' }), readBack: nothingStored },
   'POST /operator/v1/moves': { valid: () => ({ slots: '0000-00ff', target: 'shard-404', keyspace: 'users' }) },
   'POST /signup': {

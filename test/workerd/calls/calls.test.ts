@@ -9,6 +9,7 @@ import worker from '../../../workers/main.ts'
 import { web } from '../../../workers/web.ts'
 import { type NounRoute, nounRoutes, ownerOf, pathOf } from '../../support/noun-routes.ts'
 import type { Owner, Who } from '../../support/nouns.ts'
+import { databases } from '../../support/sharding-slots.ts'
 import { type CountedEnv, type Counts, countedEnv } from './counted-env.ts'
 import { type Row, table } from './table.ts'
 
@@ -215,6 +216,25 @@ const requestOf =
     return route.isFinal ? ownPerson(asked) : asked(author)
   }
 
+/** A dead job in each shard. Resolves to their ids. */
+async function deadLetters(kind: string): Promise<string[]> {
+  const ids: string[] = []
+  for (const [slot, database] of [['7ffe', databases.SHARD_000] as const, ['fffe', databases.SHARD_001] as const]) {
+    const id = `${slot}01hf7yat00${String(++letters).padStart(16, '0')}`
+    await database.batch([
+      database
+        .prepare("INSERT INTO outbox VALUES (?, ?, ?, '{}', 'dead', 2, 0, ?, NULL, NULL)")
+        .bind(id, id, kind, Date.now()),
+      database
+        .prepare("INSERT INTO dead_letters VALUES (?, ?, ?, '{}', 'broken', 2, 1, ?, NULL)")
+        .bind(id, id, kind, Date.now()),
+    ])
+    ids.push(id)
+  }
+  return ids
+}
+let letters = 0
+
 const requests: Record<string, Make> = {
   ...Object.fromEntries(nounRoutes.map((route) => [route.route, requestOf(route)])),
   'POST /api/v1/accounts': ({ newPerson }) => ({ json: newPerson() }),
@@ -254,6 +274,25 @@ const requests: Record<string, Make> = {
   'PATCH /operator/v1/shards/:id': () => ({ path: '/operator/v1/shards/shard-001', json: { state: 'serving' } }),
   'DELETE /operator/v1/shards/:id': () => ({ path: '/operator/v1/shards/shard-001' }),
   'POST /operator/v1/shards/:id/drain': () => ({ path: '/operator/v1/shards/shard-009/drain' }),
+  'POST /operator/v1/dead-letters/:id/redrive': async () => ({
+    path: `/operator/v1/dead-letters/${(await deadLetters('one'))[0]}/redrive`,
+  }),
+  'POST /operator/v1/dead-letters/redrive': async () => {
+    await deadLetters('redriven')
+    return { json: { kind: 'redriven' } }
+  },
+  'POST /operator/v1/dead-letters/discard': async () => {
+    await deadLetters('discarded')
+    return { json: { kind: 'discarded' } }
+  },
+  'PATCH /operator/v1/jobs/kinds/:kind': () => ({
+    path: '/operator/v1/jobs/kinds/cache.purge',
+    json: { paused: false },
+  }),
+  'PATCH /operator/v1/jobs/queues/:queue': () => ({
+    path: '/operator/v1/jobs/queues/media',
+    json: { paused: false },
+  }),
   'POST /operator/v1/probe': () => ({ json: {} }),
   'POST /operator/v1/rebalance': () => ({ json: { dryRun: true } }),
   'POST /operator/v1/keyspaces/:name/place': () => ({

@@ -131,6 +131,7 @@ describe('a job that splits', () => {
         if (n === 1 && isBroken) throw new Error('broken')
       },
     })
+    const before = await versions()
     const job = await start(3)
     await isolate().relay.send([job])
     await drain(world, isolate)
@@ -149,6 +150,7 @@ describe('a job that splits', () => {
     }
     expect(await record(job)).toMatchObject({ state: 'done', error: null })
     expect(await rows('dead_letters')).toEqual([])
+    expect((await versions()) - before).toBe(3)
   })
 
   test('that its owner cancels runs no further part, and cannot be cancelled twice', async () => {
