@@ -2,6 +2,8 @@ import { migrations } from '../dist/migrations.ts'
 import { tables } from '../dist/tables.ts'
 import type { OperatorContext } from '../src/console/context.ts'
 import { systemClock } from '../src/core/clock.ts'
+import { Backfills } from '../src/jobs/backfills.ts'
+import { Pauses } from '../src/jobs/pauses.ts'
 import { directoryClient } from '../src/objects/directory-client.ts'
 import { moverClient } from '../src/objects/movers.ts'
 import { probeShards } from '../src/sharding/probe.ts'
@@ -9,14 +11,14 @@ import { surveyReplicas } from '../src/sharding/replica-survey.ts'
 import type { Tiers } from '../src/web/context.ts'
 import type { Env } from './env.ts'
 import { isolateOf } from './isolate.ts'
-import { nouns } from './nouns.ts'
+import { backfills, nouns } from './nouns.ts'
 
 /** The services that operators use besides the tiers of their request. */
 export function openOperators(
-  { settings, shards, clock, log, time, calls }: Tiers,
+  { settings, shards, clock, ids, log, time, calls, follow }: Tiers,
   bindings: unknown,
 ): OperatorContext {
-  const { engine, load, replicas: replicaCounts } = isolateOf(bindings as Env)
+  const { engine, load, pauses: known, replicas: replicaCounts } = isolateOf(bindings as Env)
   const directory = directoryClient({ engine, time, count: () => void calls.directory++ })
   return {
     clock,
@@ -24,6 +26,14 @@ export function openOperators(
     shards,
     directory,
     movers: moverClient({ engine, log, time }),
+    backfills: new Backfills({
+      backfills,
+      shards,
+      clock,
+      ids,
+      follow,
+      pauses: new Pauses({ shards, clock, log, known }),
+    }),
     migrations,
     tables,
     usersTable: nouns.find((noun) => noun.usersTable)?.usersTable ?? null,

@@ -1,4 +1,5 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
+import type { Backfill } from '../jobs/backfills.ts'
 import type { Duty, DutyTools } from '../jobs/duties.ts'
 import type { Expiry } from '../jobs/housekeeping.ts'
 import type { JobKinds } from '../jobs/kinds.ts'
@@ -30,6 +31,8 @@ export interface Noun {
   routes: readonly RegisterRoutes[]
   /** The handlers of its jobs. Kinds are unique across nouns. */
   jobs?(options: JobOptions): JobKinds
+  /** Statements over all rows of one of its tables, which an operator starts (docs/building/backfills.md). */
+  backfills?: readonly Backfill[]
   /** The rows of its tables that the cron may delete, and when. */
   expiries?: readonly Expiry[]
   /** Its work of the cron, such as a repair. One of all nouns' duties runs each minute, within its budget. */

@@ -1,6 +1,7 @@
 import type { Context } from 'hono'
 import type { Clock } from '../core/clock.ts'
 import type { Log } from '../core/log.ts'
+import type { Backfills } from '../jobs/backfills.ts'
 import type { DirectoryClient } from '../resharding/directory-operations.ts'
 import type { MoverClient } from '../resharding/mover-operations.ts'
 import type { ProbePage } from '../sharding/probe.ts'
@@ -17,6 +18,7 @@ export interface OperatorContext {
   shards: Shards
   directory: DirectoryClient
   movers: MoverClient
+  backfills: Backfills
   /** Names of the migrations that this version was built with, oldest first. */
   migrations: readonly string[]
   /** The sharded tables of each keyspace, by the keyspace's name. */

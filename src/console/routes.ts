@@ -1,4 +1,5 @@
 import type { RegisterRoutes } from '../web/app.ts'
+import { backfillRoutes } from './backfill-routes.ts'
 import type { OpenOperators, OperatorsOf } from './context.ts'
 import { keyspaceRoutes } from './keyspace-routes.ts'
 import { migrationRoutes } from './migrations.ts'
@@ -15,6 +16,7 @@ export function operatorRoutes(open: OpenOperators): RegisterRoutes {
     shardRoutes(app, operators)
     moveRoutes(app, operators)
     keyspaceRoutes(app, operators)
+    backfillRoutes(app, operators)
     migrationRoutes(app, operators)
     probeRoutes(app, operators)
     replicaRoutes(app, operators)

@@ -1,6 +1,6 @@
 import { type Clock, inTime } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
-import { derivedId, slotOf } from '../core/ids.ts'
+import { slotOf } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import { type Log, redact } from '../core/log.ts'
 import { present } from '../core/present.ts'
@@ -8,7 +8,7 @@ import { backoffMs, type Random } from '../core/random.ts'
 import { isTaken } from '../sharding/answers.ts'
 import { rowsOf } from '../sharding/named-batch.ts'
 import type { Shards } from '../sharding/shards.ts'
-import { reportToParent, split } from './children.ts'
+import { childId, reportToParent, split } from './children.ts'
 import { inboxTable } from './inbox.ts'
 import type { EffectPlace, FailedJobs, JobContext, JobKind, JobKinds, JobOutcome, QueueName } from './kinds.ts'
 import type { Job } from './outbox.ts'
@@ -142,6 +142,7 @@ export class Dispatch {
     const outcome = await this.#outcome(job, kind, begun)
     if (outcome === 'split') return
     if (outcome && 'children' in outcome) return this.#splitOff(job, outcome.children)
+    if (outcome && 'continues' in outcome) return this.#continue(job, outcome.continues)
     await this.#finish(job, outcome?.result)
   }
 
@@ -163,6 +164,14 @@ export class Dispatch {
   async #splitOff(job: Job, children: Job[]): Promise<void> {
     const { shards, follow } = this.#options
     await follow(await split(shards, job, children))
+  }
+
+  /**
+   * Its message has no body, because the attempt reads its position from the outbox row. A crash before the message is
+   * sent loses nothing, because the current message is not yet acknowledged.
+   */
+  async #continue(job: Job, where: 'here' | 'elsewhere'): Promise<void> {
+    if (where === 'here') await this.#options.follow([{ ...job, body: {} }])
   }
 
   /** Records a job that used up its attempts, for an operator. Idempotent. Does nothing for a job that is done. */
@@ -279,7 +288,7 @@ export class Dispatch {
       },
       progress: (done, total) => noteProgress(shards, job, done, total),
       child: (ownerId, kind, key, body) => ({
-        id: derivedId(ownerId, job.createdAt, `${job.id}.${key}`),
+        id: childId(job, ownerId, key),
         ownerId,
         kind,
         body,
