@@ -30,8 +30,8 @@ export interface RangePosition {
 }
 
 /** The end of the next `?3` rows, whether they need the change or not, so that the rows that a chunk reads are bounded. */
-const upperSql = ({ table, keyspace = 'users' }: Backfill) =>
-  `SELECT id FROM ${table} WHERE id > ?1 AND id < ?2 AND ${ownedHere(keyspace, 'id')} ORDER BY id LIMIT 1 OFFSET ?3 - 1`
+const upperSql = ({ table }: Backfill) =>
+  `SELECT id FROM ${table} WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT 1 OFFSET ?3 - 1`
 
 const changeSql = (backfill: Backfill) =>
   `UPDATE ${backfill.table} SET ${backfill.set} WHERE id > ?1 AND id <= coalesce((${upperSql(backfill)}), ?2)

@@ -15,7 +15,8 @@ export const findPosition = async (shards: Shards, { id }: Job): Promise<Job['bo
 
 /**
  * Advances a job: its next attempt starts with the body `next`. Failures before that no longer count. Resolves to false
- * if the row no longer has the body `seen`, because another delivery was faster or the job is over. May be repeated.
+ * if the row no longer has the body `seen`, because another delivery was faster or the job is over. If the answer is
+ * lost, it throws, because a repetition could not tell its own success from another delivery's.
  */
 export async function keepPosition(
   { shards, clock }: { shards: Shards; clock: Clock },
@@ -24,10 +25,10 @@ export async function keepPosition(
   next: Job['body'],
 ): Promise<boolean> {
   const kept = await shards
-    .of(id, { operation: 'jobs.keep-position', idempotent: true })
+    .of(id, { operation: 'jobs.keep-position' })
     .prepare(
       `UPDATE outbox SET body = ?1, attempts = 0, due_at = max(due_at, ?2)
-       WHERE id = ?3 AND state IN ('waiting', 'sent') AND json(body) IN (json(?4), json(?1)) RETURNING id`,
+       WHERE id = ?3 AND state IN ('waiting', 'sent') AND json(body) = json(?4) RETURNING id`,
     )
     .bind(JSON.stringify(next), clock.now() + limits.outboxResendAfterMs, id, JSON.stringify(seen))
     .first()

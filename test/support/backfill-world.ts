@@ -17,7 +17,7 @@ import { UnkindQueue } from './queue-double.ts'
 import { ManualClock, mapRequest, quietLog, seededRandom } from './sharding-doubles.ts'
 
 /** A test's clock that shows the real time, and sleeps for real. */
-class RealClock extends ManualClock {
+export class RealClock extends ManualClock {
   override now(): number {
     return Date.now()
   }
@@ -40,9 +40,8 @@ export const names: Backfill = {
 const never = new Promise<never>(() => undefined)
 
 /** Four shards with real routing, movers and jobs over node:sqlite. A message is delivered again if its isolate dies. */
-export async function backfillWorld({ rows, seed }: { rows: number; seed: number }) {
+export async function backfillWorld({ rows, seed, clock }: { rows: number; seed: number; clock: ManualClock }) {
   const random = seededRandom(seed)
-  const clock = new RealClock()
   const fleet = await bootedFleet({ leaseMs: 30_000, graceMs: 300_000, shardCount: 4, clock })
   const world = new BackfillWorld(fleet, clock, random)
   await world.fill(rows)
@@ -59,7 +58,6 @@ export class BackfillWorld {
   readonly ids: string[] = []
   /** The last acknowledged write of a user, by row. */
   readonly written = new Map<string, string>()
-  /** Rows that a user wrote before the backfill started. */
   deaths = 0
   failures: string[] = []
 
@@ -87,7 +85,10 @@ export class BackfillWorld {
   }
 
   /** An isolate. If `meet` resolves to true before or after a call, it dies there. */
-  isolate(meet: (call: ShardCall, moment: 'before' | 'after') => boolean = () => false) {
+  isolate(
+    meet: (call: ShardCall, moment: 'before' | 'after') => boolean = () => false,
+    mode: 'queue' | 'inline' = 'queue',
+  ) {
     const died = Promise.withResolvers<'died'>()
     let isDead = false
     const at = async (call: ShardCall, moment: 'before' | 'after') => {
@@ -114,7 +115,7 @@ export class BackfillWorld {
     const dispatch = new Dispatch({ ...common, kinds, pauses, follow: (jobs) => relay.send(jobs) })
     const queue = this.queue.binding
     const queues = { mail: queue, jobs: queue, media: queue, purges: queue }
-    const relay: Relay = new Relay({ ...common, mode: 'queue', queues, dispatch })
+    const relay: Relay = new Relay({ ...common, mode, queues, dispatch })
     const committed: Job[] = []
     const backfills = new Backfills({
       backfills: [names],
