@@ -37,12 +37,25 @@ export const names: Backfill = {
   where: 'search_name IS NULL',
 }
 
+interface WorldOptions {
+  rows: number
+  seed: number
+  clock: ManualClock
+  shardCount?: number
+}
+
+/** Of the four shards, each with a quarter of the slots. */
+const MOVES = [
+  ['0000', '0fff', 'shard-001'],
+  ['c800', 'd7ff', 'shard-002'],
+] as const
+
 const never = new Promise<never>(() => undefined)
 
-/** Four shards with real routing, movers and jobs over node:sqlite. A message is delivered again if its isolate dies. */
-export async function backfillWorld({ rows, seed, clock }: { rows: number; seed: number; clock: ManualClock }) {
+/** Shards with real routing, movers and jobs over node:sqlite. A message is delivered again if its isolate dies. */
+export async function backfillWorld({ rows, seed, clock, shardCount = 4 }: WorldOptions) {
   const random = seededRandom(seed)
-  const fleet = await bootedFleet({ leaseMs: 30_000, graceMs: 300_000, shardCount: 4, clock })
+  const fleet = await bootedFleet({ leaseMs: 30_000, graceMs: 300_000, shardCount, clock })
   const world = new BackfillWorld(fleet, clock, random)
   await world.fill(rows)
   return world
@@ -150,6 +163,33 @@ export class BackfillWorld {
   async drain(meet?: Parameters<BackfillWorld['isolate']>[0], atOnce = 4): Promise<void> {
     while (this.queue.sent.length > 0)
       await Promise.all(this.queue.sent.splice(0, atOnce).map((job) => this.deliver(job, meet)))
+  }
+
+  /**
+   * Runs the backfill over four shards while two moves run and users write. An isolate dies before its first chunk of
+   * these numbers, and after the second.
+   */
+  async runUnderFire({ killAtChunks: [first, second], writes }: { killAtChunks: [number, number]; writes: number }) {
+    for (let count = 0; count < writes / 3; count++) await this.writeAny()
+    expect(await this.isolate().start()).toMatchObject({ state: 'waiting' })
+    const chunks = { before: 0, after: 0 }
+    const kill = ({ operation }: ShardCall, moment: 'before' | 'after') =>
+      operation === 'backfills.names' && ++chunks[moment] === (moment === 'before' ? first : second)
+    const settled: number[] = []
+    const moves = async () => {
+      for (const [first, last, target] of MOVES) {
+        await this.move(first, last, target)
+        settled.push(chunks.after)
+      }
+    }
+    const users = async () => {
+      for (let count = 0; count < writes; count++) await this.writeAny()
+    }
+    await Promise.all([this.drain(kill), moves(), users()])
+    expect(this.deaths).toBe(2)
+    // The moves ran while chunks did.
+    expect(settled[0]).toBeGreaterThan(0)
+    expect(settled[1]).toBeLessThan(chunks.after)
   }
 
   /** Moves slots, with the real mover, until the move is settling. */

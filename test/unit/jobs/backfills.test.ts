@@ -24,33 +24,21 @@ async function changeRange({ fleet }: BackfillWorld, shards: ReturnType<Backfill
 
 test('killed twice, while slots move and users write: every row once, and no user’s value overwritten', async () => {
   const world = await backfillWorld({ rows: 2_000, seed: 1, clock: new RealClock() })
-  const { start, backfills } = world.isolate()
-  for (let count = 0; count < 20; count++) await world.writeAny()
+  const { backfills } = world.isolate()
   expect(await backfills.list()).toEqual([{ name: 'names', table: 'profiles', state: 'none', progress: 0 }])
-  expect(await start()).toMatchObject({ state: 'waiting' })
-  let chunks = 0
-  const kill = ({ operation }: { operation: string }, moment: 'before' | 'after') =>
-    operation === 'backfills.names' && moment === (chunks < 60 ? 'before' : 'after') && [40, 80].includes(++chunks)
-  const moves = async () => {
-    await world.move('0000', '0fff', 'shard-001')
-    await world.move('c800', 'd7ff', 'shard-002')
-  }
-  const writes = async () => {
-    for (let count = 0; count < 60; count++) await world.writeAny()
-  }
-  await Promise.all([world.drain(kill), moves(), writes()])
-  expect(world.deaths).toBe(2)
+  await world.runUnderFire({ killAtChunks: [40, 80], writes: 60 })
   await world.check()
   expect(await backfills.list()).toMatchObject([{ state: 'done', progress: 1 }])
 })
 
 test('slots that moved behind an isolate’s map are changed at their new shard, and old copies stay as they are', async () => {
-  const world = await backfillWorld({ rows: 2_000, seed: 2, clock: new RealClock() })
+  const world = await backfillWorld({ rows: 2_000, seed: 2, clock: new RealClock(), shardCount: 2 })
   const { shards } = world.isolate()
   await shards.map()
-  await world.move('0040', '00bf', 'shard-001')
+  await world.move('0008', '007f', 'shard-001')
+  await world.move('0180', '01ff', 'shard-001')
   await changeRange(world, shards)
-  const moved = "id > '0040' AND id < '00c0'"
+  const moved = "(id > '0008' AND id < '0080' OR id > '0180' AND id < '0200')"
   const bios = async (binding: string) =>
     (await world.fleet.bound.get(binding)!.prepare(`SELECT bio FROM profiles WHERE ${moved}`).all()).results
   const [copies, rows] = [await bios('SHARD_000'), await bios('SHARD_001')]
@@ -60,7 +48,7 @@ test('slots that moved behind an isolate’s map are changed at their new shard,
 })
 
 test('a slot that takes no writes is not passed over: the attempt fails, and resumes when the slot is active', async () => {
-  const world = await backfillWorld({ rows: 2_000, seed: 3, clock: new ManualClock() })
+  const world = await backfillWorld({ rows: 2_000, seed: 3, clock: new ManualClock(), shardCount: 2 })
   const slot = world.ids
     .filter((id) => id < '0fff')
     .sort()[20]!
@@ -75,7 +63,7 @@ test('a slot that takes no writes is not passed over: the attempt fails, and res
 })
 
 async function startedWorld(seed: number) {
-  const world = await backfillWorld({ rows: 200, seed, clock: new ManualClock() })
+  const world = await backfillWorld({ rows: 200, seed, clock: new ManualClock(), shardCount: 2 })
   await world.isolate().start()
   await world.deliver(world.queue.sent.shift()!)
   expect(world.queue.sent.length).toBe(limits.backfillRanges)
@@ -131,7 +119,7 @@ test('a stopped backfill keeps its position, and a start resumes it; a start whi
 })
 
 test('inline, a range that continues is run by the next sweep', async () => {
-  const world = await backfillWorld({ rows: 200, seed: 7, clock: new ManualClock() })
+  const world = await backfillWorld({ rows: 200, seed: 7, clock: new ManualClock(), shardCount: 2 })
   const { start, relay, backfills } = world.isolate(undefined, 'inline')
   await start()
   for (let sweeps = 0; sweeps < 3 && (await backfills.list())[0]?.state !== 'done'; sweeps++) await relay.sweep()
