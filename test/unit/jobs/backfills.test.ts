@@ -81,22 +81,17 @@ test('of two deliveries of one range, one continues', async () => {
   expect(world.queue.sent).toEqual([])
 })
 
-test('an attempt stays within the statements that a job may send', async () => {
-  const world = await startedWorld(5)
+test('a backfill stops after a bounded attempt and keeps its position; a start resumes it, and starts no second run', async () => {
+  const world = await startedWorld(6)
+  const { backfills, start, dispatch, relay } = world.isolate()
+  const ranges = world.queue.sent.splice(0)
   let statements = 0
-  await world.deliver(world.queue.sent[0]!, (call, moment) => {
+  await world.deliver(ranges.shift()!, (call, moment) => {
     if (moment === 'before') statements += call.statements + 1 // the guard
     return false
   })
   expect(statements).toBeGreaterThan(limits.backfillChunksMax * 4)
   expect(statements).toBeLessThanOrEqual(limits.jobStatementsMax)
-})
-
-test('a stopped backfill keeps its position, and a start resumes it; a start while it runs starts nothing', async () => {
-  const world = await startedWorld(6)
-  const { backfills, start, dispatch, relay } = world.isolate()
-  const ranges = world.queue.sent.splice(0)
-  await world.deliver(ranges.shift()!)
   const [continued] = world.queue.sent.splice(0)
   // One range of 16 has done 5 chunks of 512 slots.
   const progress = (limits.backfillChunksMax * limits.backfillSlotsMax) / 65_536

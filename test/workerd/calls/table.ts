@@ -139,6 +139,9 @@ const rows: Row[] = [
   ofRecords('POST /operator/v1/rebalance', 'the directory plans'),
   ofRecords('GET /operator/v1/keyspaces', 'the directory lists them'),
   ofRecords('POST /operator/v1/keyspaces/:name/place', 'the directory plans'),
+  row('GET /operator/v1/backfills', 'operator', 1, 0, 'the pauses; two more per backfill, of which there is none here'),
+  row('POST /operator/v1/backfills/:name', 'operator', 0, 0, 'there is none here; otherwise four'),
+  row('PATCH /operator/v1/backfills/:name', 'operator', 0, 0, 'there is none here; otherwise four'),
   row('GET /operator/v1/users', 'operator', 2, 0, 'SCATTER: one query per shard (two here)'),
   ofShards('GET /operator/v1/migrations', 1, 'the current map, and one query per shard: two here'),
   {
