@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { stripTypeScriptTypes } from 'node:module'
+import path from 'node:path'
 import { expect, test } from 'vitest'
 import { type Backfill, changeChunk } from '../../../src/jobs/backfill-chunk.ts'
 import { manyShards } from '../../support/many-shards.ts'
@@ -7,7 +8,7 @@ import { fencedBlocks } from '../../support/markdown.ts'
 import { routedShards, ScriptedSource } from '../../support/sharding-doubles.ts'
 
 test('the backfill in docs/building/backfills.md fills old rows, and leaves rows of a newer version as they are', async () => {
-  const page = readFileSync(new URL('../../../docs/building/backfills.md', import.meta.url), 'utf8')
+  const page = readFileSync(path.resolve(import.meta.dirname, '../../../docs/building/backfills.md'), 'utf8')
   const [block] = fencedBlocks(page).filter(({ info }) => info.startsWith('ts '))
   const module = `data:text/javascript,${encodeURIComponent(stripTypeScriptTypes(block!.text))}`
   const { searchNames } = (await import(/* @vite-ignore */ module)) as { searchNames: Backfill }
