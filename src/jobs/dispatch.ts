@@ -167,11 +167,11 @@ export class Dispatch {
   }
 
   /**
-   * Its message has no body, because the attempt reads its position from the outbox row. A crash before the message is
-   * sent loses nothing, because the current message is not yet acknowledged.
+   * The next attempt reads its position from the outbox row. A crash before the message is sent loses nothing, because
+   * the current message is not yet acknowledged.
    */
   async #continue(job: Job, where: 'here' | 'elsewhere'): Promise<void> {
-    if (where === 'here') await this.#options.follow([{ ...job, body: {} }])
+    if (where === 'here') await this.#options.follow([{ ...job, body: {}, bodyIn: 'row' }])
   }
 
   /** Records a job that used up its attempts, for an operator. Idempotent. Does nothing for a job that is done. */

@@ -173,7 +173,7 @@ export class Relay {
   async #runInline(job: Job): Promise<void> {
     const { dispatch, log } = this.#options
     const attempt = job.attempts + 1
-    const continues = this.#running.has(job.id)
+    const continues = job.bodyIn === 'row' && this.#running.has(job.id)
     this.#running.add(job.id)
     // A job that continues is run by the next sweep, and not inside its own attempt.
     const verdict: Verdict = continues ? { kind: 'retry', delaySeconds: 0 } : await dispatch.run(job, attempt)

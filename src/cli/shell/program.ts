@@ -9,6 +9,7 @@ export type CarryOut = (
 ) => Promise<void>
 
 const nouns: Record<string, string> = {
+  backfill: 'changes all rows of a table while users write',
   keyspaces: 'lists table groups, and moves one to a shard',
   migrations: 'shows and applies migrations of the shards’ databases',
   moves: 'moves slots between shards',
