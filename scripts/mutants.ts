@@ -68,6 +68,8 @@ const edgeRepair = 'src/app/follows/repair.ts'
 const follows = { project: 'workerd', tests: 'test/workerd/follows' } as const
 const followRuns = { project: 'simulation', tests: 'test/simulation/follows' } as const
 const jobsTogether = { project: 'workerd', tests: 'test/workerd/jobs/together.test.ts' } as const
+const backfillChunk = 'src/jobs/backfill-chunk.ts'
+const backfills = { project: 'unit', tests: 'test/unit/jobs/backfills.test.ts' } as const
 const scatter = 'src/sharding/scatter.ts'
 const scatterSql = 'src/sharding/scatter-query.ts'
 const scatters = {
@@ -89,6 +91,51 @@ const redrives = { project: 'workerd', tests: 'test/workerd/jobs/dead-letters.te
 const consoleJobs = { project: 'workerd', tests: 'test/workerd/console/jobs.test.ts' } as const
 
 const mutants: Mutant[] = [
+  {
+    name: 'backfill: only rows whose slot takes writes here',
+    file: backfillChunk,
+    take: / {3}AND \$\{ownedHere\(backfill.*?\)\} AND /,
+    leave: '   AND ',
+    ...backfills,
+  },
+  {
+    name: 'backfill: guard',
+    file: backfillChunk,
+    take: / AND \(\$\{backfill\.where\}\)/,
+    leave: '',
+    ...backfills,
+  },
+  {
+    name: 'backfill: no slot is passed over',
+    file: backfillChunk,
+    take: / {2}for \(const error of failed\.values\(\)\) throw error\n/,
+    leave: '',
+    ...backfills,
+  },
+  {
+    name: 'backfill: continues where the first shard stopped',
+    file: backfillChunk,
+    take: /\.sort\(\)/,
+    leave: '.sort().reverse()',
+    ...backfills,
+  },
+  {
+    name: 'backfill: position after the chunk',
+    file: 'src/jobs/backfills.ts',
+    take: /\n( {4}const \{ after \} = await pace)/,
+    leave: `
+    const to = Math.min(Number.parseInt(slotOf(position.after), 16) + 300, Number.parseInt(position.last, 16))
+    await keepPosition(tools, job, kept, (kept = { ...position, after: slotText(to) }))
+$1`,
+    ...backfills,
+  },
+  {
+    name: 'backfill: one of two deliveries continues',
+    file: 'src/jobs/positions.ts',
+    take: / AND json\(body\) = json\(\?4\)/,
+    leave: " AND ?4 <> ''",
+    ...backfills,
+  },
   {
     name: 'guard',
     file: 'src/sharding/guarded-batch.ts',
@@ -1741,7 +1788,7 @@ const mutants: Mutant[] = [
   {
     name: 'a paused job is not attempted',
     file: 'src/jobs/dispatch.ts',
-    take: /if \(first && \(await pauses\.isPaused\(.*/,
+    take: /if \(first && \(await this\.isPaused\(.*/,
     leave: '',
     project: 'workerd',
     tests: 'test/workerd/jobs',

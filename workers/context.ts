@@ -13,6 +13,7 @@ import { limits } from '../src/core/limits.ts'
 import type { Log } from '../src/core/log.ts'
 import { present } from '../src/core/present.ts'
 import { systemRandom } from '../src/core/random.ts'
+import { backfillKinds } from '../src/jobs/backfills.ts'
 import { Dispatch } from '../src/jobs/dispatch.ts'
 import type { JobKinds } from '../src/jobs/kinds.ts'
 import type { Job } from '../src/jobs/outbox.ts'
@@ -33,7 +34,7 @@ import { MailPreviews } from '../src/web/mail-previews.ts'
 import type { Env, OwnExports } from './env.ts'
 import { type Isolate, isolateOf } from './isolate.ts'
 import { mailer } from './mailer.ts'
-import { nouns, pictureChanged } from './nouns.ts'
+import { backfills, nouns, pictureChanged } from './nouns.ts'
 
 export interface Work {
   env: Env
@@ -120,7 +121,11 @@ export function openFoundation(work: Work, replicas?: Replicas): Foundation {
     purgesOf: (ownerId, tag) => purgesOf({ settings, ids, clock: systemClock }, ownerId, tag),
   }
   const purger = new Purger((tags) => purgePages(work, tags))
-  const kinds: JobKinds = Object.assign(purgeKinds(purger), ...nouns.map((noun) => noun.jobs?.(jobOptions)))
+  const kinds: JobKinds = Object.assign(
+    purgeKinds(purger),
+    backfillKinds(backfills, isolate.engine.moveShare),
+    ...nouns.map((noun) => noun.jobs?.(jobOptions)),
+  )
   const pauses = new Pauses({ shards, clock: systemClock, log, known: isolate.pauses })
   const follow = (jobs: Job[]) => relay.send(jobs)
   const dispatch = new Dispatch({ ...common, kinds, shards, pauses, follow })

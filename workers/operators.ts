@@ -3,6 +3,7 @@ import { tables } from '../dist/tables.ts'
 import type { OperatorContext } from '../src/console/context.ts'
 import { systemClock } from '../src/core/clock.ts'
 import { limits } from '../src/core/limits.ts'
+import { Backfills } from '../src/jobs/backfills.ts'
 import { askBacklog } from '../src/jobs/backlog.ts'
 import { directoryClient } from '../src/objects/directory-client.ts'
 import { moverClient } from '../src/objects/movers.ts'
@@ -11,11 +12,11 @@ import { surveyReplicas } from '../src/sharding/replica-survey.ts'
 import type { Tiers } from '../src/web/context.ts'
 import type { Env } from './env.ts'
 import { isolateOf } from './isolate.ts'
-import { nouns } from './nouns.ts'
+import { backfills, nouns } from './nouns.ts'
 
 /** The services that operators use besides the tiers of their request. */
 export function openOperators(
-  { settings, shards, clock, log, time, calls, jobs, follow }: Tiers,
+  { settings, shards, clock, ids, log, time, calls, jobs, follow }: Tiers,
   bindings: unknown,
 ): OperatorContext {
   const env = bindings as Env
@@ -28,6 +29,14 @@ export function openOperators(
     shards,
     directory,
     movers: moverClient({ engine, log, time }),
+    backfills: new Backfills({
+      backfills,
+      shards,
+      clock,
+      ids,
+      follow,
+      pauses: jobs.pauses,
+    }),
     migrations,
     tables,
     usersTable: nouns.find((noun) => noun.usersTable)?.usersTable ?? null,

@@ -32,6 +32,7 @@ CREATE TABLE `job_keys` (
 );
 --> statement-breakpoint
 CREATE INDEX `job_keys_by_expiry` ON `job_keys` (`expires_at`);--> statement-breakpoint
+CREATE INDEX `job_keys_by_job` ON `job_keys` (`job_id`);--> statement-breakpoint
 CREATE TABLE `job_pauses` (
 	`id` text PRIMARY KEY NOT NULL,
 	`paused_at` integer NOT NULL

@@ -1,6 +1,7 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { Images } from '../assets/images.ts'
 import type { Objects } from '../assets/objects.ts'
+import type { Backfill } from '../jobs/backfills.ts'
 import type { Duty, DutyTools } from '../jobs/duties.ts'
 import type { Expiry } from '../jobs/housekeeping.ts'
 import type { JobKinds } from '../jobs/kinds.ts'
@@ -46,6 +47,8 @@ export interface Noun {
   routes: readonly RegisterRoutes[]
   /** The handlers of its jobs. Kinds are unique across nouns. */
   jobs?(options: JobOptions): JobKinds
+  /** Statements over all rows of one of its tables, which an operator starts (docs/building/backfills.md). */
+  backfills?: readonly Backfill[]
   /** The rows of its tables that the cron may delete, and when. */
   expiries?: readonly Expiry[]
   /** Its jobs that are created regularly. */

@@ -1,6 +1,7 @@
 import type { Context } from 'hono'
 import type { Clock } from '../core/clock.ts'
 import type { Log } from '../core/log.ts'
+import type { Backfills } from '../jobs/backfills.ts'
 import type { Backlog } from '../jobs/backlog.ts'
 import type { QueueName } from '../jobs/kinds.ts'
 import type { Job } from '../jobs/outbox.ts'
@@ -21,6 +22,7 @@ export interface OperatorContext {
   shards: Shards
   directory: DirectoryClient
   movers: MoverClient
+  backfills: Backfills
   /** Names of the migrations that this version was built with, oldest first. */
   migrations: readonly string[]
   /** The sharded tables of each keyspace, by the keyspace's name. */

@@ -1,4 +1,5 @@
 import type { RegisterRoutes } from '../web/app.ts'
+import { backfillRoutes } from './backfill-routes.ts'
 import type { OpenOperators, OperatorsOf } from './context.ts'
 import { jobLetterRoutes } from './job-letter-routes.ts'
 import { jobRoutes } from './job-routes.ts'
@@ -17,6 +18,7 @@ export function operatorRoutes(open: OpenOperators): RegisterRoutes {
     shardRoutes(app, operators)
     moveRoutes(app, operators)
     keyspaceRoutes(app, operators)
+    backfillRoutes(app, operators)
     migrationRoutes(app, operators)
     probeRoutes(app, operators)
     replicaRoutes(app, operators)

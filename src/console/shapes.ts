@@ -145,6 +145,20 @@ export const keyspaceListShape = z
 
 export const placeShape = z.strictObject({ target: wholeText.min(1).max(100) })
 
+export const backfillShape = z
+  .object({
+    name: z.string(),
+    table: z.string(),
+    /** `none`: it has not run in the last 60 days. */
+    state: z.enum(['none', 'waiting', 'running', 'paused', 'done', 'dead', 'cancelled']),
+    /** From 0 to 1. */
+    progress: z.number(),
+  })
+  .openapi('Backfill')
+
+export const backfillListShape = z.object({ items: z.array(backfillShape) })
+export const pausedShape = z.strictObject({ paused: z.boolean() })
+
 export const migrationsShape = z
   .object({
     /** The newest migration of this version of the Worker. */
@@ -313,7 +327,6 @@ export const jobQueueShape = z
   .openapi('JobQueue')
 
 export const jobQueueListShape = z.object({ items: z.array(jobQueueShape) })
-export const pausedShape = z.strictObject({ paused: z.boolean() })
 
 export type DeadLetterPage = z.infer<typeof deadLetterPageShape>
 export type LettersTaken = z.infer<typeof lettersTakenShape>
@@ -334,6 +347,8 @@ export type ShardList = z.infer<typeof shardListShape>
 export type Plan = z.infer<typeof planShape>
 export type StartedMoves = z.infer<typeof startedMovesShape>
 export type KeyspaceList = z.infer<typeof keyspaceListShape>
+export type Backfill = z.infer<typeof backfillShape>
+export type BackfillList = z.infer<typeof backfillListShape>
 export type Migrations = z.infer<typeof migrationsShape>
 export type ReplicasPage = z.infer<typeof replicasPageShape>
 export type ProbePage = z.infer<typeof probePageShape>

@@ -157,6 +157,10 @@ export const limits = {
   jobHistoryErrorCharactersMax: 300, // … and the start of each one's reason
   jobRecordDays: 60, // longer than the job's dead letter can be redriven
   jobShardCallsMax: 2, // at once, of one invocation in one shard, so that users' queries come between
+  backfillRanges: 16, // of one backfill, each a job; so at most this many of its messages are in the queue
+  backfillSlotsMax: 512, // in one chunk, which is guarded for each of them
+  backfillChunksMax: 5, // of one attempt; 8 statements each leave 20 for the rest of it
+  backfillTurnMs: 2_000, // no chunk of an attempt starts later; then other jobs of the queue come first
   pausesMs: 5_000, // between two looks of an isolate at what is paused
   jobStatementsMax: 60, // a job starts only with this many left; the application's jobs send 10 to 15
   jobTogetherStatements: 12, // of a job that runs together with others, if it is alone in its shards; the application’s send 7 to 11

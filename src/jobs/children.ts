@@ -1,5 +1,5 @@
 import type { Clock } from '../core/clock.ts'
-import { slotOf } from '../core/ids.ts'
+import { derivedId, slotOf } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import { isTaken } from '../sharding/answers.ts'
 import { batchByName, rowsOf } from '../sharding/named-batch.ts'
@@ -21,6 +21,10 @@ const wake = (database: ShardDatabase, id: string, now: number) =>
 
 const jobsOf = ({ results }: D1Result<WokenRow>): Job[] =>
   results.map(({ body, parentId, ...row }) => ({ ...row, body: JSON.parse(body), ...(parentId && { parentId }) }))
+
+/** The id of a child. The same parent, owner and key always give the same id. */
+export const childId = ({ id, createdAt }: Pick<Job, 'id' | 'createdAt'>, ownerId: string, key: string): string =>
+  derivedId(ownerId, createdAt, `${id}.${key}`)
 
 /**
  * Creates the children, then lets the parent wait for them. A repeated split creates no child twice, because a child's

@@ -1,6 +1,6 @@
 import { type Clock, inTime } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
-import { derivedId, slotOf } from '../core/ids.ts'
+import { slotOf } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
 import { type Log, redact } from '../core/log.ts'
 import { present } from '../core/present.ts'
@@ -8,7 +8,7 @@ import { backoffMs, type Random } from '../core/random.ts'
 import { isTaken } from '../sharding/answers.ts'
 import { rowsOf } from '../sharding/named-batch.ts'
 import type { Shards } from '../sharding/shards.ts'
-import { reportToParent, split } from './children.ts'
+import { childId, reportToParent, split } from './children.ts'
 import { inboxTable } from './inbox.ts'
 import type { EffectPlace, FailedJobs, JobContext, JobKind, JobKinds, JobOutcome, QueueName } from './kinds.ts'
 import type { Job } from './outbox.ts'
@@ -79,9 +79,14 @@ export class Dispatch {
     return present(verdict, 'a verdict')
   }
 
-  /** The kind of a job that runs together with the others of its kind in a batch, or null. */
-  kindTogether({ kind }: Job): string | null {
-    return this.#options.kinds[kind]?.runMany ? kind : null
+  /** The kind of a job that runs together with the others of its kind in a batch, or null. A large body runs alone. */
+  kindTogether({ kind, bodyIn }: Job): string | null {
+    return this.#options.kinds[kind]?.runMany && !bodyIn ? kind : null
+  }
+
+  /** True if the kind or its queue is paused. */
+  isPaused(kind: string): Promise<boolean> {
+    return this.#options.pauses.isPaused(kind, this.queueOf({ kind }))
   }
 
   /** Like `run`, for jobs of one kind that run together. Returns a verdict for each, in order. */
@@ -102,9 +107,9 @@ export class Dispatch {
    * failed. Returns a verdict for each, in order. All jobs have one kind.
    */
   async #settled(jobs: Job[], delivery: number, run: (jobs: Job[]) => Promise<FailedJobs>): Promise<Verdict[]> {
-    const { clock, pauses } = this.#options
+    const { clock } = this.#options
     const [first] = jobs
-    if (first && (await pauses.isPaused(first.kind, this.queueOf(first)))) return jobs.map(() => ({ kind: 'paused' }))
+    if (first && (await this.isPaused(first.kind))) return jobs.map(() => ({ kind: 'paused' }))
     const now = clock.now()
     const refused = new Map(jobs.map((job) => [job, ageRefusal(job, now)]))
     const fit = jobs.filter((job) => !refused.get(job))
@@ -142,6 +147,7 @@ export class Dispatch {
     const outcome = await this.#outcome(job, kind, begun)
     if (outcome === 'split') return
     if (outcome && 'children' in outcome) return this.#splitOff(job, outcome.children)
+    if (outcome && 'continues' in outcome) return this.#continue(job, outcome.continues)
     await this.#finish(job, outcome?.result)
   }
 
@@ -163,6 +169,14 @@ export class Dispatch {
   async #splitOff(job: Job, children: Job[]): Promise<void> {
     const { shards, follow } = this.#options
     await follow(await split(shards, job, children))
+  }
+
+  /**
+   * The next attempt reads its position from the outbox row. A crash before the message is sent loses nothing, because
+   * the current message is not yet acknowledged.
+   */
+  async #continue(job: Job, where: 'here' | 'elsewhere'): Promise<void> {
+    if (where === 'here') await this.#options.follow([{ ...job, body: {}, bodyIn: 'row' }])
   }
 
   /** Records a job that used up its attempts, for an operator. Idempotent. Does nothing for a job that is done. */
@@ -284,7 +298,7 @@ export class Dispatch {
       },
       progress: (done, total) => noteProgress(shards, job, done, total),
       child: (ownerId, kind, key, body) => ({
-        id: derivedId(ownerId, job.createdAt, `${job.id}.${key}`),
+        id: childId(job, ownerId, key),
         ownerId,
         kind,
         body,

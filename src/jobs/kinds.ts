@@ -38,8 +38,12 @@ export interface JobContext {
   child(ownerId: string, kind: string, key: string, body: Job['body']): Job
 }
 
-/** The jobs that a job splits off, or the result that its owner sees. */
-export type JobOutcome = { children: Job[] } | { result: Record<string, unknown> }
+/**
+ * The jobs that a job splits off, or the result that its owner sees. `continues`: the job is not over, and its next
+ * attempt resumes at the position in its outbox row (src/jobs/positions.ts). `here`: it is sent again, and no failure is
+ * counted. `elsewhere`: another delivery of it does the work.
+ */
+export type JobOutcome = { children: Job[] } | { result: Record<string, unknown> } | { continues: 'here' | 'elsewhere' }
 
 /** How the children of a job ended. */
 export interface ChildCounts {

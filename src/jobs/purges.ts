@@ -82,7 +82,8 @@ export interface PurgeWork {
 export async function consumePurges(batch: MessageBatch, work: PurgeWork): Promise<void> {
   const { dispatch, purger, clock, log, budget } = work
   const jobs = batch.messages.flatMap(({ body }) => readJob(body) ?? [])
-  if (jobs.length === 0 || !(await purger.hasCache())) return consume(batch, dispatch, log, budget)
+  if (jobs.length === 0 || (await dispatch.isPaused(KIND)) || !(await purger.hasCache()))
+    return consume(batch, dispatch, log, budget)
   const tags = new Set(jobs.map(tagOf))
   const outcome = await purger.gather(tags)
   const calledAt = clock.now()

@@ -1,10 +1,10 @@
 import { DAY_MS } from '../core/clock.ts'
 import { limits } from '../core/limits.ts'
-import type { ShardDatabase, ShardStatement, Shards } from '../sharding/shards.ts'
+import type { ShardDatabase, ShardStatement, Shards, SqlCondition } from '../sharding/shards.ts'
 import type { ChildCounts, JobKind, Uniqueness } from './kinds.ts'
 import { type Job, outboxStatement, outboxStatementOnlyIf } from './outbox.ts'
 
-type JobState = 'waiting' | 'running' | 'done' | 'dead' | 'cancelled'
+export type JobState = 'waiting' | 'running' | 'done' | 'dead' | 'cancelled'
 
 /** A job as its owner sees it. Times are milliseconds. */
 export interface JobRecord {
@@ -31,6 +31,12 @@ const recordStatement = (database: ShardDatabase, { id, ownerId, kind, createdAt
        SELECT ?1, ?2, ?3, 'waiting', 0, 0, 0, 0, ?4, ?5 WHERE EXISTS (SELECT 1 FROM outbox WHERE id = ?1)`,
     )
     .bind(id, ownerId, kind, createdAt, createdAt + limits.jobRecordDays * DAY_MS)
+
+/** The rows of a job whose kind is tracked, only if the condition is true. */
+export const trackedStatementsOnlyIf = (database: ShardDatabase, job: Job, onlyIf: SqlCondition): ShardStatement[] => [
+  outboxStatementOnlyIf(database, job, onlyIf),
+  recordStatement(database, job),
+]
 
 /** The rows of a job whose kind is tracked, for the batch of the change itself. @public For nouns. */
 export const trackedStatements = (database: ShardDatabase, job: Job): ShardStatement[] => [

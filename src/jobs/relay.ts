@@ -5,7 +5,7 @@ import type { Log } from '../core/log.ts'
 import type { GroupDatabase, Slotted } from '../sharding/grouped-batches.ts'
 import { affordable, type ShardStatement, type Shards, type ShardWindow } from '../sharding/shards.ts'
 import type { Allowance } from '../sharding/statement-budget.ts'
-import type { Dispatch, Letter } from './dispatch.ts'
+import type { Dispatch, Letter, Verdict } from './dispatch.ts'
 import { type QueueName, queueNames } from './kinds.ts'
 import type { Job } from './outbox.ts'
 import { messageOfJob, queueBatches } from './queue-batches.ts'
@@ -55,6 +55,8 @@ const dueSql = (ownedHere: string) => `SELECT outbox.id, owner_id AS ownerId, ki
  */
 export class Relay {
   readonly #options: RelayOptions
+  /** The ids of the jobs that run here now. */
+  readonly #running = new Set<string>()
 
   constructor(options: RelayOptions) {
     this.#options = options
@@ -171,7 +173,11 @@ export class Relay {
   async #runInline(job: Job): Promise<void> {
     const { dispatch, log } = this.#options
     const attempt = job.attempts + 1
-    const verdict = await dispatch.run(job, attempt)
+    const continues = job.bodyIn === 'row' && this.#running.has(job.id)
+    this.#running.add(job.id)
+    // A job that continues is run by the next sweep, and not inside its own attempt.
+    const verdict: Verdict = continues ? { kind: 'retry', delaySeconds: 0 } : await dispatch.run(job, attempt)
+    if (!continues) this.#running.delete(job.id)
     try {
       if (verdict.kind === 'dead') await dispatch.bury(job, attempt, verdict.error)
       if (verdict.kind === 'paused') await dispatch.park([job])

@@ -107,7 +107,7 @@ export const jobKeys = sharded(
       jobId: text('job_id').notNull(),
       expiresAt: integer('expires_at').notNull(),
     },
-    (table) => [index('job_keys_by_expiry').on(table.expiresAt)],
+    (table) => [index('job_keys_by_expiry').on(table.expiresAt), index('job_keys_by_job').on(table.jobId)],
   ),
 )
 

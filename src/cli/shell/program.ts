@@ -9,6 +9,7 @@ export type CarryOut = (
 ) => Promise<void>
 
 const nouns: Record<string, string> = {
+  backfill: 'changes all rows of a table while users write',
   'dead-letters': 'lists, redrives and discards jobs that used up their attempts',
   jobs: 'lists, pauses and resumes kinds of jobs and queues',
   keyspaces: 'lists table groups, and moves one to a shard',

@@ -294,6 +294,8 @@ const requests: Record<string, Make> = {
     json: { paused: false },
   }),
   'POST /operator/v1/probe': () => ({ json: {} }),
+  'POST /operator/v1/backfills/:name': () => ({ path: '/operator/v1/backfills/none' }),
+  'PATCH /operator/v1/backfills/:name': () => ({ path: '/operator/v1/backfills/none', json: { paused: true } }),
   'POST /operator/v1/rebalance': () => ({ json: { dryRun: true } }),
   'POST /operator/v1/keyspaces/:name/place': () => ({
     path: '/operator/v1/keyspaces/claims/place',
@@ -337,8 +339,8 @@ const requests: Record<string, Make> = {
 }
 
 /**
- * These are refused here: a deployment of two shards cannot remove one, the build names the assets, and no mail is kept. The calls until
- * then are the same.
+ * These are refused here: a deployment of two shards cannot remove one, the build names the assets, no mail is kept, and
+ * no noun has a backfill. The calls until then are the same.
  */
 const refusedHere = new Set([
   'GET /dev/mails/:id',
@@ -347,6 +349,8 @@ const refusedHere = new Set([
   'DELETE /operator/v1/shards/:id',
   'POST /operator/v1/shards/:id/drain',
   'POST /operator/v1/keyspaces/:name/place',
+  'POST /operator/v1/backfills/:name',
+  'PATCH /operator/v1/backfills/:name',
 ])
 
 test('each route and page has a row, and each row has a route', () => {
