@@ -8,7 +8,7 @@ test.each([1, 2, 3])(
   async (seed) => {
     const world = await backfillWorld({ rows: ROWS, seed, clock: new RealClock() })
     const startedAt = performance.now()
-    await world.runUnderFire({ killAtChunks: [30 * seed, 60 * seed], writes: 3_000 })
+    await world.runUnderFire({ killAtChunks: [20 * seed, 40 * seed], writes: 3_000 })
     const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1)
     await world.check()
     console.info(`seed ${seed}: ${seconds} s, ${world.written.size} rows written by users`)

@@ -81,7 +81,7 @@ export class BackfillWorld {
   }
 
   async fill(count: number): Promise<void> {
-    const { userId } = createIdSource(this.clock, this.#random)
+    const { userId } = createIdSource(new ManualClock(), this.#random) // equal in each run
     const slots = await Promise.all([...this.fleet.bound.values()].map((shard) => ownSlots(shard)))
     for (let index = 0; index < count; index++) this.ids.push(userId())
     for (const [index, shard] of [...this.fleet.bound.values()].entries()) {

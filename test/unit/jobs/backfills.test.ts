@@ -35,10 +35,11 @@ test('slots that moved behind an isolate’s map are changed at their new shard,
   const world = await backfillWorld({ rows: 2_000, seed: 2, clock: new RealClock(), shardCount: 2 })
   const { shards } = world.isolate()
   await shards.map()
-  await world.move('0008', '007f', 'shard-001')
+  // The first chunk of three rows ends at 0057 in the first shard, and at 01ba in the second one.
+  await world.move('0008', '003f', 'shard-001')
   await world.move('0180', '01ff', 'shard-001')
   await changeRange(world, shards)
-  const moved = "(id > '0008' AND id < '0080' OR id > '0180' AND id < '0200')"
+  const moved = "(id > '0008' AND id < '0040' OR id > '0180' AND id < '0200')"
   const bios = async (binding: string) =>
     (await world.fleet.bound.get(binding)!.prepare(`SELECT bio FROM profiles WHERE ${moved}`).all()).results
   const [copies, rows] = [await bios('SHARD_000'), await bios('SHARD_001')]
