@@ -31,11 +31,12 @@ export async function askBacklog(queue: Pick<Queue, 'metrics'>, clock: Clock): P
 
 const noAnswer = () => new Error(`the queue did not answer within ${limits.queueSendMs} ms`)
 
-/** Logs what waits behind a batch, at most once a minute per isolate and queue. */
+/** Logs what waits behind a batch, at most once a minute per isolate and queue. Older runtimes do not say it. */
 export function logBacklog(
-  { queue, metadata }: Pick<MessageBatch, 'queue' | 'metadata'>,
+  { queue, metadata }: Pick<MessageBatch, 'queue'> & { metadata?: MessageBatch['metadata'] },
   { times, clock, log }: { times: BacklogTimes; clock: Clock; log: Log },
 ): void {
+  if (!metadata) return
   const now = clock.now()
   if (now - (times.get(queue) ?? Number.NEGATIVE_INFINITY) < limits.backlogLogMs) return
   times.set(queue, now)

@@ -267,8 +267,8 @@ test('queues show what waits in them, or why they do not answer', async () => {
 
 describe.each([
   ['a kind', '/jobs/kinds/mail.verify-email'],
-  ['a queue', '/jobs/queues/jobs'],
-])('%s that an operator pauses', (what, path) => {
+  ['a queue', '/jobs/queues/mail'],
+])('%s that an operator pauses', (_what, path) => {
   test('runs no job, loses none, and continues when it is resumed', async () => {
     const { ask, isolate, queue, deliver } = setUp()
     expect(await ask('PATCH', path, { paused: true })).toMatchObject({ paused: true })
@@ -278,7 +278,7 @@ describe.each([
     expect(await deliver()).toBe(sent)
     expect(isolate.mails).toEqual([])
     const parked = await rows('outbox')
-    expect(parked.map(({ state }) => state)).toEqual(Array(what === 'a kind' ? 1 : sent).fill('paused'))
+    expect(parked.map(({ state }) => state)).toEqual(['paused'])
     await isolate.cron(Date.now())
     expect(queue.sent).toEqual([])
 

@@ -306,7 +306,7 @@ describe('the sweeps', () => {
     await bindings.BUCKET.delete(anyVariantKey(id))
     const before = await rows('media')
     await sweep(25)
-    await runEverywhere('UPDATE outbox SET due_at = 0')
+    await runEverywhere('UPDATE outbox SET due_at = 0, created_at = ?', Date.now())
     await isolate.cron()
     expect(await objects.has(anyVariantKey(id))).toBe(true)
     expect(await rows('media')).toEqual(before)
