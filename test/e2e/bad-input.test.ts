@@ -60,7 +60,7 @@ async function beetle(): Promise<Bearer> {
 
 /** The author's items, as the nouns' routes return them. */
 function shown(): Promise<string[]> {
-  const reads = nounRoutes.filter(({ method, isApi }) => isApi && method === 'GET')
+  const reads = nounRoutes.filter(({ method, isApi, isMissing }) => isApi && !isMissing && method === 'GET')
   return Promise.all(reads.map(async (route) => (await author.get(pathOf(route, owner))).text))
 }
 
@@ -305,6 +305,13 @@ const bodyRoutes: BodyRoute[] = [
       fields: { kind: { isOptional: true, refuses: ['', 'a'.repeat(101), 'a\udc00'] } }, // or ids
     }),
   ),
+  {
+    route: 'PATCH /operator/v1/backfills/{name}',
+    path: () => '/operator/v1/backfills/none',
+    who: () => operator,
+    valid: { paused: true },
+    fields: {},
+  },
   ...['kinds/{kind}', 'queues/{queue}'].map(
     (route): BodyRoute => ({
       route: `PATCH /operator/v1/jobs/${route}`,
@@ -463,6 +470,7 @@ describe('a route without a body', () => {
     'DELETE /operator/v1/shards/{id}': () => '/operator/v1/shards/shard-001',
     'POST /operator/v1/shards/{id}/drain': () => '/operator/v1/shards/shard-001/drain',
     'POST /operator/v1/dead-letters/{id}/redrive': () => `/operator/v1/dead-letters/${sessionId}/redrive`,
+    'POST /operator/v1/backfills/{name}': () => '/operator/v1/backfills/none',
     'POST /operator/v1/moves/{id}/abort': () => `/operator/v1/moves/${sessionId}/abort`,
     'POST /operator/v1/moves/{id}/reverse': () => `/operator/v1/moves/${sessionId}/reverse`,
     'POST /operator/v1/moves/{id}/complete': () => `/operator/v1/moves/${sessionId}/complete`,
