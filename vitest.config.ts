@@ -31,7 +31,8 @@ export default defineConfig({
     maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
       // Ends a test that hangs. The timeout is long, so a busy machine does not decide a test's result.
-      // Unit tests share one process per worker. A process for each of 155 files takes 40 seconds more.
+      // Unit tests share one process per worker, because many files are shorter than the start of a process. So a test
+      // undoes what it changes, and spies instead of `vi.mock`, which comes too late for a module that another file loaded.
       { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], isolate: false, testTimeout: 15_000 } },
       { test: { name: 'model', include: ['test/model/**/*.test.ts'], testTimeout: 30_000 } },
       { test: { name: 'simulation', include: ['test/simulation/**/*.test.ts'], testTimeout: 60_000 } },

@@ -167,7 +167,7 @@ export class World {
   /** Moves that the directory has told to start or continue. */
   readonly runnable = new Set<string>()
   readonly meddling = new Meddling(this)
-  readonly #byHand: Promise<unknown>[] = []
+  readonly #changesByHand: Promise<unknown>[] = []
   /** The most statements that one invocation sent, by kind of invocation. */
   readonly statements: Record<string, number> = {}
   /** What happened, recorded if a trace is wanted. */
@@ -298,13 +298,13 @@ export class World {
   byHand({ simulated, replicated }: Shard, sql: string, ...values: unknown[]): void {
     const statements = [{ sql, values }]
     if (replicated)
-      this.#byHand.push(replicated.ask({ statements, shape: 'objects', start: null }, (execute) => execute()))
+      this.#changesByHand.push(replicated.ask({ statements, shape: 'objects', start: null }, (execute) => execute()))
     else simulated.execute({ statements })
   }
 
   /** Resolves when every change by hand has been executed. A replicated shard takes them in turn. */
   async byHandDone(): Promise<void> {
-    await Promise.all(this.#byHand)
+    await Promise.all(this.#changesByHand)
   }
 
   /** What replicas did, by name. */
