@@ -1,6 +1,7 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import { json, jsonBody, problems, writeProblems } from '../web/api.ts'
 import type { WebEnv } from '../web/context.ts'
+import { noBody } from '../web/middleware/body.ts'
 import { operatorsOnly } from '../web/middleware/operator-only.ts'
 import type { OperatorsOf } from './context.ts'
 import { backfillListShape, backfillShape, pausedShape } from './shapes.ts'
@@ -21,6 +22,7 @@ export function backfillRoutes(app: OpenAPIHono<WebEnv>, operators: OperatorsOf)
     createRoute({
       method: 'post',
       path: '/operator/v1/backfills/{name}',
+      middleware: noBody,
       security: operatorsOnly,
       request: { params },
       responses: {

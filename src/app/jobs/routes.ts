@@ -14,7 +14,7 @@ const jobShape = z
     id: z.string(),
     kind: z.string(),
     state: z.enum(['waiting', 'running', 'done', 'dead', 'cancelled']),
-    progress: z.number().min(0).max(1),
+    progress: z.number(),
     result: z.record(z.string(), z.unknown()).optional(),
     error: z.string().optional(),
     createdAt: z.string(),
