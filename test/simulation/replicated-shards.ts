@@ -31,8 +31,8 @@ export class ReplicatedShard {
   readonly #scheduler: Scheduler
   readonly #place: Place
   readonly #copies: Map<Member, HostedCopy>
-  /** By position in the log: true if nothing but what the checker watches is lost with the call. */
-  readonly #isDispensable: boolean[] = []
+  /** Positions in the log of calls whose loss loses nothing but what the checker watches. */
+  readonly #dispensable = new Set<number>()
   #next: Member | null = null
 
   constructor(shard: TemplateShard, scheduler: Scheduler, lagMsMax: number) {
@@ -68,17 +68,22 @@ export class ReplicatedShard {
   }
 
   ask(call: SentCall, through: Through): Promise<SentAnswer> {
-    return this.replication.ask(call, (execute) => through(execute as () => D1Result<unknown>[]))
+    return this.replication.ask(call, (execute) => {
+      // An earlier call at this position wrote nothing, or is lost.
+      this.#dispensable.delete(this.replication.log.length)
+      return through(execute as () => D1Result<unknown>[])
+    })
   }
 
   /** The primary has executed a call, which its log will have at the returned position if it wrote. */
   committing(process: string, step: string, { rows, turned }: RowLog): { position: number } {
     const position = this.replication.log.length
-    this.#isDispensable[position] =
+    const isLossHarmless =
       !process.startsWith('mover') &&
       rows.length > 0 &&
       turned.length === 0 &&
       rows.every(({ table, key }) => isDispensable(step, table, key))
+    if (isLossHarmless) this.#dispensable.add(position)
     return { position }
   }
 
@@ -87,7 +92,8 @@ export class ReplicatedShard {
     const { log } = this.replication
     const lossy = this.replicas.find((replica) => {
       const from = this.replication.receivedBy(replica)
-      return mayLose && from < log.length && this.#isDispensable.slice(from, log.length).every(Boolean)
+      const positions = Array.from({ length: log.length - from }, (_, index) => from + index)
+      return mayLose && positions.length > 0 && positions.every((position) => this.#dispensable.has(position))
     })
     this.replication.losePrimary({ keepsLog: !lossy })
     this.#next = lossy ?? this.#scheduler.pick(this.replicas)

@@ -221,6 +221,8 @@ export class ReplicatedDatabase {
     const seen = bookmark ? await this.#seen(replica, bookmark) : 0
     return inTurn(clock, replica, async () => {
       const isPrimary = replica === this.#primary
+      // It was promoted and has left since the read was sent to it.
+      if (!isPrimary && !this.#replicas.includes(replica)) throw outage()
       await this.#replay(replica, Math.max(seen, this.#reaches(replica)))
       const results = await replica.copy.execute({ statements, shape })
       return { results: servedBy(replica, isPrimary, results), bookmark: this.#bookmarkAt(replica.position) }

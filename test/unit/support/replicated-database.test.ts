@@ -259,6 +259,18 @@ describe('the primary is lost', () => {
     await time.until(replication.promote(replication.replicas[1]!))
     expect((await time.until(waiting)).results).toEqual([])
   })
+
+  test('a read that waits at a replica fails if that replica was promoted and lost in the meantime', async () => {
+    chosen = 3
+    const late = await written('a')
+    const waiting = rejection(database.withSession(late).prepare(TEXTS).all())
+    const { replication } = database
+    for (const next of [2, 0]) {
+      replication.losePrimary({ keepsLog: true })
+      await time.until(replication.promote(replication.replicas[next]!))
+    }
+    expect(await time.until(waiting)).toMatchObject({ message: expect.stringMatching(/^D1_ERROR: .*transient/) })
+  })
 })
 
 test('a random lag is between 0 and the maximum, lasts for a while, and depends on the seed only', async () => {
