@@ -31,6 +31,10 @@ function served() {
   const follow = (jobs: Job[]) => void committed.push(...jobs)
   const backfills = new Backfills({ ...tiers, backfills: [names], pauses, follow })
   const app = new OpenAPIHono<WebEnv>()
+  app.use(async (c, next) => {
+    c.set('bodyText', await c.req.text())
+    await next()
+  })
   backfillRoutes(app, () => ({ backfills }) as OperatorContext)
   const ask = async (method: string, path: string, json?: object) => {
     const answer = await app.request(`/operator/v1/backfills${path}`, {
