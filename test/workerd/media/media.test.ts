@@ -91,7 +91,7 @@ describe('an upload', () => {
     const { id } = await uploaded(token)
     await runEverywhere(
       `INSERT INTO media (id, owner_id, state, type, bytes, width, height, alt, variants, place, created_at, version)
-       SELECT substr(id, 1, 28) || value, owner_id, state, type, bytes, width, height, alt, variants, 0, created_at, 1
+       SELECT substr(id, 1, 27) || 'u' || value, owner_id, state, type, bytes, width, height, alt, variants, 0, created_at, 1
        FROM media, (WITH RECURSIVE n(value) AS (SELECT 10 UNION ALL SELECT value + 1 FROM n WHERE value < 28) SELECT value FROM n)
        WHERE id = ?`,
       id,
