@@ -1,11 +1,14 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { readDevVars } from '../src/cli/wrangler/dev-vars.ts'
 
+/** Variables that the example has got since it was first published. */
+const LATER = { MAIL_PREVIEWS: 'on' }
+
 /**
- * Creates `.dev.vars` from its example on the first run, with a random signing key. Returns the variables for the
- * Worker.
+ * Creates `.dev.vars` from its example on the first run, with a random signing key, and adds later variables to an older
+ * file. Returns the variables for the Worker.
  */
 export function ensureDevVars(root: string): Record<string, string> {
   const file = path.join(root, '.dev.vars')
@@ -15,5 +18,12 @@ export function ensureDevVars(root: string): Record<string, string> {
     writeFileSync(file, text, { mode: 0o600 })
     console.log('Created .dev.vars with a new signing key.')
   }
+  const values = readDevVars(root)
+  for (const [name, value] of Object.entries(LATER))
+    if (!(name in values)) {
+      const text = readFileSync(file, 'utf8')
+      appendFileSync(file, `${text === '' || text.endsWith('\n') ? '' : '\n'}${name}=${value}\n`)
+      console.log(`Added ${name}=${value} to .dev.vars.`)
+    }
   return readDevVars(root)
 }

@@ -36,7 +36,7 @@ console.log(`
   The application     http://localhost:${port}
   Its API             http://localhost:${port}/api/openapi.json
   Operators' token    ${devVars.OPERATOR_TOKEN ?? '(none, so the operators’ API is off)'}
-  Mails               are not sent; wrangler prints below where it wrote each (search for "send_email")
+  Mails               ${devVars.MAIL_PREVIEWS === 'on' ? `http://localhost:${port}/dev/mails` : 'are not sent; wrangler prints below where it wrote each (search for "send_email")'}
   Cron                curl "http://localhost:${port}/cdn-cgi/handler/scheduled"
 `)
 

@@ -29,6 +29,8 @@ const timeLimits = { project: 'unit', tests: 'test/unit/sharding/time-limits.tes
 const accounts = { project: 'workerd', tests: 'test/workerd/accounts' } as const
 const handleChanges = { project: 'workerd', tests: 'test/workerd/accounts/handle-changes.test.ts' } as const
 const emailChanges = { project: 'workerd', tests: 'test/workerd/accounts/email-changes.test.ts' } as const
+const mails = { project: 'workerd', tests: 'test/workerd/accounts/mails.test.ts' } as const
+const mailPreviews = { project: 'workerd', tests: 'test/workerd/web/mail-previews.test.ts' } as const
 const imports = { project: 'workerd', tests: 'test/workerd/imports' } as const
 const foreignFiles = { project: 'unit', tests: 'test/unit/cli/import/foreign.test.ts' } as const
 const probes = { project: 'workerd', tests: 'test/workerd/sharding/probe.test.ts' } as const
@@ -66,6 +68,8 @@ const edgeRepair = 'src/app/follows/repair.ts'
 const follows = { project: 'workerd', tests: 'test/workerd/follows' } as const
 const followRuns = { project: 'simulation', tests: 'test/simulation/follows' } as const
 const jobsTogether = { project: 'workerd', tests: 'test/workerd/jobs/together.test.ts' } as const
+const backfillChunk = 'src/jobs/backfill-chunk.ts'
+const backfills = { project: 'unit', tests: 'test/unit/jobs/backfills.test.ts' } as const
 const scatter = 'src/sharding/scatter.ts'
 const scatterSql = 'src/sharding/scatter-query.ts'
 const scatters = {
@@ -75,12 +79,63 @@ const scatters = {
 const search = { project: 'unit', tests: 'test/unit/app/search/search.test.ts' } as const
 const searches = { project: 'workerd', tests: 'test/workerd/search' } as const
 
+const pictures = { project: 'unit', tests: 'test/unit/media' } as const
+const media = { project: 'workerd', tests: 'test/workerd/media' } as const
+
 const mover = 'src/resharding/move.ts'
 const capture = { project: 'workerd', tests: 'test/workerd/resharding/bounded-capture.test.ts' } as const
 const stuckMoves = { project: 'workerd', tests: 'test/workerd/resharding/stuck-moves.test.ts' } as const
 const statements = { project: 'workerd', tests: 'test/workerd/resharding/statements-of-a-turn.test.ts' } as const
+const deadLetters = 'src/jobs/dead-letters.ts'
+const redrives = { project: 'workerd', tests: 'test/workerd/jobs/dead-letters.test.ts' } as const
+const consoleJobs = { project: 'workerd', tests: 'test/workerd/console/jobs.test.ts' } as const
 
 const mutants: Mutant[] = [
+  {
+    name: 'backfill: only rows whose slot takes writes here',
+    file: backfillChunk,
+    take: / {3}AND \$\{ownedHere\(backfill.*?\)\} AND /,
+    leave: '   AND ',
+    ...backfills,
+  },
+  {
+    name: 'backfill: guard',
+    file: backfillChunk,
+    take: / AND \(\$\{backfill\.where\}\)/,
+    leave: '',
+    ...backfills,
+  },
+  {
+    name: 'backfill: no slot is passed over',
+    file: backfillChunk,
+    take: / {2}for \(const error of failed\.values\(\)\) throw error\n/,
+    leave: '',
+    ...backfills,
+  },
+  {
+    name: 'backfill: continues where the first shard stopped',
+    file: backfillChunk,
+    take: /\.sort\(\)/,
+    leave: '.sort().reverse()',
+    ...backfills,
+  },
+  {
+    name: 'backfill: position after the chunk',
+    file: 'src/jobs/backfills.ts',
+    take: /\n( {4}const \{ after \} = await pace)/,
+    leave: `
+    const to = Math.min(Number.parseInt(slotOf(position.after), 16) + 300, Number.parseInt(position.last, 16))
+    await keepPosition(tools, job, kept, (kept = { ...position, after: slotText(to) }))
+$1`,
+    ...backfills,
+  },
+  {
+    name: 'backfill: one of two deliveries continues',
+    file: 'src/jobs/positions.ts',
+    take: / AND json\(body\) = json\(\?4\)/,
+    leave: " AND ?4 <> ''",
+    ...backfills,
+  },
   {
     name: 'guard',
     file: 'src/sharding/guarded-batch.ts',
@@ -441,6 +496,55 @@ const mutants: Mutant[] = [
     ...accounts,
   },
   {
+    name: 'inbox check of a mail',
+    file: 'src/app/accounts/jobs.ts',
+    take: / {2}if \(await context\.isDone\(place\)\) return\n/,
+    leave: '',
+    ...mails,
+  },
+  {
+    name: 'notice of a log-in only with its session',
+    file: 'src/app/accounts/log-in-notices.ts',
+    take: /sql: `EXISTS \(SELECT 1 FROM sessions WHERE id = \?\)/,
+    leave: "sql: `? <> ''",
+    ...mails,
+  },
+  {
+    name: 'notice of a password only if it changed',
+    file: 'src/app/accounts/accounts.ts',
+    take: /'password-changed', origin, isSet\)/,
+    leave: "'password-changed', origin, always)",
+    ...mails,
+  },
+  {
+    name: 'one notice of a log-in per hour',
+    file: 'src/app/accounts/log-in-notices.ts',
+    take: /AND NOT (?=\$\{recently\.sql\})/,
+    leave: 'AND 2 IS NOT ',
+    ...mails,
+  },
+  {
+    name: 'signature of an unsubscribe link',
+    file: 'src/app/accounts/log-in-notices.ts',
+    take: / \|\| !isSigned\)/,
+    leave: ')',
+    ...mails,
+  },
+  {
+    name: 'mails are not shown with a public address',
+    file: 'workers/settings.ts',
+    take: /chosen === 'on' && publicOrigin &&/,
+    leave: "chosen === 'on' && publicOrigin && env.JOBS === 'none' &&",
+    ...mailPreviews,
+  },
+  {
+    name: 'mails are not shown on a public host',
+    file: 'workers/settings.ts',
+    take: /if \(env\.MAIL_PREVIEWS === 'on'\)/,
+    leave: "if (env.MAIL_PREVIEWS === 'never')",
+    ...mailPreviews,
+  },
+  {
     name: 'end of the attempt of a handle that is given up',
     file: 'src/app/accounts/handle-changes.ts',
     take: /given && isOver\(given\)/,
@@ -519,7 +623,7 @@ const mutants: Mutant[] = [
   },
   {
     name: 'no link to a previous address',
-    file: 'src/app/accounts/accounts.ts',
+    file: 'src/app/accounts/mail-tokens.ts',
     take: /onlyIf = hasAddress\(account\)/,
     leave: 'onlyIf = (hasAddress(account), always)',
     ...emailChanges,
@@ -768,8 +872,8 @@ const mutants: Mutant[] = [
   {
     name: 'age of a job',
     file: 'src/jobs/dispatch.ts',
-    take: /if \(tooOld\) return .*/,
-    leave: '',
+    take: /ageRefusal\(job, now\)/,
+    leave: 'null',
     project: 'workerd',
     tests: 'test/workerd/jobs',
   },
@@ -784,8 +888,8 @@ const mutants: Mutant[] = [
   {
     name: 'bytes of a message',
     file: 'src/jobs/relay.ts',
-    take: /sizeRefusal\(job\) \?\? /,
-    leave: '',
+    take: /messageOfJob\(job\)/,
+    leave: 'job',
     project: 'workerd',
     tests: 'test/workerd/jobs',
   },
@@ -832,7 +936,7 @@ const mutants: Mutant[] = [
   {
     name: 'one catch per message',
     file: 'src/jobs/dispatch.ts',
-    take: /return this\.#failed\(job, kind, attempt, messageOf\(error\)\)/,
+    take: /return new Map\(jobs\.map\(\(job\) => \[job, error\]\)\)/,
     leave: 'throw error',
     project: 'workerd',
     tests: 'test/workerd/jobs',
@@ -1637,9 +1741,260 @@ const mutants: Mutant[] = [
   {
     name: 'jobs that run together: verdicts of their own',
     file: 'src/jobs/dispatch.ts',
-    take: /if \(!failed\.has\(job\)\) return/,
-    leave: 'if (failed.size === 0) return',
+    take: /tooOld \? \{ kind: 'dead', error: tooOld \} : \(verdicts\.get\(job\) \?\? \{ kind: 'done' \}\)/,
+    leave: "verdicts.size > 0 ? { kind: 'retry', delaySeconds: 1 } : { kind: 'done' }",
     ...jobsTogether,
+  },
+  {
+    name: 'a child counts once',
+    file: 'src/jobs/children.ts',
+    take: /INSERT INTO inbox \(id/,
+    leave: 'INSERT OR IGNORE INTO inbox (id',
+    project: 'workerd',
+    tests: 'test/workerd/jobs',
+  },
+  {
+    name: 'a repeated split creates no child twice',
+    file: 'src/jobs/children.ts',
+    take: /derivedId\(ownerId, createdAt, `[^`]*`\)/,
+    leave: 'derivedId(ownerId, createdAt, id + key + crypto.randomUUID())',
+    project: 'workerd',
+    tests: 'test/workerd/jobs',
+  },
+  {
+    name: 'a cancelled job runs no further part',
+    file: 'src/jobs/records.ts',
+    take: /if \(job\.parentId && \(await isOver\(shards, job\.parentId\)\)\) return 'over'/,
+    leave: '',
+    project: 'workerd',
+    tests: 'test/workerd/jobs',
+  },
+  {
+    name: 'a unique kind has one job per key',
+    file: 'src/jobs/records.ts',
+    take: /WHERE expires_at <= \?`/,
+    leave: 'WHERE ? > 0`',
+    project: 'workerd',
+    tests: 'test/workerd/jobs',
+  },
+  {
+    name: 'a key is free once its job runs',
+    file: 'src/jobs/records.ts',
+    take: /unique === 'while waiting' \? 1 : 0/,
+    leave: '0',
+    project: 'workerd',
+    tests: 'test/workerd/jobs',
+  },
+  {
+    name: 'a paused job is not attempted',
+    file: 'src/jobs/dispatch.ts',
+    take: /if \(first && \(await this\.isPaused\(.*/,
+    leave: '',
+    project: 'workerd',
+    tests: 'test/workerd/jobs',
+  },
+  {
+    name: 'time limit of an attempt',
+    file: 'src/jobs/dispatch.ts',
+    take: /await inTime\(this\.#options\.clock, timeLimitOf\(kind\), this\.#attempt\(job, kind\), tooSlow\(kind\)\)/,
+    leave: 'await this.#attempt(job, kind)',
+    project: 'workerd',
+    tests: 'test/workerd/jobs/records.test.ts',
+  },
+  {
+    name: 'attempts are counted in the row',
+    file: 'src/jobs/dispatch.ts',
+    take: /SET attempts = attempts \+ 1/,
+    leave: 'SET attempts = attempts',
+    project: 'workerd',
+    tests: 'test/workerd/jobs',
+  },
+  {
+    name: 'a schedule creates one job',
+    file: 'src/jobs/schedules.ts',
+    take: /'EXISTS \(SELECT 1 FROM schedules WHERE id = \? AND next_at = \?\)'/,
+    leave: "'? IS NOT ?'",
+    project: 'workerd',
+    tests: 'test/workerd/jobs',
+  },
+  {
+    name: 'a job of the future waits',
+    file: 'src/jobs/relay.ts',
+    take: /else if \(job\.createdAt <= clock\.now\(\)\)/,
+    leave: 'else',
+    project: 'workerd',
+    tests: 'test/workerd/jobs',
+  },
+  {
+    name: 'jobs take turns at a shard',
+    file: 'src/jobs/shard-turns.ts',
+    take: /turns\.running >= max/,
+    leave: 'turns.running < 0',
+    project: 'unit',
+    tests: 'test/unit/jobs',
+  },
+  {
+    name: 'the frames of a GIF',
+    file: 'src/app/media/gif.ts',
+    take: /frames\+\+/,
+    leave: 'frames = 1',
+    ...pictures,
+  },
+  {
+    name: 'originals have no address',
+    file: 'src/app/media/routes.ts',
+    take: /id && \(await c\.get\('tiers'\)\.objects\.find\(variantKey\(file\)\)\)/,
+    leave: "await c.get('tiers').objects.find(id ? variantKey(file) : 'originals/' + file)",
+    ...media,
+  },
+  {
+    name: 'the age of an orphan',
+    file: 'src/app/media/sweeps.ts',
+    take: /uploadedAt <= clock\.now\(\) - OBJECT_AGE_MS/,
+    leave: 'uploadedAt <= clock.now()',
+    ...media,
+  },
+  {
+    name: 'an exact answer about an orphan',
+    file: 'src/app/media/sweeps.ts',
+    take: /new Set\(done\.map\(\(\{ key \}\) => key\)/,
+    leave: 'new Set(ids',
+    ...media,
+  },
+  {
+    name: 'pictures that something shows are not swept',
+    file: 'src/app/media/sweeps.ts',
+    take: /used_by IS NULL AND id IN \(\s+SELECT id FROM media WHERE used_by IS NULL AND/,
+    leave: 'id IN (SELECT id FROM media WHERE',
+    ...media,
+  },
+  {
+    name: 'the state of a picture in its job',
+    file: 'src/app/media/process.ts',
+    take: / AND state = 'processing'`,/,
+    leave: '`,',
+    ...media,
+  },
+  {
+    name: 'the service is asked before a picture is refused',
+    file: 'src/app/media/process.ts',
+    take: /await refuseUnlessServiceWorks\(options\.images, error\)/,
+    leave: '',
+    ...media,
+  },
+  {
+    name: 'metadata chunks of a variant',
+    file: 'src/app/media/bare-webp.ts',
+    take: /if \(PICTURE_CHUNKS\.has\(name\)\)/,
+    leave: 'if (name)',
+    ...pictures,
+  },
+  {
+    name: 'pictures of a post are its author’s',
+    file: 'src/app/media/uses.ts',
+    take: /media\.owner_id = \?\s+AND media\.state <> 'refused'/,
+    leave: "? <> '' AND media.state <> 'refused'",
+    project: 'workerd',
+    tests: 'test/workerd/posts/pictures.test.ts',
+  },
+  {
+    name: 'the frames of an APNG',
+    file: 'src/app/media/png.ts',
+    take: /const images = .*/,
+    leave: 'const images = 1',
+    ...pictures,
+  },
+  {
+    name: 'the frames of a WebP',
+    file: 'src/app/media/webp.ts',
+    take: /const count = isAnimated.*/,
+    leave: 'const count = 1',
+    ...pictures,
+  },
+  {
+    name: 'a picture’s type by its first bytes',
+    file: 'src/app/media/picture-checks.ts',
+    take: /bytes\.has\(0, 'GIF87a'\) \|\| bytes\.has\(0, 'GIF89a'\)/,
+    leave: 'bytes.end > 0',
+    ...pictures,
+  },
+  {
+    name: 'bytes after a picture',
+    file: 'src/app/media/picture-bytes.ts',
+    take: /refuse\('The file has other content after the picture'\)/,
+    leave: 'return',
+    ...pictures,
+  },
+  {
+    name: 'a ZIP archive in a picture',
+    file: 'src/app/media/foreign-content.ts',
+    take: /refuse\('The file is also a ZIP archive'\)/,
+    leave: 'return',
+    ...pictures,
+  },
+  {
+    name: 'HTML in a picture',
+    file: 'src/app/media/foreign-content.ts',
+    take: /refuse\('The file has HTML in it'\)/,
+    leave: 'return',
+    ...pictures,
+  },
+  {
+    name: 'a second reader of a picture’s size',
+    file: 'src/app/media/picture-checks.ts',
+    take: /if \(!isSameSize\(.*/,
+    leave: '',
+    ...pictures,
+  },
+  {
+    name: 'a picture’s pixels',
+    file: 'src/app/media/picture-checks.ts',
+    take: /if \(pixels > picturePixelsMax\)/,
+    leave: 'if (pixels < 0)',
+    ...pictures,
+  },
+  {
+    name: 'the scans of a JPEG',
+    file: 'src/app/media/jpeg.ts',
+    take: /scans > limits\.pictureScansMax/,
+    leave: 'scans < 0',
+    ...pictures,
+  },
+  {
+    name: 'age of a redriven job',
+    file: deadLetters,
+    take: / AND created_at > \?4/,
+    leave: ' AND ?4 > 0',
+    ...redrives,
+  },
+  {
+    name: 'a redriven job has no letter',
+    file: deadLetters,
+    take: /state <> 'dead'\)`/,
+    leave: "state = 'dead')`",
+    ...redrives,
+  },
+  {
+    name: 'a redriven child of a dead job has its effect',
+    file: 'src/jobs/records.ts',
+    take: /return state === null \|\| state === 'cancelled'/,
+    leave: "return state !== 'waiting' && state !== 'running'",
+    project: 'workerd',
+    tests: 'test/workerd/jobs/records.test.ts',
+  },
+  {
+    name: 'a paused job keeps its row',
+    file: 'src/jobs/dispatch.ts',
+    take: /UPDATE outbox SET state = 'paused' WHERE state IN/,
+    leave: 'DELETE FROM outbox WHERE state IN',
+    ...consoleJobs,
+  },
+  {
+    name: 'the jobs of a batch wait for what is paused',
+    file: 'src/jobs/pauses.ts',
+    take: / {4}await this\.#reading\n/,
+    leave: '',
+    ...consoleJobs,
   },
 ]
 
@@ -1677,7 +2032,9 @@ function isRed({ name, project, tests, ...cut }: Mutant): string | null {
   return copy.without([cut], () => {
     const report = path.join(copy.folder, 'report.json')
     rmSync(report, { force: true })
-    const args = ['run', '--project', project, ...tests.split(' '), '--reporter', 'json', '--outputFile', report]
+    // Both projects of tests in the runtime, because some need a runtime of their own.
+    const projects = project === 'workerd' ? 'workerd*' : project
+    const args = ['run', '--project', projects, ...tests.split(' '), '--reporter', 'json', '--outputFile', report]
     spawnSync('vitest', args, { cwd: copy.folder, stdio: 'ignore' })
     const { numFailedTests, numPassedTests } = JSON.parse(readFileSync(report, 'utf8')) as Record<string, number>
     if (numFailedTests! + numPassedTests! === 0)

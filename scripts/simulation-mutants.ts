@@ -148,15 +148,8 @@ $1`,
     cuts: [cut('src/sharding/statement-budget.ts', / {4}this\.#sent \+= statements\n/, '')],
   },
   {
-    name: 'a job that no message takes is buried',
-    cuts: [
-      cut(
-        'src/jobs/refusals.ts',
-        /return bytes > limits\.queueMessageBytesMax \? tooLarge\(bytes\) : null/,
-        'return null',
-      ),
-      cut('src/jobs/relay.ts', /( {10})limits\.queueMessageBytesMax,/, '$1 1e9,'),
-    ],
+    name: 'a body that is too large for a message stays in its row',
+    cuts: [cut('src/jobs/queue-batches.ts', /messageBytes\(job\) > limits\.queueMessageBytesMax/, 'job.id === ""')],
   },
   {
     name: 'the cron wakes moves whose wake-up was lost',

@@ -1,5 +1,8 @@
 import { migrations } from '../dist/migrations.ts'
+import type { JobOptions } from '../src/app/noun.ts'
 import { assetUrls } from '../src/assets/asset-urls.ts'
+import { imagesOf } from '../src/assets/images.ts'
+import { Objects } from '../src/assets/objects.ts'
 import { createStaticFiles } from '../src/assets/static-files.ts'
 import { noCache } from '../src/cache/cache.ts'
 import { KvStore } from '../src/cache/kv-store.ts'
@@ -10,22 +13,28 @@ import { limits } from '../src/core/limits.ts'
 import type { Log } from '../src/core/log.ts'
 import { present } from '../src/core/present.ts'
 import { systemRandom } from '../src/core/random.ts'
-import { Dispatch, type JobKinds } from '../src/jobs/dispatch.ts'
+import { backfillKinds } from '../src/jobs/backfills.ts'
+import { Dispatch } from '../src/jobs/dispatch.ts'
+import type { JobKinds } from '../src/jobs/kinds.ts'
 import type { Job } from '../src/jobs/outbox.ts'
-import { Purger, purgeKinds } from '../src/jobs/purges.ts'
+import { Pauses } from '../src/jobs/pauses.ts'
+import { Purger, purgeKinds, purgesOf } from '../src/jobs/purges.ts'
 import { Relay } from '../src/jobs/relay.ts'
+import { inTurns } from '../src/jobs/shard-turns.ts'
 import { type OpenedShards, openShards } from '../src/objects/open-shards.ts'
 import { Sessions } from '../src/sessions/sessions.ts'
 import { Claims } from '../src/sharding/claims.ts'
 import { Idempotency } from '../src/sharding/idempotency.ts'
 import { onlyRow } from '../src/sharding/named-batch.ts'
 import { Replicas } from '../src/sharding/replicas.ts'
+import type { ShardObserver } from '../src/sharding/routing.ts'
 import { type CausalToken, ownSlotsOf } from '../src/web/causal-token.ts'
 import type { Calls, DependencyReport, Tiers } from '../src/web/context.ts'
+import { MailPreviews } from '../src/web/mail-previews.ts'
 import type { Env, OwnExports } from './env.ts'
 import { type Isolate, isolateOf } from './isolate.ts'
 import { mailer } from './mailer.ts'
-import { nouns } from './nouns.ts'
+import { backfills, nouns, pictureChanged } from './nouns.ts'
 
 export interface Work {
   env: Env
@@ -35,6 +44,8 @@ export interface Work {
   client: CausalToken
   /** How long the work may make calls. */
   time: TimeBudget
+  /** How many calls of one shard may run at once. Without it, there is no limit. */
+  callsAtOnceMax?: number
   /** The Worker's own entrypoints. Older runtimes have none. */
   exports: OwnExports | undefined
 }
@@ -43,8 +54,12 @@ export interface Work {
 export interface Foundation extends OpenedShards {
   isolate: Isolate
   calls: Calls
+  kv: KvStore
+  mailPreviews: MailPreviews | null
   claims: Claims
+  objects: Objects
   dispatch: Dispatch
+  pauses: Pauses
   purger: Purger
   relay: Relay
   writtenSlots: ReadonlySet<string>
@@ -71,43 +86,68 @@ export function openFoundation(work: Work, replicas?: Replicas): Foundation {
   const isolate = isolateOf(env)
   const calls: Calls = { d1: 0, kv: 0, directory: 0 }
   const written = { yet: false, slots: new Set<string>() }
+  const observer: ShardObserver = {
+    before(call) {
+      calls.d1++
+      isolate.load.count(call.shard)
+    },
+    after(call, _ms, error) {
+      if (call.kind !== 'write' || error !== null) return
+      written.yet = true
+      if (call.slot !== '*') written.slots.add(call.slot)
+    },
+  }
   const opened = openShards(isolate.engine, {
     ...work,
     ...(replicas ? { replicas } : {}),
     atLeastEpoch: work.client.epoch,
-    observer: {
-      before(call) {
-        calls.d1++
-        isolate.load.count(call.shard)
-      },
-      after(call, _ms, error) {
-        if (call.kind !== 'write' || error !== null) return
-        written.yet = true
-        if (call.slot !== '*') written.slots.add(call.slot)
-      },
-    },
+    observer: work.callsAtOnceMax ? inTurns(observer, work.callsAtOnceMax) : observer,
     onDirectoryCall: () => void calls.directory++,
   })
   const shards = opened.shards.atPrimary()
   const common = { clock: systemClock, random: systemRandom, log }
-  const { signingKey, mailFrom, jobs } = isolate.settings
-  const jobOptions = { signingKey, sendMail: mailer(env.MAIL, mailFrom) }
+  const { settings, ids } = isolate
+  const { signingKey, mailFrom, jobs } = settings
+  const kv = new KvStore(env.KV, log, () => calls.kv++)
+  const mailPreviews = settings.mailPreviews === 'on' ? new MailPreviews(kv, systemClock) : null
+  const sendMail = mailer(env.MAIL, mailFrom)
+  const objects = new Objects(env.BUCKET, systemClock)
+  const jobOptions: JobOptions = {
+    signingKey,
+    sendMail: mailPreviews?.keeping(sendMail) ?? sendMail,
+    objects,
+    images: imagesOf(env.IMAGES, systemClock),
+    pictureChanged,
+    purgesOf: (ownerId, tag) => purgesOf({ settings, ids, clock: systemClock }, ownerId, tag),
+  }
   const purger = new Purger((tags) => purgePages(work, tags))
-  const kinds: JobKinds = Object.assign(purgeKinds(purger), ...nouns.map((noun) => noun.jobs?.(jobOptions)))
-  const dispatch = new Dispatch({ ...common, kinds, shards })
+  const kinds: JobKinds = Object.assign(
+    purgeKinds(purger),
+    backfillKinds(backfills, isolate.engine.moveShare),
+    ...nouns.map((noun) => noun.jobs?.(jobOptions)),
+  )
+  const pauses = new Pauses({ shards, clock: systemClock, log, known: isolate.pauses })
+  const follow = (jobs: Job[]) => relay.send(jobs)
+  const dispatch = new Dispatch({ ...common, kinds, shards, pauses, follow })
   const queues = {
+    mail: timedQueue(env.MAIL_QUEUE, work.time),
     jobs: timedQueue(env.JOBS_QUEUE, work.time),
     media: timedQueue(env.MEDIA_QUEUE, work.time),
     purges: timedQueue(env.PURGES_QUEUE, work.time),
   }
+  const relay = new Relay({ ...common, mode: jobs, queues, dispatch, shards })
   return {
     ...opened,
     isolate,
     calls,
+    kv,
+    mailPreviews,
     claims: new Claims(opened.shards, systemClock),
+    objects,
     dispatch,
     purger,
-    relay: new Relay({ ...common, mode: jobs, queues, dispatch, shards }),
+    relay,
+    pauses,
     writtenSlots: written.slots,
     hasWritten: () => written.yet,
     markWritten() {
@@ -131,11 +171,10 @@ export function openTiers({ request, ...given }: Omit<Work, 'time'> & { request:
   const { env, log, waitUntil, time, client } = work
   const replicas = isolateOf(env).settings.replicas === 'on' ? openReplicas(work) : undefined
   const foundation = openFoundation(work, replicas)
-  const { isolate, shards, claims, relay, calls } = foundation
+  const { isolate, shards, claims, relay, calls, kv, objects } = foundation
   const { settings, ids, stamps } = isolate
   const common = { clock: systemClock, random: systemRandom, ids, log, shards }
   const committed: Job[] = []
-  const kv = new KvStore(env.KV, log, () => calls.kv++)
   const readThrough = () =>
     new ReadThroughCache({
       ...common,
@@ -161,6 +200,7 @@ export function openTiers({ request, ...given }: Omit<Work, 'time'> & { request:
     writtenBookmarks: replicas?.written ?? new Map(),
     hasWritten: foundation.hasWritten,
     follow: (jobs) => void committed.push(...jobs),
+    jobs: { queues: () => foundation.dispatch.queues(), pauses: foundation.pauses },
     received: (work) => time.uncounted(work),
     async afterResponse() {
       time.restart(limits.afterResponseMs)
@@ -173,6 +213,8 @@ export function openTiers({ request, ...given }: Omit<Work, 'time'> & { request:
         request,
         waitUntil,
       ),
+    mailPreviews: foundation.mailPreviews,
+    objects,
     dependencies: () => dependencies(env, foundation),
     waitUntil,
     publicPages: settings.cache === 'on' ? (work.exports?.PublicPages ?? null) : null,

@@ -11,10 +11,12 @@ export interface Env extends EngineVariables {
   BUCKET: R2Bucket
   DIRECTORY: DurableObjectNamespace<EngineDirectory>
   MOVER: DurableObjectNamespace<EngineMover>
+  MAIL_QUEUE: Queue
   JOBS_QUEUE: Queue
   MEDIA_QUEUE: Queue
   PURGES_QUEUE: Queue
   MAIL: SendEmail
+  IMAGES: ImagesBinding
   RATE_LIMIT_REQUESTS: RateLimit
   RATE_LIMIT_WRITES: RateLimit
   RATE_LIMIT_CREDENTIALS: RateLimit
@@ -27,6 +29,7 @@ export interface Env extends EngineVariables {
   JOBS?: string
   RATE_LIMITS?: string
   MAIL_FROM?: string
+  MAIL_PREVIEWS?: string
 }
 
 /** The Worker's own entrypoints: `context.exports`. */

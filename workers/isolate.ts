@@ -3,6 +3,8 @@ import { systemClock } from '../src/core/clock.ts'
 import { createIdSource, type IdSource } from '../src/core/ids.ts'
 import { limits } from '../src/core/limits.ts'
 import { systemRandom } from '../src/core/random.ts'
+import type { BacklogTimes } from '../src/jobs/backlog.ts'
+import { type KnownPauses, noPauses } from '../src/jobs/pauses.ts'
 import { ShardLoad } from '../src/metrics/shard-load.ts'
 import { perIsolate } from '../src/objects/engine.ts'
 import { type EngineIsolate, engineIsolate } from '../src/objects/open-shards.ts'
@@ -25,6 +27,8 @@ export interface Isolate {
   load: ShardLoad
   cache: IsolateCache
   replicas: ReplicaCounts
+  pauses: KnownPauses
+  backlogs: BacklogTimes
 }
 
 /** The isolate that `env` belongs to. Throws SETTING_MISSING. */
@@ -37,5 +41,7 @@ export const isolateOf = perIsolate(
     load: new ShardLoad(systemClock),
     cache: new IsolateCache(systemClock.now),
     replicas: { waited: 0, fellBack: 0 },
+    pauses: noPauses(),
+    backlogs: new Map(),
   }),
 )

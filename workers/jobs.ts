@@ -2,10 +2,13 @@ import { systemClock, TimeBudget } from '../src/core/clock.ts'
 import { messageOf } from '../src/core/errors.ts'
 import { limits } from '../src/core/limits.ts'
 import { consoleLog, type Log } from '../src/core/log.ts'
+import { logBacklog } from '../src/jobs/backlog.ts'
 import { consume, consumeDead } from '../src/jobs/consumer.ts'
 import { dutyOfTurn, runDuties } from '../src/jobs/duties.ts'
 import { expire, platformExpiries } from '../src/jobs/housekeeping.ts'
+import type { Job } from '../src/jobs/outbox.ts'
 import { consumePurges } from '../src/jobs/purges.ts'
+import { runSchedules } from '../src/jobs/schedules.ts'
 import { wakeOpenMoves } from '../src/objects/movers.ts'
 import type { Claims } from '../src/sharding/claims.ts'
 import type { ShardWindow } from '../src/sharding/shards.ts'
@@ -22,13 +25,27 @@ function open(env: Env, context: ExecutionContext, source: string, ms: number) {
   const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise)
   return {
     log,
-    ...openFoundation({ env, log, client: noToken, waitUntil, time, exports: context.exports }),
+    ...openFoundation({
+      env,
+      log,
+      client: noToken,
+      waitUntil,
+      time,
+      callsAtOnceMax: limits.jobShardCallsMax,
+      exports: context.exports,
+    }),
   }
 }
 
-/** Queue consumers: `banyan-jobs`, `banyan-media`, `banyan-purges`, and their dead-letter queues. */
+/** Queue consumers: `banyan-mail`, `banyan-jobs`, `banyan-media`, `banyan-purges`, and their dead-letter queues. */
 export async function queue(batch: MessageBatch, env: Env, context: ExecutionContext): Promise<void> {
-  const { dispatch, purger, budget, log } = open(env, context, batch.queue, limits.queueBatchMs)
+  const { isolate, dispatch, purger, budget, log } = open(
+    env,
+    context,
+    batch.queue,
+    batch.queue.endsWith('-media') ? limits.mediaBatchMs : limits.queueBatchMs,
+  )
+  logBacklog(batch, { times: isolate.backlogs, clock: systemClock, log })
   if (batch.queue.endsWith('-dead')) await consumeDead(batch, dispatch, log)
   else if (batch.queue.endsWith('-purges'))
     await consumePurges(batch, { dispatch, purger, clock: systemClock, log, budget })
@@ -40,7 +57,7 @@ export async function queue(batch: MessageBatch, env: Env, context: ExecutionCon
  * nouns' duties, so that repairs leave the others their share.
  */
 export async function scheduled(controller: ScheduledController, env: Env, context: ExecutionContext): Promise<void> {
-  const { isolate, relay, claims, shards, budget, log } = open(env, context, 'cron', limits.cronMs)
+  const { isolate, relay, claims, shards, objects, budget, log } = open(env, context, 'cron', limits.cronMs)
   const turn = Math.floor(controller.scheduledTime / MINUTE_MS)
   try {
     const woken = await wakeOpenMoves(isolate.engine, log, turn) // sends no statements; it calls only the directory and the movers
@@ -49,9 +66,13 @@ export async function scheduled(controller: ScheduledController, env: Env, conte
     log.error('cron.failed', { duty: 'moves.woken', reason: messageOf(error) })
   }
   const expiries = [...platformExpiries, ...nouns.flatMap((noun) => noun.expiries ?? [])]
-  const ofNouns = nouns.flatMap((noun) => noun.duties?.({ shards, clock: systemClock, ids: isolate.ids, log }) ?? [])
+  const schedules = nouns.flatMap((noun) => noun.schedules ?? [])
+  const follow = (jobs: Job[]) => relay.send(jobs)
+  const tools = { shards, objects, clock: systemClock, ids: isolate.ids, log }
+  const ofNouns = nouns.flatMap((noun) => noun.duties?.(tools) ?? [])
   const duties = [
     { name: 'outbox.swept', run: (window: ShardWindow) => relay.sweep(window) },
+    { name: 'schedules.run', run: () => runSchedules(schedules, { shards, clock: systemClock, log, follow }) },
     { name: 'claims.settled', run: (window: ShardWindow) => settle(claims, window, log) },
     { name: 'rows.expired', run: (window: ShardWindow) => expire(shards, expiries, systemClock, log, window) },
     ...dutyOfTurn(ofNouns, turn),

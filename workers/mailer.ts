@@ -8,8 +8,8 @@ import type { SendMail } from '../src/jobs/mail.ts'
  */
 export const mailer =
   (binding: SendEmail, from: string): SendMail =>
-  async ({ to, subject, text, messageId }) => {
-    const headers = { 'X-Banyan-Message-Id': messageId }
+  async ({ messageId, headers, ...mail }) => {
+    const all = { ...headers, 'X-Banyan-Message-Id': messageId }
     // A message that timed out may have been sent. Its job sends it again with the same id.
-    await inTime(systemClock, limits.mailSendMs, binding.send({ from, to, subject, text, headers }))
+    await inTime(systemClock, limits.mailSendMs, binding.send({ ...mail, from, headers: all }))
   }

@@ -1,4 +1,5 @@
 import { BanyanError } from '../src/core/errors.ts'
+import { isLocalHost } from '../src/web/api.ts'
 import type { Settings } from '../src/web/context.ts'
 import type { Env } from './env.ts'
 
@@ -14,15 +15,17 @@ export function readSettings(env: Env): Settings {
       'SETTING_MISSING',
       `SIGNING_KEY needs at least ${SIGNING_KEY_CHARACTERS_MIN} characters. Locally, run npm run dev once, which generates a key in .dev.vars. Deployed, run: npx wrangler secret put SIGNING_KEY`,
     )
+  const publicOrigin = origin('PUBLIC_ORIGIN', env.PUBLIC_ORIGIN)
   return {
     signingKey,
     operatorToken: env.OPERATOR_TOKEN || null,
-    publicOrigin: origin('PUBLIC_ORIGIN', env.PUBLIC_ORIGIN),
+    publicOrigin,
     cache: choice('CACHE', env.CACHE, ['on', 'off']),
     replicas: choice('REPLICAS', env.REPLICAS, ['off', 'on']),
     jobs: choice('JOBS', env.JOBS, ['queue', 'inline']),
     rateLimits: choice('RATE_LIMITS', env.RATE_LIMITS, ['on', 'off']),
     mailFrom: env.MAIL_FROM || 'banyan@example.com',
+    mailPreviews: mailPreviews(env, publicOrigin),
     localOnly: localOnly(env),
   }
 }
@@ -32,7 +35,20 @@ function localOnly(env: Env): string | null {
     return 'OPERATOR_TOKEN is the local example, which is public. Set your own: npx wrangler secret put OPERATOR_TOKEN'
   if (env.RATE_LIMITS === 'off')
     return 'RATE_LIMITS is off, which is allowed only on localhost. Set it to on in wrangler.toml.'
+  if (env.MAIL_PREVIEWS === 'on')
+    return 'MAIL_PREVIEWS is on, which is allowed only on localhost, because mails have secret links. Set it to off, or remove it.'
   return null
+}
+
+/** Refused where mails have public links. Queues have no address that could be checked, so the setting itself is. */
+function mailPreviews(env: Env, publicOrigin: string | null): 'off' | 'on' {
+  const chosen = choice('MAIL_PREVIEWS', env.MAIL_PREVIEWS, ['off', 'on'])
+  if (chosen === 'on' && publicOrigin && !isLocalHost(new URL(publicOrigin).hostname))
+    throw new BanyanError(
+      'SETTING_MISSING',
+      `MAIL_PREVIEWS is on, and PUBLIC_ORIGIN is "${publicOrigin}". Mails have secret links, so they can be shown only on localhost. Set MAIL_PREVIEWS to off, or remove it.`,
+    )
+  return chosen
 }
 
 function choice<const T extends string>(name: string, value: string | undefined, allowed: readonly [T, ...T[]]): T {

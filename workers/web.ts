@@ -3,6 +3,7 @@ import { systemClock } from '../src/core/clock.ts'
 import { consoleLog } from '../src/core/log.ts'
 import { createPublicPages, createWeb, type OpenTiers, type RegisterRoutes } from '../src/web/app.ts'
 import { readCausalToken } from '../src/web/causal-token.ts'
+import { mailPreviewPages } from '../src/web/mail-preview-pages.tsx'
 import type { Site } from '../src/web/site.ts'
 import { openTiers } from './context.ts'
 import type { Env } from './env.ts'
@@ -38,7 +39,7 @@ const open: OpenTiers = (request, bindings, context, requestId) => {
 }
 
 /** The stateless web tier. */
-export const web = createWeb(open, site, [...routes, operatorRoutes(openOperators)])
+export const web = createWeb(open, site, [...routes, operatorRoutes(openOperators), mailPreviewPages])
 
 /** Its shared pages, for the entrypoint behind the shared cache. */
 export const renderPage = createPublicPages(web, open, site)

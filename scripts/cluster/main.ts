@@ -87,6 +87,7 @@ await balancer.ready(START_MS)
 console.log(`
   The application     http://localhost:${port}
   Its API             http://localhost:${port}/api/openapi.json
+  Mails               ${devVars.MAIL_PREVIEWS === 'on' ? `http://localhost:${port}/dev/mails` : 'are not sent; see the lines with "send_email"'}
   Operators' token    ${devVars.OPERATOR_TOKEN ?? '(none, so the operators’ API is off)'}
   Web servers         ${counted(webs, 'web server')}; the header x-served-by names the one that answered
   Data                ${counted(config.shards, 'shard')} in ${path.relative(process.cwd(), persistTo)}, kept

@@ -49,6 +49,12 @@ export class KvStore {
     return found
   }
 
+  /** The first keys that start with a prefix, in the order of their bytes. Empty if the call fails or is late. */
+  async keys(prefix: string, max: number): Promise<string[]> {
+    const list = await this.#quietly('list', prefix, limits.kvWaitMs, () => this.#kv.list({ prefix, limit: max }))
+    return list?.keys.map(({ name }) => name) ?? []
+  }
+
   async put(key: string, value: unknown, ttlSeconds: number): Promise<void> {
     const expirationTtl = Math.max(TTL_SECONDS_MIN, Math.floor(ttlSeconds))
     await this.#quietly('put', key, limits.kvWriteMs, () => this.#kv.put(key, JSON.stringify(value), { expirationTtl }))

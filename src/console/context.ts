@@ -1,6 +1,11 @@
 import type { Context } from 'hono'
 import type { Clock } from '../core/clock.ts'
 import type { Log } from '../core/log.ts'
+import type { Backfills } from '../jobs/backfills.ts'
+import type { Backlog } from '../jobs/backlog.ts'
+import type { QueueName } from '../jobs/kinds.ts'
+import type { Job } from '../jobs/outbox.ts'
+import type { Pauses } from '../jobs/pauses.ts'
 import type { DirectoryClient } from '../resharding/directory-operations.ts'
 import type { MoverClient } from '../resharding/mover-operations.ts'
 import type { ProbePage } from '../sharding/probe.ts'
@@ -17,6 +22,7 @@ export interface OperatorContext {
   shards: Shards
   directory: DirectoryClient
   movers: MoverClient
+  backfills: Backfills
   /** Names of the migrations that this version was built with, oldest first. */
   migrations: readonly string[]
   /** The sharded tables of each keyspace, by the keyspace's name. */
@@ -36,6 +42,14 @@ export interface OperatorContext {
   replicaCounts: ReplicaCounts
   /** Asks which members of some databases answer reads. Starts after the binding `after`. */
   surveyReplicas(after: string | null): Promise<ReplicaSurvey>
+  pauses: Pauses
+  /** The queue of each kind of job that this version knows. */
+  queueOfKinds(): Map<string, QueueName>
+  /** What waits in a queue. Throws if it does not answer. */
+  backlog(queue: QueueName): Promise<Backlog>
+  /** Sends jobs after the response, at most `followMax` of them. */
+  follow(jobs: Job[]): void
+  followMax: number
   /** A shard's queries per second in this isolate over the last minute. */
   shardLoad(shardId: string): { queriesPerSecond: number }
 }

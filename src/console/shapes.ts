@@ -3,6 +3,9 @@
  * the command (src/cli) imports their types.
  */
 import { z } from '@hono/zod-openapi'
+import { isId } from '../core/ids.ts'
+import { limits } from '../core/limits.ts'
+import { queueNames } from '../jobs/kinds.ts'
 import { moveChoices, moveStates, parseRanges } from '../resharding/record.ts'
 import { keyspaces } from '../sharding/sharded-table.ts'
 import { listOf, pageQuery, type problemShape, wholeText } from '../web/api.ts'
@@ -142,6 +145,20 @@ export const keyspaceListShape = z
 
 export const placeShape = z.strictObject({ target: wholeText.min(1).max(100) })
 
+export const backfillShape = z
+  .object({
+    name: z.string(),
+    table: z.string(),
+    /** `none`: it has not run in the last 60 days. */
+    state: z.enum(['none', 'waiting', 'running', 'paused', 'done', 'dead', 'cancelled']),
+    /** From 0 to 1. */
+    progress: z.number(),
+  })
+  .openapi('Backfill')
+
+export const backfillListShape = z.object({ items: z.array(backfillShape) })
+export const pausedShape = z.strictObject({ paused: z.boolean() })
+
 export const migrationsShape = z
   .object({
     /** The newest migration of this version of the Worker. */
@@ -233,6 +250,90 @@ export const userPageShape = listOf(
   })
   .openapi('UserPage')
 
+export const deadLetterQuery = pageQuery.extend({ kind: wholeText.max(100).optional() })
+
+export const deadLetterPageShape = listOf(
+  z.object({
+    id: z.string(),
+    kind: z.string(),
+    attempts: z.int(),
+    error: z.string(),
+    /** The latest failed attempts, oldest first. */
+    history: z.array(z.object({ at: z.iso.datetime(), attempt: z.int(), error: z.string() })),
+    createdAt: z.iso.datetime().nullable().openapi({ description: 'null if an older version buried it' }),
+    diedAt: z.iso.datetime(),
+  }),
+)
+  .extend({
+    /** The shards that did not answer. Their letters are not on this page. */
+    failed: z.array(z.string()),
+  })
+  .openapi('DeadLetterPage')
+
+const FILTER_DETAIL = 'Send `ids`, `kind`, or both.'
+export const letterFilterShape = z
+  .strictObject({
+    ids: z
+      .array(z.string().refine(isId, 'An id has 30 characters. See: npm run banyan -- dead-letters list'))
+      .min(1)
+      .max(limits.redriveIdsMax)
+      .optional(),
+    kind: wholeText.min(1).max(100).optional(),
+  })
+  .refine(({ ids, kind }) => ids !== undefined || kind !== undefined, FILTER_DETAIL)
+
+export const lettersTakenShape = z
+  .object({
+    count: z.int(),
+    /** Letters of jobs that are too old to run. They stay. */
+    tooOld: z.int(),
+    /** More letters match. The same request takes the next ones. */
+    remaining: z.boolean(),
+    /** The shards that did not answer. Their letters stay. */
+    failed: z.array(z.string()),
+  })
+  .openapi('LettersTaken')
+
+export const jobKindShape = z
+  .object({
+    kind: z.string(),
+    queue: z.enum(queueNames),
+    waiting: z.int(),
+    running: z.int().openapi({ description: 'Only of kinds whose jobs have a record' }),
+    dead: z.int(),
+    oldestMs: z.int().nullable().openapi({ description: 'The age of the oldest waiting job' }),
+    paused: z.boolean(),
+    atLeast: z.boolean().openapi({ description: 'true if a shard has more rows than were counted' }),
+  })
+  .openapi('JobKind')
+
+export const jobKindListShape = z.object({
+  items: z.array(jobKindShape),
+  /** The shards that did not answer. Their jobs are not counted. */
+  failed: z.array(z.string()),
+})
+
+export const jobQueueShape = z
+  .object({
+    queue: z.enum(queueNames),
+    /** Null if the queue does not answer. */
+    messages: z.int().nullable(),
+    bytes: z.int().nullable(),
+    oldestMs: z.int().nullable(),
+    paused: z.boolean(),
+    /** Why the queue did not answer, or null. */
+    error: z.string().nullable(),
+  })
+  .openapi('JobQueue')
+
+export const jobQueueListShape = z.object({ items: z.array(jobQueueShape) })
+
+export type DeadLetterPage = z.infer<typeof deadLetterPageShape>
+export type LettersTaken = z.infer<typeof lettersTakenShape>
+export type JobKindItem = z.infer<typeof jobKindShape>
+export type JobKindList = z.infer<typeof jobKindListShape>
+export type JobQueueItem = z.infer<typeof jobQueueShape>
+export type JobQueueList = z.infer<typeof jobQueueListShape>
 export type UserPage = z.infer<typeof userPageShape>
 export type Problem = z.infer<typeof problemShape>
 export type Move = z.infer<typeof moveShape>
@@ -246,6 +347,8 @@ export type ShardList = z.infer<typeof shardListShape>
 export type Plan = z.infer<typeof planShape>
 export type StartedMoves = z.infer<typeof startedMovesShape>
 export type KeyspaceList = z.infer<typeof keyspaceListShape>
+export type Backfill = z.infer<typeof backfillShape>
+export type BackfillList = z.infer<typeof backfillListShape>
 export type Migrations = z.infer<typeof migrationsShape>
 export type ReplicasPage = z.infer<typeof replicasPageShape>
 export type ProbePage = z.infer<typeof probePageShape>

@@ -70,6 +70,8 @@ export const catalogue = {
     'Wait until that move has ended, or abort it: `npm run banyan -- moves list`.',
   ],
   BODY_TOO_LARGE: [413, 'The body is too large', 'Send a smaller body.'],
+  PICTURE_TOO_LARGE: [413, 'The picture is too large', 'Send a picture with fewer bytes, pixels or frames.'],
+  PICTURE_TYPE: [415, 'The file is not a picture of a supported type', 'Send a complete JPEG, PNG, WebP, AVIF or GIF.'],
   WRONG_CONTENT_TYPE: [
     415,
     'The content type is not supported',
@@ -203,6 +205,12 @@ export const catalogue = {
     503,
     'The data has moved',
     'Check that the directory answers, because this isolate has no newer map: `curl -s https://<address>/readyz`.',
+    'Try again in a few seconds.',
+  ],
+  STORE_UNAVAILABLE: [
+    503,
+    'The store of pictures does not answer',
+    'Look at the line of r2: `curl -s https://<address>/readyz`. Jobs are tried again by themselves.',
     'Try again in a few seconds.',
   ],
 } as const satisfies Record<string, readonly [status: number, title: string, fix: string, callerFix?: string]>

@@ -38,11 +38,22 @@ export const isPlainId = (text: string): boolean => PLAIN_ID.test(text)
  * first bits of the origin's SHA-256.
  */
 export function derivedUserId(timeMs: number, origin: string): string {
+  const ulidPart = derivedUlid(timeMs, origin)
+  return slotText(hash16(ulidPart)) + ulidPart
+}
+
+/** The id of a thing of `ownerId`. Equal times (ms) and origins always give equal ids. */
+export const derivedId = (ownerId: string, timeMs: number, origin: string): string =>
+  slotOf(ownerId) + derivedUlid(timeMs, origin)
+
+/** An id that belongs to no user, for work of the application itself. The name decides its slot. */
+export const systemId = (name: string): string => slotText(hash16(name)) + derivedUlid(0, name)
+
+function derivedUlid(timeMs: number, origin: string): string {
   const bits = BigInt(`0x${sha256Hex(origin).slice(0, RANDOM_BITS / 4)}`)
   let digits = ''
   for (let shift = RANDOM_BITS - 5; shift >= 0; shift -= 5) digits += CROCKFORD[Number((bits >> BigInt(shift)) & 31n)]
-  const ulidPart = encodeTime(timeMs, TIME_CHARACTERS).toLowerCase() + digits
-  return slotText(hash16(ulidPart)) + ulidPart
+  return encodeTime(timeMs, TIME_CHARACTERS).toLowerCase() + digits
 }
 
 export interface IdSource {

@@ -43,6 +43,7 @@ export const limits = {
   purgeApartMs: 12_000, // between two purges; the platform allows an account 5 per minute
   purgeTagsMax: 100, // in one purge, the platform's limit; the largest batch of their queue
   mailSendMs: 10_000, // an SMTP conversation
+  mailPreviewsMax: 50, // mails on the page of a local server; at most the keys of one bulk read
 
   shardsAtOnceMax: 6, // the platform's connection limit per invocation
   scatterMs: 5_000, // a page of all shards; a shard that has not answered by then is named as failed
@@ -149,6 +150,18 @@ export const limits = {
   cronClaimsMax: 100,
   cronMovesMax: 400, // woken per minute; with 1,000 shards, at most 500 moves can be active
   cronDutyStatementsMin: 200, // of an invocation’s 1,000; guaranteed to each duty of the cron, whatever the others use; less with more than four duties
+  mediaBatchMs: 600_000, // a batch of pictures; the platform allows 15 minutes
+  pictureMs: 300_000, // an attempt at one picture: up to 15 transformations
+  jobAttemptMs: 30_000, // an attempt at a job, unless its kind has another limit; a batch has 60 s
+  jobHistoryMax: 10, // failed attempts kept with a job …
+  jobHistoryErrorCharactersMax: 300, // … and the start of each one's reason
+  jobRecordDays: 60, // longer than the job's dead letter can be redriven
+  jobShardCallsMax: 2, // at once, of one invocation in one shard, so that users' queries come between
+  backfillRanges: 16, // of one backfill, each a job; so at most this many of its messages are in the queue
+  backfillSlotsMax: 512, // in one chunk, which is guarded for each of them
+  backfillChunksMax: 5, // of one attempt; 8 statements each leave 20 for the rest of it
+  backfillTurnMs: 2_000, // no chunk of an attempt starts later; then other jobs of the queue come first
+  pausesMs: 5_000, // between two looks of an isolate at what is paused
   jobStatementsMax: 60, // a job starts only with this many left; the application's jobs send 10 to 15
   jobTogetherStatements: 12, // of a job that runs together with others, if it is alone in its shards; the application’s send 7 to 11
   repairRowsMax: 200, // read per shard and turn by a repair
@@ -166,6 +179,8 @@ export const limits = {
   deadLetterErrorCharactersMax: 2_000,
   housekeepingRowsMax: 500,
   verificationDays: 7,
+  knownDeviceDays: 180, // after its last log-in, a device is new again
+  logInNoticeMs: 3_600_000, // between two mails about new log-ins to an account
   resetMinutes: 60,
 
   // Changes of the handle and the e-mail address (decision 0043)
@@ -173,8 +188,27 @@ export const limits = {
   handlesRetiredMax: 3, // kept for one account at the same time
   handleChangeTriesMax: 3, // another change of the profile was first
   emailChangeHours: 24, // the link to the new address
-  emailNoticeDays: 7, // the row of the notice to the old address; its job ends earlier
+  emailNoticeDays: 7, // the row of a notice; its job ends earlier
   emailChangeTriesMax: 3, // the attempt was barred, or an equal request was first
+
+  // Pictures (decision 0047)
+  pictureBytesMax: 10_000_000,
+  picturePixelsMax: 50_000_000, // in all frames together; the platform delivers a larger animation with its metadata
+  pictureSideMax: 12_000, // the platform's limit for the input of a transformation
+  pictureFramesMax: 1_000,
+  picturesPerPostMax: 4,
+  pictureFormBytesMax: 20_000_000, // of a form with all its pictures; an isolate has 128 MB
+  mediaUnusedMax: 20, // per account: uploaded, and nothing shows them yet
+  mediaUnusedHours: 24, // then they are deleted
+  mediaTriesMax: 3, // of one picture in one attempt at its job, while the service transforms another picture …
+  mediaPauseMs: 500, // … with this pause
+  mediaSweptRowsMax: 100, // read or deleted per shard and turn
+  mediaSweptObjectsMax: 500, // of R2, listed per turn
+  mediaCheckedMax: 20, // per turn: asked for in R2, because a ready picture must have its objects
+  objectMs: 10_000, // a call of R2, with up to 10 MB
+  imageMs: 30_000, // a transformation
+  pictureSegmentsMax: 4_096, // of a JPEG; a large colour profile and XMP together have about 300
+  pictureScansMax: 100, // of a JPEG; an encoder writes about 10, and each one decodes the whole picture again
 
   // Imports (docs/operating/importing.md)
   importUsersMax: 200, // per request
@@ -185,6 +219,13 @@ export const limits = {
 
   // Operators
   userSampleRowsMax: 2_000, // per shard; the number of users beyond that is estimated
+  redriveLettersMax: 1_000, // dead letters taken by one request, in one batch per shard …
+  redriveShardsMax: 50, // … of at most this many shards; the command repeats the request
+  redriveIdsMax: 100, // named in one request
+  redriveBodyBytesMax: 4_096, // a redriven job with a larger body is left to the sweeper; 4 MB in all
+  redriveInlineMax: 10, // jobs that run after one answer, with `JOBS=inline`
+  kindRowsMax: 10_000, // of each table, counted per shard for the list of kinds
+  backlogLogMs: 60_000, // between two lines about one queue's backlog, per isolate
   probeShardsMax: 5, // per request; each takes 65 statements, or 193 if every batch is tried three times
   probeShardMs: 15_000, // a shard’s answers to all batches
   probeTriesMax: 3, // per batch, because a lost connection looks like an unknown text

@@ -94,9 +94,10 @@ async function settle(
   try {
     if (verdict.kind === 'retry') return message.retry({ delaySeconds: verdict.delaySeconds })
     if (verdict.kind === 'dead') await dispatch.bury(job, attempt, verdict.error)
+    if (verdict.kind === 'paused') await dispatch.park([job])
     message.ack()
   } catch (error) {
-    log.error('job.bury-failed', { job: job.id, reason: messageOf(error) })
+    log.error('job.verdict-not-kept', { job: job.id, verdict: verdict.kind, reason: messageOf(error) })
     message.retry()
   }
 }

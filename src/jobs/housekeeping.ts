@@ -19,6 +19,8 @@ export interface Expiry {
 export const platformExpiries: Expiry[] = [
   { keyspace: 'users', table: 'sessions', column: 'idle_at', afterMs: 0 },
   { keyspace: 'users', table: 'idempotency_keys', column: 'expires_at', afterMs: 0 },
+  { keyspace: 'users', table: 'job_records', column: 'expires_at', afterMs: 0 },
+  { keyspace: 'users', table: 'job_keys', column: 'expires_at', afterMs: 0 },
   // A taken attempt stays, because its claim may be unconfirmed. No sign-up is still in progress a day after its bar.
   { keyspace: 'users', table: 'claim_attempts', column: 'created_at', afterMs: DAY_MS, where: "outcome = 'barred'" },
   ...keyspaces.map(

@@ -10,9 +10,14 @@ export interface Job {
   ownerId: string
   kind: string
   body: Record<string, unknown>
+  /** From when on it may run. */
   createdAt: number
-  /** Inline attempts so far. A queue counts its own. */
+  /** Failed attempts when it was sent. */
   attempts: number
+  /** The job that split it off. */
+  parentId?: string
+  /** `row`: its body is too large for a message, and is read from the outbox row. */
+  bodyIn?: 'row'
 }
 
 /** Creates a job that follows a change of `ownerId`. */
@@ -24,6 +29,9 @@ export const newJob = (ids: IdSource, clock: Clock, ownerId: string, kind: strin
   createdAt: clock.now(),
   attempts: 0,
 })
+
+/** The job, to be run at `at` (ms) or up to a minute later. The sweeper sends it. @public For nouns. */
+export const jobAt = (job: Job, at: number): Job => ({ ...job, createdAt: at })
 
 const COLUMNS = 'id, owner_id, kind, body, due_at, created_at, state, attempts'
 const VALUES = "?, ?, ?, ?, ?, ?, 'waiting', 0"
@@ -61,7 +69,7 @@ export const outboxStatementFrom = (
   database: ShardDatabase,
   job: Omit<Job, 'body'>,
   query: string,
-  ...values: (string | number)[]
+  ...values: (string | number | null)[]
 ): Typed<{ body: string }> => {
   const [id, ownerId, kind, , dueAt, createdAt] = valuesOf({ ...job, body: {} })
   return rowsOf<{ body: string }>(

@@ -4,7 +4,8 @@ import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Allowance } from '../sharding/statement-budget.ts'
 import { consume, readJob } from './consumer.ts'
-import type { Dispatch, JobKinds } from './dispatch.ts'
+import type { Dispatch } from './dispatch.ts'
+import type { JobKinds } from './kinds.ts'
 import { type Job, newJob } from './outbox.ts'
 
 const KIND = 'cache.purge'
@@ -81,7 +82,8 @@ export interface PurgeWork {
 export async function consumePurges(batch: MessageBatch, work: PurgeWork): Promise<void> {
   const { dispatch, purger, clock, log, budget } = work
   const jobs = batch.messages.flatMap(({ body }) => readJob(body) ?? [])
-  if (jobs.length === 0 || !(await purger.hasCache())) return consume(batch, dispatch, log, budget)
+  if (jobs.length === 0 || (await dispatch.isPaused(KIND)) || !(await purger.hasCache()))
+    return consume(batch, dispatch, log, budget)
   const tags = new Set(jobs.map(tagOf))
   const outcome = await purger.gather(tags)
   const calledAt = clock.now()

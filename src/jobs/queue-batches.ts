@@ -7,6 +7,10 @@ const encoder = new TextEncoder()
 export const messageBytes = (job: Job): number =>
   encoder.encode(JSON.stringify(job)).byteLength + limits.queueMessageOverheadBytes
 
+/** What a queue gets for the job. A body that is too large for a message stays in the outbox row. */
+export const messageOfJob = (job: Job): Job =>
+  messageBytes(job) > limits.queueMessageBytesMax ? { ...job, body: {}, bodyIn: 'row' } : job
+
 /** The jobs in order, in batches of at most 100 messages and 256 KB, the limits of Queues. Each job must fit alone. */
 export function queueBatches(jobs: Job[]): Job[][] {
   const batches: Job[][] = []

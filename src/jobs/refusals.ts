@@ -1,7 +1,6 @@
 import { DAY_MS, rfc3339 } from '../core/clock.ts'
 import { limits } from '../core/limits.ts'
 import type { Job } from './outbox.ts'
-import { messageBytes } from './queue-batches.ts'
 
 /**
  * Why a job is too old to run, or null. Its effect may have happened as early as its creation. The inbox row that
@@ -12,12 +11,3 @@ export function ageRefusal(job: Job, now: number): string | null {
   if (now - job.createdAt < daysMax * DAY_MS) return null
   return `The job is too old to run. It was created on ${rfc3339(job.createdAt)}, and a job may run for ${daysMax} days. Its effect may have happened already, and the inbox row that prevents a second effect may be deleted (after ${limits.inboxDays} days). If the effect is missing, make the change again.`
 }
-
-/** Why Queues would refuse a job's message, or null. */
-export function sizeRefusal(job: Job): string | null {
-  const bytes = messageBytes(job)
-  return bytes > limits.queueMessageBytesMax ? tooLarge(bytes) : null
-}
-
-export const tooLarge = (bytes: number): string =>
-  `The job is too large to send. Its message has ${bytes} bytes, and a queue accepts ${limits.queueMessageBytesMax}. Put only ids in its body, and read the rest when it runs.`

@@ -5,10 +5,11 @@ import type { Log } from '../core/log.ts'
 import type { GroupDatabase, Slotted } from '../sharding/grouped-batches.ts'
 import { affordable, type ShardStatement, type Shards, type ShardWindow } from '../sharding/shards.ts'
 import type { Allowance } from '../sharding/statement-budget.ts'
-import type { Dispatch, Letter, QueueName } from './dispatch.ts'
+import type { Dispatch, Letter, Verdict } from './dispatch.ts'
+import { type QueueName, queueNames } from './kinds.ts'
 import type { Job } from './outbox.ts'
-import { queueBatches } from './queue-batches.ts'
-import { ageRefusal, sizeRefusal, tooLarge } from './refusals.ts'
+import { messageOfJob, queueBatches } from './queue-batches.ts'
+import { ageRefusal } from './refusals.ts'
 
 export interface RelayOptions {
   /** `inline` runs the handlers here instead of sending to a queue. */
@@ -21,14 +22,18 @@ export interface RelayOptions {
 }
 
 /** A due outbox row. `body` is null if it is too large for a message. */
-interface DueRow extends Omit<Job, 'body'> {
+interface DueRow extends Omit<Job, 'body' | 'parentId'> {
   body: string | null
-  bodyBytes: number
+  parentId: string | null
   dueAt: number
 }
 
-/** Per shard: the query, and marking, burying and requeuing its rows, each with its guard. */
-const SWEEP_STATEMENTS_PER_SHARD = 1 + 2 + 3 + 2
+/** Per shard: resuming rows, the query, and marking, burying, requeuing and parking its rows, each with its guard. */
+const SWEEP_STATEMENTS_PER_SHARD = 1 + 1 + 2 + 4 + 2 + 2
+
+/** Rows of kinds that are no longer paused. `?1`: the paused kinds (JSON). */
+const resumeSql = (ownedHere: string) => `UPDATE outbox SET state = 'waiting', due_at = ?2 WHERE id IN (
+    SELECT id FROM outbox WHERE state = 'paused' AND kind > '' AND kind NOT IN (SELECT value FROM json_each(?1)) AND ${ownedHere} LIMIT ?3)`
 
 /**
  * Due rows of one shard, oldest first: at most `?2` rows and `?3` bytes of bodies, and at least one row. Bodies over
@@ -36,7 +41,7 @@ const SWEEP_STATEMENTS_PER_SHARD = 1 + 2 + 3 + 2
  * unread.
  */
 const dueSql = (ownedHere: string) => `SELECT outbox.id, owner_id AS ownerId, kind, attempts, due_at AS dueAt,
-    created_at AS createdAt, due.bytes AS bodyBytes, CASE WHEN due.bytes <= ?4 THEN body END AS body
+    created_at AS createdAt, parent_id AS parentId, CASE WHEN due.bytes <= ?4 THEN body END AS body
   FROM (SELECT id, bytes, row_number() OVER oldest AS place, sum(CASE WHEN bytes <= ?4 THEN bytes ELSE 0 END) OVER oldest AS total
         FROM (SELECT id, due_at, octet_length(body) AS bytes FROM outbox
               WHERE due_at <= ?1 AND state IN ('waiting', 'sent') AND ${ownedHere} ORDER BY due_at LIMIT ?2)
@@ -50,6 +55,8 @@ const dueSql = (ownedHere: string) => `SELECT outbox.id, owner_id AS ownerId, ki
  */
 export class Relay {
   readonly #options: RelayOptions
+  /** The ids of the jobs that run here now. */
+  readonly #running = new Set<string>()
 
   constructor(options: RelayOptions) {
     this.#options = options
@@ -70,14 +77,15 @@ export class Relay {
     const due = await this.#findDue(window)
     const unreadable: Letter[] = []
     const jobs: Job[] = []
-    for (const { body, bodyBytes, dueAt, ...row } of due) {
-      const parsed = body === null ? null : parsedBody(body)
-      if (parsed) jobs.push({ ...row, body: parsed })
+    for (const { body, dueAt, parentId, ...given } of due) {
+      const row = { ...given, ...(parentId && { parentId }) }
+      const parsed = body === null ? {} : parsedBody(body)
+      if (parsed) jobs.push({ ...row, body: parsed, ...(body === null && { bodyIn: 'row' as const }) })
       else
         unreadable.push({
           job: { ...row, body: {} },
           attempts: row.attempts,
-          error: body === null ? tooLarge(bodyBytes) : 'The body of the job is not a JSON object.',
+          error: 'The body of the job is not a JSON object.',
         })
     }
     const { taken, refused } = await this.#take(jobs, unreadable, window?.budget)
@@ -94,13 +102,16 @@ export class Relay {
   /** The oldest due rows of this turn's shards. */
   async #findDue(window?: ShardWindow): Promise<DueRow[]> {
     const { shards, clock, log } = this.#options
+    const paused = JSON.stringify(await this.#options.dispatch.pausedKinds())
     const visits = Math.min(window?.size ?? Number.POSITIVE_INFINITY, (await shards.map()).shards.length)
     const bytesMax = Math.floor(limits.outboxSweepBytesMax / visits)
     const { values, failed } = await shards.each(
       'users',
       async (shard) => {
+        const owned = shard.ownedHere('id')
+        await shard.run(resumeSql(owned), paused, clock.now(), limits.outboxSweepRowsMax)
         const { results } = await shard.run<DueRow>(
-          dueSql(shard.ownedHere('id')),
+          dueSql(owned),
           clock.now(),
           limits.outboxSweepRowsMax,
           bytesMax,
@@ -117,21 +128,21 @@ export class Relay {
       .slice(0, limits.cronJobsMax)
   }
 
-  /** Sends the jobs or runs them here. Buries unreadable, too large and too old ones. Never throws. */
+  /** Sends the jobs or runs them here. Buries unreadable and too old ones. Leaves those of the future. Never throws. */
   async #take(jobs: Job[], unreadable: Letter[], budget?: Allowance): Promise<{ taken: number; refused: Job[] }> {
     const { clock, mode } = this.#options
     const letters = [...unreadable]
     const fit: Job[] = []
     for (const job of jobs) {
-      const error = sizeRefusal(job) ?? ageRefusal(job, clock.now())
-      if (error === null) fit.push(job)
-      else letters.push({ job, attempts: job.attempts, error })
+      const error = ageRefusal(job, clock.now())
+      if (error !== null) letters.push({ job, attempts: job.attempts, error })
+      else if (job.createdAt <= clock.now()) fit.push(messageOfJob(job))
     }
     await this.#bury(letters)
     if (mode === 'inline') return { taken: letters.length + (await this.#runAll(fit, budget)), refused: [] }
     const sent: Job[] = []
     const refused: Job[] = []
-    for (const queue of ['jobs', 'media', 'purges'] as const) {
+    for (const queue of queueNames) {
       const outcome = await this.#enqueue(queue, this.#jobsOf(queue, fit))
       sent.push(...outcome.sent)
       refused.push(...outcome.refused)
@@ -162,21 +173,26 @@ export class Relay {
   async #runInline(job: Job): Promise<void> {
     const { dispatch, log } = this.#options
     const attempt = job.attempts + 1
-    const verdict = await dispatch.run(job, attempt)
+    const continues = job.bodyIn === 'row' && this.#running.has(job.id)
+    this.#running.add(job.id)
+    // A job that continues is run by the next sweep, and not inside its own attempt.
+    const verdict: Verdict = continues ? { kind: 'retry', delaySeconds: 0 } : await dispatch.run(job, attempt)
+    if (!continues) this.#running.delete(job.id)
     try {
       if (verdict.kind === 'dead') await dispatch.bury(job, attempt, verdict.error)
-      if (verdict.kind === 'retry') await this.#postpone(job, attempt, verdict.delaySeconds)
+      if (verdict.kind === 'paused') await dispatch.park([job])
+      if (verdict.kind === 'retry') await this.#postpone(job, verdict.delaySeconds)
     } catch (error) {
       log.error('job.verdict-not-kept', { job: job.id, verdict: verdict.kind, reason: messageOf(error) })
     }
   }
 
   /** The sweeper runs the job again after its delay. Until then it holds up no other job. */
-  async #postpone(job: Job, attempts: number, delaySeconds: number): Promise<void> {
+  async #postpone(job: Job, delaySeconds: number): Promise<void> {
     await this.#options.shards
       .of(job.id, { operation: 'outbox.postpone', idempotent: true })
-      .prepare("UPDATE outbox SET attempts = ?, due_at = ? WHERE id = ? AND state <> 'dead'")
-      .bind(attempts, this.#options.clock.now() + delaySeconds * 1_000, job.id)
+      .prepare("UPDATE outbox SET due_at = ? WHERE id = ? AND state <> 'dead'")
+      .bind(this.#options.clock.now() + delaySeconds * 1_000, job.id)
       .run()
   }
 

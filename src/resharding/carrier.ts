@@ -1,10 +1,10 @@
 import { limits } from '../core/limits.ts'
+import type { Pace } from '../core/pace.ts'
 import { present } from '../core/present.ts'
 import { zip } from '../core/zip.ts'
 import { answersByName, onlyRow, statementsOf } from '../sharding/named-batch.ts'
 import { type Cursors, firstCursors, firstPlace, type Place, placeAfter } from './cursors.ts'
 import { compareCounts, compareRows } from './differences.ts'
-import type { Pace } from './pace.ts'
 import { countSlots, type MoveProgress, type MoveRecord, slotAfter } from './record.ts'
 import {
   boundChunkSql,

@@ -2,6 +2,7 @@ import { type Clock, inTime } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
+import { Pace } from '../core/pace.ts'
 import { present } from '../core/present.ts'
 import { backoffMs, type Random } from '../core/random.ts'
 import type { ShardDatabase } from '../sharding/shards.ts'
@@ -9,7 +10,6 @@ import { StatementBudget } from '../sharding/statement-budget.ts'
 import { CaptureWatch, nextLookMs } from './capture-watch.ts'
 import { Carrier } from './carrier.ts'
 import { Difference } from './differences.ts'
-import { Pace } from './pace.ts'
 import {
   type AttemptKind,
   attemptTime,

@@ -1,5 +1,4 @@
 import { eachAtMost, windowOf } from '../core/bounded.ts'
-import { inTime } from '../core/clock.ts'
 import { BanyanError, messageOf } from '../core/errors.ts'
 import { slotOf } from '../core/ids.ts'
 import { limits } from '../core/limits.ts'
@@ -14,7 +13,7 @@ import type { NamedBatch } from './named-batch.ts'
 import { timeRefusal } from './refusals.ts'
 import { RoutedDatabase } from './routed-database.ts'
 import { Router } from './router.ts'
-import type { RouteOptions, Routing } from './routing.ts'
+import { observed, type RouteOptions, type Routing } from './routing.ts'
 import { type ScatterOptions, type ScatterPage, type ShardFailure, scatter } from './scatter.ts'
 import type { ScatterQuery } from './scatter-query.ts'
 import { type StreamOptions, type StreamPage, type StreamQuery, scatterStream } from './scatter-stream.ts'
@@ -181,12 +180,14 @@ export class Shards {
       const call = { shard: id, slot: '*', operation: 'shards.each', kind: 'write', statements: 1 } as const
       const refusal = timeRefusal(this.#routing)
       if (refusal) throw refusal
-      await this.#routing.observer.before?.(call)
-      const answer = database
-        .prepare(sql)
-        .bind(...values)
-        .all<T>()
-      return inTime(this.#routing.clock, limits.shardCallMs, answer)
+      const send = () =>
+        database
+          .prepare(sql)
+          .bind(...values)
+          .all<T>()
+      const outcome = await observed(this.#routing, call, send, limits.shardCallMs)
+      if ('error' in outcome) throw outcome.error
+      return outcome.value
     }
   }
 }

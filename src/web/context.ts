@@ -1,15 +1,20 @@
+import type { Objects } from '../assets/objects.ts'
 import type { ReadCache } from '../cache/cache.ts'
 import type { Clock, TimeBudget } from '../core/clock.ts'
 import type { IdSource } from '../core/ids.ts'
 import type { Log } from '../core/log.ts'
 import type { Random } from '../core/random.ts'
+import type { QueueName } from '../jobs/kinds.ts'
 import type { Job } from '../jobs/outbox.ts'
+import type { Pauses } from '../jobs/pauses.ts'
 import type { Session, Sessions } from '../sessions/sessions.ts'
 import type { Claims } from '../sharding/claims.ts'
 import type { Idempotency } from '../sharding/idempotency.ts'
 import type { Shards } from '../sharding/shards.ts'
 import type { CausalToken } from './causal-token.ts'
 import type { AssetUrls } from './layout.tsx'
+import type { MailPreviews } from './mail-previews.ts'
+import type { UploadedFile } from './multipart.ts'
 import type { PublicPages, Sharing } from './sharing.ts'
 import type { Site } from './site.ts'
 
@@ -21,6 +26,8 @@ export interface Settings {
   jobs: 'queue' | 'inline'
   rateLimits: 'on' | 'off'
   mailFrom: string
+  /** `on`: `/dev/mails` shows the mails that were sent. Only on localhost. */
+  mailPreviews: 'off' | 'on'
   /** `off`: nothing is cached, and no page is handed over to `PublicPages`. */
   cache: 'on' | 'off'
   /** `on`: plain reads of the web tier go to the replicas of D1. */
@@ -72,6 +79,8 @@ export interface Tiers {
   hasWritten(): boolean
   /** Call after a commit. Sends its outbox rows to their queue after the response. */
   follow(jobs: Job[]): void
+  /** For operators: the queue of each kind of job that this version knows, and what is paused. */
+  jobs: { queues(): Map<string, QueueName>; pauses: Pauses }
   /** Waits for the client's body. The wait does not count against the request's time. */
   received<T>(work: Promise<T>): Promise<T>
   /** Work after the response: relays the outbox, and refreshes the map if that is due. */
@@ -79,6 +88,10 @@ export interface Tiers {
   /** False if the limit is reached. A failing limiter lets the request pass. */
   withinLimit(name: RateLimitName, key: string): Promise<boolean>
   staticFile(request: Request): Promise<Response>
+  /** The mails of a local server. Null if the setting is off. */
+  mailPreviews: MailPreviews | null
+  /** The objects that nouns keep in R2. */
+  objects: Objects
   dependencies(): Promise<DependencyReport[]>
   waitUntil(promise: Promise<unknown>): void
   /** The entrypoint that answers visitors from the shared cache. Null if the cache is off or there is none. */
@@ -95,6 +108,10 @@ export interface WebEnv {
     session(): Promise<Session | null>
     /** The body as text. The middleware reads it and bounds its size. */
     bodyText: string
+    /** The body of a route with `bytesBody`. */
+    bodyBytes?: Uint8Array
+    /** The files of a form with `formWithFiles`. */
+    files?: readonly UploadedFile[]
     /** The answer is a page that visitors share. */
     sharing?: Sharing
     /** The entities on the page. */

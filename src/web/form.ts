@@ -19,7 +19,7 @@ function fieldErrors(error: BanyanError): FieldErrors {
   return fields.length > 0 ? Object.fromEntries(fields) : { '': error.message }
 }
 
-export type FormStatus = 401 | 409 | 422 | 429
+export type FormStatus = 401 | 409 | 413 | 415 | 422 | 429
 
 /** Runs a form's action. Returns errors that the user can fix, to show beside the form, and throws all others. */
 export async function submit(run: () => Promise<unknown>): Promise<{ errors: FieldErrors; status: FormStatus } | null> {
@@ -55,4 +55,4 @@ export async function onceOrAnew<T>(
   }
 }
 
-const isFormStatus = (status: number): status is FormStatus => [401, 409, 422, 429].includes(status)
+const isFormStatus = (status: number): status is FormStatus => [401, 409, 413, 415, 422, 429].includes(status)

@@ -1,21 +1,9 @@
 import { html } from 'hono/html'
 import type { Child } from 'hono/jsx'
+import { readableTime } from './readable-times.ts'
 
 export type AssetUrls = { style: string; script: string; icon: string }
 export type Notice = { kind: 'good' | 'bad'; text: string }
-
-const monthNames = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec']
-
-/** RFC 3339 → `23 Nov 2026`, in UTC. */
-export function readableDay(time: string): string {
-  const date = new Date(time)
-  return `${date.getUTCDate()} ${monthNames[date.getUTCMonth()]} ${date.getUTCFullYear()}`
-}
-
-/** RFC 3339 → `23 Nov 2026, 14:05 UTC`. @public For nouns. */
-export function readableTime(time: string): string {
-  return `${readableDay(time)}, ${new Date(time).toISOString().slice(11, 16)} UTC`
-}
 
 /** The client script shows it as `5 minutes ago`, or in the reader's time zone. */
 export const Timestamp = ({ time }: { time: string }) => (

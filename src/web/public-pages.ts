@@ -11,7 +11,7 @@ const QUERY_CHARACTERS_MAX = 200
 const ERROR_TYPE = 'application/x-banyan-error+json'
 
 /** The headers of a page that are kept. Others belong to the request that filled the cache. */
-const pageHeaders = ['content-type', 'cache-control', 'cache-tag', 'vary']
+const pageHeaders = ['content-type', 'cache-control', 'cache-tag', 'vary', 'etag', 'content-disposition']
 
 /**
  * The request that all visitors of a page share: its path, and the query parameters that it reads, in one order. It has

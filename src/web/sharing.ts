@@ -7,6 +7,8 @@ export interface Sharing {
   errorSeconds: number
   /** The query parameters that the page reads. The shared cache ignores all others. */
   query: readonly string[]
+  /** A file that never changes. It is the same for every client, signed in or not, and browsers keep it for a year. */
+  isFile?: true
 }
 
 /** The entrypoint behind the shared cache, as the default entrypoint sees it. */

@@ -101,6 +101,37 @@ test('a user changes the handle and the e-mail address in the settings, without 
   }
 })
 
+test('a new user finds the mail on the page of a local server, and confirms the address with its button', async () => {
+  const page = await open()
+  await signUp(page, 'mia')
+  const newest = page.locator('details').first()
+  await expect
+    .poll(
+      async () => {
+        await page.goto('/dev/mails')
+        return newest.textContent()
+      },
+      { timeout: 15_000 },
+    )
+    .toContain('mia@example.com')
+  const preview = newest.frameLocator('iframe')
+  await preview.getByText('If you did not sign up, ignore this mail.').waitFor()
+  expect(await tooWide(page)).toEqual([])
+  const link = await page.locator('#newest-link').getAttribute('href')
+  await preview.getByRole('link', { name: 'Confirm this address' }).click()
+  await page.waitForURL(link ?? '')
+  await page.goto('/dev/mails')
+  await page.locator('#newest-link').click()
+  await page.getByRole('button', { name: 'Confirm my e-mail' }).click()
+  await page.locator('p.email .badge', { hasText: /^Confirmed$/ }).waitFor()
+  expect(pathOf(page)).toBe('/settings')
+  const box = page.getByLabel('Send me a mail when a new device logs in')
+  await box.uncheck()
+  await page.getByRole('button', { name: 'Save mails' }).click()
+  await page.getByText('Saved.').waitFor()
+  expect(await box.isChecked()).toBe(false)
+})
+
 test('an error is shown beside its field, and the typed values stay', async () => {
   const page = await open()
   await page.goto('/signup')

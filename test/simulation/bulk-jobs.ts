@@ -1,15 +1,8 @@
-import type { JobKind } from '../../src/jobs/dispatch.ts'
+import type { JobKind } from '../../src/jobs/kinds.ts'
 import type { Job } from '../../src/jobs/outbox.ts'
 
 /** The kind of jobs with large bodies. */
 export const BULK = 'simulation.bulk'
-
-/** A job whose cause was acknowledged. */
-export interface BulkJob {
-  id: string
-  /** It fits no message, so it must become a dead letter. */
-  isTooLarge: boolean
-}
 
 /** The key of the row that is the job's effect, in a table that housekeeping ignores. Nothing else uses the key. */
 export const effectIdOf = ({ id, ownerId }: Pick<Job, 'id' | 'ownerId'>): string => `${ownerId}.effect-${id}`
@@ -20,6 +13,7 @@ export const bulkJob: JobKind = {
   attemptsMax: 100,
   backoffBaseSeconds: 1,
   async run(job, { once }) {
+    if (String(job.body.text).length !== job.body.size) throw new Error('the body is not whole')
     await once({ keyspace: 'users', key: job.ownerId }, (database) => [
       database
         .prepare(

@@ -8,7 +8,7 @@ import type { Session } from '../../src/sessions/sessions.ts'
 import type { RetryKey } from '../../src/sharding/idempotency.ts'
 import { type CausalToken, noToken } from '../../src/web/causal-token.ts'
 import { type Answered, ask, isRefused } from './ask.ts'
-import { BULK, type BulkJob, effectIdOf } from './bulk-jobs.ts'
+import { BULK, effectIdOf } from './bulk-jobs.ts'
 import { type Effect, FLEETING } from './checker.ts'
 import { clientRows } from './client-rows.ts'
 import { newWrite, Register, type Write } from './registers.ts'
@@ -50,7 +50,7 @@ export class History {
   /** By their id here, as they were when an importer was told that they exist here. */
   readonly imported = new Map<string, ImportRecord>()
   /** Jobs whose cause was acknowledged, by the row of their effect. */
-  readonly jobs = new Map<string, BulkJob>()
+  readonly jobs = new Map<string, string>()
   /** By handle and by address: the user who was told that it is theirs. */
   readonly told = new Map<string, string>()
   /** Users who have ended their own sessions. For them, a missing session proves nothing. */
@@ -219,7 +219,7 @@ export class Client {
     const register = this.#passwordOf(account)
     const asking = { name: this.#name, causal: noToken, effect: null }
     const outcome = await ask(this.#world, asking, ({ tiers }) =>
-      logIn(tiers, { login: account.handle, password }, device, null),
+      logIn(tiers, { login: account.handle, password }, { origin: 'http://localhost', userAgent: device }, null),
     )
     if ('value' in outcome) {
       if (!register.allowed(startedAt).has(password))
@@ -408,7 +408,7 @@ export class Client {
       )
   }
 
-  /** Several jobs at once, too large for one batch together. Sometimes one is too large for any message. */
+  /** Several jobs at once, too large for one batch together. Sometimes one is too large for any message, which then has no body. */
   async #causeJobs(account: Account): Promise<void> {
     const { scheduler } = this.#world
     const count = scheduler.between(1, 6)
@@ -419,17 +419,13 @@ export class Client {
       )
       if (scheduler.chance(0.15)) bytes.push(QUEUE_MESSAGE_BYTES_MAX + scheduler.between(1, 100))
       const { ids, clock, shards } = tiers
-      jobs = bytes.map((size) => newJob(ids, clock, account.userId, BULK, { text: 'x'.repeat(size) }))
+      jobs = bytes.map((size) => newJob(ids, clock, account.userId, BULK, { text: 'x'.repeat(size), size }))
       const database = shards.of(account.userId, { operation: 'jobs.cause' })
       await database.batch(jobs.map((job) => outboxStatement(database, job)))
       tiers.follow(jobs)
     })
     if (!('value' in outcome)) return
-    for (const job of jobs)
-      this.#history.jobs.set(effectIdOf(job), {
-        id: job.id,
-        isTooLarge: String(job.body.text).length > QUEUE_MESSAGE_BYTES_MAX,
-      })
+    for (const job of jobs) this.#history.jobs.set(effectIdOf(job), job.id)
   }
 
   /** From another device. A holder of an ended session must be refused, immediately and permanently. */
@@ -462,7 +458,7 @@ export class Client {
     const next = `a password of ${this.#name}, number ${++this.#serial}`
     this.#history.ending.add(account.userId)
     const isDone = await this.#change(account, register, next, ({ tiers }, session) =>
-      changePassword(tiers, session, { current, next }, false),
+      changePassword(tiers, session, { current, next }, 'http://localhost', false),
     )
     const other = await begun
     if (!isDone) return

@@ -2,7 +2,7 @@
 import { globSync } from 'node:fs'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type { JobKinds } from '../../src/jobs/dispatch.ts'
+import type { JobKinds } from '../../src/jobs/kinds.ts'
 
 const files = globSync('*/jobs.ts', { cwd: import.meta.dirname })
 

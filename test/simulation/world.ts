@@ -11,11 +11,13 @@ import type { Log } from '../../src/core/log.ts'
 import { present } from '../../src/core/present.ts'
 import type { Random } from '../../src/core/random.ts'
 import { consume } from '../../src/jobs/consumer.ts'
-import { Dispatch, type JobKinds } from '../../src/jobs/dispatch.ts'
+import { Dispatch } from '../../src/jobs/dispatch.ts'
 import { type Duty, runDuties } from '../../src/jobs/duties.ts'
 import { expire, platformExpiries } from '../../src/jobs/housekeeping.ts'
+import type { JobKinds } from '../../src/jobs/kinds.ts'
 import type { Mail } from '../../src/jobs/mail.ts'
 import type { Job } from '../../src/jobs/outbox.ts'
+import { noPauses, Pauses } from '../../src/jobs/pauses.ts'
 import { Relay } from '../../src/jobs/relay.ts'
 import { KeptAnswers } from '../../src/resharding/kept-answers.ts'
 import { Mover, type MoverOptions } from '../../src/resharding/move.ts'
@@ -683,6 +685,7 @@ export class Isolate {
   readonly holder: MapHolder
   readonly stamps = new Stamps(100)
   readonly cache: IsolateCache
+  readonly pauses = noPauses()
   readonly log: Log
   /** Until when it is frozen (true time, ms). */
   frozenUntil = 0
@@ -778,9 +781,12 @@ export class Isolate {
     })
     const ids = idSource(world, clock)
     const common = { clock, random: world.random, log: this.log, shards, ids }
+    const primary = shards.atPrimary()
     const dispatch = new Dispatch({
       ...common,
-      shards: shards.atPrimary(),
+      pauses: new Pauses({ ...common, shards: primary, known: this.pauses }),
+      follow: (jobs) => relay.send(jobs),
+      shards: primary,
       kinds: {
         ...patientJobs(accountJobs({ signingKey: SIGNING_KEY, sendMail: async (mail) => void world.mails.push(mail) })),
         ...patientJobs(nounJobs),
@@ -799,9 +805,9 @@ export class Isolate {
     } as unknown as Queue
     const relay = new Relay({
       ...common,
-      shards: shards.atPrimary(),
+      shards: primary,
       mode: 'queue',
-      queues: { jobs: queue, media: queue, purges: queue },
+      queues: { mail: queue, jobs: queue, media: queue, purges: queue },
       dispatch,
     })
     const kv = new KvStore(this.#kv, this.log, () => undefined, clock)

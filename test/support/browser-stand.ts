@@ -18,7 +18,7 @@ export function browserStand(): BrowserGiven & { people: readonly Person[] } {
   const people: Person[] = []
 
   beforeAll(async () => {
-    ;[stack, browser] = await Promise.all([startStack(), launchBrowser()])
+    ;[stack, browser] = await Promise.all([startStack({ vars: { MAIL_PREVIEWS: 'on' } }), launchBrowser()])
   })
   afterAll(async () => {
     await browser?.close()

@@ -24,13 +24,15 @@ export function migratedShard({ isOld = false } = {}): D1Database {
 /** Whatever keyspaces the application adds, tests of the engine count the moves of these. */
 export const enginesOwn = ['users', 'claims'] as const
 
-/** The directory of two shards after its first boot, with its records of moves. No mover runs. */
-export async function bootedFleet({ leaseMs = 1_000, graceMs = 5_000 } = {}) {
-  const bound = new Map([
-    ['SHARD_000', migratedShard()],
-    ['SHARD_001', migratedShard()],
-  ])
-  const common = { storage: new SimulatedStorage(), clock: new ManualClock() }
+/** The directory of two shards, or more, after its first boot, with its records of moves. No mover runs. */
+export async function bootedFleet({
+  leaseMs = 1_000,
+  graceMs = 5_000,
+  shardCount = 2,
+  clock = new ManualClock(),
+} = {}) {
+  const bound = new Map(Array.from({ length: shardCount }, (_, index) => [`SHARD_00${index}`, migratedShard()]))
+  const common = { storage: new SimulatedStorage(), clock }
   const directory = new Directory({ ...common, shards: bound, keyspaces: enginesOwn, newDeploymentId: () => 'ours' })
   let ids = 0
   /** Database sizes as the platform reports them, by binding; empty at first. */

@@ -11,6 +11,8 @@ const ofOthers: Record<string, (owner: Owner) => string> = {
   '/verify-email/:token': () => '/verify-email/x',
   '/confirm-email/:token': () => '/confirm-email/x',
   '/reset-password/:token': () => '/reset-password/x',
+  '/unsubscribe/:token': () => '/unsubscribe/x',
+  '/dev/mails/:id': () => '/dev/mails/x',
   '/operator/v1/moves/:id': () => '/operator/v1/moves/none',
   '/operator/v1/moves/:id/sides': () => '/operator/v1/moves/none/sides',
   '/assets/*': () => '/assets/none.0123456789abcdef.css',

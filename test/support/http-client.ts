@@ -78,7 +78,8 @@ export const askAs =
   (client: Bearer) =>
   async (method: string, path: string, json?: unknown): Promise<Answer> => {
     const { token } = client
-    const answer = await client.request(method, path, json === undefined ? {} : { json })
+    const body = json instanceof Uint8Array ? { body: json } : { json }
+    const answer = await client.request(method, path, json === undefined ? {} : body)
     client.token = token
     return answer
   }

@@ -3,6 +3,9 @@ import type { Session } from '../../src/sessions/sessions.ts'
 import type { World } from './tiers.ts'
 import { somebody } from './worker-isolate.ts'
 
+/** A client that logs in without a User-Agent. */
+export const anyClient = { origin: 'http://localhost', userAgent: '' }
+
 export interface Member extends SignUpInput {
   userId: string
   token: string

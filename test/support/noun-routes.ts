@@ -1,5 +1,5 @@
 /** What all nouns contribute to the tests that have one row per route. */
-import type { Owner, RouteRow, SignedInUser, TestNoun } from './nouns.ts'
+import type { Fields, Owner, RouteRow, SignedInUser, TestNoun } from './nouns.ts'
 
 export interface NounRoute extends RouteRow {
   route: string
@@ -28,5 +28,9 @@ export async function ownerOf(user: SignedInUser): Promise<Owner> {
   for (const noun of testNouns) Object.assign(created, await noun.create?.(user))
   return { ...user, created }
 }
+
+/** The route's body, for a client of tests. */
+export const bodyOf = ({ file, body }: RouteRow): { body?: Uint8Array<ArrayBuffer>; json?: Fields } =>
+  file ? { body: file() } : body ? { json: body(0) } : {}
 
 export const pathOf = ({ path, pattern }: NounRoute, owner: Owner): string => path?.(owner) ?? pattern

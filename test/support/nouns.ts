@@ -19,6 +19,7 @@ interface AskAnswer {
 /** A signed-in user, whose requests `ask` sends. */
 export interface SignedInUser {
   handle: string
+  /** A `Uint8Array` is sent unchanged. */
   ask(method: string, path: string, json?: unknown): Promise<AskAnswer>
 }
 
@@ -45,10 +46,16 @@ export interface RouteRow {
   isSignedIn?: boolean
   /** By default, the route's own pattern. */
   path?: (owner: Owner) => string
+  /** No request of the tests creates what the path names, so the answer is 404. */
+  isMissing?: boolean
   /** The request deletes the entity that the path names. */
   isFinal?: boolean
   /** A body that is accepted (JSON, or the form of a page). Each `number` gives a different one. */
   body?: (number: number) => Fields
+  /** A file that is accepted as the whole body, instead of `body`. */
+  file?: () => Uint8Array<ArrayBuffer>
+  /** The path exists only after a job, which does not run in all of these tests. */
+  needsJob?: boolean
   /**
    * By text field of a JSON body: texts that are refused. Other types than text are always refused, and so is a body
    * without the field.

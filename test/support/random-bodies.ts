@@ -195,6 +195,18 @@ const rows: Record<string, Row> = {
     path: () => '/operator/v1/keyspaces/claims/place',
     valid: () => ({ target: 'shard-404' }),
   },
+  'POST /operator/v1/dead-letters/redrive': { valid: () => ({ kind: 'none' }), readBack: nothingStored },
+  'POST /operator/v1/dead-letters/discard': { valid: () => ({ kind: 'none' }), readBack: nothingStored },
+  'PATCH /operator/v1/jobs/kinds/:kind': {
+    path: () => '/operator/v1/jobs/kinds/cache.purge',
+    valid: () => ({ paused: false }),
+    readBack: nothingStored,
+  },
+  'PATCH /operator/v1/jobs/queues/:queue': {
+    path: () => '/operator/v1/jobs/queues/media',
+    valid: () => ({ paused: false }),
+    readBack: nothingStored,
+  },
   'POST /operator/v1/probe': { valid: () => ({ after: 'SHARD_998' }), readBack: nothingStored },
   'POST /operator/v1/moves': { valid: () => ({ slots: '0000-00ff', target: 'shard-404', keyspace: 'users' }) },
   'POST /signup': {
@@ -218,18 +230,23 @@ const rows: Record<string, Row> = {
     valid: ({ password }) => ({ email: 'sender@example.com', password }),
     readBack: passwordMatches,
   },
+  'POST /settings/notices': { valid: () => ({ newLogIn: 'on' }), readBack: nothingStored },
   'POST /settings/email-verification': { valid: () => ({}), readBack: nothingStored },
   'POST /settings/sessions/end-others': { valid: () => ({}), readBack: nothingStored },
   'POST /forgot-password': { valid: () => ({ email: 'sender@example.com' }), readBack: nothingStored },
   'POST /reset-password/:token': { valid: () => ({ password: PASSWORD }) },
 }
 
-/** Every method and path of the application that may have a body. */
+/** The routes whose body is a file, and so no text. */
+const files = new Set(nounRoutes.filter(({ file }) => file).map(({ route }) => route))
+
+/** Every method and path of the application that may have a body of text. */
 export const bodyRoutes: string[] = [
   ...new Set(
     web.routes
       .filter(({ method }) => !['ALL', 'GET', 'HEAD'].includes(method))
-      .map(({ method, path }) => `${method} ${path}`),
+      .map(({ method, path }) => `${method} ${path}`)
+      .filter((route) => !files.has(route)),
   ),
 ].toSorted()
 

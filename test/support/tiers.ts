@@ -6,9 +6,11 @@ import { KvStore } from '../../src/cache/kv-store.ts'
 import { createIdSource } from '../../src/core/ids.ts'
 import { createLog } from '../../src/core/log.ts'
 import { systemRandom } from '../../src/core/random.ts'
-import { Dispatch, type JobKinds } from '../../src/jobs/dispatch.ts'
+import { Dispatch } from '../../src/jobs/dispatch.ts'
+import type { JobKinds } from '../../src/jobs/kinds.ts'
 import type { Mail } from '../../src/jobs/mail.ts'
 import type { Job } from '../../src/jobs/outbox.ts'
+import { noPauses, Pauses } from '../../src/jobs/pauses.ts'
 import { Relay } from '../../src/jobs/relay.ts'
 import { Sessions } from '../../src/sessions/sessions.ts'
 import { Stamps } from '../../src/sessions/stamps.ts'
@@ -81,9 +83,12 @@ interface Fault {
   run(): Promise<void> | void
 }
 
+const never = new Promise<never>(() => undefined)
+
 export class TestIsolate {
   readonly tiers: AccountTiers
   readonly dispatch: Dispatch
+  readonly pauses: Pauses
   readonly relay: Relay
   readonly calls: ShardCall[] = []
   /** Jobs of committed batches, which wait until their response is sent. */
@@ -92,6 +97,7 @@ export class TestIsolate {
   readonly background: Promise<unknown>[] = []
   readonly #faults: Fault[] = []
   #losesNext = false
+  #isDead = false
 
   constructor(world: World, { kinds, mode = 'inline', settings }: IsolateOptions) {
     const { clock } = world
@@ -124,12 +130,18 @@ export class TestIsolate {
     }
     const { signingKey } = isolateOf(bindings).settings
     const sendMail = async (mail: Mail) => void world.mails.push(mail)
-    this.dispatch = new Dispatch({ ...common, kinds: kinds ?? accountJobs({ signingKey, sendMail }) })
+    this.pauses = new Pauses({ shards, clock, log, known: noPauses() })
+    this.dispatch = new Dispatch({
+      ...common,
+      kinds: kinds ?? accountJobs({ signingKey, sendMail }),
+      pauses: this.pauses,
+      follow: (jobs) => this.relay.send(jobs),
+    })
     const queue = world.queue.binding
     this.relay = new Relay({
       ...common,
       mode,
-      queues: { jobs: queue, media: queue, purges: queue },
+      queues: { mail: queue, jobs: queue, media: queue, purges: queue },
       dispatch: this.dispatch,
     })
     const waitUntil = (promise: Promise<unknown>) => void this.background.push(promise)
@@ -177,6 +189,17 @@ export class TestIsolate {
     return { reached: reached.promise, letGo: () => released.resolve() }
   }
 
+  /** The isolate dies there: no call that it starts from then on is sent. Resolves when it has. */
+  dieAt(operation: string, moment: Moment): Promise<void> {
+    const reached = Promise.withResolvers<void>()
+    this.#at(operation, moment, () => {
+      this.#isDead = true
+      reached.resolve()
+      return never
+    })
+    return reached.promise
+  }
+
   /** Runs something else there, once. */
   meanwhile(operation: string, moment: Moment, run: () => Promise<unknown>): void {
     this.#at(operation, moment, async () => void (await run()))
@@ -205,6 +228,7 @@ export class TestIsolate {
   }
 
   async #meet(operation: string, moment: Moment): Promise<void> {
+    if (this.#isDead) return never
     const index = this.#faults.findIndex((fault) => fault.operation === operation && fault.moment === moment)
     if (index < 0) return
     const [fault] = this.#faults.splice(index, 1)

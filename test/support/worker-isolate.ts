@@ -17,6 +17,7 @@ export interface WorkerAnswer {
 }
 
 export interface WorkerRequest {
+  /** A `Uint8Array` is sent unchanged. */
   json?: unknown
   /** A body to send unchanged. */
   body?: string | Uint8Array
@@ -51,12 +52,14 @@ export function workerIsolate(overrides: Partial<Env> = {}, exportsOf?: (env: En
       method,
       redirect: 'manual',
       headers: {
-        ...(json === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(json === undefined || json instanceof Uint8Array ? {} : { 'content-type': 'application/json' }),
         ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
         ...(key === undefined ? {} : { 'idempotency-key': key }),
         ...headers,
       },
-      ...(json === undefined && body === undefined ? {} : { body: body ?? JSON.stringify(json) }),
+      ...(json === undefined && body === undefined
+        ? {}
+        : { body: body ?? (json instanceof Uint8Array ? json : JSON.stringify(json)) }),
     })
     const response = await worker.fetch(sent, own, context)
     const text = await response.text()

@@ -38,6 +38,7 @@ const bindingRooms: Record<string, string> = {
   'D1(?:Database|PreparedStatement|DatabaseSession)': 'sharding',
   KVNamespace: 'cache',
   R2Bucket: 'assets',
+  ImagesBinding: 'assets',
   'Queue|MessageBatch': 'jobs',
   DurableObjectNamespace: 'objects',
   SendEmail: 'workers',
@@ -207,8 +208,12 @@ const writesWithoutSession: Record<string, string> = {
   'accounts.verify-email': 'on condition of a mailed token',
   'accounts.request-reset': 'it only sends a mail to the address',
   'accounts.reset-password': 'on condition of a mailed token',
+  'notices.unsubscribe': 'on condition of a signed link in a mail',
   'emails.commit': 'on condition of a mailed token',
   'emails.read-attempts': 'it only reads',
+  'jobs.show': 'it only reads',
+  'media.keep-sweep-position': 'the cron keeps its position, in no user’s row',
+  'media.make-again': 'the cron lets a job make lost objects again',
 }
 
 /**

@@ -1,17 +1,15 @@
-import { DAY_MS, HOUR_MS } from '../../core/clock.ts'
-import { constantTimeEqual, hmac, sha256Hex } from '../../core/digest.ts'
+import { hmac, sha256Hex } from '../../core/digest.ts'
 import { BanyanError, messageOf } from '../../core/errors.ts'
-import { isId, slotOf } from '../../core/ids.ts'
-import { limits } from '../../core/limits.ts'
-import { newJob, outboxStatementOnlyIf } from '../../jobs/outbox.ts'
+import { slotOf } from '../../core/ids.ts'
 import type { Session } from '../../sessions/sessions.ts'
-import { hashSecret } from '../../sessions/tokens.ts'
 import { type ClaimSpec, claimKey } from '../../sharding/claims.ts'
 import type { RetryKey } from '../../sharding/idempotency.ts'
 import { batchByName, rowsOf } from '../../sharding/named-batch.ts'
 import { always, type ShardDatabase, type ShardStatement, type SqlCondition } from '../../sharding/shards.ts'
 import type { Tiers } from '../../web/context.ts'
 import { isCommonPassword } from './common-passwords.ts'
+import { newLogInMail, rememberDevice } from './log-in-notices.ts'
+import { mailStatements, readMailToken, tokenGone } from './mail-tokens.ts'
 import {
   attemptStatements,
   forgetAttempt,
@@ -52,9 +50,6 @@ export interface RotatedSession {
   stamp: string
 }
 
-/** `email-changed` is a notice. Its mail has no one-time link. */
-export type MailPurpose = 'verify-email' | 'reset-password' | 'change-email' | 'email-changed'
-
 interface AccountRow {
   id: string
   email: string
@@ -89,12 +84,13 @@ export function refuseCommonPassword(password: string, pointer: string): void {
 /**
  * Starts a session for a login (e-mail or handle) and password. Every wrong login or password gets the same answer
  * after the same time. Throws RATE_LIMITED, before any check, after too many attempts. The session is inserted only if
- * the checked password is still the account's. It replaces the session of `replacedToken`, the browser's own.
+ * the checked password is still the account's. It replaces the session of `replacedToken`, the browser's own. If the
+ * device is unknown, the account's owner gets a mail.
  */
 export async function logIn(
   tiers: AccountTiers,
   { login, password }: { login: string; password: string },
-  userAgent: string,
+  { origin, userAgent }: { origin: string; userAgent: string },
   retry: RetryKey | null,
   replacedToken: string | null = null,
 ): Promise<SignedIn> {
@@ -113,6 +109,7 @@ export async function logIn(
   const { sessions, shards, idempotency } = tiers
   const database = shards.of(account.id, { operation: 'accounts.log-in' })
   const minted = sessions.mint(account.id, userAgent)
+  const mail = newLogInMail(tiers, database, account, minted, origin)
   const outcome = await idempotency.once(
     account.id,
     retry,
@@ -121,6 +118,8 @@ export async function logIn(
     (statements) =>
       batchByName(database, {
         inserted: sessions.insert(database, minted, passwordIs(account)),
+        mailed: mail.statements,
+        remembered: rememberDevice(database, minted),
         replaced: sessions.replacement(database, account.id, replacedToken, passwordIs(account)),
         trimmed: sessions.trim(database, account.id),
         forgotten: forgetAttempt(database, attempt, passwordIs(account)),
@@ -136,8 +135,9 @@ export async function logIn(
       throw new BanyanError('SESSION_ENDED', 'The session of this Idempotency-Key has ended. Log in with a new key.')
     return { userId: account.id, token, stamp: null }
   }
-  const { inserted, replaced } = outcome.committed
+  const { inserted, mailed, replaced } = outcome.committed
   if (inserted.meta.changes === 0) throw new BanyanError('WRONG_CREDENTIALS')
+  if (mailed[0]?.meta.changes === 1) tiers.follow([mail.job])
   sessions.forget(replaced.flatMap(({ results }) => results.map(({ id }) => id)))
   sessions.endReplaced(account.id, replacedToken)
   if (isOutdated) tiers.waitUntil(rehash(tiers, account, password))
@@ -161,19 +161,20 @@ export const passwordIs = ({ id, passwordVersion }: PasswordOf): SqlCondition =>
 })
 
 /**
- * Changes the password and ends the user's other sessions, in one batch. With `rotates`, a new session with the same
- * times and data replaces the current one, and is the result. Throws WRONG_CREDENTIALS if `current` is wrong, and
- * RATE_LIMITED after too many attempts.
+ * Changes the password, ends the user's other sessions, and mails a notice, in one batch. With `rotates`, a new session
+ * with the same times and data replaces the current one, and is the result. Throws WRONG_CREDENTIALS if `current` is
+ * wrong, and RATE_LIMITED after too many attempts.
  */
 export async function changePassword(
   tiers: AccountTiers,
   session: Session,
   { current, next }: { current: string; next: string },
+  origin: string,
   rotates: boolean,
 ): Promise<RotatedSession | null> {
   const { account } = await accountOfPassword(tiers, session, current)
   const database = tiers.sessions.database(session, { operation: 'accounts.change-password' })
-  return setPassword(tiers, database, { account, password: next, kept: session, rotates })
+  return setPassword(tiers, database, { account, password: next, origin, kept: session, rotates })
 }
 
 /**
@@ -253,11 +254,15 @@ export async function requestPasswordReset(
   })
 }
 
-/** Sets a new password by a mailed token, and ends all sessions of the user. Throws NOT_FOUND as `verifyEmail` does. */
+/**
+ * Sets a new password by a mailed token, ends all sessions of the user, and mails a notice. Throws NOT_FOUND as
+ * `verifyEmail` does.
+ */
 export async function resetPassword(
   tiers: AccountTiers,
   token: string,
   password: string,
+  origin: string,
   retry: RetryKey | null,
 ): Promise<void> {
   const { tokenId, secretHash } = readMailToken(tiers, 'reset-password', token)
@@ -265,15 +270,15 @@ export async function resetPassword(
   const database = tiers.shards.of(tokenId, { operation: 'accounts.reset-password', read: 'exact' })
   const account = await database
     .prepare(
-      `SELECT accounts.id, password_version AS passwordVersion
+      `SELECT accounts.id, accounts.email, password_version AS passwordVersion
        FROM mail_tokens JOIN accounts ON accounts.id = mail_tokens.user_id AND accounts.email = mail_tokens.email
        WHERE mail_tokens.id = ? AND secret_hash = ? AND purpose = 'reset-password' AND expires_at > ?`,
     )
     .bind(tokenId, secretHash, tiers.clock.now())
-    .first<PasswordOf>()
+    .first<PasswordOf & Pick<AccountRow, 'email'>>()
   if (!account) throw tokenGone()
   const before = (onlyIf: SqlCondition) => keepAnswer(tiers, database, tokenId, retry, onlyIf)
-  await setPassword(tiers, database, { account, password, tokenId, before })
+  await setPassword(tiers, database, { account, password, origin, tokenId, before })
 }
 
 /** True if this token's request was answered before under this key. */
@@ -356,8 +361,10 @@ async function admittedAccount(
 }
 
 interface NewPassword {
-  account: PasswordOf
+  account: PasswordOf & Pick<AccountRow, 'email'>
   password: string
+  /** Of the link in the notice. */
+  origin: string
   /** The reset token that proves the user. It must still be live, and of the account's present address. */
   tokenId?: string
   /** Statements that must come before the change. The condition holds if the change follows. */
@@ -375,13 +382,13 @@ const isResettable = (tokenId: string): SqlCondition => ({
 
 /**
  * In one batch: sets the hash if the version is unchanged, ends all sessions except `kept`, deletes the links that set
- * a password or change the address, and forgets attempts at the previous password. With `rotates`, replaces `kept` by a
- * new session, which is the result.
+ * a password or change the address, forgets attempts at the previous password, and writes the notice. With `rotates`,
+ * replaces `kept` by a new session, which is the result.
  */
 async function setPassword(
   tiers: AccountTiers,
   database: ShardDatabase,
-  { account, password, tokenId, before = () => [], kept, rotates = false }: NewPassword,
+  { account, password, origin, tokenId, before = () => [], kept, rotates = false }: NewPassword,
 ): Promise<RotatedSession | null> {
   const { sessions } = tiers
   const { id: userId } = account
@@ -393,6 +400,7 @@ async function setPassword(
     sql: 'EXISTS (SELECT 1 FROM accounts WHERE id = ? AND password_hash = ?)',
     values: [userId, hash],
   }
+  const mail = mailStatements(tiers, database, account, 'password-changed', origin, isSet)
   const minted = kept && rotates ? sessions.mint(userId, '') : null
   const { changed, rotated, ended } = await batchByName(database, {
     before: before(mayChange),
@@ -413,9 +421,11 @@ async function setPassword(
       )
       .bind(userId, ...isSet.values),
     forgotten: forgetAttempts(database, userId, isSet),
+    mailed: mail.statements,
   })
   if (changed.meta.changes === 0)
     throw new BanyanError('CONFLICT', 'The password was changed at the same time. Try again with the new password.')
+  tiers.follow([mail.job])
   sessions.forget(ended.results.map((row) => row.id))
   const [replaced] = rotated.flatMap(({ results }) => results)
   if (!minted || !replaced) return null
@@ -441,66 +451,4 @@ async function replaceHash(tiers: AccountTiers, account: AccountRow, password: s
     .run()
 }
 
-// ── tokens that travel by mail ────────────────────────────────────────────────────────────────────
-
-const lifetimeMs: Record<MailPurpose, number> = {
-  'verify-email': limits.verificationDays * DAY_MS,
-  'reset-password': limits.resetMinutes * 60_000,
-  'change-email': limits.emailChangeHours * HOUR_MS,
-  'email-changed': limits.emailNoticeDays * DAY_MS,
-}
-
-/** SQL condition: the account still has this address, so that no link is mailed to a previous one. */
-const hasAddress = ({ id, email }: Pick<AccountRow, 'id' | 'email'>): SqlCondition => ({
-  sql: 'EXISTS (SELECT 1 FROM accounts WHERE id = ? AND email = ?)',
-  values: [id, email],
-})
-
-/**
- * The token's row (secret hashed) and the mail's job, if the condition holds. The secret is derived, so every attempt of
- * the job mails the same link.
- */
-export function mailStatements(
-  tiers: AccountTiers,
-  database: ShardDatabase,
-  account: { id: string; email: string },
-  purpose: MailPurpose,
-  origin: string,
-  onlyIf = hasAddress(account),
-) {
-  const tokenId = tiers.ids.ownedId(account.id)
-  const now = tiers.clock.now()
-  const job = newJob(tiers.ids, tiers.clock, account.id, `mail.${purpose}`, { tokenId, origin })
-  const secretHash = hashSecret(mailSecret(tiers.settings.signingKey, purpose, tokenId))
-  return {
-    job,
-    statements: [
-      database
-        .prepare(
-          `INSERT INTO mail_tokens (id, user_id, purpose, email, secret_hash, expires_at)
-           SELECT ?, ?, ?, ?, ?, ? WHERE ${onlyIf.sql}`,
-        )
-        .bind(tokenId, account.id, purpose, account.email, secretHash, now + lifetimeMs[purpose], ...onlyIf.values),
-      outboxStatementOnlyIf(database, job, onlyIf),
-    ],
-  }
-}
-
-/** `<token id>.<secret>`, as in the mail's link. */
-export const mailToken = (signingKey: string, purpose: MailPurpose, tokenId: string): string =>
-  `${tokenId}.${mailSecret(signingKey, purpose, tokenId)}`
-
-const mailSecret = (signingKey: string, purpose: MailPurpose, tokenId: string): string =>
-  hmac(signingKey, `mail-token.${purpose}.${tokenId}`)
-
-export function readMailToken({ settings }: AccountTiers, purpose: MailPurpose, token: string) {
-  const [tokenId = '', secret = '', ...rest] = token.split('.')
-  const isWellFormed = rest.length === 0 && isId(tokenId)
-  if (!isWellFormed || !constantTimeEqual(secret, mailSecret(settings.signingKey, purpose, tokenId))) throw tokenGone()
-  return { tokenId, secretHash: hashSecret(secret) }
-}
-
 export const accountDeleted = () => new BanyanError('SESSION_ENDED', 'The account was deleted. Sign up for a new one.')
-
-export const tokenGone = () =>
-  new BanyanError('NOT_FOUND', 'This link was used, has expired, or is incomplete. Request a new one.')

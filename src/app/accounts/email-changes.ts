@@ -11,14 +11,12 @@ import {
   accountOfPassword,
   emailClaim,
   keepAnswer,
-  mailStatements,
   normaliseEmail,
   passwordIs,
-  readMailToken,
   taken,
-  tokenGone,
   wasAnswered,
 } from './accounts.ts'
+import { mailStatements, readMailToken, tokenGone } from './mail-tokens.ts'
 import { forgetAttempt } from './password-attempts.ts'
 
 /** The address of a change that is not confirmed yet. */

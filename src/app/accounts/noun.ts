@@ -7,7 +7,7 @@ import { accountRoutes } from './routes.ts'
 
 export const accounts = defineNoun({
   name: 'accounts',
-  tables: ['accounts', 'mail_tokens', 'password_attempts', 'retired_handles'],
+  tables: ['accounts', 'mail_tokens', 'password_attempts', 'retired_handles', 'known_devices'],
   routes: [accountRoutes, accountPages],
   jobs: accountJobs,
   expiries: accountExpiries,

@@ -1,7 +1,8 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
-import { hasCode } from '../../core/errors.ts'
+import { BanyanError, hasCode } from '../../core/errors.ts'
+import { limits } from '../../core/limits.ts'
 import type { Session } from '../../sessions/sessions.ts'
 import { batchByName } from '../../sharding/named-batch.ts'
 import { publicOrigin } from '../../web/api.ts'
@@ -10,16 +11,20 @@ import { clearSessionCookies } from '../../web/cookies.ts'
 import type { FieldErrors } from '../../web/fields.tsx'
 import { type FormStatus, onceOrAnew, parseForm, submit } from '../../web/form.ts'
 import type { Notice } from '../../web/layout.tsx'
+import { formWithFiles } from '../../web/middleware/body.ts'
 import { sharedPage } from '../../web/middleware/cache-control.ts'
 import { limitCredentials } from '../../web/middleware/rate-limits.ts'
 import { requireSession } from '../../web/middleware/session.ts'
 import { page, readForm } from '../../web/page.tsx'
+import { storeFile } from '../media/form.ts'
 import { selfIn, selfQuery, updateProfile } from '../profiles/profiles.ts'
 import { profileChange, type Self } from '../profiles/shapes.ts'
 import { findViewer } from '../profiles/viewer.ts'
 import { requestVerification, verifyEmail } from './accounts.ts'
 import { confirmEmailChange, pendingEmailQuery } from './email-changes.ts'
 import { Landing } from './landing.tsx'
+import { logInNoticesQuery, switchLogInNotices, unsubscribeLogInNotices } from './log-in-notices.ts'
+import { NoticesSection, UnsubscribedPage, UnsubscribePage } from './notices-views.tsx'
 import {
   changeEmailFrom,
   changeHandleFrom,
@@ -80,9 +85,11 @@ export function accountPages(app: OpenAPIHono<WebEnv>): void {
 
   app.get('/settings', (c) => settings(c))
   app.post('/settings/profile', profileForm)
+  app.post('/settings/avatar', formWithFiles(limits.pictureBytesMax + limits.bodyBytesMax), avatarForm)
   app.post('/settings/handle', handleForm)
   app.post('/settings/email', emailForm)
   app.post('/settings/password', passwordForm)
+  app.post('/settings/notices', noticesForm)
   app.post('/settings/email-verification', async (c) => {
     const session = await requireSession(c)
     const failed = await submit(async () => {
@@ -124,6 +131,13 @@ export function accountPages(app: OpenAPIHono<WebEnv>): void {
     if (!failed) return c.redirect((await c.get('session')()) ? '/settings' : '/login', 303)
     const content = <ConfirmEmailPage token={token} errors={{ '': Object.values(failed.errors).join(' ') }} />
     return page(c, { title: 'Confirm your new e-mail', viewer: await findViewer(c), status: failed.status }, content)
+  })
+  app.get('/unsubscribe/:token', async (c) =>
+    page(c, { title: 'Mails', viewer: await findViewer(c) }, <UnsubscribePage token={c.req.param('token')} />),
+  )
+  app.post('/unsubscribe/:token', async (c) => {
+    await unsubscribeLogInNotices(c.get('tiers'), c.req.param('token'))
+    return page(c, { title: 'Mails', viewer: null }, <UnsubscribedPage />)
   })
   app.get('/forgot-password', sharedPage('ofCode'), (c) =>
     page(c, { title: 'Set a new password', viewer: null }, <ForgotPasswordPage sent={false} errors={{}} />),
@@ -183,6 +197,26 @@ async function logInForm(c: C) {
   return page(c, { title: 'Log in', viewer: null, status: failed.status }, content)
 }
 
+/** Sets the picture of the form, or none. */
+async function avatarForm(c: C) {
+  const session = await requireSession(c)
+  const { remove } = readForm(c)
+  const failed = await submit(async () => {
+    const stored = remove ? null : await storeFile(c, session, { field: 'avatar', alt: '', retry: null })
+    if (!stored && !remove) throw noFile()
+    await updateProfile(c.get('tiers'), session, { avatarId: stored?.id ?? null })
+  })
+  if (failed) return settings(c, failed)
+  return settings(c, {
+    notice: { kind: 'good', text: remove ? 'Removed.' : 'Saved. Your picture appears in a moment.' },
+  })
+}
+
+function noFile(): BanyanError {
+  const detail = 'Choose a picture first.'
+  return new BanyanError('INVALID', detail, { errors: [{ pointer: '/avatar', detail }] })
+}
+
 async function profileForm(c: C) {
   const session = await requireSession(c)
   const values = readForm(c)
@@ -217,6 +251,12 @@ async function emailForm(c: C) {
   })
 }
 
+async function noticesForm(c: C) {
+  const session = await requireSession(c)
+  await switchLogInNotices(c.get('tiers'), session, readForm(c).newLogIn === 'on')
+  return settings(c, { notice: { kind: 'good', text: 'Saved.' } })
+}
+
 async function passwordForm(c: C) {
   await requireSession(c)
   const values = readForm(c)
@@ -239,11 +279,15 @@ interface SettingsState {
 async function settings(c: C, { errors = {}, status, values = {}, sent = false, notice }: SettingsState = {}) {
   const session = await c.get('session')()
   if (!session) return c.redirect('/login?next=/settings', 303)
-  const [{ self, pendingEmail }, sessions] = await Promise.all([readSettings(c.get('tiers'), session), listSessions(c)])
+  const [{ self, pendingEmail, hasLogInNotices }, sessions] = await Promise.all([
+    readSettings(c.get('tiers'), session),
+    listSessions(c),
+  ])
   const content = (
     <SettingsPage
       self={self}
       pendingEmail={pendingEmail}
+      notices={<NoticesSection isOn={hasLogInNotices} />}
       sessions={sessions}
       errors={errors}
       values={values}
@@ -253,14 +297,25 @@ async function settings(c: C, { errors = {}, status, values = {}, sent = false, 
   return page(c, { title: 'Settings', viewer: self, notice: notice ?? null, status }, content)
 }
 
-/** The own account and the pending change of its address, in one batch. */
-async function readSettings(tiers: Tiers, session: Session): Promise<{ self: Self; pendingEmail: string | null }> {
+interface ReadSettings {
+  self: Self
+  pendingEmail: string | null
+  hasLogInNotices: boolean
+}
+
+/** The own account, the pending change of its address, and the choice of mails, in one batch. */
+async function readSettings(tiers: Tiers, session: Session): Promise<ReadSettings> {
   const database = tiers.sessions.database(session, { operation: 'accounts.settings' })
-  const { self, pending } = await batchByName(database, {
+  const { self, pending, notices } = await batchByName(database, {
     self: selfQuery(tiers, database, session.userId),
     pending: pendingEmailQuery(database, session.userId, tiers.clock.now()),
+    notices: logInNoticesQuery(database, session.userId),
   })
-  return { self: selfIn(self), pendingEmail: pending.results[0]?.email ?? null }
+  return {
+    self: selfIn(self),
+    pendingEmail: pending.results[0]?.email ?? null,
+    hasLogInNotices: notices.results[0]?.isOn === 1,
+  }
 }
 
 /** A path of this site to redirect to, or null. Never another site's. */

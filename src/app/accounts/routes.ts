@@ -246,7 +246,8 @@ export async function logInFrom(
   retry: ReturnType<typeof retryKey>,
 ): Promise<SignedIn> {
   await limitCredentials(c, input.login)
-  const signedIn = await announceRetry(c, logIn(c.get('tiers'), input, userAgent(c), retry, replacedToken(c)))
+  const from = { origin: publicOrigin(c), userAgent: userAgent(c) }
+  const signedIn = await announceRetry(c, logIn(c.get('tiers'), input, from, retry, replacedToken(c)))
   writeSessionCookies(c, signedIn)
   return signedIn
 }
@@ -293,7 +294,7 @@ export async function requestResetFrom(c: C, address: string): Promise<void> {
 export async function resetPasswordFrom(c: C, token: string, next: string): Promise<void> {
   refuseCommonPassword(next, '/password')
   await limitCredentials(c, token)
-  await resetPassword(c.get('tiers'), token, next, retryKey(c))
+  await resetPassword(c.get('tiers'), token, next, publicOrigin(c), retryKey(c))
 }
 
 /** Gives a browser a new session, and its two cookies. The token of a Bearer client stays valid (decision 0035). */
@@ -302,7 +303,8 @@ export async function changePasswordFrom(c: C, input: z.infer<typeof changePassw
   const session = await requireSession(c)
   await limitCredentials(c, session.userId)
   const rotates = bearerToken(c) === null
-  const rotated = await announceRetry(c, changePassword(c.get('tiers'), session, input, rotates))
+  const origin = publicOrigin(c)
+  const rotated = await announceRetry(c, changePassword(c.get('tiers'), session, input, origin, rotates))
   if (!rotated) return
   c.set('session', async () => rotated.session)
   writeSessionCookies(c, rotated)

@@ -11,6 +11,7 @@ export const accounts = sharded(
     passwordHash: text('password_hash').notNull(), // PHC string
     passwordVersion: integer('password_version').notNull(),
     createdAt: integer('created_at').notNull(),
+    logInNotices: integer('log_in_notices').notNull().default(1), // 0: no mails about new log-ins
   }),
 )
 
@@ -22,7 +23,9 @@ export const mailTokens = sharded(
     {
       id: text().primaryKey().notNull(),
       userId: text('user_id').notNull(),
-      purpose: text({ enum: ['verify-email', 'reset-password', 'change-email', 'email-changed'] }).notNull(),
+      purpose: text({
+        enum: ['verify-email', 'reset-password', 'change-email', 'email-changed', 'password-changed', 'new-log-in'],
+      }).notNull(),
       email: text().notNull(), // the address that it is mailed to
       secretHash: text('secret_hash').notNull(),
       expiresAt: integer('expires_at').notNull(),
@@ -31,6 +34,16 @@ export const mailTokens = sharded(
       index('mail_tokens_by_user').on(table.userId, table.purpose),
       index('mail_tokens_expiry').on(table.expiresAt),
     ],
+  ),
+)
+
+/** The devices that logged in to an account. `id`: `<user id>.<SHA-256 of the User-Agent without versions>`. */
+export const knownDevices = sharded(
+  'users',
+  sqliteTable(
+    'known_devices',
+    { id: text().primaryKey().notNull(), expiresAt: integer('expires_at').notNull() },
+    (table) => [index('known_devices_expiry').on(table.expiresAt)],
   ),
 )
 

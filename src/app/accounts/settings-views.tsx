@@ -1,6 +1,10 @@
+import type { Child } from 'hono/jsx'
 import { type FieldErrors, FormError, TextArea, TextField } from '../../web/fields.tsx'
 import { Timestamp } from '../../web/layout.tsx'
+import { PICTURE_TYPES } from '../media/views.tsx'
+import { Leaf } from '../profiles/leaf.tsx'
 import type { Self } from '../profiles/shapes.ts'
+import { describeUserAgent } from './user-agents.ts'
 
 type Values = Record<string, string>
 
@@ -11,31 +15,6 @@ type SessionRow = {
   lastSeenAt: string
   userAgent: string | null
   current: boolean
-}
-
-const browsers: [pattern: RegExp, name: string][] = [
-  [/\bEdg(e|A|iOS)?\//, 'Edge'],
-  [/\bOPR\//, 'Opera'],
-  [/\b(Firefox|FxiOS)\//, 'Firefox'],
-  [/\b(Chrome|CriOS)\//, 'Chrome'],
-  [/\bSafari\//, 'Safari'],
-]
-const systems: [pattern: RegExp, name: string][] = [
-  [/iPhone|iPad/, 'iOS'],
-  [/Android/, 'Android'],
-  [/Windows/, 'Windows'],
-  [/Mac OS X|Macintosh/, 'macOS'],
-  [/CrOS/, 'ChromeOS'],
-  [/Linux/, 'Linux'],
-]
-
-/** A readable User-Agent, for example `Firefox on Linux`. An unknown one is shown unchanged. */
-function describeUserAgent(userAgent: string | null): string {
-  if (!userAgent) return 'Unknown device'
-  const browser = browsers.find(([pattern]) => pattern.test(userAgent))?.[1]
-  const system = systems.find(([pattern]) => pattern.test(userAgent))?.[1]
-  if (browser && system) return `${browser} on ${system}`
-  return browser ?? [...userAgent].slice(0, 80).join('')
 }
 
 const SessionItem = ({ session }: { session: SessionRow }) => (
@@ -86,6 +65,49 @@ const SessionsSection = ({ sessions }: { sessions: SessionRow[] }) => (
 )
 
 type ProfileSectionProps = { self: Self; values: Values; errors: FieldErrors }
+
+type AvatarSectionProps = { self: Self; errors: FieldErrors }
+
+const AvatarSection = ({ self, errors: { avatar } }: AvatarSectionProps) => (
+  <section class="settings" aria-labelledby="picture">
+    <div>
+      <h2 id="picture">Picture</h2>
+      <p class="aside">People see it beside your name.</p>
+    </div>
+    <form class="form" method="post" action="/settings/avatar" enctype="multipart/form-data">
+      <Leaf user={self} size="large" />
+      <div class="field">
+        <label for="avatar">Picture</label>
+        <p class="hint" id="avatar-hint">
+          JPEG, PNG, WebP, AVIF or GIF, up to 10 MB. Its middle is shown as a square.
+        </p>
+        <input
+          id="avatar"
+          name="avatar"
+          type="file"
+          accept={PICTURE_TYPES}
+          aria-invalid={avatar ? 'true' : undefined}
+          aria-describedby={avatar ? 'avatar-hint avatar-error' : 'avatar-hint'}
+        />
+        {avatar ? (
+          <p class="field-error" id="avatar-error">
+            {avatar}
+          </p>
+        ) : null}
+      </div>
+      <p class="actions">
+        <button class="button" type="submit">
+          Save picture
+        </button>
+        {self.avatar ? (
+          <button class="button button-quiet" type="submit" name="remove" value="yes">
+            Remove picture
+          </button>
+        ) : null}
+      </p>
+    </form>
+  </section>
+)
 
 const ProfileSection = ({ self, values, errors }: ProfileSectionProps) => (
   <section class="settings" aria-labelledby="profile">
@@ -255,6 +277,8 @@ export type SettingsPageProps = {
   self: Self
   /** The address of a change that is not confirmed yet. */
   pendingEmail: string | null
+  /** The section of the mails that the user may switch off. */
+  notices: Child
   sessions: SessionRow[]
   errors: FieldErrors
   /** The submitted values, if a form is shown again with errors. */
@@ -266,6 +290,7 @@ export type SettingsPageProps = {
 export const SettingsPage = ({
   self,
   pendingEmail,
+  notices,
   sessions,
   errors,
   values = {},
@@ -275,9 +300,11 @@ export const SettingsPage = ({
     <h1>Settings</h1>
     <FormError errors={errors} />
     <ProfileSection self={self} values={values} errors={errors} />
+    <AvatarSection self={self} errors={errors} />
     <HandleSection self={self} values={values} errors={errors} />
     <EmailSection self={self} pendingEmail={pendingEmail} values={values} errors={errors} sent={sent} />
     <PasswordSection self={self} errors={errors} />
+    {notices}
     <SessionsSection sessions={sessions} />
   </>
 )

@@ -9,12 +9,13 @@ import {
   type AccountTiers,
   emailClaim,
   handleClaim,
-  mailStatements,
   normaliseEmail,
   passwordIs,
   type SignedIn,
   taken,
 } from './accounts.ts'
+import { rememberDevice } from './log-in-notices.ts'
+import { mailStatements } from './mail-tokens.ts'
 import { hashPassword } from './passwords.ts'
 
 export interface SignUpInput {
@@ -129,6 +130,7 @@ async function commit(
         )
         .bind(ownerId, handle, displayName, minted.createdAt, searchName(displayName)),
       sessions.insert(database, minted, firstPassword(ownerId)),
+      rememberDevice(database, minted),
       ...mail.statements,
       ...confirmations.map((job) => outboxStatement(database, job)),
     ])

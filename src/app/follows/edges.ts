@@ -1,4 +1,4 @@
-import type { ManyContext } from '../../jobs/dispatch.ts'
+import type { ManyContext } from '../../jobs/kinds.ts'
 import type { GroupDatabase } from '../../sharding/grouped-batches.ts'
 import { rowsOf } from '../../sharding/named-batch.ts'
 

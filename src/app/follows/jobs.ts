@@ -1,7 +1,7 @@
 import { DAY_MS } from '../../core/clock.ts'
 import { limits } from '../../core/limits.ts'
-import { type FailedJobs, type JobKinds, type ManyContext, together } from '../../jobs/dispatch.ts'
 import type { Expiry } from '../../jobs/housekeeping.ts'
+import { type FailedJobs, type JobKinds, type ManyContext, together } from '../../jobs/kinds.ts'
 import type { Job } from '../../jobs/outbox.ts'
 import { deliver, type Edge } from './edges.ts'
 import { EDGE_CHANGED } from './follows.ts'

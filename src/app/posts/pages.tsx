@@ -2,15 +2,20 @@ import type { OpenAPIHono } from '@hono/zod-openapi'
 import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { BanyanError } from '../../core/errors.ts'
+import { limits } from '../../core/limits.ts'
 import type { Session } from '../../sessions/sessions.ts'
 import { batchByName } from '../../sharding/named-batch.ts'
 import { wholeText } from '../../web/api.ts'
 import type { WebEnv } from '../../web/context.ts'
 import type { FieldErrors } from '../../web/fields.tsx'
 import { type FormStatus, onceOrAnew, parseForm, submit } from '../../web/form.ts'
+import { formWithFiles } from '../../web/middleware/body.ts'
 import { sharedPage } from '../../web/middleware/cache-control.ts'
 import { requireSession } from '../../web/middleware/session.ts'
 import { page, readForm } from '../../web/page.tsx'
+import { storeFile } from '../media/form.ts'
+import { altText } from '../media/shapes.ts'
+import { type ChosenPicture, pictureNumbers } from '../media/views.tsx'
 import { shownName } from '../profiles/names.ts'
 import { selfIn, selfQuery } from '../profiles/profiles.ts'
 import { findViewer } from '../profiles/viewer.ts'
@@ -25,19 +30,12 @@ import { EditPostPage, HomePage, PostPage } from './views.tsx'
 type C = Context<WebEnv>
 
 const postForm = z.object({ text: postText })
+const altForm = z.object(Object.fromEntries(pictureNumbers.map((number) => [`alt${number}`, altText])))
 const draftForm = z.object({ text: wholeText })
 
 export function postPages(app: OpenAPIHono<WebEnv>): void {
   app.get(HOME, (c) => home(c))
-  app.post('/posts', async (c) => {
-    const session = await requireSession(c)
-    const { text = '', idempotencyKey } = readForm(c)
-    const failed = await submit(async () => {
-      const parsed = parseForm(postForm, { text })
-      await onceOrAnew(c, idempotencyKey, (retry) => createPost(c.get('tiers'), session, parsed.text, retry, true))
-    })
-    return failed ? home(c, { text, ...failed }) : c.redirect(HOME, 303)
-  })
+  app.post('/posts', formWithFiles(limits.pictureFormBytesMax), publish)
   app.post(DRAFT, async (c) => {
     const session = await requireSession(c)
     const values = readForm(c)
@@ -74,9 +72,44 @@ export function postPages(app: OpenAPIHono<WebEnv>): void {
   })
 }
 
+/**
+ * Publishes the composer's text and pictures. A picture comes as a file, or as the id of one that the script has uploaded.
+ * If the form is refused, those that are stored stay in it.
+ */
+async function publish(c: C) {
+  const session = await requireSession(c)
+  const values = readForm(c)
+  const { text = '', idempotencyKey } = values
+  const pictures = pictureNumbers.map((number) => ({
+    id: values[`media${number}`] ?? '',
+    alt: values[`alt${number}`] ?? '',
+  }))
+  const failed = await submit(async () => {
+    const parsed = parseForm(postForm, { text })
+    parseForm(altForm, Object.fromEntries(pictures.map(({ alt }, index) => [`alt${index + 1}`, alt])))
+    await onceOrAnew(c, idempotencyKey, async (retry) => {
+      for (const [index, picture] of pictures.entries()) {
+        const field = `picture${index + 1}`
+        const { alt } = picture
+        const own = retry && { ...retry, key: `${retry.key}.${field}` }
+        const stored = await storeFile(c, session, { field, alt, retry: own })
+        if (stored) picture.id = stored.id
+      }
+      const chosen = pictures.filter(({ id }) => id !== '')
+      const options = { isDraft: true, mediaIds: chosen.map(({ id }) => id), alts: altsOf(chosen) }
+      await createPost(c.get('tiers'), session, parsed.text, retry, options)
+    })
+  })
+  return failed ? home(c, { text, pictures, ...failed }) : c.redirect(HOME, 303)
+}
+
+const altsOf = (pictures: readonly ChosenPicture[]): Record<string, string> =>
+  Object.fromEntries(pictures.filter(({ alt }) => alt !== '').map(({ id, alt }) => [id, alt]))
+
 /** What the user has typed and sent, with the errors to show beside it. */
 interface Sent {
   text: string
+  pictures?: readonly ChosenPicture[]
   errors: FieldErrors
   status: FormStatus
 }
@@ -89,7 +122,7 @@ async function home(c: C, sent?: Sent) {
     readOwn(c, session),
     listOwnPosts(tiers, session.userId, pageOf(c)),
   ])
-  const composer = { text: sent?.text ?? draft, errors: sent?.errors ?? {} }
+  const composer = { text: sent?.text ?? draft, errors: sent?.errors ?? {}, pictures: sent?.pictures ?? [] }
   const content = (
     <HomePage self={self} posts={items} next={next} composer={composer} idempotencyKey={crypto.randomUUID()} />
   )

@@ -15,7 +15,7 @@ import { noBody } from '../../web/middleware/body.ts'
 import { requireSession } from '../../web/middleware/session.ts'
 import { getByHandle } from '../profiles/profiles.ts'
 import { createPost, deletePost, editPost, getPost, listPosts, TEXT_CHARACTERS_MAX } from './posts.ts'
-import { postShape } from './shapes.ts'
+import { pictureIds, postShape } from './shapes.ts'
 
 /** 1 to 2,000 characters (code points), not only white space. */
 export const postText = wholeText
@@ -24,6 +24,7 @@ export const postText = wholeText
 
 const idParam = z.object({ id: z.string() })
 const body = jsonBody(z.strictObject({ text: postText }))
+const newPost = jsonBody(z.strictObject({ text: postText, mediaIds: pictureIds.optional() }))
 const onePost = json(z.object({ post: postShape }), 'The post')
 
 export function postRoutes(app: OpenAPIHono<WebEnv>): void {
@@ -32,12 +33,13 @@ export function postRoutes(app: OpenAPIHono<WebEnv>): void {
       method: 'post',
       path: '/api/v1/posts',
       security: signedIn,
-      request: { body },
+      request: { body: newPost },
       responses: { 201: onePost, ...writeProblems(401, 409) },
     }),
     async (c) => {
       const session = await requireSession(c)
-      const post = await createPost(c.get('tiers'), session, c.req.valid('json').text, retryKey(c))
+      const { text, mediaIds = [] } = c.req.valid('json')
+      const post = await createPost(c.get('tiers'), session, text, retryKey(c), { mediaIds })
       return c.json({ post }, 201)
     },
   )

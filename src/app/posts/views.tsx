@@ -1,5 +1,7 @@
 import { type FieldErrors, FormError, TextArea } from '../../web/fields.tsx'
-import { readableTime, Spread, Timestamp } from '../../web/layout.tsx'
+import { Spread, Timestamp } from '../../web/layout.tsx'
+import { readableTime } from '../../web/readable-times.ts'
+import { type ChosenPicture, PictureFields, Pictures } from '../media/views.tsx'
 import { Byline } from '../profiles/byline.tsx'
 import { Leaf } from '../profiles/leaf.tsx'
 import { shownName } from '../profiles/names.ts'
@@ -59,6 +61,7 @@ const PostCard = ({ post, byline = true }: PostCardProps) => (
         </a>
       </p>
     ) : null}
+    <Pictures media={post.media} />
   </article>
 )
 
@@ -97,8 +100,10 @@ export const PostList = ({ posts, next, basePath, empty = 'Nothing here yet.', b
 
 type Draft = { text: string; errors: FieldErrors }
 
-const Composer = ({ text, errors, idempotencyKey }: Draft & { idempotencyKey: string }) => (
-  <form class="form composer" method="post" action="/posts" data-draft={DRAFT}>
+type ComposerProps = Draft & { pictures: readonly ChosenPicture[]; idempotencyKey: string }
+
+const Composer = ({ text, errors, pictures, idempotencyKey }: ComposerProps) => (
+  <form class="form composer" method="post" action="/posts" enctype="multipart/form-data" data-draft={DRAFT}>
     <FormError errors={errors} />
     <input type="hidden" name="idempotencyKey" value={idempotencyKey} />
     <TextArea
@@ -112,11 +117,19 @@ const Composer = ({ text, errors, idempotencyKey }: Draft & { idempotencyKey: st
       countTo={postCharactersMax}
       required
     />
+    {errors.mediaIds ? <p class="field-error">{errors.mediaIds}</p> : null}
+    <PictureFields chosen={pictures} errors={errors} />
     <p class="actions">
       <button class="button" type="submit">
         Publish
       </button>
-      <button class="button button-quiet" type="submit" formaction={DRAFT} formnovalidate>
+      <button
+        class="button button-quiet"
+        type="submit"
+        formaction={DRAFT}
+        formenctype="application/x-www-form-urlencoded"
+        formnovalidate
+      >
         Save draft
       </button>
     </p>
@@ -141,7 +154,7 @@ export type HomePageProps = {
   self: Self
   posts: Post[]
   next: string | null
-  composer: Draft
+  composer: Draft & { pictures: readonly ChosenPicture[] }
   idempotencyKey: string
 }
 
@@ -182,6 +195,7 @@ export const PostPage = ({ post, own }: PostPageProps) => (
       <p class="words words-large" dir="auto">
         {post.text}
       </p>
+      <Pictures media={post.media} />
       <PostDates post={post} />
     </article>
     {own ? (

@@ -6,6 +6,7 @@ declare module '../../web/site.ts' {
   interface Viewer {
     handle: string
     displayName: string
+    avatar?: { url: string } | null
   }
 }
 

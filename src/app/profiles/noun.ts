@@ -1,6 +1,7 @@
 import { defineNoun } from '../noun.ts'
 import { profileNavigation } from './navigation.tsx'
 import { profilePages } from './pages.tsx'
+import { pictureChanged } from './profiles.ts'
 import { profileRoutes } from './routes.ts'
 import { userList } from './user-list.ts'
 
@@ -10,4 +11,5 @@ export const profiles = defineNoun({
   routes: [profileRoutes, profilePages],
   navigation: profileNavigation,
   userList,
+  pictureChanged,
 })

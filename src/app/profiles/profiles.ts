@@ -3,13 +3,18 @@ import { cachePolicy } from '../../cache/entry.ts'
 import { rfc3339 } from '../../core/clock.ts'
 import { BanyanError } from '../../core/errors.ts'
 import type { Session } from '../../sessions/sessions.ts'
-import { rowsOf, type Typed } from '../../sharding/named-batch.ts'
+import { batchByName, rowsOf, type Typed } from '../../sharding/named-batch.ts'
 import type { ShardDatabase } from '../../sharding/shards.ts'
 import type { Tiers } from '../../web/context.ts'
+import type { PictureChanged } from '../media/media.ts'
+import { areUsable, avatarOf, readyMedia, removePictures, usePictures } from '../media/uses.ts'
 import { searchName } from './names.ts'
 import type { Self, User } from './shapes.ts'
 
-export type ProfileTiers = Pick<Tiers, 'shards' | 'claims' | 'sessions' | 'clock' | 'userCounts' | 'cache'>
+export type ProfileTiers = Pick<
+  Tiers,
+  'shards' | 'claims' | 'sessions' | 'clock' | 'ids' | 'follow' | 'userCounts' | 'cache'
+>
 
 /** ASCII in either case. Other letters whose lower case is ASCII do not match. */
 export const HANDLE = /^[a-z][a-z0-9_]{2,29}$/i
@@ -28,12 +33,15 @@ export interface ProfileRow {
   following: number
   posts: number
   version: number
+  avatarId: string | null
 }
 
 interface SelfRow extends ProfileRow {
   email: string
   emailVerifiedAt: number | null
 }
+
+const AVATAR = `${readyMedia('profiles.avatar_id')} AS avatarId`
 
 /** The columns of `toUser`, from `profiles`. A count that no noun contributes is 0. @public For nouns. */
 export const userColumns = ({
@@ -42,7 +50,7 @@ export const userColumns = ({
   posts = 'SELECT 0',
 }: Tiers['userCounts']) =>
   `profiles.id, handle, display_name AS displayName, bio, profiles.created_at AS createdAt, profiles.version AS version,
-  (${followers}) AS followers, (${following}) AS following, (${posts}) AS posts`
+  (${followers}) AS followers, (${following}) AS following, (${posts}) AS posts, ${AVATAR}`
 
 /** A user of `userColumns`. @public For nouns. */
 export const toUser = (row: ProfileRow): User => ({
@@ -50,7 +58,7 @@ export const toUser = (row: ProfileRow): User => ({
   handle: row.handle,
   displayName: row.displayName,
   bio: row.bio,
-  avatar: null,
+  avatar: avatarOf(row.avatarId),
   createdAt: rfc3339(row.createdAt),
   followers: row.followers,
   following: row.following,
@@ -66,8 +74,8 @@ const cachedProfile = cachePolicy<ProfileRow>({
   version: ({ version }) => version,
 })
 
-/** The key of a profile in the cache. Its form is 1. */
-const profileKey = (handle: string) => `profile.1:${handle}`
+/** The key of a profile in the cache. Its form is 2. */
+const profileKey = (handle: string) => `profile.2:${handle}`
 
 /**
  * The profile with a handle, or null. Two queries: the claim names the user, and the user's shard has the profile. The
@@ -102,7 +110,7 @@ export async function getByHandle(tiers: ProfileTiers, text: string): Promise<Pr
   return { user: toUser(row), version: row.version }
 }
 
-const userKey = (id: string) => `user.1:${id}`
+const userKey = (id: string) => `user.2:${id}`
 const idIn = (key: string) => key.slice(userKey('').length)
 
 /**
@@ -133,7 +141,7 @@ export async function findUsers(
 }
 
 /** The columns of `ProfileName`. */
-const NAME_COLUMNS = 'id AS authorId, handle, display_name AS displayName, version AS authorVersion'
+const NAME_COLUMNS = `id AS authorId, handle, display_name AS displayName, version AS authorVersion, ${AVATAR}`
 
 /**
  * The statement of a noun that changes what a profile counts or what its lists contain. It goes into the batch of the
@@ -202,23 +210,78 @@ export interface ProfileName {
   handle: string
   displayName: string
   authorVersion: number
+  avatarId: string | null
 }
 
-/** Changes the public profile. Omitted fields stay unchanged. */
-export async function updateProfile(
-  tiers: ProfileTiers,
-  session: Session,
-  change: { displayName?: string | undefined; bio?: string | undefined },
-): Promise<void> {
-  const { displayName } = change
-  const handle = await tiers.sessions
-    .database(session, { operation: 'profiles.update' })
-    .prepare(
-      `UPDATE profiles SET display_name = coalesce(?1, display_name), bio = coalesce(?2, bio), version = version + 1,
-         search_name = iif(?1 IS NULL, search_name, ?3)
-       WHERE id = ?4 RETURNING handle`,
-    )
-    .bind(displayName ?? null, change.bio ?? null, searchName(displayName ?? ''), session.userId)
-    .first<string>('handle')
-  if (handle !== null) profileChanged(tiers, handle)
+export interface ProfileChange {
+  displayName?: string | undefined
+  bio?: string | undefined
+  /** A picture, or null for none. */
+  avatarId?: string | null | undefined
 }
+
+/**
+ * Changes the public profile. Omitted fields stay unchanged. The previous avatar is deleted. Throws INVALID if the avatar
+ * is no picture that the user can use.
+ */
+export async function updateProfile(tiers: ProfileTiers, session: Session, change: ProfileChange): Promise<void> {
+  const { displayName, avatarId } = change
+  const { userId } = session
+  const database = tiers.sessions.database(session, { operation: 'profiles.update' })
+  const avatar = avatarId === undefined ? null : avatarChange(tiers, database, userId, avatarId)
+  const { pictureJob, changed } = await batchByName(database, {
+    pictureJob: avatar ? [avatar.removed.pictureJob] : [],
+    pictures: avatar ? [avatar.removed.pictures] : [],
+    changed: rowsOf<{ handle: string }>(
+      database
+        .prepare(
+          `UPDATE profiles SET display_name = coalesce(?1, display_name), bio = coalesce(?2, bio), version = version + 1,
+             search_name = iif(?1 IS NULL, search_name, ?3), avatar_id = iif(?5, ?6, avatar_id)
+           WHERE id = ?4 AND (NOT ?5 OR ?6 IS NULL OR ${avatar?.usable.sql ?? '1'})
+           RETURNING handle`,
+        )
+        .bind(
+          displayName ?? null,
+          change.bio ?? null,
+          searchName(displayName ?? ''),
+          userId,
+          avatar ? 1 : 0,
+          avatarId ?? null,
+          ...(avatar?.usable.values ?? []),
+        ),
+    ),
+    used: avatar?.after ?? [],
+  })
+  const [row] = changed.results
+  if (avatarId && !row) throw unusableAvatar()
+  for (const answer of pictureJob) avatar?.follow(answer)
+  if (row) profileChanged(tiers, row.handle)
+}
+
+/** The statements that replace the avatar, around the change of the profile. */
+function avatarChange(tiers: ProfileTiers, database: ShardDatabase, userId: string, avatarId: string | null) {
+  const usable = avatarId === null ? { sql: '1', values: [] } : areUsable([avatarId], userId, userId)
+  const { statements, follow } = removePictures(tiers, database, userId, {
+    sql: `media.used_by = ? AND media.id IS NOT ? AND ${usable.sql}`,
+    values: [userId, avatarId, ...usable.values],
+  })
+  const isSet = { sql: 'EXISTS (SELECT 1 FROM profiles WHERE id = ? AND avatar_id = ?)', values: [userId, avatarId] }
+  const after =
+    avatarId === null ? [] : [usePictures(database, { ids: [avatarId], ownerId: userId, usedBy: userId }, isSet)]
+  return { usable, removed: statements, after, follow }
+}
+
+function unusableAvatar(): BanyanError {
+  const detail = 'This picture cannot be used. Upload a picture of your own, and use it for one thing only.'
+  return new BanyanError('INVALID', detail, { errors: [{ pointer: '/avatarId', detail }] })
+}
+
+/** What shows a picture names its owner, whose version counts. So caches learn of a picture that is ready. */
+export const pictureChanged: PictureChanged = (database, { id, ownerId }) => [
+  database
+    .prepare(
+      `UPDATE profiles SET version = version + 1
+       WHERE id = ? AND EXISTS (SELECT 1 FROM media WHERE media.id = ? AND used_by IS NOT NULL)`,
+    )
+    .bind(ownerId, id),
+]

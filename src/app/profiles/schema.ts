@@ -14,6 +14,7 @@ export const profiles = sharded(
       createdAt: integer('created_at').notNull(), // ms
       version: integer().notNull(),
       searchName: text('search_name'), // `searchText(displayName)`; null until a duty has filled it in an old row
+      avatarId: text('avatar_id'), // of a picture, which may not be ready
     },
     (table) => [
       index('profiles_by_handle').on(table.handle, table.id),

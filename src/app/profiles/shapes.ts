@@ -2,7 +2,7 @@ import { z } from '@hono/zod-openapi'
 import { isVisible } from '../../core/visible.ts'
 import { wholeText } from '../../web/api.ts'
 
-/** The `user` of the HTTP contract. `avatar` is null until pictures are supported. */
+/** The `user` of the HTTP contract. `avatar` is null until its picture is ready. */
 export const userShape = z
   .object({
     id: z.string(),
@@ -33,4 +33,8 @@ export const displayName = wholeText
 
 export const bio = wholeText.refine(atMost(300), 'A bio has at most 300 characters.')
 
-export const profileChange = z.strictObject({ displayName: displayName.optional(), bio: bio.optional() })
+export const profileChange = z.strictObject({
+  displayName: displayName.optional(),
+  bio: bio.optional(),
+  avatarId: z.string().nullable().optional(),
+})

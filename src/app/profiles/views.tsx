@@ -1,5 +1,6 @@
 import type { Child } from 'hono/jsx'
-import { readableDay, Spread } from '../../web/layout.tsx'
+import { Spread } from '../../web/layout.tsx'
+import { readableDay } from '../../web/readable-times.ts'
 import { Leaf } from './leaf.tsx'
 import { shownName } from './names.ts'
 import type { User } from './shapes.ts'

@@ -52,7 +52,7 @@ export async function searchUsers(
     const rows = page.rows.filter((row) => !isRepeated(row, { text, handle }))
     return { items: rows.map(toUser), next: formatSortKey(page.next), partial: page.failed.length > 0, at }
   }
-  const key = `search.1:${sha256Hex(JSON.stringify([text, limit, after]))}`
+  const key = `search.2:${sha256Hex(JSON.stringify([text, limit, after]))}`
   const { items, next, partial } = (await cache.read(key, { ...cachedSearch, owner: null, load })) ?? (await load())
   return { items, next, partial }
 }

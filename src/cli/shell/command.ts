@@ -12,6 +12,8 @@ export interface Output {
 interface OperandDefinition {
   name: string
   help: string
+  /** Any number of them, and none, too. Only for the last operand. */
+  isList?: true
 }
 
 export interface CommandDefinition<
@@ -24,7 +26,7 @@ export interface CommandDefinition<
   summary: string
   /** Sentences for the command's own help: effect, idempotence, limits. */
   details?: string
-  /** Follow the name in this order. All are required. */
+  /** Follow the name in this order. All are required, unless one is a list. */
   operands?: Operands
   /** The command's own options; `commonOptions` are added to every command. */
   options?: Options
@@ -33,7 +35,7 @@ export interface CommandDefinition<
   /** `connect` opens the operators' API. Throws UserError if no token is known. */
   run(
     connect: () => Connection,
-    operands: { -readonly [Index in keyof Operands]: string },
+    operands: Operands extends readonly [{ isList: true }] ? string[] : { -readonly [Index in keyof Operands]: string },
     options: OptionValues<Options & typeof commonOptions>,
   ): Promise<Output>
 }

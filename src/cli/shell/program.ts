@@ -9,6 +9,9 @@ export type CarryOut = (
 ) => Promise<void>
 
 const nouns: Record<string, string> = {
+  backfill: 'changes all rows of a table while users write',
+  'dead-letters': 'lists, redrives and discards jobs that used up their attempts',
+  jobs: 'lists, pauses and resumes kinds of jobs and queues',
   keyspaces: 'lists table groups, and moves one to a shard',
   migrations: 'shows and applies migrations of the shards’ databases',
   moves: 'moves slots between shards',
@@ -21,7 +24,8 @@ const FOOTER = `
 The exit code is 1 if the command fails; if a watched move fails or is aborted;
 if a load finds a lost or doubled write, a stale read of the writer's own data,
 an overdue read or a refused request; if an import finds users that are missing
-or differ; if a shard did not answer a list of users; or if a probe fails.
+or differ; if a shard did not answer a list of users, jobs or dead letters; or
+if a probe fails.
 
 Run it from your clone as: npm run banyan -- <noun> <verb>. For example:
   npm run banyan -- shards list --url https://banyan.example.com
@@ -65,7 +69,7 @@ function add(made: Program, command: Command, carryOut: CarryOut): void {
   const description = details ? `${summary}\n\n${details}` : summary
   made.configureHelp({ ...made.configureHelp(), commandDescription: () => description })
   made.showHelpAfterError(`Options and examples: npm run banyan -- help ${name}`)
-  for (const operand of operands) made.argument(`<${operand.name}>`, operand.help)
+  for (const { name, help, isList } of operands) made.argument(isList ? `[${name}...]` : `<${name}>`, help)
   const own = optionsOf(options)
   for (const option of own) made.addOption(option)
   if (examples.length > 0) {

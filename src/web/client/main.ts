@@ -1,6 +1,6 @@
 // Every page works without this script, which only adds comfort.
 
-export {}
+import { showWhenReady, uploading, uploadWhenChosen } from './pictures.ts'
 
 const busyMsMax = 10_000
 const clockMs = 30_000
@@ -169,8 +169,29 @@ function keepTimes(): void {
   document.addEventListener('visibilitychange', say)
 }
 
+/** A form with pictures is sent when all of them are uploaded. */
+function waitForUploads(form: HTMLFormElement): void {
+  form.addEventListener('submit', (event) => {
+    const uploads = uploading()
+    if (!uploads) return
+    event.preventDefault()
+    event.stopPropagation()
+    const { submitter } = event
+    uploads.finally(() => form.requestSubmit(submitter))
+  })
+}
+
 guardSubmits()
 keepTimes()
+for (const form of document.forms) {
+  const fields = form.querySelectorAll<HTMLFieldSetElement>('fieldset[data-upload]')
+  for (const field of fields) uploadWhenChosen(field)
+  if (fields.length > 0) waitForUploads(form)
+}
+for (const note of document.querySelectorAll<HTMLElement>('[data-media]')) {
+  note.querySelector('.without-script')?.remove()
+  void showWhenReady(note)
+}
 for (const area of document.querySelectorAll('textarea')) {
   growWithText(area)
   if (area.dataset.countTo) countCharacters(area)

@@ -1,5 +1,6 @@
 import type { Context, Handler, MiddlewareHandler } from 'hono'
 import { createMiddleware } from 'hono/factory'
+import { matchesEtag } from '../../assets/static-files.ts'
 import type { WebEnv } from '../context.ts'
 import type { Sharing } from '../sharing.ts'
 
@@ -13,7 +14,13 @@ const ofData = { maxAgeSeconds: 60, staleSeconds: 300, errorSeconds: 3_600 }
 /** A page that only a deployment changes. A deployment starts with an empty cache. Browsers still ask each minute. */
 const ofCode = { maxAgeSeconds: 60, staleSeconds: 86_400, errorSeconds: 86_400 }
 
-const sharings = { ofData, ofCode }
+/**
+ * A file of a user. The shared cache asks for it again once a week, so one that nobody reads is not kept for long. A
+ * purge removes it after a deletion.
+ */
+const ofFile = { maxAgeSeconds: 604_800, staleSeconds: 0, errorSeconds: 86_400, isFile: true } as const
+
+const sharings = { ofData, ofCode, ofFile }
 
 /** The sharing of each route, by the middleware that declares it. */
 const declared = new WeakMap<Handler | MiddlewareHandler, Sharing>()
@@ -53,17 +60,34 @@ export const cacheControl = (reader: 'client' | 'shared cache') =>
     if (isPersonal) headers.set('cache-control', 'private, no-store')
     else if (status === 200 && sharing) share(headers, sharing, reader)
     else if (!isOk(status) || !headers.has('cache-control')) headers.set('cache-control', 'no-store')
+    if (reader === 'client' && sharing?.isFile) c.res = unlessKnown(c)
     if (reader === 'shared cache' && !isPersonal) headers.set('cache-tag', [...new Set(c.get('cacheTags'))].join(','))
   })
 
-/** Only static files answer 304, and they set their own Cache-Control. */
+/** 304 instead of a file that the client has. */
+function unlessKnown(c: Context<WebEnv>): Response {
+  const etag = c.res.headers.get('etag')
+  if (c.res.status !== 200 || etag === null) return c.res
+  if (!matchesEtag(c.req.header('if-none-match') ?? null, etag)) return c.res
+  void c.res.body?.cancel()
+  const headers = new Headers(c.res.headers)
+  for (const name of ['content-type', 'content-length']) headers.delete(name)
+  return new Response(null, { status: 304, headers })
+}
+
+/** Only files answer 304, and they set their own Cache-Control. */
 const isOk = (status: number): boolean => status === 200 || status === 304
 
 /**
  * Clients get no stale times, because no purge reaches a browser. They get `Vary`, because after a log-in the same
  * address has another page.
  */
-function share(headers: Headers, { maxAgeSeconds, staleSeconds, errorSeconds }: Sharing, reader: string): void {
+function share(headers: Headers, sharing: Sharing, reader: string): void {
+  const { maxAgeSeconds, staleSeconds, errorSeconds, isFile } = sharing
+  if (isFile && reader === 'client') {
+    headers.set('cache-control', 'public, max-age=31536000, immutable')
+    return
+  }
   const forAll = `public, max-age=${maxAgeSeconds}`
   const stale = `, stale-while-revalidate=${staleSeconds}, stale-if-error=${errorSeconds}`
   headers.set('cache-control', reader === 'client' ? forAll : forAll + stale)

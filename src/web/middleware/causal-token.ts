@@ -7,12 +7,12 @@ import { bearerToken } from './session.ts'
 
 /**
  * After a write, sends the token with which the client reads its own writes on any isolate. The answer to a request
- * with a token depends on it, because the tiers were opened with its epoch.
+ * with a token depends on it, because the tiers were opened with its epoch. A file depends on no shard.
  */
 export const causalToken = () =>
   createMiddleware<WebEnv>(async function causalToken(c, next) {
-    if (hasCausalToken(c)) markPersonal(c)
     await next()
+    if (!c.get('sharing')?.isFile && hasCausalToken(c)) markPersonal(c)
     const { settings, clock, shards, client, writtenSlots, writtenBookmarks, hasWritten } = c.get('tiers')
     // The epoch that this request wrote with, or a newer one. An acknowledged write does not wait for another map.
     const { epoch } = shards

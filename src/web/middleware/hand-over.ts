@@ -21,7 +21,7 @@ const outcomes: Record<string, string> = {
 }
 
 /** The headers of a shared page that the client gets. The middleware adds those of its own request. */
-const pageHeaders = ['content-type', 'age']
+const pageHeaders = ['content-type', 'age', 'etag', 'content-disposition']
 
 /**
  * Answers a visitor from the shared cache in front of `PublicPages`. It runs before anything that may wait for the
@@ -30,7 +30,8 @@ const pageHeaders = ['content-type', 'age']
 export const handOver = () =>
   createMiddleware<WebEnv>(async function handOver(c, next) {
     const { publicPages, log } = c.get('tiers')
-    const sharing = publicPages && isVisitor(c) ? sharingOf(c) : null
+    const declared = publicPages && sharingOf(c)
+    const sharing = declared && (declared.isFile ? isRead(c) : isVisitor(c)) ? declared : null
     const request = sharing && sharedRequest(c.req.url, sharing)
     if (!publicPages || !request) return next()
     try {
@@ -47,8 +48,10 @@ export const handOver = () =>
 /** A reader without anything that could change the answer: no token, and no cookie of ours, valid or not. */
 function isVisitor(c: Context<WebEnv>): boolean {
   const hasToken = c.req.header('authorization') !== undefined || c.req.header('x-causal-token') !== undefined
-  return (c.req.method === 'GET' || c.req.method === 'HEAD') && !hasToken && !hasOwnCookie(c)
+  return isRead(c) && !hasToken && !hasOwnCookie(c)
 }
+
+const isRead = (c: Context<WebEnv>): boolean => c.req.method === 'GET' || c.req.method === 'HEAD'
 
 /** The sharing that the answering route declares in its first handler. The first route that matches answers. */
 function sharingOf(c: Context<WebEnv>): Sharing | null {

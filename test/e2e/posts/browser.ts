@@ -2,6 +2,7 @@ import type { Page } from 'playwright-core'
 import { expect, test } from 'vitest'
 import type { BrowserGiven } from '../../support/browser-given.ts'
 import { pathOf } from '../../support/browser-stand.ts'
+import { picture } from '../../support/pictures.ts'
 
 export async function publish(page: Page, text: string): Promise<void> {
   await page.getByLabel('New post').fill(text)
@@ -63,11 +64,68 @@ export function browserTests({ stack, open, signUp, logIn, tabTo, tooWide }: Bro
     expect(await page.getByLabel('New post').inputValue()).toBe('')
   })
 
+  const file = (name: string) => ({ name, mimeType: 'image/png', buffer: Buffer.from(picture()) })
+  const loaded = (page: Page) =>
+    page
+      .locator('.picture img')
+      .evaluateAll((all) => all.map((one) => (one as unknown as { naturalWidth: number }).naturalWidth > 0))
+
+  test('a post with two pictures shows them as soon as they are ready, without a reload', async () => {
+    const page = await open()
+    await signUp(page, 'pixie')
+    await page.getByText('Add pictures').click()
+    await page.getByLabel('File').nth(0).setInputFiles(file('one.png'))
+    await page.getByText('one.png is uploaded.').waitFor()
+    await page.getByRole('button', { name: 'Remove picture' }).click()
+    await page.getByLabel('File').nth(0).setInputFiles(file('two.png'))
+    await page.getByLabel('File').nth(1).setInputFiles(file('three.png'))
+    await page.getByLabel('What does it show?').nth(0).fill('A gradient.')
+    await publish(page, 'Two pictures.')
+    await page.locator('.picture img').nth(1).waitFor()
+    await expect.poll(() => loaded(page)).toEqual([true, true])
+    expect(await page.getByAltText('A gradient.').count()).toBe(1)
+  })
+
+  test('an upload can be cancelled, and the post is published without it', async () => {
+    const page = await open()
+    await signUp(page, 'pico')
+    await page.route('**/api/v1/media', () => undefined)
+    await page.getByText('Add pictures').click()
+    await page.getByLabel('File').nth(0).setInputFiles(file('slow.png'))
+    await page.getByRole('button', { name: 'Cancel upload' }).click()
+    await publish(page, 'No picture.')
+    expect(await page.locator('.picture, .picture-note').count()).toBe(0)
+  })
+
+  test('pictures are uploaded and shown without scripts', async () => {
+    const page = await open({ javaScriptEnabled: false })
+    await signUp(page, 'pixel')
+    await page.getByText('Add pictures').click()
+    await page
+      .getByLabel('File')
+      .nth(0)
+      .setInputFiles({ ...file('one.png'), buffer: Buffer.from('<svg/>') })
+    await page.getByLabel('New post').fill('Two pictures.')
+    await page.getByRole('button', { name: 'Publish' }).click()
+    await page.locator('#picture1-error').waitFor()
+    await page.getByLabel('File').nth(0).setInputFiles(file('two.png'))
+    await page.getByLabel('File').nth(1).setInputFiles(file('three.png'))
+    await page.getByLabel('What does it show?').nth(0).fill('A gradient.')
+    await publish(page, 'Two pictures.')
+    for (let looks = 0; looks < 50 && (await page.getByText('Reload the page').count()) > 0; looks++) {
+      await page.waitForTimeout(200)
+      await page.reload()
+    }
+    expect(await page.locator('.picture img').count()).toBe(2)
+    expect(await page.getByAltText('A gradient.').count()).toBe(1)
+  })
+
   test('publishing works with the keyboard alone', async () => {
     const page = await open()
     await signUp(page, 'piet')
     await tabTo(page, 'text')
     await page.keyboard.type('No hands.')
+    await page.keyboard.press('Tab') // to the pictures
     await page.keyboard.press('Tab')
     await page.keyboard.press('Enter')
     await page.getByRole('list').getByText('No hands.').waitFor()

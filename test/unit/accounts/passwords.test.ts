@@ -116,7 +116,12 @@ describe('the work of a log-in', () => {
       const tried = []
       for (const account of [row, null]) {
         scrypt.mockClear()
-        const error = await logIn(tiersWith(account), { login, password: 'a wrong one' }, '', null).catch((e) => e)
+        const error = await logIn(
+          tiersWith(account),
+          { login, password: 'a wrong one' },
+          { origin: 'http://localhost', userAgent: '' },
+          null,
+        ).catch((e) => e)
         expect(error).toBeInstanceOf(BanyanError)
         tried.push({ code: error.code, message: error.message, work: work() })
       }
@@ -132,7 +137,12 @@ describe('the work of a log-in', () => {
       scrypt.mockClear()
       for (const account of [row, null]) {
         const tiers = tiersWith(account, 'another attempt')
-        const error = await logIn(tiers, { login, password: PASSWORD }, '', null).catch((e) => e)
+        const error = await logIn(
+          tiers,
+          { login, password: PASSWORD },
+          { origin: 'http://localhost', userAgent: '' },
+          null,
+        ).catch((e) => e)
         expect([error.code, error.retryAfterSeconds]).toEqual(['RATE_LIMITED', 2])
       }
       expect(work()).toEqual([])

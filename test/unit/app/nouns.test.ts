@@ -3,12 +3,22 @@ import path from 'node:path'
 import { getTableName, is } from 'drizzle-orm'
 import { SQLiteTable } from 'drizzle-orm/sqlite-core'
 import { describe, expect, test } from 'vitest'
+import { Objects } from '../../../src/assets/objects.ts'
 import { type RestoreContribution, restoredBy } from '../../../src/cli/restore/noun.ts'
 import { fromNouns } from '../../../src/cli/shell/nouns.ts'
+import { systemClock } from '../../../src/core/clock.ts'
 import { nouns } from '../../../workers/nouns.ts'
 
 const root = path.resolve(import.meta.dirname, '../../..')
-const jobOptions = { signingKey: 'k', sendMail: async () => undefined }
+const noBucket = { get: async () => null, put: async () => null } as unknown as R2Bucket
+const jobOptions = {
+  signingKey: 'k',
+  sendMail: async () => undefined,
+  objects: new Objects(noBucket, systemClock),
+  images: { transform: async () => new Uint8Array() },
+  pictureChanged: () => [],
+  purgesOf: () => [],
+}
 
 test('src/app/nouns.ts lists every folder of src/app', () => {
   const folders = globSync('src/app/*/', { cwd: root }).map((folder) => path.basename(folder))

@@ -16,7 +16,7 @@ function shardWith(users: number, slots: SlotSpans, seed = 1): DatabaseSync {
     database.exec(`DROP TRIGGER "${trigger.name}"`)
   const all = slots.flatMap(([first, after]) => Array.from({ length: after - first }, (_, n) => first + n))
   const random = seededRandom(seed)
-  const insert = database.prepare("INSERT INTO accounts VALUES (?, 'e', NULL, 'h', 1, 0)")
+  const insert = database.prepare("INSERT INTO accounts VALUES (?, 'e', NULL, 'h', 1, 0, 1)")
   database.exec('BEGIN')
   for (let n = 0; n < users; n++)
     insert.run(`${slotText(all[Math.floor(random.fraction() * all.length)]!)}01hf7yat00${String(n).padStart(16, '0')}`)

@@ -4,13 +4,15 @@ import { windowOf } from '../../../src/core/bounded.ts'
 import { slotText } from '../../../src/core/ids.ts'
 import type { Log } from '../../../src/core/log.ts'
 import { consume } from '../../../src/jobs/consumer.ts'
-import { Dispatch, type JobKinds } from '../../../src/jobs/dispatch.ts'
+import { Dispatch } from '../../../src/jobs/dispatch.ts'
 import { type Duty, dutyOfTurn, runDuties } from '../../../src/jobs/duties.ts'
 import { expire, platformExpiries } from '../../../src/jobs/housekeeping.ts'
+import type { JobKinds } from '../../../src/jobs/kinds.ts'
 import type { Job } from '../../../src/jobs/outbox.ts'
 import { Relay } from '../../../src/jobs/relay.ts'
 import { Claims } from '../../../src/sharding/claims.ts'
 import { StatementBudget } from '../../../src/sharding/statement-budget.ts'
+import { plainJobs } from '../../support/job-parts.ts'
 import { type ManyShards, manyShards } from '../../support/many-shards.ts'
 import { UnkindQueue } from '../../support/queue-double.ts'
 import { fixedRandom, ManualClock, routedShards, ScriptedSource } from '../../support/sharding-doubles.ts'
@@ -56,6 +58,8 @@ function fill({ sqlite }: ManyShards) {
         0,
         NOW - 1_000 + n,
         NOW - 60_000,
+        null,
+        null,
       ]),
     )
     // Owners are in all shards. Half of the sign-ups committed.
@@ -140,9 +144,9 @@ function cron(all: ManyShards, mode: 'queue' | 'inline') {
     const source = new ScriptedSource(() => all.wire(clock.now()))
     const { shards } = routedShards({ databases: metered, clock, source })
     const common = { shards, clock, random: fixedRandom(), log }
-    const dispatch = new Dispatch({ ...common, kinds })
+    const dispatch = new Dispatch({ ...common, kinds, ...plainJobs(common) })
     const binding = queue.binding as Queue
-    const queues = { jobs: binding, media: binding, purges: binding }
+    const queues = { mail: binding, jobs: binding, media: binding, purges: binding }
     return { budget, shards, dispatch, relay: new Relay({ ...common, mode, queues, dispatch }) }
   }
   const expiries = [...platformExpiries, ...accountExpiries]
@@ -171,7 +175,7 @@ describe.each(['queue', 'inline'] as const)('the cron on 64 shards with full bac
     const { logged, queue, minute } = cron(all, mode)
     const lefts = [backlog(all)]
     const sent: number[] = []
-    for (let turn = 29_757_600; turn < 29_757_600 + 14; turn++) {
+    for (let turn = 29_757_600; turn < 29_757_600 + 16; turn++) {
       sent.push(await minute(turn))
       lefts.push(backlog(all))
     }

@@ -12,7 +12,7 @@ import { signUp } from '../../../src/app/accounts/sign-up.ts'
 import { BanyanError } from '../../../src/core/errors.ts'
 import { limits } from '../../../src/core/limits.ts'
 import { claimKey } from '../../../src/sharding/claims.ts'
-import { type Member, member } from '../../support/members.ts'
+import { anyClient, type Member, member } from '../../support/members.ts'
 import { emptyShards, everything, rowCounts, rows } from '../../support/shard-rows.ts'
 import { type TestIsolate, World } from '../../support/tiers.ts'
 import { somebody } from '../../support/worker-isolate.ts'
@@ -55,7 +55,7 @@ const joins = (world: World, email: string) => {
 
 const logsIn = (world: World, login: string, password: string) => {
   const isolate = world.isolate()
-  return outcomeOf(isolate, logIn(isolate.tiers, { login, password }, '', null))
+  return outcomeOf(isolate, logIn(isolate.tiers, { login, password }, anyClient, null))
 }
 
 /** The token of the latest mail of this kind to this address. */
@@ -137,7 +137,9 @@ describe('a change of the e-mail address', () => {
       expect(await asks(world, ada, NEXT, 'not this one')).toBe('WRONG_CREDENTIALS')
     const isolate = world.isolate()
     const guess = { current: 'not this one', next: NEXT_PASSWORD }
-    expect(await outcomeOf(isolate, changePassword(isolate.tiers, ada.session, guess, false))).toBe('WRONG_CREDENTIALS')
+    expect(await outcomeOf(isolate, changePassword(isolate.tiers, ada.session, guess, anyClient.origin, false))).toBe(
+      'WRONG_CREDENTIALS',
+    )
     expect(await asks(world, ada, NEXT)).toBe('RATE_LIMITED')
     expect(world.mails).toHaveLength(sent)
     world.clock.advance(1_000)
@@ -180,7 +182,7 @@ describe('a change of the e-mail address', () => {
     const { world, ada, token } = await asked()
     const isolate = world.isolate()
     const change = { current: ada.password, next: NEXT_PASSWORD }
-    await changePassword(isolate.tiers, ada.session, change, false)
+    await changePassword(isolate.tiers, ada.session, change, anyClient.origin, false)
     expect(await confirms(world, token)).toBe('NOT_FOUND')
     await asks(world, { ...ada, password: NEXT_PASSWORD }, NEXT)
     world.clock.advance(24 * HOUR_MS)
@@ -208,7 +210,9 @@ describe('links that were mailed to the old address', () => {
     const [reset, verification] = ['reset-password', 'verify-email'].map((path) => tokenFor(world, path, ada.email))
     await confirms(world, token)
     const { tiers } = world.isolate()
-    expect(await outcomeOf(isolate, resetPassword(tiers, reset!, NEXT_PASSWORD, null))).toBe('NOT_FOUND')
+    expect(await outcomeOf(isolate, resetPassword(tiers, reset!, NEXT_PASSWORD, anyClient.origin, null))).toBe(
+      'NOT_FOUND',
+    )
     expect(await outcomeOf(isolate, verifyEmail(tiers, verification!, null))).toBe('NOT_FOUND')
     expect((await rows('mail_tokens')).map(({ purpose }) => purpose)).toEqual(['email-changed'])
     expect(await logsIn(world, NEXT, ada.password)).toBe('done')
@@ -222,7 +226,7 @@ describe('links that were mailed to the old address', () => {
     const reset = tokenFor(world, 'reset-password', ada.email)
     const resetting = world.isolate()
     const hold = resetting.holdAt('accounts.reset-password', 'after')
-    const outcome = outcomeOf(resetting, resetPassword(resetting.tiers, reset, NEXT_PASSWORD, null))
+    const outcome = outcomeOf(resetting, resetPassword(resetting.tiers, reset, NEXT_PASSWORD, anyClient.origin, null))
     await hold.reached
     await confirms(world, token)
     hold.letGo()

@@ -8,7 +8,7 @@ import { hasCode } from '../../../src/core/errors.ts'
 import { slotOf } from '../../../src/core/ids.ts'
 import { limits } from '../../../src/core/limits.ts'
 import { Claims, claimKey } from '../../../src/sharding/claims.ts'
-import { type Member, member } from '../../support/members.ts'
+import { anyClient, type Member, member } from '../../support/members.ts'
 import { emptyShards, everything, rows, runEverywhere } from '../../support/shard-rows.ts'
 import { type TestIsolate, World } from '../../support/tiers.ts'
 import { somebody } from '../../support/worker-isolate.ts'
@@ -283,7 +283,7 @@ describe('a retired handle', () => {
 describe('a log-in', () => {
   const logsIn = async (world: World, login: string, password: string) => {
     const isolate = world.isolate()
-    const { userId } = await logIn(isolate.tiers, { login, password }, '', null).catch((error) => ({
+    const { userId } = await logIn(isolate.tiers, { login, password }, anyClient, null).catch((error) => ({
       userId: error.code as string,
     }))
     return { userId, calls: isolate.calls.map(({ operation }) => operation), isolate }

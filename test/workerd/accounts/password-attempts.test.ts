@@ -4,7 +4,7 @@ import { changePassword, logIn, requestPasswordReset, resetPassword } from '../.
 import { BanyanError } from '../../../src/core/errors.ts'
 import { slotOf } from '../../../src/core/ids.ts'
 import { claimKey } from '../../../src/sharding/claims.ts'
-import { type Member, member } from '../../support/members.ts'
+import { anyClient, type Member, member } from '../../support/members.ts'
 import { emptyShards, rows } from '../../support/shard-rows.ts'
 import { World } from '../../support/tiers.ts'
 
@@ -34,7 +34,7 @@ async function outcomeOf(work: Promise<unknown>): Promise<Outcome> {
 }
 
 const guess = (world: World, login: string, password = WRONG): Promise<Outcome> =>
-  outcomeOf(logIn(world.isolate().tiers, { login, password }, '', null))
+  outcomeOf(logIn(world.isolate().tiers, { login, password }, anyClient, null))
 
 async function guesses(world: World, login: string, count: number): Promise<Outcome[]> {
   const outcomes: Outcome[] = []
@@ -112,7 +112,7 @@ describe('the right password', () => {
     const { world, ada } = await setUp()
     const retry = { key: 'key', request: 'one' }
     const enter = (isolate = world.isolate()) =>
-      outcomeOf(logIn(isolate.tiers, { login: ada.email, password: ada.password }, '', retry))
+      outcomeOf(logIn(isolate.tiers, { login: ada.email, password: ada.password }, anyClient, retry))
     const losing = world.isolate()
     losing.loseAnswerOf('accounts.log-in')
     expect(await enter(losing)).toBe('OUTCOME_UNKNOWN')
@@ -147,7 +147,7 @@ test('a log-in by the handle forgets no attempts at the e-mail address, so it do
   await guesses(world, ada.email, FREE)
   const retry = { key: 'key', request: 'one' }
   for (let number = 0; number < 2; number++) {
-    const entered = logIn(world.isolate().tiers, { login: ada.handle, password: ada.password }, '', retry)
+    const entered = logIn(world.isolate().tiers, { login: ada.handle, password: ada.password }, anyClient, retry)
     expect(await outcomeOf(entered)).toBe('in')
     expect(await guess(world, ada.email)).toBe(1)
     expect((await rows('password_attempts')).map(({ attempts }) => attempts)).toEqual([FREE])
@@ -165,7 +165,7 @@ test.each([1, FREE])('attempt %i, whose answer was lost, is sent again, and coun
   await guesses(world, ada.email, number - 1)
   const losing = world.isolate()
   losing.loseAnswerOf('accounts.attempt-log-in')
-  expect(await outcomeOf(logIn(losing.tiers, { login: ada.email, password: WRONG }, '', null))).toBe(
+  expect(await outcomeOf(logIn(losing.tiers, { login: ada.email, password: WRONG }, anyClient, null))).toBe(
     'WRONG_CREDENTIALS',
   )
   expect((await rows('password_attempts')).map(({ attempts }) => attempts)).toEqual([number])
@@ -192,7 +192,9 @@ test('an unknown login is counted in a slot of its own, which its claim does not
 
 describe('the current password, in a change of the password', () => {
   const change = (world: World, { session }: Member, current: string) =>
-    outcomeOf(changePassword(world.isolate().tiers, session, { current, next: 'another pass phrase' }, false))
+    outcomeOf(
+      changePassword(world.isolate().tiers, session, { current, next: 'another pass phrase' }, anyClient.origin, false),
+    )
 
   test('is guessed as slowly as in a log-in; neither counter touches the other', async () => {
     const { world, ada } = await setUp()
@@ -223,6 +225,6 @@ test('while an attacker guesses, a reset link works, and its new password logs i
   await requestPasswordReset(isolate.tiers, ada.email, 'http://localhost', null)
   await isolate.afterResponse()
   const token = /reset-password\/(\S+)/.exec(world.mails.at(-1)!.text)![1]!
-  await resetPassword(world.isolate().tiers, token, 'another pass phrase', null)
+  await resetPassword(world.isolate().tiers, token, 'another pass phrase', anyClient.origin, null)
   expect(await guess(world, ada.email, 'another pass phrase')).toBe('in')
 })

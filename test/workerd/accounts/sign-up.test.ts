@@ -67,7 +67,7 @@ describe('fifty concurrent sign-ups over five isolates', () => {
     expect(answers.filter(({ status }) => status === 201)).toHaveLength(1)
     expect(refused.map((answer) => answer.json().code)).toEqual(Array(49).fill(code))
     const { id } = answers.find(({ status }) => status === 201)!.json<{ user: { id: string } }>().user
-    const one = { accounts: 1, profiles: 1, sessions: 1, mail_tokens: 1, claim_attempts: 1 }
+    const one = { accounts: 1, profiles: 1, sessions: 1, known_devices: 1, mail_tokens: 1, claim_attempts: 1 }
     expect(await rowCounts()).toEqual({ ...one, claims: 2, inbox: 1, claim_inbox: 2 })
     const owners = await Promise.all([rows('accounts'), rows('profiles')])
     expect(owners.flat().map((row) => row.id)).toEqual([id, id])

@@ -31,6 +31,7 @@ export function countedEnv(bindings: Env, settings: Partial<Env> = {}): CountedE
     ...(Object.fromEntries(shards) as Record<string, D1Database>),
     KV: countedMethods(bindings.KV, ['get', 'getWithMetadata', 'put', 'delete', 'list'], () => counts.kv++),
     DIRECTORY: countedDirectory(bindings.DIRECTORY, () => counts.directory++),
+    MAIL_QUEUE: queue,
     JOBS_QUEUE: queue,
     MEDIA_QUEUE: queue,
     PURGES_QUEUE: queue,

@@ -21,9 +21,11 @@ const mayBeScanned: [RegExp, string][] = [
   [/^SCAN \S+ VIRTUAL TABLE/, 'json_each of a parameter: as long as the request says'],
   [/^SCAN \S+ CONSTANT ROW|^SCAN CONSTANT ROW|^SCAN \d+ CONSTANT ROWS?/, 'VALUES'],
   [/^SCAN (walked|last|due|\(subquery-\d+\))$/, 'the rows of a subquery, which has a LIMIT'],
+  [/^SCAN (waiting|records|letters)$/, 'rows of the list of kinds, each with a LIMIT'],
+  [/^SCAN dead_letters USING INDEX dead_letters_by_death$/, 'in the order of the answer, up to its LIMIT'],
   [/^SCAN banyan_slots$/, 'the ranges of slots of a shard'],
   [/^SCAN profiles USING INDEX profiles_by_(handle|creation)$/, 'in the order of the answer, up to its LIMIT'],
-  [/^SCAN (d1_migrations|mover|slot_guard|sqlite_master)\b/, 'a handful of rows: no users’ table'],
+  [/^SCAN (d1_migrations|mover|slot_guard|sqlite_master|sqlite_sequence)\b/, 'a handful of rows: no users’ table'],
 ]
 
 const sent: (RecordedStatement & { by: string })[] = []
@@ -52,10 +54,14 @@ async function leaveWorkForTheCron(userId: string): Promise<void> {
   const insert = (table: string, ...values: unknown[]) =>
     shard.prepare(`INSERT INTO ${table} VALUES (${values.map(() => '?').join(', ')})`).bind(...values)
   const job = (n: number, text: string) =>
-    insert('outbox', id(n), userId, 'unheard-of', JSON.stringify({ text }), 'waiting', 0, 1, Date.now())
+    insert('outbox', id(n), userId, 'unheard-of', JSON.stringify({ text }), 'waiting', 0, 1, Date.now(), null, null)
   await shard.batch([
     job(1, ''),
     job(2, 'x'.repeat(140_000)),
+    ...['unheard-of', 'dead'].flatMap((kind, n) => [
+      insert('outbox', id(10 + n), userId, kind, '{}', 'dead', 1, 1, Date.now(), null, null),
+      insert('dead_letters', id(10 + n), userId, kind, '{}', 'broken', 1, 1, Date.now(), null),
+    ]),
     insert('claims', `${slot}1`, 'email', userId, 'barred', 'reserved', 1),
     insert('claims', `${slot}2`, 'email', userId, 'taken', 'reserved', 1),
     insert('claim_attempts', `${userId}.taken`, 'taken', 1),
@@ -72,6 +78,13 @@ const requests: [string, () => Promise<unknown>][] = [
   ['GET /users', () => operators('GET', '/users?prefix=plan')],
   ['GET /users, all', () => operators('GET', '/users')],
   ['GET /users, newest first', () => operators('GET', '/users?order=recent')],
+  ['GET /dead-letters', () => operators('GET', '/dead-letters')],
+  ['GET /dead-letters of a kind', () => operators('GET', '/dead-letters?kind=unheard-of&limit=1')],
+  ['GET /jobs/kinds', () => operators('GET', '/jobs/kinds')],
+  ['PATCH /jobs/kinds', () => operators('PATCH', '/jobs/kinds/cache.purge', { paused: true })],
+  ['PATCH /jobs/queues', () => operators('PATCH', '/jobs/queues/media', { paused: false })],
+  ['POST /dead-letters/redrive', () => operators('POST', '/dead-letters/redrive', { kind: 'dead' })],
+  ['POST /dead-letters/discard', () => operators('POST', '/dead-letters/discard', { kind: 'dead' })],
   ['GET /migrations', () => operators('GET', '/migrations')],
   [
     'POST /imports',

@@ -11,7 +11,7 @@ import { hasCode } from '../../../src/core/errors.ts'
 import { isUserId } from '../../../src/core/ids.ts'
 import { systemRandom } from '../../../src/core/random.ts'
 import { claimKey } from '../../../src/sharding/claims.ts'
-import { member } from '../../support/members.ts'
+import { anyClient, member } from '../../support/members.ts'
 import { emptyShards, everything, type Row, rowCounts, rows, runEverywhere } from '../../support/shard-rows.ts'
 import { type TestIsolate, World } from '../../support/tiers.ts'
 import { somebody } from '../../support/worker-isolate.ts'
@@ -96,6 +96,7 @@ describe('imported users', () => {
       email_verified_at: null,
       password_hash: NO_PASSWORD,
       password_version: 1,
+      log_in_notices: 1,
       created_at: Date.parse(users[0]!.createdAt!),
     })
     const external = claimKey({ kind: 'external', value: `${source}\0${users[0]!.externalId}` })
@@ -150,7 +151,12 @@ describe('imported users', () => {
     ]
     const items = await send(isolate, [withHash, without, bcrypt])
     expect(items.map(({ hasPassword }) => hasPassword)).toEqual([true, false, false])
-    const { userId } = await logIn(isolate.tiers, { login: withHash.handle, password: 'an old pass phrase' }, '', null)
+    const { userId } = await logIn(
+      isolate.tiers,
+      { login: withHash.handle, password: 'an old pass phrase' },
+      anyClient,
+      null,
+    )
     expect(userId).toBe(items[0]!.id)
     await isolate.settled()
     for (const [login, password] of [
@@ -159,7 +165,7 @@ describe('imported users', () => {
       [without.email, NO_PASSWORD],
       [bcrypt.handle, ''],
     ] as const)
-      await expect(logIn(isolate.tiers, { login, password }, '', null)).rejects.toMatchObject({
+      await expect(logIn(isolate.tiers, { login, password }, anyClient, null)).rejects.toMatchObject({
         code: 'WRONG_CREDENTIALS',
       })
   })

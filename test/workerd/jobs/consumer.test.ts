@@ -2,18 +2,18 @@ import { createExecutionContext, createMessageBatch, getQueueResult } from 'clou
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import '../../support/light-passwords.ts'
 import { consume, consumeDead } from '../../../src/jobs/consumer.ts'
-import type { JobKinds } from '../../../src/jobs/dispatch.ts'
+import type { JobKinds } from '../../../src/jobs/kinds.ts'
 import { type Job, newJob, outboxStatement } from '../../../src/jobs/outbox.ts'
 import worker from '../../../workers/main.ts'
 import { member } from '../../support/members.ts'
-import { emptyShards, rowCounts, rows } from '../../support/shard-rows.ts'
+import { emptyShards, rowCounts, rows, runEverywhere } from '../../support/shard-rows.ts'
 import { World } from '../../support/tiers.ts'
 import { somebody, workerIsolate } from '../../support/worker-isolate.ts'
 
-const kind = (run: JobKinds[string]['run']) => ({ queue: 'jobs', attemptsMax: 3, backoffBaseSeconds: 10, run }) as const
+const kind = (run: () => Promise<void>) => ({ queue: 'jobs', attemptsMax: 3, backoffBaseSeconds: 10, run }) as const
 const kinds: JobKinds = {
-  good: kind(async () => undefined),
-  failing: kind(() => Promise.reject(new Error('away'))),
+  good: kind(async () => {}),
+  failing: kind(() => Promise.reject<void>(new Error('away'))),
   throwing: kind(() => {
     throw new Error('at once')
   }),
@@ -27,9 +27,11 @@ async function setUp() {
   const world = new World()
   const ada = await member(world)
   const isolate = world.isolate({ kinds })
-  const commit = async (name: string): Promise<Job> => {
+  /** `attempts` have failed already. */
+  const commit = async (name: string, attempts = 0): Promise<Job> => {
     const job = newJob(isolate.tiers.ids, isolate.tiers.clock, ada.userId, name, {})
     await outboxStatement(isolate.tiers.shards.of(ada.userId), job).run()
+    await runEverywhere('UPDATE outbox SET attempts = ? WHERE id = ?', attempts, job.id)
     return job
   }
   /** Consumes a batch. Resolves to the outcome of each message. */
@@ -49,9 +51,9 @@ describe('a batch of messages', () => {
     const { acked, retried } = await take([
       message('a', await commit('good')),
       message('b', await commit('failing')),
-      message('c', await commit('throwing'), 2),
-      message('d', await commit('failing'), 3),
-      message('e', await commit('unheard-of'), 10),
+      message('c', await commit('throwing', 1)),
+      message('d', await commit('failing', 2)),
+      message('e', await commit('unheard-of', 9)),
       // A job of a newer version, during a deployment.
       message('i', await commit('unheard-of')),
       message('f', 'nothing of ours'),
@@ -70,7 +72,7 @@ describe('a batch of messages', () => {
   ])('after attempt %d, a failed message is retried within %d seconds', async (attempts, secondsMax) => {
     const { commit, isolate } = await setUp()
     const retry = vi.fn<Message['retry']>()
-    const failed = { ...message('a', await commit('failing'), attempts), ack: () => undefined, retry }
+    const failed = { ...message('a', await commit('failing', attempts - 1)), ack: () => undefined, retry }
     const batch = { queue: 'banyan-jobs', messages: [failed] } as unknown as MessageBatch
     await consume(batch, isolate.dispatch, isolate.tiers.log)
     expect(retry).toHaveBeenCalledOnce()
@@ -81,9 +83,9 @@ describe('a batch of messages', () => {
 
   test('a dead letter that cannot be written is retried and not lost', async () => {
     const { commit, take, isolate } = await setUp()
-    const job = await commit('failing')
+    const job = await commit('failing', 2)
     isolate.failAt('jobs.bury', new Error('D1_ERROR: out of order: SQLITE_ERROR'))
-    expect(await take([message('a', job, 3)])).toMatchObject({ acked: [], retried: [{ msgId: 'a' }] })
+    expect(await take([message('a', job)])).toMatchObject({ acked: [], retried: [{ msgId: 'a' }] })
     expect((await take([message('a', job, 4)])).acked).toEqual(['a'])
     expect(await rows('dead_letters')).toHaveLength(1)
   })
@@ -130,8 +132,8 @@ describe('the jobs of a sign-up, through the whole Worker', () => {
       sendBatch: async (batch: { body: unknown }[]) =>
         void sent.push(...batch.map(({ body }) => structuredClone(body))),
     }
-    const JOBS_QUEUE = queue as unknown as Queue
-    const { request, mails, env } = workerIsolate({ JOBS: 'queue', JOBS_QUEUE })
+    const both = queue as unknown as Queue
+    const { request, mails, env } = workerIsolate({ JOBS: 'queue', MAIL_QUEUE: both, JOBS_QUEUE: both })
     const input = somebody()
     expect((await request('POST', '/api/v1/accounts', { json: input })).status).toBe(201)
     expect(await consequences(mails)).toEqual({
@@ -158,7 +160,8 @@ describe('the jobs of a sign-up, through the whole Worker', () => {
     const sendBatch = vi.fn(async () => {
       throw new Error('the isolate is gone')
     })
-    const failing = workerIsolate({ JOBS: 'queue', JOBS_QUEUE: { sendBatch } as unknown as Queue })
+    const broken = { sendBatch } as unknown as Queue
+    const failing = workerIsolate({ JOBS: 'queue', MAIL_QUEUE: broken, JOBS_QUEUE: broken })
     expect((await failing.request('POST', '/api/v1/accounts', { json: somebody() })).status).toBe(201)
     const { cron, mails } = workerIsolate()
     await cron()

@@ -28,17 +28,18 @@ const rowsOf = (id: string, at: number): [string, unknown[]][] => [
   ['inbox', [id, at - 30 * DAY]],
   ['claim_inbox', [id, at - 30 * DAY]],
   ['retired_handles', [id, at]],
+  ['known_devices', [id, at]],
 ]
 
 /** Rows that never expire. */
 const lasting = (id: string): [string, unknown[]][] => [
   ['claim_attempts', [`${id}taken`, 'taken', 0]],
   ['claim_attempts', [`${id}given-up`, 'given-up', 0]],
-  ['accounts', [id, 'e', 0, 'h', 1, 0]],
-  ['profiles', [id, 'h', 'd', '', 0, 1, 'd']],
+  ['accounts', [id, 'e', 0, 'h', 1, 0, 1]],
+  ['profiles', [id, 'h', 'd', '', 0, 1, 'd', null]],
   ['posts', [id, 'u', 't', 0, null, 1]],
   ['claims', [id, 'email', 'u', 'a', 'confirmed', 0]],
-  ['dead_letters', [id, 'u', 'k', '{}', 'e', 3, 0]],
+  ['dead_letters', [id, 'u', 'k', '{}', 'e', 3, 0, 0, null]],
 ]
 
 const insert = ([table, values]: [string, unknown[]]) =>

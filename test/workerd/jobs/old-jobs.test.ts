@@ -2,8 +2,8 @@ import { createExecutionContext, createMessageBatch, getQueueResult } from 'clou
 import { beforeEach, expect, test } from 'vitest'
 import '../../support/light-passwords.ts'
 import { consume } from '../../../src/jobs/consumer.ts'
-import type { JobKinds } from '../../../src/jobs/dispatch.ts'
 import { expire, platformExpiries } from '../../../src/jobs/housekeeping.ts'
+import type { JobKinds } from '../../../src/jobs/kinds.ts'
 import { type Job, newJob, outboxStatement } from '../../../src/jobs/outbox.ts'
 import { member } from '../../support/members.ts'
 import { emptyShards, rows, runEverywhere } from '../../support/shard-rows.ts'
@@ -54,7 +54,7 @@ const ways: [string, (world: World, job: Job) => Promise<unknown>][] = [
     async (world, job) => {
       const isolate = world.isolate({ kinds, mode: 'inline' })
       await runEverywhere(
-        "INSERT INTO dead_letters SELECT id, owner_id, kind, body, 'away', 3, created_at FROM outbox WHERE id = ?",
+        "INSERT INTO dead_letters SELECT id, owner_id, kind, body, 'away', 3, created_at, created_at, NULL FROM outbox WHERE id = ?",
         job.id,
       )
       await runEverywhere("UPDATE outbox SET state = 'waiting', due_at = 0 WHERE id = ?", job.id)
@@ -70,9 +70,9 @@ async function effectAndDays(days: number) {
   const isolate = world.isolate({ kinds })
   const job = newJob(isolate.tiers.ids, isolate.tiers.clock, ada.userId, 'raise', {})
   await outboxStatement(isolate.tiers.shards.of(ada.userId), job).run()
-  const hold = isolate.holdAt('jobs.finish', 'before')
+  const dead = isolate.dieAt('jobs.finish', 'before')
   void isolate.dispatch.run(job, 1)
-  await hold.reached
+  await dead
   world.clock.advance(days * DAY_MS)
   const { tiers } = world.isolate()
   await expire(tiers.shards, platformExpiries, tiers.clock, tiers.log)

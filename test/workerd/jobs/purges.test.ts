@@ -1,7 +1,7 @@
 import { createExecutionContext, createMessageBatch, getQueueResult } from 'cloudflare:test'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Clock } from '../../../src/core/clock.ts'
-import type { Job } from '../../../src/jobs/outbox.ts'
+import { type Job, outboxStatement } from '../../../src/jobs/outbox.ts'
 import { consumePurges, type PurgePages, Purger, purgeKinds, purgesOf } from '../../../src/jobs/purges.ts'
 import '../../support/light-passwords.ts'
 import { member } from '../../support/members.ts'
@@ -63,7 +63,7 @@ async function setUp() {
     Array.from({ length: count }, (_, n) => purgesOf({ ...tiers, settings: { cache: 'on' } }, ada.userId, `note:${n}`))
       .flat()
       .map((job) => ({ ...job, createdAt }))
-  return { world, ada, clock, cache, called, deliver, purges }
+  return { world, tiers, ada, clock, cache, called, deliver, purges }
 }
 
 describe('a batch of purges', () => {
@@ -92,9 +92,11 @@ describe('a batch of purges', () => {
   })
 
   test('whose call is refused is repeated message by message, and waits too', async () => {
-    const { deliver, purges, cache, clock, called } = await setUp()
+    const { deliver, purges, cache, clock, called, tiers } = await setUp()
     cache.isPurgeDown = true
-    const { acked, retried } = await deliver(purges(3))
+    const jobs = purges(3)
+    for (const job of jobs) await outboxStatement(tiers.shards.of(job.id), job).run()
+    const { acked, retried } = await deliver(jobs)
     expect([acked, retried.length, clock.elapsed]).toEqual([0, 3, 12_000])
     cache.isPurgeDown = false
     expect(await deliver(retried, { attempts: 2 })).toMatchObject({ acked: 3, retried: [] })

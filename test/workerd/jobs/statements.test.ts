@@ -39,7 +39,7 @@ async function setUp() {
   await shard.batch(
     jobs.map(({ id, ownerId, kind, body, createdAt }) =>
       shard
-        .prepare("INSERT INTO outbox VALUES (?, ?, ?, ?, 'waiting', 0, 1, ?)")
+        .prepare("INSERT INTO outbox VALUES (?, ?, ?, ?, 'waiting', 0, 1, ?, NULL, NULL)")
         .bind(id, ownerId, kind, JSON.stringify(body), createdAt),
     ),
   )

@@ -1,11 +1,11 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { limits } from '../../../src/core/limits.ts'
 import { consume } from '../../../src/jobs/consumer.ts'
-import { type JobKinds, together } from '../../../src/jobs/dispatch.ts'
+import { type JobKinds, together } from '../../../src/jobs/kinds.ts'
 import { type Job, newJob, outboxStatement } from '../../../src/jobs/outbox.ts'
 import '../../support/light-passwords.ts'
 import { type Member, member } from '../../support/members.ts'
-import { emptyShards, rows } from '../../support/shard-rows.ts'
+import { emptyShards, rows, runEverywhere } from '../../support/shard-rows.ts'
 import { World } from '../../support/tiers.ts'
 
 beforeEach(emptyShards)
@@ -40,6 +40,7 @@ async function setUp(run: (jobs: Job[]) => Promise<Map<Job, unknown>>) {
   /** Consumes the jobs in one batch. Resolves to the outcome of each message. */
   const take = async (jobs: Job[], { attempts = 1, left }: { attempts?: number; left?: () => number } = {}) => {
     const outcomes: string[] = []
+    await runEverywhere('UPDATE outbox SET attempts = ?', attempts - 1)
     const messages = jobs.map((body, index) => ({
       id: String(index),
       attempts,

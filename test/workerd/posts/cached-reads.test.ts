@@ -93,7 +93,7 @@ describe('with all shards down', () => {
       const { post, handle } = await author()
       const { ask } = isolate()
       expect(statusOf(await ask('GET', post))).toMatch(
-        /^banyan; fwd=miss; stored; ttl=(59|60); key="post.1"; detail=shard$/,
+        /^banyan; fwd=miss; stored; ttl=(59|60); key="post.2"; detail=shard$/,
       )
       const page = `/@${handle}`
       if (how === 'fail') await ask('GET', page)
@@ -164,7 +164,7 @@ test('authors read their own writes at any instance; others read them at the lat
   const edited = await first.ask('PATCH', post, { token, json: { text: 'second' } })
   const causal = { 'x-causal-token': edited.headers.get('x-causal-token')! }
   const own = await second.ask('GET', post, { token, headers: causal })
-  expect([textOf(own), statusOf(own)]).toEqual(['second', 'banyan; fwd=bypass; key="post.1"; detail=own'])
+  expect([textOf(own), statusOf(own)]).toEqual(['second', 'banyan; fwd=bypass; key="post.2"; detail=own'])
   expect(textOf(await second.ask('GET', post, { headers: causal })), 'signed out since').toBe('second')
   pass(60 * SECOND)
   await second.ask('GET', post)

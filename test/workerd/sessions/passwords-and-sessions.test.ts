@@ -3,15 +3,15 @@ import '../../support/light-passwords.ts'
 import {
   changePassword,
   logIn,
-  mailToken,
   requestPasswordReset,
   requestVerification,
   resetPassword,
   verifyEmail,
 } from '../../../src/app/accounts/accounts.ts'
+import { mailToken } from '../../../src/app/accounts/mail-tokens.ts'
 import { hashPassword } from '../../../src/app/accounts/passwords.ts'
 import { BanyanError } from '../../../src/core/errors.ts'
-import { type Member, member } from '../../support/members.ts'
+import { anyClient, type Member, member } from '../../support/members.ts'
 import { emptyShards, everything, rowCounts, rows, runEverywhere } from '../../support/shard-rows.ts'
 import { type TestIsolate, World } from '../../support/tiers.ts'
 
@@ -34,13 +34,15 @@ const outcomeOf = <T>(promise: Promise<T>): Promise<T | string> =>
   })
 
 const enter = ({ tiers }: TestIsolate, login: string, password: string, key: string | null = null) =>
-  outcomeOf(logIn(tiers, { login, password }, '', key === null ? null : { key, request: `${login} ${password}` }))
+  outcomeOf(
+    logIn(tiers, { login, password }, anyClient, key === null ? null : { key, request: `${login} ${password}` }),
+  )
 
 const isIn = async (world: World, token: string) =>
   (await world.isolate().tiers.sessions.authenticate(token, null)).session !== null
 
 const change = (isolate: TestIsolate, { session, password }: Member, next = NEXT) =>
-  outcomeOf(changePassword(isolate.tiers, session, { current: password, next }, false))
+  outcomeOf(changePassword(isolate.tiers, session, { current: password, next }, anyClient.origin, false))
 
 /** Requests a reset and returns the mailed token. */
 async function resetToken(world: World, { email }: Member): Promise<string> {
@@ -69,7 +71,11 @@ describe('log-in', () => {
 
   const between: [string, (world: World, ada: Member) => Promise<unknown>][] = [
     ['changed', (world, ada) => change(world.isolate(), ada)],
-    ['reset', async (world, ada) => resetPassword(world.isolate().tiers, await resetToken(world, ada), NEXT, null)],
+    [
+      'reset',
+      async (world, ada) =>
+        resetPassword(world.isolate().tiers, await resetToken(world, ada), NEXT, anyClient.origin, null),
+    ],
   ]
 
   test.each(between)(
@@ -209,11 +215,13 @@ describe('a new password', () => {
     const older = await resetToken(world, ada)
     const token = await resetToken(world, ada)
     await enter(world.isolate(), ada.email, ada.password)
-    await resetPassword(world.isolate().tiers, token, NEXT, null)
+    await resetPassword(world.isolate().tiers, token, NEXT, anyClient.origin, null)
     expect(await rows('sessions')).toEqual([])
     expect(await isIn(world, ada.token)).toBe(false)
     for (const used of [token, older])
-      expect(await outcomeOf(resetPassword(world.isolate().tiers, used, 'a third pass phrase', null))).toBe('NOT_FOUND')
+      expect(
+        await outcomeOf(resetPassword(world.isolate().tiers, used, 'a third pass phrase', anyClient.origin, null)),
+      ).toBe('NOT_FOUND')
     await tokenOf(await enter(world.isolate(), ada.email, NEXT))
   })
 
@@ -222,9 +230,9 @@ describe('a new password', () => {
     const token = await resetToken(world, ada)
     const slow = world.isolate()
     const hold = slow.holdAt('accounts.reset-password', 'after') // its read; the batch comes later
-    const refused = outcomeOf(resetPassword(slow.tiers, token, 'a third pass phrase', null))
+    const refused = outcomeOf(resetPassword(slow.tiers, token, 'a third pass phrase', anyClient.origin, null))
     await hold.reached
-    await resetPassword(world.isolate().tiers, token, NEXT, null)
+    await resetPassword(world.isolate().tiers, token, NEXT, anyClient.origin, null)
     const began = await tokenOf(await enter(world.isolate(), ada.email, NEXT))
     hold.letGo()
     expect(await refused).toBe('CONFLICT')
@@ -236,11 +244,13 @@ describe('a new password', () => {
     const token = await resetToken(world, ada)
     const retry = { key: 'key', request: 'one' }
     const losing = world.isolate()
-    await resetPassword(losing.tiers, token, NEXT, retry)
-    expect(await outcomeOf(resetPassword(world.isolate().tiers, token, NEXT, retry))).toBeUndefined()
+    await resetPassword(losing.tiers, token, NEXT, anyClient.origin, retry)
+    expect(await outcomeOf(resetPassword(world.isolate().tiers, token, NEXT, anyClient.origin, retry))).toBeUndefined()
     expect((await rows('accounts')).map((row) => row.password_version)).toEqual([2])
     const request = { ...retry, request: 'two' }
-    expect(await outcomeOf(resetPassword(world.isolate().tiers, token, NEXT, request))).toBe('IDEMPOTENCY_KEY_REUSED')
+    expect(await outcomeOf(resetPassword(world.isolate().tiers, token, NEXT, anyClient.origin, request))).toBe(
+      'IDEMPOTENCY_KEY_REUSED',
+    )
   })
 
   const unfit: [string, (token: string, ada: Member, world: World) => string][] = [
@@ -261,7 +271,7 @@ describe('a new password', () => {
   test.each(unfit)('a reset token %s sets nothing', async (_name, spoil) => {
     const { world, ada } = await setUp()
     const token = spoil(await resetToken(world, ada), ada, world)
-    expect(await outcomeOf(resetPassword(world.isolate().tiers, token, NEXT, null))).toBe('NOT_FOUND')
+    expect(await outcomeOf(resetPassword(world.isolate().tiers, token, NEXT, anyClient.origin, null))).toBe('NOT_FOUND')
     expect((await rows('accounts')).map((row) => row.password_version)).toEqual([1])
   })
 

@@ -5,7 +5,7 @@ import { operator } from '../../../src/app/accounts/restore.operator.ts'
 import type { Platform } from '../../../src/cli/platform/api.ts'
 import { restoredBy } from '../../../src/cli/restore/noun.ts'
 import { revokeAll } from '../../../src/cli/restore/revoked-rows.ts'
-import { type Member, member } from '../../support/members.ts'
+import { anyClient, type Member, member } from '../../support/members.ts'
 import { writeRow } from '../../support/session-writes.ts'
 import { emptyShards, rows, runEverywhere } from '../../support/shard-rows.ts'
 import { databases } from '../../support/sharding-slots.ts'
@@ -95,15 +95,14 @@ test('a used reset link sets no second password', async () => {
   await isolate.afterResponse()
   const token = /reset-password\/(\S+)/.exec(world.mails.at(-1)!.text)![1]!
   const timeTravel = await moment()
-  await resetPassword(isolate.tiers, token, 'a password of now, and no other', null)
+  await resetPassword(isolate.tiers, token, 'a password of now, and no other', anyClient.origin, null)
   await timeTravel()
   expect(await rows('mail_tokens', "purpose = 'reset-password'")).toHaveLength(1)
   await revoked()
   expect(await rows('mail_tokens')).toEqual([])
-  await expect(resetPassword(isolate.tiers, token, 'a password of the thief', null)).rejects.toHaveProperty(
-    'code',
-    'NOT_FOUND',
-  )
+  await expect(
+    resetPassword(isolate.tiers, token, 'a password of the thief', anyClient.origin, null),
+  ).rejects.toHaveProperty('code', 'NOT_FOUND')
 })
 
 test('a mail that is due again is not sent, because its token is deleted', async () => {

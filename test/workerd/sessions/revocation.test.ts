@@ -4,7 +4,7 @@ import { changePassword, logIn, requestPasswordReset, resetPassword } from '../.
 import { BanyanError } from '../../../src/core/errors.ts'
 import { slotOf } from '../../../src/core/ids.ts'
 import type { Session } from '../../../src/sessions/sessions.ts'
-import { type Member, member } from '../../support/members.ts'
+import { anyClient, type Member, member } from '../../support/members.ts'
 import { drive, once, planMove, settleNow } from '../../support/moving.ts'
 import { writeRow } from '../../support/session-writes.ts'
 import { emptyShards, rows } from '../../support/shard-rows.ts'
@@ -45,16 +45,17 @@ const revocations: [string, Revoke][] = [
   ['sign out others', ({ tiers }, { other }) => tiers.sessions.endOthers(other)],
   [
     'password change',
-    ({ tiers }, { ada, other }) => changePassword(tiers, other, { current: ada.password, next: NEXT }, true),
+    ({ tiers }, { ada, other }) =>
+      changePassword(tiers, other, { current: ada.password, next: NEXT }, anyClient.origin, true),
   ],
-  ['reset', ({ tiers }, { resetToken }) => resetPassword(tiers, resetToken, NEXT, null)],
+  ['reset', ({ tiers }, { resetToken }) => resetPassword(tiers, resetToken, NEXT, anyClient.origin, null)],
 ]
 
 async function setUp(): Promise<Victim> {
   const world = new World()
   const ada = await member(world)
   const isolate = world.isolate()
-  const { token } = await logIn(isolate.tiers, { login: ada.email, password: ada.password }, '', null)
+  const { token } = await logIn(isolate.tiers, { login: ada.email, password: ada.password }, anyClient, null)
   await requestPasswordReset(isolate.tiers, ada.email, 'http://localhost', null)
   await isolate.afterResponse()
   const resetToken = /reset-password\/(\S+)/.exec(world.mails.at(-1)!.text)![1]!
@@ -167,7 +168,7 @@ const conditions: [string, Condition][] = [
       const slow = world.isolate()
       const hold = slow.holdAt('accounts.log-in', 'before')
       const login = { login: ada.email, password: ada.password }
-      const entering = logIn(slow.tiers, login, '', null, ada.token).catch((error: unknown) => error)
+      const entering = logIn(slow.tiers, login, anyClient, null, ada.token).catch((error: unknown) => error)
       await hold.reached
       await revokeNow(victim, revoke)
       hold.letGo()
@@ -214,10 +215,10 @@ describe.each(revocations)('%s', (name, revoke) => {
     const login = { login: ada.email, password: ada.password }
     const answered = world.isolate()
     const [before, after] = [answered.holdAt('accounts.log-in', 'after'), world.isolate()]
-    const committed = logIn(answered.tiers, login, '', null)
+    const committed = logIn(answered.tiers, login, anyClient, null)
     await before.reached
     const hold = after.holdAt('accounts.log-in', 'before')
-    const checked = logIn(after.tiers, login, '', null).catch((error: unknown) => error)
+    const checked = logIn(after.tiers, login, anyClient, null).catch((error: unknown) => error)
     await hold.reached
     await revokeNow(victim, revoke)
     before.letGo()

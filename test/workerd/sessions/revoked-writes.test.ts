@@ -78,6 +78,7 @@ interface Write {
   pattern: string
   /** JSON, or a form's fields. */
   body?: Record<string, unknown>
+  file?: () => Uint8Array<ArrayBuffer>
   path: () => string
 }
 
@@ -95,6 +96,7 @@ const nounWrites = (isApi: boolean): Write[] =>
       method: route.method,
       pattern: documentedPath(route.pattern),
       ...(route.body && { body: route.body(0) }),
+      ...(route.file && { file: route.file }),
       path: () => pathOf(route, revoked.owner),
     }))
 
@@ -114,15 +116,17 @@ const writes: Write[] = [
 const forms: Write[] = [
   ...nounWrites(false),
   write('POST', '/settings/profile', { displayName, bio: '' }),
+  write('POST', '/settings/avatar', { remove: 'yes' }),
   write('POST', '/settings/password', { current, next }),
   write('POST', '/settings/handle', { handle }),
   write('POST', '/settings/email', { email, password: current }),
+  write('POST', '/settings/notices', {}),
   write('POST', '/settings/email-verification'),
   write('POST', '/settings/sessions/end-others'),
   write('POST', '/settings/sessions/{id}/end'),
 ]
 
-const jsonOf = ({ body }: Write): WorkerRequest => (body ? { json: body } : {})
+const jsonOf = ({ body, file }: Write): WorkerRequest => (file ? { body: file() } : body ? { json: body } : {})
 
 describe('a session revoked elsewhere, in an isolate with a fresh stamp and a copy in KV', () => {
   test('may read, by Bearer token and by cookies, without a read of its row', async () => {

@@ -3,7 +3,7 @@ import '../../support/light-passwords.ts'
 import { changePassword, logIn } from '../../../src/app/accounts/accounts.ts'
 import { hasCode } from '../../../src/core/errors.ts'
 import type { Session } from '../../../src/sessions/sessions.ts'
-import { type Member, member } from '../../support/members.ts'
+import { anyClient, type Member, member } from '../../support/members.ts'
 import { writeRow } from '../../support/session-writes.ts'
 import { emptyShards, rows } from '../../support/shard-rows.ts'
 import { World } from '../../support/tiers.ts'
@@ -25,7 +25,7 @@ const sessionIds = async () => (await rows('sessions')).map(({ id }) => id)
 async function enter(world: World, { email, password }: Member, replaced: string | null, key: string | null = null) {
   const isolate = world.isolate()
   const retry = key === null ? null : { key, request: 'log-in' }
-  const { token } = await logIn(isolate.tiers, { login: email, password }, '', retry, replaced)
+  const { token } = await logIn(isolate.tiers, { login: email, password }, anyClient, retry, replaced)
   await isolate.settled()
   return token
 }
@@ -78,9 +78,15 @@ describe('a log-in with the session cookie of', () => {
     const { world, ada } = await setUp()
     const isolate = world.isolate()
     isolate.meanwhile('accounts.log-in', 'before', () =>
-      changePassword(world.isolate().tiers, ada.session, { current: ada.password, next: NEXT }, false),
+      changePassword(
+        world.isolate().tiers,
+        ada.session,
+        { current: ada.password, next: NEXT },
+        anyClient.origin,
+        false,
+      ),
     )
-    const late = logIn(isolate.tiers, { login: ada.email, password: ada.password }, '', null, ada.token)
+    const late = logIn(isolate.tiers, { login: ada.email, password: ada.password }, anyClient, null, ada.token)
     await expect(late).rejects.toMatchObject({ code: 'WRONG_CREDENTIALS' })
     expect(await sessionIds()).toEqual([ada.session.id])
   })
@@ -97,7 +103,13 @@ describe('a log-in with the session cookie of', () => {
 describe('a changed password', () => {
   const change = async (world: World, { session, password }: Member, rotates: boolean) => {
     const isolate = world.isolate()
-    const rotated = await changePassword(isolate.tiers, session, { current: password, next: NEXT }, rotates)
+    const rotated = await changePassword(
+      isolate.tiers,
+      session,
+      { current: password, next: NEXT },
+      anyClient.origin,
+      rotates,
+    )
     await isolate.settled()
     return rotated
   }
@@ -150,9 +162,21 @@ describe('a changed password', () => {
     const { world, ada } = await setUp()
     const isolate = world.isolate()
     isolate.meanwhile('accounts.change-password', 'before', () =>
-      changePassword(world.isolate().tiers, ada.session, { current: ada.password, next: NEXT }, false),
+      changePassword(
+        world.isolate().tiers,
+        ada.session,
+        { current: ada.password, next: NEXT },
+        anyClient.origin,
+        false,
+      ),
     )
-    const late = changePassword(isolate.tiers, ada.session, { current: ada.password, next: 'a third one' }, true)
+    const late = changePassword(
+      isolate.tiers,
+      ada.session,
+      { current: ada.password, next: 'a third one' },
+      anyClient.origin,
+      true,
+    )
     await expect(late).rejects.toMatchObject({ code: 'CONFLICT' })
     expect(await sessionIds()).toEqual([ada.session.id])
   })

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import '../../support/light-passwords.ts'
 import { logIn } from '../../../src/app/accounts/accounts.ts'
 import type { SessionDataChange } from '../../../src/sessions/session-data.ts'
-import { type Member, member } from '../../support/members.ts'
+import { anyClient, type Member, member } from '../../support/members.ts'
 import { emptyShards, rows } from '../../support/shard-rows.ts'
 import { rejectionOf } from '../../support/sharding-slots.ts'
 import { World } from '../../support/tiers.ts'
@@ -49,7 +49,7 @@ describe('the data of a session', () => {
     const { world, ada } = await setUp()
     await write(world, ada, { draft: 'of the first' })
     const { tiers } = world.isolate()
-    const { token } = await logIn(tiers, { login: ada.email, password: ada.password }, '', null)
+    const { token } = await logIn(tiers, { login: ada.email, password: ada.password }, anyClient, null)
     const other = { ...ada, session: { id: token.split('.')[1]!, userId: ada.userId } }
     expect(await read(world, other)).toEqual({})
     await tiers.sessions.end(other.session, ada.session.id)

@@ -10,6 +10,7 @@ import { claimKey } from '../../../src/sharding/claims.ts'
 import type { Env } from '../../../workers/env.ts'
 import worker from '../../../workers/main.ts'
 import '../../support/light-passwords.ts'
+import { type Job, outboxStatement } from '../../../src/jobs/outbox.ts'
 import { emptyCacheApi } from '../../support/cache-api-doubles.ts'
 import { longest } from '../../support/longest.ts'
 import { wakeMoversBy } from '../../support/waking.ts'
@@ -109,6 +110,8 @@ async function invoke(run: (context: ExecutionContext) => Promise<unknown>, outc
   return { outcome: outcome(), headers: new Headers(), text: '', ms, followMs: 0 }
 }
 
+const databaseOf = (shard: string) => (bindings as unknown as Record<string, D1Database>)[shard]!
+
 const OPERATOR = { token: bindings.OPERATOR_TOKEN! }
 
 const requests: Record<Kind, (isolate: SilentEnv, person: Person, shard: string) => Promise<Outcome>> = {
@@ -126,9 +129,9 @@ const requests: Record<Kind, (isolate: SilentEnv, person: Person, shard: string)
   'plan by bytes': (at) =>
     ask(at, 'POST', '/operator/v1/rebalance', { ...OPERATOR, json: { by: 'bytes', dryRun: true } }),
   'steering of a move': (at) => ask(at, 'POST', `/operator/v1/moves/${moveId}/complete`, OPERATOR),
-  'batch of jobs': ({ env }, { userId, tokenId }) => {
+  'batch of jobs': async ({ env }, { userId, tokenId }) => {
     let outcome = 'neither acknowledged nor retried'
-    const body = {
+    const job: Job = {
       id: ids.ownedId(userId),
       ownerId: userId,
       kind: 'mail.verify-email',
@@ -136,11 +139,12 @@ const requests: Record<Kind, (isolate: SilentEnv, person: Person, shard: string)
       createdAt: systemClock.now(),
       attempts: 0,
     }
+    await outboxStatement(databaseOf(shardOf(slotOf(userId))), job).run()
     const message = {
       id: '1',
       timestamp: new Date(),
       attempts: 1,
-      body,
+      body: job,
       ack: () => {
         outcome = 'acknowledged'
       },
@@ -190,8 +194,8 @@ async function settlePeople(at: SilentEnv): Promise<void> {
     const { user, token } = JSON.parse(signedUp.text) as { user: { id: string }; token: string }
     const lives = shardOf(slotOf(user.id))
     if (lives !== shard) continue
-    const tokenId = await (bindings as unknown as Record<string, D1Database>)
-      [shard]!.prepare('SELECT id FROM mail_tokens WHERE user_id = ?')
+    const tokenId = await databaseOf(shard)
+      .prepare('SELECT id FROM mail_tokens WHERE user_id = ?')
       .bind(user.id)
       .first<string>('id')
     people.set(shard, { userId: user.id, handle: wish.handle, token, tokenId: tokenId! })

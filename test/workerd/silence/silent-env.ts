@@ -16,6 +16,7 @@ export function silentEnv(bindings: Env, settings: Partial<Env>): SilentEnv {
   const doubles: Record<string, unknown> = {
     BUCKET: { get: async () => null, put: async () => null, head: async () => null },
     MAIL: { send: async () => ({ messageId: '1' }) },
+    MAIL_QUEUE: { send: async () => undefined, sendBatch: async () => undefined },
     JOBS_QUEUE: { send: async () => undefined, sendBatch: async () => undefined },
     PURGES_QUEUE: { send: async () => undefined, sendBatch: async () => undefined },
     MEDIA_QUEUE: { send: async () => undefined, sendBatch: async () => undefined },

@@ -65,6 +65,7 @@ export const dependencies: Record<string, Differences> = {
   KV: { readiness: 503 }, // a miss: the shard answers instead
   BUCKET: { readiness: 503 }, // the bundle answers instead
   ASSETS: { 'static file': 503 }, // the Cache API and R2 have no copy here
+  MAIL_QUEUE: {},
   JOBS_QUEUE: {}, // the sweeper sends them again
   MEDIA_QUEUE: {},
   PURGES_QUEUE: {},

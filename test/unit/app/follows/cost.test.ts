@@ -5,6 +5,7 @@ import { slotText } from '../../../../src/core/ids.ts'
 import { consume } from '../../../../src/jobs/consumer.ts'
 import { Dispatch } from '../../../../src/jobs/dispatch.ts'
 import type { Job } from '../../../../src/jobs/outbox.ts'
+import { plainJobs } from '../../../support/job-parts.ts'
 import { type ManyShards, manyShards } from '../../../support/many-shards.ts'
 import { fixedRandom, ManualClock, quietLog, routedShards, ScriptedSource } from '../../../support/sharding-doubles.ts'
 
@@ -24,7 +25,8 @@ async function deliver(count: number, to: (n: number) => string, how: 'together'
   const clock = new ManualClock(1_800_000_000_000)
   const source = new ScriptedSource(() => all.wire(clock.now()))
   const { shards } = routedShards({ databases: all.databases, clock, source })
-  const dispatch = new Dispatch({ kinds: followJobs(), shards, clock, random: fixedRandom(), log: quietLog })
+  const common = { shards, clock, log: quietLog }
+  const dispatch = new Dispatch({ ...common, ...plainJobs(common), kinds: followJobs(), random: fixedRandom() })
   const jobs = Array.from({ length: count }, (_, n): Job => {
     const ownerId = userId(1_000 + n)
     const body = { followeeId: to(n), followedAt: clock.now(), endedAt: null, version: clock.now() }
@@ -32,7 +34,7 @@ async function deliver(count: number, to: (n: number) => string, how: 'together'
   })
   for (const { id, ownerId, kind, body } of jobs) {
     shardOf(all, id)
-      .prepare("INSERT INTO outbox VALUES (?, ?, ?, ?, 'sent', 0, 0, 0)")
+      .prepare("INSERT INTO outbox VALUES (?, ?, ?, ?, 'sent', 0, 0, 0, NULL, NULL)")
       .run(id, ownerId, kind, JSON.stringify(body))
     const followee = String(body.followeeId)
     const profile = shardOf(all, followee).prepare(

@@ -34,7 +34,7 @@ test.each(commands.map((command) => [command.name, command] as const))(
     const help = helpOf(name)
     const parts = [
       [`Usage: banyan ${name}`, summary, ...details.split('\n')],
-      operands.flatMap((operand) => [`<${operand.name}>`, operand.help]),
+      operands.flatMap((operand) => [operand.isList ? `[${operand.name}...]` : `<${operand.name}>`, operand.help]),
       Object.entries({ ...commonOptions, ...options }).flatMap(([option, one]) => [`--${option}`, one.help]),
       examples.map((example) => `npm run banyan -- ${example}`),
     ].flat()
@@ -77,6 +77,23 @@ test.each([
   ],
 ])('%j is read as %j', (given, taken) => {
   expect(withHelpFirst(program, given)).toEqual(taken)
+})
+
+test.each([
+  ['mix down', []],
+  ['mix down A', ['A']],
+  ['mix down A B --json C', ['A', 'B', 'C']],
+])('%s: an operand that is a list takes any number', async (line, operands) => {
+  const seen: unknown[] = []
+  const command = defineCommand({
+    name: 'mix down',
+    summary: 'mixes down',
+    operands: [{ name: 'ONE', help: 'a few', isList: true }],
+    run: async () => ({ json: null, text: '' }),
+  })
+  const mixing = programOf([command], async (_command, given) => void seen.push(given))
+  await mixing.parseAsync(line.split(' '), { from: 'user' })
+  expect(seen).toEqual([operands])
 })
 
 test.each([

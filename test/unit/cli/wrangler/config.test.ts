@@ -23,6 +23,8 @@ test('the shipped configuration is read', () => {
   expect(config.queues.toSorted()).toEqual([
     'banyan-jobs',
     'banyan-jobs-dead',
+    'banyan-mail',
+    'banyan-mail-dead',
     'banyan-media',
     'banyan-media-dead',
     'banyan-purges',

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { limits } from '../../../src/core/limits.ts'
-import { Pace } from '../../../src/resharding/pace.ts'
+import { Pace } from '../../../src/core/pace.ts'
 import { ManualClock } from '../../support/sharding-doubles.ts'
 
 const clock = () => new ManualClock()

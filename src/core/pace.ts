@@ -1,16 +1,20 @@
-import type { Clock } from '../core/clock.ts'
-import { limits } from '../core/limits.ts'
+import type { Clock } from './clock.ts'
+import { limits } from './limits.ts'
 
-/** Sets how many rows a move handles at once and how long it rests in between, so that users hardly notice it. */
+/** Sets how many rows a move or a backfill handles at once and how long it rests in between, so that users hardly notice it. */
 export class Pace {
   readonly #clock: Clock
   readonly #share: number
-  #rowsMax: number = limits.moveChunkRowsFirst
+  #rowsMax: number
 
-  /** `share`: the share of each database's time that the move may use. Above 0; 1 means no rest. */
-  constructor(clock: Clock, share: number) {
+  /**
+   * `share`: the share of each database's time that the work may use. Above 0; 1 means no rest. `rowsMax`: of the first
+   * chunk.
+   */
+  constructor(clock: Clock, share: number, rowsMax: number = limits.moveChunkRowsFirst) {
     this.#clock = clock
     this.#share = share
+    this.#rowsMax = rowsMax
   }
 
   /** The most rows that the next chunk may have. */

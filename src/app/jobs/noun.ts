@@ -1,0 +1,4 @@
+import { defineNoun } from '../noun.ts'
+import { jobRoutes } from './routes.ts'
+
+export const jobs = defineNoun({ name: 'jobs', tables: [], routes: [jobRoutes] })
