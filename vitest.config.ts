@@ -21,9 +21,6 @@ const inWorkerd = () =>
     },
   })
 
-/** Tests of the runtime that leave calls unanswered, which the next file of a shared runtime would wait for. */
-const ownRuntime = ['test/workerd/resharding/*-away.test.ts', 'test/workerd/web/random-bodies.test.ts']
-
 const setupFiles = ['test/support/workerd-setup.ts']
 
 export default defineConfig({
@@ -41,18 +38,7 @@ export default defineConfig({
       { test: { name: 'simulation', include: ['test/simulation/**/*.test.ts'], testTimeout: 60_000 } },
       {
         plugins: [inWorkerd()],
-        test: {
-          name: 'workerd',
-          include: ['test/workerd/**/*.test.ts'],
-          exclude: ownRuntime,
-          setupFiles,
-          isolate: false,
-          testTimeout: 30_000,
-        },
-      },
-      {
-        plugins: [inWorkerd()],
-        test: { name: 'workerd-alone', include: ownRuntime, setupFiles, testTimeout: 30_000 },
+        test: { name: 'workerd', include: ['test/workerd/**/*.test.ts'], setupFiles, testTimeout: 30_000 },
       },
       {
         test: {

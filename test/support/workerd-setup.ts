@@ -1,9 +1,5 @@
-import { reset } from 'cloudflare:test'
 import { beforeAll } from 'vitest'
 import { migrateAll } from './migrations.ts'
 
-// Test files share a runtime, so each one starts with empty stores and migrated shards.
-beforeAll(async () => {
-  await reset()
-  await migrateAll()
-})
+// Every test file starts with migrated, empty shards; each file has its own storage.
+beforeAll(migrateAll)
