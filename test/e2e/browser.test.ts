@@ -109,7 +109,7 @@ test('a new user finds the mail on the page of a local server, and confirms the 
     .poll(
       async () => {
         await page.goto('/dev/mails')
-        return newest.textContent()
+        return page.locator('body').textContent()
       },
       { timeout: 15_000 },
     )
