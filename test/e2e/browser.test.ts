@@ -109,7 +109,7 @@ test('a new user finds the mail on the page of a local server, and confirms the 
     .poll(
       async () => {
         await page.goto('/dev/mails')
-        return page.locator('body').textContent()
+        return (await page.locator('details').allTextContents())[0] ?? ''
       },
       { timeout: 15_000 },
     )

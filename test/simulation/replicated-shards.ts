@@ -92,8 +92,7 @@ export class ReplicatedShard {
     const { log } = this.replication
     const lossy = this.replicas.find((replica) => {
       const from = this.replication.receivedBy(replica)
-      const positions = Array.from({ length: log.length - from }, (_, index) => from + index)
-      return mayLose && positions.length > 0 && positions.every((position) => this.#dispensable.has(position))
+      return mayLose && from < log.length && log.slice(from).every((_, index) => this.#dispensable.has(from + index))
     })
     this.replication.losePrimary({ keepsLog: !lossy })
     this.#next = lossy ?? this.#scheduler.pick(this.replicas)

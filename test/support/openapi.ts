@@ -10,6 +10,8 @@ export type Schema = {
   additionalProperties?: boolean
   items?: Schema
   maxItems?: number
+  minimum?: number
+  maximum?: number
   enum?: unknown[]
   format?: string
   [keyword: string]: unknown
@@ -37,6 +39,7 @@ export interface DocumentedRoute {
 
 const KNOWN = new Set([
   ...['$ref', 'allOf', 'type', 'properties', 'required', 'additionalProperties', 'items', 'maxItems', 'enum', 'format'],
+  ...['minimum', 'maximum'],
   'description', // an annotation, which constrains nothing
 ])
 
@@ -89,6 +92,8 @@ function shapeFaults(document: OpenApiDocument, schema: Schema, value: unknown, 
   if (!types.includes(typeOf(value)) && !(types.includes('number') && typeOf(value) === 'integer'))
     return [`${at || '/'} is ${typeOf(value)}, but should be ${types.join(' or ')}`]
   if (flat.enum && !flat.enum.includes(value)) return [`${at} is ${JSON.stringify(value)}`]
+  if (typeof value === 'number' && (value < (flat.minimum ?? -Infinity) || value > (flat.maximum ?? Infinity)))
+    return [`${at} is ${value}, out of its range`]
   if (
     typeof value === 'string' &&
     flat.format === 'date-time' &&

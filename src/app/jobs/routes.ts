@@ -14,7 +14,7 @@ const jobShape = z
     id: z.string(),
     kind: z.string(),
     state: z.enum(['waiting', 'running', 'done', 'dead', 'cancelled']),
-    progress: z.number(),
+    progress: z.number().min(0).max(1),
     result: z.record(z.string(), z.unknown()).optional(),
     error: z.string().optional(),
     createdAt: z.string(),
